@@ -1,0 +1,155 @@
+//! The backend that is chosen at run time.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+};
+
+/// Any backend, behind one type: what a service holds that reads its backend from the environment.
+///
+/// It costs one allocation and one indirect call more than the backend itself. A clone is another handle on the same store.
+///
+/// ```
+/// # use codex_traits::*;
+/// fn choose<B: KvBackend>(backend: B) -> AnyBackend {
+///     AnyBackend::new(backend)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct AnyBackend(Arc<dyn Erased>);
+
+impl AnyBackend {
+    /// Hides which backend it is.
+    pub fn new(backend: impl KvBackend) -> Self {
+        Self(Arc::new(backend))
+    }
+}
+
+impl fmt::Debug for AnyBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyBackend").field(&self.0).finish()
+    }
+}
+
+/// [`KvBackend`] in a form that can be a trait object. Its methods have names of their own, so that none shadows another.
+#[async_trait]
+trait Erased: fmt::Debug + Send + Sync {
+    fn erased_capabilities(&self) -> Capabilities;
+    async fn erased_get(&self, key: &str) -> Result<Option<Bytes>>;
+    async fn erased_set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome>;
+    async fn erased_del(&self, keys: &[&str]) -> Result<u64>;
+    async fn erased_del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool>;
+    async fn erased_expire(&self, key: &str, expiry: Expiry) -> Result<bool>;
+    async fn erased_ttl(&self, key: &str) -> Result<Ttl>;
+    async fn erased_scan(&self, request: ScanRequest<'_>) -> Result<ScanPage>;
+    async fn erased_get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>>;
+    async fn erased_set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()>;
+    async fn erased_incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>>;
+    async fn erased_del_matching(&self, pattern: &Pattern) -> Result<u64>;
+}
+
+#[async_trait]
+impl<B: KvBackend> Erased for B {
+    fn erased_capabilities(&self) -> Capabilities {
+        self.capabilities()
+    }
+
+    async fn erased_get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.get(key).await
+    }
+
+    async fn erased_set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        self.set(key, value, options).await
+    }
+
+    async fn erased_del(&self, keys: &[&str]) -> Result<u64> {
+        self.del(keys).await
+    }
+
+    async fn erased_del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.del_if_equals(key, expected).await
+    }
+
+    async fn erased_expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        self.expire(key, expiry).await
+    }
+
+    async fn erased_ttl(&self, key: &str) -> Result<Ttl> {
+        self.ttl(key).await
+    }
+
+    async fn erased_scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.scan(request).await
+    }
+
+    async fn erased_get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.get_many(keys).await
+    }
+
+    async fn erased_set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        self.set_many(entries, expiry).await
+    }
+
+    async fn erased_incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        self.incr(key, delta, on_missing).await
+    }
+
+    async fn erased_del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        self.del_matching(pattern).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl KvBackend for AnyBackend {
+    fn capabilities(&self) -> Capabilities {
+        self.0.erased_capabilities()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.0.erased_get(key).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        self.0.erased_set(key, value, options).await
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        self.0.erased_del(keys).await
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.0.erased_del_if_equals(key, expected).await
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        self.0.erased_expire(key, expiry).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.0.erased_ttl(key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.0.erased_scan(request).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.0.erased_get_many(keys).await
+    }
+
+    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        self.0.erased_set_many(entries, expiry).await
+    }
+
+    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        self.0.erased_incr(key, delta, on_missing).await
+    }
+
+    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        self.0.erased_del_matching(pattern).await
+    }
+}

@@ -1,0 +1,27 @@
+//! The contract of codex-kv: what a key-value store must do to hold caches and sessions.
+//!
+//! [`KvBackend`] is the whole of it. A backend implements its eight required methods; `codex-testkit` proves that it keeps the
+//! contract; caches and sessions (the `codex-kv` package) then work on it. [`AnyBackend`] is any of them, chosen at run time.
+
+mod any;
+mod backend;
+mod capabilities;
+mod error;
+mod ext;
+mod forward;
+mod glob;
+mod number;
+mod options;
+mod pattern;
+mod provided;
+mod scan;
+
+pub use any::AnyBackend;
+pub use backend::KvBackend;
+pub use capabilities::{Capabilities, Capability};
+pub use error::{Error, ErrorKind, Result};
+pub use ext::KvBackendExt;
+pub use number::{integer_overflow, not_an_integer, parse_integer};
+pub use options::{Condition, Expiry, OnMissing, SetOptions, SetOutcome, Ttl};
+pub use pattern::Pattern;
+pub use scan::{Cursor, ScanPage, ScanRequest};
