@@ -1,1 +1,34 @@
-//! Placeholder.
+//! In-process backend of codex-kv: behaves as Redis does, with no server and no runtime.
+//!
+//! [`MemoryBackend`] is the embedded default of a service and its double in tests. Under a [`ManualClock`] time moves only when a
+//! test says so:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use codex_memory::{ManualClock, MemoryBackend};
+//! use codex_traits::{KvBackend, SetOptions, Ttl};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> codex_traits::Result<()> {
+//! let clock = ManualClock::new();
+//! let backend = MemoryBackend::with_clock(clock.clone());
+//! let options = SetOptions::expires_after(Duration::from_secs(60));
+//! assert!(backend.set("k", "v".into(), options).await?.is_written());
+//!
+//! clock.advance(Duration::from_secs(59));
+//! assert_eq!(backend.ttl("k").await?, Ttl::Remaining(Duration::from_secs(1)));
+//! clock.advance(Duration::from_secs(1));
+//! assert_eq!(backend.get("k").await?, None);
+//! # Ok(())
+//! # }
+//! ```
+
+mod backend;
+mod clock;
+mod position;
+mod shard;
+mod store;
+
+pub use backend::MemoryBackend;
+pub use clock::{Clock, ManualClock};
