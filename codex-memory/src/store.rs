@@ -52,10 +52,6 @@ impl Store {
     fn place(&self, key: &str) -> Place {
         let hash = self.hash(key);
         // From the middle: the index takes its bucket from the low bits and its tag from the highest.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "only as many bits as there are shards are used"
-        )]
         let shard = (hash >> 40) as usize % SHARDS;
         Place { hash, shard }
     }
