@@ -1,1 +1,27 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
+//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://` and `redis+unix://` in [`connect`] |
+//! | `testkit` | | the conformance suite, as `testkit` |
+//! | `chrono` | | dates and times in the coder |
+//! | `rust_decimal` | | decimals in the coder |
+//! | `uuid` | | UUIDs in the coder |
+
+mod connect;
+
+pub use codex_traits::*;
+pub use connect::connect;
+
+#[cfg(feature = "memory")]
+#[doc(inline)]
+pub use codex_memory as memory;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use codex_redis as redis;
+#[cfg(feature = "testkit")]
+#[doc(inline)]
+pub use codex_testkit as testkit;
