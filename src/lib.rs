@@ -1,20 +1,9 @@
-#![doc = include_str!("../README.md")]
-//!
-//! # Features
-//!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
-//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://` and `redis+unix://` in [`connect`] |
-//! | `testkit` | | the conformance suite, as `testkit` |
-//! | `chrono` | | dates and times in the coder |
-//! | `rust_decimal` | | decimals in the coder |
-//! | `uuid` | | UUIDs in the coder |
+//! Caches and sessions on any key-value store.
 
-mod connect;
+mod namespaced;
 
 pub use codex_traits::*;
-pub use connect::connect;
+pub use namespaced::namespaced_key;
 
 #[cfg(feature = "memory")]
 #[doc(inline)]
