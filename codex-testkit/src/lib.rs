@@ -1,1 +1,6 @@
 //! Placeholder.
+
+pub mod require;
+
+#[cfg(feature = "redis")]
+pub mod redis;

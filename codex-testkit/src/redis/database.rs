@@ -1,0 +1,232 @@
+//! An empty database for one test.
+
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
+
+use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, Value, cmd};
+
+use super::{
+    raw::{Raw, dial},
+    shared::{Numbers, Shared, shared},
+};
+use crate::require::Unavailable;
+
+/// How long to wait for a database that another process holds.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A database of the shared server, empty and nobody else's until it is dropped; see [the module](super).
+pub struct Database {
+    number: u32,
+    url: String,
+    unix_url: Option<String>,
+    raw: Raw,
+    lease: Lease,
+}
+
+enum Lease {
+    /// A number of a server of our own.
+    Number(&'static Numbers),
+    /// A claim against other processes: a subscription, which ends with the connection however its holder ends.
+    Claim(#[expect(dead_code, reason = "held, so that it stays open")] Connection),
+}
+
+impl Database {
+    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given server are in use by other processes.
+    ///
+    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone, and so is every database but those leased.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where there is no server, or no empty database on it.
+    pub fn lease() -> Result<Self, Unavailable> {
+        let shared = shared()?;
+        let numbers = match shared {
+            Shared::Given(info) => return Self::claim(info),
+            Shared::Process(_, numbers) | Shared::Container(_, numbers) => numbers,
+        };
+        let (number, was_used) = numbers
+            .take()
+            .ok_or_else(|| Unavailable::new("every database of the test server is leased"))?;
+        let (url, unix_url) = match shared {
+            Shared::Given(info) => urls_of(info, number),
+            Shared::Process(server, _) => (server.database_url(number), Some(server.database_unix_url(number))),
+            Shared::Container(container, _) => (container.database_url(number), None),
+        };
+        let info = url
+            .as_str()
+            .into_connection_info()
+            .map_err(|error| Unavailable::new(error.to_string()))?;
+        let database = Self {
+            number,
+            url,
+            unix_url,
+            raw: Raw::new(info),
+            lease: Lease::Number(numbers),
+        };
+        if was_used {
+            database
+                .flush()
+                .map_err(|error| Unavailable::new(format!("a used database could not be emptied: {error}")))?;
+        }
+        Ok(database)
+    }
+
+    /// A database of a server that is not ours.
+    fn claim(info: &ConnectionInfo) -> Result<Self, Unavailable> {
+        let failed = |error: RedisError| Unavailable::new(format!("no database could be claimed: {error}"));
+        let count = databases_of(info);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut held = 0;
+            for number in 0..count {
+                let Some(claim) = claim_number(info, number).map_err(failed)? else {
+                    held += 1;
+                    continue;
+                };
+                let selected = info
+                    .clone()
+                    .set_redis_settings(info.redis_settings().clone().set_db(i64::from(number)));
+                let raw = Raw::new(selected);
+                if raw.command(&["DBSIZE"]).map_err(failed)? == Value::Int(0) {
+                    let (url, unix_url) = urls_of(info, number);
+                    return Ok(Self {
+                        number,
+                        url,
+                        unix_url,
+                        raw,
+                        lease: Lease::Claim(claim),
+                    });
+                }
+            }
+            if held == 0 {
+                return Err(Unavailable::new(format!(
+                    "none of the {count} databases of the server that CODEX_TEST_REDIS_URL names is empty"
+                )));
+            }
+            if Instant::now() > deadline {
+                return Err(Unavailable::new(format!(
+                    "no empty database within {} s: of {count}, {held} are in use by other tests",
+                    PATIENCE.as_secs()
+                )));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The database's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Its URL: `redis://<host>:<port>/<number>`, with the credentials that `CODEX_TEST_REDIS_URL` has.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was started here.
+    pub fn unix_url(&self) -> Option<String> {
+        self.unix_url.clone()
+    }
+
+    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`) or a key that is not UTF-8, reads raw bytes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server or the connection fails with.
+    pub fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Result<Value, RedisError> {
+        self.raw.command(parts)
+    }
+
+    /// Empties this database.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server or the connection fails with.
+    pub fn flush(&self) -> Result<(), RedisError> {
+        self.command(&["FLUSHDB"]).map(drop)
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: a given one may hold a password.
+        f.debug_struct("Database")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        match &self.lease {
+            // Emptied now too, so that the tests' values do not pile up in memory.
+            Lease::Number(numbers) => {
+                if self.command(&["FLUSHDB", "ASYNC"]).is_ok() {
+                    numbers.give_back(self.number);
+                }
+            }
+            // While the claim still holds. A server that is gone has nothing to empty.
+            Lease::Claim(_) => {
+                let _ = self.flush();
+            }
+        }
+    }
+}
+
+/// Claims a number by a channel's subscribers, so that no key is written to a server that is not ours. Everyone subscribes first and
+/// counts then: of two at a time at least one sees the other, and whoever sees another gives way.
+fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connection>> {
+    let channel = format!("codex-testkit:database:{number}");
+    if subscribers(info, &channel)? > 0 {
+        return Ok(None);
+    }
+    let mut claim = dial(info)?;
+    claim.send_packed_command(&cmd("SUBSCRIBE").arg(&channel).get_packed_command())?;
+    claim.recv_response()?;
+    Ok((subscribers(info, &channel)? == 1).then_some(claim))
+}
+
+fn subscribers(info: &ConnectionInfo, channel: &str) -> RedisResult<u64> {
+    let (_, count): (String, u64) = cmd("PUBSUB").arg("NUMSUB").arg(channel).query(&mut dial(info)?)?;
+    Ok(count)
+}
+
+/// As many as a server has by default where it does not tell.
+fn databases_of(info: &ConnectionInfo) -> u32 {
+    let asked = dial(info).and_then(|mut connection| {
+        cmd("CONFIG")
+            .arg("GET")
+            .arg("databases")
+            .query::<(String, u32)>(&mut connection)
+    });
+    asked.map_or(16, |(_, count)| count)
+}
+
+fn urls_of(info: &ConnectionInfo, number: u32) -> (String, Option<String>) {
+    let settings = info.redis_settings();
+    let user = settings.username().map(encoded).unwrap_or_default();
+    let login = settings
+        .password()
+        .map(|password| format!("{user}:{}@", encoded(password)))
+        .unwrap_or_default();
+    match info.addr() {
+        ConnectionAddr::Unix(path) => {
+            let url = format!("redis+unix://{login}{}?db={number}", path.display());
+            (url.clone(), Some(url))
+        }
+        ConnectionAddr::Tcp(host, port) if host.contains(':') => {
+            (format!("redis://{login}[{host}]:{port}/{number}"), None)
+        }
+        address => (format!("redis://{login}{address}/{number}"), None),
+    }
+}
+
+fn encoded(text: &str) -> String {
+    let encode = |byte: u8| match char::from(byte) {
+        plain if plain.is_ascii_alphanumeric() => plain.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}

@@ -1,0 +1,63 @@
+//! The fixture's own way to a server, past the backend under test.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{Client, Cmd, Connection, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
+
+/// Long enough for a loaded machine, short enough that a frozen server does not hang a test for good.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A blocking connection, dialled when it is first used and again after it broke.
+pub(super) struct Raw {
+    info: ConnectionInfo,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Raw {
+    pub(super) fn new(info: ConnectionInfo) -> Self {
+        Self {
+            info,
+            connection: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> RedisResult<Value> {
+        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => dial(&self.info)?,
+        };
+        let mut command = Cmd::new();
+        for part in parts {
+            command.arg(part.as_ref());
+        }
+        let answer = command.query(&mut connection);
+        // A broken one is left out, so that the next command dials.
+        if connection.is_open() {
+            *slot = Some(connection);
+        }
+        answer
+    }
+
+    /// Forgets the connection, because its server is about to go.
+    pub(super) fn disconnect(&self) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw")
+    }
+}
+
+pub(super) fn dial(info: &ConnectionInfo) -> RedisResult<Connection> {
+    let connection = Client::open(info.clone())?.get_connection_with_timeout(PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}

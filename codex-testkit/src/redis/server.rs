@@ -1,0 +1,312 @@
+//! A `redis-server` of the test's own.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    net::TcpListener,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, Value};
+
+use super::{raw::Raw, watchdog::Watchdog};
+use crate::require::Unavailable;
+
+/// Runs the server and removes it at the end of standard input.
+///
+/// `$1` is the server's directory, the rest its command line. A background job of a shell reads from `/dev/null`, so the pipe is passed by number. The shell itself waits
+/// for the server: its process id cannot be given to another process before that, and the shell's own end tells of the server's.
+const SCRIPT: &str = r#"
+trap '' INT TERM HUP
+exec 3<&0
+directory=$1
+shift
+"$@" 3<&- &
+server=$!
+(read -r _ <&3; rm -rf "$directory"; kill -9 "$server") &
+reader=$!
+exec 3<&-
+wait "$server"
+kill -9 "$reader"
+"#;
+
+/// A server that starts within this on a loaded machine, or not at all.
+const STARTUP: Duration = Duration::from_secs(20);
+
+/// How many databases a server of ours has.
+pub(super) const DATABASES: u32 = 16_384;
+
+/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a unix socket.
+///
+/// It writes nothing to disk, and has 16,384 databases. It ends with this value, or with the process.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    directory: PathBuf,
+    arguments: Vec<OsString>,
+    raw: Raw,
+    running: Mutex<Option<Watchdog>>,
+}
+
+impl RedisServer {
+    /// A server with the settings above.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or it does not start; with what it logged.
+    pub fn start() -> Result<Self, Unavailable> {
+        Self::start_with::<&str>([])
+    }
+
+    /// A server with more arguments, as on its command line: `["--requirepass", "secret"]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Result<Self, Unavailable> {
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let directory =
+            new_directory().map_err(|error| Unavailable::new(format!("no temporary directory: {error}")))?;
+        let mut settings = RedisConnectionInfo::default();
+        if let Some(at) = arguments.iter().position(|argument| argument == "--requirepass") {
+            let password = arguments.get(at + 1).and_then(|password| password.to_str());
+            settings = settings.set_password(password.unwrap_or_default());
+        }
+        let info = ConnectionAddr::Unix(socket_in(&directory))
+            .into_connection_info()
+            .map_err(|error| Unavailable::new(error.to_string()))?
+            .set_redis_settings(settings);
+        let mut server = Self {
+            port: 0,
+            directory,
+            arguments,
+            raw: Raw::new(info),
+            running: Mutex::new(None),
+        };
+        // Between our choice of a port and the server's use of it another process can take it.
+        let mut attempts = 10;
+        loop {
+            server.port = free_port().map_err(|error| Unavailable::new(format!("no free TCP port: {error}")))?;
+            attempts -= 1;
+            match server.run() {
+                Ok(()) => return Ok(server),
+                Err(reason) if attempts > 0 && reason.to_string().contains("Address already in use") => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path of the unix socket.
+    pub fn socket(&self) -> PathBuf {
+        socket_in(&self.directory)
+    }
+
+    /// `redis://127.0.0.1:<port>/0`, without the password that `--requirepass` may have set.
+    pub fn url(&self) -> String {
+        self.database_url(0)
+    }
+
+    /// `redis+unix:///<socket>?db=0`, without a password likewise.
+    pub fn unix_url(&self) -> String {
+        self.database_unix_url(0)
+    }
+
+    pub(super) fn database_url(&self, database: u32) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub(super) fn database_unix_url(&self, database: u32) -> String {
+        format!("redis+unix://{}?db={database}", self.socket().display())
+    }
+
+    /// Sends one command to database 0, past any backend, with the password where there is one.
+    ///
+    /// It dials anew after a restart, and gives up after 20 s.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server or the connection fails with.
+    pub fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Result<Value, RedisError> {
+        self.raw.command(parts)
+    }
+
+    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started again with [`restart`](Self::restart).
+    pub fn kill(&self) {
+        self.raw.disconnect();
+        drop(self.running().take());
+    }
+
+    /// Starts a killed server again, empty, with the same arguments, port and socket. One that runs is killed first.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not start; for example because another process has taken the port.
+    pub fn restart(&self) {
+        self.kill();
+        let deadline = Instant::now() + STARTUP;
+        while let Err(reason) = self.run() {
+            assert!(Instant::now() < deadline, "redis-server did not start again: {reason}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing. [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
+    ///
+    /// # Panics
+    ///
+    /// Where the server does not run.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    ///
+    /// Where the server does not run.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// The server's process id.
+    ///
+    /// # Panics
+    ///
+    /// Where the server has never run.
+    pub fn pid(&self) -> u32 {
+        let text = fs::read_to_string(self.directory.join("pid")).unwrap_or_default();
+        text.trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("the server has written no process id"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let mut running = self.running();
+        let alive = running.as_mut().is_some_and(|watchdog| !watchdog.has_ended());
+        assert!(alive, "the server does not run");
+        // By the shell's own `kill`: the program of that name is not on every machine.
+        let kill = Command::new("sh")
+            .args(["-c", r#"kill -s "$0" "$1""#, signal])
+            .arg(self.pid().to_string())
+            .status();
+        assert!(
+            kill.is_ok_and(|status| status.success()),
+            "the server could not be signalled"
+        );
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Watchdog>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) -> Result<(), Unavailable> {
+        let program = on_path("redis-server").ok_or_else(|| Unavailable::new("there is no redis-server on PATH"))?;
+        // The watchdog of a killed server has removed it.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|error| Unavailable::new(format!("no directory for redis-server: {error}")))?;
+        let mut line: Vec<OsString> = vec![self.directory.clone().into(), program.into()];
+        for (setting, value) in [
+            ("--port", self.port.to_string().into()),
+            ("--bind", "127.0.0.1".into()),
+            ("--unixsocket", self.socket().into_os_string()),
+            ("--dir", self.directory.clone().into_os_string()),
+            ("--logfile", self.directory.join("log").into_os_string()),
+            ("--pidfile", self.directory.join("pid").into_os_string()),
+            ("--save", "".into()),
+            ("--appendonly", "no".into()),
+            ("--databases", DATABASES.to_string().into()),
+        ] {
+            line.push(setting.into());
+            line.push(value);
+        }
+        line.extend(self.arguments.iter().cloned());
+        let mut watchdog = Watchdog::start(SCRIPT, line)
+            .map_err(|error| Unavailable::new(format!("no shell to run redis-server: {error}")))?;
+        self.wait_until_it_answers(&mut watchdog)?;
+        *self.running() = Some(watchdog);
+        Ok(())
+    }
+
+    /// Asks over the unix socket, which nobody else can have, where the port might be another server's.
+    fn wait_until_it_answers(&self, watchdog: &mut Watchdog) -> Result<(), Unavailable> {
+        let deadline = Instant::now() + STARTUP;
+        loop {
+            if self.socket().exists() && answers(&self.command(&["PING"])) && self.directory.join("pid").exists() {
+                return Ok(());
+            }
+            let ended = watchdog.has_ended();
+            if ended || Instant::now() > deadline {
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(3).collect();
+                let what = if ended { "ended at once" } else { "does not answer" };
+                let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+                return Err(Unavailable::new(format!("redis-server {what}:\n{tail}")));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        // Gone already, but for a server that ended by itself.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Also where it wants a password that we were not told, or is loading: it is up.
+fn answers(answer: &RedisResult<Value>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(error) => !error.is_io_error() && !error.is_connection_dropped() && error.code().is_some(),
+    }
+}
+
+fn socket_in(directory: &Path) -> PathBuf {
+    directory.join("socket")
+}
+
+fn new_directory() -> io::Result<PathBuf> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // A socket's path has room for about 100 bytes; a long TMPDIR would leave none.
+    let parent = Some(env::temp_dir()).filter(|parent| parent.as_os_str().len() <= 64);
+    let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = parent.join(format!("codex-redis-{}-{number}", process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => return Ok(directory),
+            // Left behind by a process of the same id.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,148 @@
+//! What a test does that cannot run here.
+//!
+//! A test that needs something of the machine (a Redis, a container engine) asks for it by [`require!`](crate::require!). Where it is not to be
+//! had, the test returns, and one line `CODEX-SKIPPED <test>: <reason>` is written to standard error, past the capture of the test harness, so
+//! that a script can count the lines: a skipped test is never mistaken for one that passed. The environment variable `CODEX_REQUIRE`
+//! lists, separated by commas, what has to be there (`CODEX_REQUIRE=redis,docker`); for those the test fails instead.
+
+use std::{env, error::Error, fmt, io::Write as _};
+
+/// Why something that a test needs is not to be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable(String);
+
+impl Unavailable {
+    /// With the reason: what was tried, and what came of it.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The line that scripts count is one line.
+        for (index, line) in self.0.lines().enumerate() {
+            if index > 0 {
+                f.write_str(" | ")?;
+            }
+            f.write_str(line.trim())?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Unavailable {}
+
+/// Whether `CODEX_REQUIRE` lists this requirement.
+pub fn is_required(requirement: &str) -> bool {
+    env::var("CODEX_REQUIRE").is_ok_and(|list| lists(&list, requirement))
+}
+
+fn lists(list: &str, requirement: &str) -> bool {
+    list.split([',', ' ']).any(|item| item == requirement)
+}
+
+/// What was asked for, or `None` after saying that `test` is skipped. [`require!`](crate::require!) is the short way to call it.
+///
+/// # Panics
+///
+/// Where it is not to be had and `CODEX_REQUIRE` lists the requirement.
+pub fn or_skip<T>(requirement: &str, test: &str, wanted: Result<T, Unavailable>) -> Option<T> {
+    settle(requirement, is_required(requirement), test, wanted)
+}
+
+fn settle<T>(requirement: &str, required: bool, test: &str, wanted: Result<T, Unavailable>) -> Option<T> {
+    match wanted {
+        Ok(wanted) => Some(wanted),
+        Err(reason) => {
+            assert!(
+                !required,
+                "CODEX_REQUIRE lists {requirement}, which is not to be had: {reason}"
+            );
+            // Straight to the stream: what the print macros write is captured with a test that passes. On a line of its own, because with one
+            // thread the test's name stands there already. A closed stream is nobody's loss.
+            let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
+            None
+        }
+    }
+}
+
+/// The path of a test, of the type name of an item inside it.
+fn test_path(type_name: &str) -> &str {
+    let path = type_name.strip_suffix("::here").unwrap_or(type_name);
+    path.trim_end_matches("::{{closure}}")
+}
+
+/// What a test needs, or an early return that says so; see [the module](mod@crate::require).
+///
+/// The first argument names the requirement, the second is a `Result<T, Unavailable>`. For a test, or another function, that returns nothing.
+///
+/// ```
+/// use codex_testkit::require::Unavailable;
+///
+/// fn a_test_with_all_it_needs() {
+///     let answer = codex_testkit::require!("oracle", Ok(42));
+///     assert_eq!(answer, 42);
+/// }
+///
+/// fn a_test_that_is_skipped() {
+///     let nothing: () = codex_testkit::require!("oracle", Err(Unavailable::new("no oracle on this machine")));
+///     unreachable!();
+/// }
+/// # a_test_with_all_it_needs();
+/// # a_test_that_is_skipped();
+/// ```
+#[macro_export]
+macro_rules! require {
+    ($requirement:expr, $wanted:expr $(,)?) => {{
+        // The name of an item in here holds the name of the test, on whatever thread it runs.
+        fn here() {}
+        match $crate::require::or_skip($requirement, ::std::any::type_name_of_val(&here), $wanted) {
+            ::std::option::Option::Some(wanted) => wanted,
+            ::std::option::Option::None => return,
+        }
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirement_is_an_item_of_the_list() {
+        for (list, required) in [
+            ("redis", true),
+            ("docker,redis", true),
+            ("docker redis", true),
+            ("redis2", false),
+            ("", false),
+        ] {
+            assert_eq!(lists(list, "redis"), required, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        assert_eq!(Unavailable::new("first\n  second\n").to_string(), "first | second");
+    }
+
+    #[test]
+    fn the_path_of_a_test_is_found_in_plain_and_in_async_functions() {
+        fn here() {}
+        let name = test_path(std::any::type_name_of_val(&here));
+        assert!(
+            name.ends_with("the_path_of_a_test_is_found_in_plain_and_in_async_functions"),
+            "{name}"
+        );
+        assert_eq!(
+            test_path("crate::tests::get_01::{{closure}}::here"),
+            "crate::tests::get_01"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "CODEX_REQUIRE lists oracle, which is not to be had: tried in vain")]
+    fn what_is_required_and_missing_fails_the_test() {
+        settle::<()>("oracle", true, "x", Err(Unavailable::new("tried in vain")));
+    }
+}
