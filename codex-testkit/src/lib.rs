@@ -1,6 +1,29 @@
-//! Placeholder.
+//! The contract of [`KvBackend`](codex_traits::KvBackend) as executable clauses, for any backend.
+//!
+//! A backend's author writes a [`Harness`] and gets one test per clause with [`conformance_tests!`], or a [`Report`] at run time with
+//! [`run`]. Nothing that did not run counts as passed: a clause that does not apply must be listed with its reason, one that is
+//! listed and would apply is a failure, and so is a run of no clauses.
 
-pub mod require;
-
+mod clauses;
+mod context;
+mod failure;
+mod harness;
+mod list;
+mod macros;
+mod outage;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod report;
+pub mod require;
+mod run;
+mod runtime;
+mod time;
+
+pub use harness::{Foreign, Harness};
+pub use list::{ClauseId, UnknownClause};
+pub use outage::{Breaker, Outage, OutageKind};
+pub use report::{Outcome, Report};
+#[doc(hidden)]
+pub use run::{__test, __test_skips};
+pub use run::{run, run_only};
+pub use time::{Time, VirtualClock, VirtualTime, WallShift};

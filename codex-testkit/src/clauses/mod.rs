@@ -1,0 +1,3 @@
+//! The clauses themselves, a file per group.
+
+pub(crate) mod get;

@@ -1,0 +1,287 @@
+//! What a clause works with: stores, and the clock.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    future::Future,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use codex_traits::{Error, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
+
+use crate::{
+    Harness, Time, VirtualTime,
+    failure::{Checked, Failure, ensure, ensure_eq, mismatch, show},
+    runtime::sleep,
+};
+
+/// Answers and durations are told apart at a millisecond, which is what stores keep.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// One run of one clause.
+pub(crate) struct Context<'h, H: Harness> {
+    pub(crate) harness: &'h H,
+    clock: Arc<Clock>,
+}
+
+impl<'h, H: Harness> Context<'h, H> {
+    pub(crate) fn new(harness: &'h H) -> Self {
+        Self {
+            harness,
+            clock: Arc::new(Clock::new(harness.time())),
+        }
+    }
+
+    /// An empty store.
+    pub(crate) async fn store(&self) -> Store<H::Backend> {
+        self.adopt(self.harness.fresh().await)
+    }
+
+    /// `backend` with the clause's clock.
+    pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
+        Store {
+            backend: Arc::new(backend),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+impl<H: Harness> Deref for Context<'_, H> {
+    type Target = Clock;
+
+    fn deref(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+/// The time of the store under test, as the clause sees it.
+pub(crate) struct Clock {
+    time: Time,
+    advanced: Mutex<Duration>,
+    started: Instant,
+}
+
+impl Clock {
+    fn new(time: Time) -> Self {
+        Self {
+            time,
+            advanced: Mutex::new(Duration::ZERO),
+            started: Instant::now(),
+        }
+    }
+
+    /// The handle on a clock that can be moved.
+    pub(crate) fn virtual_time(&self) -> Option<&VirtualTime> {
+        match &self.time {
+            Time::Virtual(time) => Some(time),
+            Time::Real { .. } => None,
+        }
+    }
+
+    /// Time since the clause began.
+    pub(crate) fn now(&self) -> Duration {
+        match self.time {
+            Time::Virtual(_) => *self.advanced.lock().unwrap_or_else(PoisonError::into_inner),
+            Time::Real { .. } => self.started.elapsed(),
+        }
+    }
+
+    /// Lets `duration` pass.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        match &self.time {
+            Time::Virtual(time) => {
+                *self.advanced.lock().unwrap_or_else(PoisonError::into_inner) += duration;
+                time.advance(duration);
+            }
+            Time::Real { .. } => sleep(duration).await,
+        }
+    }
+
+    /// Lets a key that has `ttl` left come to its end, with what the store may be late.
+    pub(crate) async fn outlive(&self, ttl: Duration) {
+        self.pass(ttl + self.tolerance()).await;
+    }
+
+    /// How far an answer about time may be off.
+    pub(crate) fn tolerance(&self) -> Duration {
+        match self.time {
+            Time::Virtual(_) => MILLISECOND,
+            Time::Real { granularity } => granularity + MILLISECOND,
+        }
+    }
+
+    /// A time to live that is soon over, and yet long enough for a few calls.
+    pub(crate) fn short(&self) -> Duration {
+        match self.time {
+            Time::Virtual(_) => Duration::from_secs(1),
+            Time::Real { granularity } => granularity * 4 + Duration::from_millis(60),
+        }
+    }
+
+    /// Long enough to show in a time to live.
+    pub(crate) fn noticeable(&self) -> Duration {
+        match self.time {
+            Time::Virtual(_) => Duration::from_secs(7),
+            Time::Real { .. } => self.tolerance() * 4 + Duration::from_millis(10),
+        }
+    }
+}
+
+/// Between which moments a call was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) before: Duration,
+    pub(crate) after: Duration,
+}
+
+/// A backend and the clause's clock; its methods are the steps that many clauses share.
+pub(crate) struct Store<B> {
+    backend: Arc<B>,
+    clock: Arc<Clock>,
+}
+
+impl<B> Clone for Store<B> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
+impl<B> Deref for Store<B> {
+    type Target = B;
+
+    fn deref(&self) -> &B {
+        &self.backend
+    }
+}
+
+impl<B: KvBackend> Store<B> {
+    /// Does `call`, and says when.
+    pub(crate) async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Checked<(T, Stamp)> {
+        let before = self.clock.now();
+        let answer = call.await?;
+        let after = self.clock.now();
+        Ok((answer, Stamp { before, after }))
+    }
+
+    /// A set that must be done.
+    pub(crate) async fn write(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked<Stamp> {
+        let (outcome, at) = self.timed(self.set(key, value.into(), options.clone())).await?;
+        ensure_eq!(outcome, SetOutcome::Written, "set of {} with {options:?}", show(&key));
+        Ok(at)
+    }
+
+    /// A set that must be refused.
+    pub(crate) async fn refused(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked {
+        ensure_eq!(
+            self.set(key, value.into(), options.clone()).await?,
+            SetOutcome::Refused,
+            "set of {} with {options:?}",
+            show(&key)
+        );
+        Ok(())
+    }
+
+    /// Writes always, for ever.
+    pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> Checked {
+        self.write(key, value, SetOptions::new()).await.map(drop)
+    }
+
+    /// Writes always, for `ttl`.
+    pub(crate) async fn put_for(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Checked<Stamp> {
+        self.write(key, value, SetOptions::expires_after(ttl)).await
+    }
+
+    /// Writes many keys with their own names as values, in calls that no store minds.
+    pub(crate) async fn fill<'k>(&self, keys: impl IntoIterator<Item = &'k String> + Send) -> Checked {
+        let entries: Vec<(&str, Bytes)> = keys
+            .into_iter()
+            .map(|key| (key.as_str(), Bytes::copy_from_slice(key.as_bytes())))
+            .collect();
+        for part in entries.chunks(1000) {
+            self.set_many(part, codex_traits::Expiry::Never).await?;
+        }
+        Ok(())
+    }
+
+    /// The key holds exactly `value`.
+    pub(crate) async fn holds(&self, key: &str, value: impl AsRef<[u8]> + Send) -> Checked {
+        let got = self.get(key).await?;
+        let expected = Some(Bytes::copy_from_slice(value.as_ref()));
+        ensure_eq!(got, expected, "get of {}", show(&key));
+        Ok(())
+    }
+
+    /// There is no such key.
+    pub(crate) async fn lacks(&self, key: &str) -> Checked {
+        ensure_eq!(self.get(key).await?, None::<Bytes>, "get of {}", show(&key));
+        ensure_eq!(self.ttl(key).await?, Ttl::Missing, "ttl of {}", show(&key));
+        Ok(())
+    }
+
+    /// The key is there for ever.
+    pub(crate) async fn is_persistent(&self, key: &str) -> Checked {
+        ensure_eq!(self.ttl(key).await?, Ttl::Persistent, "ttl of {}", show(&key));
+        Ok(())
+    }
+
+    /// The key has what is left of `ttl` that it was given by a call made at `given`: exact under virtual time, and under real time
+    /// as exact as can be known.
+    pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
+        let (got, asked) = self.timed(self.ttl(key)).await?;
+        let most = ttl.saturating_sub(asked.before.saturating_sub(given.after)) + self.clock.tolerance();
+        let least = ttl.saturating_sub((asked.after - given.before) + self.clock.tolerance());
+        match got {
+            Ttl::Remaining(rest) if (least..=most).contains(&rest) => Ok(()),
+            _ => Err(mismatch(
+                &format!("ttl of {}", show(&key)),
+                &format_args!("between {least:?} and {most:?}"),
+                &got,
+            )),
+        }
+    }
+
+    /// Every key that matches. Fails where the scan does not end.
+    pub(crate) async fn keys(&self, pattern: &Pattern, count_hint: usize) -> Checked<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        self.walk(pattern, count_hint, |page| found.extend(page.keys)).await?;
+        Ok(found)
+    }
+
+    /// Shows `visit` every page.
+    pub(crate) async fn walk(
+        &self,
+        pattern: &Pattern,
+        count_hint: usize,
+        mut visit: impl FnMut(ScanPage) + Send,
+    ) -> Checked<usize> {
+        /// Ten times the largest keyspace of any clause, one key a page.
+        const MOST_PAGES: usize = 1_000_000;
+        let mut request = ScanRequest::new(pattern).with_count_hint(count_hint);
+        for pages in 1..=MOST_PAGES {
+            let page = self.scan(request).await?;
+            let next = page.next.clone();
+            visit(page);
+            let Some(next) = next else {
+                return Ok(pages);
+            };
+            ensure!(
+                !next.is_start(),
+                "scan answered the starting cursor as the next one, which begins again"
+            );
+            request = ScanRequest::new(pattern).with_count_hint(count_hint).with_cursor(next);
+        }
+        Err(Failure::Broken(format!("a scan did not end in {MOST_PAGES} pages")))
+    }
+}
+
+impl<B: fmt::Debug> fmt::Debug for Store<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.backend).finish()
+    }
+}

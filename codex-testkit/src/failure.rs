@@ -1,0 +1,76 @@
+//! How a clause says that it does not hold.
+
+use std::fmt;
+
+use codex_traits::{Error, ErrorKind};
+
+/// Why a clause did not pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The backend breaks the clause: what was expected, and what came.
+    Broken(String),
+    /// The clause says nothing about this backend, or the harness cannot show it.
+    NotApplicable(&'static str),
+}
+
+/// What a clause, or a step of one, comes to.
+pub(crate) type Checked<T = ()> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(format!("an error of kind {} where none was due: {error}", error.kind()))
+    }
+}
+
+/// Ends the clause with a message where `condition` does not hold.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::failure::Failure::Broken(format!($($message)+)));
+        }
+    };
+}
+
+/// Ends the clause with a message that shows both where `got` is not `expected`.
+macro_rules! ensure_eq {
+    ($got:expr, $expected:expr, $($message:tt)+) => {
+        match (&$got, &$expected) {
+            (got, expected) => {
+                if got != expected {
+                    return Err($crate::failure::mismatch(&format!($($message)+), expected, got));
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {ensure, ensure_eq};
+
+pub(crate) fn mismatch(what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Debug) -> Failure {
+    Failure::Broken(format!("{what}: expected {}, got {}", show(expected), show(got)))
+}
+
+/// Fails unless `result` is an error of `kind`.
+pub(crate) fn ensure_kind<T: fmt::Debug>(result: Result<T, Error>, kind: ErrorKind, what: &str) -> Checked {
+    match result {
+        Err(error) if error.kind() == kind => Ok(()),
+        Err(error) => Err(Failure::Broken(format!(
+            "{what}: expected an error of kind {kind}, got one of kind {}: {error}",
+            error.kind()
+        ))),
+        Ok(value) => Err(Failure::Broken(format!(
+            "{what}: expected an error of kind {kind}, got Ok({})",
+            show(&value)
+        ))),
+    }
+}
+
+/// What `Debug` says, cut where it is too long to be read.
+pub(crate) fn show(value: &dyn fmt::Debug) -> String {
+    const LONGEST: usize = 300;
+    let text = format!("{value:?}");
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}… ({} bytes of text)", &text[..end], text.len()),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a backend's author tells the kit.
+
+use std::future::{self, Future};
+
+use codex_traits::KvBackend;
+
+use crate::{Outage, Time};
+
+/// How the kit gets at a backend: where stores come from, and how time passes for them.
+///
+/// Two methods are required. The others let the clauses do what the backend's own trait cannot; each has a default that says "cannot",
+/// and the clauses that need it then do not apply, and say so.
+///
+/// ```
+/// # use codex_testkit::{Harness, Time};
+/// # use codex_traits::*;
+/// # struct MyHarness;
+/// # trait MyBackend: KvBackend { fn new() -> Self; }
+/// # fn sketch<B: MyBackend>() {
+/// # struct H<B>(std::marker::PhantomData<fn() -> B>);
+/// impl<B: MyBackend> Harness for H<B> {
+///     type Backend = B;
+///
+///     async fn fresh(&self) -> B {
+///         B::new()
+///     }
+///
+///     fn time(&self) -> Time {
+///         Time::Real { granularity: std::time::Duration::from_millis(1) }
+///     }
+/// }
+/// # }
+/// ```
+pub trait Harness: Send + Sync {
+    /// The backend under test.
+    type Backend: KvBackend;
+
+    /// A backend on an empty store that nobody else uses.
+    fn fresh(&self) -> impl Future<Output = Self::Backend> + Send;
+
+    /// How time passes for every store of this harness.
+    fn time(&self) -> Time;
+
+    /// The switch that takes the stores of this harness out of service.
+    fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
+        future::ready(None)
+    }
+
+    /// A second handle on the store of `backend`: a clone, or another connection.
+    fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
+        let _ = backend;
+        None
+    }
+
+    /// Writes what `KvBackend` cannot write into the store of `backend`, and answers whether it could.
+    fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
+        let _ = (backend, foreign);
+        future::ready(false)
+    }
+
+    /// Whether what was planted is still in the store of `backend`.
+    fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
+        let _ = (backend, foreign);
+        future::ready(false)
+    }
+
+    /// How many bytes of memory the store of `backend` takes: for a server, what the server says. The default is the memory of this
+    /// process, where the operating system tells it.
+    fn memory_in_use(&self, backend: &Self::Backend) -> impl Future<Output = Option<u64>> + Send {
+        let _ = backend;
+        future::ready(resident_memory())
+    }
+}
+
+/// What another program can have written into the store, and `KvBackend` cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// A list of a few elements, or another type that is no plain value.
+    List {
+        /// Its key.
+        key: String,
+    },
+    /// A plain value under a key that is not UTF-8.
+    NonUtf8Key {
+        /// The key.
+        key: Vec<u8>,
+    },
+}
+
+/// The resident memory of this process in bytes, from `/proc/self/status` (proc(5)).
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

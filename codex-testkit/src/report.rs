@@ -1,0 +1,76 @@
+//! What a run came to.
+
+use std::fmt;
+
+use crate::ClauseId;
+
+/// What one clause came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not: what was expected, and what came.
+    Failed(String),
+    /// It does not apply, for this reason. Not counted as passed.
+    Skipped(&'static str),
+}
+
+/// What a run came to, clause by clause, in the order of the contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "a report that nobody looks at hides failures"]
+pub struct Report {
+    /// Each clause that was run or skipped, and what it came to.
+    pub outcomes: Vec<(ClauseId, Outcome)>,
+}
+
+impl Report {
+    /// Whether the run as a whole failed: a clause did, or none was passed, for a run that showed nothing is no success.
+    pub fn failed(&self) -> bool {
+        self.count(|outcome| matches!(outcome, Outcome::Failed(_))) > 0
+            || self.count(|outcome| *outcome == Outcome::Passed) == 0
+    }
+
+    /// The clauses that failed.
+    pub fn failures(&self) -> impl Iterator<Item = (ClauseId, &str)> {
+        self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
+            Outcome::Failed(message) => Some((*id, message.as_str())),
+            Outcome::Passed | Outcome::Skipped(_) => None,
+        })
+    }
+
+    fn count(&self, of: impl Fn(&Outcome) -> bool) -> usize {
+        self.outcomes.iter().filter(|(_, outcome)| of(outcome)).count()
+    }
+}
+
+/// Text for a person, group by group.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut group = "";
+        for (id, outcome) in &self.outcomes {
+            if id.group() != group {
+                group = id.group();
+                writeln!(f, "{group}")?;
+            }
+            match outcome {
+                Outcome::Passed => writeln!(f, "  {id}  passed   {}", id.text())?,
+                Outcome::Skipped(reason) => {
+                    writeln!(f, "  {id}  skipped  {}", id.text())?;
+                    writeln!(f, "           because {reason}")?;
+                }
+                Outcome::Failed(message) => {
+                    writeln!(f, "  {id}  FAILED   {}", id.text())?;
+                    writeln!(f, "           {message}")?;
+                }
+            }
+        }
+        let passed = self.count(|outcome| *outcome == Outcome::Passed);
+        let failed = self.count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let skipped = self.outcomes.len() - passed - failed;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")?;
+        if passed == 0 {
+            write!(f, ": a run in which nothing passed is a failure")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Running clauses.
+
+use std::{panic::AssertUnwindSafe, pin::pin, time::Duration};
+
+use codex_traits::KvBackend;
+use futures_util::{
+    FutureExt,
+    future::{self, Either},
+};
+
+use crate::{
+    ClauseId, Harness, Outcome, Report,
+    context::Context,
+    failure::{Checked, Failure},
+    list,
+    runtime::{panic_message, runtime, sleep},
+};
+
+/// No clause needs a tenth of it: what takes longer hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs every clause on the backends of `harness`, one after another.
+///
+/// A clause that panics has failed. Works on any executor; tasks that race are started on a tokio runtime of the kit's own, unless
+/// the caller is on a multi-threaded one.
+pub async fn run<H: Harness>(harness: &H) -> Report {
+    run_only(harness, ClauseId::all()).await
+}
+
+/// Runs `clauses` on the backends of `harness`, one after another.
+///
+/// A run of no clauses is a failure.
+pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
+    let clauses: Vec<ClauseId> = clauses.into_iter().collect();
+    let mut report = Report::default();
+    for id in clauses {
+        report.outcomes.push((id, run_clause(harness, id).await));
+    }
+    report
+}
+
+/// Runs one clause.
+pub(crate) async fn run_clause<H: Harness>(harness: &H, id: ClauseId) -> Outcome {
+    let checked = pin!(AssertUnwindSafe(check(harness, id)).catch_unwind());
+    let limit = pin!(sleep(TIME_LIMIT));
+    let checked = match future::select(checked, limit).await {
+        Either::Left((Ok(checked), _)) => checked,
+        Either::Left((Err(payload), _)) => Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))),
+        Either::Right(_) => Err(hangs()),
+    };
+    match checked {
+        Ok(()) => Outcome::Passed,
+        Err(Failure::Broken(message)) => Outcome::Failed(message),
+        Err(Failure::NotApplicable(reason)) => Outcome::Skipped(reason),
+    }
+}
+
+fn hangs() -> Failure {
+    Failure::Broken(format!("was not done in {TIME_LIMIT:?}"))
+}
+
+async fn check<H: Harness>(harness: &H, id: ClauseId) -> Checked {
+    if let Some(capability) = id.capability()
+        && !harness.fresh().await.capabilities().contains(capability)
+    {
+        return Err(Failure::NotApplicable(undeclared(capability)));
+    }
+    list::call(id, &Context::new(harness)).await
+}
+
+fn undeclared(capability: codex_traits::Capability) -> &'static str {
+    use codex_traits::Capability as C;
+    match capability {
+        C::LargeValues => "the backend does not declare the capability large_values",
+        C::ForeignTypes => "the backend does not declare the capability foreign_types",
+        C::AtomicMany => "the backend does not declare the capability atomic_many",
+        C::Cluster => "the backend does not declare the capability cluster",
+        _ => "the backend does not declare the capability that the clause is about",
+    }
+}
+
+/// The body of a test that `conformance_tests!` makes.
+#[doc(hidden)]
+#[track_caller]
+pub fn __test<H: Harness + 'static>(harness: impl FnOnce() -> H, ident: &str) {
+    let id: ClauseId = ident.parse().unwrap_or_else(|error| panic!("{error}"));
+    match run_apart(harness, id) {
+        Outcome::Passed => {}
+        Outcome::Failed(message) => panic!("{id} ({}) does not hold: {message}", id.text()),
+        Outcome::Skipped(reason) => panic!(
+            "{id} ({}) does not apply: {reason}. If that is right, list it: skip: {{ {}: \"why\" }}",
+            id.text(),
+            id.ident()
+        ),
+    }
+}
+
+/// The body of the test that looks at the skip list itself: every clause on it exists, once, and does not apply.
+#[doc(hidden)]
+#[track_caller]
+pub fn __test_skips<H: Harness + 'static>(harness: impl Fn() -> H, skips: &[&str]) {
+    let mut faults = Vec::new();
+    for (at, ident) in skips.iter().enumerate() {
+        match ident.parse::<ClauseId>() {
+            _ if skips[..at].contains(ident) => faults.push(format!("{ident} is listed twice")),
+            Err(error) => faults.push(error.to_string()),
+            Ok(id) => match run_apart(&harness, id) {
+                Outcome::Skipped(_) => {}
+                Outcome::Passed => faults.push(format!("{ident} is listed, but applies and holds")),
+                Outcome::Failed(message) => {
+                    faults.push(format!("{ident} is listed, but applies, and does not hold: {message}"));
+                }
+            },
+        }
+    }
+    assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
+}
+
+/// Runs a clause on a task of the kit's runtime, so that the test ends even where the backend blocks the thread for good.
+fn run_apart<H: Harness + 'static>(harness: impl FnOnce() -> H, id: ClauseId) -> Outcome {
+    // A harness may want to spawn or block in its constructor: inside the runtime, and outside of its tasks, it can do both.
+    let _inside = runtime().enter();
+    let harness = harness();
+    let task = runtime().spawn(async move { run_clause(&harness, id).await });
+    runtime().block_on(async {
+        match tokio::time::timeout(TIME_LIMIT + Duration::from_secs(10), task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Outcome::Failed(format!("the clause's task died: {error}")),
+            Err(_) => Outcome::Failed("blocked its thread and did not end".to_owned()),
+        }
+    })
+}

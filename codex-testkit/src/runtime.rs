@@ -1,0 +1,115 @@
+//! The runtime that clauses run on, and racing on it.
+
+use std::{
+    any::Any,
+    future::Future,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::try_join_all;
+use tokio::{
+    runtime::{Builder, Handle, Runtime, RuntimeFlavor},
+    sync::Barrier,
+    task::{JoinError, JoinHandle, yield_now},
+};
+
+use crate::failure::{Checked, Failure};
+
+/// Racers need threads even where the machine has one core.
+const FEWEST_THREADS: usize = 4;
+
+// Never dropped, so that a clause that hangs without awaiting cannot hang the end of the process too.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
+    let built = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("codex-testkit")
+        .enable_all()
+        .build();
+    built.unwrap_or_else(|error| panic!("codex-testkit cannot start its runtime: {error}"))
+});
+
+/// The kit's own runtime.
+pub(crate) fn runtime() -> &'static Runtime {
+    &RUNTIME
+}
+
+/// Starts a task where several can run at once: on the caller's runtime if it has threads, else on the kit's.
+pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    match Handle::try_current() {
+        Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => current.spawn(task),
+        _ => RUNTIME.spawn(task),
+    }
+}
+
+/// Waits in real time, whatever executor the caller is on and even where its clock is paused.
+pub(crate) async fn sleep(duration: Duration) {
+    // The runtime is never shut down, so the task cannot be cancelled.
+    let _ = RUNTIME.spawn(tokio::time::sleep(duration)).await;
+}
+
+/// Waits for a task of its own.
+pub(crate) async fn join<T>(task: JoinHandle<Checked<T>>) -> Checked<T> {
+    task.await.map_err(died)?
+}
+
+fn died(error: JoinError) -> Failure {
+    Failure::Broken(match error.try_into_panic() {
+        Ok(payload) => format!("a task panicked: {}", panic_message(&*payload)),
+        Err(error) => format!("a task did not end: {error}"),
+    })
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+/// Runs `racers` tasks through `rounds` rounds, each round begun by all at once, and answers what each did: `[racer][round]`.
+pub(crate) async fn race<T, F, Fut>(racers: usize, rounds: usize, run: F) -> Checked<Vec<Vec<T>>>
+where
+    T: Send + 'static,
+    F: Fn(usize, usize) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Checked<T>> + Send + 'static,
+{
+    let gate = Arc::new(Gate {
+        barrier: Barrier::new(racers),
+        ready: AtomicUsize::new(0),
+    });
+    let tasks = (0..racers).map(|racer| {
+        let (gate, run) = (gate.clone(), run.clone());
+        join(spawn(async move {
+            let mut answers = Vec::with_capacity(rounds);
+            for round in 0..rounds {
+                gate.pass((round + 1) * racers).await;
+                answers.push(run(racer, round).await);
+            }
+            // Only now, for a racer that left early would leave the others at the gate.
+            answers.into_iter().collect()
+        }))
+    });
+    try_join_all(tasks).await
+}
+
+struct Gate {
+    barrier: Barrier,
+    ready: AtomicUsize,
+}
+
+impl Gate {
+    async fn pass(&self, all: usize) {
+        // The barrier wakes its waiters one after another: long enough for the first to have finished with an in-process store.
+        self.barrier.wait().await;
+        // So they meet once more, awake, and go when the last has come.
+        self.ready.fetch_add(1, Ordering::AcqRel);
+        while self.ready.load(Ordering::Acquire) < all {
+            yield_now().await;
+        }
+    }
+}
