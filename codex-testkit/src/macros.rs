@@ -17,13 +17,20 @@
 ///     });
 /// }
 /// ```
+///
+/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and `requires` names what it needs:
+/// each test then skips itself loudly, or fails under `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
+///
+/// ```ignore
+/// codex_testkit::conformance_tests!(super::RedisHarness::lease(), requires: "redis", skip: { scan_10: "one node" });
+/// ```
 #[macro_export]
 macro_rules! conformance_tests {
-    ($harness:expr $(,)?) => {
-        $crate::__codex_testkit_tests! { ($) [$harness] }
+    ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+        $crate::__codex_testkit_tests! { ($) $requirement [$harness] $($($id $reason)*)? }
     };
-    ($harness:expr, skip: { $($id:ident: $reason:literal),* $(,)? } $(,)?) => {
-        $crate::__codex_testkit_tests! { ($) [$harness] $($id $reason)* }
+    ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+        $crate::__codex_testkit_tests! { ($) "" [Ok($harness)] $($($id $reason)*)? }
     };
 }
 
@@ -31,8 +38,8 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {
-    (($d:tt) [$harness:expr] $($skipped:ident $reason:literal)*) => {
-        fn __codex_testkit_harness() -> impl $crate::Harness {
+    (($d:tt) $requirement:literal [$harness:expr] $($skipped:ident $reason:literal)*) => {
+        fn __codex_testkit_harness() -> ::core::result::Result<impl $crate::Harness, $crate::require::Unavailable> {
             $harness
         }
 
@@ -42,13 +49,15 @@ macro_rules! __codex_testkit_tests {
                 #[test]
                 #[ignore = $reason]
                 fn $d name() {
-                    $crate::__test(super::__codex_testkit_harness, stringify!($skipped));
+                    let test = concat!(module_path!(), "::", stringify!($d name));
+                    $crate::__test(super::__codex_testkit_harness, $requirement, test, stringify!($skipped));
                 }
             };)*
             ($d id:ident $d name:ident) => {
                 #[test]
                 fn $d name() {
-                    $crate::__test(super::__codex_testkit_harness, stringify!($d id));
+                    let test = concat!(module_path!(), "::", stringify!($d name));
+                    $crate::__test(super::__codex_testkit_harness, $requirement, test, stringify!($d id));
                 }
             };
         }
@@ -64,7 +73,8 @@ macro_rules! __codex_testkit_tests {
 
         #[test]
         fn the_skip_list_is_right() {
-            $crate::__test_skips(__codex_testkit_harness, &[$(stringify!($skipped)),*]);
+            let test = concat!(module_path!(), "::the_skip_list_is_right");
+            $crate::__test_skips(__codex_testkit_harness, $requirement, test, &[$(stringify!($skipped)),*]);
         }
     };
 }

@@ -9,10 +9,11 @@ use futures_util::{
 };
 
 use crate::{
-    ClauseId, Harness, Outcome, Report,
+    ClauseId, Harness, Outcome, Report, UnknownClause,
     context::Context,
     failure::{Checked, Failure},
     list,
+    require::{self, Unavailable},
     runtime::{panic_message, runtime, sleep},
 };
 
@@ -82,8 +83,15 @@ fn undeclared(capability: codex_traits::Capability) -> &'static str {
 /// The body of a test that `conformance_tests!` makes.
 #[doc(hidden)]
 #[track_caller]
-pub fn __test<H: Harness + 'static>(harness: impl FnOnce() -> H, ident: &str) {
+pub fn __test<H, F>(harness: F, requirement: &str, test: &str, ident: &str)
+where
+    H: Harness + 'static,
+    F: FnOnce() -> Result<H, Unavailable>,
+{
     let id: ClauseId = ident.parse().unwrap_or_else(|error| panic!("{error}"));
+    let Some(harness) = require::or_skip(requirement, test, make(harness)) else {
+        return;
+    };
     match run_apart(harness, id) {
         Outcome::Passed => {}
         Outcome::Failed(message) => panic!("{id} ({}) does not hold: {message}", id.text()),
@@ -98,29 +106,46 @@ pub fn __test<H: Harness + 'static>(harness: impl FnOnce() -> H, ident: &str) {
 /// The body of the test that looks at the skip list itself: every clause on it exists, once, and does not apply.
 #[doc(hidden)]
 #[track_caller]
-pub fn __test_skips<H: Harness + 'static>(harness: impl Fn() -> H, skips: &[&str]) {
+pub fn __test_skips<H, F>(harness: F, requirement: &str, test: &str, skips: &[&str])
+where
+    H: Harness + 'static,
+    F: Fn() -> Result<H, Unavailable>,
+{
     let mut faults = Vec::new();
     for (at, ident) in skips.iter().enumerate() {
-        match ident.parse::<ClauseId>() {
-            _ if skips[..at].contains(ident) => faults.push(format!("{ident} is listed twice")),
-            Err(error) => faults.push(error.to_string()),
-            Ok(id) => match run_apart(&harness, id) {
-                Outcome::Skipped(_) => {}
-                Outcome::Passed => faults.push(format!("{ident} is listed, but applies and holds")),
-                Outcome::Failed(message) => {
-                    faults.push(format!("{ident} is listed, but applies, and does not hold: {message}"));
-                }
-            },
+        if skips[..at].contains(ident) {
+            faults.push(format!("{ident} is listed twice"));
+            continue;
+        }
+        let id: ClauseId = match ident.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                faults.push(UnknownClause::to_string(&error));
+                continue;
+            }
+        };
+        let Some(harness) = require::or_skip(requirement, test, make(&harness)) else {
+            return;
+        };
+        match run_apart(harness, id) {
+            Outcome::Skipped(_) => {}
+            Outcome::Passed => faults.push(format!("{ident} is listed, but applies and holds")),
+            Outcome::Failed(message) => {
+                faults.push(format!("{ident} is listed, but applies, and does not hold: {message}"));
+            }
         }
     }
     assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
 }
 
-/// Runs a clause on a task of the kit's runtime, so that the test ends even where the backend blocks the thread for good.
-fn run_apart<H: Harness + 'static>(harness: impl FnOnce() -> H, id: ClauseId) -> Outcome {
-    // A harness may want to spawn or block in its constructor: inside the runtime, and outside of its tasks, it can do both.
+/// A harness may want to spawn or block while it is made: inside the runtime, and outside of its tasks, it can do both.
+fn make<H>(harness: impl FnOnce() -> H) -> H {
     let _inside = runtime().enter();
-    let harness = harness();
+    harness()
+}
+
+/// Runs a clause on a task of the kit's runtime, so that the test ends even where the backend blocks the thread for good.
+fn run_apart<H: Harness + 'static>(harness: H, id: ClauseId) -> Outcome {
     let task = runtime().spawn(async move { run_clause(&harness, id).await });
     runtime().block_on(async {
         match tokio::time::timeout(TIME_LIMIT + Duration::from_secs(10), task).await {
