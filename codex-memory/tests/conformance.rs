@@ -1,0 +1,92 @@
+//! The contract, clause by clause, on the memory backend and on the same behind `AnyBackend`.
+
+use std::time::{Duration, SystemTime};
+
+use codex_memory::{ManualClock, MemoryBackend};
+use codex_testkit::{Harness, Time, VirtualTime, WallShift};
+use codex_traits::AnyBackend;
+
+/// Stores whose clocks are the harness's, or the system's.
+#[derive(Default)]
+struct Memory {
+    clock: Option<ManualClock>,
+}
+
+impl Memory {
+    fn under_virtual_time() -> Self {
+        Self {
+            clock: Some(ManualClock::new()),
+        }
+    }
+}
+
+impl Harness for Memory {
+    type Backend = MemoryBackend;
+
+    async fn fresh(&self) -> MemoryBackend {
+        match &self.clock {
+            Some(clock) => MemoryBackend::with_clock(clock.clone()),
+            None => MemoryBackend::new(),
+        }
+    }
+
+    fn time(&self) -> Time {
+        let Some(clock) = self.clock.clone() else {
+            return Time::Real {
+                granularity: Duration::from_millis(1),
+            };
+        };
+        let wall = clock.clone();
+        Time::Virtual(VirtualTime::from_fns(
+            move |by| clock.advance(by),
+            move |shift| wall.set_system_time(shifted(wall.system_time(), shift)),
+        ))
+    }
+
+    fn reopen(&self, backend: &MemoryBackend) -> Option<MemoryBackend> {
+        Some(backend.clone())
+    }
+}
+
+fn shifted(time: SystemTime, shift: WallShift) -> SystemTime {
+    match shift {
+        WallShift::Forward(by) => time + by,
+        WallShift::Back(by) => time - by,
+    }
+}
+
+struct Erased(Memory);
+
+impl Harness for Erased {
+    type Backend = AnyBackend;
+
+    async fn fresh(&self) -> AnyBackend {
+        AnyBackend::new(self.0.fresh().await)
+    }
+
+    fn time(&self) -> Time {
+        self.0.time()
+    }
+
+    fn reopen(&self, backend: &AnyBackend) -> Option<AnyBackend> {
+        Some(backend.clone())
+    }
+}
+
+mod virtual_time {
+    codex_testkit::conformance_tests!(super::Memory::under_virtual_time(), skip: {
+        get_06: "the store holds nothing but plain values",
+    });
+}
+
+mod system_time {
+    codex_testkit::conformance_tests!(super::Memory::default(), skip: {
+        get_06: "the store holds nothing but plain values",
+    });
+}
+
+mod any_backend {
+    codex_testkit::conformance_tests!(super::Erased(super::Memory::under_virtual_time()), skip: {
+        get_06: "the store holds nothing but plain values",
+    });
+}

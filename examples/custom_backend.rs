@@ -1,0 +1,257 @@
+//! A backend of one's own, and the conformance suite run on it.
+//!
+//! `cargo run --features testkit --example custom_backend` runs the suite and prints what it found; `cargo test --features testkit --example
+//! custom_backend` runs each clause as a test.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::Bound,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_kv::{
+    Capabilities, Condition, Cursor, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+    testkit::{Harness, Time, VirtualTime},
+};
+
+/// Entries in a map, and their keys in the order in which they came: a place in that order is what a scan can resume from.
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<String, Entry>,
+    by_age: BTreeMap<u64, String>,
+    next_age: u64,
+    /// The time of the verb that holds the lock.
+    now: Duration,
+}
+
+struct Entry {
+    value: Bytes,
+    deadline: Option<Duration>,
+    age: u64,
+}
+
+impl Entries {
+    /// The entry of `key`, and never an expired one.
+    fn live(&self, key: &str) -> Option<&Entry> {
+        self.by_key.get(key).filter(|entry| self.is_live(entry))
+    }
+
+    fn is_live(&self, entry: &Entry) -> bool {
+        entry.deadline.is_none_or(|deadline| self.now < deadline)
+    }
+
+    /// Removes `key`; whether it was there, expired ones not counted.
+    fn remove(&mut self, key: &str) -> bool {
+        let was_live = self.live(key).is_some();
+        if let Some(entry) = self.by_key.remove(key) {
+            self.by_age.remove(&entry.age);
+        }
+        was_live
+    }
+
+    fn write(&mut self, key: &str, value: Bytes, deadline: Option<Duration>) {
+        // An entry that is there keeps its place, so that a scan under way cannot miss it.
+        let age = if let Some(entry) = self.live(key) {
+            entry.age
+        } else {
+            self.remove(key);
+            self.next_age += 1;
+            self.next_age
+        };
+        self.by_age.insert(age, key.to_owned());
+        self.by_key.insert(key.to_owned(), Entry { value, deadline, age });
+    }
+
+    /// The deadline that `expiry` means for `key` now.
+    fn deadline(&self, key: &str, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
+        // Refuses zero and what no store can hold.
+        let millis = expiry.to_millis(operation)?;
+        Ok(match expiry {
+            Expiry::Keep => self.live(key).and_then(|entry| entry.deadline),
+            Expiry::Never | Expiry::After(_) => {
+                millis.map(|millis| self.now + Duration::from_millis(millis.unsigned_abs()))
+            }
+        })
+    }
+}
+
+/// The backend: a handle on the entries. A clone is another handle on the same ones.
+#[derive(Clone, Default)]
+struct AgingBackend {
+    entries: Arc<Mutex<Entries>>,
+    clock: StillClock,
+}
+
+impl AgingBackend {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.now = self.clock.now();
+        entries
+    }
+}
+
+/// Milliseconds that pass only when told to. A store for production would read `Instant::now` in its place.
+#[derive(Clone, Default)]
+struct StillClock(Arc<AtomicU64>);
+
+impl StillClock {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+}
+
+// By hand: neither keys nor values are to be printed.
+impl fmt::Debug for AgingBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AgingBackend")
+    }
+}
+
+impl KvBackend for AgingBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.entries().live(key).map(|entry| entry.value.clone()))
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let mut entries = self.entries();
+        let deadline = entries.deadline(key, options.expiry, "set")?;
+        let old = entries.live(key);
+        let holds = match options.condition {
+            Condition::Always => true,
+            Condition::IfAbsent => old.is_none(),
+            Condition::IfPresent => old.is_some(),
+            Condition::IfEquals(expected) => old.is_some_and(|entry| entry.value == expected),
+        };
+        if !holds {
+            return Ok(SetOutcome::Refused);
+        }
+        entries.write(key, value, deadline);
+        Ok(SetOutcome::Written)
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        let mut entries = self.entries();
+        Ok(keys.iter().filter(|key| entries.remove(key)).count() as u64)
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        let mut entries = self.entries();
+        let equal = entries.live(key).is_some_and(|entry| entry.value == expected);
+        Ok(equal && entries.remove(key))
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let mut entries = self.entries();
+        if expiry == Expiry::After(Duration::ZERO) {
+            return Ok(entries.remove(key));
+        }
+        let deadline = entries.deadline(key, expiry, "expire")?;
+        let Some(value) = entries.live(key).map(|entry| entry.value.clone()) else {
+            return Ok(false);
+        };
+        entries.write(key, value, deadline);
+        Ok(true)
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        let entries = self.entries();
+        Ok(match entries.live(key).map(|entry| entry.deadline) {
+            None => Ttl::Missing,
+            Some(None) => Ttl::Persistent,
+            Some(Some(deadline)) => Ttl::Remaining(deadline.saturating_sub(entries.now)),
+        })
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        let count = request.checked_count_hint()?;
+        let entries = self.entries();
+        // The cursor is the last age seen and the last that concerns this scan: what is written later does not prolong it.
+        let (seen, last) = if request.cursor.is_start() {
+            (0, entries.next_age)
+        } else {
+            let numbers = request.cursor.as_str().split_once('-');
+            let numbers = numbers.and_then(|(seen, last)| Some((seen.parse().ok()?, last.parse().ok()?)));
+            numbers
+                .filter(|(seen, last): &(u64, u64)| seen <= last)
+                .ok_or_else(Cursor::unreadable)?
+        };
+        let mut ahead = entries
+            .by_age
+            .range((Bound::Excluded(seen), Bound::Unbounded))
+            .take_while(|(age, _)| **age <= last);
+        let mut page = ScanPage::default();
+        let mut reached = seen;
+        for (age, key) in ahead.by_ref().take(count) {
+            reached = *age;
+            if request.pattern.matches(key) && entries.live(key).is_some() {
+                page.keys.push(key.clone());
+            }
+        }
+        if ahead.next().is_some() {
+            page.next = Some(Cursor::new(format!("{reached}-{last}"))?);
+        }
+        Ok(page)
+    }
+}
+
+/// How the suite gets fresh stores, and moves their time.
+#[derive(Default)]
+struct AgingHarness {
+    clock: StillClock,
+}
+
+impl Harness for AgingHarness {
+    type Backend = AgingBackend;
+
+    async fn fresh(&self) -> AgingBackend {
+        // All share one clock, which the suite moves; each has entries of its own.
+        AgingBackend {
+            entries: Arc::default(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn time(&self) -> Time {
+        let clock = self.clock.clone();
+        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
+    }
+
+    fn reopen(&self, backend: &AgingBackend) -> Option<AgingBackend> {
+        Some(backend.clone())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let report = codex_kv::testkit::run(&AgingHarness::default()).await;
+    println!("{report}");
+    if report.failed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod conformance {
+    codex_kv::testkit::conformance_tests!(super::AgingHarness::default(), skip: {
+        get_06: "the store holds nothing but plain values",
+    });
+}
