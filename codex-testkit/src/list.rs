@@ -17,15 +17,169 @@ macro_rules! __codex_testkit_clauses {
                 get_01 get_01_missing_key_is_none []
                     "a missing key is `None`";
                 get_02 get_02_values_come_back_byte_for_byte []
-                    "what was set comes back byte for byte: all 256 byte values, an empty value, 64 MiB (`large_values`)";
+                    "what was set comes back byte for byte: all 256 byte values, an empty value, 64 MiB (capability `large_values`)";
                 get_03 get_03_empty_value_is_not_a_missing_one []
                     "an empty value is not a missing one";
                 get_04 get_04_reading_keeps_the_ttl []
                     "reading never changes the TTL";
                 get_05 get_05_a_key_is_any_utf8_text []
-                    "a key is any UTF-8 text: empty, with NUL, spaces and glob characters, 1 MiB long; no normalisation or case folding";
+                    "a key is any UTF-8 text: empty, with NUL, with spaces and glob characters, 1 MiB long; no Unicode normalisation or case folding";
                 get_06 get_06_another_type_is_a_data_error [ForeignTypes]
-                    "a key that holds another type is an error of kind `Data`, not `None`";
+                    "a key that holds another type (a Redis list) is an error of kind `Data`, not `None` (capability `foreign_types`)";
+            }
+            set {
+                set_01 set_01_a_set_replaces_the_value []
+                    "a set replaces the value, whatever its length";
+                set_02 set_02_never_clears_the_ttl []
+                    "`Expiry::Never` on a key with a TTL clears the TTL";
+                set_03 set_03_after_replaces_the_ttl []
+                    "`Expiry::After` replaces the TTL, longer or shorter";
+                set_04 set_04_keep_keeps_the_ttl []
+                    "`Expiry::Keep` keeps the TTL; on a missing or expired key it gives none; after DEL there is no ghost TTL";
+                set_05 set_05_clones_share_and_strangers_do_not []
+                    "a clone of the backend reads what another clone wrote, at once; two fresh backends share nothing";
+                set_06 set_06_zero_is_invalid []
+                    "`After(0)` is `InvalidArgument`, also where the condition would not have held, and nothing changes (\"ERR invalid expire time in 'set' command\")";
+                set_07 set_07_under_a_millisecond_is_one []
+                    "a duration under 1 ms is rounded up to 1 ms: never zero, never for ever";
+                set_08 set_08_the_longest_duration_is_taken []
+                    "the longest duration Redis takes is taken; a longer one is `InvalidArgument`, never wrapped into the past";
+                set_09 set_09_a_set_that_does_nothing_changes_nothing []
+                    "a failed or refused set leaves value and TTL as they were";
+            }
+            cond {
+                cond_01 cond_01_if_absent_writes_once []
+                    "`IfAbsent` on a missing key writes; on a present one is `Refused` and leaves value and TTL (100 s stays 100 s)";
+                cond_02 cond_02_if_absent_writes_over_an_expired_key []
+                    "`IfAbsent` on a key that has expired but was never swept writes, with no stale TTL";
+                cond_03 cond_03_if_present_creates_nothing []
+                    "`IfPresent` on a missing or expired key is `Refused` and creates nothing";
+                cond_04 cond_04_if_present_writes_on_a_present_key []
+                    "`IfPresent` writes on a present key; without an expiry it clears the TTL, with `Keep` it keeps it";
+                cond_05 cond_05_if_equals_compares_bytes []
+                    "`IfEquals` writes only where the bytes are equal: \"05\" is not \"5\", empty is not missing";
+                cond_06 cond_06_if_equals_creates_nothing []
+                    "`IfEquals` on a missing or expired key is `Refused`";
+                cond_07 cond_07_of_many_racers_one_wins []
+                    "of 16 racers with `IfAbsent` exactly one is `Written`; likewise with `IfEquals` on one old value; 1,000 rounds";
+                cond_08 cond_08_del_if_equals_is_one_step []
+                    "`del_if_equals`: equal `true` and gone, different `false` and kept, missing `false`; compare and delete are one step under a race with `set`";
+            }
+            exp {
+                exp_01 exp_01_ttl_says_what_is_left []
+                    "`ttl` is `Missing`, `Persistent` or `Remaining`; the remainder never grows and is never above what was set";
+                exp_02 exp_02_never_early_and_hardly_late []
+                    "never early: the value is there until its time; and late by no more than the backend's stated granularity";
+                exp_03 exp_03_an_expired_key_is_gone_for_every_verb []
+                    "an expired key is gone for every verb, swept or not: get, get_many, ttl, scan, del = 0, expire = false, incr starts at 0 without TTL, IfAbsent writes";
+                exp_04 exp_04_milliseconds_are_kept []
+                    "millisecond durations are kept: 1,500 ms is not 1 s or 2 s";
+                exp_05 exp_05_expire_creates_nothing []
+                    "`expire` on a missing key is `false` and creates nothing";
+                exp_06 exp_06_expire_zero_removes []
+                    "`expire(After(0))` on a present key removes it and is `true` (Redis: EXPIRE with 0 or less deletes and returns 1)";
+                exp_07 exp_07_expire_lengthens_and_shortens []
+                    "`expire` lengthens, shortens, and keeps the value";
+                exp_08 exp_08_expire_never_persists []
+                    "`expire(Never)` clears the TTL; it is `true` also where there was none (Redis's PERSIST says 0 there), `false` where the key is missing";
+                exp_09 exp_09_a_persisted_key_outlives_its_deadline []
+                    "after `expire(Never)` the key outlives its old deadline";
+                exp_10 exp_10_an_old_deadline_spares_a_newer_value []
+                    "an old deadline never removes a newer value: set with 1 s, set again with 100 s, wait";
+                exp_11 exp_11_too_long_is_invalid []
+                    "too long a duration is `InvalidArgument` and the TTL is unchanged";
+                exp_12 exp_12_the_wall_clock_changes_nothing []
+                    "a wall clock set back or forward by an hour changes nothing (capability `virtual_time` or in-process)";
+            }
+            del {
+                del_01 del_01_counts_what_was_there []
+                    "the count is of keys that were there; missing and expired ones are not counted";
+                del_02 del_02_a_key_named_twice_counts_once []
+                    "a key named twice counts once (`a a b x` is 2)";
+                del_03 del_03_no_keys_is_zero []
+                    "no keys is `Ok(0)` (on the wire an error)";
+                del_04 del_04_ten_thousand_keys_in_one_call []
+                    "10,000 keys in one call";
+                del_05 del_05_a_removed_key_has_no_ttl_afterwards []
+                    "a removed key has no TTL when it is set again";
+            }
+            many {
+                many_01 many_01_answers_in_the_order_asked []
+                    "`get_many` answers in the order asked, a key asked twice answered twice, `None` where missing";
+                many_02 many_02_nothing_asked_is_nothing_done []
+                    "no keys is `Ok(vec![])`; no entries for `set_many` is `Ok(())`";
+                many_03 many_03_set_many_writes_all_with_one_expiry []
+                    "`set_many` writes all with the one expiry; a key given twice keeps the last value";
+                many_04 many_04_ten_thousand_keys_in_one_call []
+                    "`get_many` over 10,000 keys across every shard and slot";
+                many_05 many_05_every_value_was_there_at_some_moment []
+                    "a `get_many` never shows a value that no single moment had per key; whether the keys are one snapshot is capability `atomic_many`";
+                many_06 many_06_another_type_is_none [ForeignTypes]
+                    "among many, a key of another type is `None`, as MGET has it; the docs say so (capability `foreign_types`)";
+            }
+            incr {
+                incr_01 incr_01_a_missing_key_starts_at_zero []
+                    "a missing key starts at 0, `Create(expiry)` sets its TTL on creation only; `Refuse` is `None` and creates nothing";
+                incr_02 incr_02_the_ttl_is_kept []
+                    "the TTL is kept (77 s stays 77 s)";
+                incr_03 incr_03_any_delta []
+                    "negative deltas, zero (creates \"0\"), `i64::MIN`";
+                incr_04 incr_04_the_text_is_canonical []
+                    "the stored text is canonical decimal";
+                incr_05 incr_05_what_is_no_integer_is_a_data_error []
+                    "`\"\"`, `\" 1\"`, `\"1 \"`, `\"+1\"`, `\"01\"`, `\"-0\"`, `\"1.0\"`, `\"1e3\"`, `\"0x10\"`, `\"abc\"` are errors of kind `Data`; value and TTL unchanged";
+                incr_06 incr_06_overflow_is_a_data_error []
+                    "overflow either way is an error of kind `Data`, value and TTL unchanged";
+                incr_07 incr_07_no_increment_is_lost []
+                    "500 increments from each of 8 tasks are 4,000";
+                incr_08 incr_08_refuse_leaves_no_counter_behind []
+                    "`Refuse` never leaves a counter without TTL behind when the key expires in the middle of it";
+            }
+            scan {
+                scan_01 scan_01_what_stays_is_found_while_others_come_and_go []
+                    "a key that is there from first to last page is returned at least once, while 10,000 others come and go";
+                scan_02 scan_02_only_what_is_there_is_returned []
+                    "a key that was never there, or has expired, is not returned";
+                scan_03 scan_03_only_a_page_without_a_cursor_ends_it []
+                    "only a page without a cursor ends the scan; an empty page with one does not";
+                scan_04 scan_04_it_ends_while_keys_are_added []
+                    "it ends, also while writers add keys (bounded growth)";
+                scan_05 scan_05_the_count_is_a_hint []
+                    "the count is a hint: 0 is `InvalidArgument`, any other is taken; a page is bounded (never the whole keyspace for a small hint)";
+                scan_06 scan_06_a_cursor_is_text []
+                    "a cursor can be written to text, read back and resumed; a made-up one is `InvalidArgument` or ends, and never panics or loops";
+                scan_07 scan_07_abandoned_scans_leak_nothing []
+                    "abandoned scans leak nothing (100,000 started, memory flat)";
+                scan_08 scan_08_an_empty_store_is_one_empty_page []
+                    "an empty store is one empty page";
+                scan_09 scan_09_keys_that_are_not_utf8_are_left_alone []
+                    "keys that are not UTF-8 (written by others) are left out, and `del_matching` leaves them alone";
+                scan_10 scan_10_across_every_node [Cluster]
+                    "across every node of a cluster (capability `cluster`); an unreachable node is an error, never a shorter answer";
+                scan_11 scan_11_a_prefix_matches_by_bytes []
+                    "`Pattern::prefix` matches by bytes, whatever `* ? [ ] \\ ^ -` it holds; `app` and `app2` do not meet";
+                scan_12 scan_12_del_matching_removes_what_matched []
+                    "`del_matching` removes what matched, counts it, and touches nothing else; 100,000 keys";
+            }
+            glob {
+                glob_01 glob_01_star_and_question_mark []
+                    "`*` any run, also empty; `?` exactly one byte (two for `é`)";
+                glob_02 glob_02_classes_and_ranges []
+                    "`[ae]`, `[a-c]`, `[c-a]` the same as `[a-c]`";
+                glob_03 glob_03_negated_classes []
+                    "`[^e]` negates; `[!e]` is `!` or `e`; `[a^]` holds `^`";
+                glob_04 glob_04_a_bracket_can_end_a_range []
+                    "`h[a-]llo` matches ha, hl, ho, h^ … up to `]` as range end, not `hallo`; `[-a]` is `-` or `a`";
+                glob_05 glob_05_empty_and_unclosed_classes []
+                    "`[]` matches nothing; unclosed `[abc` is a class; `a[` matches nothing";
+                glob_06 glob_06_escapes []
+                    "`\\*` is a star; `[a\\]]` holds `]`; `[\\a-c]` is a, -, c; a trailing `\\` is a backslash";
+                glob_07 glob_07_the_empty_pattern_and_the_lone_star []
+                    "the empty pattern matches the empty key alone; `*` matches everything";
+                glob_08 glob_08_every_other_byte_is_itself []
+                    "no braces; NUL and bytes 0x80-0xFF are ordinary";
+                glob_09 glob_09_many_stars_answer_at_once []
+                    "`a*` twenty times then `b` answers at once (no exponential time)";
             }
         }
     };

@@ -1,3 +1,11 @@
 //! The clauses themselves, a file per group.
 
+pub(crate) mod cond;
+pub(crate) mod del;
+pub(crate) mod exp;
 pub(crate) mod get;
+pub(crate) mod glob;
+pub(crate) mod incr;
+pub(crate) mod many;
+pub(crate) mod scan;
+pub(crate) mod set;

@@ -1,0 +1,288 @@
+//! Conditions: compare and write in one step.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, SetOptions, SetOutcome};
+
+use crate::{
+    Harness,
+    context::{Context, Store},
+    failure::{Checked, ensure, ensure_eq},
+    runtime::race,
+};
+
+const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
+const RACERS: usize = 16;
+const ROUNDS: usize = 1000;
+
+fn if_equals(expected: &'static str) -> SetOptions {
+    SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(expected.as_bytes())))
+}
+
+/// Every expiry that a set can come with.
+const EXPIRIES: [Expiry; 3] = [Expiry::Never, Expiry::After(Duration::from_secs(50)), Expiry::Keep];
+
+pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.write("new", "1", SetOptions::if_absent()).await?;
+    store.holds("new", "1").await?;
+    store.is_persistent("new").await?;
+    let with_ttl = SetOptions::if_absent().with_expiry(HUNDRED_SECONDS);
+    let set = store.write("timed", "1", with_ttl).await?;
+    store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+
+    cx.pass(cx.noticeable()).await;
+    for expiry in EXPIRIES.into_iter().chain([Expiry::After(HUNDRED_SECONDS)]) {
+        for key in ["new", "timed"] {
+            // Also with the value that is there: a refusal is one whatever was to be written.
+            for value in ["1", "2"] {
+                store
+                    .refused(key, value, SetOptions::if_absent().with_expiry(expiry))
+                    .await?;
+            }
+        }
+        store.holds("new", "1").await?;
+        store.is_persistent("new").await?;
+        store.holds("timed", "1").await?;
+        store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keys = ["never", "after", "keep"];
+    for key in keys {
+        store.put_for(key, "old", cx.short()).await?;
+    }
+    cx.outlive(cx.short()).await;
+    // Nothing has looked at the keys since, so that a store that removes on sight has not removed them.
+    store.write("never", "new", SetOptions::if_absent()).await?;
+    let with_ttl = SetOptions::if_absent().with_expiry(HUNDRED_SECONDS);
+    let set = store.write("after", "new", with_ttl).await?;
+    store
+        .write("keep", "new", SetOptions::if_absent().with_expiry(Expiry::Keep))
+        .await?;
+    for key in keys {
+        store.holds(key, "new").await?;
+    }
+    store.is_persistent("never").await?;
+    store.has_ttl("after", HUNDRED_SECONDS, set).await?;
+    store.is_persistent("keep").await?;
+    cx.outlive(cx.short()).await;
+    for key in keys {
+        store.holds(key, "new").await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cond_03_if_present_creates_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    creates_nothing(cx, &store, &SetOptions::if_present()).await
+}
+
+/// A set with this condition is refused on a missing, a removed and an expired key, whatever its expiry, and creates none.
+async fn creates_nothing<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, options: &SetOptions) -> Checked {
+    for expiry in EXPIRIES {
+        let options = options.clone().with_expiry(expiry);
+        store.refused("missing", "1", options.clone()).await?;
+        store.lacks("missing").await?;
+        store.put("removed", "0").await?;
+        store.del(&["removed"]).await?;
+        store.refused("removed", "1", options.clone()).await?;
+        store.lacks("removed").await?;
+        store.put_for("expired", "0", cx.short()).await?;
+        cx.outlive(cx.short()).await;
+        store.refused("expired", "1", options).await?;
+        store.lacks("expired").await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cond_04_if_present_writes_on_a_present_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.put_for("k", "1", HUNDRED_SECONDS).await?;
+    store.write("k", "2", SetOptions::if_present()).await?;
+    store.holds("k", "2").await?;
+    store.is_persistent("k").await?;
+
+    let with_ttl = SetOptions::if_present().with_expiry(HUNDRED_SECONDS);
+    let set = store.write("k", "3", with_ttl).await?;
+    store.holds("k", "3").await?;
+    store.has_ttl("k", HUNDRED_SECONDS, set).await?;
+
+    cx.pass(cx.noticeable()).await;
+    store
+        .write("k", "4", SetOptions::if_present().with_expiry(Expiry::Keep))
+        .await?;
+    store.holds("k", "4").await?;
+    store.has_ttl("k", HUNDRED_SECONDS, set).await?;
+
+    store.put("empty", "").await?;
+    store.write("empty", "1", SetOptions::if_present()).await?;
+    store.holds("empty", "1").await
+}
+
+pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let lookalikes: [(&[u8], &[&[u8]]); 6] = [
+        (b"5", &[b"05", b"5 ", b" 5", b"5.0", b"+5", b"5\0", b"", b"\x05"]),
+        (b"05", &[b"5"]),
+        (b"", &[b"\0", b" ", b"nil", b"0"]),
+        (b"abc", &[b"ABC", b"ab", b"abcd", b"abd", b"bbc"]),
+        (
+            b"\xff\x00",
+            &[b"\xff", b"\xff\x00\x00", b"\xfe\x00", b"\xef\xbf\xbd\x00"],
+        ),
+        (b"e\xcc\x81", &[b"\xc3\xa9"]),
+    ];
+    for (held, others) in lookalikes {
+        let held = Bytes::from_static(held);
+        let set = store.put_for("k", held.clone(), HUNDRED_SECONDS).await?;
+        for other in others {
+            let condition = Condition::IfEquals(Bytes::from_static(other));
+            store
+                .refused("k", "new", SetOptions::new().with_condition(condition))
+                .await?;
+            store.holds("k", &held).await?;
+            store.has_ttl("k", HUNDRED_SECONDS, set).await?;
+        }
+        let equal = SetOptions::new().with_condition(Condition::IfEquals(held.clone()));
+        store.write("k", "new", equal.clone()).await?;
+        store.holds("k", "new").await?;
+        store.is_persistent("k").await?;
+        // Its own answer must not be taken for the old value's.
+        store.refused("k", "newer", equal).await?;
+    }
+    store.refused("missing", "new", if_equals("")).await?;
+    store.lacks("missing").await
+}
+
+pub(crate) async fn cond_06_if_equals_creates_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    // "0" is what the expired key held.
+    for expected in ["0", "", "1"] {
+        creates_nothing(cx, &store, &if_equals(expected)).await?;
+    }
+    Ok(())
+}
+
+/// Exactly one of the racers wrote in each round, and what is there is what it wrote.
+async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, what: &'static str) -> Checked {
+    let racing = store.clone();
+    let key = move |round: usize| format!("{what} {round}");
+    let outcomes = race(RACERS, ROUNDS, move |racer, round| {
+        let (store, condition) = (racing.clone(), condition.clone());
+        let key = key(round);
+        async move {
+            let options = SetOptions::new().with_condition(condition);
+            Ok(store.set(&key, racer.to_string().into(), options).await?)
+        }
+    })
+    .await?;
+    for round in 0..ROUNDS {
+        let mut winners = (0..RACERS).filter(|&racer| outcomes[racer][round] == SetOutcome::Written);
+        let (winner, second) = (winners.next(), winners.next());
+        ensure!(
+            second.is_none(),
+            "{what}, round {round}: two of {RACERS} racers were told Written"
+        );
+        let Some(winner) = winner else {
+            ensure!(false, "{what}, round {round}: none of {RACERS} racers was told Written");
+            continue;
+        };
+        store.holds(&key(round), winner.to_string()).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cond_07_of_many_racers_one_wins<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    has_one_winner(&store, Condition::IfAbsent, "IfAbsent").await?;
+    let keys: Vec<String> = (0..ROUNDS).map(|round| format!("IfEquals {round}")).collect();
+    let old = Bytes::from_static(b"old");
+    let entries: Vec<(&str, Bytes)> = keys.iter().map(|key| (key.as_str(), old.clone())).collect();
+    store.set_many(&entries, Expiry::Never).await?;
+    has_one_winner(&store, Condition::IfEquals(old), "IfEquals").await
+}
+
+pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let set = store.put_for("k", "05", HUNDRED_SECONDS).await?;
+    for other in [&b"5"[..], b"", b"05 ", b"06", b"04", b"05\0"] {
+        ensure_eq!(
+            store.del_if_equals("k", other).await?,
+            false,
+            "del_if_equals with another value"
+        );
+        store.holds("k", "05").await?;
+        store.has_ttl("k", HUNDRED_SECONDS, set).await?;
+    }
+    ensure_eq!(
+        store.del_if_equals("k", b"05").await?,
+        true,
+        "del_if_equals with the value"
+    );
+    store.lacks("k").await?;
+    ensure_eq!(
+        store.del_if_equals("k", b"05").await?,
+        false,
+        "del_if_equals of a removed key"
+    );
+    ensure_eq!(
+        store.del_if_equals("missing", b"").await?,
+        false,
+        "del_if_equals of a missing key"
+    );
+    store.put("empty", "").await?;
+    ensure_eq!(
+        store.del_if_equals("empty", b"x").await?,
+        false,
+        "del_if_equals of an empty value"
+    );
+    ensure_eq!(
+        store.del_if_equals("empty", b"").await?,
+        true,
+        "del_if_equals of an empty value"
+    );
+    store.put_for("expired", "v", cx.short()).await?;
+    cx.outlive(cx.short()).await;
+    ensure_eq!(
+        store.del_if_equals("expired", b"v").await?,
+        false,
+        "del_if_equals of an expired key"
+    );
+
+    // One writer against three that remove the old value: whatever the order, the new one stays, and one at most removed the old.
+    let key = |round: usize| format!("race {round}");
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    let old: Vec<(&str, Bytes)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Bytes::from_static(b"old")))
+        .collect();
+    store.set_many(&old, Expiry::Never).await?;
+    let racing = store.clone();
+    let removed = race(4, ROUNDS, move |racer, round| {
+        let store = racing.clone();
+        let key = key(round);
+        async move {
+            // Each has its turn at the front.
+            if (racer + round) % 4 == 0 {
+                store.put(&key, "new").await?;
+                return Ok(false);
+            }
+            Ok(store.del_if_equals(&key, b"old").await?)
+        }
+    })
+    .await?;
+    for (round, key) in keys.iter().enumerate() {
+        let count = removed.iter().filter(|answers| answers[round]).count();
+        ensure!(
+            count <= 1,
+            "{count} tasks were told that they removed the one old value of {key:?}"
+        );
+        store.holds(key, "new").await?;
+    }
+    Ok(())
+}

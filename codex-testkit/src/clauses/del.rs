@@ -1,0 +1,111 @@
+//! DEL.
+
+use std::time::Duration;
+
+use codex_traits::{Expiry, KvBackend, Pattern, SetOptions};
+
+use crate::{
+    Harness,
+    context::Context,
+    failure::{Checked, ensure_eq},
+};
+
+pub(crate) async fn del_01_counts_what_was_there<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.put("a", "1").await?;
+    store.put_for("b", "1", Duration::from_secs(100)).await?;
+    store.put("kept", "1").await?;
+    store.put_for("expired", "1", cx.short()).await?;
+    store.put_for("seen expired", "1", cx.short()).await?;
+    cx.outlive(cx.short()).await;
+    store.lacks("seen expired").await?;
+    let keys = ["missing", "a", "expired", "b", "seen expired"];
+    ensure_eq!(
+        store.del(&keys).await?,
+        2,
+        "del of two keys, two expired ones and a missing one"
+    );
+    ensure_eq!(store.del(&keys).await?, 0, "del of them again");
+    for key in keys {
+        store.lacks(key).await?;
+    }
+    store.holds("kept", "1").await?;
+    ensure_eq!(store.del(&["kept"]).await?, 1, "del of one key");
+    Ok(())
+}
+
+pub(crate) async fn del_02_a_key_named_twice_counts_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.put("a", "1").await?;
+    store.put("b", "1").await?;
+    ensure_eq!(
+        store.del(&["a", "a", "b", "x"]).await?,
+        2,
+        "del of a a b x, where a and b are there"
+    );
+    store.put("a", "1").await?;
+    ensure_eq!(
+        store.del(&["x", "a", "x", "a", "a"]).await?,
+        1,
+        "del of x a x a a, where a is there"
+    );
+    ensure_eq!(store.del(&["x", "x"]).await?, 0, "del of x x, where neither is there");
+    Ok(())
+}
+
+pub(crate) async fn del_03_no_keys_is_zero<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    ensure_eq!(store.del(&[]).await?, 0, "del of no keys in an empty store");
+    store.put("", "1").await?;
+    store.put("a", "1").await?;
+    ensure_eq!(store.del(&[]).await?, 0, "del of no keys");
+    store.holds("", "1").await?;
+    store.holds("a", "1").await
+}
+
+pub(crate) async fn del_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keys: Vec<String> = (0..10_000).map(|number| format!("key {number}")).collect();
+    store.fill(&keys).await?;
+    store.put("kept", "1").await?;
+    // A fifth of what is asked for is not there.
+    let missing: Vec<String> = (0..2_500).map(|number| format!("missing {number}")).collect();
+    let asked: Vec<&str> = keys.iter().chain(&missing).map(String::as_str).collect();
+    ensure_eq!(
+        store.del(&asked).await?,
+        10_000,
+        "del of 10,000 keys and 2,500 missing ones"
+    );
+    let left = store.keys(&Pattern::all(), 1000).await?;
+    ensure_eq!(left.into_iter().collect::<Vec<_>>(), ["kept"], "what is left");
+    Ok(())
+}
+
+pub(crate) async fn del_05_a_removed_key_has_no_ttl_afterwards<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let ttl = cx.short();
+    let keys = ["set", "keep", "absent", "many", "del_if_equals", "expire", "matching"];
+    for key in keys {
+        store.put_for(key, "old", ttl).await?;
+    }
+    store.del(&["set", "keep", "absent", "many"]).await?;
+    store.del_if_equals("del_if_equals", b"old").await?;
+    store.expire("expire", Expiry::After(Duration::ZERO)).await?;
+    store.del_matching(&Pattern::glob("matching")).await?;
+    for key in keys {
+        store.lacks(key).await?;
+        let options = match key {
+            "keep" => SetOptions::new().with_expiry(Expiry::Keep),
+            "absent" => SetOptions::if_absent(),
+            _ => SetOptions::new(),
+        };
+        store.write(key, "new", options).await?;
+        store.is_persistent(key).await?;
+    }
+    cx.outlive(ttl).await;
+    for key in keys {
+        store.holds(key, "new").await?;
+        store.is_persistent(key).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Many keys in one call.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_traits::{Capability, Expiry, KvBackend, Pattern, parse_integer};
+
+use crate::{
+    Foreign, Harness,
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq},
+    runtime::{join, spawn},
+};
+
+fn value(text: &str) -> Option<Bytes> {
+    Some(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    for key in ["a", "b", "c", ""] {
+        store.put(key, format!("value of {key}")).await?;
+    }
+    let got = store.get_many(&["c", "x", "a", "c", "", "y", "b", "x", "a"]).await?;
+    let expected = [
+        value("value of c"),
+        None,
+        value("value of a"),
+        value("value of c"),
+        value("value of "),
+        None,
+        value("value of b"),
+        None,
+        value("value of a"),
+    ];
+    ensure_eq!(got, expected, "get_many of c x a c \"\" y b x a");
+    ensure_eq!(store.get_many(&["x"]).await?, [None], "get_many of one missing key");
+    ensure_eq!(
+        store.get_many(&["x", "x"]).await?,
+        [None, None],
+        "get_many of a missing key twice"
+    );
+    Ok(())
+}
+
+pub(crate) async fn many_02_nothing_asked_is_nothing_done<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.put("", "v").await?;
+    ensure_eq!(store.get_many(&[]).await?, [], "get_many of no keys");
+    store.set_many(&[], Expiry::Never).await?;
+    store.set_many(&[], Expiry::After(Duration::from_secs(1))).await?;
+    store.set_many(&[], Expiry::Keep).await?;
+    store.holds("", "v").await?;
+    store.is_persistent("").await?;
+    ensure_eq!(store.keys(&Pattern::all(), 10).await?.len(), 1, "number of keys");
+    Ok(())
+}
+
+pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let ttl = Duration::from_secs(100);
+    let old = store.put_for("old", "0", Duration::from_secs(50)).await?;
+    store.put("other", "0").await?;
+    let entries = ["1", "2", "3", "4", "5"].map(Bytes::from_static_str);
+    let entries: Vec<(&str, Bytes)> = ["a", "twice", "b", "twice", "old"].into_iter().zip(entries).collect();
+    let expected = [("a", "1"), ("b", "3"), ("twice", "4"), ("old", "5")];
+
+    store.set_many(&entries, Expiry::Keep).await?;
+    for (key, value) in expected {
+        store.holds(key, value).await?;
+    }
+    store.has_ttl("old", Duration::from_secs(50), old).await?;
+    for key in ["a", "b", "twice"] {
+        store.is_persistent(key).await?;
+    }
+
+    let (_, set) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
+    for (key, value) in expected {
+        store.holds(key, value).await?;
+        store.has_ttl(key, ttl, set).await?;
+    }
+    store.set_many(&entries, Expiry::Never).await?;
+    for (key, value) in expected {
+        store.holds(key, value).await?;
+        store.is_persistent(key).await?;
+    }
+    store.holds("other", "0").await?;
+    ensure_eq!(store.keys(&Pattern::all(), 10).await?.len(), 5, "number of keys");
+    Ok(())
+}
+
+/// `Bytes::from_static` for text, so that it can be mapped over.
+trait FromStaticStr {
+    fn from_static_str(text: &'static str) -> Self;
+}
+
+impl FromStaticStr for Bytes {
+    fn from_static_str(text: &'static str) -> Self {
+        Self::from_static(text.as_bytes())
+    }
+}
+
+pub(crate) async fn many_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keys: Vec<String> = (0..10_000).map(|number| format!("{{{number}}} key")).collect();
+    let entries: Vec<(&str, Bytes)> = keys
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| number % 10 != 0)
+        .map(|(_, key)| (key.as_str(), Bytes::copy_from_slice(key.as_bytes())))
+        .collect();
+    store.set_many(&entries, Expiry::Never).await?;
+    let asked: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let got = store.get_many(&asked).await?;
+    ensure_eq!(got.len(), 10_000, "number of answers");
+    for (number, (key, got)) in keys.iter().zip(got).enumerate() {
+        let expected = (number % 10 != 0).then(|| Bytes::copy_from_slice(key.as_bytes()));
+        ensure_eq!(got, expected, "answer for key {number}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    /// Enough for a store in process to be seen in every state; a server is asked as often.
+    const WRITES: u64 = 3000;
+    let store = cx.store().await;
+    let snapshot = store.capabilities().contains(Capability::AtomicMany);
+    store.put("first", "0").await?;
+    store.put("second", "0").await?;
+    // `begun` is raised before a key is written and `done` after both are, so that a reader knows between which numbers it must find them.
+    let begun = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicU64::new(0));
+    let stopped = Arc::new(AtomicBool::new(false));
+    let writer = spawn({
+        let (store, begun, done, stopped) = (store.clone(), begun.clone(), done.clone(), stopped.clone());
+        async move {
+            let mut checked = Ok(());
+            for number in 1..=WRITES {
+                begun.store(number, Ordering::SeqCst);
+                checked = write_both(&store, number).await;
+                if checked.is_err() {
+                    break;
+                }
+                done.store(number, Ordering::SeqCst);
+            }
+            stopped.store(true, Ordering::SeqCst);
+            checked
+        }
+    });
+    let mut reads = 0;
+    while !stopped.load(Ordering::SeqCst) || reads == 0 {
+        let least = done.load(Ordering::SeqCst);
+        let got = store.get_many(&["second", "first", "second"]).await?;
+        let most = begun.load(Ordering::SeqCst);
+        reads += 1;
+        let numbers: Vec<u64> = got.iter().filter_map(number).collect();
+        ensure_eq!(numbers.len(), 3, "number of values that are a number which was written");
+        for &number in &numbers {
+            ensure!(
+                (least..=most).contains(&number),
+                "get_many answered {number}, while {least} to {most} were there"
+            );
+        }
+        if snapshot {
+            let (second, first, again) = (numbers[0], numbers[1], numbers[2]);
+            ensure!(
+                second == again && (first == second || first == second + 1),
+                "get_many is declared to be one snapshot, and answered second = {second}, first = {first}, second = {again}, \
+                 where first is written before second"
+            );
+        }
+        tokio::task::yield_now().await;
+    }
+    join(writer).await
+}
+
+async fn write_both<B: KvBackend>(store: &Store<B>, number: u64) -> Checked {
+    store.put("first", number.to_string()).await?;
+    store.put("second", number.to_string()).await
+}
+
+fn number(value: &Option<Bytes>) -> Option<u64> {
+    u64::try_from(parse_integer(value.as_deref()?)?).ok()
+}
+
+pub(crate) async fn many_06_another_type_is_none<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let list = Foreign::List { key: "list".to_owned() };
+    if !cx.harness.plant(&store, &list).await {
+        return Err(Failure::NotApplicable("the harness cannot plant a key of another type"));
+    }
+    store.put("a", "1").await?;
+    store.put("b", "2").await?;
+    let got = store.get_many(&["a", "list", "b", "list"]).await?;
+    ensure_eq!(
+        got,
+        [value("1"), None, value("2"), None],
+        "get_many with a list among the keys"
+    );
+    ensure_eq!(store.get_many(&["list"]).await?, [None], "get_many of a list");
+    ensure!(cx.harness.is_planted(&store, &list).await, "get_many removed the list");
+    Ok(())
+}

@@ -1,0 +1,604 @@
+//! SCAN, and removing by pattern.
+
+use std::{collections::BTreeSet, future::Future};
+
+use codex_traits::{Cursor, ErrorKind, KvBackend, Pattern, ScanPage, ScanRequest, Ttl};
+
+use crate::{
+    Foreign, Harness, OutageKind,
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+};
+
+fn named(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}{number:05}")).collect()
+}
+
+fn refs(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+/// Scans page by page, and does `meanwhile` between two pages.
+async fn scan_while<B, F, Fut>(
+    store: &Store<B>,
+    count_hint: usize,
+    most_pages: usize,
+    mut meanwhile: F,
+) -> Checked<BTreeSet<String>>
+where
+    B: KvBackend,
+    F: FnMut(usize) -> Fut,
+    Fut: Future<Output = Checked> + Send,
+{
+    let pattern = Pattern::all();
+    let mut found = BTreeSet::new();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(count_hint);
+    for page_number in 0..most_pages {
+        let page = store.scan(request).await?;
+        found.extend(page.keys);
+        let Some(next) = page.next else {
+            return Ok(found);
+        };
+        meanwhile(page_number).await?;
+        request = ScanRequest::new(&pattern).with_count_hint(count_hint).with_cursor(next);
+    }
+    Err(Failure::Broken(format!(
+        "a scan with a hint of {count_hint} did not end in {most_pages} pages"
+    )))
+}
+
+pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const HINT: usize = 25;
+    const MOST_PAGES: usize = 20_000;
+    // Between them in every order: by name, by age and by hash.
+    let names = |from: usize, to: usize, kind: &str| -> Vec<String> {
+        (from..to)
+            .map(|number| format!("{:05} {kind}", number * 7919 % 100_003))
+            .collect()
+    };
+    let stay = names(0, 1000, "stays");
+    let others = names(0, 10_000, "comes and goes");
+
+    // The table grows while it is walked over.
+    let store = cx.store().await;
+    store.fill(&stay).await?;
+    let mut coming = others.chunks(400);
+    let found = scan_while(&store, HINT, MOST_PAGES, |_| {
+        let (store, come) = (store.clone(), coming.next());
+        async move { store.fill(come.unwrap_or_default()).await }
+    })
+    .await?;
+    has_all(&found, &stay, "while 10,000 keys came")?;
+
+    // And shrinks: what lies behind the scan's position goes as well as what lies before it.
+    store.fill(&others).await?;
+    let mut going = others.chunks(400);
+    let found = scan_while(&store, HINT, MOST_PAGES, |_| {
+        let (store, go) = (store.clone(), going.next());
+        async move {
+            store.del(&refs(go.unwrap_or_default())).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    has_all(&found, &stay, "while 10,000 keys went")?;
+
+    // And both at once, with values replaced too.
+    let store = cx.store().await;
+    store.fill(&others[..5000]).await?;
+    store.fill(&stay).await?;
+    let found = scan_while(&store, HINT, MOST_PAGES, |page| {
+        let store = store.clone();
+        let at = (page * 100) % 5000;
+        let (come, go, rewritten) = (
+            &others[5000 + at..5100 + at],
+            &others[at..at + 100],
+            &stay[at / 5..at / 5 + 20],
+        );
+        async move {
+            store.fill(come).await?;
+            store.del(&refs(go)).await?;
+            store.fill(rewritten).await
+        }
+    })
+    .await?;
+    has_all(&found, &stay, "while 10,000 keys came and went")
+}
+
+fn has_all(found: &BTreeSet<String>, expected: &[String], when: &str) -> Checked {
+    let missed = expected.iter().filter(|key| !found.contains(*key)).count();
+    ensure!(
+        missed == 0,
+        "{missed} of {} keys that stayed were not returned {when}",
+        expected.len()
+    );
+    Ok(())
+}
+
+pub(crate) async fn scan_02_only_what_is_there_is_returned<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let stay = named("stays ", 50);
+    store.fill(&stay).await?;
+    for number in 0..20 {
+        store.put_for(&format!("expired {number}"), "v", cx.short()).await?;
+        store.put(&format!("removed {number}"), "v").await?;
+        ensure_eq!(store.del(&[&format!("removed {number}")]).await?, 1, "del");
+    }
+    let expected: BTreeSet<String> = stay.into_iter().collect();
+    cx.outlive(cx.short()).await;
+    for hint in [1, 10, 1000] {
+        let found = store.keys(&Pattern::all(), hint).await?;
+        ensure_eq!(found, expected, "keys with a hint of {hint}");
+    }
+    // What a page leaves out for its pattern must not come either.
+    ensure_eq!(
+        store.keys(&Pattern::prefix("expired"), 10).await?.len(),
+        0,
+        "expired keys"
+    );
+    Ok(())
+}
+
+pub(crate) async fn scan_03_only_a_page_without_a_cursor_ends_it<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let hay = named("hay ", 3000);
+    let (before, after) = hay.split_at(1500);
+    let needles = named("needle ", 5);
+    store.fill(before).await?;
+    store.fill(&needles).await?;
+    store.fill(after).await?;
+    let expected: BTreeSet<String> = needles.into_iter().collect();
+    // Most pages of these are empty.
+    for hint in [1, 10, 100] {
+        let found = store.keys(&Pattern::prefix("needle "), hint).await?;
+        ensure_eq!(found, expected, "keys with a hint of {hint}");
+    }
+    ensure_eq!(
+        store.keys(&Pattern::glob("hay 0*"), 10).await?.len(),
+        3000,
+        "number of keys, when every page but one has some"
+    );
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("needle ")).await?,
+        5,
+        "del_matching of a few among many"
+    );
+    ensure_eq!(
+        store.keys(&Pattern::all(), 1000).await?.len(),
+        3000,
+        "number of keys left"
+    );
+    Ok(())
+}
+
+pub(crate) async fn scan_04_it_ends_while_keys_are_added<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const ADDED: usize = 10_000;
+    let start = named("key ", 500);
+    // Behind every other, before every other, and in between.
+    for prefix in ["zzz ", "aaa ", "key 00100 "] {
+        let store = cx.store().await;
+        store.fill(&start).await?;
+        let added = named(prefix, ADDED);
+        let mut adding = added.chunks(20);
+        // A page a key would still be within it.
+        let most_pages = start.len() + ADDED + 1;
+        let found = scan_while(&store, 10, most_pages, |_| {
+            let (store, add) = (store.clone(), adding.next());
+            async move { store.fill(add.unwrap_or_default()).await }
+        })
+        .await?;
+        has_all(&found, &start, "while keys were added")?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_05_the_count_is_a_hint<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let pattern = Pattern::all();
+    let zero = || ScanRequest::new(&pattern).with_count_hint(0);
+    ensure_kind(
+        store.scan(zero()).await,
+        ErrorKind::InvalidArgument,
+        "scan of nothing with a hint of 0",
+    )?;
+    let keys = named("key ", 5000);
+    store.fill(&keys).await?;
+    ensure_kind(
+        store.scan(zero()).await,
+        ErrorKind::InvalidArgument,
+        "scan with a hint of 0",
+    )?;
+
+    let expected: BTreeSet<String> = keys.into_iter().collect();
+    for hint in [1, 7, 100, 5000, 1_000_000, usize::MAX] {
+        let mut found = BTreeSet::new();
+        let mut longest = 0;
+        let pages = store
+            .walk(&pattern, hint, |page: ScanPage| {
+                longest = longest.max(page.keys.len());
+                found.extend(page.keys);
+            })
+            .await?;
+        ensure!(
+            found == expected,
+            "a scan with a hint of {hint} found {} of 5,000 keys",
+            found.len()
+        );
+        // A factor is granted: a table's bucket, or a node, comes as a whole.
+        let most = hint.saturating_mul(20).max(200);
+        ensure!(
+            longest <= most,
+            "a scan with a hint of {hint} has a page of {longest} keys; at most {most} are expected"
+        );
+        ensure!(hint > 100 || pages > 1, "a scan with a hint of {hint} is one page");
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keys = named("key ", 500);
+    store.fill(&keys).await?;
+    let all: BTreeSet<String> = keys.into_iter().collect();
+    // Through another handle too, where there is one.
+    let second = cx.harness.reopen(&store).map(|backend| cx.adopt(backend));
+    for reader in std::iter::once(&store).chain(&second) {
+        let found = walk_by_text(&store, reader, None).await?;
+        ensure!(
+            found == all,
+            "a scan resumed from text found {} of {} keys",
+            found.len(),
+            all.len()
+        );
+    }
+
+    let pattern = Pattern::all();
+    let first = store.scan(ScanRequest::new(&pattern).with_count_hint(10)).await?;
+    let genuine = first.next.map(|cursor| cursor.to_string()).unwrap_or_default();
+    let mut made_up: Vec<String> = [
+        "0",
+        "1",
+        "-1",
+        "00",
+        "1.5",
+        "+1",
+        "abc",
+        "!",
+        "cursor",
+        "null",
+        "None",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "340282366920938463463374607431768211456",
+        "0:0",
+        "1:1",
+        "a:b:c",
+        ":",
+        "::",
+        "/",
+        "../..",
+        "{}",
+        "{\"a\":1}",
+        "%00",
+        "ffffffffffffffff",
+        "zzzz",
+        "==",
+        "AAAA",
+        "'",
+        "\"",
+        "*",
+    ]
+    .map(str::to_owned)
+    .into();
+    made_up.push("9".repeat(Cursor::MAX_LEN));
+    made_up.push(format!("{genuine}0"));
+    made_up.push(format!("{genuine}{genuine}"));
+    made_up.push(genuine.chars().rev().collect());
+    for end in 1..genuine.len() {
+        made_up.push(genuine[..end].to_owned());
+    }
+    for at in 0..genuine.len() {
+        for with in ["0", "9", "z", ":"] {
+            made_up.push(format!("{}{with}{}", &genuine[..at], &genuine[at + 1..]));
+        }
+    }
+    for text in made_up {
+        let Ok(cursor) = text.parse::<Cursor>() else {
+            continue; // not even a cursor's text, which is an answer too
+        };
+        let found = walk_by_text(&store, &store, Some(cursor)).await?;
+        ensure!(
+            found.is_subset(&all),
+            "the made-up cursor {text:?} found keys that were never there"
+        );
+    }
+    Ok(())
+}
+
+/// Walks on from `cursor`, or from the beginning; every cursor is written down and read back, and `writer` and `reader` take turns. A made-up
+/// cursor may be refused.
+async fn walk_by_text<B: KvBackend>(
+    writer: &Store<B>,
+    reader: &Store<B>,
+    cursor: Option<Cursor>,
+) -> Checked<BTreeSet<String>> {
+    const MOST_PAGES: usize = 2000;
+    let pattern = Pattern::all();
+    let made_up = cursor.is_some();
+    let mut cursor = cursor.unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for page_number in 0..MOST_PAGES {
+        let store = if page_number % 2 == 0 { writer } else { reader };
+        let request = ScanRequest::new(&pattern)
+            .with_count_hint(10)
+            .with_cursor(cursor.clone());
+        let page = match store.scan(request).await {
+            Err(error) if made_up && error.kind() == ErrorKind::InvalidArgument => return Ok(found),
+            page => page?,
+        };
+        found.extend(page.keys);
+        let Some(next) = page.next else {
+            return Ok(found);
+        };
+        cursor = next.to_string().parse()?;
+        ensure!(
+            cursor == next,
+            "a cursor is not the same when it is read back from its text"
+        );
+    }
+    Err(Failure::Broken(format!(
+        "{} did not end in {MOST_PAGES} pages",
+        if made_up {
+            "a scan from a made-up cursor"
+        } else {
+            "a scan of 500 keys"
+        }
+    )))
+}
+
+pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const BATCHES: usize = 10;
+    /// Less than what a batch leaks at 32 bytes a scan.
+    const FLAT: u64 = 256 * 1024;
+    /// No store of a thousand keys has a use for it.
+    const ENOUGH: u64 = 512 << 20;
+    let store = cx.store().await;
+    store.fill(&named("key ", 1000)).await?;
+    // 100,000 scans; over a real server's connection 10,000, each of which is a round trip.
+    let batch = if cx.virtual_time().is_some() { 10_000 } else { 1_000 };
+    let before = abandon(cx, &store, batch).await?;
+    let mut last = before;
+    let mut flat = 0;
+    for _ in 0..BATCHES {
+        let now = abandon(cx, &store, batch).await?;
+        let grown = now.saturating_sub(last);
+        flat += usize::from(grown < FLAT);
+        last = now;
+        ensure!(
+            now.saturating_sub(before) < ENOUGH,
+            "memory grew by {} MiB",
+            now.saturating_sub(before) >> 20
+        );
+    }
+    // Others share the process, so that its memory may grow while this runs. A leak grows it in every batch, they do not.
+    for _ in 0..50 {
+        if flat > 0 {
+            break;
+        }
+        crate::runtime::sleep(std::time::Duration::from_millis(100)).await;
+        let start = abandon(cx, &store, 0).await?;
+        let now = abandon(cx, &store, batch).await?;
+        flat += usize::from(now.saturating_sub(start) < FLAT);
+        ensure!(
+            now.saturating_sub(before) < ENOUGH,
+            "memory grew by {} MiB",
+            now.saturating_sub(before) >> 20
+        );
+    }
+    ensure!(
+        flat > 0,
+        "memory grew by {} KiB and more with every {batch} abandoned scans",
+        FLAT >> 10
+    );
+    ensure_eq!(
+        store.keys(&Pattern::all(), 10).await?.len(),
+        1000,
+        "number of keys afterwards"
+    );
+    Ok(())
+}
+
+/// Begins that many scans and leaves them after their first page: the memory that is in use then, 0 where nobody knows.
+async fn abandon<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, count: usize) -> Checked<u64> {
+    let pattern = Pattern::all();
+    for _ in 0..count {
+        let page = store.scan(ScanRequest::new(&pattern).with_count_hint(10)).await?;
+        ensure!(
+            page.next.is_some(),
+            "a scan of 1,000 keys with a hint of 10 is one page"
+        );
+    }
+    Ok(cx.harness.memory_in_use(store).await.unwrap_or_default())
+}
+
+pub(crate) async fn scan_08_an_empty_store_is_one_empty_page<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    for pattern in [Pattern::all(), Pattern::glob(""), Pattern::prefix("x")] {
+        for hint in [1, 1000] {
+            let page = store.scan(ScanRequest::new(&pattern).with_count_hint(hint)).await?;
+            ensure_eq!(page.keys, [""; 0], "keys of an empty store");
+            ensure!(page.next.is_none(), "the first page of an empty store has a cursor");
+        }
+        ensure_eq!(store.del_matching(&pattern).await?, 0, "del_matching in an empty store");
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_09_keys_that_are_not_utf8_are_left_alone<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let texts: [&[u8]; 4] = [b"app:\xff", b"\xc3", b"app:\xed\xa0\x80", b"app:1\xc0\x80"];
+    let foreign = texts.map(|key| Foreign::NonUtf8Key { key: key.to_vec() });
+    for foreign in &foreign {
+        if !cx.harness.plant(&store, foreign).await {
+            return Err(Failure::NotApplicable(
+                "the harness cannot plant a key that is not UTF-8",
+            ));
+        }
+    }
+    store.put("app:1", "v").await?;
+    store.put("app:é", "v").await?;
+    let expected: BTreeSet<String> = ["app:1", "app:é"].map(str::to_owned).into();
+    ensure_eq!(store.keys(&Pattern::all(), 10).await?, expected, "keys");
+    ensure_eq!(
+        store.keys(&Pattern::prefix("app:"), 10).await?,
+        expected,
+        "keys with the prefix"
+    );
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("app:")).await?,
+        2,
+        "del_matching of the prefix"
+    );
+    store.put("app:1", "v").await?;
+    ensure_eq!(
+        store.del_matching(&Pattern::all()).await?,
+        1,
+        "del_matching of everything"
+    );
+    store.lacks("app:1").await?;
+    for foreign in &foreign {
+        ensure!(
+            cx.harness.is_planted(&store, foreign).await,
+            "a key that is not UTF-8 was removed, or `Harness::is_planted` does not see it"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_10_across_every_node<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keys = named("key ", 3000);
+    store.fill(&keys).await?;
+    let expected: BTreeSet<String> = keys.into_iter().collect();
+    let found = store.keys(&Pattern::all(), 100).await?;
+    ensure!(
+        found == expected,
+        "a scan of the cluster found {} of 3,000 keys",
+        found.len()
+    );
+
+    let outage = cx.harness.outage().await;
+    let Some(outage) = outage.filter(|outage| outage.kinds().contains(&OutageKind::NodeDown)) else {
+        return Err(Failure::NotApplicable(
+            "the harness cannot take one node of the cluster away",
+        ));
+    };
+    outage.begin(OutageKind::NodeDown).await;
+    let found = store.keys(&Pattern::all(), 100).await;
+    let removed = store.del_matching(&Pattern::prefix("key ")).await;
+    outage.end().await;
+    ensure!(
+        found.is_err(),
+        "with one node down, a scan found {} of 3,000 keys and no error",
+        found.map_or(0, |found| found.len())
+    );
+    ensure!(removed.is_err(), "with one node down, del_matching gave no error");
+    Ok(())
+}
+
+pub(crate) async fn scan_11_a_prefix_matches_by_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let prefixes = [
+        "", "app", "app2", "app:", "a*b", "a?b", "a[b", "a]b", "a[bc]d", "a\\b", "a^b", "a-b", "[^a]", "[a-c]", "*",
+        "**", "?", "[", "]", "\\", "\\\\", "\\*", "^", "-", "a\0b", "é", "日本", "{a,b}", "!", "[!a]", "a b", "A",
+    ];
+    let mut keys: BTreeSet<String> = [
+        "axb", "axb:", "abd", "acd", "b", "x", "a", "ab", "aap", "e\u{301}", "ap", "appp",
+    ]
+    .map(str::to_owned)
+    .into();
+    for prefix in prefixes {
+        for rest in ["", "x", ":1", "*", "?"] {
+            keys.insert(format!("{prefix}{rest}"));
+        }
+    }
+    store.fill(&keys).await?;
+    for prefix in prefixes {
+        let expected: BTreeSet<String> = keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
+        ensure_eq!(
+            store.keys(&Pattern::prefix(prefix), 10).await?,
+            expected,
+            "keys with the prefix {prefix:?}"
+        );
+    }
+    // A prefix need not end where a character does.
+    let expected: BTreeSet<String> = keys
+        .iter()
+        .filter(|key| key.as_bytes().starts_with(b"\xe6\x97"))
+        .cloned()
+        .collect();
+    ensure_eq!(
+        store.keys(&Pattern::prefix(b"\xe6\x97"), 10).await?,
+        expected,
+        "keys with half a character as the prefix"
+    );
+
+    for prefix in prefixes.iter().rev() {
+        let expected: BTreeSet<String> = keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
+        let removed = store.del_matching(&Pattern::prefix(prefix)).await?;
+        ensure_eq!(removed, expected.len() as u64, "del_matching of the prefix {prefix:?}");
+        keys.retain(|key| !expected.contains(key));
+        ensure_eq!(
+            store.keys(&Pattern::all(), 100).await?,
+            keys,
+            "what is left without the prefix {prefix:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn scan_12_del_matching_removes_what_matched<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let ttl = std::time::Duration::from_secs(1000);
+    let store = cx.store().await;
+    let (app, app2) = (named("app:", 60_000), named("app2:", 40_000));
+    store.fill(&app).await?;
+    store.fill(&app2).await?;
+    let set = store.put_for("app", "timed", ttl).await?;
+    store.put("xapp:", "v").await?;
+    store.put_for("app:expired", "v", cx.short()).await?;
+    cx.outlive(cx.short()).await;
+
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("none:")).await?,
+        0,
+        "del_matching of what is not there"
+    );
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("app:")).await?,
+        60_000,
+        "del_matching of 60,000 among 100,002 keys"
+    );
+    ensure_eq!(
+        store.keys(&Pattern::prefix("app:"), 1000).await?.len(),
+        0,
+        "number of keys that match, afterwards"
+    );
+    store.holds("app", "timed").await?;
+    store.has_ttl("app", ttl, set).await?;
+    store.holds("xapp:", "v").await?;
+    let left = store.keys(&Pattern::all(), 1000).await?;
+    ensure_eq!(left.len(), 40_002, "number of keys left");
+    has_all(&left, &app2, "after the others were removed")?;
+    for key in app2.iter().step_by(1000) {
+        store.holds(key, key).await?;
+        ensure_eq!(store.ttl(key).await?, Ttl::Persistent, "ttl of {key:?}");
+    }
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("app:")).await?,
+        0,
+        "del_matching again"
+    );
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! SET, without a condition.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, Pattern, SetOptions, Ttl};
+
+use crate::{
+    Harness,
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+};
+
+const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
+
+pub(crate) async fn set_01_a_set_replaces_the_value<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    for (round, length) in [3, 100_000, 1, 0, 1 << 20, 3, 2, 0, 1].into_iter().enumerate() {
+        let value = vec![b'a' + u8::try_from(round).unwrap_or(0); length];
+        store.put("k", value.clone()).await?;
+        store.holds("k", value).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn set_02_never_clears_the_ttl<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let ttl = cx.short();
+    store.put_for("k", "1", ttl).await?;
+    store.put("k", "2").await?;
+    store.is_persistent("k").await?;
+    cx.outlive(ttl).await;
+    store.holds("k", "2").await?;
+    store.is_persistent("k").await
+}
+
+pub(crate) async fn set_03_after_replaces_the_ttl<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    store.put("k", "0").await?;
+    for seconds in [100, 1000, 50, 70] {
+        let ttl = Duration::from_secs(seconds);
+        let set = store.put_for("k", "v", ttl).await?;
+        store.has_ttl("k", ttl, set).await?;
+    }
+    // The shorter one must also end the key.
+    store.put_for("k", "v", cx.short()).await?;
+    cx.outlive(cx.short()).await;
+    store.lacks("k").await
+}
+
+pub(crate) async fn set_04_keep_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let keep = || SetOptions::new().with_expiry(Expiry::Keep);
+    let set = store.put_for("k", "1", HUNDRED_SECONDS).await?;
+    cx.pass(cx.noticeable()).await;
+    store.write("k", "2", keep()).await?;
+    store.holds("k", "2").await?;
+    store.has_ttl("k", HUNDRED_SECONDS, set).await?;
+
+    store.write("missing", "1", keep()).await?;
+    store.is_persistent("missing").await?;
+    store.write("missing", "2", keep()).await?;
+    store.is_persistent("missing").await?;
+
+    store.put_for("expired", "1", cx.short()).await?;
+    cx.outlive(cx.short()).await;
+    store.write("expired", "2", keep()).await?;
+    store.is_persistent("expired").await?;
+
+    store.put_for("deleted", "1", HUNDRED_SECONDS).await?;
+    store.del(&["deleted"]).await?;
+    store.write("deleted", "2", keep()).await?;
+    store.is_persistent("deleted").await
+}
+
+pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let one = cx.store().await;
+    let stranger = cx.store().await;
+    one.put("k", "1").await?;
+    stranger.lacks("k").await?;
+    stranger.put("k", "other").await?;
+    one.holds("k", "1").await?;
+    ensure_eq!(
+        stranger.del_matching(&Pattern::all()).await?,
+        1,
+        "del_matching in another store"
+    );
+    one.holds("k", "1").await?;
+
+    let Some(second) = cx.harness.reopen(&one) else {
+        return Err(Failure::NotApplicable("the harness gives no second handle on a store"));
+    };
+    let second = cx.adopt(second);
+    second.holds("k", "1").await?;
+    // Back and forth: a copy made at either moment would be stale at the next step.
+    for round in 0..100 {
+        let (writer, reader) = if round % 2 == 0 {
+            (&one, &second)
+        } else {
+            (&second, &one)
+        };
+        writer.put("k", round.to_string()).await?;
+        reader.holds("k", round.to_string()).await?;
+        let set = writer.put_for("timed", "v", HUNDRED_SECONDS).await?;
+        reader.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+        ensure_eq!(reader.del(&["timed"]).await?, 1, "del of what the other handle wrote");
+        writer.lacks("timed").await?;
+    }
+    drop(one);
+    second.holds("k", "99").await
+}
+
+/// Each condition, once where it holds for a key with value `1` and once where it does not.
+fn conditions() -> [Condition; 5] {
+    [
+        Condition::Always,
+        Condition::IfAbsent,
+        Condition::IfPresent,
+        Condition::IfEquals(Bytes::from_static(b"1")),
+        Condition::IfEquals(Bytes::from_static(b"2")),
+    ]
+}
+
+/// Sets with `expiry` are refused as `InvalidArgument` whatever their condition, on a key with a TTL, one without, and one that is missing.
+async fn is_invalid<B: KvBackend>(store: &Store<B>, expiry: Expiry, what: &str) -> Checked {
+    let set = store.put_for("timed", "1", HUNDRED_SECONDS).await?;
+    store.put("persistent", "1").await?;
+    for condition in conditions() {
+        for key in ["timed", "persistent", "missing"] {
+            let options = SetOptions::new().with_condition(condition.clone()).with_expiry(expiry);
+            let got = store.set(key, Bytes::from_static(b"new"), options).await;
+            ensure_kind(
+                got,
+                ErrorKind::InvalidArgument,
+                &format!("set {what} with {condition:?} on {key:?}"),
+            )?;
+        }
+        store.holds("timed", "1").await?;
+        store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+        store.holds("persistent", "1").await?;
+        store.is_persistent("persistent").await?;
+        store.lacks("missing").await?;
+    }
+    let entries = [
+        ("timed", Bytes::from_static(b"new")),
+        ("missing", Bytes::from_static(b"new")),
+    ];
+    let got = store.set_many(&entries, expiry).await;
+    ensure_kind(got, ErrorKind::InvalidArgument, &format!("set_many {what}"))?;
+    store.holds("timed", "1").await?;
+    store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+    store.lacks("missing").await
+}
+
+pub(crate) async fn set_06_zero_is_invalid<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    is_invalid(&store, Expiry::After(Duration::ZERO), "for no time").await
+}
+
+pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let millisecond = Duration::from_millis(1);
+    for nanos in [1, 999, 1_000, 500_000, 999_999] {
+        store.put_for("k", "v", Duration::from_nanos(nanos)).await?;
+        if cx.virtual_time().is_some() {
+            // Real time may have taken the key away by now.
+            store.holds("k", "v").await?;
+            ensure_eq!(
+                store.ttl("k").await?,
+                Ttl::Remaining(millisecond),
+                "ttl after a set for {nanos} ns"
+            );
+        } else {
+            let ttl = store.ttl("k").await?;
+            ensure!(
+                ttl == Ttl::Missing || matches!(ttl, Ttl::Remaining(rest) if rest <= millisecond),
+                "ttl after a set for {nanos} ns: expected at most 1 ms, got {ttl:?}"
+            );
+        }
+        cx.outlive(millisecond).await;
+        store.lacks("k").await?;
+    }
+    Ok(())
+}
+
+/// Nearly what Redis takes: its deadlines are milliseconds since 1970 in a signed 64-bit integer, and 2^42 ms are 139 years.
+pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX.unsigned_abs() - (1 << 42));
+
+/// What no store that counts from 1970 can hold.
+pub(crate) const TOO_LONG: [Duration; 4] = [
+    Duration::from_millis(i64::MAX.unsigned_abs()),
+    // One more than fits, so that a cast would wrap it to the most negative number; and one that would wrap to a short while.
+    Duration::from_millis(i64::MAX.unsigned_abs() + 1),
+    Duration::new(u64::MAX / 1000 + 100, 0),
+    Duration::MAX,
+];
+
+pub(crate) async fn set_08_the_longest_duration_is_taken<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    for ttl in [Duration::from_secs(400 * 365 * 86_400), LONGEST] {
+        let set = store.put_for("long", "v", ttl).await?;
+        store.holds("long", "v").await?;
+        store.has_ttl("long", ttl, set).await?;
+    }
+    for ttl in TOO_LONG {
+        is_invalid(&store, Expiry::After(ttl), &format!("for {ttl:?}")).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn set_09_a_set_that_does_nothing_changes_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let set = store.put_for("timed", "1", HUNDRED_SECONDS).await?;
+    store.put("persistent", "1").await?;
+    cx.pass(cx.noticeable()).await;
+    let refusing = [Condition::IfAbsent, Condition::IfEquals(Bytes::from_static(b"other"))];
+    for condition in refusing {
+        for expiry in [Expiry::Never, Expiry::After(Duration::from_secs(5)), Expiry::Keep] {
+            for key in ["timed", "persistent"] {
+                let options = SetOptions::new().with_condition(condition.clone()).with_expiry(expiry);
+                store.refused(key, "new", options).await?;
+            }
+            store.holds("timed", "1").await?;
+            store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+            store.holds("persistent", "1").await?;
+            store.is_persistent("persistent").await?;
+        }
+    }
+    for failing in [Duration::ZERO, Duration::MAX] {
+        for key in ["timed", "persistent"] {
+            let got = store
+                .set(key, Bytes::from_static(b"new"), SetOptions::expires_after(failing))
+                .await;
+            ensure_kind(got, ErrorKind::InvalidArgument, &format!("set for {failing:?}"))?;
+        }
+        store.holds("timed", "1").await?;
+        store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
+        store.holds("persistent", "1").await?;
+        store.is_persistent("persistent").await?;
+    }
+    Ok(())
+}
