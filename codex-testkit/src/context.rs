@@ -235,7 +235,7 @@ impl<B: KvBackend> Store<B> {
     pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
         let (got, asked) = self.timed(self.ttl(key)).await?;
         let most = ttl.saturating_sub(asked.before.saturating_sub(given.after)) + self.clock.tolerance();
-        let least = ttl.saturating_sub((asked.after - given.before) + self.clock.tolerance());
+        let least = ttl.saturating_sub(asked.after.saturating_sub(given.before) + self.clock.tolerance());
         match got {
             Ttl::Remaining(rest) if (least..=most).contains(&rest) => Ok(()),
             _ => Err(mismatch(

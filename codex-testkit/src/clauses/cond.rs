@@ -182,17 +182,14 @@ async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, wh
     })
     .await?;
     for round in 0..ROUNDS {
-        let mut winners = (0..RACERS).filter(|&racer| outcomes[racer][round] == SetOutcome::Written);
-        let (winner, second) = (winners.next(), winners.next());
+        let won = |racer: &usize| outcomes[*racer].get(round) == Some(&SetOutcome::Written);
+        let winners: Vec<usize> = (0..RACERS).filter(won).collect();
         ensure!(
-            second.is_none(),
-            "{what}, round {round}: two of {RACERS} racers were told Written"
+            winners.len() == 1,
+            "{what}, round {round}: {} of {RACERS} racers were told Written",
+            winners.len()
         );
-        let Some(winner) = winner else {
-            ensure!(false, "{what}, round {round}: none of {RACERS} racers was told Written");
-            continue;
-        };
-        store.holds(&key(round), winner.to_string()).await?;
+        store.holds(&key(round), winners[0].to_string()).await?;
     }
     Ok(())
 }

@@ -18,8 +18,9 @@ use crate::{
     runtime::{join, spawn},
 };
 
-fn value(text: &str) -> Option<Bytes> {
-    Some(Bytes::copy_from_slice(text.as_bytes()))
+#[expect(clippy::unnecessary_wraps, reason = "answers are options")]
+fn value(text: &'static str) -> Option<Bytes> {
+    Some(Bytes::from_static_str(text))
 }
 
 pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -80,7 +81,7 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
         store.is_persistent(key).await?;
     }
 
-    let (_, set) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
+    let ((), set) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
     for (key, value) in expected {
         store.holds(key, value).await?;
         store.has_ttl(key, ttl, set).await?;
@@ -159,7 +160,7 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
         let got = store.get_many(&["second", "first", "second"]).await?;
         let most = begun.load(Ordering::SeqCst);
         reads += 1;
-        let numbers: Vec<u64> = got.iter().filter_map(number).collect();
+        let numbers: Vec<u64> = got.into_iter().filter_map(number).collect();
         ensure_eq!(numbers.len(), 3, "number of values that are a number which was written");
         for &number in &numbers {
             ensure!(
@@ -185,8 +186,8 @@ async fn write_both<B: KvBackend>(store: &Store<B>, number: u64) -> Checked {
     store.put("second", number.to_string()).await
 }
 
-fn number(value: &Option<Bytes>) -> Option<u64> {
-    u64::try_from(parse_integer(value.as_deref()?)?).ok()
+fn number(value: Option<Bytes>) -> Option<u64> {
+    u64::try_from(parse_integer(&value?)?).ok()
 }
 
 pub(crate) async fn many_06_another_type_is_none<H: Harness>(cx: &Context<'_, H>) -> Checked {

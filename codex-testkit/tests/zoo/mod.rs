@@ -18,13 +18,16 @@ use codex_traits::{
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Arc<Mutex<i64>>);
 
+/// Redis counts its deadlines from 1970, which is so many milliseconds ago.
+const SINCE_1970: i64 = 56 * 365 * 86_400_000;
+
 impl Clock {
     fn now(&self) -> i64 {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn advance(&self, by: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += i64::try_from(by.as_millis()).unwrap();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     }
 }
 
@@ -97,8 +100,6 @@ impl Specimen {
         let Some(millis) = expiry.to_millis(operation)? else {
             return Ok(if expiry == Expiry::Keep { old } else { None });
         };
-        // As Redis does, whose deadlines are counted from 1970.
-        const SINCE_1970: i64 = 56 * 365 * 86_400_000;
         let deadline = millis.checked_add(SINCE_1970 + self.clock.now());
         let deadline = deadline.ok_or_else(|| Expiry::too_long(operation))?;
         Ok(Some(deadline - SINCE_1970))
