@@ -58,7 +58,8 @@ pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<
         return Ok(());
     }
     let millisecond = Duration::from_millis(1);
-    for millis in [2, 10, 999, 1000, 1001, 60_000, 30 * 86_400_000, 400 * 365 * 86_400_000] {
+    // No more than a month: the clock is the harness's, and the next clause goes on from here.
+    for millis in [2, 10, 999, 1000, 1001, 60_000, 30 * 86_400_000] {
         let ttl = Duration::from_millis(millis);
         store.put_for("k", "v", ttl).await?;
         cx.pass(ttl.saturating_sub(millisecond)).await;

@@ -1,0 +1,183 @@
+//! The suite itself: that it fails what is wrong, says which clause, and takes nothing for passed that did not run.
+
+mod zoo;
+
+use std::path::Path;
+
+use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only};
+use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
+use zoo::{Specimen, SpecimenHarness};
+
+fn clause(id: &str) -> ClauseId {
+    id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_run_reports_every_clause_once_and_in_order() {
+    let report = run(&SpecimenHarness::default()).await;
+    assert!(!report.failed(), "{report}");
+    let ids: Vec<ClauseId> = report.outcomes.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, ClauseId::all().collect::<Vec<_>>());
+    let skipped: Vec<String> = report
+        .outcomes
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_)))
+        .map(|(id, _)| id.to_string())
+        .collect();
+    assert_eq!(skipped, ["exp-12", "scan-10"]);
+    let text = report.to_string();
+    assert!(text.contains("get-01  passed"), "{text}");
+    assert!(
+        text.contains("because the backend does not declare the capability cluster"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_of_no_clauses_fails() {
+    assert!(Report::default().failed());
+    let report = run_only(&SpecimenHarness::default(), []).await;
+    assert!(report.failed());
+    assert!(
+        report
+            .to_string()
+            .contains("a run in which nothing passed is a failure")
+    );
+}
+
+#[tokio::test]
+async fn a_run_of_skipped_clauses_fails() {
+    let report = run_only(&SpecimenHarness::default(), [clause("scan-10")]).await;
+    assert_eq!(report.failures().count(), 0);
+    assert!(report.failed());
+}
+
+/// A sound backend whose `del` panics.
+#[derive(Debug)]
+struct Panicking(Specimen);
+
+impl KvBackend for Panicking {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<bytes::Bytes>> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &str, value: bytes::Bytes, options: SetOptions) -> Result<SetOutcome> {
+        self.0.set(key, value, options).await
+    }
+
+    async fn del(&self, _: &[&str]) -> Result<u64> {
+        panic!("del is not for me")
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.0.del_if_equals(key, expected).await
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        self.0.expire(key, expiry).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.0.ttl(key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.0.scan(request).await
+    }
+}
+
+#[derive(Default)]
+struct PanickingHarness(SpecimenHarness);
+
+impl Harness for PanickingHarness {
+    type Backend = Panicking;
+
+    async fn fresh(&self) -> Panicking {
+        Panicking(self.0.fresh().await)
+    }
+
+    fn time(&self) -> Time {
+        self.0.time()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_clause_and_no_other() {
+    let clauses = ["del-02", "get-03", "set-01"].map(clause);
+    let report = run_only(&PanickingHarness::default(), clauses).await;
+    let failures: Vec<_> = report
+        .failures()
+        .map(|(id, message)| format!("{id}: {message}"))
+        .collect();
+    assert_eq!(
+        failures,
+        [
+            "del-02: panicked: del is not for me",
+            "get-03: panicked: del is not for me"
+        ]
+    );
+    assert_eq!(report.outcomes[2].1, Outcome::Passed);
+}
+
+mod skip_lists {
+    use super::{clause_test, skips_test};
+
+    #[test]
+    fn what_is_listed_and_does_not_apply_is_right() {
+        skips_test(&["scan_10", "exp_12"]);
+        skips_test(&[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "get_01 is listed, but applies and holds")]
+    fn what_is_listed_and_holds_fails() {
+        skips_test(&["scan_10", "get_01"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no clause \"get_99\"")]
+    fn what_is_listed_and_unknown_fails() {
+        skips_test(&["get_99"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "scan_10 is listed twice")]
+    fn what_is_listed_twice_fails() {
+        skips_test(&["scan_10", "scan_10"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "scan-10 (across every node of a cluster")]
+    fn what_does_not_apply_and_is_not_listed_fails() {
+        clause_test("scan_10");
+    }
+}
+
+fn skips_test(skips: &[&str]) {
+    codex_testkit::__test_skips(|| Ok(SpecimenHarness::default()), "", "", skips);
+}
+
+fn clause_test(ident: &str) {
+    codex_testkit::__test(|| Ok(SpecimenHarness::default()), "", "", ident);
+}
+
+/// The list and the papers say the same.
+#[test]
+fn the_list_is_the_contract() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract/backend.md");
+    let contract = std::fs::read_to_string(path).unwrap();
+    let written: Vec<(&str, &str)> = contract
+        .lines()
+        .filter_map(|line| line.strip_prefix("- ")?.split_once(' '))
+        .filter(|(id, _)| !id.starts_with("life-"))
+        .collect();
+    let listed: Vec<(String, &str)> = ClauseId::all().map(|id| (id.to_string(), id.text())).collect();
+    assert_eq!(listed.len(), written.len());
+    for ((listed_id, listed_text), (id, text)) in listed.iter().zip(written) {
+        assert_eq!((listed_id.as_str(), *listed_text), (id, text));
+    }
+}
