@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Redis (or Valkey) as a backend of codex-kv.
+//!
+//! ```no_run
+//! use bytes::Bytes;
+//! use codex_redis::RedisBackend;
+//! use codex_traits::{KvBackend, SetOptions};
+//!
+//! # async fn example() -> codex_traits::Result<()> {
+//! let backend = RedisBackend::connect("redis://127.0.0.1:6379/0").await?;
+//! let outcome = backend.set("greeting", Bytes::from_static(b"hello"), SetOptions::if_absent()).await?;
+//! # let _ = outcome;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One server is talked to, over TCP or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its default. The oldest
+//! servers that will do are Redis 6.2 and Valkey 7.2.
+//!
+//! # Deadline
+//!
+//! Each round trip to the server has one deadline, 500 ms by default, which covers waiting for a turn, dialling where there is no
+//! connection, and the answer. Every verb is one round trip, but for `del_matching` with one per page. The default leaves room for a value of 64 MiB over loopback in an optimized build; where
+//! large values travel over a network, or many keys in one call, raise it: [`RedisBuilder::command_timeout`].
+//!
+//! # After a failure
+//!
+//! The handle heals by itself. A connection that broke is dialled anew by the next call; one that does not answer is left after a
+//! few timeouts in a row, and so is one to a server that has become read-only. After a failed dial, calls fail at once until the back-off ends (50 ms at first, 3 s at
+//! most); so a server that is back is in use again after 3 s at most. Nothing is ever sent twice: whether to repeat a call is for its
+//! caller to say, who is told by [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
+//!
+//! # Runtimes
+//!
+//! It needs tokio, with its I/O and time drivers. A handle may be used on several runtimes, one after another or at the same
+//! time: each has connections of its own.
+
+mod backend;
+mod builder;
+mod client;
+mod dial;
+mod error;
+mod pool;
+mod reply;
+mod script;
+mod settings;
+mod slot;
+mod url;
+
+pub use backend::RedisBackend;
+pub use builder::RedisBuilder;

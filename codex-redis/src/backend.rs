@@ -1,0 +1,303 @@
+//! The verbs.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use codex_traits::{
+    Capabilities, Capability, Condition, Cursor, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest,
+    SetOptions, SetOutcome, Ttl,
+};
+use redis::{Cmd, Pipeline, Value, cmd};
+
+use crate::{RedisBuilder, client::Client, reply, script, settings::Settings};
+
+/// How many keys one UNLINK names: others are served in between.
+const KEYS_PER_UNLINK: usize = 1000;
+
+/// How many keys one MGET names. More are asked for in a transaction; Redis takes a million arguments at a time.
+const KEYS_PER_MGET: usize = 100_000;
+
+/// The most keys that a page looks at, whatever the hint: the server does nothing else meanwhile.
+const LARGEST_PAGE: usize = 10_000;
+
+/// How many keys `del_matching` looks at in one round trip.
+const DELETED_PAGE: usize = 1000;
+
+/// A Redis or Valkey server as a [`KvBackend`].
+///
+/// A clone is another handle on the same connections. See [the crate](crate) for deadlines, failures and runtimes.
+///
+/// # Cancellation
+///
+/// A call whose future is dropped may still be carried out by the server, once. The next call gets its own answer.
+#[derive(Clone)]
+pub struct RedisBackend(Arc<Client>);
+
+impl RedisBackend {
+    /// Connects to the server that the URL names, with all other settings at their defaults; [`RedisBuilder::url`] has the URL's forms.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RedisBuilder::build`].
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::builder().url(url).build().await
+    }
+
+    /// Settings, all at their defaults.
+    pub fn builder() -> RedisBuilder {
+        RedisBuilder::new()
+    }
+
+    pub(crate) async fn dial(settings: Settings) -> Result<Self> {
+        Ok(Self(Arc::new(Client::connect(settings).await?)))
+    }
+
+    async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
+        self.0.command(operation, command).await
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = self.0.settings();
+        f.debug_struct("RedisBackend")
+            .field("address", &settings.address)
+            .field("database", &settings.database)
+            .finish_non_exhaustive()
+    }
+}
+
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "each provided verb takes a round trip per key or more"
+)]
+impl KvBackend for RedisBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+            .with(Capability::LargeValues)
+            .with(Capability::ForeignTypes)
+            .with(Capability::AtomicMany)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let answer = self.command("get", cmd("GET").arg(key)).await?;
+        reply::bytes("get", answer)
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let expiry = expiry_arguments(options.expiry, "set")?;
+        let mut command = cmd("SET");
+        command.arg(key).arg(&value[..]);
+        match &options.condition {
+            Condition::Always => {}
+            Condition::IfAbsent => {
+                command.arg("NX");
+            }
+            Condition::IfPresent => {
+                command.arg("XX");
+            }
+            Condition::IfEquals(expected) => {
+                let mut arguments: Vec<&[u8]> = vec![expected, &value];
+                arguments.extend(expiry.iter().map(String::as_bytes));
+                let answer = script::SET_IF_EQUALS.run(&self.0, "set", key, &arguments).await?;
+                return reply::outcome("set", answer);
+            }
+        }
+        for argument in &expiry {
+            command.arg(argument);
+        }
+        reply::outcome("set", self.command("set", &command).await?)
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        let answers = self.0.pipeline("del", &unlink(keys)).await?;
+        sum("del", answers)
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        let answer = script::DEL_IF_EQUALS
+            .run(&self.0, "del_if_equals", key, &[expected])
+            .await?;
+        Ok(reply::count("del_if_equals", answer)? > 0)
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let answer = match expiry {
+            Expiry::Never => script::PERSIST.run(&self.0, "expire", key, &[]).await?,
+            Expiry::Keep => self.command("expire", cmd("EXISTS").arg(key)).await?,
+            Expiry::After(Duration::ZERO) => self.command("expire", cmd("UNLINK").arg(key)).await?,
+            Expiry::After(_) => {
+                let millis = millis(expiry, "expire")?;
+                self.command("expire", cmd("PEXPIRE").arg(key).arg(millis)).await?
+            }
+        };
+        Ok(reply::count("expire", answer)? > 0)
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        let answer = self.command("ttl", cmd("PTTL").arg(key)).await?;
+        reply::ttl("ttl", answer)
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        let count = request.checked_count_hint()?.min(LARGEST_PAGE);
+        let cursor = read_cursor(&request.cursor)?;
+        let answer = self.command("scan", &scan(cursor, request.pattern, count)).await?;
+        let (next, keys) = reply::page("scan", answer)?;
+        let next = match next {
+            0 => None,
+            next => Some(Cursor::new(next.to_string())?),
+        };
+        Ok(ScanPage { keys, next })
+    }
+
+    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which is one snapshot too.
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        let answers = match keys.len() {
+            0 => return Ok(Vec::new()),
+            1..=KEYS_PER_MGET => vec![self.command("get_many", &mget(keys)).await?],
+            _ => {
+                let mut pipeline = Pipeline::new();
+                pipeline.atomic();
+                for chunk in keys.chunks(KEYS_PER_MGET) {
+                    pipeline.add_command(mget(chunk));
+                }
+                let mut answers = self.0.pipeline("get_many", &pipeline).await?;
+                reply::array("get_many", answers.pop().unwrap_or_default())?
+            }
+        };
+        let mut values = Vec::with_capacity(keys.len());
+        for answer in answers {
+            for value in reply::array("get_many", answer)? {
+                values.push(reply::bytes("get_many", value)?);
+            }
+        }
+        if values.len() != keys.len() {
+            return Err(crate::error::unexpected("get_many"));
+        }
+        Ok(values)
+    }
+
+    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        let expiry = expiry_arguments(expiry, "set_many")?;
+        let mut pipeline = Pipeline::with_capacity(entries.len());
+        for (key, value) in entries {
+            pipeline.cmd("SET").arg(key).arg(&value[..]);
+            for argument in &expiry {
+                pipeline.arg(argument);
+            }
+        }
+        let answers = self.0.pipeline("set_many", &pipeline).await?;
+        reply::all_accepted("set_many", answers).map(drop)
+    }
+
+    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let made_to_end = match on_missing {
+            // INCRBY itself does exactly this: a counter that it creates has no time to live.
+            OnMissing::Create(Expiry::Never | Expiry::Keep) => {
+                let answer = self.command("incr", cmd("INCRBY").arg(key).arg(delta)).await?;
+                return reply::counter("incr", answer);
+            }
+            OnMissing::Create(expiry @ Expiry::After(_)) => millis(expiry, "incr")?.to_string(),
+            OnMissing::Refuse => String::new(),
+        };
+        let delta = delta.to_string();
+        let arguments = [delta.as_bytes(), made_to_end.as_bytes()];
+        let answer = script::INCREMENT.run(&self.0, "incr", key, &arguments).await?;
+        reply::counter("incr", answer)
+    }
+
+    /// Each page is one round trip with a deadline of its own: the keys of the page before are removed along with the question for the next.
+    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        let mut removed = 0;
+        let mut found = Vec::new();
+        let mut cursor = Some(0);
+        while cursor.is_some() || !found.is_empty() {
+            let keys: Vec<&str> = found.iter().map(String::as_str).collect();
+            let mut pipeline = unlink(&keys);
+            if let Some(cursor) = cursor {
+                pipeline.add_command(scan(cursor, pattern, DELETED_PAGE));
+            }
+            let answers = self.0.pipeline("del_matching", &pipeline).await?;
+            let mut answers = reply::all_accepted("del_matching", answers)?;
+            (cursor, found) = match cursor {
+                Some(_) => {
+                    let (next, keys) = reply::page("del_matching", answers.pop().unwrap_or_default())?;
+                    (Some(next).filter(|next| *next != 0), keys)
+                }
+                None => (None, Vec::new()),
+            };
+            removed += sum("del_matching", answers)?;
+        }
+        Ok(removed)
+    }
+}
+
+fn unlink(keys: &[&str]) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    for chunk in keys.chunks(KEYS_PER_UNLINK) {
+        pipeline.cmd("UNLINK").arg(chunk);
+    }
+    pipeline
+}
+
+fn mget(keys: &[&str]) -> Cmd {
+    let mut command = cmd("MGET");
+    command.arg(keys);
+    command
+}
+
+fn scan(cursor: u64, pattern: &Pattern, count: usize) -> Cmd {
+    let mut command = cmd("SCAN");
+    command
+        .arg(cursor)
+        .arg("MATCH")
+        .arg(pattern.as_bytes())
+        .arg("COUNT")
+        .arg(count);
+    command
+}
+
+fn sum(operation: &'static str, answers: Vec<Value>) -> Result<u64> {
+    let answers = reply::all_accepted(operation, answers)?;
+    answers.into_iter().map(|answer| reply::count(operation, answer)).sum()
+}
+
+/// Redis's own cursor, as it writes it. Its 0 is both the beginning and the end, and is never handed out.
+fn read_cursor(cursor: &Cursor) -> Result<u64> {
+    if cursor.is_start() {
+        return Ok(0);
+    }
+    let number = cursor.as_str().parse().ok().filter(|number: &u64| *number != 0);
+    number
+        .filter(|number| number.to_string() == cursor.as_str())
+        .ok_or_else(Cursor::unreadable)
+}
+
+/// What SET is told of the expiry.
+fn expiry_arguments(expiry: Expiry, operation: &'static str) -> Result<Vec<String>> {
+    Ok(match expiry {
+        Expiry::Never => Vec::new(),
+        Expiry::Keep => vec!["KEEPTTL".to_owned()],
+        Expiry::After(_) => vec!["PX".to_owned(), millis(expiry, operation)?.to_string()],
+    })
+}
+
+/// The milliseconds of an `After`. The server refuses what would end too late, but only where it comes to setting it: not where a
+/// compared value differs, or a counter exists. So it is refused here as well, by our clock.
+fn millis(expiry: Expiry, operation: &'static str) -> Result<i64> {
+    let millis = expiry.to_millis(operation)?.unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if millis.checked_add(now).is_none() {
+        return Err(Expiry::too_long(operation));
+    }
+    Ok(millis)
+}

@@ -1,0 +1,300 @@
+//! Every setting of the backend.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use codex_traits::Result;
+use zeroize::Zeroizing;
+
+use crate::{
+    RedisBackend,
+    settings::{Address, Login, Settings, bad_setting},
+    url,
+};
+
+/// Settings of a [`RedisBackend`], checked when it is built.
+///
+/// | setting | default | what it is |
+/// |---|---|---|
+/// | [`url`](Self::url) | | address, database, user and password in one |
+/// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | `127.0.0.1`, 6379 | where the server is |
+/// | [`database`](Self::database) | 0 | the number of the database |
+/// | [`username`](Self::username) | none: the server's default user | of the server's ACL |
+/// | [`password`](Self::password) | none | wiped from memory when dropped, and never printed |
+/// | [`command_timeout`](Self::command_timeout) | 500 ms | the deadline of a round trip: waiting, dialling and answer |
+/// | [`connect_timeout`](Self::connect_timeout) | 1 s | for one dial: name, connection, login and a first answer |
+/// | [`slots`](Self::slots) | 2 | connections per runtime, each shared by any number of calls |
+/// | [`max_in_flight`](Self::max_in_flight) | 1,024 | calls at a time on this handle and its clones; others wait within their deadline |
+/// | [`timeouts_before_redial`](Self::timeouts_before_redial) | 3 | timeouts in a row after which a connection is left |
+/// | [`backoff`](Self::backoff) | 50 ms to 3 s | the pause after a failed dial, doubled each time, with jitter |
+/// | [`keepalive`](Self::keepalive) | 30 s | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
+/// | [`client_name`](Self::client_name) | `codex-kv` | what the server's `CLIENT LIST` shows |
+/// | [`slow_command`](Self::slow_command) | 100 ms | a round trip that takes longer is a `tracing` event |
+///
+/// A later setting takes the place of an earlier one, so the parts of a URL can be overridden after it.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use codex_redis::RedisBackend;
+/// # async fn example() -> codex_traits::Result<()> {
+/// let backend = RedisBackend::builder()
+///     .url("redis://cache.internal/3")
+///     .password(std::env::var("REDIS_PASSWORD").unwrap_or_default())
+///     .command_timeout(Duration::from_millis(200))
+///     .build()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is dialled before `build`"]
+pub struct RedisBuilder {
+    // The first bad setting, told at the end so that the calls can be chained.
+    refused: Option<codex_traits::Error>,
+    address: Address,
+    database: u32,
+    username: Option<String>,
+    password: Option<Zeroizing<String>>,
+    slots: usize,
+    command_timeout: Duration,
+    connect_timeout: Duration,
+    max_in_flight: usize,
+    timeouts_before_redial: u32,
+    backoff: (Duration, Duration),
+    keepalive: Option<Duration>,
+    client_name: Option<String>,
+    slow_command: Duration,
+}
+
+impl RedisBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            refused: None,
+            address: Address::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: url::DEFAULT_PORT,
+            },
+            database: 0,
+            username: None,
+            password: None,
+            slots: 2,
+            command_timeout: Duration::from_millis(500),
+            connect_timeout: Duration::from_secs(1),
+            max_in_flight: 1024,
+            timeouts_before_redial: 3,
+            backoff: (Duration::from_millis(50), Duration::from_secs(3)),
+            keepalive: Some(Duration::from_secs(30)),
+            client_name: Some("codex-kv".to_owned()),
+            slow_command: Duration::from_millis(100),
+        }
+    }
+
+    /// `redis://[[user]:password@]host[:port][/database]` or `redis+unix://[[user]:password@]/path[?db=database]`.
+    ///
+    /// User name, password and path are percent-decoded. What the URL leaves out keeps its setting.
+    pub fn url(mut self, url: &str) -> Self {
+        match url::parse(url) {
+            Ok(target) => {
+                self.address = target.address;
+                self.database = target.database.unwrap_or(self.database);
+                if let Some(login) = target.login {
+                    self.username = login.user;
+                    self.password = Some(login.password);
+                }
+            }
+            Err(error) => {
+                self.refused.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// A host name or address, and a port.
+    pub fn tcp(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.address = Address::Tcp {
+            host: host.into(),
+            port,
+        };
+        self
+    }
+
+    /// The path of a unix socket.
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.address = Address::Unix(path.into());
+        self
+    }
+
+    /// The number of the database.
+    pub fn database(mut self, database: u32) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// A user of the server's ACL; needs a [`password`](Self::password).
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The password, as it is: not percent-encoded.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(Zeroizing::new(password.into()));
+        self
+    }
+
+    /// The deadline of one round trip to the server; see [the crate](crate#deadline). At least a millisecond.
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.command_timeout = timeout;
+        self
+    }
+
+    /// How long one dial may take. It goes on in the background where the call that began it gives up earlier. At least a millisecond.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many connections there are on each runtime, from 1 to 64. A large value delays what is behind it on its own connection only.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// How many calls may be under way at a time; at least 1. The others wait for their turn, within their deadline.
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls;
+        self
+    }
+
+    /// After how many timeouts in a row a connection is taken for frozen and left; at least 1.
+    pub fn timeouts_before_redial(mut self, timeouts: u32) -> Self {
+        self.timeouts_before_redial = timeouts;
+        self
+    }
+
+    /// The first and the longest pause after a failed dial. Calls fail at once meanwhile.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.backoff = (first, longest);
+        self
+    }
+
+    /// After how long an idle TCP connection is probed; `None` leaves that to the system. At least a second.
+    pub fn keepalive(mut self, keepalive: Option<Duration>) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
+
+    /// What the server's `CLIENT LIST` shows; printable ASCII without spaces. `None` sends none.
+    pub fn client_name(mut self, name: Option<&str>) -> Self {
+        self.client_name = name.map(str::to_owned);
+        self
+    }
+
+    /// From when on a round trip is reported as slow, as a `tracing` event with the verb and the time taken.
+    pub fn slow_command(mut self, threshold: Duration) -> Self {
+        self.slow_command = threshold;
+        self
+    }
+
+    /// Checks the settings, dials, logs in, and waits for a first answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused password, a missing one, and a database that the server does not have;
+    /// [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the
+    /// server is not reached within [`connect_timeout`](Self::connect_timeout); [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is
+    /// still loading its data.
+    pub async fn build(self) -> Result<RedisBackend> {
+        RedisBackend::dial(self.check()?).await
+    }
+
+    fn check(self) -> Result<Settings> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let login = match (self.username, self.password) {
+            (user, Some(password)) => Some(Login { user, password }),
+            (None, None) => None,
+            (Some(_), None) => return Err(bad_setting("a user name needs a password")),
+        };
+        for (holds, expected) in [
+            (
+                !matches!(&self.address, Address::Tcp { host, port } if host.is_empty() || *port == 0),
+                "tcp: the host must not be empty and the port must be from 1 to 65535",
+            ),
+            (
+                !matches!(&self.address, Address::Unix(path) if path.as_os_str().is_empty()),
+                "unix_socket: the path must not be empty",
+            ),
+            (
+                i32::try_from(self.database).is_ok(),
+                "database: must be a number from 0 to 2147483647",
+            ),
+            ((1..=64).contains(&self.slots), "slots: must be from 1 to 64"),
+            (
+                in_range(self.command_timeout),
+                "command_timeout: must be from 1 ms to 1 day",
+            ),
+            (
+                in_range(self.connect_timeout),
+                "connect_timeout: must be from 1 ms to 1 day",
+            ),
+            (
+                (1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.max_in_flight),
+                "max_in_flight: must be at least 1",
+            ),
+            (
+                self.timeouts_before_redial > 0,
+                "timeouts_before_redial: must be at least 1",
+            ),
+            (
+                in_range(self.backoff.0) && in_range(self.backoff.1) && self.backoff.0 <= self.backoff.1,
+                "backoff: must be from 1 ms to 1 day, and the first pause no longer than the longest",
+            ),
+            (
+                self.keepalive
+                    .is_none_or(|keepalive| keepalive >= Duration::from_secs(1)),
+                "keepalive: must be at least a second",
+            ),
+            (
+                self.client_name
+                    .as_ref()
+                    .is_none_or(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())),
+                "client_name: must be printable ASCII without spaces",
+            ),
+        ] {
+            if !holds {
+                return Err(bad_setting(expected));
+            }
+        }
+        Ok(Settings {
+            address: self.address,
+            database: self.database,
+            login,
+            slots: self.slots,
+            command_timeout: self.command_timeout,
+            connect_timeout: self.connect_timeout,
+            max_in_flight: self.max_in_flight,
+            timeouts_before_redial: self.timeouts_before_redial,
+            backoff_min: self.backoff.0,
+            backoff_max: self.backoff.1,
+            keepalive: self.keepalive,
+            client_name: self.client_name,
+            slow_command: self.slow_command,
+        })
+    }
+}
+
+fn in_range(timeout: Duration) -> bool {
+    (Duration::from_millis(1)..=Duration::from_hours(24)).contains(&timeout)
+}
+
+// The address is left out too: where a password was put in a wrong place, it can hold a part of it.
+impl fmt::Debug for RedisBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBuilder")
+            .field("database", &self.database)
+            .field("slots", &self.slots)
+            .field("command_timeout", &self.command_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}

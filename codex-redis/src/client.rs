@@ -1,0 +1,160 @@
+//! One request within its deadline.
+
+use std::{sync::Arc, time::Duration};
+
+use codex_traits::{Error, ErrorKind, Result};
+use redis::{Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    dial::Link,
+    error::{broken, refused},
+    pool::{Pool, Pools},
+    settings::Settings,
+    slot::Slot,
+};
+
+/// A connection to a server that has become a replica is left only when it is at least this old: to a server that is one for good,
+/// each write would dial otherwise.
+const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    settings: Arc<Settings>,
+    pools: Pools,
+    turns: Semaphore,
+}
+
+impl Client {
+    /// With a first connection, so that what is wrong with the settings is said here.
+    pub(crate) async fn connect(settings: Settings) -> Result<Self> {
+        let settings = Arc::new(settings);
+        let client = Self {
+            pools: Pools::new(Arc::clone(&settings)),
+            turns: Semaphore::new(settings.max_in_flight),
+            settings,
+        };
+        let pool = client.pools.here("connect")?;
+        pool.link().await.map_err(crate::dial::DialError::into_connect_error)?;
+        Ok(client)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Sends one command. An error that the server answers with is still in the reply.
+    pub(crate) async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
+        self.request(operation, async |mut connection: MultiplexedConnection| {
+            connection.send_packed_command(command).await
+        })
+        .await
+    }
+
+    /// Sends commands together. The errors that the server answers with are still in the replies.
+    pub(crate) async fn pipeline(&self, operation: &'static str, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Of a transaction, the answers to MULTI and to each queued command come before the one to EXEC.
+        let (skipped, expected) = if pipeline.is_transaction() {
+            (pipeline.len() + 1, 1)
+        } else {
+            (0, pipeline.len())
+        };
+        self.request(operation, async |mut connection: MultiplexedConnection| {
+            connection.send_packed_commands(pipeline, skipped, expected).await
+        })
+        .await
+    }
+
+    async fn request<A, F>(&self, operation: &'static str, send: F) -> Result<A>
+    where
+        A: Answer,
+        F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<A>,
+    {
+        let start = Instant::now();
+        let deadline = start + self.settings.command_timeout;
+        let pool = self.pools.here(operation)?;
+        let Ok(ready) = timeout_at(deadline, self.ready(&pool, operation)).await else {
+            return Err(Error::new(ErrorKind::Timeout, operation, "no connection within the deadline").not_executed());
+        };
+        let (slot, link, _turn) = ready?;
+        let answer = timeout_at(deadline, send(link.connection())).await;
+        let taken = start.elapsed();
+        if taken > self.settings.slow_command {
+            tracing::warn!(operation, milliseconds = taken.as_millis(), "slow Redis command");
+        }
+        let Ok(answer) = answer else {
+            if link.timed_out() >= self.settings.timeouts_before_redial {
+                slot.evict(&link, "timeouts in a row");
+            }
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                operation,
+                "no answer within the deadline",
+            ));
+        };
+        match answer {
+            Ok(answer) => {
+                link.answered();
+                if answer.errors().any(|error| error.code() == "READONLY")
+                    && link.since().elapsed() > READ_ONLY_PATIENCE
+                {
+                    slot.evict(&link, "the server is read-only");
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                // A transaction's refusal comes this way.
+                if let Some(first) = error.clone().into_server_errors().and_then(|all| all.first().cloned()) {
+                    link.answered();
+                    return Err(refused(operation, &first.1, true));
+                }
+                slot.evict(&link, "broken");
+                Err(broken(operation, &error))
+            }
+        }
+    }
+
+    /// A turn and a connection.
+    async fn ready<'a>(
+        &'a self,
+        pool: &'a Pool,
+        operation: &'static str,
+    ) -> Result<(&'a Arc<Slot>, Arc<Link>, SemaphorePermit<'a>)> {
+        let turn = self.turns.acquire().await.map_err(|_| {
+            // Nobody closes it.
+            Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed()
+        })?;
+        let (slot, link) = pool.link().await.map_err(|error| error.into_error(operation))?;
+        Ok((slot, link, turn))
+    }
+}
+
+/// One reply or several.
+trait Answer {
+    fn errors(&self) -> impl Iterator<Item = &ServerError>;
+}
+
+impl Answer for Value {
+    fn errors(&self) -> impl Iterator<Item = &ServerError> {
+        server_error(self).into_iter()
+    }
+}
+
+impl Answer for Vec<Value> {
+    fn errors(&self) -> impl Iterator<Item = &ServerError> {
+        self.iter().filter_map(server_error)
+    }
+}
+
+fn server_error(value: &Value) -> Option<&ServerError> {
+    match value {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    }
+}

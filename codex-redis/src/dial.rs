@@ -1,0 +1,285 @@
+//! Making one connection: socket, driver, login.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_traits::{Error, ErrorKind};
+use redis::{
+    AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, ServerError, Value,
+    aio::MultiplexedConnection,
+    io::tcp::socket2::{SockRef, TcpKeepalive},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    error::io_kind,
+    settings::{Address, Settings},
+};
+
+/// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that is up. It ends when the last holder lets go of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    connection: MultiplexedConnection,
+    driver: AbortHandle,
+    closed: Arc<AtomicBool>,
+    since: Instant,
+    timeouts: AtomicU32,
+}
+
+impl Link {
+    /// A handle to send by.
+    pub(crate) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone. Nothing that is sent then arrives.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Counts a timeout and says how many there were in a row.
+    pub(crate) fn timed_out(&self) -> u32 {
+        self.timeouts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn answered(&self) {
+        // Read first: every call of every task gets here, and a write would move the cache line between cores.
+        if self.timeouts.load(Ordering::Relaxed) != 0 {
+            self.timeouts.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // By itself the driver would wait for the answers to all that was sent; of a frozen server there are none.
+        self.driver.abort();
+    }
+}
+
+/// Why there is no connection. A caller who waited for somebody else's dial gets it too, so it can be cloned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DialError {
+    kind: ErrorKind,
+    message: &'static str,
+    source: Option<io::ErrorKind>,
+    retryable: bool,
+}
+
+impl DialError {
+    /// For a call; it was not sent.
+    pub(crate) fn into_error(self, operation: &'static str) -> Error {
+        // What was right at `connect` and is refused now was changed at the server.
+        let kind = if self.kind == ErrorKind::Config {
+            ErrorKind::Server
+        } else {
+            self.kind
+        };
+        self.with_kind(kind, operation)
+    }
+
+    /// For whoever made the settings.
+    pub(crate) fn into_connect_error(self) -> Error {
+        self.with_kind(self.kind, "connect")
+    }
+
+    fn with_kind(self, kind: ErrorKind, operation: &'static str) -> Error {
+        let mut error = Error::new(kind, operation, self.message).not_executed();
+        if self.retryable {
+            error = error.retryable();
+        }
+        match self.source {
+            Some(source) => error.with_source(io::Error::from(source)),
+            None => error,
+        }
+    }
+
+    fn config(message: &'static str) -> Self {
+        Self {
+            kind: ErrorKind::Config,
+            message,
+            source: None,
+            retryable: false,
+        }
+    }
+
+    fn server(message: &'static str) -> Self {
+        Self {
+            kind: ErrorKind::Server,
+            message,
+            source: None,
+            retryable: true,
+        }
+    }
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self {
+            kind: ErrorKind::Connection,
+            message: "the server could not be reached",
+            source: Some(error.kind()),
+            retryable: true,
+        }
+    }
+}
+
+impl From<RedisError> for DialError {
+    fn from(error: RedisError) -> Self {
+        Self {
+            kind: ErrorKind::Connection,
+            message: "the connection broke during the login",
+            source: io_kind(&error),
+            retryable: true,
+        }
+    }
+}
+
+/// Dials, within the connect timeout. The connection is driven by a task of the current runtime.
+pub(crate) async fn dial(settings: &Settings) -> Result<Link, DialError> {
+    let attempt = async {
+        match &settings.address {
+            Address::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                tune(&stream, settings.keepalive)?;
+                log_in(stream, settings).await
+            }
+            Address::Unix(path) => log_in(UnixStream::connect(path).await?, settings).await,
+        }
+    };
+    let dialled = timeout(settings.connect_timeout, attempt)
+        .await
+        .unwrap_or(Err(DialError {
+            kind: ErrorKind::Timeout,
+            message: "no connection to the server within the connect timeout",
+            source: None,
+            retryable: true,
+        }));
+    match &dialled {
+        Ok(_) => tracing::debug!(address = ?settings.address, "connected to Redis"),
+        Err(error) => tracing::warn!(address = ?settings.address, reason = error.message, "no connection to Redis"),
+    }
+    dialled
+}
+
+fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
+    // Requests are written whole; Nagle's algorithm would only hold the last packet of each back.
+    stream.set_nodelay(true)?;
+    if let Some(keepalive) = keepalive {
+        let socket = SockRef::from(stream);
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive))?;
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    }
+    Ok(())
+}
+
+async fn log_in<S>(stream: S, settings: &Settings) -> Result<Link, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // The crate is told nothing of the login: its errors quote what they failed on. Nor has it timeouts of its own; ours cover it.
+    let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_connection_timeout(None);
+    let (connection, driver) = MultiplexedConnection::new_with_config(&bare, stream, config).await?;
+    let closed = Arc::new(AtomicBool::new(false));
+    let mark = MarkClosed(Arc::clone(&closed));
+    let driver = tokio::spawn(async move {
+        let _mark = mark;
+        driver.await;
+    });
+    let link = Link {
+        connection,
+        driver: driver.abort_handle(),
+        closed,
+        since: Instant::now(),
+        timeouts: AtomicU32::new(0),
+    };
+    introduce(&link, settings).await?;
+    Ok(link)
+}
+
+/// Set by the driver's end, whatever ends it: dropped with its runtime, it runs nothing any more but its destructors.
+struct MarkClosed(Arc<AtomicBool>);
+
+impl Drop for MarkClosed {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// What each reply of the introduction is about.
+#[derive(Clone, Copy)]
+enum Step {
+    Login,
+    Database,
+    Name,
+    Ping,
+}
+
+/// Logs in, selects the database, gives a name, and asks for a first answer: of a server that wants a password, only an answer says so.
+async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
+    let mut request = Pipeline::new();
+    let mut steps = Vec::with_capacity(4);
+    if let Some(login) = &settings.login {
+        request.cmd("AUTH");
+        if let Some(user) = &login.user {
+            request.arg(user);
+        }
+        request.arg(login.password.as_str());
+        steps.push(Step::Login);
+    }
+    if settings.database != 0 {
+        request.cmd("SELECT").arg(settings.database);
+        steps.push(Step::Database);
+    }
+    if let Some(name) = &settings.client_name {
+        request.cmd("CLIENT").arg("SETNAME").arg(name);
+        steps.push(Step::Name);
+    }
+    request.cmd("PING");
+    steps.push(Step::Ping);
+    let replies = link.connection().send_packed_commands(&request, 0, steps.len()).await?;
+    for (step, reply) in steps.into_iter().zip(&replies) {
+        if let Value::ServerError(error) = reply {
+            refusal(step, error)?;
+        }
+    }
+    Ok(())
+}
+
+fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
+    Err(match (step, error.code()) {
+        // A user without the right to these two can still have the right to read and write.
+        (Step::Name, _) | (Step::Ping, "NOPERM") => return Ok(()),
+        (_, "LOADING") => DialError::server("the server is still loading its data (LOADING)"),
+        (_, "BUSY") => DialError::server("the server is busy with a script (BUSY)"),
+        (_, "MASTERDOWN") => DialError::server("the replica has lost its primary (MASTERDOWN)"),
+        (Step::Login, _) => DialError::config("the server refused the user name or the password"),
+        (_, "NOAUTH") => DialError::config("the server wants a password, and none is set"),
+        (Step::Database, "NOPERM") => DialError::config("the server's user may not select a database"),
+        (Step::Database, _) => DialError::config("the server has no database of this number"),
+        (Step::Ping, _) => DialError::server("the server answered a PING with an error"),
+    })
+}

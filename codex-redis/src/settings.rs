@@ -1,0 +1,55 @@
+//! Where the server is and how to treat it, checked.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use codex_traits::{Error, ErrorKind};
+use zeroize::Zeroizing;
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) address: Address,
+    pub(crate) database: u32,
+    pub(crate) login: Option<Login>,
+    pub(crate) slots: usize,
+    pub(crate) command_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) timeouts_before_redial: u32,
+    pub(crate) backoff_min: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) client_name: Option<String>,
+    pub(crate) slow_command: Duration,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(..)")
+    }
+}
+
+/// The error for a setting. It says what was expected and never what was given, which may be a password in the wrong place.
+pub(crate) fn bad_setting(expected: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "connect", expected)
+}
