@@ -20,7 +20,7 @@ use crate::{
 /// | [`database`](Self::database) | 0 | the number of the database |
 /// | [`username`](Self::username) | none: the server's default user | of the server's ACL |
 /// | [`password`](Self::password) | none | wiped from memory when dropped, and never printed |
-/// | [`command_timeout`](Self::command_timeout) | 500 ms | the deadline of a round trip: waiting, dialling and answer |
+/// | [`command_timeout`](Self::command_timeout) | 500 ms | the deadline of a round trip: waiting, dialling and answer, and [more for what is large](crate#deadline) |
 /// | [`connect_timeout`](Self::connect_timeout) | 1 s | for one dial: name, connection, login and a first answer |
 /// | [`slots`](Self::slots) | 2 | connections per runtime, each shared by any number of calls |
 /// | [`max_in_flight`](Self::max_in_flight) | 1,024 | calls at a time on this handle and its clones; others wait within their deadline |

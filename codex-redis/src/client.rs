@@ -1,6 +1,6 @@
 //! One request within its deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use codex_traits::{Error, ErrorKind, Result};
 use redis::{Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
@@ -20,6 +20,9 @@ use crate::{
 /// A connection to a server that has become a replica is left only when it is at least this old: to a server that is one for good,
 /// each write would dial otherwise.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The slowest transfer that is not taken for a standstill, in bytes per second: about what a network of 100 Mbit/s has left for one of two.
+const SLOWEST_TRANSFER: u64 = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -83,12 +86,12 @@ impl Client {
             return Err(Error::new(ErrorKind::Timeout, operation, "no connection within the deadline").not_executed());
         };
         let (slot, link, _turn) = ready?;
-        let answer = timeout_at(deadline, send(link.connection())).await;
+        let answer = within(deadline, &link, send(link.connection())).await;
         let taken = start.elapsed();
         if taken > self.settings.slow_command {
             tracing::warn!(operation, milliseconds = taken.as_millis(), "slow Redis command");
         }
-        let Ok(answer) = answer else {
+        let Some(answer) = answer else {
             if link.timed_out() >= self.settings.timeouts_before_redial {
                 slot.evict(&link, "timeouts in a row");
             }
@@ -132,6 +135,24 @@ impl Client {
         })?;
         let (slot, link) = pool.link().await.map_err(|error| error.into_error(operation))?;
         Ok((slot, link, turn))
+    }
+}
+
+/// Waits until the deadline, and on as long as what has moved over the connection since now accounts for the time. It may be another call's; answers come in the
+/// order of the requests, so ours is behind it.
+async fn within<T>(deadline: Instant, link: &Link, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    let moved = link.moved();
+    let mut limit = deadline;
+    loop {
+        if let Ok(answer) = timeout_at(limit, &mut answer).await {
+            return Some(answer);
+        }
+        let transfer = Duration::from_millis((link.moved() - moved) * 1000 / SLOWEST_TRANSFER);
+        limit = deadline + transfer;
+        if limit <= Instant::now() {
+            return None;
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     error::io_kind,
+    meter::{Meter, Metered},
     settings::{Address, Settings},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Link {
     connection: MultiplexedConnection,
     driver: AbortHandle,
     closed: Arc<AtomicBool>,
+    meter: Meter,
     since: Instant,
     timeouts: AtomicU32,
 }
@@ -50,6 +52,11 @@ impl Link {
     /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone. Nothing that is sent then arrives.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Bytes read and written so far.
+    pub(crate) fn moved(&self) -> u64 {
+        self.meter.moved()
     }
 
     pub(crate) fn since(&self) -> Instant {
@@ -202,6 +209,8 @@ where
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_connection_timeout(None);
+    let meter = Meter::default();
+    let stream = Metered::new(stream, meter.clone());
     let (connection, driver) = MultiplexedConnection::new_with_config(&bare, stream, config).await?;
     let closed = Arc::new(AtomicBool::new(false));
     let mark = MarkClosed(Arc::clone(&closed));
@@ -213,6 +222,7 @@ where
         connection,
         driver: driver.abort_handle(),
         closed,
+        meter,
         since: Instant::now(),
         timeouts: AtomicU32::new(0),
     };

@@ -18,9 +18,9 @@
 //!
 //! # Deadline
 //!
-//! Each round trip to the server has one deadline, 500 ms by default, which covers waiting for a turn, dialling where there is no
-//! connection, and the answer. Every verb is one round trip, but for `del_matching` with one per page. The default leaves room for a value of 64 MiB over loopback in an optimized build; where
-//! large values travel over a network, or many keys in one call, raise it: [`RedisBuilder::command_timeout`].
+//! Each round trip to the server has one deadline, [500 ms by default](RedisBuilder::command_timeout), which covers waiting for a turn, dialling where there is no
+//! connection, and the answer. What is large takes longer without anything being wrong, so the deadline moves on by a second for every 8 MiB that
+//! move over the connection meanwhile; where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per page.
 //!
 //! # After a failure
 //!
@@ -39,6 +39,7 @@ mod builder;
 mod client;
 mod dial;
 mod error;
+mod meter;
 mod pool;
 mod reply;
 mod script;
