@@ -192,7 +192,12 @@ impl KvBackend for RedisBackend {
             }
         }
         let answers = self.0.pipeline("set_many", &pipeline).await?;
-        reply::all_accepted("set_many", answers).map(drop)
+        let answers = reply::all_accepted("set_many", answers)?;
+        if answers.iter().all(|answer| *answer == Value::Okay) {
+            Ok(())
+        } else {
+            Err(crate::error::unexpected("set_many"))
+        }
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {

@@ -298,3 +298,60 @@ impl fmt::Debug for RedisBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codex_traits::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_good_and_later_settings_take_the_place_of_earlier_ones() {
+        let settings = RedisBuilder::new().check().unwrap();
+        assert_eq!(format!("{:?}", settings.address), "127.0.0.1:6379");
+        let settings = RedisBuilder::new()
+            .url("redis://app:old@h/3")
+            .password("new")
+            .database(4)
+            .check()
+            .unwrap();
+        let login = settings.login.unwrap();
+        assert_eq!(
+            (login.user.as_deref(), login.password.as_str(), settings.database),
+            (Some("app"), "new", 4)
+        );
+        let settings = RedisBuilder::new().database(4).url("redis://h").check().unwrap();
+        assert_eq!(settings.database, 4);
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_what_was_expected() {
+        let day = Duration::from_hours(24);
+        for (builder, setting) in [
+            (RedisBuilder::new().tcp("", 1), "tcp"),
+            (RedisBuilder::new().tcp("h", 0), "tcp"),
+            (RedisBuilder::new().unix_socket(""), "unix_socket"),
+            (RedisBuilder::new().database(u32::MAX), "database"),
+            (RedisBuilder::new().username("app"), "password"),
+            (RedisBuilder::new().slots(0), "slots"),
+            (RedisBuilder::new().slots(65), "slots"),
+            (RedisBuilder::new().command_timeout(Duration::ZERO), "command_timeout"),
+            (RedisBuilder::new().command_timeout(Duration::MAX), "command_timeout"),
+            (RedisBuilder::new().connect_timeout(day * 2), "connect_timeout"),
+            (RedisBuilder::new().max_in_flight(0), "max_in_flight"),
+            (RedisBuilder::new().max_in_flight(usize::MAX), "max_in_flight"),
+            (RedisBuilder::new().timeouts_before_redial(0), "timeouts_before_redial"),
+            (RedisBuilder::new().backoff(Duration::ZERO, day), "backoff"),
+            (RedisBuilder::new().backoff(day, Duration::from_secs(1)), "backoff"),
+            (RedisBuilder::new().keepalive(Some(Duration::ZERO)), "keepalive"),
+            (RedisBuilder::new().client_name(Some("two words")), "client_name"),
+            (RedisBuilder::new().client_name(Some("")), "client_name"),
+            // The first of two is told.
+            (RedisBuilder::new().url("redis://h:0").url("redis://"), "port"),
+        ] {
+            let error = builder.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(setting), "{setting}: {error}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use codex_traits::{Error, ErrorKind, Result};
-use redis::{Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use redis::{Arg, Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -51,9 +51,11 @@ impl Client {
 
     /// Sends one command. An error that the server answers with is still in the reply.
     pub(crate) async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        self.request(operation, async |mut connection: MultiplexedConnection| {
-            connection.send_packed_command(command).await
-        })
+        self.request(
+            operation,
+            size(command),
+            async |mut connection: MultiplexedConnection| connection.send_packed_command(command).await,
+        )
         .await
     }
 
@@ -68,13 +70,14 @@ impl Client {
         } else {
             (0, pipeline.len())
         };
-        self.request(operation, async |mut connection: MultiplexedConnection| {
+        let size = pipeline.cmd_iter().map(size).sum();
+        self.request(operation, size, async |mut connection: MultiplexedConnection| {
             connection.send_packed_commands(pipeline, skipped, expected).await
         })
         .await
     }
 
-    async fn request<A, F>(&self, operation: &'static str, send: F) -> Result<A>
+    async fn request<A, F>(&self, operation: &'static str, size: u64, send: F) -> Result<A>
     where
         A: Answer,
         F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<A>,
@@ -86,7 +89,7 @@ impl Client {
             return Err(Error::new(ErrorKind::Timeout, operation, "no connection within the deadline").not_executed());
         };
         let (slot, link, _turn) = ready?;
-        let answer = within(deadline, &link, send(link.connection())).await;
+        let answer = within(deadline, size, &link, send(link.connection())).await;
         let taken = start.elapsed();
         if taken > self.settings.slow_command {
             tracing::warn!(operation, milliseconds = taken.as_millis(), "slow Redis command");
@@ -138,22 +141,32 @@ impl Client {
     }
 }
 
-/// Waits until the deadline, and on as long as what has moved over the connection since now accounts for the time. It may be another call's; answers come in the
-/// order of the requests, so ours is behind it.
-async fn within<T>(deadline: Instant, link: &Link, answer: impl Future<Output = T>) -> Option<T> {
+/// Waits until the deadline, and on for as long as the transfer accounts for: of the request, and of what moves over the connection from now on. The latter may be another
+/// call's; answers come in the order of the requests, so ours is behind it.
+async fn within<T>(deadline: Instant, size: u64, link: &Link, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = pin!(answer);
-    let moved = link.moved();
-    let mut limit = deadline;
+    let before = link.moved();
+    let mut accounted = size;
     loop {
-        if let Ok(answer) = timeout_at(limit, &mut answer).await {
+        let transfer = Duration::from_millis(accounted.saturating_mul(1000) / SLOWEST_TRANSFER);
+        if let Ok(answer) = timeout_at(deadline + transfer, &mut answer).await {
             return Some(answer);
         }
-        let transfer = Duration::from_millis((link.moved() - moved) * 1000 / SLOWEST_TRANSFER);
-        limit = deadline + transfer;
-        if limit <= Instant::now() {
+        let moved = link.moved() - before;
+        if moved <= accounted {
             return None;
         }
+        accounted = moved;
     }
+}
+
+/// Bytes of the arguments, which is what matters of a large request.
+fn size(command: &Cmd) -> u64 {
+    let length = |argument: Arg<&[u8]>| match argument {
+        Arg::Simple(bytes) => bytes.len() as u64,
+        _ => 0,
+    };
+    command.args_iter().map(length).sum()
 }
 
 /// One reply or several.

@@ -19,8 +19,8 @@
 //! # Deadline
 //!
 //! Each round trip to the server has one deadline, [500 ms by default](RedisBuilder::command_timeout), which covers waiting for a turn, dialling where there is no
-//! connection, and the answer. What is large takes longer without anything being wrong, so the deadline moves on by a second for every 8 MiB that
-//! move over the connection meanwhile; where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per page.
+//! connection, and the answer. What is large takes longer without anything being wrong, so the deadline moves on by a second for every 8 MiB of the
+//! request, or of what moves over the connection meanwhile; for a small request on a connection where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per page.
 //!
 //! # After a failure
 //!

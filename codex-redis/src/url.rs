@@ -153,3 +153,124 @@ fn decoded(text: &str) -> Result<String> {
         .map_err(|_| bad_setting("what is percent-encoded in a URL must be UTF-8"))?
         .into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use codex_traits::ErrorKind;
+
+    use super::*;
+
+    fn host_of(target: &Target) -> (&str, u16) {
+        match &target.address {
+            Address::Tcp { host, port } => (host, *port),
+            Address::Unix(path) => panic!("{}", path.display()),
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_tcp_url_are_read() {
+        for (url, host, port, database) in [
+            ("redis://localhost", "localhost", 6379, None),
+            ("redis://localhost/", "localhost", 6379, None),
+            ("REDIS://cache-1.internal:7000/12", "cache-1.internal", 7000, Some(12)),
+            ("redis://10.0.0.1:65535/0", "10.0.0.1", 65535, Some(0)),
+            ("redis://[::1]", "::1", 6379, None),
+            ("redis://[2001:db8::1]:7000/3", "2001:db8::1", 7000, Some(3)),
+        ] {
+            let target = parse(url).unwrap();
+            assert_eq!((host_of(&target), target.database), ((host, port), database), "{url}");
+            assert!(target.login.is_none());
+        }
+    }
+
+    #[test]
+    fn a_login_is_percent_decoded() {
+        for (url, user, password) in [
+            ("redis://:secret@h", None, "secret"),
+            ("redis://app:secret@h", Some("app"), "secret"),
+            ("redis://app:@h", Some("app"), ""),
+            ("redis://a%40b:p%3A%2F%25%20%C3%A9@h:1/2", Some("a@b"), "p:/% é"),
+            ("redis://app:p@ss:w/rd?#@h", Some("app"), "p@ss:w/rd?#"),
+            ("redis+unix://app:secret@/run/redis.sock?db=3", Some("app"), "secret"),
+        ] {
+            let login = parse(url).unwrap().login.unwrap();
+            assert_eq!(
+                (login.user.as_deref(), login.password.as_str()),
+                (user, password),
+                "{url}"
+            );
+            assert!(!format!("{login:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_unix_url_are_read() {
+        for (url, path, database) in [
+            ("redis+unix:///run/redis.sock", "/run/redis.sock", None),
+            ("redis+unix:///run/redis.sock?", "/run/redis.sock", None),
+            ("redis+unix:///run/redis.sock?db=7", "/run/redis.sock", Some(7)),
+            (
+                "redis+unix:///run/with%20space%3F.sock?db=0",
+                "/run/with space?.sock",
+                Some(0),
+            ),
+        ] {
+            let target = parse(url).unwrap();
+            assert!(
+                matches!(&target.address, Address::Unix(found) if found == Path::new(path)),
+                "{url}"
+            );
+            assert_eq!(target.database, database);
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_told_what_was_expected_and_never_shown() {
+        for (url, expected) in [
+            ("", "begin with redis://"),
+            ("hunter2", "begin with redis://"),
+            ("localhost:6379", "begin with redis://"),
+            ("http://:hunter2@h", "scheme must be redis or redis+unix"),
+            ("rediss://:hunter2@h", "scheme must be redis or redis+unix"),
+            ("redis://", "must name a host"),
+            ("redis:///3", "must name a host"),
+            ("redis://:6379", "must name a host"),
+            ("redis://:hunter2@", "must name a host"),
+            ("redis://hunter2@h", "must have a password"),
+            ("redis://h:", "port must be a number from 1 to 65535"),
+            ("redis://h:0", "port must be a number from 1 to 65535"),
+            ("redis://h:65536", "port must be a number from 1 to 65535"),
+            ("redis://h:+1", "port must be a number from 1 to 65535"),
+            ("redis://h:hunter2", "port must be a number from 1 to 65535"),
+            ("redis://[::1", "must end with ]"),
+            ("redis://[::1]6379", "port must be a number"),
+            ("redis://[hunter2]", "must be an IPv6 address"),
+            ("redis://::1", "IPv6 address in brackets"),
+            ("redis://hunter2 x", "must be a name or an address"),
+            ("redis://h/x", "database must be a number from 0"),
+            ("redis://h/-1", "database must be a number from 0"),
+            ("redis://h/+1", "database must be a number from 0"),
+            ("redis://h/1/2", "database must be a number from 0"),
+            ("redis://h/2147483648", "database must be a number from 0"),
+            ("redis://h?db=1", "has no parameters"),
+            ("redis://:%ff@h", "must be UTF-8"),
+            ("redis+unix://", "absolute path"),
+            ("redis+unix://run/redis.sock", "absolute path"),
+            ("redis+unix:///", "absolute path"),
+            ("redis+unix:///s?db=x", "database must be a number from 0"),
+            ("redis+unix:///s?db=", "database must be a number from 0"),
+            ("redis+unix:///s?password=hunter2", "one parameter"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.operation()),
+                (ErrorKind::Config, "connect"),
+                "{url}"
+            );
+            assert!(error.to_string().contains(expected), "{url}: {error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}

@@ -80,7 +80,9 @@ impl<M: Make> Harness for RedisHarness<M> {
 
     async fn fresh(&self) -> Self::Backend {
         let database = Database::lease().unwrap();
-        let backend = RedisBackend::connect(&M::url(&database).unwrap()).await.unwrap();
+        // Many tests share few cores and one server, which does nothing else while it takes in 64 MiB; all else is as it comes.
+        let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
+        let backend = settings.url(&M::url(&database).unwrap()).build().await.unwrap();
         Leased::new(M::wrap(backend), database)
     }
 

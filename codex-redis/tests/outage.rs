@@ -1,0 +1,306 @@
+//! A server that is down, frozen, full, read-only, or wants a password.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use codex_redis::RedisBackend;
+use codex_testkit::{redis::RedisServer, require};
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
+use support::{READING, SECRET, assert_kind, every_verb, put, until};
+
+async fn connect(server: &RedisServer) -> RedisBackend {
+    RedisBackend::connect(&server.url()).await.unwrap()
+}
+
+async fn heals(backend: &RedisBackend) {
+    until("the handle works again", async || backend.get("k").await.is_ok()).await;
+    for (verb, result) in every_verb(backend).await {
+        assert!(result.is_ok(), "{verb}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn life_01_a_server_that_is_down_is_an_error_for_every_verb_and_the_handle_heals() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    put(&backend, "k", Bytes::from_static(b"v")).await;
+    server.kill();
+    // The first call may find the connection on its way down.
+    let _ = backend.get("k").await;
+    for (verb, result) in every_verb(&backend).await {
+        let error = assert_kind(verb, result, ErrorKind::Connection);
+        assert!(error.is_retryable(), "{verb}");
+        assert!(!error.may_have_executed(), "{verb} cannot have been sent");
+    }
+    server.restart();
+    heals(&backend).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_told_at_connect() {
+    let server = require!("redis", RedisServer::start());
+    let (url, unix_url) = (server.url(), server.unix_url());
+    drop(server);
+    for url in [url, unix_url] {
+        let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Connection);
+        assert_eq!(error.operation(), "connect");
+        assert!(error.source().is_some(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn life_02_a_frozen_server_is_a_timeout_and_the_handle_heals() {
+    let server = require!("redis", RedisServer::start());
+    let backend = RedisBackend::builder()
+        .url(&server.url())
+        .command_timeout(Duration::from_millis(100))
+        .timeouts_before_redial(2)
+        .build()
+        .await
+        .unwrap();
+    server.pause();
+    let start = Instant::now();
+    let first = assert_kind(
+        "set",
+        backend.set("k", "v".into(), SetOptions::new()).await,
+        ErrorKind::Timeout,
+    );
+    assert!(first.may_have_executed(), "it was sent");
+    for (verb, result) in every_verb(&backend).await {
+        let error = assert_kind(verb, result, ErrorKind::Timeout);
+        assert!(error.is_retryable());
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "16 calls of 100 ms took {:?}",
+        start.elapsed()
+    );
+    server.resume();
+    heals(&backend).await;
+}
+
+#[tokio::test]
+async fn a_frozen_connection_is_left_after_timeouts_in_a_row() {
+    let server = require!("redis", RedisServer::start());
+    let backend = RedisBackend::builder()
+        .url(&server.url())
+        .slots(1)
+        .command_timeout(Duration::from_millis(100))
+        .connect_timeout(Duration::from_millis(200))
+        .timeouts_before_redial(2)
+        .client_name(Some("frozen"))
+        .build()
+        .await
+        .unwrap();
+    let id = || {
+        let redis_answer = server.command(&["CLIENT", "LIST"]).unwrap();
+        let codex_testkit::redis::Value::BulkString(list) = redis_answer else {
+            panic!()
+        };
+        let list = String::from_utf8(list).unwrap();
+        let line = list
+            .lines()
+            .find(|line| line.contains("name=frozen"))
+            .map(str::to_owned);
+        line.map(|line| line.split(' ').next().unwrap().to_owned())
+    };
+    let before = id().unwrap();
+    server.pause();
+    for _ in 0..2 {
+        assert_kind("get", backend.get("k").await, ErrorKind::Timeout);
+    }
+    server.resume();
+    heals(&backend).await;
+    let after = id().unwrap();
+    assert_ne!(before, after);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_password_is_told_at_connect() {
+    let server = require!("redis", RedisServer::start_with(["--requirepass", SECRET]));
+    let port = server.port();
+    let none = assert_kind("connect", RedisBackend::connect(&server.url()).await, ErrorKind::Config);
+    assert!(none.to_string().contains("wants a password"), "{none}");
+    for wrong in [
+        format!("redis://:{SECRET}2@127.0.0.1:{port}"),
+        format!("redis://nobody:{SECRET}@127.0.0.1:{port}/3"),
+    ] {
+        let error = assert_kind("connect", RedisBackend::connect(&wrong).await, ErrorKind::Config);
+        assert!(
+            error.to_string().contains("refused the user name or the password"),
+            "{error}"
+        );
+    }
+    let right = RedisBackend::connect(&format!("redis://:{SECRET}@127.0.0.1:{port}/3"))
+        .await
+        .unwrap();
+    assert_eq!(right.get("k").await.unwrap(), None);
+    assert!(!format!("{right:?}").contains(SECRET), "{right:?}");
+    let builder = RedisBackend::builder().tcp("127.0.0.1", port).password(SECRET);
+    assert!(!format!("{builder:?}").contains(SECRET), "{builder:?}");
+    builder.build().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_is_set_later_is_a_refusal_and_the_handle_heals() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    server.command(&["CONFIG", "SET", "requirepass", SECRET]).unwrap();
+    server
+        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .unwrap();
+    until(
+        "the dial is refused",
+        async || matches!(backend.get("k").await, Err(error) if error.kind() == ErrorKind::Server),
+    )
+    .await;
+    for (verb, result) in every_verb(&backend).await {
+        let error = assert_kind(verb, result, ErrorKind::Server);
+        assert!(!error.may_have_executed(), "{verb}");
+    }
+    server.command(&["CONFIG", "SET", "requirepass", ""]).unwrap();
+    heals(&backend).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_lost_its_rights_is_a_refusal() {
+    let server = require!("redis", RedisServer::start());
+    server
+        .command(&[
+            "ACL",
+            "SETUSER",
+            "app",
+            "on",
+            &format!(">{SECRET}"),
+            "~*",
+            "&*",
+            "+@all",
+        ])
+        .unwrap();
+    let url = format!("redis://app:{SECRET}@127.0.0.1:{}", server.port());
+    let backend = RedisBackend::connect(&url).await.unwrap();
+    server.command(&["ACL", "SETUSER", "app", "-@all"]).unwrap();
+    for (verb, result) in every_verb(&backend).await {
+        let error = assert_kind(verb, result, ErrorKind::Server);
+        assert!(
+            !error.may_have_executed() && error.to_string().contains("NOPERM"),
+            "{verb}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_told_at_connect() {
+    let server = require!("redis", RedisServer::start());
+    let url = format!("redis://127.0.0.1:{}/20000", server.port());
+    let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Config);
+    assert!(error.to_string().contains("no database of this number"), "{error}");
+}
+
+/// Each reading verb works, and each writing one is refused without effect, with this code.
+async fn refuses_writes(backend: &RedisBackend, code: &str, but: &[&str]) {
+    for (at, (verb, result)) in every_verb(backend).await.into_iter().enumerate() {
+        if at < READING || but.contains(&verb) {
+            assert!(result.is_ok(), "{verb}: {result:?}");
+            continue;
+        }
+        let error = assert_kind(verb, result, ErrorKind::Server);
+        assert!(error.to_string().contains(code), "{verb}: {error}");
+        assert!(!error.may_have_executed(), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_replica_refuses_writes_and_the_handle_heals() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    for (key, value) in [(SECRET, SECRET), ("counter", "1")] {
+        put(&backend, key, value).await;
+    }
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    // Where there is nothing to write, nothing is refused; here `other` is missing and is to be made.
+    refuses_writes(&backend, "READONLY", &[]).await;
+    assert_eq!(backend.get(SECRET).await.unwrap().unwrap(), SECRET);
+    server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    heals(&backend).await;
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_writes_and_the_handle_heals() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    for (key, value) in [(SECRET, SECRET), ("counter", "1")] {
+        put(&backend, key, value).await;
+    }
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    // Redis refuses what may take memory. What frees it, or only changes an expiry, is carried out.
+    let free = ["del_if_equals", "expire", "expire never", "del", "del_matching"];
+    for (verb, result) in every_verb(&backend).await.into_iter().skip(READING) {
+        if result.is_ok() {
+            assert!(free.contains(&verb), "{verb}");
+            continue;
+        }
+        let error = assert_kind(verb, result, ErrorKind::Server);
+        assert!(
+            error.to_string().contains("OOM") && !error.may_have_executed(),
+            "{verb}: {error:?}"
+        );
+    }
+    assert_eq!(backend.get("counter").await.unwrap().unwrap(), "1");
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    heals(&backend).await;
+}
+
+#[tokio::test]
+async fn a_server_without_enough_replicas_refuses_writes() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    for (key, value) in [(SECRET, SECRET), ("counter", "1")] {
+        put(&backend, key, value).await;
+    }
+    server
+        .command(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+        .unwrap();
+    refuses_writes(&backend, "NOREPLICAS", &[]).await;
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_sent_again() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    for _ in 0..3 {
+        assert_eq!(
+            backend
+                .incr("n", 1, OnMissing::Create(Expiry::After(Duration::from_secs(9))))
+                .await
+                .unwrap(),
+            Some(1)
+        );
+        server.command(&["SCRIPT", "FLUSH"]).unwrap();
+        assert!(backend.del_if_equals("n", b"1").await.unwrap());
+        server.command(&["SCRIPT", "FLUSH"]).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_replaced() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    for round in 0..20 {
+        server
+            .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .unwrap();
+        // The close may arrive after the call was sent; then it is an error, and never another answer.
+        match backend
+            .set("k", Bytes::from(round.to_string()), SetOptions::new())
+            .await
+        {
+            Ok(_) => assert_eq!(backend.get("k").await.unwrap().unwrap(), round.to_string()),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Connection, "{error:?}"),
+        }
+    }
+    heals(&backend).await;
+}

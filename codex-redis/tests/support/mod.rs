@@ -1,0 +1,93 @@
+//! What the tests of failures share.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use codex_redis::RedisBackend;
+use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
+
+/// A text that no error and no log line may show, whatever it is used as.
+pub(crate) const SECRET: &str = "hunter2";
+
+/// Every verb, on keys and with values that are secret, and what came of it. The first four only read.
+pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
+    let value = || Bytes::from_static(SECRET.as_bytes());
+    let pattern = Pattern::prefix(SECRET);
+    let second = Expiry::After(Duration::from_secs(1));
+    let equal = SetOptions::new().with_condition(Condition::IfEquals(value()));
+    vec![
+        ("get", backend.get(SECRET).await.map(drop)),
+        ("get_many", backend.get_many(&[SECRET]).await.map(drop)),
+        ("ttl", backend.ttl(SECRET).await.map(drop)),
+        ("scan", backend.scan(ScanRequest::new(&pattern)).await.map(drop)),
+        ("set", backend.set(SECRET, value(), SetOptions::new()).await.map(drop)),
+        ("set if equal", backend.set(SECRET, value(), equal).await.map(drop)),
+        ("set_many", backend.set_many(&[(SECRET, value())], second).await),
+        (
+            "del_if_equals",
+            backend.del_if_equals(SECRET, SECRET.as_bytes()).await.map(drop),
+        ),
+        ("expire", backend.expire(SECRET, second).await.map(drop)),
+        ("expire never", backend.expire(SECRET, Expiry::Never).await.map(drop)),
+        ("del", backend.del(&[SECRET]).await.map(drop)),
+        (
+            "incr",
+            backend
+                .incr("counter", 1, OnMissing::Create(Expiry::Never))
+                .await
+                .map(drop),
+        ),
+        (
+            "incr to end",
+            backend.incr("other", 1, OnMissing::Create(second)).await.map(drop),
+        ),
+        (
+            "incr there",
+            backend.incr("counter", 1, OnMissing::Refuse).await.map(drop),
+        ),
+        ("del_matching", backend.del_matching(&pattern).await.map(drop)),
+    ]
+}
+
+/// How many of [`every_verb`] only read.
+pub(crate) const READING: usize = 4;
+
+/// Nothing in it that must not be: neither as it is shown to people nor as it is to programmers.
+pub(crate) fn assert_discreet(error: &Error) {
+    let shown = format!(
+        "{error} {error:?} {:?} {}",
+        error.source().map(ToString::to_string),
+        error.kind()
+    );
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+#[track_caller]
+pub(crate) fn assert_kind<T>(verb: &str, result: Result<T, Error>, kind: ErrorKind) -> Error {
+    let Err(error) = result else {
+        panic!("{verb} did not fail")
+    };
+    assert_eq!(error.kind(), kind, "{verb}: {error:?}");
+    assert_discreet(&error);
+    error
+}
+
+/// Writes always and for ever.
+pub(crate) async fn put(backend: &RedisBackend, key: &str, value: impl Into<Bytes>) {
+    let outcome = backend.set(key, value.into(), SetOptions::new()).await.unwrap();
+    assert!(outcome.is_written());
+}
+
+/// Asks again until it holds, for up to 20 s.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,239 @@
+//! What is sent and what is made of the answers, against a server that plays a part.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_redis::RedisBackend;
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
+use support::{SECRET, assert_kind, every_verb};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// A server that lets everybody in and then answers every packet with the same bytes, or closes where there are none.
+struct Impostor {
+    url: String,
+    dials: Arc<AtomicUsize>,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Impostor {
+    async fn start(answer: &'static [u8], delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let dials = Arc::new(AtomicUsize::new(0));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (counter, log) = (dials.clone(), received.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(play(stream, answer, delay, log.clone()));
+            }
+        });
+        Self { url, dials, received }
+    }
+
+    fn received(&self) -> String {
+        String::from_utf8_lossy(&self.received.lock().unwrap()).into_owned()
+    }
+}
+
+async fn play(mut stream: TcpStream, answer: &[u8], delay: Duration, log: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 1 << 16];
+    let _ = stream.read(&mut buffer).await;
+    tokio::time::sleep(delay).await;
+    let _ = stream.write_all(b"+OK\r\n+PONG\r\n").await;
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        log.lock().unwrap().extend_from_slice(&buffer[..read]);
+        if answer.is_empty() {
+            return;
+        }
+        let _ = stream.write_all(answer).await;
+    }
+}
+
+#[tokio::test]
+async fn life_05_nothing_is_sent_twice() {
+    let server = Impostor::start(b"", Duration::ZERO).await;
+    let backend = RedisBackend::connect(&server.url).await.unwrap();
+    let error = assert_kind(
+        "incr",
+        backend.incr("n", 1, OnMissing::Create(Expiry::Never)).await,
+        ErrorKind::Connection,
+    );
+    assert!(error.may_have_executed());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.received().matches("INCRBY").count(), 1, "{}", server.received());
+}
+
+#[tokio::test]
+async fn life_07_no_answer_of_the_server_is_shown() {
+    let echoes: [&[u8]; 6] = [
+        b"-ERR unknown command 'X', with args beginning with: 'hunter2' 'hunter2'\r\n",
+        b"-hunter2 is the code\r\n",
+        b"$7\r\nhunter2\r\n",
+        b"+hunter2\r\n",
+        b"*1\r\n$7\r\nhunter2\r\n",
+        b"?hunter2\r\n",
+    ];
+    for echo in echoes {
+        let server = Impostor::start(echo, Duration::ZERO).await;
+        let backend = RedisBackend::connect(&server.url).await.unwrap();
+        for (verb, result) in every_verb(&backend).await {
+            if let Err(error) = result {
+                support::assert_discreet(&error);
+                assert!(
+                    matches!(
+                        error.kind(),
+                        ErrorKind::Server | ErrorKind::Connection | ErrorKind::Data
+                    ),
+                    "{verb}: {error:?}"
+                );
+            }
+        }
+        let connected = RedisBackend::connect(&format!("redis://:{SECRET}@{}", &server.url[8..])).await;
+        if let Err(error) = connected {
+            support::assert_discreet(&error);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_another_form_is_an_error() {
+    let server = Impostor::start(b"*0\r\n", Duration::ZERO).await;
+    let backend = RedisBackend::connect(&server.url).await.unwrap();
+    for (verb, result) in every_verb(&backend).await {
+        assert_kind(verb, result, ErrorKind::Server);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_wait_for_one_dial_together_and_none_of_them_cancels_it() {
+    let server = Impostor::start(b"$-1\r\n", Duration::from_millis(300)).await;
+    let backend = RedisBackend::builder()
+        .url(&server.url)
+        .slots(1)
+        .command_timeout(Duration::from_millis(20))
+        .connect_timeout(Duration::from_secs(10))
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(server.dials.load(Ordering::SeqCst), 1);
+    // Another runtime has no connection yet: there, every call is shorter than the dial.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            for _ in 0..10 {
+                let error = assert_kind("get", backend.get("k").await, ErrorKind::Timeout);
+                assert!(!error.may_have_executed());
+            }
+            support::until("the dial is done", async || backend.get("k").await.is_ok()).await;
+        });
+        assert_eq!(server.dials.load(Ordering::SeqCst), 2);
+    })
+    .join()
+    .unwrap();
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_wait_within_their_deadline() {
+    // It answers to nothing that comes after the login.
+    let server = Impostor::start(b"$-1", Duration::ZERO).await;
+    let backend = RedisBackend::builder()
+        .url(&server.url)
+        .max_in_flight(1)
+        .command_timeout(Duration::from_millis(200))
+        .build()
+        .await
+        .unwrap();
+    let first = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.get("k").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = std::time::Instant::now();
+    let others = futures(&backend).await;
+    assert_kind("get", first.await.unwrap(), ErrorKind::Timeout);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    for error in others {
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+}
+
+/// Answers a GET with this many bytes, in ten parts over a second; of the last part only where it is `whole`.
+async fn trickle(bytes: usize, whole: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"+OK\r\n+PONG\r\n").await;
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(format!("${bytes}\r\n").as_bytes()).await;
+        let part = vec![7; bytes / 10];
+        for number in 0..10 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if number == 9 && !whole {
+                std::future::pending::<()>().await;
+            }
+            let _ = stream.write_all(&part).await;
+        }
+        let _ = stream.write_all(b"\r\n").await;
+        std::future::pending::<()>().await;
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_deadline_moves_on_while_a_large_value_comes_in() {
+    let bytes = 20 << 20;
+    let url = trickle(bytes, true).await;
+    let backend = RedisBackend::builder()
+        .url(&url)
+        .slots(1)
+        .command_timeout(Duration::from_millis(400))
+        .build()
+        .await;
+    let value = backend.unwrap().get("k").await.unwrap().unwrap();
+    assert_eq!(value.len(), bytes);
+}
+
+#[tokio::test]
+async fn a_value_that_stops_coming_in_is_a_timeout() {
+    let url = trickle(1000, false).await;
+    let backend = RedisBackend::builder()
+        .url(&url)
+        .slots(1)
+        .command_timeout(Duration::from_millis(400))
+        .build()
+        .await;
+    assert_kind("get", backend.unwrap().get("k").await, ErrorKind::Timeout);
+}
+
+/// Three calls at once; how each failed.
+async fn futures(backend: &RedisBackend) -> Vec<codex_traits::Error> {
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { backend.set("k", "v".into(), SetOptions::new()).await })
+        })
+        .collect();
+    let mut errors = Vec::new();
+    for task in tasks {
+        errors.push(task.await.unwrap().unwrap_err());
+    }
+    errors
+}
