@@ -18,7 +18,7 @@ use codex_testkit::{
     redis::{Database, RedisServer},
     require,
 };
-use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing};
 use support::{SECRET, every_verb, put};
 use tokio::runtime::{Builder, Runtime};
 
