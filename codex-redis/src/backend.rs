@@ -38,7 +38,8 @@ const DELETED_PAGE: usize = 1000;
 pub struct RedisBackend(Arc<Client>);
 
 impl RedisBackend {
-    /// Connects to the server that the URL names, with all other settings at their defaults; [`RedisBuilder::url`] has the URL's forms.
+    /// Connects to the server that the URL names, with all other settings at their defaults; [`RedisBuilder::url`] has the URL's
+    /// forms.
     ///
     /// # Errors
     ///
@@ -216,7 +217,8 @@ impl KvBackend for RedisBackend {
         reply::counter("incr", answer)
     }
 
-    /// Each page is one round trip with a deadline of its own: the keys of the page before are removed along with the question for the next.
+    /// Each page is one round trip with a deadline of its own: the keys of the page before are removed along with the question
+    /// for the next.
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let mut removed = 0;
         let mut found = Vec::new();

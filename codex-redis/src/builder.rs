@@ -146,13 +146,15 @@ impl RedisBuilder {
         self
     }
 
-    /// How long one dial may take. It goes on in the background where the call that began it gives up earlier. At least a millisecond.
+    /// How long one dial may take. It goes on in the background where the call that began it gives up earlier. At least a
+    /// millisecond.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How many connections there are on each runtime, from 1 to 64. A large value delays what is behind it on its own connection only.
+    /// How many connections there are on each runtime, from 1 to 64. A large value delays what is behind it on its own connection
+    /// only.
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
@@ -198,10 +200,11 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused password, a missing one, and a database that the server does not have;
-    /// [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the
-    /// server is not reached within [`connect_timeout`](Self::connect_timeout); [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is
-    /// still loading its data.
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused password, a missing one, and a
+    /// database that the server does not have; [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
+    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the server is not reached within
+    /// [`connect_timeout`](Self::connect_timeout); [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is still
+    /// loading its data.
     pub async fn build(self) -> Result<RedisBackend> {
         RedisBackend::dial(self.check()?).await
     }

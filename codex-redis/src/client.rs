@@ -21,7 +21,7 @@ use crate::{
 /// each write would dial otherwise.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The slowest transfer that is not taken for a standstill, in bytes per second: about what a network of 100 Mbit/s has left for one of two.
+/// The slowest transfer that is not taken for a standstill, in bytes per second: two thirds of a network of 100 Mbit/s.
 const SLOWEST_TRANSFER: u64 = 8 << 20;
 
 #[derive(Debug)]
@@ -141,8 +141,8 @@ impl Client {
     }
 }
 
-/// Waits until the deadline, and on for as long as the transfer accounts for: of the request, and of what moves over the connection from now on. The latter may be another
-/// call's; answers come in the order of the requests, so ours is behind it.
+/// Waits until the deadline, and on for as long as the transfer accounts for: of the request, and of what moves over the
+/// connection from now on. The latter may be another call's; answers come in the order of the requests, so ours is behind it.
 async fn within<T>(deadline: Instant, size: u64, link: &Link, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = pin!(answer);
     let before = link.moved();

@@ -49,7 +49,8 @@ impl Link {
         self.connection.clone()
     }
 
-    /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone. Nothing that is sent then arrives.
+    /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone. Nothing
+    /// that is sent then arrives.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -248,7 +249,8 @@ enum Step {
     Ping,
 }
 
-/// Logs in, selects the database, gives a name, and asks for a first answer: of a server that wants a password, only an answer says so.
+/// Logs in, selects the database, gives a name, and asks for a first answer: of a server that wants a password, only an answer
+/// says so.
 async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
     let mut request = Pipeline::new();
     let mut steps = Vec::with_capacity(4);

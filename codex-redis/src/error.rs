@@ -12,7 +12,8 @@ use redis::{RedisError, ServerError};
 /// `alone` is whether the command was the only one of its request; of several, others may have been carried out.
 pub(crate) fn refused(operation: &'static str, error: &ServerError, alone: bool) -> Error {
     let details = error.details().unwrap_or_default();
-    // `kind`, message, and whether the same call can succeed later. Each of these is decided by the server before it runs the command.
+    // `kind`, message, and whether the same call can succeed later. Each of these is decided by the server before it runs the
+    // command.
     let (kind, message, later) = match error.code() {
         "WRONGTYPE" => (ErrorKind::Data, "the key holds another type than a plain value", false),
         "OOM" => (ErrorKind::Server, "the server is out of memory (OOM)", false),

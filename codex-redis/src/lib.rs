@@ -13,21 +13,24 @@
 //! # }
 //! ```
 //!
-//! One server is talked to, over TCP or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its default. The oldest
-//! servers that will do are Redis 6.2 and Valkey 7.2.
+//! One server is talked to, over TCP or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its
+//! default. The oldest servers that will do are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
 //!
-//! Each round trip to the server has one deadline, [500 ms by default](RedisBuilder::command_timeout), which covers waiting for a turn, dialling where there is no
-//! connection, and the answer. What is large takes longer without anything being wrong, so the deadline moves on by a second for every 8 MiB of the
-//! request, or of what moves over the connection meanwhile; for a small request on a connection where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per page.
+//! Each round trip to the server has one deadline, [500 ms by default](RedisBuilder::command_timeout), which covers waiting for a
+//! turn, dialling where there is no connection, and the answer. What is large takes longer without anything being wrong, so the
+//! deadline moves on by a second for every 8 MiB of the request, or of what moves over the connection meanwhile; for a small
+//! request on a connection where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per
+//! page, and a second one where a script is new to the server.
 //!
 //! # After a failure
 //!
 //! The handle heals by itself. A connection that broke is dialled anew by the next call; one that does not answer is left after a
-//! few timeouts in a row, and so is one to a server that has become read-only. After a failed dial, calls fail at once until the back-off ends (50 ms at first, 3 s at
-//! most); so a server that is back is in use again after 3 s at most. Nothing is ever sent twice: whether to repeat a call is for its
-//! caller to say, who is told by [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
+//! few timeouts in a row, and so is one to a server that has become read-only. After a failed dial, calls fail at once until the
+//! back-off ends (50 ms at first, 3 s at most); so a server that is back is in use again after 3 s at most. Nothing is ever sent
+//! twice: whether to repeat a call is for its caller to say, who is told by
+//! [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
 //!
 //! # Runtimes
 //!

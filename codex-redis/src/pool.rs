@@ -16,8 +16,8 @@ use crate::{
 
 /// A pool per runtime.
 ///
-/// A connection is driven by a task of the runtime that dialled it. On another one it would stop with that runtime, or, where that is
-/// a current-thread runtime that is merely not being run, never answer.
+/// A connection is driven by a task of the runtime that dialled it. On another one it would stop with that runtime, or, where
+/// that is a current-thread runtime that is merely not being run, never answer.
 #[derive(Debug)]
 pub(crate) struct Pools {
     settings: Arc<Settings>,
@@ -81,8 +81,8 @@ impl Pool {
         }
     }
 
-    /// A connection, and the slot that it is in. Slots are taken in turn; one that is not ready begins to dial, and is waited for only
-    /// where no other is ready.
+    /// A connection, and the slot that it is in. Slots are taken in turn; one that is not ready begins to dial, and is waited for
+    /// only where no other is ready.
     pub(crate) async fn link(&self) -> Result<(&Arc<Slot>, Arc<Link>), DialError> {
         loop {
             let first = self.next.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! What Redis has no command for, as Lua.
 //!
-//! A script is one step: nothing else runs in between, and time stands still. Each of these writes at most once, so one that fails has
-//! changed nothing. They call by `pcall` and return what it gave, so that an error keeps its code on servers before 7.0 too.
+//! A script is one step: nothing else runs in between, and time stands still. Each of these writes at most once, so one that
+//! fails has changed nothing. They call by `pcall` and return what it gave, so that an error keeps its code on servers before 7.0
+//! too.
 
 use std::sync::LazyLock;
 
@@ -39,7 +40,8 @@ return redis.pcall('EXISTS', KEYS[1])",
     )
 });
 
-/// Adds `ARGV[1]` to `KEYS[1]`. Where it is missing: nil where `ARGV[2]` is empty, or else created to end after that many milliseconds.
+/// Adds `ARGV[1]` to `KEYS[1]`. Where it is missing: nil where `ARGV[2]` is empty, or else created to end after that many
+/// milliseconds.
 ///
 /// The sum is read as text: a Lua number has 53 bits.
 pub(crate) static INCREMENT: LazyLock<Lua> = LazyLock::new(|| {

@@ -85,7 +85,8 @@ impl Slot {
         dialled
     }
 
-    /// Leaves this connection, so that the next call dials. Calls that are under way on it keep it. Another one, dialled since, stays.
+    /// Leaves this connection, so that the next call dials. Calls that are under way on it keep it. Another one, dialled since,
+    /// stays.
     pub(crate) fn evict(&self, link: &Arc<Link>, reason: &'static str) {
         let mut state = self.state();
         if matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, link)) {

@@ -16,7 +16,8 @@ use testcontainers::{GenericImage, ImageExt as _, core::IntoContainerPort as _, 
 use super::{raw::dial, server::DATABASES, watchdog::Watchdog};
 use crate::require::Unavailable;
 
-/// Removes the container at the end of standard input: by the engine's own client, or else over its socket. `$1` is the container's name.
+/// Removes the container at the end of standard input: by the engine's own client, or else over its socket. `$1` is the
+/// container's name.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 read -r _
@@ -42,7 +43,8 @@ impl RedisContainer {
         env::var("CODEX_TEST_REDIS_IMAGE").unwrap_or_else(|_| DEFAULT_IMAGE.to_owned())
     }
 
-    /// Starts a container of [`image`](Self::image), with 16,384 databases. The image is pulled only where the engine does not have it.
+    /// Starts a container of [`image`](Self::image), with 16,384 databases. The image is pulled only where the engine does not
+    /// have it.
     ///
     /// # Errors
     ///
@@ -95,8 +97,8 @@ impl RedisContainer {
     }
 }
 
-/// Starts it and answers its `host:port`. The engine's client is asynchronous and the caller may be inside a runtime or outside one, so
-/// the thread and the runtime are its own.
+/// Starts it and answers its `host:port`. The engine's client is asynchronous and the caller may be inside a runtime or outside
+/// one, so the thread and the runtime are its own.
 fn run(image: String, name: String) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     let worker = thread::Builder::new()

@@ -33,9 +33,11 @@ enum Lease {
 }
 
 impl Database {
-    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given server are in use by other processes.
+    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given server are in use by other
+    /// processes.
     ///
-    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone, and so is every database but those leased.
+    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone, and so is every database but
+    /// those leased.
     ///
     /// # Errors
     ///
@@ -130,7 +132,8 @@ impl Database {
         self.unix_url.clone()
     }
 
-    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`) or a key that is not UTF-8, reads raw bytes.
+    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`) or a key that is not UTF-8,
+    /// reads raw bytes.
     ///
     /// # Errors
     ///
@@ -175,8 +178,8 @@ impl Drop for Database {
     }
 }
 
-/// Claims a number by a channel's subscribers, so that no key is written to a server that is not ours. Everyone subscribes first and
-/// counts then: of two at a time at least one sees the other, and whoever sees another gives way.
+/// Claims a number by a channel's subscribers, so that no key is written to a server that is not ours. Everyone subscribes first
+/// and counts then: of two at a time at least one sees the other, and whoever sees another gives way.
 fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connection>> {
     let channel = format!("codex-testkit:database:{number}");
     if subscribers(info, &channel)? > 0 {

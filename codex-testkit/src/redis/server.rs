@@ -23,8 +23,9 @@ use crate::require::Unavailable;
 
 /// Runs the server and removes it at the end of standard input.
 ///
-/// `$1` is the server's directory, the rest its command line. A background job of a shell reads from `/dev/null`, so the pipe is passed by number. The shell itself waits
-/// for the server: its process id cannot be given to another process before that, and the shell's own end tells of the server's.
+/// `$1` is the server's directory, the rest its command line. A background job of a shell reads from `/dev/null`, so the pipe is
+/// passed by number. The shell itself waits for the server: its process id cannot be given to another process before that, and
+/// the shell's own end tells of the server's.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 exec 3<&0
@@ -144,7 +145,8 @@ impl RedisServer {
         self.raw.command(parts)
     }
 
-    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started again with [`restart`](Self::restart).
+    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started again with
+    /// [`restart`](Self::restart).
     pub fn kill(&self) {
         self.raw.disconnect();
         drop(self.running().take());
@@ -164,7 +166,8 @@ impl RedisServer {
         }
     }
 
-    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing. [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
+    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing. [`resume`](Self::resume) or [`kill`](Self::kill)
+    /// ends that.
     ///
     /// # Panics
     ///

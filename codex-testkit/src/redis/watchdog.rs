@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A shell whose standard input is a pipe that only this process holds: its end is our end, whether by return, panic, abort or SIGKILL.
-/// Statics are not dropped and a killed process runs nothing, so no `Drop` could do this.
+/// A shell whose standard input is a pipe that only this process holds: its end is our end, whether by return, panic, abort or
+/// SIGKILL. Statics are not dropped and a killed process runs nothing, so no `Drop` could do this.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     shell: Child,
