@@ -1,7 +1,11 @@
 //! Caches and sessions on any key-value store.
 
+mod adapt;
+pub mod cache;
+pub mod coder;
 mod namespaced;
 
+pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
 pub use codex_traits::*;
 pub use namespaced::namespaced_key;
 

@@ -1,0 +1,46 @@
+//! Counters.
+
+use codex_traits::{KvBackend, OnMissing};
+
+use super::{Cache, CacheError, Serializer};
+
+impl<B: KvBackend, S: Serializer> Cache<B, S> {
+    /// Adds `delta` to the integer that is stored, in one atomic step, and answers the sum. The time to live stays as it is.
+    ///
+    /// ```
+    /// use codex_kv::{Cache, CacheError, Timeout, memory::MemoryBackend};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), CacheError> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+    /// assert!(matches!(cache.incr("visits", 1).await, Err(CacheError::NotFound)));
+    ///
+    /// cache.add("visits", &0, Timeout::Default).await?;
+    /// assert_eq!(cache.incr("visits", 2).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::NotFound`] where there is none: a counter without a time to live never comes to be.
+    /// [`CacheError::Backend`] of kind [`Data`](codex_traits::ErrorKind::Data) where the stored value is no integer of 64 bits (a bool is
+    /// none) or the sum does not fit; the value stays.
+    pub async fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        let key = self.stored_key(key);
+        let sum = self.shared.backend.incr(&key, delta, OnMissing::Refuse).await?;
+        sum.ok_or(CacheError::NotFound)
+    }
+
+    /// Subtracts `delta`: [`incr`](Self::incr) the other way.
+    ///
+    /// # Errors
+    ///
+    /// As [`incr`](Self::incr), and [`CacheError::InvalidArgument`] for `i64::MIN`, whose negation does not fit.
+    pub async fn decr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        let delta = delta
+            .checked_neg()
+            .ok_or_else(|| CacheError::invalid("`decr` takes any delta but i64::MIN"))?;
+        self.incr(key, delta).await
+    }
+}
