@@ -10,7 +10,7 @@ use super::{
     error::CodecError,
     strict::{REFUSALS, Strict},
 };
-use crate::adapt::Adapted;
+use crate::{adapt::Adapted, coder};
 
 /// A format for the values of a [`Cache`](crate::Cache): the type parameter `S`.
 ///
@@ -83,7 +83,7 @@ impl Serializer for Json {
 #[cold]
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let message = error.to_string();
-    let known = REFUSALS.into_iter().find(|refusal| *refusal == message);
+    let known = REFUSALS.into_iter().chain(coder::REFUSALS).find(|refusal| *refusal == message);
     CodecError::encode::<T>(known.unwrap_or(if error.is_syntax() {
         // The only thing that serde_json itself refuses while it writes.
         "a map key must be a string, an integer, a bool or a char"

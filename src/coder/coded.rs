@@ -1,0 +1,90 @@
+//! Whole values in the coder's forms.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{bool::dump_bool, hex, load::Loading};
+use crate::adapt::{Adapted, Policy};
+
+/// A value that is written and read in the coder's forms, however deep they lie in it.
+///
+/// Written are bools as `"1"` and `"0"`, `None` and units as `""`, raw bytes (`serialize_bytes`) as hex; lists, maps and structs go through,
+/// and everything else, the keys of maps included, passes unchanged. NaN does too, and is then refused by a cache's strict
+/// [`Json`](crate::Json).
+///
+/// Read is what the type asks for: a `bool` from `"1"`, an `Option` from `""`. Three things follow. A `Some` of what is itself
+/// written as `""` (an empty string, empty bytes) reads back as `None`. A type that does not ask (`serde_json::Value`, an untagged enum,
+/// `#[serde(flatten)]`) gets the text as it stands. And an integer past 64 bits inside an `Option` is an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Coded<T>(pub T);
+
+/// `value` in the coder's forms, to be handed to any serializer or to [`Cache::set`](crate::Cache::set); [`Coded`] says which.
+///
+/// ```
+/// use codex_kv::coder;
+///
+/// let value = (true, None::<u8>, [1, 2, 3]);
+/// assert_eq!(serde_json::to_string(&coder::dump(&value))?, r#"["1","",[1,2,3]]"#);
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+pub fn dump<T: Serialize + ?Sized>(value: &T) -> Coded<&T> {
+    Coded(value)
+}
+
+/// Reads a value that [`dump`] has written, with the type asked for as the hint; [`Coded`] says how.
+///
+/// ```
+/// use codex_kv::coder;
+///
+/// let stored = serde_json::json!(["1", "", [1, 2, 3]]);
+/// let value: (bool, Option<u8>, [u8; 3]) = coder::load(stored)?;
+/// assert_eq!(value, (true, None, [1, 2, 3]));
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Where what is stored is no `T` in the coder's forms.
+pub fn load<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    T::deserialize(Loading(deserializer))
+}
+
+impl<T: Serialize> Serialize for Coded<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Adapted::<T, Forms>::new(&self.0).serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Coded<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        load(deserializer).map(Self)
+    }
+}
+
+/// What the coder makes of leaves.
+struct Forms;
+
+impl Policy for Forms {
+    type Keys = Unchanged;
+
+    fn bool<S: Serializer>(serializer: S, value: bool) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(dump_bool(value))
+    }
+
+    fn bytes<S: Serializer>(serializer: S, value: &[u8]) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(value))
+    }
+
+    fn none<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("")
+    }
+
+    fn unit<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("")
+    }
+}
+
+struct Unchanged;
+
+impl Policy for Unchanged {
+    type Keys = Self;
+}

@@ -1,0 +1,31 @@
+//! What the coder refuses.
+
+use std::fmt;
+
+/// Why a value has no form in the coder's text, or a text is no such form. Never shows the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoderError(&'static str);
+
+impl CoderError {
+    /// Of a [`TextForm`](super::TextForm) of your own: what was expected.
+    pub const fn new(expected: &'static str) -> Self {
+        Self(expected)
+    }
+}
+
+impl fmt::Display for CoderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for CoderError {}
+
+const MOMENT: &str = "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
+const TIMEDELTA: &str = "a timedelta of the coder has whole microseconds that its seconds as a float hold exactly, and less than a billion days";
+
+pub(super) const MOMENT_REFUSED: CoderError = CoderError(MOMENT);
+pub(super) const TIMEDELTA_REFUSED: CoderError = CoderError(TIMEDELTA);
+
+/// The messages of dumping. They hold no value, so the strict serializer may hand them on.
+pub(crate) const REFUSALS: [&str; 2] = [MOMENT, TIMEDELTA];

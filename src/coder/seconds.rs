@@ -1,0 +1,96 @@
+//! A span of time as seconds in a float: Python's `timedelta.total_seconds()`.
+
+use std::time::Duration;
+
+use super::{CoderError, error::TIMEDELTA_REFUSED};
+
+/// Python's `timedelta.max`: less than a billion days.
+const MAX_MICROS: u128 = 1_000_000_000 * 86_400 * 1_000_000 - 1;
+
+/// A type that holds a span of time.
+pub trait SecondsForm: Sized {
+    /// Its microseconds, where it has no smaller part.
+    fn to_micros(&self) -> Option<i128>;
+
+    /// The span of so many microseconds, where the type can hold it.
+    fn from_micros(micros: i128) -> Option<Self>;
+}
+
+impl SecondsForm for Duration {
+    fn to_micros(&self) -> Option<i128> {
+        let nanos = self.as_nanos();
+        if nanos % 1000 == 0 { i128::try_from(nanos / 1000).ok() } else { None }
+    }
+
+    fn from_micros(micros: i128) -> Option<Self> {
+        let micros = u128::try_from(micros).ok()?;
+        let seconds = u64::try_from(micros / 1_000_000).ok()?;
+        Some(Self::from_secs(seconds) + Self::from_micros(u64::try_from(micros % 1_000_000).ok()?))
+    }
+}
+
+/// The seconds of a timedelta.
+///
+/// # Errors
+///
+/// [`CoderError`] where it has a part smaller than a microsecond, a billion days or more, or is so long (from about 285 years)
+/// that the float does not tell its microseconds apart.
+pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
+    let exact = |micros: &i128| seconds(*micros).and_then(micros_of) == Some(*micros);
+    let micros = span.to_micros().filter(exact).ok_or(TIMEDELTA_REFUSED)?;
+    seconds(micros).ok_or(TIMEDELTA_REFUSED)
+}
+
+/// Reads a timedelta.
+///
+/// # Errors
+///
+/// [`CoderError`] where these are not the seconds of whole microseconds, or the type cannot hold them.
+pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
+    let micros = micros_of(seconds).and_then(T::from_micros);
+    micros.ok_or(CoderError::new("expected the seconds of a timedelta with whole microseconds, in this type's range"))
+}
+
+/// The float nearest to the seconds. Written out and parsed, which rounds once, as Python's division of integers does; to convert and
+/// divide would round twice.
+fn seconds(micros: i128) -> Option<f64> {
+    let magnitude = micros.unsigned_abs();
+    let sign = if micros < 0 { "-" } else { "" };
+    let text = format!("{sign}{}.{:06}", magnitude / 1_000_000, magnitude % 1_000_000);
+    if magnitude <= MAX_MICROS { text.parse().ok() } else { None }
+}
+
+/// The microseconds whose seconds are exactly this float.
+fn micros_of(float: f64) -> Option<i128> {
+    // Beyond this are no timedeltas, and at the end of it NaN.
+    if !(float.abs() <= 1e14) {
+        return None;
+    }
+    let micros = format!("{float:.6}").replace('.', "").parse().ok()?;
+    (seconds(micros) == Some(float)).then_some(micros)
+}
+
+/// For `#[serde(with = "coder::timedelta")]`.
+pub mod timedelta {
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use super::{SecondsForm, dump_timedelta, load_timedelta};
+
+    /// Writes the seconds.
+    ///
+    /// # Errors
+    ///
+    /// Where a float cannot hold them exactly.
+    pub fn serialize<T: SecondsForm, S: Serializer>(span: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(dump_timedelta(span).map_err(ser::Error::custom)?)
+    }
+
+    /// Reads the seconds.
+    ///
+    /// # Errors
+    ///
+    /// Where they are not those of whole microseconds, or `T` cannot hold them.
+    pub fn deserialize<'de, T: SecondsForm, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        load_timedelta(f64::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,149 @@
+//! The kinds that are one piece of text.
+
+use std::fmt;
+
+use serde::{
+    Deserializer, Serializer,
+    de::{self, Visitor},
+    ser,
+};
+
+use super::CoderError;
+
+/// A type whose values are texts of `Kind`, one of those in [`kind`](super::kind). Implement it for a type of your own to use it
+/// with [`dump_datetime`](super::dump_datetime) and the like.
+pub trait TextForm<Kind>: Sized {
+    /// The text of this value.
+    ///
+    /// # Errors
+    ///
+    /// [`CoderError`] where the form cannot hold it exactly.
+    fn to_text(&self) -> Result<String, CoderError>;
+
+    /// The value of `text`: exactly what [`to_text`](Self::to_text) writes.
+    ///
+    /// # Errors
+    ///
+    /// [`CoderError`] where `text` is no such form, or this type cannot hold its value exactly.
+    fn from_text(text: &str) -> Result<Self, CoderError>;
+}
+
+pub(super) fn serialize<K, T: TextForm<K>, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_text().map_err(ser::Error::custom)?)
+}
+
+/// Reads a text through `load`.
+pub(super) fn deserialize<'de, T, D: Deserializer<'de>>(
+    deserializer: D,
+    load: fn(&str) -> Result<T, CoderError>,
+) -> Result<T, D::Error> {
+    struct Text<T>(fn(&str) -> Result<T, CoderError>);
+
+    impl<T> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text in one of the coder's forms")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            self.0(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(load))
+}
+
+/// Makes `None` of the empty text, which no form of a text is.
+fn load_option<K, T: TextForm<K>>(text: &str) -> Result<Option<T>, CoderError> {
+    if text.is_empty() { Ok(None) } else { T::from_text(text).map(Some) }
+}
+
+macro_rules! kinds {
+    ($($module:ident: $kind:ident, $article:literal, $dump:ident, $load:ident;)*) => {$(
+        #[doc = concat!("The text of ", $article, ".")]
+        ///
+        /// # Errors
+        ///
+        /// [`CoderError`] where the form cannot hold it exactly.
+        pub fn $dump(value: &impl TextForm<super::kind::$kind>) -> Result<String, CoderError> {
+            value.to_text()
+        }
+
+        #[doc = concat!("Reads ", $article, ".")]
+        ///
+        /// # Errors
+        ///
+        /// [`CoderError`] where the text is not exactly what is written, or the type cannot hold its value exactly.
+        pub fn $load<T: TextForm<super::kind::$kind>>(text: &str) -> Result<T, CoderError> {
+            T::from_text(text)
+        }
+
+        #[doc = concat!("For `#[serde(with = \"coder::", stringify!($module), "\")]`, and `…::option` for an `Option`.")]
+        pub mod $module {
+            use serde::{Deserializer, Serializer};
+
+            use crate::coder::{kind::$kind, text::{self, TextForm}};
+
+            /// Writes the form.
+            ///
+            /// # Errors
+            ///
+            /// Where the form cannot hold the value exactly.
+            pub fn serialize<T: TextForm<$kind>, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+                text::serialize(value, serializer)
+            }
+
+            /// Reads the form.
+            ///
+            /// # Errors
+            ///
+            /// Where the text is not exactly what is written, or `T` cannot hold it exactly.
+            pub fn deserialize<'de, T: TextForm<$kind>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+                text::deserialize(deserializer, T::from_text)
+            }
+
+            /// The same for an `Option`; `None` is the empty text.
+            pub mod option {
+                use serde::{Deserializer, Serializer};
+
+                use crate::coder::{kind::$kind, text::{self, TextForm}};
+
+                /// Writes the form, or the empty text.
+                ///
+                /// # Errors
+                ///
+                /// Where the form cannot hold the value exactly.
+                #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+                pub fn serialize<T: TextForm<$kind>, S: Serializer>(
+                    value: &Option<T>,
+                    serializer: S,
+                ) -> Result<S::Ok, S::Error> {
+                    match value {
+                        Some(value) => text::serialize(value, serializer),
+                        None => serializer.serialize_str(""),
+                    }
+                }
+
+                /// Reads the form, or the empty text.
+                ///
+                /// # Errors
+                ///
+                /// Where the text is neither, or `T` cannot hold it exactly.
+                pub fn deserialize<'de, T: TextForm<$kind>, D: Deserializer<'de>>(
+                    deserializer: D,
+                ) -> Result<Option<T>, D::Error> {
+                    text::deserialize(deserializer, text::load_option)
+                }
+            }
+        }
+    )*};
+}
+
+kinds! {
+    datetime: DateTime, "a datetime", dump_datetime, load_datetime;
+    date: Date, "a date", dump_date, load_date;
+    time: Time, "a time of day", dump_time, load_time;
+    decimal: Decimal, "a decimal number", dump_decimal, load_decimal;
+    uuid: Uuid, "a UUID", dump_uuid, load_uuid;
+}
