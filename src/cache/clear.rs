@@ -34,7 +34,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let mut page = self.scan(ScanRequest::new(&pattern)).await?;
         let mut removed = 0;
         loop {
-            let keys: Vec<&str> = page.keys.iter().map(String::as_str).filter(|key| is_own(&prefix, key)).collect();
+            let keys: Vec<&str> = page
+                .keys
+                .iter()
+                .map(String::as_str)
+                .filter(|key| is_own(&prefix, key))
+                .collect();
             let Some(next) = page.next else {
                 return Ok(removed + self.remove(&keys).await?);
             };

@@ -103,7 +103,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         if let Some(stored) = self.fetch(key).await? {
             return Ok((stored, None));
         }
-        let value = compute().await.map_err(|error| ComputeError::Compute(Arc::new(error)))?;
+        let value = compute()
+            .await
+            .map_err(|error| ComputeError::Compute(Arc::new(error)))?;
         let encoded = self.encode(&value)?;
         loop {
             if is_over(expiry) || self.add_stored(key, encoded.clone(), expiry).await? {

@@ -62,8 +62,8 @@ pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
 pub(super) fn is_odd(key: &str) -> bool {
     if key.is_ascii() {
         // Without a branch per byte, so that it is vectorized: every verb comes by here.
-        let odd = key.bytes().fold(false, |odd, byte| odd | (byte <= b' ') | (byte == 0x7f));
-        odd || key.len() > MAX_CHARS
+        let odd = |byte| u8::from(byte <= b' ' || byte == 0x7f);
+        key.bytes().fold(0, |any, byte| any | odd(byte)) != 0 || key.len() > MAX_CHARS
     } else {
         key.chars().any(|c| c.is_control() || c.is_whitespace()) || key.chars().count() > MAX_CHARS
     }

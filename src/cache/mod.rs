@@ -151,7 +151,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             self.shared.backend.del(&[&key]).await?;
         } else {
             // Unconditional, so there is no refusal to look at.
-            let _ = self.shared.backend.set(&key, value, SetOptions::new().with_expiry(expiry)).await?;
+            let _ = self
+                .shared
+                .backend
+                .set(&key, value, SetOptions::new().with_expiry(expiry))
+                .await?;
         }
         Ok(())
     }

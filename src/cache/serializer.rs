@@ -83,7 +83,10 @@ impl Serializer for Json {
 #[cold]
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let message = error.to_string();
-    let known = REFUSALS.into_iter().chain(coder::REFUSALS).find(|refusal| *refusal == message);
+    let known = REFUSALS
+        .into_iter()
+        .chain(coder::REFUSALS)
+        .find(|refusal| *refusal == message);
     CodecError::encode::<T>(known.unwrap_or(if error.is_syntax() {
         // The only thing that serde_json itself refuses while it writes.
         "a map key must be a string, an integer, a bool or a char"
@@ -92,7 +95,7 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     }))
 }
 
-/// serde_json's message quotes what it found (`invalid type: string "…"`), so only the kind and the place are kept.
+/// The message of `serde_json` quotes what it found (`invalid type: string "…"`), so only the kind and the place are kept.
 #[cold]
 fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let what = match error.classify() {

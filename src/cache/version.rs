@@ -37,7 +37,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let backend = &self.shared.backend;
         if *from == *to {
             // A delta of zero, or a key function without a version. To move onto itself would be to remove it.
-            return if self.has_key(key).await? { Ok(version) } else { Err(CacheError::NotFound) };
+            return if self.has_key(key).await? {
+                Ok(version)
+            } else {
+                Err(CacheError::NotFound)
+            };
         }
         let mut moved = false;
         loop {
@@ -52,7 +56,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 Ttl::Missing => continue,
             };
             // Unconditional, so there is no refusal to look at.
-            let _ = backend.set(&to, value.clone(), SetOptions::new().with_expiry(expiry)).await?;
+            let _ = backend
+                .set(&to, value.clone(), SetOptions::new().with_expiry(expiry))
+                .await?;
             moved = true;
             if backend.del_if_equals(&from, &value).await? {
                 return Ok(version);

@@ -27,7 +27,6 @@ pub fn load_bool(text: &str) -> Result<bool, CoderError> {
 /// # Errors
 ///
 /// Where the serializer fails.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 pub fn serialize<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(dump_bool(*value))
 }

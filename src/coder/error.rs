@@ -21,9 +21,11 @@ impl fmt::Display for CoderError {
 
 impl std::error::Error for CoderError {}
 
-const MOMENT: &str = "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
+const MOMENT: &str =
+    "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
 const TIMEDELTA: &str = "a timedelta of the coder has whole microseconds that its seconds as a float hold exactly, and less than a billion days";
 
+#[cfg(feature = "chrono")]
 pub(super) const MOMENT_REFUSED: CoderError = CoderError(MOMENT);
 pub(super) const TIMEDELTA_REFUSED: CoderError = CoderError(TIMEDELTA);
 

@@ -4,8 +4,10 @@ use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTim
 
 use super::{CoderError, SecondsForm, TextForm, error::MOMENT_REFUSED, kind};
 
-const DATETIME: CoderError = CoderError::new("expected a datetime without offset as `2026-04-17T12:30:45.678901`, or no fraction");
-const AWARE: CoderError = CoderError::new("expected a datetime with its offset as `2026-04-17T12:30:45.678901+00:00`, or no fraction");
+const DATETIME: CoderError =
+    CoderError::new("expected a datetime without offset as `2026-04-17T12:30:45.678901`, or no fraction");
+const AWARE: CoderError =
+    CoderError::new("expected a datetime with its offset as `2026-04-17T12:30:45.678901+00:00`, or no fraction");
 const DATE: CoderError = CoderError::new("expected a date as `2026-04-17`");
 const TIME: CoderError = CoderError::new("expected a time of day without offset as `12:30:45.678901`, or no fraction");
 const OFFSET: CoderError = CoderError::new("expected a time of day with its offset as `12:30:45+05:30`");
@@ -27,7 +29,7 @@ impl TextForm<kind::Date> for NaiveDate {
 impl TextForm<kind::Time> for NaiveTime {
     fn to_text(&self) -> Result<String, CoderError> {
         // A leap second is a nanosecond count past the second.
-        if self.nanosecond() % 1000 != 0 || self.nanosecond() >= 1_000_000_000 {
+        if !self.nanosecond().is_multiple_of(1000) || self.nanosecond() >= 1_000_000_000 {
             return Err(MOMENT_REFUSED);
         }
         let whole = format!("{:02}:{:02}:{:02}", self.hour(), self.minute(), self.second());
@@ -64,7 +66,10 @@ impl TextForm<kind::DateTime> for NaiveDateTime {
 
 impl TextForm<kind::DateTime> for DateTime<FixedOffset> {
     fn to_text(&self) -> Result<String, CoderError> {
-        let local = self.naive_utc().checked_add_offset(*self.offset()).ok_or(MOMENT_REFUSED)?;
+        let local = self
+            .naive_utc()
+            .checked_add_offset(*self.offset())
+            .ok_or(MOMENT_REFUSED)?;
         Ok(local.to_text()? + &offset_text(*self.offset()))
     }
 
@@ -128,7 +133,10 @@ fn split_offset(text: &str) -> Option<(&str, FixedOffset)> {
     let ahead = offset.starts_with('+');
     let mut parts = offset[1..].split(':').map(|part| part.parse::<i32>().ok());
     let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);
-    let seconds = hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?.checked_add(seconds)?;
+    let seconds = hours
+        .checked_mul(3600)?
+        .checked_add(minutes.checked_mul(60)?)?
+        .checked_add(seconds)?;
     let parsed = FixedOffset::east_opt(if ahead { seconds } else { seconds.checked_neg()? })?;
     (offset_text(parsed) == offset).then_some((local, parsed))
 }

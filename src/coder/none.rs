@@ -17,7 +17,11 @@ pub fn dump_none() -> &'static str {
 ///
 /// [`CoderError`] for any text but the empty one.
 pub fn load_none(text: &str) -> Result<(), CoderError> {
-    if text.is_empty() { Ok(()) } else { Err(CoderError::new("expected the empty text")) }
+    if text.is_empty() {
+        Ok(())
+    } else {
+        Err(CoderError::new("expected the empty text"))
+    }
 }
 
 /// Writes the form.
@@ -25,7 +29,6 @@ pub fn load_none(text: &str) -> Result<(), CoderError> {
 /// # Errors
 ///
 /// Where the value held or the serializer fails.
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     coded::dump(value).serialize(serializer)
 }

@@ -33,17 +33,21 @@ impl TextForm<kind::Decimal> for Decimal {
     /// A number with a positive exponent is read where its value fits (`1E+3` is 1000), and written without the exponent, which `Decimal`
     /// has no room for.
     fn from_text(text: &str) -> Result<Self, CoderError> {
-        parse(text).ok_or(DECIMAL)
+        let parsed = parse(text);
+        let is_form = |decimal: &Self| text.contains("E+") || decimal.to_text().is_ok_and(|written| written == text);
+        parsed.filter(is_form).ok_or(DECIMAL)
     }
 }
 
 fn parse(text: &str) -> Option<Decimal> {
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (number, exponent) = unsigned.split_once('E').map_or((unsigned, Some(0)), |(number, exponent)| {
-        // A sign always, digits, and no zero in front of them.
-        let digits = exponent.strip_prefix(['+', '-']).unwrap_or("");
-        (number, exponent.parse::<i64>().ok().filter(|_| is_number(digits)))
-    });
+    let (number, exponent) = unsigned
+        .split_once('E')
+        .map_or((unsigned, Some(0)), |(number, exponent)| {
+            // A sign always, digits, and no zero in front of them.
+            let digits = exponent.strip_prefix(['+', '-']).unwrap_or("");
+            (number, exponent.parse::<i64>().ok().filter(|_| is_number(digits)))
+        });
     let exponent = exponent?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if !is_number(whole) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || number.ends_with('.') {
@@ -51,9 +55,17 @@ fn parse(text: &str) -> Option<Decimal> {
     }
     let mut coefficient: i128 = format!("{whole}{fraction}").parse().ok()?;
     let mut places = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
-    if places < 0 {
+    if text.contains("E+") {
+        // Python writes a positive exponent where it does not fall within the digits, behind a single one.
+        if whole.len() != 1 || places >= 0 {
+            return None;
+        }
         let shift = u32::try_from(places.checked_neg()?).ok()?;
-        coefficient = if coefficient == 0 { 0 } else { coefficient.checked_mul(10_i128.checked_pow(shift)?)? };
+        coefficient = if coefficient == 0 {
+            0
+        } else {
+            coefficient.checked_mul(10_i128.checked_pow(shift)?)?
+        };
         places = 0;
     }
     let mut decimal = Decimal::try_from_i128_with_scale(coefficient, u32::try_from(places).ok()?).ok()?;

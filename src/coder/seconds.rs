@@ -19,7 +19,11 @@ pub trait SecondsForm: Sized {
 impl SecondsForm for Duration {
     fn to_micros(&self) -> Option<i128> {
         let nanos = self.as_nanos();
-        if nanos % 1000 == 0 { i128::try_from(nanos / 1000).ok() } else { None }
+        if nanos.is_multiple_of(1000) {
+            i128::try_from(nanos / 1000).ok()
+        } else {
+            None
+        }
     }
 
     fn from_micros(micros: i128) -> Option<Self> {
@@ -48,7 +52,9 @@ pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
 /// [`CoderError`] where these are not the seconds of whole microseconds, or the type cannot hold them.
 pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
     let micros = micros_of(seconds).and_then(T::from_micros);
-    micros.ok_or(CoderError::new("expected the seconds of a timedelta with whole microseconds, in this type's range"))
+    micros.ok_or(CoderError::new(
+        "expected the seconds of a timedelta with whole microseconds, in this type's range",
+    ))
 }
 
 /// The float nearest to the seconds. Written out and parsed, which rounds once, as Python's division of integers does; to convert and
@@ -57,13 +63,17 @@ fn seconds(micros: i128) -> Option<f64> {
     let magnitude = micros.unsigned_abs();
     let sign = if micros < 0 { "-" } else { "" };
     let text = format!("{sign}{}.{:06}", magnitude / 1_000_000, magnitude % 1_000_000);
-    if magnitude <= MAX_MICROS { text.parse().ok() } else { None }
+    if magnitude <= MAX_MICROS {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// The microseconds whose seconds are exactly this float.
 fn micros_of(float: f64) -> Option<i128> {
-    // Beyond this are no timedeltas, and at the end of it NaN.
-    if !(float.abs() <= 1e14) {
+    // Beyond a billion days are no timedeltas, and no text worth writing.
+    if float.is_nan() || float.abs() > 1e14 {
         return None;
     }
     let micros = format!("{float:.6}").replace('.', "").parse().ok()?;

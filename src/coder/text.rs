@@ -56,7 +56,11 @@ pub(super) fn deserialize<'de, T, D: Deserializer<'de>>(
 
 /// Makes `None` of the empty text, which no form of a text is.
 fn load_option<K, T: TextForm<K>>(text: &str) -> Result<Option<T>, CoderError> {
-    if text.is_empty() { Ok(None) } else { T::from_text(text).map(Some) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        T::from_text(text).map(Some)
+    }
 }
 
 macro_rules! kinds {
@@ -114,7 +118,6 @@ macro_rules! kinds {
                 /// # Errors
                 ///
                 /// Where the form cannot hold the value exactly.
-                #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
                 pub fn serialize<T: TextForm<$kind>, S: Serializer>(
                     value: &Option<T>,
                     serializer: S,

@@ -10,10 +10,16 @@ impl TextForm<kind::Uuid> for Uuid {
     }
 
     fn from_text(text: &str) -> Result<Self, CoderError> {
-        let parsed = if text.len() == Hyphenated::LENGTH { Self::try_parse(text).ok() } else { None };
+        let parsed = if text.len() == Hyphenated::LENGTH {
+            Self::try_parse(text).ok()
+        } else {
+            None
+        };
         // Upper case is read by the crate, and not what is written.
         parsed
             .filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))
-            .ok_or(CoderError::new("expected a UUID as `12345678-1234-5678-1234-567812345678`"))
+            .ok_or(CoderError::new(
+                "expected a UUID as `12345678-1234-5678-1234-567812345678`",
+            ))
     }
 }

@@ -1,0 +1,46 @@
+//! What a hit costs the allocator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test, a panic is the report"
+)]
+#![cfg(feature = "memory")]
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use codex_kv::{Cache, Timeout, memory::MemoryBackend};
+
+/// The outcome of a future that never has to wait, without a runtime, which would count too.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("an in-process backend does not wait"),
+    }
+}
+
+fn allocations<T>(run: impl FnOnce() -> T) -> u64 {
+    allocation_counter::measure(|| drop(run())).count_total
+}
+
+#[test]
+fn ckey_01_a_hit_of_an_integer_allocates_nothing() {
+    let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+    // `shop:1:` and this are the longest stored key that is built on the stack.
+    for key in ["user:42", &"k".repeat(121)] {
+        at_once(cache.set(key, &42, Timeout::Default)).unwrap();
+        for _ in 0..3 {
+            let counted = allocations(|| assert_eq!(at_once(cache.get::<i64>(key)).unwrap(), Some(42)));
+            assert_eq!(counted, 0);
+        }
+        assert_eq!(allocations(|| at_once(cache.has_key(key)).unwrap()), 0);
+        assert_eq!(allocations(|| at_once(cache.get::<i64>("missing")).unwrap()), 0);
+    }
+    // The counter counts: a longer key is one allocation, and what decoding makes is one more.
+    let long = "k".repeat(122);
+    at_once(cache.set(&long, "text", Timeout::Default)).unwrap();
+    assert_eq!(allocations(|| at_once(cache.get::<String>(&long)).unwrap()), 2);
+}

@@ -1,0 +1,121 @@
+//! Clearing.
+
+use codex_kv::{CacheError, KvBackend, Timeout};
+
+use crate::support::Cx;
+
+clauses! {
+    cverb_10_clear_scans_and_deletes_its_prefix
+    cverb_10_clear_with_an_empty_prefix_refuses
+    cverb_11_clear_removes_every_version_and_nothing_else
+    cverb_11_clear_takes_the_prefix_literally
+    cverb_11_clear_with_a_key_function
+}
+
+async fn cverb_10_clear_scans_and_deletes_its_prefix<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let keys: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
+    cache
+        .set_many(keys.iter().map(|key| (key, 0)), Timeout::Default)
+        .await
+        .unwrap();
+    cx.put("other", "1").await;
+    calls.take();
+    assert_eq!(cache.clear().await.unwrap(), 5000);
+    let verbs = calls.take();
+    assert!(verbs.iter().all(|verb| matches!(*verb, "scan" | "del")), "{verbs:?}");
+    assert!(cache.get_many::<u8>(&keys).await.unwrap().is_empty());
+    assert!(cx.stored("other").await.is_some());
+    assert_eq!(cache.clear().await.unwrap(), 0);
+}
+
+async fn cverb_10_clear_with_an_empty_prefix_refuses<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.builder().build().unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    let Err(error @ CacheError::InvalidArgument(_)) = cache.clear().await else {
+        panic!("cleared")
+    };
+    assert!(error.to_string().contains("needs a key prefix"), "{error}");
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+}
+
+async fn cverb_11_clear_removes_every_version_and_nothing_else<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let own = [
+        "shop:1:k",
+        "shop:1:",
+        "shop:0:k",
+        "shop:42:a:b:c",
+        "shop:-7:k",
+        "shop:9223372036854775807:k",
+        "shop:1:1x:",
+    ];
+    let others = [
+        "shop:session:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "shop:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "shop:12345678901234567890123456789012",
+        "shop:1x:k",
+        "shop:x1:k",
+        "shop::k",
+        "shop:-:k",
+        "shop:--1:k",
+        "shop:+1:k",
+        "shop:01:k",
+        "shop:1 :k",
+        "shop:1",
+        "shop:",
+        "shop",
+        "shop2:1:k",
+        "app2:1:k",
+        "Shop:1:k",
+        "x:shop:1:k",
+        ":1:k",
+        "shop:9223372036854775808:k",
+    ];
+    for key in own.iter().chain(&others) {
+        cx.put(key, "1").await;
+    }
+    assert_eq!(cx.cache().with_version(3).clear().await.unwrap(), own.len() as u64);
+    for key in own {
+        assert_eq!(cx.stored(key).await, None, "{key}");
+    }
+    for key in others {
+        assert!(cx.stored(key).await.is_some(), "{key}");
+    }
+}
+
+async fn cverb_11_clear_takes_the_prefix_literally<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let prefixes = ["a*b", "axb", "a?b", "a[x]b", "a\\*b", "a^b", "a-b", "*", "é"];
+    for prefix in prefixes {
+        cx.put(&format!("{prefix}:1:k"), "1").await;
+    }
+    for (number, prefix) in prefixes.into_iter().enumerate() {
+        let cache = cx.builder().key_prefix(prefix).build().unwrap();
+        assert_eq!(cache.clear().await.unwrap(), 1, "{prefix}");
+        assert_eq!(cx.stored(&format!("{prefix}:1:k")).await, None, "{prefix}");
+        for other in &prefixes[number + 1..] {
+            assert!(
+                cx.stored(&format!("{other}:1:k")).await.is_some(),
+                "{prefix} took {other}"
+            );
+        }
+    }
+}
+
+async fn cverb_11_clear_with_a_key_function<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let hashed = cx
+        .builder()
+        .key_prefix("shop")
+        .key_function(|prefix, version, key| format!("{prefix}:{version}:#{key}"));
+    let hashed = hashed.build().unwrap();
+    hashed.set("k", &1, Timeout::Default).await.unwrap();
+    assert_eq!(hashed.clear().await.unwrap(), 1);
+
+    let foreign = cx
+        .builder()
+        .key_prefix("shop")
+        .key_function(|prefix, _, key| format!("{key}/{prefix}"));
+    let foreign = foreign.build().unwrap();
+    foreign.set("k", &1, Timeout::Default).await.unwrap();
+    assert!(matches!(foreign.clear().await, Err(CacheError::InvalidArgument(_))));
+    assert!(foreign.has_key("k").await.unwrap());
+}

@@ -1,0 +1,155 @@
+//! Timeouts.
+
+use std::time::Duration;
+
+use codex_kv::{KvBackend, Timeout};
+
+use crate::support::Cx;
+
+clauses! {
+    ctime_01_default_is_the_caches_default_timeout
+    ctime_01_a_default_of_none_is_for_ever
+    ctime_01_a_default_of_zero_stores_nothing
+    ctime_02_never_stores_without_ttl_and_clears_one
+    ctime_03_a_zero_timeout_stores_nothing_and_removes_what_is_there
+    ctime_03_add_with_zero_leaves_what_is_there
+    ctime_04_touch_sets_the_ttl_where_present
+    ctime_04_touch_never_persists
+    ctime_04_touch_zero_removes
+    ctime_05_more_than_thirty_days
+    ctime_01_a_value_is_gone_after_its_timeout
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn ctime_01_default_is_the_caches_default_timeout<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    assert_eq!(cache.default_timeout(), Some(Duration::from_secs(300)));
+    cache.set("set", &1, Timeout::Default).await.unwrap();
+    cache.add("add", &1, Timeout::default()).await.unwrap();
+    cache.set_many([("many", 1)], Timeout::Default).await.unwrap();
+    cache.get_or_set("default", 1, Timeout::Default).await.unwrap();
+    for key in ["set", "add", "many", "default"] {
+        cx.assert_ttl(&cache.make_key(key), Duration::from_secs(300)).await;
+    }
+    let cache = cx
+        .builder()
+        .key_prefix("other")
+        .default_timeout(MINUTE)
+        .build()
+        .unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    cx.assert_ttl("other:1:k", MINUTE).await;
+    cache.set("k", &1, MINUTE * 2).await.unwrap();
+    cx.assert_ttl("other:1:k", MINUTE * 2).await;
+    assert!(cache.touch("k", Timeout::Default).await.unwrap());
+    cx.assert_ttl("other:1:k", MINUTE).await;
+}
+
+async fn ctime_01_a_default_of_none_is_for_ever<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.builder().key_prefix("shop").default_timeout(None).build().unwrap();
+    assert_eq!(cache.default_timeout(), None);
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    cx.assert_ttl("shop:1:k", None).await;
+}
+
+async fn ctime_01_a_default_of_zero_stores_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx
+        .builder()
+        .key_prefix("shop")
+        .default_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    assert!(!cache.has_key("k").await.unwrap());
+}
+
+async fn ctime_01_a_value_is_gone_after_its_timeout<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, Duration::from_millis(60)).await.unwrap();
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+    cx.pass(Duration::from_millis(80)).await;
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), None);
+    assert!(!cache.has_key("k").await.unwrap());
+    assert!(!cache.delete("k").await.unwrap());
+    assert!(cache.add("k", &2, Timeout::Default).await.unwrap());
+}
+
+async fn ctime_02_never_stores_without_ttl_and_clears_one<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, MINUTE).await.unwrap();
+    cache.set("k", &2, Timeout::Never).await.unwrap();
+    cx.assert_ttl("shop:1:k", None).await;
+    assert!(cache.add("added", &1, Timeout::Never).await.unwrap());
+    cx.assert_ttl("shop:1:added", None).await;
+    cache.set_many([("k", 3)], Timeout::Never).await.unwrap();
+    cx.assert_ttl("shop:1:k", None).await;
+}
+
+async fn ctime_03_a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let zero = Timeout::After(Duration::ZERO);
+    cache.set("new", &1, zero).await.unwrap();
+    assert!(!cache.has_key("new").await.unwrap());
+    cache.set_many([("a", 1), ("b", 2)], Timeout::Default).await.unwrap();
+    cache.set("a", &3, zero).await.unwrap();
+    assert_eq!(cache.get::<u8>("a").await.unwrap(), None);
+    cache.set_many([("b", 3), ("c", 4)], zero).await.unwrap();
+    assert!(cache.get_many::<u8>(["a", "b", "c"]).await.unwrap().is_empty());
+
+    assert_eq!(cache.get_or_set("d", 5, zero).await.unwrap(), 5);
+    assert!(!cache.has_key("d").await.unwrap());
+    // The shortest timeout that is not zero is stored.
+    cache.set("e", &1, Duration::from_nanos(1)).await.unwrap();
+}
+
+async fn ctime_03_add_with_zero_leaves_what_is_there<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, MINUTE).await.unwrap();
+    assert!(!cache.add("k", &2, Duration::ZERO).await.unwrap());
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    assert!(cache.add("free", &2, Duration::ZERO).await.unwrap());
+    assert!(!cache.has_key("free").await.unwrap());
+}
+
+async fn ctime_04_touch_sets_the_ttl_where_present<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for timeout in [Timeout::Default, MINUTE.into(), Timeout::Never, Duration::ZERO.into()] {
+        assert!(!cache.touch("missing", timeout).await.unwrap());
+        assert!(!cache.has_key("missing").await.unwrap());
+    }
+    cache.set("k", &1, Timeout::Never).await.unwrap();
+    assert!(cache.touch("k", MINUTE).await.unwrap());
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    assert!(cache.touch("k", Timeout::Default).await.unwrap());
+    cx.assert_ttl("shop:1:k", Duration::from_secs(300)).await;
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+}
+
+async fn ctime_04_touch_never_persists<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, MINUTE).await.unwrap();
+    for _ in 0..2 {
+        assert!(cache.touch("k", Timeout::Never).await.unwrap());
+        cx.assert_ttl("shop:1:k", None).await;
+    }
+}
+
+async fn ctime_04_touch_zero_removes<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, MINUTE).await.unwrap();
+    assert!(cache.touch("k", Duration::ZERO).await.unwrap());
+    assert!(!cache.touch("k", Duration::ZERO).await.unwrap());
+    assert_eq!(cx.stored("shop:1:k").await, None);
+}
+
+async fn ctime_05_more_than_thirty_days<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for days in [31, 365 * 100] {
+        let timeout = Duration::from_secs(days * 86_400);
+        cache.set("k", &days, timeout).await.unwrap();
+        cx.assert_ttl("shop:1:k", timeout).await;
+        assert_eq!(cache.get::<u64>("k").await.unwrap(), Some(days));
+    }
+}

@@ -1,0 +1,10 @@
+//! The coder: the golden forms, what is refused, and whole values through a cache.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test, a panic is the report"
+)]
+#![cfg(all(feature = "chrono", feature = "rust_decimal", feature = "uuid"))]
+
+mod forms;
+mod whole;
