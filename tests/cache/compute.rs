@@ -14,7 +14,7 @@ use codex_kv::{Cache, CacheError, ComputeError, KvBackend, Timeout};
 use tokio::{
     sync::{Barrier, Notify},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::support::{Calls, Cx, Recording};
@@ -23,6 +23,7 @@ clauses! {
     cverb_08_a_hit_is_returned_and_a_miss_is_computed_and_stored
     cverb_08_the_closure_runs_once_for_all_who_ask_at_once
     cverb_08_its_error_is_returned_to_all_and_nothing_is_stored
+    cverb_08_an_error_is_not_given_to_who_asks_after_it
     cverb_08_a_dropped_caller_does_not_strand_the_others
     cverb_08_a_panicking_closure_does_not_strand_the_others
     cverb_08_another_writer_that_is_faster_is_believed
@@ -160,6 +161,19 @@ async fn cverb_08_its_error_is_returned_to_all_and_nothing_is_stored<B: KvBacken
             .unwrap(),
         3
     );
+}
+
+async fn cverb_08_an_error_is_not_given_to_who_asks_after_it<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let cache = &cx.cache();
+    let (first, leave) = under_way(cx, cache, Err(Closed)).await;
+    let mut slow = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) }));
+    // It waits, and is not looked at again before the end: its place is still taken when the next one asks.
+    assert!(timeout(Duration::from_millis(100), &mut slow).await.is_err());
+    leave.notify_one();
+    assert!(first.await.unwrap().is_err());
+    let next = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(3.0) });
+    assert!((next.await.unwrap() - 3.0).abs() < f64::EPSILON);
+    assert!(matches!(slow.await, Err(ComputeError::Compute(_))));
 }
 
 async fn cverb_08_a_dropped_caller_does_not_strand_the_others<B: KvBackend + Clone>(cx: &Cx<B>) {

@@ -1,7 +1,10 @@
 //! Where a clause runs, and backends that count or fail.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -152,6 +155,13 @@ pub(crate) struct Recording<B> {
     calls: Calls,
 }
 
+/// A backend whose key `shop:1:k` is written to by somebody else, once, just before it is compared and removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Meddling<B> {
+    pub(crate) inner: B,
+    pub(crate) meddled: Arc<AtomicBool>,
+}
+
 /// A backend that answers nothing but errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Down;
@@ -208,6 +218,16 @@ macro_rules! recorded {
     }};
 }
 
+macro_rules! meddled {
+    ($self:ident, $verb:ident($($argument:ident),*)) => {{
+        if stringify!($verb) == "del_if_equals" && !$self.meddled.swap(true, Ordering::Relaxed) {
+            let newer = $self.inner.set("shop:1:k", Bytes::from_static(b"2"), SetOptions::new()).await?;
+            assert!(newer.is_written());
+        }
+        $self.inner.$verb($($argument),*).await
+    }};
+}
+
 macro_rules! refused {
     ($self:ident, $verb:ident($($argument:ident),*)) => {{
         let _ = ($(&$argument,)*);
@@ -216,4 +236,5 @@ macro_rules! refused {
 }
 
 every_verb!([<B: KvBackend>] Recording<B>, |this: &Self| this.inner.capabilities(), recorded);
+every_verb!([<B: KvBackend>] Meddling<B>, |this: &Self| this.inner.capabilities(), meddled);
 every_verb!([] Down, |_: &Self| Capabilities::new(), refused);

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use codex_kv::{CacheError, ErrorKind, KvBackend, Timeout};
+use codex_kv::{Cache, CacheError, ErrorKind, KvBackend, Timeout};
 use tokio::sync::Barrier;
 
-use crate::support::Cx;
+use crate::support::{Cx, Meddling};
 
 clauses! {
     cverb_01_get_and_get_or
@@ -25,6 +25,7 @@ clauses! {
     cverb_09_incr_version_of_a_missing_key
     cverb_09_incr_version_by_zero_loses_nothing
     cverb_09_racers_lose_nothing
+    cverb_09_a_value_written_in_the_midst_of_it_is_moved_too
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -282,4 +283,17 @@ async fn cverb_09_racers_lose_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
         assert_eq!(cx.stored(&format!("shop:1:{key}")).await, None);
         assert_eq!(cx.cache().with_version(2).get::<i32>(&key).await.unwrap(), Some(round));
     }
+}
+
+async fn cverb_09_a_value_written_in_the_midst_of_it_is_moved_too<B: KvBackend + Clone>(cx: &Cx<B>) {
+    let meddling = Meddling {
+        inner: cx.backend.clone(),
+        meddled: Arc::default(),
+    };
+    let cache = Cache::builder(meddling).key_prefix("shop").build().unwrap();
+    cache.set("k", &1, MINUTE).await.unwrap();
+    assert_eq!(cache.incr_version("k", 1).await.unwrap(), 2);
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    assert_eq!(cx.stored("shop:2:k").await.unwrap(), "2");
+    cx.assert_ttl("shop:2:k", None).await;
 }
