@@ -4,6 +4,7 @@ mod adapt;
 pub mod cache;
 pub mod coder;
 mod namespaced;
+pub mod session;
 
 pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
 pub use codex_traits::*;

@@ -1,0 +1,306 @@
+//! Django's signed sessions: `signing.dumps(data, salt="django.contrib.sessions.SessionStore", compress=True)`.
+//!
+//! The format is that of `django/core/signing.py` (`TimestampSigner.sign_object`), Django 4.1 to 5.2:
+//!
+//! ```text
+//! payload   = body ":" timestamp ":" signature
+//! body      = base64url(json) | "." base64url(zlib(json))      zlib where it is shorter by more than one byte
+//! timestamp = base 62 of the seconds since 1970, digits 0-9 A-Z a-z
+//! signature = base64url(HMAC-SHA256(SHA-256(salt "signer" secret), body ":" timestamp))
+//! ```
+
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{Read as _, Write as _},
+    time::SystemTime,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::{CodecError, SecretKey, SessionCodec};
+use crate::session::SessionData;
+
+/// `SessionBase.key_salt` of a class named `SessionStore`, and what `Signer.signature` adds to it.
+const SALT: &[u8] = b"django.contrib.sessions.SessionStore\
+                      signer";
+
+/// No zlib stream is shorter: two bytes of header, two of an empty block, four of checksum.
+const SHORTEST_ZLIB: usize = 8;
+
+/// The codec of Django's own sessions, so that both sides read what the other wrote.
+///
+/// Payloads are signed, not encrypted: who can read the store can read the sessions. Nothing of a payload is looked at
+/// before its signature holds. As in Django's sessions, the time in a payload is not checked: the record's time to live is its end.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use codex_kv::session::{DjangoSigned, SessionCodec, SessionData};
+///
+/// let codec = DjangoSigned::new("the SECRET_KEY of Django's settings");
+/// let data = SessionData::from_json(r#"{"uid":42}"#)?;
+/// let payload = codec.encode(&data, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))?;
+/// assert!(payload.starts_with(b"eyJ1aWQiOjQyfQ:1r31eq:"));
+/// assert_eq!(codec.decode(&payload)?, data);
+/// # Ok::<(), codex_kv::session::CodecError>(())
+/// ```
+#[derive(Clone)]
+pub struct DjangoSigned {
+    current: Signer,
+    fallbacks: Vec<Signer>,
+    max_size: usize,
+    empty_secret: bool,
+}
+
+impl DjangoSigned {
+    /// The limit on a session's JSON text unless [`with_max_size`](Self::with_max_size) sets another: 1 MiB.
+    pub const DEFAULT_MAX_SIZE: usize = 1 << 20;
+
+    /// Signs and verifies with this secret, Django's `SECRET_KEY`.
+    ///
+    /// An empty secret is refused when the store is built, and by every `encode` and `decode`.
+    pub fn new(secret: impl Into<SecretKey>) -> Self {
+        let secret = secret.into();
+        Self {
+            current: Signer::new(&secret),
+            fallbacks: Vec::new(),
+            max_size: Self::DEFAULT_MAX_SIZE,
+            empty_secret: secret.as_bytes().is_empty(),
+        }
+    }
+
+    /// Also reads what these older secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written is signed with the current one.
+    #[must_use]
+    pub fn with_fallbacks<S: Into<SecretKey>>(mut self, secrets: impl IntoIterator<Item = S>) -> Self {
+        for secret in secrets {
+            let secret = secret.into();
+            self.fallbacks.push(Signer::new(&secret));
+            self.empty_secret |= secret.as_bytes().is_empty();
+        }
+        self
+    }
+
+    /// Refuses a session whose JSON text is longer than this many bytes, in both directions. Compressed payloads are inflated no further.
+    #[must_use]
+    pub fn with_max_size(mut self, bytes: usize) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    fn too_large(&self) -> CodecError {
+        CodecError::TooLarge { limit: self.max_size }
+    }
+
+    /// The JSON text of `body`, never more than the limit of it.
+    fn json_of(&self, body: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let (compressed, base64) = match body {
+            [b'.', rest @ ..] => (true, rest),
+            _ => (false, body),
+        };
+        if !compressed && base64.len() / 4 * 3 > self.max_size {
+            return Err(self.too_large());
+        }
+        let bytes = URL_SAFE_NO_PAD
+            .decode(base64)
+            .map_err(|_| CodecError::Malformed("the body is not URL-safe base64"))?;
+        let json = if compressed { self.inflate(&bytes)? } else { bytes };
+        if json.len() > self.max_size {
+            return Err(self.too_large());
+        }
+        Ok(json)
+    }
+
+    /// One byte past the limit at most.
+    fn inflate(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+        let mut json = Vec::new();
+        ZlibDecoder::new(bytes)
+            .take((self.max_size as u64).saturating_add(1))
+            .read_to_end(&mut json)
+            .map_err(|_| CodecError::Malformed("the body is not a zlib stream"))?;
+        Ok(json)
+    }
+}
+
+impl SessionCodec for DjangoSigned {
+    fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        self.validate()?;
+        let json = data.to_json();
+        if json.len() > self.max_size {
+            return Err(self.too_large());
+        }
+        let mut payload = String::with_capacity(json.len().div_ceil(3) * 4 + 64);
+        if let Some(deflated) = deflated(json.as_bytes()) {
+            payload.push('.');
+            URL_SAFE_NO_PAD.encode_string(deflated, &mut payload);
+        } else {
+            URL_SAFE_NO_PAD.encode_string(&json, &mut payload);
+        }
+        payload.push(':');
+        push_base62(&mut payload, unix_seconds(now));
+        let signature = self.current.sign(payload.as_bytes());
+        payload.push(':');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut payload);
+        Ok(payload.into())
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
+        self.validate()?;
+        let (signed, signature) = split_last_colon(payload).ok_or(CodecError::BadSignature)?;
+        let mut tag = [0; 32];
+        match URL_SAFE_NO_PAD.decode_slice(signature, &mut tag) {
+            Ok(32) => {}
+            _ => return Err(CodecError::BadSignature),
+        }
+        let mut signers = std::iter::once(&self.current).chain(&self.fallbacks);
+        if !signers.any(|signer| signer.verify(signed, &tag)) {
+            return Err(CodecError::BadSignature);
+        }
+        let (body, timestamp) = split_last_colon(signed).ok_or(CodecError::Malformed("there is no timestamp"))?;
+        if !is_base62(timestamp) {
+            return Err(CodecError::Malformed("the timestamp is not base 62"));
+        }
+        let json = self.json_of(body)?;
+        SessionData::from_json(&latin1(&json))
+    }
+
+    fn validate(&self) -> Result<(), CodecError> {
+        if self.empty_secret {
+            return Err(CodecError::EmptySecret);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for DjangoSigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DjangoSigned")
+            .field("fallbacks", &self.fallbacks.len())
+            .field("max_size", &self.max_size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// HMAC-SHA256 with the key already taken in, which is most of the cost of a short message. Wiped when dropped.
+#[derive(Clone)]
+struct Signer(Hmac<Sha256>);
+
+impl Signer {
+    fn new(secret: &SecretKey) -> Self {
+        let derived = Sha256::new().chain_update(SALT).chain_update(secret.as_bytes());
+        let mut key = Zeroizing::new([0; 64]);
+        // A key shorter than a block is padded with zeros (RFC 2104), so the block is the key.
+        key[..32].copy_from_slice(&derived.finalize());
+        Self(Hmac::new((&*key).into()))
+    }
+
+    fn sign(&self, message: &[u8]) -> [u8; 32] {
+        self.0.clone().chain_update(message).finalize().into_bytes().into()
+    }
+
+    /// In constant time.
+    fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        self.0.clone().chain_update(message).verify_slice(tag).is_ok()
+    }
+}
+
+/// The zlib form of `json`, where Django would take it: shorter by more than one byte.
+fn deflated(json: &[u8]) -> Option<Vec<u8>> {
+    if json.len() <= SHORTEST_ZLIB + 1 {
+        return None;
+    }
+    // Level 6 is what Python's `zlib.compress` takes by default.
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(json.len()), Compression::default());
+    // Writing to memory fails only where zlib itself does; the plain form is right in any case.
+    encoder.write_all(json).ok()?;
+    let deflated = encoder.finish().ok()?;
+    (deflated.len() + 1 < json.len()).then_some(deflated)
+}
+
+/// The bytes as Django reads them, as Latin-1. It writes ASCII only, so that a copy is the exception.
+fn latin1(json: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(json) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => json.iter().map(|&byte| char::from(byte)).collect(),
+    }
+}
+
+fn split_last_colon(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = bytes.iter().rposition(|&byte| byte == b':')?;
+    Some((&bytes[..colon], &bytes[colon + 1..]))
+}
+
+/// Whole seconds since 1970, negative before, rounded towards zero as Python's `int(time.time())`.
+fn unix_seconds(now: SystemTime) -> i64 {
+    let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match now.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => seconds(after),
+        Err(before) => -seconds(before.duration()),
+    }
+}
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+fn push_base62(out: &mut String, number: i64) {
+    if number < 0 {
+        out.push('-');
+    }
+    let mut rest = number.unsigned_abs();
+    let mut digits = Vec::with_capacity(11);
+    loop {
+        digits.push(char::from(BASE62[(rest % 62) as usize]));
+        rest /= 62;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().rev());
+}
+
+fn is_base62(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base62_as_django_writes_it() {
+        for (number, text) in [
+            (0, "0"),
+            (61, "z"),
+            (62, "10"),
+            (-1, "-1"),
+            (1_700_000_000, "1r31eq"),
+            (i64::MIN, "-AzL8n0Y58m8"),
+        ] {
+            let mut out = String::new();
+            push_base62(&mut out, number);
+            assert_eq!(out, text);
+            assert!(is_base62(out.as_bytes()));
+        }
+        for text in ["", "-", "1_", "--1", " 1"] {
+            assert!(!is_base62(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let debug = format!("{:?}", DjangoSigned::new("hunter2").with_fallbacks(["hunter1"]));
+        assert_eq!(debug, "DjangoSigned { fallbacks: 1, max_size: 1048576, .. }");
+    }
+
+    // Django writes ASCII, but reads what it finds as Latin-1.
+    #[test]
+    fn bytes_past_ascii_are_latin_1() {
+        assert_eq!(latin1(b"na\xefve"), "na\u{ef}ve");
+        assert_eq!(latin1("\u{ef}".as_bytes()), "\u{c3}\u{af}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Bytes to data and back. No I/O, and the time is passed in.
+
+mod django;
+mod finite;
+mod python_json;
+mod secret;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+pub use django::DjangoSigned;
+pub(crate) use python_json::{from_json, to_json, value_to_json};
+pub use secret::SecretKey;
+
+use super::SessionData;
+
+/// How a session's data is turned into the bytes that are stored.
+///
+/// A codec is pure: it does no I/O and asks no clock. [`DjangoSigned`] is the one that Django reads. Data that goes through
+/// [`SessionData::to_json`] and [`SessionData::from_json`] keeps every value as it was written:
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use bytes::Bytes;
+/// use codex_kv::session::{CodecError, SessionCodec, SessionData};
+///
+/// struct PlainJson;
+///
+/// impl SessionCodec for PlainJson {
+///     fn encode(&self, data: &SessionData, _now: SystemTime) -> Result<Bytes, CodecError> {
+///         Ok(data.to_json().into())
+///     }
+///
+///     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
+///         let text = std::str::from_utf8(payload).map_err(|_| CodecError::Malformed("the payload is not UTF-8"))?;
+///         SessionData::from_json(text)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no session codec",
+    label = "a session store needs a codec",
+    note = "give the builder one before `build`: `.codec(DjangoSigned::new(secret))`"
+)]
+pub trait SessionCodec: Send + Sync + 'static {
+    /// The bytes to store for `data`, written at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError::TooLarge`] where the data is more than the codec would read back.
+    fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError>;
+
+    /// The data of stored bytes, whoever wrote them. Must not panic, whatever the bytes are.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes cannot be read or are not to be trusted.
+    fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError>;
+
+    /// Whether the codec can work as it was set up. A store asks once, when it is built.
+    ///
+    /// # Errors
+    ///
+    /// Where every `encode` would fail.
+    fn validate(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
+/// Why data could not be written or read. Holds nothing of the payload, so that it can be logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// No secret of this codec signed the payload, or it was changed since.
+    #[error("the signature does not match")]
+    BadSignature,
+    /// The payload, or the JSON in it, is not of the form that was expected.
+    #[error("unreadable: {0}")]
+    Malformed(&'static str),
+    /// The data is larger than the limit, counted as JSON text.
+    #[error("the session is larger than {limit} bytes of JSON")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A value of the session is there, but is not of the type asked for.
+    #[error("the value cannot be read as `{expected}`")]
+    WrongType {
+        /// The type asked for.
+        expected: &'static str,
+    },
+    /// The value has no form in JSON.
+    #[error("the value cannot be written: {0}")]
+    Unwritable(&'static str),
+    /// A secret is empty, so that anyone could sign.
+    #[error("a secret key must not be empty")]
+    EmptySecret,
+}

@@ -1,0 +1,286 @@
+//! JSON text as Python's `json.dumps(data, separators=(",", ":"))` writes it and `json.loads` reads it.
+//!
+//! Two things set it apart from the JSON of RFC 8259: everything past ASCII is escaped, and `NaN`, `Infinity` and
+//! `-Infinity` are numbers. They are read, kept and written back, but never made from a Rust value.
+
+use std::{borrow::Cow, fmt, io};
+
+use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{ser::Formatter, value::RawValue};
+
+use super::{CodecError, finite};
+use crate::session::data::{Name, SessionData};
+
+/// The text of one value.
+pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, CodecError> {
+    if !finite::is_finite(value) {
+        return Err(CodecError::Unwritable("JSON has no NaN and no infinity"));
+    }
+    let mut text = Vec::with_capacity(64);
+    // The cause is not told: what a `Serialize` says of a value can hold the value.
+    value
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut text, PythonFormatter))
+        .map_err(|_| {
+            CodecError::Unwritable("it has a map key that is no text, or raw bytes, or its `Serialize` failed")
+        })?;
+    let text = String::from_utf8(text).map_err(|_| CodecError::Unwritable("its `Serialize` wrote no UTF-8"))?;
+    Ok(text.into())
+}
+
+pub(crate) fn to_json(data: &SessionData) -> String {
+    let entries = data.entries();
+    let length = entries
+        .iter()
+        .map(|(name, value)| name.as_bytes().len() + value.len() + 4);
+    let mut out = String::with_capacity(length.sum::<usize>() + 2);
+    out.push('{');
+    for (index, (name, value)) in entries.iter().enumerate() {
+        out.push_str(if index == 0 { "\"" } else { ",\"" });
+        push_name(&mut out, name);
+        out.push_str("\":");
+        out.push_str(value);
+    }
+    out.push('}');
+    out
+}
+
+pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecError> {
+    let entries = match serde_json::from_str::<Entries<'_>>(text) {
+        Ok(entries) => entries,
+        // Python's numbers that JSON has not are rare enough to be looked for only when all else failed.
+        Err(error) => match without_python_numbers(text) {
+            Some(standard) => serde_json::from_str::<Entries<'_>>(&standard)
+                .map(|entries| entries.taken_from(&standard, text))
+                .map_err(|error| malformed(&error))?,
+            None => return Err(malformed(&error)),
+        },
+    };
+    let owned = |value: &str| -> Box<str> { escaped(value).into() };
+    Ok(entries
+        .0
+        .into_iter()
+        .map(|(name, value)| (name, owned(value)))
+        .collect())
+}
+
+/// What serde_json says of an error can hold the value, so only the kind is told.
+fn malformed(error: &serde_json::Error) -> CodecError {
+    CodecError::Malformed(if error.is_data() {
+        "the JSON is not an object"
+    } else {
+        "the text is not JSON"
+    })
+}
+
+/// The entries as they stand in the text. A name that comes twice is settled by the map they go into: the place of the
+/// first and the value of the last, as in Python.
+struct Entries<'a>(Vec<(Name, &'a str)>);
+
+impl<'a> Entries<'a> {
+    /// The same stretches, out of another text of the same layout.
+    fn taken_from<'b>(self, layout: &str, text: &'b str) -> Entries<'b> {
+        let start = layout.as_ptr().addr();
+        let take = |value: &str| {
+            let at = value.as_ptr().addr() - start;
+            &text[at..at + value.len()]
+        };
+        Entries(self.0.into_iter().map(|(name, value)| (name, take(value))).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<Name>()? {
+                    entries.push((name, map.next_value::<&RawValue>()?.get()));
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    /// As bytes, because serde_json gives a lone surrogate (`"\ud800"`) as WTF-8 there and refuses it as text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Name, E> {
+                Ok(Name::from_wtf8(bytes))
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// `text` with each of Python's numbers replaced by one of JSON that is as long; `None` where there is none of them.
+fn without_python_numbers(text: &str) -> Option<String> {
+    const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
+
+    let bytes = text.as_bytes();
+    let mut standard = String::new();
+    let mut copied = 0;
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let found = NUMBERS
+            .iter()
+            .find(|(number, _)| bytes[at..].starts_with(number.as_bytes()));
+        at += match (in_string, byte, found) {
+            // The character after a backslash does not end a string.
+            (true, b'\\', _) => 2,
+            (_, b'"', _) => {
+                in_string = !in_string;
+                1
+            }
+            (false, _, Some((number, replacement))) if stands_alone(bytes, at, number.len()) => {
+                standard.push_str(&text[copied..at]);
+                standard.push_str(replacement);
+                copied = at + number.len();
+                number.len()
+            }
+            _ => 1,
+        };
+    }
+    if copied == 0 {
+        return None;
+    }
+    standard.push_str(&text[copied..]);
+    Some(standard)
+}
+
+/// Whether the `length` bytes at `at` are a whole value. `Infinity` may have a sign, `NaN` may not.
+fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
+    let mut before = &bytes[..at];
+    if bytes[at] == b'I' {
+        before = before.strip_suffix(b"-").unwrap_or(before);
+    }
+    let after = bytes.get(at + length);
+    let ends = |byte: u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b':' | b'[' | b']' | b'}');
+    before.last().copied().is_none_or(ends) && after.copied().is_none_or(ends)
+}
+
+/// `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such characters stand in strings only.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte < 0x7f) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() * 3);
+    for char in text.chars() {
+        push_escaped(&mut out, char);
+    }
+    Cow::Owned(out)
+}
+
+fn push_escaped(out: &mut String, char: char) {
+    if char < '\u{7f}' {
+        out.push(char);
+        return;
+    }
+    for &mut unit in char.encode_utf16(&mut [0; 2]) {
+        push_unit(out, unit);
+    }
+}
+
+fn push_unit(out: &mut String, unit: u16) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push_str("\\u");
+    for shift in [12, 8, 4, 0] {
+        out.push(char::from(HEX[usize::from(unit >> shift & 0xf)]));
+    }
+}
+
+/// A name between its quotes. Lone surrogates are three bytes of WTF-8 each.
+fn push_name(out: &mut String, name: &Name) {
+    let mut surrogate = 0;
+    let mut bytes_of_it = 0;
+    for chunk in name.as_bytes().utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\u{8}' => out.push_str("\\b"),
+                '\u{c}' => out.push_str("\\f"),
+                '\0'..' ' => push_unit(out, char as u16),
+                _ => push_escaped(out, char),
+            }
+        }
+        // The standard library calls each byte of an encoded surrogate invalid by itself.
+        for &byte in chunk.invalid() {
+            // ED 101xxxxx 10xxxxxx: 1101 1xxx xxxx xxxx, whose high bits fall out of the first byte's low ones.
+            surrogate = surrogate << 6 | u16::from(byte & 0x3f);
+            bytes_of_it += 1;
+            if bytes_of_it == 3 {
+                push_unit(out, surrogate);
+                (surrogate, bytes_of_it) = (0, 0);
+            }
+        }
+    }
+}
+
+/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`.
+struct PythonFormatter;
+
+impl PythonFormatter {
+    /// Rust's `Debug` and Python's `repr` write the shortest digits that read back, and change to an exponent at the same sizes.
+    fn write_float<W: ?Sized + io::Write>(writer: &mut W, debug: &str) -> io::Result<()> {
+        let Some((digits, exponent)) = debug.split_once('e') else {
+            return writer.write_all(debug.as_bytes());
+        };
+        let (sign, exponent) = match exponent.strip_prefix('-') {
+            Some(exponent) => ('-', exponent),
+            None => ('+', exponent),
+        };
+        write!(writer, "{digits}e{sign}{exponent:0>2}")
+    }
+}
+
+impl Formatter for PythonFormatter {
+    fn write_f32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
+        Self::write_float(writer, &format!("{value:?}"))
+    }
+
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        Self::write_float(writer, &format!("{value:?}"))
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        writer.write_all(escaped(fragment).as_bytes())
+    }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        writer.write_all(escaped(fragment).as_bytes())
+    }
+
+    // Python refuses bytes too; a list of numbers would be read back as something else.
+    fn write_byte_array<W: ?Sized + io::Write>(&mut self, _writer: &mut W, _value: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
