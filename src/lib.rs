@@ -9,6 +9,9 @@ pub mod session;
 pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
 pub use codex_traits::*;
 pub use namespaced::namespaced_key;
+pub use session::{
+    DjangoSigned, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore, SessionStoreBuilder,
+};
 
 #[cfg(feature = "memory")]
 #[doc(inline)]

@@ -69,6 +69,11 @@ impl SessionData {
         Ok(())
     }
 
+    /// Sets a value that is JSON text already.
+    pub(super) fn insert_json(&mut self, name: &str, json: String) {
+        self.entries.insert(Name::new(name), json.into());
+    }
+
     /// Removes a value and tells whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.entries.shift_remove(name.as_bytes()).is_some()

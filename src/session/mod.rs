@@ -1,7 +1,24 @@
-//! Sessions.
+//! Sessions on any key-value store, side by side with Django: the same secret, the same cookie, the same record.
+//!
+//! A [`SessionStore`] creates, loads and saves a [`Session`] under the [`SessionKey`] that is in the user's cookie. How data becomes
+//! bytes is a [`SessionCodec`]; [`DjangoSigned`] is the one that Django reads and writes.
+//!
+//! The stored key is `{project}:{key_prefix}:{session key}`, empty segments left out. The time to live of the record is the session's expiry age.
 
+mod builder;
 mod codec;
 mod data;
+mod error;
+mod expiry;
+mod handle;
+mod key;
+mod store;
 
+pub use builder::{CodecMissing, SessionStoreBuilder};
 pub use codec::{CodecError, DjangoSigned, SecretKey, SessionCodec};
 pub use data::SessionData;
+pub use error::SessionError;
+pub use expiry::SessionExpiry;
+pub use handle::Session;
+pub use key::{InvalidSessionKey, SessionKey};
+pub use store::{ClearExpired, SessionStore};

@@ -1,0 +1,225 @@
+//! One session in the hands of a request.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    SessionData, SessionError, SessionExpiry, SessionKey,
+    expiry::{EXPIRY_NAME, Kept, format_date, seconds_of},
+    store::Policy,
+};
+
+/// Where Django keeps its test cookie, and what it keeps there.
+const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
+
+/// A session: what [`SessionStore`](super::SessionStore) creates, loads and saves.
+///
+/// Nothing that is done to it reaches the store before it is saved. Values are kept as JSON text until they are asked for, so that
+/// what another program wrote goes back unchanged; see [`SessionData`].
+///
+/// It remembers the stored bytes that it stands for, so that a save changes those and no others.
+pub struct Session {
+    /// What is in the cookie, or is to be.
+    pub(super) key: Option<SessionKey>,
+    /// The exact bytes under that key when they were last seen; none where nothing is stored.
+    pub(super) stored: Option<Bytes>,
+    pub(super) data: SessionData,
+    /// Of no other memory: a flag that is looked at after the request.
+    accessed: AtomicBool,
+    pub(super) modified: bool,
+    policy: Arc<Policy>,
+}
+
+impl Session {
+    pub(super) fn new(data: SessionData, policy: Arc<Policy>) -> Self {
+        Self {
+            key: None,
+            stored: None,
+            data,
+            accessed: AtomicBool::new(false),
+            modified: false,
+            policy,
+        }
+    }
+
+    pub(super) fn stored_as(mut self, key: SessionKey, payload: Bytes) -> Self {
+        self.key = Some(key);
+        self.stored = Some(payload);
+        self
+    }
+
+    /// The key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for a session that was never stored.
+    pub fn key(&self) -> Option<&SessionKey> {
+        self.key.as_ref()
+    }
+
+    /// The value, where there is one.
+    ///
+    /// ```
+    /// # use codex_kv::session::*;
+    /// # fn read(session: &Session) -> Result<(), SessionError> {
+    /// let visits: u64 = session.get("visits")?.unwrap_or(0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A `Box<serde_json::value::RawValue>` takes any value as it was written. A `serde_json::Value` turns an integer past 64 bits into a float.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Codec`] where it is there and cannot be read as `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
+        Ok(self.data().get(name)?)
+    }
+
+    /// Sets a value.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text. Nothing is changed then.
+    pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
+        self.mark_accessed();
+        self.data.insert(name, &value)?;
+        self.modified = true;
+        Ok(())
+    }
+
+    /// Removes a value and tells whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.mark_accessed();
+        let removed = self.data.remove(name);
+        self.modified |= removed;
+        removed
+    }
+
+    /// Whether there is such a value.
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.data().contains_key(name)
+    }
+
+    /// The names of the values, in the order they came in; without those that are no Rust text (a lone surrogate of Python's).
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.data().keys()
+    }
+
+    /// Removes every value, and with them the session's own expiry.
+    pub fn clear(&mut self) {
+        self.mark_accessed();
+        self.data.clear();
+        self.modified = true;
+    }
+
+    /// Whether there is no value. Unlike Django's, it does not ask whether there is a key.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Whether it was changed since it was loaded or last saved.
+    pub fn is_modified(&self) -> bool {
+        self.modified
+    }
+
+    /// Whether its values were looked at, so that the response depends on the cookie (`Vary: Cookie`).
+    pub fn is_accessed(&self) -> bool {
+        self.accessed.load(Ordering::Relaxed)
+    }
+
+    /// Sets when the session ends: a [`Duration`] after each save, or a [`SystemTime`], or as [`SessionExpiry`] says.
+    ///
+    /// It is kept under `_session_expiry` as Django keeps it. [`SessionExpiry::Default`] removes what was set before.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use codex_kv::session::*;
+    /// # fn set(session: &mut Session) {
+    /// session.set_expiry(Duration::from_secs(300));
+    /// session.set_expiry(SessionExpiry::BrowserClose);
+    /// # }
+    /// ```
+    pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) {
+        self.mark_accessed();
+        let json = match expiry.into() {
+            SessionExpiry::Default => {
+                self.modified |= self.data.remove(EXPIRY_NAME);
+                return;
+            }
+            SessionExpiry::BrowserClose => "0".to_owned(),
+            SessionExpiry::After(after) => seconds_of(after).to_string(),
+            SessionExpiry::At(date) => format!("\"{}\"", format_date(date)),
+        };
+        self.data.insert_json(EXPIRY_NAME, json);
+        self.modified = true;
+    }
+
+    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age. Zero where its time has passed.
+    pub fn expiry_age(&self) -> Duration {
+        self.mark_accessed();
+        self.expiry_age_at(self.policy.now())
+    }
+
+    /// When the session ends if it is saved now.
+    pub fn expiry_date(&self) -> SystemTime {
+        self.mark_accessed();
+        self.kept_expiry().date(self.policy.now(), self.policy.cookie_age)
+    }
+
+    /// Whether the cookie is to have no age, so that the browser drops it when it closes.
+    pub fn expires_at_browser_close(&self) -> bool {
+        self.mark_accessed();
+        self.kept_expiry() == Kept::BrowserClose
+    }
+
+    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser takes cookies.
+    pub fn set_test_cookie(&mut self) {
+        self.mark_accessed();
+        self.data.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
+        self.modified = true;
+    }
+
+    /// Whether the test cookie came back.
+    pub fn test_cookie_worked(&self) -> bool {
+        matches!(self.get::<String>(TEST_COOKIE.0), Ok(Some(value)) if value == TEST_COOKIE.1)
+    }
+
+    /// Removes the test cookie and tells whether it was there.
+    pub fn delete_test_cookie(&mut self) -> bool {
+        self.remove(TEST_COOKIE.0)
+    }
+
+    pub(super) fn expiry_age_at(&self, now: SystemTime) -> Duration {
+        self.kept_expiry().age(now, self.policy.cookie_age)
+    }
+
+    fn kept_expiry(&self) -> Kept {
+        Kept::read(self.data.get_json(EXPIRY_NAME))
+    }
+
+    fn data(&self) -> &SessionData {
+        self.mark_accessed();
+        &self.data
+    }
+
+    fn mark_accessed(&self) {
+        self.accessed.store(true, Ordering::Relaxed);
+    }
+}
+
+// Neither the key nor a value.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("key", &self.key)
+            .field("data", &self.data)
+            .field("modified", &self.modified)
+            .finish_non_exhaustive()
+    }
+}

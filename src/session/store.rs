@@ -1,0 +1,393 @@
+//! The verbs.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
+
+use super::{
+    CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
+};
+use crate::namespaced_key;
+
+/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that one collision is a fault already.
+const KEY_ATTEMPTS: usize = 8;
+
+/// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a task fails
+/// only where it loses to a thousand others in a row: more than any session's writers have between them.
+const UPDATE_ATTEMPTS: usize = 1_000;
+
+pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+/// What a session has to know of its store.
+pub(super) struct Policy {
+    pub(super) cookie_age: Duration,
+    pub(super) clock: Box<Clock>,
+}
+
+impl Policy {
+    pub(super) fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+}
+
+/// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the same store, and cheap.
+///
+/// ```
+/// # #[cfg(feature = "memory")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), codex_kv::SessionError> {
+/// use codex_kv::{DjangoSigned, SessionStore, memory::MemoryBackend};
+///
+/// let store = SessionStore::builder(MemoryBackend::new())
+///     .project("shop")
+///     .codec(DjangoSigned::new("the SECRET_KEY of Django's settings"))
+///     .build()?;
+///
+/// let mut session = store.create().await?;
+/// session.insert("user", 42)?;
+/// store.save(&mut session).await?;
+///
+/// let key = session.key().expect("it is stored").clone();
+/// let again = store.load(&key).await?.expect("it is there");
+/// assert_eq!(again.get::<u64>("user")?, Some(42));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "memory"))]
+/// # fn main() {}
+/// ```
+///
+/// # No update is lost
+///
+/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where exactly these are still stored, in one step. A session that
+/// was deleted elsewhere is [`Gone`](SessionError::Gone) and is not written back to life; one that was changed elsewhere is a
+/// [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
+///
+/// # Failure and cancellation
+///
+/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty session. A call whose future is dropped, or that fails with an
+/// error that [may have executed](codex_traits::Error::may_have_executed), wrote once or not at all. The session does not know which: if it was written, the next
+/// `save` of the same session is a `Conflict` with itself, and it has to be loaded again.
+pub struct SessionStore<B, C = DjangoSigned> {
+    shared: Arc<Shared<B, C>>,
+}
+
+struct Shared<B, C> {
+    backend: B,
+    codec: C,
+    project: String,
+    key_prefix: String,
+    policy: Arc<Policy>,
+}
+
+/// What [`SessionStore::clear_expired`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClearExpired {
+    /// Nothing: every backend removes what has expired by itself.
+    NotNeeded,
+}
+
+impl<B: KvBackend> SessionStore<B> {
+    /// Settings for a store on `backend`. A codec has to be given before [`build`](SessionStoreBuilder::build).
+    pub fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
+        SessionStoreBuilder::new(backend)
+    }
+}
+
+impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
+    pub(super) fn new(backend: B, codec: C, project: String, key_prefix: String, policy: Arc<Policy>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                backend,
+                codec,
+                project,
+                key_prefix,
+                policy,
+            }),
+        }
+    }
+
+    /// A session that is not stored yet: the first [`save`](Self::save) gives it a key. For visitors who may never need one.
+    pub fn new_session(&self) -> Session {
+        Session::new(SessionData::new(), self.shared.policy.clone())
+    }
+
+    /// Stores an empty session under a new key at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::KeyTaken`] where every new key is in use, [`SessionError::Generator`] where none can be drawn,
+    /// [`SessionError::Backend`] where the store fails.
+    pub async fn create(&self) -> Result<Session, SessionError> {
+        let mut session = self.new_session();
+        self.store_anew(&mut session, self.now()).await?;
+        Ok(session)
+    }
+
+    /// The session of this key; `None` where it is missing, has expired or cannot be read. Creates nothing.
+    ///
+    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and payload.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] where the store fails.
+    pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
+        let Some(payload) = self.backend().get(&self.record(key)).await? else {
+            return Ok(None);
+        };
+        Ok(match self.shared.codec.decode(&payload) {
+            Ok(data) => {
+                let session = Session::new(data, self.shared.policy.clone());
+                Some(session.stored_as(key.clone(), payload))
+            }
+            Err(error) => {
+                tracing::warn!(reason = %error, "a stored session cannot be read and counts as missing");
+                None
+            }
+        })
+    }
+
+    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from is still stored: one atomic step. Not only a modified one, so
+    /// that its time begins anew.
+    ///
+    /// One without a key is stored under a new one. One whose expiry has passed is removed instead; it keeps its key, and is `Gone` from then on.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and [`SessionError::Conflict`]; [`SessionError::TooLarge`];
+    /// [`SessionError::Backend`]. Which of the first two it is takes a second look at the store: a session that was changed elsewhere and then ended between the
+    /// two looks is `Gone`.
+    pub async fn save(&self, session: &mut Session) -> Result<(), SessionError> {
+        let now = self.now();
+        let age = session.expiry_age_at(now);
+        let Some(key) = &session.key else {
+            return self.store_anew(session, now).await;
+        };
+        let record = self.record(key);
+        let stored = session.stored.clone().ok_or(SessionError::Gone)?;
+        if age.is_zero() {
+            self.remove_exactly(&record, &stored).await?;
+            session.stored = None;
+            session.modified = false;
+            return Ok(());
+        }
+        let payload = self.shared.codec.encode(&session.data, now)?;
+        let options = SetOptions::expires_after(age).with_condition(Condition::IfEquals(stored));
+        let outcome = self.backend().set(&record, payload.clone(), options).await?;
+        if !outcome.is_written() {
+            return Err(self.gone_or_conflict(&record).await?);
+        }
+        session.stored = Some(payload);
+        session.modified = false;
+        Ok(())
+    }
+
+    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change came in between. Returns what `change` returned last.
+    ///
+    /// `change` can run many times, so it should do nothing but change the session. Where it fails nothing is saved.
+    ///
+    /// ```
+    /// # use codex_kv::{KvBackend, session::*};
+    /// # async fn count<B: KvBackend>(store: &SessionStore<B>, key: &SessionKey) -> Result<(), SessionError> {
+    /// let visits = store
+    ///     .update(key, |session| {
+    ///         let visits = session.get::<u64>("visits")?.unwrap_or(0) + 1;
+    ///         session.insert("visits", visits)?;
+    ///         Ok(visits)
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Gone`] where the session is missing or cannot be read, [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody
+    /// else, what `change` failed with, and whatever [`save`](Self::save) fails with.
+    pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
+    where
+        T: Send,
+        F: FnMut(&mut Session) -> Result<T, SessionError> + Send,
+    {
+        for _ in 0..UPDATE_ATTEMPTS {
+            let mut session = self.load(key).await?.ok_or(SessionError::Gone)?;
+            let result = change(&mut session)?;
+            match self.save(&mut session).await {
+                Err(SessionError::Conflict) => {}
+                saved => return saved.map(|()| result),
+            }
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Removes the record and tells whether it was there. One that is not is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] where the store fails.
+    pub async fn delete(&self, key: &SessionKey) -> Result<bool, SessionError> {
+        Ok(self.backend().del(&[&self.record(key)]).await? > 0)
+    }
+
+    /// Whether there is a record, readable or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] where the store fails.
+    pub async fn exists(&self, key: &SessionKey) -> Result<bool, SessionError> {
+        Ok(self.backend().exists(&self.record(key)).await?)
+    }
+
+    /// Lets the session's time begin anew without writing its data: the record lives for the [expiry age](Session::expiry_age) from now. Changes that were made elsewhere stay.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Gone`] where there is no record, [`SessionError::Backend`] where the store fails.
+    pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
+        let key = session.key.as_ref().ok_or(SessionError::Gone)?;
+        let age = session.expiry_age_at(self.now());
+        if self.backend().expire(&self.record(key), Expiry::After(age)).await? {
+            Ok(())
+        } else {
+            Err(SessionError::Gone)
+        }
+    }
+
+    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done when a user logs in, against session fixation.
+    ///
+    /// The record is stored under the new key first; then the old one is removed, where it is still what was loaded. Where it is not, the new one is taken
+    /// back and the session is as before, so that neither somebody else's change nor somebody else's logout is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what [`create`](Self::create) fails with. Where the store fails after the new
+    /// record was stored, the session has the new key, and the old record may be there until it expires.
+    pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
+        let now = self.now();
+        let Some(old_key) = session.key.clone() else {
+            return self.store_anew(session, now).await;
+        };
+        if session.expiry_age_at(now).is_zero() {
+            return self.save(session).await;
+        }
+        let old_payload = session.stored.clone().ok_or(SessionError::Gone)?;
+        let was_modified = session.modified;
+        self.store_anew(session, now).await?;
+        match self.remove_exactly(&self.record(&old_key), &old_payload).await {
+            Err(lost @ (SessionError::Gone | SessionError::Conflict)) => {
+                let new_key = session.key.replace(old_key);
+                session.stored = Some(old_payload);
+                session.modified = was_modified;
+                if let Some(new_key) = new_key {
+                    self.delete(&new_key).await?;
+                }
+                Err(lost)
+            }
+            removed => removed,
+        }
+    }
+
+    /// Removes the record, whoever changed it, and leaves an empty session without a key: a logout.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] where the store fails; the session is as before then.
+    pub async fn flush(&self, session: &mut Session) -> Result<(), SessionError> {
+        if let Some(key) = &session.key {
+            self.delete(key).await?;
+        }
+        session.clear();
+        session.key = None;
+        session.stored = None;
+        Ok(())
+    }
+
+    /// Does nothing and says so: every backend removes what has expired by itself. For programs that call it on every store of theirs.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn clear_expired(&self) -> impl Future<Output = Result<ClearExpired, SessionError>> + Send + use<B, C> {
+        std::future::ready(Ok(ClearExpired::NotNeeded))
+    }
+
+    /// Stores the session under a new key, where its time has not passed already.
+    async fn store_anew(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
+        let age = session.expiry_age_at(now);
+        if age.is_zero() {
+            return Ok(());
+        }
+        let payload = self.shared.codec.encode(&session.data, now)?;
+        for _ in 0..KEY_ATTEMPTS {
+            let key = SessionKey::generate()?;
+            let written = self
+                .backend()
+                .set_if_absent(&self.record(&key), payload.clone(), Expiry::After(age))
+                .await?;
+            if written.is_written() {
+                session.key = Some(key);
+                session.stored = Some(payload);
+                session.modified = false;
+                return Ok(());
+            }
+        }
+        Err(SessionError::KeyTaken)
+    }
+
+    /// Removes the record where it holds these bytes, in one step.
+    async fn remove_exactly(&self, record: &str, stored: &Bytes) -> Result<(), SessionError> {
+        if self.backend().del_if_equals(record, stored).await? {
+            Ok(())
+        } else {
+            Err(self.gone_or_conflict(record).await?)
+        }
+    }
+
+    /// Why a comparison did not hold.
+    async fn gone_or_conflict(&self, record: &str) -> Result<SessionError, SessionError> {
+        Ok(if self.backend().exists(record).await? {
+            SessionError::Conflict
+        } else {
+            SessionError::Gone
+        })
+    }
+
+    fn record(&self, key: &SessionKey) -> String {
+        namespaced_key(&self.shared.project, &self.shared.key_prefix, key.as_str())
+    }
+
+    fn backend(&self) -> &B {
+        &self.shared.backend
+    }
+
+    fn now(&self) -> SystemTime {
+        self.shared.policy.now()
+    }
+}
+
+// Not derived: neither the backend nor the codec has to be `Clone`.
+impl<B, C> Clone for SessionStore<B, C> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+// The codec may hold a secret.
+impl<B: fmt::Debug, C> fmt::Debug for SessionStore<B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionStore")
+            .field("backend", &self.shared.backend)
+            .field("project", &self.shared.project)
+            .field("key_prefix", &self.shared.key_prefix)
+            .field("cookie_age", &self.shared.policy.cookie_age)
+            .finish_non_exhaustive()
+    }
+}

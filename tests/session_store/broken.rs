@@ -1,0 +1,323 @@
+//! A backend that counts, refuses or fails, for what no sound one does on demand.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use codex_kv::{
+    Capabilities, Condition, DjangoSigned, Error, ErrorKind, Expiry, KvBackend, Result, ScanPage, ScanRequest,
+    SessionError, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl, memory::MemoryBackend,
+};
+
+use crate::world::{SECRET, key};
+
+/// The memory backend behind switches.
+#[derive(Clone, Default)]
+struct Switched {
+    inner: MemoryBackend,
+    /// The verbs that were asked, in order.
+    calls: Arc<Mutex<Vec<&'static str>>>,
+    /// The keys that were written to, in order.
+    written: Arc<Mutex<Vec<String>>>,
+    /// How many new keys are answered to be taken.
+    taken: Arc<AtomicUsize>,
+    /// Somebody else is always faster.
+    contended: Arc<AtomicBool>,
+    /// How many calls still succeed; none are counted at `usize::MAX`.
+    calls_left: Arc<AtomicUsize>,
+}
+
+// It has seen keys.
+impl fmt::Debug for Switched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Switched")
+    }
+}
+
+impl Switched {
+    fn new() -> Self {
+        let switched = Self::default();
+        switched.fail_after(usize::MAX);
+        switched
+    }
+
+    fn store(&self) -> SessionStore<Self> {
+        SessionStore::builder(self.clone())
+            .codec(DjangoSigned::new(SECRET))
+            .build()
+            .unwrap()
+    }
+
+    fn fail_after(&self, calls: usize) {
+        self.calls_left.store(calls, Ordering::SeqCst);
+    }
+
+    /// The verbs since the last time.
+    fn take_calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn ask(&self, verb: &'static str) -> Result<()> {
+        self.calls.lock().unwrap().push(verb);
+        let left = self.calls_left.load(Ordering::SeqCst);
+        match left {
+            usize::MAX => Ok(()),
+            0 => Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached")),
+            _ => {
+                self.calls_left.store(left - 1, Ordering::SeqCst);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl KvBackend for Switched {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.ask("get")?;
+        self.inner.get(key).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        self.ask("set")?;
+        self.written.lock().unwrap().push(key.to_owned());
+        let refused = match options.condition {
+            Condition::IfAbsent => {
+                let one_less = |taken: usize| taken.checked_sub(1);
+                self.taken
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                    .is_ok()
+            }
+            Condition::IfEquals(_) => self.contended.load(Ordering::SeqCst),
+            _ => false,
+        };
+        if refused {
+            return Ok(SetOutcome::Refused);
+        }
+        self.inner.set(key, value, options).await
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        self.ask("del")?;
+        self.inner.del(keys).await
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.ask("del_if_equals")?;
+        self.inner.del_if_equals(key, expected).await
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        self.ask("expire")?;
+        self.inner.expire(key, expiry).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.ask("ttl")?;
+        self.inner.ttl(key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.ask("scan")?;
+        self.inner.scan(request).await
+    }
+}
+
+#[tokio::test]
+async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
+    let backend = Switched::new();
+    let store = backend.store();
+    for cookie in [
+        "",
+        "short",
+        "*",
+        "shop:session:*",
+        "aaaaaaaa\r\nFLUSHALL",
+        &"a".repeat(129),
+    ] {
+        // The verbs take a key and no text, so that this is the only way in.
+        if let Ok(key) = cookie.parse::<SessionKey>() {
+            store.load(&key).await.unwrap();
+        }
+    }
+    assert_eq!(backend.take_calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn sverb_01_a_full_key_space_ends_in_an_error() {
+    let backend = Switched::new();
+    let store = backend.store();
+    backend.taken.store(usize::MAX, Ordering::SeqCst);
+    assert!(matches!(store.create().await, Err(SessionError::KeyTaken)));
+    assert_eq!(backend.take_calls(), ["set"; 8]);
+    let mut session = store.new_session();
+    assert!(matches!(store.save(&mut session).await, Err(SessionError::KeyTaken)));
+    assert!(session.key().is_none());
+}
+
+#[tokio::test]
+async fn sverb_01_a_collision_is_tried_again_with_another_key() {
+    let backend = Switched::new();
+    backend.taken.store(1, Ordering::SeqCst);
+    let session = backend.store().create().await.unwrap();
+    let tried = backend.written.lock().unwrap().clone();
+    assert_eq!(tried.len(), 2);
+    assert_ne!(tried[0], tried[1]);
+    assert_eq!(tried[1], format!("session:{}", key(&session).as_str()));
+}
+
+#[tokio::test]
+async fn sverb_02_save_is_one_step() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    assert_eq!(backend.take_calls(), ["set"], "create is one step too");
+    store.save(&mut session).await.unwrap();
+    assert_eq!(backend.take_calls(), ["set"]);
+    store
+        .update(&key(&session), |session| session.insert("a", 1))
+        .await
+        .unwrap();
+    assert_eq!(backend.take_calls(), ["get", "set"]);
+}
+
+#[tokio::test]
+async fn sverb_04_update_gives_up_where_it_never_wins() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let session = key(&store.create().await.unwrap());
+    backend.contended.store(true, Ordering::SeqCst);
+    let mut runs = 0;
+    let never = store.update(&session, |session| {
+        runs += 1;
+        session.insert("a", 1)
+    });
+    assert!(matches!(never.await, Err(SessionError::Conflict)));
+    assert_eq!(runs, 1_000, "more than 8 tasks of 100 updates can lose to each other");
+}
+
+#[tokio::test]
+async fn sverb_06_an_outage_is_an_error_from_every_verb() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    let (key, calls) = (key(&session), backend.take_calls().len());
+    assert_eq!(calls, 2);
+
+    backend.fail_after(0);
+    let down = |result: std::result::Result<(), SessionError>| match result {
+        Err(SessionError::Backend(error)) => assert_eq!(error.kind(), ErrorKind::Connection),
+        other => panic!("{other:?}"),
+    };
+    down(store.create().await.map(drop));
+    down(store.load(&key).await.map(drop));
+    down(store.save(&mut session).await);
+    down(store.save(&mut store.new_session()).await);
+    down(store.update(&key, |_| Ok(())).await);
+    down(store.delete(&key).await.map(drop));
+    down(store.exists(&key).await.map(drop));
+    down(store.touch(&session).await);
+    down(store.cycle_key(&mut session).await);
+    down(store.flush(&mut session).await);
+    assert_eq!(session.key(), Some(&key), "the session is as before");
+    assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
+
+    backend.fail_after(usize::MAX);
+    store.save(&mut session).await.unwrap();
+}
+
+#[tokio::test]
+async fn sverb_06_an_outage_in_the_middle_is_no_conflict() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    store.delete(&key(&session)).await.unwrap();
+    backend.fail_after(1);
+    assert!(
+        matches!(store.save(&mut session).await, Err(SessionError::Backend(_))),
+        "the second look failed"
+    );
+}
+
+#[tokio::test]
+async fn sverb_07_the_new_record_is_stored_before_the_old_one_is_removed() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    backend.take_calls();
+    store.cycle_key(&mut session).await.unwrap();
+    assert_eq!(backend.take_calls(), ["set", "del_if_equals"]);
+
+    // The store fails in between: both records are there, and the session has the new one.
+    let old = key(&session);
+    backend.fail_after(1);
+    assert!(matches!(
+        store.cycle_key(&mut session).await,
+        Err(SessionError::Backend(_))
+    ));
+    backend.fail_after(usize::MAX);
+    assert_ne!(key(&session), old);
+    for key in [&old, &key(&session)] {
+        let loaded = store.load(key).await.unwrap().expect("nothing is lost");
+        assert_eq!(loaded.get::<u64>("a").unwrap(), Some(1));
+    }
+    store.save(&mut session).await.unwrap();
+}
+
+#[tokio::test]
+async fn scod_07_a_session_past_the_limit_is_not_saved() {
+    let backend = Switched::new();
+    let codec = DjangoSigned::new(SECRET).with_max_size(100);
+    let store = SessionStore::builder(backend.clone()).codec(codec).build().unwrap();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", "a".repeat(100)).unwrap();
+    backend.take_calls();
+    let too_large = |result| matches!(result, Err(SessionError::TooLarge { limit: 100 }));
+    assert!(too_large(store.save(&mut session).await));
+    assert!(too_large(store.cycle_key(&mut session).await));
+    assert_eq!(backend.take_calls(), [""; 0]);
+    assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
+
+    // Written by a store without the limit, it is unreadable here.
+    let mut wide = backend.store().new_session();
+    wide.insert("a", "a".repeat(100)).unwrap();
+    backend.store().save(&mut wide).await.unwrap();
+    assert!(store.load(&key(&wide)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", "hunter2").unwrap();
+    let key = key(&session);
+    let mut shown = format!("{store:?} {session:?} {key:?}");
+    for error in [
+        SessionError::Gone,
+        SessionError::Conflict,
+        SessionError::KeyTaken,
+        store
+            .update(&key, |_| Err::<(), _>(SessionError::Gone))
+            .await
+            .unwrap_err(),
+    ] {
+        shown += &format!("{error} {error:?}");
+    }
+    assert!(
+        !shown.contains("hunter2") && !shown.contains(key.as_str()) && !shown.contains(SECRET),
+        "{shown}"
+    );
+}

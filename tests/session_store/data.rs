@@ -1,0 +1,121 @@
+//! A session in hand: its values and what is noticed of them.
+
+use codex_kv::{Session, SessionError, session::CodecError};
+
+use crate::world::{World, key, on_every_backend};
+
+on_every_backend! {
+    sdat_01_reading_marks_accessed_and_writing_marks_modified,
+    sdat_02_the_test_cookie_is_set_worked_and_is_deleted,
+}
+
+async fn sdat_01_reading_marks_accessed_and_writing_marks_modified(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    let session = key(&session);
+
+    type Touch = fn(&mut Session);
+    let cases: [(&str, Touch, bool, bool); 13] = [
+        ("nothing", |_| (), false, false),
+        ("key", |session| drop(session.key().cloned()), false, false),
+        ("get", |session| drop(session.get::<u8>("a")), true, false),
+        (
+            "get of a missing one",
+            |session| drop(session.get::<u8>("b")),
+            true,
+            false,
+        ),
+        (
+            "contains_key",
+            |session| assert!(session.contains_key("a")),
+            true,
+            false,
+        ),
+        ("keys", |session| assert_eq!(session.keys().count(), 1), true, false),
+        ("insert", |session| session.insert("b", 2).unwrap(), true, true),
+        (
+            "insert of the same",
+            |session| session.insert("a", 1).unwrap(),
+            true,
+            true,
+        ),
+        (
+            "refused insert",
+            |session| assert!(session.insert("a", f64::NAN).is_err()),
+            true,
+            false,
+        ),
+        ("remove", |session| assert!(session.remove("a")), true, true),
+        (
+            "remove of a missing one",
+            |session| assert!(!session.remove("b")),
+            true,
+            false,
+        ),
+        ("clear", Session::clear, true, true),
+        (
+            "expiry_age",
+            |session| assert!(!session.expiry_age().is_zero()),
+            true,
+            false,
+        ),
+    ];
+    for (what, touch, accessed, modified) in cases {
+        let mut loaded = store.load(&session).await.unwrap().unwrap();
+        touch(&mut loaded);
+        assert_eq!(
+            (loaded.is_accessed(), loaded.is_modified()),
+            (accessed, modified),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn sdat_01_a_value_is_typed_when_asked_for() {
+    let mut session = World::memory().store().new_session();
+    session.insert("n", 42).unwrap();
+    session.insert("list", vec!["a", "b"]).unwrap();
+    session.insert("n", "text").unwrap();
+    assert_eq!(
+        session.keys().collect::<Vec<_>>(),
+        ["n", "list"],
+        "a value keeps its place"
+    );
+    assert_eq!(session.get::<String>("n").unwrap().as_deref(), Some("text"));
+    assert_eq!(session.get::<u64>("missing").unwrap(), None);
+
+    session.insert("secret", "hunter2").unwrap();
+    let error = session.get::<u64>("secret").unwrap_err();
+    assert!(matches!(
+        error,
+        SessionError::Codec(CodecError::WrongType { expected: "u64" })
+    ));
+    let shown = format!("{error} {error:?} {session:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+async fn sdat_02_the_test_cookie_is_set_worked_and_is_deleted(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    assert!(!session.test_cookie_worked());
+    session.set_test_cookie();
+    assert!(session.is_modified());
+    store.save(&mut session).await.unwrap();
+
+    let mut next = store.load(&key(&session)).await.unwrap().unwrap();
+    assert_eq!(
+        next.get::<String>("testcookie").unwrap().as_deref(),
+        Some("worked"),
+        "as Django has it"
+    );
+    assert!(next.test_cookie_worked());
+    assert!(next.delete_test_cookie());
+    assert!(!next.test_cookie_worked() && next.is_modified());
+    assert!(!next.delete_test_cookie());
+
+    next.insert("testcookie", 5).unwrap();
+    assert!(!next.test_cookie_worked());
+}

@@ -1,0 +1,204 @@
+//! When sessions end.
+
+use std::time::{Duration, SystemTime};
+
+use codex_kv::{KvBackend as _, SessionError, SessionExpiry, SessionKey, Ttl};
+use serde_json::value::RawValue;
+
+use crate::world::{World, key, on_every_backend, record};
+
+on_every_backend! {
+    sexp_01_the_time_to_live_is_the_expiry_age,
+    sexp_02_a_relative_expiry_begins_anew_with_each_save,
+    sexp_02_an_expiry_too_long_for_any_store_is_an_error,
+    sexp_03_an_absolute_expiry_floors_to_whole_seconds,
+    sexp_04_zero_is_until_the_browser_closes,
+    sexp_05_a_past_expiry_removes_the_record_when_saved,
+    sexp_06_removing_the_expiry_goes_back_to_the_default,
+}
+
+const TWO_WEEKS: Duration = Duration::from_secs(1_209_600);
+
+/// That the record lives for `age`, give or take what a real server took to answer.
+async fn assert_ttl(world: &World, key: &SessionKey, age: Duration) {
+    let ttl = world.backend.ttl(&record(key)).await.unwrap();
+    let Ttl::Remaining(left) = ttl else {
+        panic!("expected {age:?}, found {ttl:?}");
+    };
+    assert!(
+        left <= age && left + Duration::from_secs(2) > age,
+        "expected {age:?}, found {left:?}"
+    );
+}
+
+async fn sexp_01_the_time_to_live_is_the_expiry_age(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    assert_eq!(session.expiry_age(), TWO_WEEKS);
+    assert_ttl(&world, &key(&session), TWO_WEEKS).await;
+    let date = session.expiry_date().duration_since(world.now() + TWO_WEEKS);
+    assert!(date.is_ok_and(|late| late < Duration::from_secs(1)) || session.expiry_date() <= world.now() + TWO_WEEKS);
+
+    session.set_expiry(Duration::from_secs(300));
+    store.save(&mut session).await.unwrap();
+    assert_ttl(&world, &key(&session), Duration::from_secs(300)).await;
+
+    let short = world
+        .builder()
+        .project("shop")
+        .cookie_age(Duration::from_secs(60))
+        .build()
+        .unwrap();
+    assert_ttl(&world, &key(&short.create().await.unwrap()), Duration::from_secs(60)).await;
+    for wrong in [Duration::ZERO, Duration::MAX] {
+        let error = world.builder().cookie_age(wrong).build().unwrap_err();
+        assert!(matches!(error, SessionError::Config(_)), "{error}");
+    }
+}
+
+async fn sexp_02_a_relative_expiry_begins_anew_with_each_save(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    session.set_expiry(Duration::from_secs(1));
+    assert!(session.is_modified());
+    let kept = session.get::<Box<RawValue>>("_session_expiry").unwrap().unwrap();
+    assert_eq!(kept.get(), "1", "an integer of seconds, as Django keeps it");
+    store.save(&mut session).await.unwrap();
+
+    for _ in 0..2 {
+        world.pass(Duration::from_millis(600)).await;
+        let mut loaded = store.load(&key(&session)).await.unwrap().expect("its time began anew");
+        assert_eq!(loaded.expiry_age(), Duration::from_secs(1));
+        store.save(&mut loaded).await.unwrap();
+    }
+    world.pass(Duration::from_millis(1_100)).await;
+    assert!(store.load(&key(&session)).await.unwrap().is_none());
+}
+
+async fn sexp_02_an_expiry_too_long_for_any_store_is_an_error(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    let before = world.backend.get(&record(&key(&session))).await.unwrap();
+    session.set_expiry(Duration::MAX);
+    let error = store.save(&mut session).await.unwrap_err();
+    assert!(matches!(error, SessionError::Backend(_)), "{error}");
+    assert_eq!(world.backend.get(&record(&key(&session))).await.unwrap(), before);
+    assert!(session.expiry_date() > world.now());
+}
+
+#[test]
+fn sexp_02_a_date_is_kept_as_iso_8601_text() {
+    let date = SystemTime::UNIX_EPOCH + Duration::new(1_893_553_445, 678_901_234);
+    let mut session = World::memory().store().new_session();
+    session.set_expiry(date);
+    let kept = session.get::<String>("_session_expiry").unwrap();
+    assert_eq!(kept.as_deref(), Some("2030-01-02T03:04:05.678901+00:00"));
+    assert_eq!(
+        session.expiry_date(),
+        SystemTime::UNIX_EPOCH + Duration::new(1_893_553_445, 678_901_000)
+    );
+}
+
+async fn sexp_03_an_absolute_expiry_floors_to_whole_seconds(world: World) {
+    // The clock stands still here, also where the backend's does not: what is left is a matter of the two times alone.
+    let now = world.now();
+    let store = world.builder().project("shop").clock(move || now).build().unwrap();
+    let mut session = store.create().await.unwrap();
+    for (left, age) in [(29_900, 29), (30_000, 30), (30_001, 30), (1_000, 1), (999, 0), (0, 0)] {
+        session.set_expiry(now + Duration::from_millis(left));
+        assert_eq!(session.expiry_age(), Duration::from_secs(age), "{left} ms");
+    }
+    session.set_expiry(now + Duration::from_millis(29_900));
+    store.save(&mut session).await.unwrap();
+    assert_ttl(&world, &key(&session), Duration::from_secs(29)).await;
+    assert!(!session.expires_at_browser_close());
+}
+
+async fn sexp_04_zero_is_until_the_browser_closes(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    assert!(!session.expires_at_browser_close());
+    for zero in [SessionExpiry::BrowserClose, Duration::ZERO.into()] {
+        session.set_expiry(zero);
+        assert_eq!(
+            session.get::<i64>("_session_expiry").unwrap(),
+            Some(0),
+            "as Django keeps it"
+        );
+        assert!(session.expires_at_browser_close());
+        assert_eq!(session.expiry_age(), TWO_WEEKS);
+        store.save(&mut session).await.unwrap();
+        assert_ttl(&world, &key(&session), TWO_WEEKS).await;
+    }
+    session.set_expiry(Duration::from_secs(1));
+    assert!(!session.expires_at_browser_close());
+}
+
+async fn sexp_05_a_past_expiry_removes_the_record_when_saved(world: World) {
+    let store = world.store();
+    let past = world.now() - Duration::from_secs(1);
+    let mut session = store.create().await.unwrap();
+    session.set_expiry(past);
+    assert_eq!(session.expiry_age(), Duration::ZERO);
+    assert!(session.expiry_date() <= past);
+    assert!(store.exists(&key(&session)).await.unwrap(), "not before it is saved");
+    store.save(&mut session).await.unwrap();
+    assert!(!store.exists(&key(&session)).await.unwrap());
+    session.set_expiry(Duration::from_secs(300));
+    assert!(
+        matches!(store.save(&mut session).await, Err(SessionError::Gone)),
+        "it is not written back to life"
+    );
+
+    // Kept as a negative number of seconds by somebody else.
+    let mut negative = store.create().await.unwrap();
+    negative.insert("_session_expiry", -5).unwrap();
+    store.save(&mut negative).await.unwrap();
+    assert!(!store.exists(&key(&negative)).await.unwrap());
+
+    // What was changed or deleted elsewhere is not removed blindly.
+    let mut stale = store.create().await.unwrap();
+    store
+        .update(&key(&stale), |session| session.insert("theirs", 1))
+        .await
+        .unwrap();
+    stale.set_expiry(past);
+    assert!(matches!(store.save(&mut stale).await, Err(SessionError::Conflict)));
+    assert!(store.exists(&key(&stale)).await.unwrap());
+    assert!(store.delete(&key(&stale)).await.unwrap());
+    assert!(matches!(store.save(&mut stale).await, Err(SessionError::Gone)));
+
+    // One that was never stored stays so; a new key would be for a record that is none.
+    let mut unstored = store.new_session();
+    unstored.set_expiry(past);
+    store.save(&mut unstored).await.unwrap();
+    assert!(unstored.key().is_none());
+
+    let mut cycled = store.create().await.unwrap();
+    let old = key(&cycled);
+    cycled.set_expiry(past);
+    store.cycle_key(&mut cycled).await.unwrap();
+    assert!(!store.exists(&old).await.unwrap());
+
+    let touched = store.create().await.unwrap();
+    let mut other = store.load(&key(&touched)).await.unwrap().unwrap();
+    other.set_expiry(past);
+    store.touch(&other).await.unwrap();
+    assert!(!store.exists(&key(&touched)).await.unwrap());
+}
+
+async fn sexp_06_removing_the_expiry_goes_back_to_the_default(world: World) {
+    let store = world.store();
+    let mut session = store.create().await.unwrap();
+    session.set_expiry(SessionExpiry::Default);
+    assert!(!session.is_modified(), "there was none");
+
+    session.set_expiry(Duration::from_secs(300));
+    store.save(&mut session).await.unwrap();
+    session.set_expiry(SessionExpiry::Default);
+    assert!(session.is_modified());
+    assert!(!session.contains_key("_session_expiry"));
+    assert_eq!(session.expiry_age(), TWO_WEEKS);
+    store.save(&mut session).await.unwrap();
+    assert_ttl(&world, &key(&session), TWO_WEEKS).await;
+}
