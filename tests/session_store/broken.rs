@@ -11,8 +11,10 @@ use std::{
 use bytes::Bytes;
 use codex_kv::{
     Capabilities, Condition, DjangoSigned, Error, ErrorKind, Expiry, KvBackend, Result, ScanPage, ScanRequest,
-    SessionError, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl, memory::MemoryBackend,
+    SessionError, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl, memory::MemoryBackend, redis::RedisBackend,
 };
+use codex_testkit::redis::RedisServer;
+use tracing::{Subscriber, field::Field, span};
 
 use crate::world::{SECRET, key};
 
@@ -320,4 +322,88 @@ async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
         !shown.contains("hunter2") && !shown.contains(key.as_str()) && !shown.contains(SECRET),
         "{shown}"
     );
+}
+
+/// Remembers the text of every event.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, _metadata: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut log = self.0.lock().unwrap();
+        *log += event.metadata().level().as_str();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| *log += &format!(" {field}={value:?}"));
+        *log += "\n";
+    }
+
+    fn enter(&self, _span: &span::Id) {}
+
+    fn exit(&self, _span: &span::Id) {}
+}
+
+#[tokio::test]
+async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", "hunter2").unwrap();
+    store.save(&mut session).await.unwrap();
+    let key = key(&session);
+    assert!(store.load(&key).await.unwrap().is_some());
+    assert_eq!(*log.0.lock().unwrap(), "", "a readable one is nothing to log");
+
+    let other = SessionStore::builder(backend.clone())
+        .codec(DjangoSigned::new("another"))
+        .build()
+        .unwrap();
+    assert!(other.load(&key).await.unwrap().is_none());
+    assert_eq!(
+        *log.0.lock().unwrap(),
+        "WARN message=a stored session cannot be read and counts as missing reason=the signature does not match\n"
+    );
+}
+
+#[tokio::test]
+async fn sverb_06_a_redis_that_is_down_is_an_error_from_every_verb() {
+    let server = codex_testkit::require!("redis", RedisServer::start());
+    let backend = RedisBackend::connect(&server.url()).await.unwrap();
+    let store = SessionStore::builder(backend)
+        .codec(DjangoSigned::new(SECRET))
+        .build()
+        .unwrap();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    let key = key(&session);
+
+    server.kill();
+    let results = [
+        store.create().await.map(drop),
+        store.load(&key).await.map(drop),
+        store.save(&mut session).await,
+        store.update(&key, |_| Ok(())).await,
+        store.delete(&key).await.map(drop),
+        store.exists(&key).await.map(drop),
+        store.touch(&session).await,
+        store.cycle_key(&mut session).await,
+        store.flush(&mut session).await,
+    ];
+    for result in results {
+        assert!(matches!(result, Err(SessionError::Backend(_))), "{result:?}");
+    }
+    assert_eq!(session.get::<u64>("a").unwrap(), Some(1), "the session is as before");
 }

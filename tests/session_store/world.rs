@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use codex_kv::{
     AnyBackend, DjangoSigned, Session, SessionKey, SessionStore, SessionStoreBuilder,
     memory::{ManualClock, MemoryBackend},
+    redis::RedisBackend,
 };
+use codex_testkit::redis::Database;
 
 pub(crate) const SECRET: &str = "codex-wire-vectors-secret-key-0001";
 
@@ -22,6 +24,15 @@ impl World {
         Self {
             backend: AnyBackend::new(MemoryBackend::with_clock(clock.clone())),
             clock: Some(clock),
+        }
+    }
+
+    /// A database of a real server, where time has to be waited for.
+    pub(crate) async fn redis(database: &Database) -> Self {
+        let backend = RedisBackend::connect(&database.url()).await.unwrap();
+        Self {
+            backend: AnyBackend::new(backend),
+            clock: None,
         }
     }
 
@@ -69,6 +80,14 @@ macro_rules! on_every_backend {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
                 super::$test($crate::world::World::memory()).await;
+            })+
+        }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let database = codex_testkit::require!("redis", codex_testkit::redis::Database::lease());
+                super::$test($crate::world::World::redis(&database).await).await;
             })+
         }
     };
