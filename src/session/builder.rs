@@ -84,7 +84,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
     }
 
-    /// Where the time of day comes from: [`SystemTime::now`] unless set. It is written into payloads and compared with absolute expiries.
+    /// Where the time of day comes from: [`SystemTime::now`] unless set. It is written into payloads and compared with absolute
+    /// expiries.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
@@ -94,8 +95,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and [`SessionError::Config`] where the cookie age is zero or
-    /// more than any backend takes.
+    /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and [`SessionError::Config`] where the cookie age
+    /// is zero or more than any backend takes.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,

@@ -10,8 +10,8 @@ use super::codec::{self, CodecError};
 /// The names and values of a session, in the order they came in.
 ///
 /// A value is kept as JSON text until it is asked for, so that what another program wrote goes back as it came: an integer of
-/// 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is no JSON. A name that holds a lone surrogate is no Rust text: it is kept and
-/// written back, but cannot be asked for and is not listed.
+/// 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is no JSON. A name that holds a lone surrogate is no Rust
+/// text: it is kept and written back, but cannot be asked for and is not listed. Equality does not look at the order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SessionData {
     entries: IndexMap<Name, Box<str>>,
@@ -62,7 +62,8 @@ impl SessionData {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text. Nothing is changed then.
+    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text.
+    /// Nothing is changed then.
     pub fn insert<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CodecError> {
         let text = codec::value_to_json(value)?;
         self.entries.insert(Name::new(name), text);

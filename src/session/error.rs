@@ -9,7 +9,8 @@ pub enum SessionError {
     /// The record was deleted elsewhere or has expired. Nothing was written: the user is to start anew.
     #[error("the session was deleted elsewhere or has expired")]
     Gone,
-    /// The record was changed elsewhere since it was loaded. Nothing was written: load again, or use [`update`](super::SessionStore::update).
+    /// The record was changed elsewhere since it was loaded. Nothing was written: load again, or use
+    /// [`update`](super::SessionStore::update).
     #[error("the session was changed elsewhere since it was loaded")]
     Conflict,
     /// Every new key that was tried is in use, which chance does not explain.
@@ -24,7 +25,8 @@ pub enum SessionError {
     /// A value could not be written as JSON, or read as the type asked for; or the codec is not set up to work.
     #[error(transparent)]
     Codec(CodecError),
-    /// The store failed, or refused an expiry. [`may_have_executed`](codex_traits::Error::may_have_executed) says whether it may have written.
+    /// The store failed, or refused an expiry. [`may_have_executed`](codex_traits::Error::may_have_executed) says whether it
+    /// may have written.
     #[error(transparent)]
     Backend(#[from] codex_traits::Error),
     /// The operating system's random generator failed. Nothing was written.

@@ -6,6 +6,7 @@ use jiff::{
     SignedDuration,
     civil::{DateTime, Time},
     fmt::temporal::Pieces,
+    tz::Offset,
 };
 
 /// The name under which Django keeps a session's own expiry.
@@ -17,8 +18,8 @@ const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const FIRST: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9999, 12, 31, 23, 59, 59, 999_999_000);
 
-/// When a session ends; what [`Session::set_expiry`](super::Session::set_expiry) takes. A [`Duration`] is [`After`](Self::After), a [`SystemTime`]
-/// is [`At`](Self::At).
+/// When a session ends; what [`Session::set_expiry`](super::Session::set_expiry) takes. A [`Duration`] is
+/// [`After`](Self::After), a [`SystemTime`] is [`At`](Self::At).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SessionExpiry {
     /// As the store has it: its cookie age, from each save on.
@@ -28,8 +29,8 @@ pub enum SessionExpiry {
     BrowserClose,
     /// This long after each save, in whole seconds, rounded up. Zero is [`BrowserClose`](Self::BrowserClose), as in Django.
     After(Duration),
-    /// At this time, kept to the microsecond. One that has passed removes the record when the session is saved. Before the year 1 and
-    /// after the year 9999 it is the beginning or the end of those.
+    /// At this time, kept to the microsecond. One that has passed removes the record when the session is saved. Before the year
+    /// 1 and after the year 9999 it is the beginning or the end of those.
     At(SystemTime),
 }
 
@@ -56,7 +57,8 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset, so that the session can still be used.
+    /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset, so that the session can still
+    /// be used.
     pub(super) fn read(json: Option<&str>) -> Self {
         let Some(json) = json else {
             return Self::Unset;
@@ -104,20 +106,13 @@ pub(super) fn seconds_of(after: Duration) -> u64 {
 /// As Python's `datetime.isoformat` of a time in UTC: `2030-01-02T03:04:05.678901+00:00`, without a fraction where it is zero.
 pub(super) fn format_date(date: SystemTime) -> String {
     let utc = to_utc(date);
-    let mut text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        utc.year(),
-        utc.month(),
-        utc.day(),
-        utc.hour(),
-        utc.minute(),
-        utc.second()
-    );
-    let microseconds = utc.subsec_nanosecond() / 1_000;
-    if microseconds > 0 {
-        text += &format!(".{microseconds:06}");
-    }
-    text + "+00:00"
+    let fraction = match utc.subsec_nanosecond() / 1_000 {
+        0 => String::new(),
+        microseconds => format!(".{microseconds:06}"),
+    };
+    let (year, month, day) = (utc.year(), utc.month(), utc.day());
+    let (hour, minute, second) = (utc.hour(), utc.minute(), utc.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}+00:00")
 }
 
 /// ISO 8601 as Python's `datetime.isoformat` writes it. Without an offset (Django without `USE_TZ`) it is taken as UTC, because the
@@ -125,7 +120,7 @@ pub(super) fn format_date(date: SystemTime) -> String {
 fn parse_date(text: &str) -> Option<SystemTime> {
     let pieces = Pieces::parse(text).ok()?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
-    let offset = pieces.to_numeric_offset().map_or(0, |offset| offset.seconds());
+    let offset = pieces.to_numeric_offset().map_or(0, Offset::seconds);
     from_utc(local, SignedDuration::from_secs(offset.into()))
 }
 

@@ -72,7 +72,8 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>` takes any value as it was written. A `serde_json::Value` turns an integer past 64 bits into a float.
+    /// A `Box<serde_json::value::RawValue>` takes any value as it was written. A `serde_json::Value` turns an integer past 64
+    /// bits into a float.
     ///
     /// # Errors
     ///
@@ -85,7 +86,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text. Nothing is changed then.
+    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text. Nothing
+    /// is changed then.
     pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
         self.mark_accessed();
         self.data.insert(name, &value)?;
@@ -160,7 +162,8 @@ impl Session {
         self.modified = true;
     }
 
-    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age. Zero where its time has passed.
+    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age.
+    /// Zero where its time has passed.
     pub fn expiry_age(&self) -> Duration {
         self.mark_accessed();
         self.expiry_age_at(self.policy.now())
@@ -178,7 +181,8 @@ impl Session {
         self.kept_expiry() == Kept::BrowserClose
     }
 
-    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser takes cookies.
+    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser
+    /// takes cookies.
     pub fn set_test_cookie(&mut self) {
         self.mark_accessed();
         self.data.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));

@@ -18,8 +18,8 @@ use crate::namespaced_key;
 /// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that one collision is a fault already.
 const KEY_ATTEMPTS: usize = 8;
 
-/// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a task fails
-/// only where it loses to a thousand others in a row: more than any session's writers have between them.
+/// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a
+/// task fails only where it loses to a thousand others in a row: more than any session's writers have between them.
 const UPDATE_ATTEMPTS: usize = 1_000;
 
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
@@ -64,15 +64,16 @@ impl Policy {
 ///
 /// # No update is lost
 ///
-/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where exactly these are still stored, in one step. A session that
-/// was deleted elsewhere is [`Gone`](SessionError::Gone) and is not written back to life; one that was changed elsewhere is a
-/// [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
+/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where exactly these are still stored,
+/// in one step. A session that was deleted elsewhere is [`Gone`](SessionError::Gone) and is not written back to life; one that
+/// was changed elsewhere is a [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
 ///
 /// # Failure and cancellation
 ///
-/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty session. A call whose future is dropped, or that fails with an
-/// error that [may have executed](codex_traits::Error::may_have_executed), wrote once or not at all. The session does not know which: if it was written, the next
-/// `save` of the same session is a `Conflict` with itself, and it has to be loaded again.
+/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty session. A call whose
+/// future is dropped, or that fails with an error that [may have executed](codex_traits::Error::may_have_executed), wrote once
+/// or not at all. The session does not know which: if it was written, the next `save` of the same session is a `Conflict` with
+/// itself, and it has to be loaded again.
 pub struct SessionStore<B, C = DjangoSigned> {
     shared: Arc<Shared<B, C>>,
 }
@@ -132,7 +133,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// The session of this key; `None` where it is missing, has expired or cannot be read. Creates nothing.
     ///
-    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and payload.
+    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and
+    /// payload.
     ///
     /// # Errors
     ///
@@ -153,16 +155,17 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from is still stored: one atomic step. Not only a modified one, so
-    /// that its time begins anew.
+    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from is still stored: one atomic
+    /// step. Not only a modified one, so that its time begins anew.
     ///
-    /// One without a key is stored under a new one. One whose expiry has passed is removed instead; it keeps its key, and is `Gone` from then on.
+    /// One without a key is stored under a new one. One whose expiry has passed is removed instead; it keeps its key, and is
+    /// `Gone` from then on.
     ///
     /// # Errors
     ///
-    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and [`SessionError::Conflict`]; [`SessionError::TooLarge`];
-    /// [`SessionError::Backend`]. Which of the first two it is takes a second look at the store: a session that was changed elsewhere and then ended between the
-    /// two looks is `Gone`.
+    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and [`SessionError::Conflict`];
+    /// [`SessionError::TooLarge`]; [`SessionError::Backend`]. Which of the first two it is takes a second look at the store: a
+    /// session that was changed elsewhere and then ended between the two looks is `Gone`.
     pub async fn save(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let age = session.expiry_age_at(now);
@@ -188,7 +191,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change came in between. Returns what `change` returned last.
+    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change came in between. Returns
+    /// what `change` returned last.
     ///
     /// `change` can run many times, so it should do nothing but change the session. Where it fails nothing is saved.
     ///
@@ -208,8 +212,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where the session is missing or cannot be read, [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody
-    /// else, what `change` failed with, and whatever [`save`](Self::save) fails with.
+    /// [`SessionError::Gone`] where the session is missing or cannot be read, [`SessionError::Conflict`] where a thousand
+    /// attempts in a row lost to somebody else, what `change` failed with, and whatever [`save`](Self::save) fails with.
     pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
     where
         T: Send,
@@ -244,7 +248,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(self.backend().exists(&self.record(key)).await?)
     }
 
-    /// Lets the session's time begin anew without writing its data: the record lives for the [expiry age](Session::expiry_age) from now. Changes that were made elsewhere stay.
+    /// Lets the session's time begin anew without writing its data: the record lives for the [expiry age](Session::expiry_age)
+    /// from now. Changes that were made elsewhere stay.
     ///
     /// # Errors
     ///
@@ -259,15 +264,18 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done when a user logs in, against session fixation.
+    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done when a user logs in, against
+    /// session fixation.
     ///
-    /// The record is stored under the new key first; then the old one is removed, where it is still what was loaded. Where it is not, the new one is taken
-    /// back and the session is as before, so that neither somebody else's change nor somebody else's logout is lost.
+    /// The record is stored under the new key first; then the old one is removed, where it is still what was loaded. Where it
+    /// is not, the new one is taken back and the session is as before, so that neither somebody else's change nor somebody
+    /// else's logout is lost.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what [`create`](Self::create) fails with. Where the store fails after the new
-    /// record was stored, the session has the new key, and the old record may be there until it expires.
+    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what [`create`](Self::create) fails
+    /// with. Where the store fails after the new record was stored, the session has the new key, and the old record may be
+    /// there until it expires.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let Some(old_key) = session.key.clone() else {
@@ -285,7 +293,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 session.stored = Some(old_payload);
                 session.modified = was_modified;
                 if let Some(new_key) = new_key {
-                    self.delete(&new_key).await?;
+                    // Where it fails, a record stays that nobody knows the key of, until it expires. What was lost says more.
+                    let _ = self.delete(&new_key).await;
                 }
                 Err(lost)
             }
@@ -308,7 +317,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Does nothing and says so: every backend removes what has expired by itself. For programs that call it on every store of theirs.
+    /// Does nothing and says so: every backend removes what has expired by itself. For programs that call it on every store of
+    /// theirs.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A backend that counts, refuses or fails, for what no sound one does on demand.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -279,6 +279,24 @@ async fn sverb_07_the_new_record_is_stored_before_the_old_one_is_removed() {
 }
 
 #[tokio::test]
+async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_taken_back() {
+    let backend = Switched::new();
+    let store = backend.store();
+    let mut session = store.create().await.unwrap();
+    let old = key(&session);
+    store.update(&old, |session| session.insert("theirs", 1)).await.unwrap();
+    backend.fail_after(3);
+    assert!(matches!(
+        store.cycle_key(&mut session).await,
+        Err(SessionError::Conflict)
+    ));
+    backend.fail_after(usize::MAX);
+    assert_eq!(key(&session), old, "the session is as before");
+    let theirs = store.load(&old).await.unwrap().unwrap();
+    assert_eq!(theirs.get::<u64>("theirs").unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn scod_07_a_session_past_the_limit_is_not_saved() {
     let backend = Switched::new();
     let codec = DjangoSigned::new(SECRET).with_max_size(100);
@@ -316,7 +334,7 @@ async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
             .await
             .unwrap_err(),
     ] {
-        shown += &format!("{error} {error:?}");
+        write!(shown, "{error} {error:?}").unwrap();
     }
     assert!(
         !shown.contains("hunter2") && !shown.contains(key.as_str()) && !shown.contains(SECRET),
@@ -344,7 +362,7 @@ impl Subscriber for Log {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut log = self.0.lock().unwrap();
         *log += event.metadata().level().as_str();
-        event.record(&mut |field: &Field, value: &dyn fmt::Debug| *log += &format!(" {field}={value:?}"));
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| write!(log, " {field}={value:?}").unwrap());
         *log += "\n";
     }
 

@@ -9,6 +9,9 @@ on_every_backend! {
     sdat_02_the_test_cookie_is_set_worked_and_is_deleted,
 }
 
+/// One thing that is done to a session.
+type Touch = fn(&mut Session);
+
 async fn sdat_01_reading_marks_accessed_and_writing_marks_modified(world: World) {
     let store = world.store();
     let mut session = store.create().await.unwrap();
@@ -16,7 +19,6 @@ async fn sdat_01_reading_marks_accessed_and_writing_marks_modified(world: World)
     store.save(&mut session).await.unwrap();
     let session = key(&session);
 
-    type Touch = fn(&mut Session);
     let cases: [(&str, Touch, bool, bool); 13] = [
         ("nothing", |_| (), false, false),
         ("key", |session| drop(session.key().cloned()), false, false),

@@ -86,7 +86,8 @@ impl DjangoSigned {
         self
     }
 
-    /// Refuses a session whose JSON text is longer than this many bytes, in both directions. Compressed payloads are inflated no further.
+    /// Refuses a session whose JSON text is longer than this many bytes, in both directions. Compressed payloads are inflated
+    /// no further.
     #[must_use]
     pub fn with_max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;

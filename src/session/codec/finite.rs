@@ -1,4 +1,4 @@
-//! Finds the numbers that JSON has no form for. serde_json writes them as `null` without a word.
+//! Finds the numbers that JSON has no form for. `serde_json` writes them as `null` without a word.
 
 use std::fmt;
 

@@ -67,7 +67,7 @@ pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecErr
         .collect())
 }
 
-/// What serde_json says of an error can hold the value, so only the kind is told.
+/// What `serde_json` says of an error can hold the value, so only the kind is told.
 fn malformed(error: &serde_json::Error) -> CodecError {
     CodecError::Malformed(if error.is_data() {
         "the JSON is not an object"
@@ -80,7 +80,7 @@ fn malformed(error: &serde_json::Error) -> CodecError {
 /// first and the value of the last, as in Python.
 struct Entries<'a>(Vec<(Name, &'a str)>);
 
-impl<'a> Entries<'a> {
+impl Entries<'_> {
     /// The same stretches, out of another text of the same layout.
     fn taken_from<'b>(self, layout: &str, text: &'b str) -> Entries<'b> {
         let start = layout.as_ptr().addr();
@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 impl<'de> Deserialize<'de> for Name {
-    /// As bytes, because serde_json gives a lone surrogate (`"\ud800"`) as WTF-8 there and refuses it as text.
+    /// As bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and refuses it as text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 
@@ -249,7 +249,8 @@ fn push_name(out: &mut String, name: &Name) {
 struct PythonFormatter;
 
 impl PythonFormatter {
-    /// Rust's `Debug` and Python's `repr` write the shortest digits that read back, and change to an exponent at the same sizes.
+    /// Rust's `Debug` and Python's `repr` write the fewest digits that read back, and change to an exponent at the same sizes.
+    /// Where two spellings are as short and as near, the last digit can differ; both are read as the same number.
     fn write_float<W: ?Sized + io::Write>(writer: &mut W, debug: &str) -> io::Result<()> {
         let Some((digits, exponent)) = debug.split_once('e') else {
             return writer.write_all(debug.as_bytes());
