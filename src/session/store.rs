@@ -274,8 +274,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what [`create`](Self::create) fails
-    /// with. Where the store fails after the new record was stored, the session has the new key, and the old record may be
-    /// there until it expires.
+    /// with. Where the store fails after the new record was stored, or the call is dropped then, the session has the new key, and
+    /// the old record may be there until it expires.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let Some(old_key) = session.key.clone() else {
