@@ -1,13 +1,26 @@
-//! Caches and sessions on any key-value store.
+#![doc = include_str!("../README.md")]
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
+//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://` and `redis+unix://` in [`connect`] |
+//! | `testkit` | | the conformance suite, as `testkit` |
+//! | `chrono` | | dates and times in the coder |
+//! | `rust_decimal` | | decimals in the coder |
+//! | `uuid` | | UUIDs in the coder |
 
 mod adapt;
 pub mod cache;
 pub mod coder;
+mod connect;
 mod namespaced;
 pub mod session;
 
 pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
 pub use codex_traits::*;
+pub use connect::connect;
 pub use namespaced::namespaced_key;
 pub use session::{
     DjangoSigned, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore, SessionStoreBuilder,

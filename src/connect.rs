@@ -1,0 +1,73 @@
+//! The backend that a URL names.
+
+use codex_traits::{AnyBackend, Error, ErrorKind, Result};
+
+/// The backend that `url` names, so that one environment variable swaps it.
+///
+/// | URL | backend | feature |
+/// |---|---|---|
+/// | `memory://` | a new, empty store in this process | `memory` |
+/// | `redis://[user[:password]@]host[:port][/database]` | one Redis server over TCP | `redis` |
+/// | `redis+unix:///path/to/socket[?db=N]` | one Redis server over a unix socket | `redis` |
+///
+/// A Redis server is dialled before this returns, so that a wrong password or host is found here and not at the first request.
+/// Needs a tokio runtime for Redis and none for memory. Dropping the future gives the attempt up.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] where the URL is not one of these, saying what was expected; the URL itself is not repeated, because it
+/// may hold a password. Where the server cannot be reached or refuses, what the backend says of it.
+///
+/// ```
+/// # #[cfg(feature = "memory")] {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> codex_kv::Result<()> {
+/// let url = std::env::var("CACHE_URL").unwrap_or_else(|_| "memory://".to_owned());
+/// let backend = codex_kv::connect(&url).await?;
+/// # Ok(())
+/// # }
+/// # main().unwrap();
+/// # }
+/// ```
+pub async fn connect(url: &str) -> Result<AnyBackend> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(unknown());
+    };
+    match scheme {
+        "memory" => memory(rest),
+        "redis" | "redis+unix" => redis(url).await,
+        _ => Err(unknown()),
+    }
+}
+
+fn config(message: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "connect", message)
+}
+
+fn unknown() -> Error {
+    config("expected a URL that begins with memory://, redis:// or redis+unix://")
+}
+
+#[cfg(feature = "memory")]
+fn memory(rest: &str) -> Result<AnyBackend> {
+    if rest.is_empty() {
+        Ok(AnyBackend::new(codex_memory::MemoryBackend::new()))
+    } else {
+        Err(config("expected memory:// with nothing behind it"))
+    }
+}
+
+#[cfg(not(feature = "memory"))]
+fn memory(_: &str) -> Result<AnyBackend> {
+    Err(config("memory:// needs codex-kv's feature `memory`"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<AnyBackend> {
+    Ok(AnyBackend::new(codex_redis::RedisBackend::connect(url).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &str) -> Result<AnyBackend> {
+    Err(config("redis:// and redis+unix:// need codex-kv's feature `redis`"))
+}

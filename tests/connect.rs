@@ -1,0 +1,112 @@
+//! `connect`: what each URL gives, good or bad.
+
+use codex_kv::{AnyBackend, ErrorKind, KvBackend, SetOptions, connect};
+
+/// The error of a URL that is no good. Its texts show nothing of the URL's login.
+async fn refused(url: &str) -> String {
+    let error = connect(url).await.expect_err("the URL is no good");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert_eq!(error.operation(), "connect");
+    assert!(!error.may_have_executed());
+    for text in [error.to_string(), format!("{error:?}")] {
+        assert!(!text.contains("hunter2") && !text.contains("alice"), "{text}");
+    }
+    error.to_string()
+}
+
+async fn round_trip(backend: &AnyBackend) {
+    let outcome = backend.set("k", "v".into(), SetOptions::new()).await.unwrap();
+    assert!(outcome.is_written());
+    assert_eq!(backend.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+}
+
+#[tokio::test]
+async fn memory_is_a_store_of_its_own() {
+    let backend = connect("memory://").await.unwrap();
+    round_trip(&backend).await;
+    assert_eq!(connect("memory://").await.unwrap().get("k").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_redis_is_reached_over_tcp_and_unix_socket() {
+    let database = codex_testkit::require!("redis", codex_testkit::redis::Database::lease());
+    round_trip(&connect(&database.url()).await.unwrap()).await;
+    if let Some(url) = database.unix_url() {
+        database.flush().unwrap();
+        round_trip(&connect(&url).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_scheme_is_told_which_there_are() {
+    for url in [
+        "",
+        "redis",
+        "localhost:6379",
+        "http://alice:hunter2@localhost",
+        "REDIS:/x",
+        "memcache://x",
+    ] {
+        let message = refused(url).await;
+        assert!(
+            message.contains("memory://, redis:// or redis+unix://"),
+            "{url}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn memory_takes_nothing_behind_it() {
+    assert!(refused("memory://alice:hunter2").await.contains("nothing behind it"));
+}
+
+#[tokio::test]
+async fn a_bad_port_is_told_what_a_port_is() {
+    for url in [
+        "redis://localhost:99999",
+        "redis://localhost:0",
+        "redis://alice:hunter2@localhost:x",
+        "redis://localhost:-1/0",
+    ] {
+        assert!(refused(url).await.contains("port"), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_host_is_told_where_it_goes() {
+    for url in [
+        "redis://",
+        "redis://:6379",
+        "redis://alice:hunter2@",
+        "redis://alice:hunter2@:6379/0",
+    ] {
+        assert!(refused(url).await.contains("host"), "{url}");
+    }
+    assert!(refused("redis+unix://alice:hunter2@").await.contains("path"));
+}
+
+#[tokio::test]
+async fn a_bad_database_is_told_that_it_is_a_number() {
+    for url in [
+        "redis://localhost/x",
+        "redis://alice:hunter2@localhost/-1",
+        "redis+unix:///s.sock?db=x",
+    ] {
+        assert!(refused(url).await.contains("database"), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_down_is_a_connection_error() {
+    // Bound and dropped, so that nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let error = connect(&format!("redis://alice:hunter2@127.0.0.1:{port}"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+}
