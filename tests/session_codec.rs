@@ -248,6 +248,19 @@ fn scod_05_values_are_typed_only_when_asked_for() {
 }
 
 #[test]
+fn scod_05_a_raw_value_can_be_put_back_as_it_was() {
+    let mut data = SessionData::from_json(r#"{"a":[1180591620717411303424,"\ud800",1E5]}"#).unwrap();
+    let raw = data.get::<Box<RawValue>>("a").unwrap().unwrap();
+    data.insert("b", &raw).unwrap();
+    data.insert("c", &[&raw]).unwrap();
+    data.insert("d", &RawValue::from_string("\"é\"".to_owned()).unwrap())
+        .unwrap();
+    assert_eq!(data.get_json("b"), data.get_json("a"));
+    assert_eq!(data.get_json("c"), Some(r#"[[1180591620717411303424,"\ud800",1E5]]"#));
+    assert_eq!(data.get_json("d"), Some(r#""\u00e9""#));
+}
+
+#[test]
 fn scod_06_signed_but_not_an_object_is_unreadable() {
     let not_an_object = golden().not_a_dict.encoded;
     let error = codec().decode(not_an_object.as_bytes()).unwrap_err();

@@ -34,6 +34,8 @@ use compute::Flights;
 use key::{KeyFunction, StoredKey};
 use timeout::is_over;
 
+pub(crate) use strict::Strict;
+
 /// Typed values on a [`KvBackend`].
 ///
 /// ```

@@ -12,7 +12,7 @@ const FLOAT_KEY: &str = "a map key must be a string, an integer, a bool or a cha
 pub(super) const REFUSALS: [&str; 3] = [NOT_FINITE, BYTES, FLOAT_KEY];
 
 /// Refuses what `serde_json` would silently turn into something else: `null`, or a list of numbers.
-pub(super) struct Strict;
+pub(crate) struct Strict;
 
 impl Policy for Strict {
     type Keys = StrictKey;
@@ -42,7 +42,7 @@ impl Policy for Strict {
 
 /// The same for map keys, where `serde_json` would write a float as text. All other kinds but strings, integers, bools and chars it
 /// refuses by itself.
-pub(super) struct StrictKey;
+pub(crate) struct StrictKey;
 
 impl Policy for StrictKey {
     type Keys = Self;

@@ -1,7 +1,6 @@
 //! Bytes to data and back. No I/O, and the time is passed in.
 
 mod django;
-mod finite;
 mod python_json;
 mod secret;
 

@@ -12,20 +12,23 @@ use serde::{
 };
 use serde_json::{ser::Formatter, value::RawValue};
 
-use super::{CodecError, finite};
-use crate::session::data::{Name, SessionData};
+use super::CodecError;
+use crate::{
+    adapt::Adapted,
+    cache::Strict,
+    session::data::{Name, SessionData},
+};
 
 /// The text of one value.
 pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, CodecError> {
-    if !finite::is_finite(value) {
-        return Err(CodecError::Unwritable("JSON has no NaN and no infinity"));
-    }
     let mut text = Vec::with_capacity(64);
     // The cause is not told: what a `Serialize` says of a value can hold the value.
-    value
+    Adapted::<T, Strict>::new(value)
         .serialize(&mut serde_json::Serializer::with_formatter(&mut text, PythonFormatter))
         .map_err(|_| {
-            CodecError::Unwritable("it has a map key that is no text, or raw bytes, or its `Serialize` failed")
+            CodecError::Unwritable(
+                "it holds NaN, an infinity, raw bytes or a map key that is no text, or its `Serialize` failed",
+            )
         })?;
     let text = String::from_utf8(text).map_err(|_| CodecError::Unwritable("its `Serialize` wrote no UTF-8"))?;
     Ok(text.into())
@@ -278,10 +281,5 @@ impl Formatter for PythonFormatter {
 
     fn write_raw_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         writer.write_all(escaped(fragment).as_bytes())
-    }
-
-    // Python refuses bytes too; a list of numbers would be read back as something else.
-    fn write_byte_array<W: ?Sized + io::Write>(&mut self, _writer: &mut W, _value: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
