@@ -30,8 +30,10 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quickstart: {error}");
-            for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-                eprintln!("  because {cause}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because {error}");
+                cause = error.source();
             }
             ExitCode::FAILURE
         }
