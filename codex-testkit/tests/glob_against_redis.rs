@@ -21,7 +21,7 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(drawn).unwrap() % bound
+        usize::try_from(drawn).unwrap_or_default() % bound
     }
 
     fn byte(&mut self) -> u8 {

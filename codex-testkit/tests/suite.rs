@@ -9,7 +9,7 @@ use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanReques
 use zoo::{Specimen, SpecimenHarness};
 
 fn clause(id: &str) -> ClauseId {
-    id.parse().unwrap()
+    id.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[tokio::test]
