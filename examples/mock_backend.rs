@@ -1,7 +1,11 @@
 //! A mock of a backend: for a test that must count calls, or break one.
 //!
 //! For everything else use `MemoryBackend`: it answers as a store does, and a mock only as it was told to.
-#![allow(clippy::print_stdout, clippy::expect_used, reason = "tests that are run as an example")]
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "tests that are run as an example"
+)]
 
 use bytes::Bytes;
 use codex_kv::{

@@ -68,6 +68,8 @@ async fn redis(url: &str) -> Result<AnyBackend> {
 }
 
 #[cfg(not(feature = "redis"))]
-async fn redis(_: &str) -> Result<AnyBackend> {
-    Err(config("redis:// and redis+unix:// need codex-kv's feature `redis`"))
+fn redis(_: &str) -> std::future::Ready<Result<AnyBackend>> {
+    std::future::ready(Err(config(
+        "redis:// and redis+unix:// need codex-kv's feature `redis`",
+    )))
 }

@@ -1,4 +1,5 @@
 //! `connect`: what each URL gives, good or bad.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use codex_kv::{AnyBackend, ErrorKind, KvBackend, SetOptions, connect};
 
