@@ -9,20 +9,42 @@
 ///
 /// The tests need no runtime of the caller's. To run it on several backends, call it in a module for each.
 ///
-/// ```ignore
+/// ```
+/// # use std::time::Duration;
+/// # use codex_memory::MemoryBackend;
+/// # use codex_testkit::{Harness, Time};
+/// # pub struct MyHarness;
+/// # impl MyHarness { fn new() -> Self { Self } }
+/// # impl Harness for MyHarness {
+/// #     type Backend = MemoryBackend;
+/// #     async fn fresh(&self) -> MemoryBackend { MemoryBackend::new() }
+/// #     fn time(&self) -> Time { Time::Real { granularity: Duration::from_millis(1) } }
+/// # }
 /// mod conformance {
 ///     codex_testkit::conformance_tests!(super::MyHarness::new(), skip: {
 ///         get_06: "the store holds nothing but plain values",
 ///         scan_10: "one node",
 ///     });
 /// }
+/// # fn main() {}
 /// ```
 ///
 /// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and `requires` names what it needs:
 /// each test then skips itself loudly, or fails under `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
 ///
-/// ```ignore
-/// codex_testkit::conformance_tests!(super::RedisHarness::lease(), requires: "redis", skip: { scan_10: "one node" });
+/// ```
+/// # use std::time::Duration;
+/// # use codex_memory::MemoryBackend;
+/// # use codex_testkit::{Harness, Time, require::Unavailable};
+/// # struct RemoteHarness;
+/// # impl RemoteHarness { fn lease() -> Result<Self, Unavailable> { Err(Unavailable::new("no server")) } }
+/// # impl Harness for RemoteHarness {
+/// #     type Backend = MemoryBackend;
+/// #     async fn fresh(&self) -> MemoryBackend { MemoryBackend::new() }
+/// #     fn time(&self) -> Time { Time::Real { granularity: Duration::from_millis(1) } }
+/// # }
+/// codex_testkit::conformance_tests!(RemoteHarness::lease(), requires: "redis", skip: { scan_10: "one node" });
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance_tests {
