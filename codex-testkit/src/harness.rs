@@ -41,7 +41,7 @@ pub trait Harness: Send + Sync {
     /// How time passes for every store of this harness.
     fn time(&self) -> Time;
 
-    /// The switch that takes the stores of this harness out of service.
+    /// The switch that takes the stores of this harness out of service. A clause asks for it before it asks for a store.
     fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
         future::ready(None)
     }
@@ -62,6 +62,11 @@ pub trait Harness: Send + Sync {
     fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
+    }
+
+    /// What no error, no `Debug` and no log line may show beside keys and values: the password, where there is one.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// How many bytes of memory the store of `backend` takes: for a server, what the server says. The default is the memory of this

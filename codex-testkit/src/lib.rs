@@ -8,9 +8,12 @@ mod clauses;
 mod context;
 mod failure;
 mod harness;
+mod linear;
 mod list;
 mod macros;
 mod outage;
+mod proxy;
+mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod report;
@@ -18,10 +21,12 @@ pub mod require;
 mod run;
 mod runtime;
 mod time;
+mod verbs;
 
 pub use harness::{Foreign, Harness};
 pub use list::{ClauseId, UnknownClause};
 pub use outage::{Breaker, Outage, OutageKind};
+pub use proxy::{Fault, Proxy};
 pub use report::{Outcome, Report};
 #[doc(hidden)]
 pub use run::{__test, __test_skips};

@@ -181,6 +181,28 @@ macro_rules! __codex_testkit_clauses {
                 glob_09 glob_09_many_stars_answer_at_once []
                     "`a*` twenty times then `b` answers at once (no exponential time)";
             }
+            life {
+                life_01 life_01_an_outage_is_an_error_for_every_verb []
+                    "an unreachable, stalled, refusing (NOAUTH), read-only or full (OOM) store is an `Err` for every verb, never `None`, `false`, 0 or an empty page (harness `outage`)";
+                life_02 life_02_the_kind_tells_which []
+                    "the kind tells which: `Connection`, `Timeout`, `Server`; `may_have_executed` is `false` only where the request provably never ran";
+                life_03 life_03_the_same_handle_works_again []
+                    "after the outage the same handle works again, without a restart, within the stated time";
+                life_04 life_04_a_dropped_call_is_applied_once_or_not_at_all []
+                    "a call dropped at any await applied once or not at all, and the next call gets its own answer; 10,000 random drops";
+                life_05 life_05_nothing_is_sent_twice []
+                    "nothing that is not idempotent is sent twice by the backend itself";
+                life_06 life_06_histories_are_linearizable []
+                    "single-key histories of 4 tasks are linearizable, expiry as an event that may come (one primary)";
+                life_07 life_07_nothing_secret_is_shown []
+                    "no error, `Debug` or log line holds a key, a value or a password";
+                life_08 life_08_any_runtime_will_do []
+                    "works on a current-thread and a multi-thread runtime, and on several runtimes one after another; in-process backends need none";
+                life_09 life_09_a_panic_poisons_nothing []
+                    "a panic in another task poisons nothing; dropping one clone harms no other";
+                life_10 life_10_nothing_else_is_changed []
+                    "nothing outside the run's own prefix is changed";
+            }
         }
     };
 }

@@ -18,6 +18,8 @@ pub enum OutageKind {
     ReadOnly,
     /// The store has no memory left for writes (Redis: OOM).
     OutOfMemory,
+    /// One request is done, and its connection is cut before the answer; then the store is in service again by itself.
+    ReplyLost,
     /// One node of several is gone.
     NodeDown,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for OutageKind {
             Self::NoAuth => "no credentials",
             Self::ReadOnly => "read-only",
             Self::OutOfMemory => "out of memory",
+            Self::ReplyLost => "one answer lost",
             Self::NodeDown => "one node down",
         })
     }
@@ -49,7 +52,7 @@ pub trait Breaker: Send + Sync {
 
 /// The switch by which the clauses take the store of a harness out of service and put it back.
 ///
-/// It acts on every backend that the harness has made.
+/// It acts on every backend that the harness makes after it has handed out the switch, and may act on others.
 pub struct Outage(Box<dyn Breaker>);
 
 impl Outage {

@@ -6,7 +6,6 @@ mod conformance {
     use super::zoo::SpecimenHarness;
 
     codex_testkit::conformance_tests!(SpecimenHarness::default(), skip: {
-        exp_12: "no wall clock",
         scan_10: "one node",
     });
 }

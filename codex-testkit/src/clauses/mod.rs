@@ -6,6 +6,7 @@ pub(crate) mod exp;
 pub(crate) mod get;
 pub(crate) mod glob;
 pub(crate) mod incr;
+pub(crate) mod life;
 pub(crate) mod many;
 pub(crate) mod scan;
 pub(crate) mod set;

@@ -1,0 +1,181 @@
+//! What errors, `Debug` and the log show.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_traits::{Condition, Cursor, Error, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use super::runtimes::on_a_runtime_of_its_own;
+use crate::{
+    Foreign, Harness, OutageKind,
+    context::{Context, Store},
+    failure::{Checked, ensure},
+};
+
+const KEY: &str = "key-Zq7mWx";
+const VALUE: &str = "value-Rk3vTn";
+
+pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let outage = cx.harness.outage().await;
+    let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
+    let log = Log::default();
+    let text = log.0.clone();
+    // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does there.
+    let shown = tracing::subscriber::with_default(log, || {
+        on_a_runtime_of_its_own(async {
+            let store = cx.store().await;
+            let mut shown = format!("{:?} {:#?}", store, store.capabilities());
+            store.put(KEY, VALUE).await?;
+            for foreign in [Foreign::List {
+                key: format!("{KEY}-list"),
+            }] {
+                cx.harness.plant(&store, &foreign).await;
+            }
+            provoke(&store, &mut shown).await;
+            for kind in kinds {
+                let Some(outage) = &outage else { break };
+                if kind == OutageKind::NodeDown {
+                    continue;
+                }
+                outage.begin(kind).await;
+                provoke(&store, &mut shown).await;
+                outage.end().await;
+            }
+            drop(store);
+            Checked::Ok(shown)
+        })
+    })?;
+    let text = text.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut secrets = cx.harness.secrets();
+    secrets.extend([KEY, VALUE].map(str::to_owned));
+    // Bytes can be shown as numbers, too.
+    secrets.extend([KEY, VALUE].map(|secret| format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).to_owned()));
+    for (place, text) in [("an error or a Debug", &*shown), ("a log line", &*text)] {
+        for (number, secret) in secrets.iter().enumerate() {
+            // The message of this failure would be the next place.
+            let at = text.find(secret);
+            ensure!(
+                at.is_none(),
+                "{place} shows {}, beside this: {}",
+                match number.checked_sub(secrets.len() - 4) {
+                    Some(0 | 2) => "a key",
+                    Some(_) => "a value",
+                    None => "a secret of the harness",
+                },
+                before(text, at.unwrap_or(0))
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A few words of what stands before.
+fn before(text: &str, at: usize) -> String {
+    let start = at.saturating_sub(80);
+    String::from_utf8_lossy(&text.as_bytes()[start..at]).into_owned()
+}
+
+/// Makes every verb fail that can be made to, with a key and a value that are known, and keeps what is shown.
+async fn provoke<B: KvBackend>(store: &Store<B>, shown: &mut String) {
+    let value = || Bytes::from_static(VALUE.as_bytes());
+    let list = format!("{KEY}-list");
+    let forever = SetOptions::new();
+    let too_long = Expiry::After(Duration::MAX);
+    let if_equals = SetOptions::new().with_condition(Condition::IfEquals(value()));
+    for options in [
+        forever,
+        SetOptions::expires_after(Duration::ZERO),
+        if_equals.with_expiry(too_long),
+    ] {
+        let _ = write!(shown, " {options:?}");
+        keep(shown, store.set(KEY, value(), options).await);
+    }
+    for key in [KEY, &list] {
+        keep(shown, store.get(key).await);
+        keep(shown, store.ttl(key).await);
+        keep(shown, store.incr(key, 1, OnMissing::Refuse).await);
+        keep(shown, store.incr(key, 1, OnMissing::Create(too_long)).await);
+        keep(shown, store.expire(key, too_long).await);
+        keep(shown, store.del_if_equals(key, VALUE.as_bytes()).await);
+        keep(shown, store.get_many(&[key, key]).await);
+    }
+    keep(shown, store.set_many(&[(KEY, value())], too_long).await);
+    keep(shown, store.set_many(&[(KEY, value())], Expiry::Never).await);
+    let pattern = Pattern::prefix(KEY);
+    let _ = write!(shown, " {pattern:?}");
+    keep(shown, store.scan(ScanRequest::new(&pattern).with_count_hint(0)).await);
+    if let Ok(cursor) = KEY.parse::<Cursor>() {
+        let request = ScanRequest::new(&pattern).with_cursor(cursor);
+        let _ = write!(shown, " {request:?}");
+        keep(shown, store.scan(request).await);
+    }
+    let page = store.scan(ScanRequest::new(&pattern).with_count_hint(1)).await;
+    let _ = write!(shown, " {page:?}");
+    keep(shown, store.del(&[KEY]).await);
+    keep(shown, store.del_matching(&pattern).await);
+    let _ = write!(shown, " {store:?}");
+}
+
+fn keep<T>(shown: &mut String, answer: Result<T, Error>) {
+    let Err(error) = answer else { return };
+    let _ = write!(shown, " {error} {error:?} {error:#?}");
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        let _ = write!(shown, " {error}");
+        cause = error.source();
+    }
+}
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn write(&self, record: impl FnOnce(&mut dyn Visit)) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        record(&mut Fields(&mut text));
+        text.push('\n');
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &span::Attributes<'_>) -> span::Id {
+        self.write(|fields| span.record(fields));
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        self.write(|fields| values.record(fields));
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.write(|fields| event.record(fields));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = write!(self.0, "{field}={value:?} ");
+    }
+}

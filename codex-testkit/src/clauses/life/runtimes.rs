@@ -1,0 +1,110 @@
+//! Runtimes: several, one after another, and none.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use codex_traits::{Expiry, KvBackend, OnMissing};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    Harness,
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq},
+    runtime::panic_message,
+};
+
+pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    // One handle on several, each gone when the next comes.
+    let store = apart(|| build(Flavor::Current)?.block_on(async { Checked::Ok(cx.store().await) }))?;
+    for round in 0..6 {
+        let flavor = if round % 2 == 0 { Flavor::Multi } else { Flavor::Current };
+        apart(|| build(flavor)?.block_on(works(&store, round)))?;
+    }
+    // And each with a store of its own.
+    for flavor in [Flavor::Multi, Flavor::Current] {
+        apart(|| {
+            build(flavor)?.block_on(async {
+                let store = cx.store().await;
+                works(&store, 0).await?;
+                works(&store, 1).await
+            })
+        })?;
+    }
+    // On none, a store in process works, and any other says that it cannot; neither panics or waits for ever.
+    let alone = apart(|| Ok(block_on_nothing(works(&store, 6))))?;
+    if cx.virtual_time().is_some() {
+        return match alone {
+            Some(works) => works,
+            None => Err(Failure::Broken(
+                "without a runtime, a store in process waits for ever".to_owned(),
+            )),
+        };
+    }
+    ensure!(alone.is_some(), "without a runtime, a call waits for ever");
+    // It has to work again where there is one.
+    apart(|| build(Flavor::Current)?.block_on(async { store.put("afterwards", "v").await }))
+}
+
+async fn works<B: KvBackend>(store: &Store<B>, round: i64) -> Checked {
+    let sum = store.incr("rounds", 1, OnMissing::Create(Expiry::Never)).await?;
+    ensure_eq!(sum, Some(round + 1), "incr on runtime {round}");
+    store.put("k", round.to_string()).await?;
+    store.holds("k", round.to_string()).await
+}
+
+#[derive(Clone, Copy)]
+enum Flavor {
+    Current,
+    Multi,
+}
+
+fn build(flavor: Flavor) -> Checked<Runtime> {
+    let mut builder = match flavor {
+        Flavor::Current => Builder::new_current_thread(),
+        Flavor::Multi => Builder::new_multi_thread(),
+    };
+    let built = builder.worker_threads(2).enable_all().build();
+    built.map_err(|error| Failure::Broken(format!("a runtime cannot be built: {error}")))
+}
+
+/// Runs `task` on a runtime of one thread, on this thread's subscriber.
+pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checked<T>> + Send) -> Checked<T> {
+    // The thread is another, for this one may be inside a runtime; it takes the subscriber along.
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    apart(|| tracing::dispatcher::with_default(&dispatch, || build(Flavor::Current)?.block_on(task)))
+}
+
+/// Runs `run` on a thread of its own and waits for it: a runtime cannot be begun or ended inside another's task.
+fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
+    thread::scope(|scope| scope.spawn(run).join())
+        .unwrap_or_else(|payload| Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))))
+}
+
+/// Polls `task` with no runtime around it: `None` where it is not done in a while.
+fn block_on_nothing<T>(task: impl Future<Output = T>) -> Option<T> {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let patience = Duration::from_secs(15);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut task = pin!(task);
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        if let Poll::Ready(answer) = task.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            return Some(answer);
+        }
+        thread::park_timeout(patience);
+    }
+    None
+}

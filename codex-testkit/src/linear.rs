@@ -1,0 +1,192 @@
+//! Whether a history of calls on one key could have happened one after another.
+//!
+//! Wing and Gong, "Testing and verifying concurrent objects" (1993), with the memoisation of Lowe, "Testing for linearizability" (2017): a search for an
+//! order that respects real time and in which every answer is the one that a plain register would have given.
+
+use std::collections::HashSet;
+
+/// What a task did to the key. Values are integers, so that `incr` is among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Get,
+    /// For ever, or to end at some time, which nobody knows exactly.
+    Set {
+        value: i64,
+        ends: bool,
+    },
+    SetIfAbsent {
+        value: i64,
+    },
+    SetIfEquals {
+        old: i64,
+        value: i64,
+    },
+    Del,
+    DelIfEquals {
+        old: i64,
+    },
+    Incr,
+}
+
+/// What it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Value(Option<i64>),
+    Done(bool),
+}
+
+/// One call: between two ticks of one clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) op: Op,
+    pub(crate) answer: Answer,
+    pub(crate) begun: u64,
+    pub(crate) ended: u64,
+}
+
+/// The register: a value, and whether it may end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Register {
+    value: Option<i64>,
+    ends: bool,
+}
+
+impl Register {
+    const EMPTY: Self = Self {
+        value: None,
+        ends: false,
+    };
+
+    fn of(value: i64) -> Self {
+        Self {
+            value: Some(value),
+            ends: false,
+        }
+    }
+
+    /// What it is after `op`, and what `op` is told.
+    fn after(self, op: Op) -> (Self, Answer) {
+        let written = |holds: bool, value| (if holds { Self::of(value) } else { self }, Answer::Done(holds));
+        match op {
+            Op::Get => (self, Answer::Value(self.value)),
+            Op::Set { value, ends } => {
+                let value = Some(value);
+                (Self { value, ends }, Answer::Done(true))
+            }
+            Op::SetIfAbsent { value } => written(self.value.is_none(), value),
+            Op::SetIfEquals { old, value } => written(self.value == Some(old), value),
+            Op::Del => (Self::EMPTY, Answer::Done(self.value.is_some())),
+            Op::DelIfEquals { old } => {
+                let equal = self.value == Some(old);
+                (if equal { Self::EMPTY } else { self }, Answer::Done(equal))
+            }
+            Op::Incr => {
+                let value = Some(self.value.unwrap_or(0) + 1);
+                (Self { value, ..self }, Answer::Value(value))
+            }
+        }
+    }
+}
+
+/// Whether some order explains `calls`, at most 64, on a key that was missing.
+pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
+    assert!(calls.len() <= 64, "a set of calls is kept in 64 bits");
+    let all = if calls.len() == 64 {
+        u64::MAX
+    } else {
+        (1 << calls.len()) - 1
+    };
+    let mut seen = HashSet::new();
+    let mut open = vec![(0_u64, Register::EMPTY)];
+    while let Some((done, register)) = open.pop() {
+        if done == all {
+            return true;
+        }
+        if !seen.insert((done, register)) {
+            continue;
+        }
+        if register.ends && register.value.is_some() {
+            open.push((done, Register::EMPTY));
+        }
+        let left = || (0..calls.len()).filter(|at| done & (1 << at) == 0);
+        // What ended before another began must come before it.
+        let first_end = left().map(|at| calls[at].ended).min().unwrap_or(u64::MAX);
+        for at in left().filter(|&at| calls[at].begun <= first_end) {
+            let (next, answer) = register.after(calls[at].op);
+            if answer == calls[at].answer {
+                open.push((done | 1 << at, next));
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(op: Op, answer: Answer, begun: u64, ended: u64) -> Call {
+        Call {
+            op,
+            answer,
+            begun,
+            ended,
+        }
+    }
+
+    const DONE: Answer = Answer::Done(true);
+
+    fn set(value: i64) -> Op {
+        Op::Set { value, ends: false }
+    }
+
+    #[test]
+    fn calls_that_overlap_may_come_in_either_order() {
+        for value in [1, 2] {
+            let read = call(Op::Get, Answer::Value(Some(value)), 10, 11);
+            assert!(is_linearizable(&[
+                call(set(1), DONE, 0, 5),
+                call(set(2), DONE, 3, 6),
+                read
+            ]));
+        }
+    }
+
+    #[test]
+    fn a_read_of_what_was_overwritten_is_none() {
+        let stale = call(Op::Get, Answer::Value(Some(1)), 10, 11);
+        assert!(!is_linearizable(&[
+            call(set(1), DONE, 0, 1),
+            call(set(2), DONE, 2, 3),
+            stale
+        ]));
+    }
+
+    #[test]
+    fn a_lost_update_is_none() {
+        let one = Answer::Value(Some(1));
+        assert!(!is_linearizable(&[
+            call(Op::Incr, one, 0, 5),
+            call(Op::Incr, one, 0, 5)
+        ]));
+    }
+
+    #[test]
+    fn two_winners_are_none() {
+        let claim = |value| call(Op::SetIfAbsent { value }, DONE, 0, 5);
+        assert!(is_linearizable(&[claim(1)]));
+        assert!(!is_linearizable(&[claim(1), claim(2)]));
+        let between = call(Op::Del, DONE, 0, 5);
+        assert!(is_linearizable(&[claim(1), claim(2), between]));
+    }
+
+    #[test]
+    fn what_ends_by_itself_does_not_come_back() {
+        let timed = call(Op::Set { value: 1, ends: true }, DONE, 0, 1);
+        let gone = |at| call(Op::Get, Answer::Value(None), at, at + 1);
+        let there = |at| call(Op::Get, Answer::Value(Some(1)), at, at + 1);
+        assert!(is_linearizable(&[timed, there(2), gone(4)]));
+        assert!(!is_linearizable(&[timed, gone(2), there(4)]));
+        assert!(!is_linearizable(&[call(set(1), DONE, 0, 1), gone(2)]));
+    }
+}

@@ -1,0 +1,235 @@
+//! A TCP proxy that breaks what passes through it.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::runtime::{runtime, sleep};
+
+/// What a [`Proxy`] does to its connections, those that stand and those to come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Passes everything on.
+    #[default]
+    None,
+    /// Cuts all connections, and refuses new ones: nobody listens.
+    Refuse,
+    /// Passes requests on and holds the answers back. They are let go when the fault ends.
+    Stall,
+    /// Passes answers on, so much later.
+    Delay(Duration),
+    /// Resets a connection (RST) when so many bytes of answers have passed on it, handshakes included.
+    ResetAfter(usize),
+    /// Cuts a connection instead of passing an answer on: the request was done, and nobody is told.
+    CutBeforeReply,
+    /// As [`CutBeforeReply`](Self::CutBeforeReply), for the next answer alone; then the fault is over.
+    CutNextReply,
+    /// Cuts a connection when an answer has passed.
+    CutAfterReply,
+    /// Passes the first half of an answer on and then cuts the connection.
+    HalfFrame,
+}
+
+/// A TCP proxy in front of one server, on a port of its own on the loopback interface.
+///
+/// It runs on a runtime of the kit's own, and ends when it is dropped.
+///
+/// ```no_run
+/// # async fn doc() -> std::io::Result<()> {
+/// use codex_testkit::{Fault, Proxy};
+///
+/// let proxy = Proxy::start("127.0.0.1:6379".parse().unwrap()).await?;
+/// let url = format!("redis://{}", proxy.address());
+/// proxy.set_fault(Fault::CutNextReply);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Proxy {
+    address: SocketAddr,
+    control: Arc<watch::Sender<Control>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Control {
+    fault: Fault,
+    /// Raised to cut every connection that was made under a lower one.
+    generation: u64,
+}
+
+impl Proxy {
+    /// A proxy that passes everything on to `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// Where no port can be had.
+    pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        // On the kit's runtime, for the caller's may be one of many.
+        let bound = runtime().spawn(TcpListener::bind(("127.0.0.1", 0)));
+        let listener = bound.await.map_err(io::Error::other)??;
+        let address = listener.local_addr()?;
+        let control = Control {
+            fault: Fault::None,
+            generation: 0,
+        };
+        let control = Arc::new(watch::Sender::new(control));
+        let task = runtime().spawn(serve(listener, address, upstream, control.clone()));
+        Ok(Self { address, control, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Does this from now on.
+    pub fn set_fault(&self, fault: Fault) {
+        self.control.send_modify(|control| {
+            control.fault = fault;
+            control.generation += u64::from(fault == Fault::Refuse);
+        });
+    }
+
+    /// What it does now.
+    pub fn fault(&self) -> Fault {
+        self.control.borrow().fault
+    }
+
+    /// Cuts every connection there is.
+    pub fn cut(&self) {
+        self.control.send_modify(|control| control.generation += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("address", &self.address)
+            .field("fault", &self.fault())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn serve(first: TcpListener, address: SocketAddr, upstream: SocketAddr, control: Arc<watch::Sender<Control>>) {
+    let mut listener = Some(first);
+    let mut changes = control.subscribe();
+    loop {
+        if changes.borrow_and_update().fault == Fault::Refuse {
+            // Closed, so that the operating system itself refuses.
+            listener = None;
+            if changes.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let Some(listening) = &listener else {
+            match TcpListener::bind(address).await {
+                Ok(bound) => listener = Some(bound),
+                // The port is still being let go.
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+            continue;
+        };
+        tokio::select! {
+            accepted = listening.accept() => {
+                if let Ok((client, _)) = accepted {
+                    let control = control.clone();
+                    tokio::spawn(async move {
+                        // However a connection ends, both of its ends see that it did.
+                        let _ = pass(client, upstream, control).await;
+                    });
+                }
+            }
+            alive = changes.changed() => {
+                if alive.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One connection, until one side ends it or a fault does.
+async fn pass(client: TcpStream, upstream: SocketAddr, control: Arc<watch::Sender<Control>>) -> io::Result<()> {
+    let generation = control.borrow().generation;
+    let mut cut = control.subscribe();
+    let server = TcpStream::connect(upstream).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        done = requests(from_client, to_server) => done,
+        done = replies(from_server, to_client, &control) => done,
+        _ = cut.wait_for(|control| control.generation > generation) => Ok(()),
+    }
+}
+
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    tokio::io::copy(&mut from, &mut to).await.map(drop)
+}
+
+async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watch::Sender<Control>) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut passed = 0;
+    let mut changes = control.subscribe();
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let chunk = &buffer[..read];
+        // An error says that the proxy is gone.
+        if changes.wait_for(|control| control.fault != Fault::Stall).await.is_err() {
+            return Ok(());
+        }
+        let fault = control.borrow().fault;
+        match fault {
+            Fault::CutBeforeReply | Fault::Refuse => return Ok(()),
+            Fault::CutNextReply => {
+                let mine = control.send_if_modified(|control| {
+                    let mine = control.fault == Fault::CutNextReply;
+                    if mine {
+                        control.fault = Fault::None;
+                    }
+                    mine
+                });
+                if mine {
+                    return Ok(());
+                }
+                to.write_all(chunk).await?;
+            }
+            Fault::CutAfterReply => return to.write_all(chunk).await,
+            Fault::HalfFrame => return to.write_all(&chunk[..read / 2]).await,
+            Fault::ResetAfter(limit) if passed + read >= limit => {
+                to.write_all(&chunk[..limit.saturating_sub(passed)]).await?;
+                to.as_ref().set_zero_linger()?;
+                // Without this, the end of what was written would be told first.
+                to.forget();
+                return Ok(());
+            }
+            Fault::Delay(delay) => {
+                sleep(delay).await;
+                to.write_all(chunk).await?;
+            }
+            Fault::None | Fault::Stall | Fault::ResetAfter(_) => to.write_all(chunk).await?,
+        }
+        passed += read;
+    }
+}

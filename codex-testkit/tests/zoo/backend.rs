@@ -1,0 +1,745 @@
+//! The backend: right, but for its fault.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_testkit::OutageKind;
+use codex_traits::{
+    Capabilities, Capability, Condition, Cursor, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, Result,
+    ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl, integer_overflow, not_an_integer, parse_integer,
+};
+use tokio::task::yield_now;
+
+use super::{
+    faults::Fault,
+    globs,
+    keyspace::{Clock, Entry, Keyspace, SINCE_1970, Service, lock},
+};
+
+/// What only faults need.
+#[derive(Default)]
+struct Wrong {
+    ghosts: BTreeMap<Vec<u8>, i64>,
+    timers: BTreeMap<Vec<u8>, Vec<i64>>,
+    hidden: BTreeSet<Vec<u8>>,
+    cached: BTreeMap<Vec<u8>, Option<Bytes>>,
+    previous: BTreeMap<Vec<u8>, Option<Bytes>>,
+    snapshots: Vec<Vec<Vec<u8>>>,
+    answers: VecDeque<Option<Bytes>>,
+    reads: u64,
+    has_failed: bool,
+    is_busy: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Specimen {
+    fault: Option<Fault>,
+    keyspace: Arc<Mutex<Keyspace>>,
+    clock: Clock,
+    service: Service,
+    wrong: Arc<Mutex<Wrong>>,
+}
+
+impl Clone for Specimen {
+    fn clone(&self) -> Self {
+        let keyspace = if self.has(Fault::CloneCopies) {
+            Arc::new(Mutex::new(self.keyspace().clone()))
+        } else {
+            self.keyspace.clone()
+        };
+        Self {
+            fault: self.fault,
+            keyspace,
+            clock: self.clock.clone(),
+            service: self.service.clone(),
+            wrong: self.wrong.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Specimen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Specimen")
+    }
+}
+
+/// What a verb does to the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Reads,
+    Changes,
+    Grows,
+}
+
+impl Specimen {
+    pub(crate) fn new(fault: Option<Fault>, clock: Clock, service: Service) -> Self {
+        Self {
+            fault,
+            clock,
+            service,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn on_the_store_of(mut self, other: &Self) -> Self {
+        self.keyspace = other.keyspace.clone();
+        self
+    }
+
+    pub(crate) fn keyspace(&self) -> MutexGuard<'_, Keyspace> {
+        lock(&self.keyspace)
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, Wrong> {
+        lock(&self.wrong)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    fn key(&self, key: &str) -> Vec<u8> {
+        if self.has(Fault::KeysFolded) {
+            key.to_lowercase().into()
+        } else {
+            key.into()
+        }
+    }
+
+    fn now(&self) -> i64 {
+        match self.fault {
+            Some(Fault::WallClock) => self.clock.wall(),
+            _ => self.clock.now(),
+        }
+    }
+
+    fn has_ended(&self, entry: &Entry) -> bool {
+        let now = match self.fault {
+            Some(Fault::EndsEarly) => self.now() + 5,
+            Some(Fault::EndsLate) => self.now() - 100,
+            Some(Fault::OnlySweeperRemoves) => self.now() / 60_000 * 60_000,
+            _ => self.now(),
+        };
+        entry.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The keyspace, without `key` where it has ended.
+    fn live(&self, key: &[u8]) -> MutexGuard<'_, Keyspace> {
+        let mut keyspace = self.keyspace();
+        let mut ended = keyspace.entries.get(key).is_some_and(|entry| self.has_ended(entry));
+        if self.has(Fault::OldTimerRemoves)
+            && let Some(timers) = self.wrong().timers.get_mut(key)
+        {
+            let before = timers.len();
+            timers.retain(|deadline| *deadline > self.now());
+            ended |= timers.len() < before;
+        }
+        if ended {
+            keyspace.remove(key);
+        }
+        keyspace
+    }
+
+    /// Whether the store is in service, for a verb that does this to it.
+    fn ask(&self, operation: &'static str, effect: Effect) -> Result<()> {
+        if self.has(Fault::NeedsARuntime) {
+            let _ = tokio::runtime::Handle::current();
+        }
+        let failed = |kind, message| Err(Error::new(kind, operation, message));
+        if self.wrong().has_failed {
+            return failed(ErrorKind::Connection, "the connection broke");
+        }
+        let refused = |message| Err(Error::new(ErrorKind::Server, operation, message).not_executed());
+        let asked = match self.service.outage() {
+            Some(OutageKind::Refused) => {
+                Err(Error::new(ErrorKind::Connection, operation, "connection refused").not_executed())
+            }
+            Some(OutageKind::Stalled) if self.has(Fault::StallIsConnection) => {
+                failed(ErrorKind::Connection, "no answer")
+            }
+            Some(OutageKind::Stalled) => failed(ErrorKind::Timeout, "no answer in time"),
+            Some(OutageKind::NoAuth) => refused("the store demands credentials"),
+            Some(OutageKind::ReadOnly) if effect != Effect::Reads => refused("the store is read-only"),
+            Some(OutageKind::OutOfMemory) if effect == Effect::Grows => refused("the store is full"),
+            _ => Ok(()),
+        };
+        self.wrong().has_failed |= asked.is_err() && self.has(Fault::NeverHeals);
+        asked
+    }
+
+    /// `answer`, unless it is the one that is lost.
+    fn answer<T>(&self, operation: &'static str, answer: T) -> Result<T> {
+        if self.service.loses_an_answer() {
+            return Err(Error::new(ErrorKind::Connection, operation, "the connection broke"));
+        }
+        Ok(answer)
+    }
+
+    /// The deadline that `expiry` means.
+    fn deadline(&self, expiry: Expiry, old: Option<i64>, operation: &'static str) -> Result<Option<i64>> {
+        let wraps = match operation {
+            "expire" => self.has(Fault::ExpireHugeWraps),
+            _ => self.has(Fault::HugeWraps),
+        };
+        let millis = match expiry {
+            Expiry::After(Duration::ZERO) if self.has(Fault::ZeroIsForever) => return Ok(None),
+            Expiry::After(after) if self.has(Fault::UnderAMillisecondIsForever) && after.as_millis() == 0 => {
+                expiry.to_millis(operation)?;
+                return Ok(None);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "that is the fault")]
+            Expiry::After(after) if wraps => Some(after.as_millis() as i64),
+            _ => expiry.to_millis(operation)?,
+        };
+        let Some(mut millis) = millis else {
+            let keeps = expiry == Expiry::Keep && !self.has(Fault::KeepDropsTtl);
+            return Ok(if keeps { old } else { None });
+        };
+        if self.has(Fault::WholeSeconds) {
+            millis = millis / 1000 * 1000;
+        }
+        let since_1970 = SINCE_1970 + self.now();
+        let deadline = if wraps {
+            millis.wrapping_add(since_1970)
+        } else {
+            millis
+                .checked_add(since_1970)
+                .ok_or_else(|| Expiry::too_long(operation))?
+        };
+        let deadline = deadline.saturating_sub(SINCE_1970);
+        let never_shortens = match operation {
+            "expire" => self.has(Fault::ExpireOnlyLengthens),
+            _ => self.has(Fault::NeverShortens),
+        };
+        Ok(Some(match old {
+            Some(old) if never_shortens => old.max(deadline),
+            _ => deadline,
+        }))
+    }
+
+    fn write(&self, keyspace: &mut Keyspace, key: &[u8], value: Bytes, deadline: Option<i64>) {
+        let old = keyspace.entries.get(key).and_then(|entry| entry.value.clone());
+        let mut value = value;
+        if self.has(Fault::ShortSetKeepsTail)
+            && let Some(old) = &old
+            && old.len() > value.len()
+        {
+            value = [&value[..], &old[value.len()..]].concat().into();
+        }
+        if self.has(Fault::LossyText) {
+            value = String::from_utf8_lossy(&value).into_owned().into();
+        }
+        let mut deadline = deadline;
+        let mut wrong = self.wrong();
+        if self.has(Fault::GhostTtl) && deadline.is_none() {
+            deadline = wrong.ghosts.remove(key);
+        }
+        if self.has(Fault::OldTimerRemoves) {
+            wrong.timers.entry(key.to_owned()).or_default().extend(deadline);
+        }
+        if self.has(Fault::StaleRead) {
+            wrong.previous.insert(key.to_owned(), old);
+        }
+        wrong.hidden.remove(key);
+        drop(wrong);
+        keyspace.insert(key, Some(value), deadline);
+    }
+
+    fn equals(&self, entry: Option<&Entry>, expected: &[u8]) -> bool {
+        let Some(entry) = entry else {
+            return expected.is_empty() && self.has(Fault::MissingEqualsEmpty);
+        };
+        let value = entry.value.as_deref();
+        if self.has(Fault::EqualAsNumbers) {
+            let number = |text: &[u8]| String::from_utf8_lossy(text).parse::<i64>().ok();
+            if let (Some(held), Some(expected)) = (value.and_then(number), number(expected)) {
+                return held == expected;
+            }
+        }
+        value == Some(expected)
+    }
+
+    /// Asks first and writes afterwards.
+    async fn set_in_two_steps(&self, key: &[u8], value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let holds = match &options.condition {
+            Condition::IfAbsent => !self.live(key).entries.contains_key(key),
+            Condition::IfEquals(expected) => self.equals(self.live(key).entries.get(key), expected),
+            _ => true,
+        };
+        yield_now().await;
+        if !holds {
+            return Ok(SetOutcome::Refused);
+        }
+        let deadline = self.deadline(options.expiry, None, "set")?;
+        self.write(&mut self.live(key), key, value, deadline);
+        Ok(SetOutcome::Written)
+    }
+
+    fn remove(&self, key: &[u8]) -> bool {
+        let removed = if self.has(Fault::DelCountsExpired) {
+            self.keyspace().remove(key)
+        } else {
+            self.live(key).remove(key)
+        };
+        if let Some(deadline) = removed.as_ref().and_then(|entry| entry.deadline) {
+            self.wrong().ghosts.insert(key.to_owned(), deadline);
+        }
+        removed.is_some()
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        match self.live(key).entries.get(key) {
+            None if self.has(Fault::MissingIsEmpty) => Ok(Some(Bytes::new())),
+            None => Ok(None),
+            Some(Entry { value: Some(value), .. }) if value.is_empty() && self.has(Fault::EmptyIsMiss) => Ok(None),
+            Some(Entry { value: Some(value), .. }) => Ok(Some(value.clone())),
+            Some(Entry { value: None, .. }) if self.has(Fault::ForeignIsMiss) => Ok(None),
+            Some(Entry { value: None, .. }) => Err(Error::new(ErrorKind::Data, "get", "the key holds another type")),
+        }
+    }
+
+    fn counter(&self, value: &[u8]) -> Result<i64> {
+        let taken = if self.has(Fault::IncrTakesPlus) {
+            String::from_utf8_lossy(value).trim().parse().ok()
+        } else {
+            parse_integer(value)
+        };
+        taken.ok_or_else(|| match self.has(Fault::ErrorShowsValue) {
+            true => Error::new(ErrorKind::Data, "incr", String::from_utf8_lossy(value).into_owned()),
+            false => not_an_integer(),
+        })
+    }
+
+    fn sum(&self, old: i64, delta: i64) -> Result<i64> {
+        match self.fault {
+            Some(Fault::IncrWraps) => Ok(old.wrapping_add(delta)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                reason = "that is the fault"
+            )]
+            Some(Fault::IncrInFloatingPoint) => Ok((old as f64 + delta as f64) as i64),
+            _ => old.checked_add(delta).ok_or_else(integer_overflow),
+        }
+    }
+
+    fn count(&self, key: &[u8], delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let create = match on_missing {
+            OnMissing::Create(expiry) => Some(self.deadline(expiry, None, "incr")?),
+            OnMissing::Refuse if self.has(Fault::RefuseCreates) => Some(None),
+            OnMissing::Refuse => None,
+        };
+        let mut keyspace = self.live(key);
+        let (sum, deadline) = match (keyspace.entries.get(key), create) {
+            (None, None) => return Ok(None),
+            (None, Some(deadline)) => (delta, deadline),
+            (Some(entry), create) => {
+                let value = entry.value.as_deref().unwrap_or(b"a list");
+                let sum = self.sum(self.counter(value)?, delta)?;
+                let deadline = match (self.fault, create) {
+                    (Some(Fault::IncrDropsTtl), _) => None,
+                    (Some(Fault::CreateSetsTtlAgain), Some(Some(deadline))) => Some(deadline),
+                    _ => entry.deadline,
+                };
+                (sum, deadline)
+            }
+        };
+        let text = if self.has(Fault::IncrPads) && sum > 0 {
+            format!("0{sum}")
+        } else {
+            sum.to_string()
+        };
+        self.write(&mut keyspace, key, text.into(), deadline);
+        Ok(Some(sum))
+    }
+
+    /// One page, of at most `hint` keys looked at from the cursor on.
+    fn page(&self, pattern: &Pattern, cursor: &Cursor, hint: usize) -> Result<ScanPage> {
+        let keyspace = self.keyspace();
+        let grown = keyspace.next_position;
+        let (from, start) = match cursor.as_str() {
+            "" => (0, grown),
+            "loop" => {
+                return Ok(ScanPage {
+                    keys: Vec::new(),
+                    next: Some(cursor.clone()),
+                });
+            }
+            text => match text
+                .split_once('-')
+                .map(|(from, start)| (from.parse::<u64>(), start.parse::<u64>()))
+            {
+                Some((Ok(from), Ok(start))) => (from, start),
+                _ if self.has(Fault::CursorPanics) => panic!("a cursor is two numbers"),
+                _ if self.has(Fault::CursorLoops) => {
+                    let next = Some(Cursor::new("loop")?);
+                    return Ok(ScanPage { keys: Vec::new(), next });
+                }
+                _ => return Err(Cursor::unreadable()),
+            },
+        };
+        let order = if self.has(Fault::ScanByIndex) {
+            let sorted = keyspace.entries.keys().cloned().enumerate();
+            Cow::Owned(sorted.map(|(at, key)| (at as u64, key)).collect())
+        } else {
+            Cow::Borrowed(&keyspace.order)
+        };
+        let mut rest = order.range(from..);
+        let keys = rest
+            .by_ref()
+            .take(hint)
+            .map(|(_, key)| key)
+            .filter(|key| globs::matches(self.fault, pattern, key))
+            .filter(|key| self.has(Fault::ScanShowsExpired) || !self.has_ended(&keyspace.entries[*key]))
+            .filter_map(|key| match self.has(Fault::LossyKeys) {
+                true => Some(String::from_utf8_lossy(key).into_owned()),
+                false => String::from_utf8(key.clone()).ok(),
+            })
+            .collect();
+        let mut next = rest.next().map(|(position, _)| *position);
+        match self.fault {
+            Some(Fault::ScanEndsOnGrowth) if grown > start => next = None,
+            Some(Fault::ScanFollowsGrowth) if grown > start => next = next.or(Some(grown)),
+            Some(Fault::EmptyHasCursor) if order.is_empty() && cursor.is_start() => next = Some(0),
+            Some(Fault::ScanLeaks) if next.is_some() => {
+                self.wrong().snapshots.push(order.values().cloned().collect());
+            }
+            _ => {}
+        }
+        let next = next
+            .map(|position| Cursor::new(format!("{position}-{start}")))
+            .transpose()?;
+        Ok(ScanPage { keys, next })
+    }
+}
+
+impl KvBackend for Specimen {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+            .with(Capability::LargeValues)
+            .with(Capability::ForeignTypes)
+            .with(Capability::AtomicMany)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let key = self.key(key);
+        match self.ask("get", Effect::Reads) {
+            Err(_) if self.has(Fault::OutageIsMiss) => return Ok(None),
+            asked => asked?,
+        }
+        if self.has(Fault::ReadingRefreshes)
+            && let Some(entry) = self.live(&key).entries.get_mut(&key)
+            && entry.deadline.is_some()
+        {
+            entry.deadline = Some(self.now() + 100_000);
+        }
+        let value = self.read(&key)?;
+        if self.has(Fault::AnswersMixedUp) {
+            self.wrong().answers.push_back(value);
+            yield_now().await;
+            return Ok(self.wrong().answers.pop_front().flatten());
+        }
+        if self.has(Fault::StaleRead) {
+            let mut wrong = self.wrong();
+            wrong.reads += 1;
+            if wrong.reads.is_multiple_of(3)
+                && let Some(previous) = wrong.previous.get(&key)
+            {
+                return Ok(previous.clone());
+            }
+        }
+        self.answer("get", value)
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let key = self.key(key);
+        if let Err(error) = self.ask("set", Effect::Grows) {
+            if self.has(Fault::NeverSent) && error.kind() == ErrorKind::Timeout {
+                self.write(&mut self.live(&key), &key, value, None);
+                return Err(error.not_executed());
+            }
+            return Err(error);
+        }
+        if self.has(Fault::DroppedCallPoisons) {
+            if std::mem::replace(&mut self.wrong().is_busy, true) {
+                return Err(Error::new(ErrorKind::Connection, "set", "another call is under way"));
+            }
+            yield_now().await;
+            self.wrong().is_busy = false;
+        }
+        match (&options.condition, self.fault) {
+            (Condition::IfAbsent, Some(Fault::NxInTwoSteps)) | (Condition::IfEquals(_), Some(Fault::CasInTwoSteps)) => {
+                return self.set_in_two_steps(&key, value, options).await;
+            }
+            _ => {}
+        }
+        let mut keyspace = if self.has(Fault::ExpiredStopsNx) {
+            self.keyspace()
+        } else {
+            self.live(&key)
+        };
+        let old = keyspace.entries.get(&key);
+        let old_deadline = old.and_then(|entry| entry.deadline);
+        let mut deadline = self.deadline(options.expiry, old_deadline, "set")?;
+        let keeps = match options.condition {
+            Condition::Always => self.has(Fault::SetKeepsTtl),
+            Condition::IfPresent => self.has(Fault::XxKeepsTtl),
+            _ => false,
+        };
+        if keeps && options.expiry == Expiry::Never {
+            deadline = old_deadline;
+        }
+        let (holds, refreshes) = match &options.condition {
+            Condition::Always => (true, false),
+            Condition::IfAbsent => (old.is_none(), self.has(Fault::RefusedNxRefreshes)),
+            Condition::IfPresent => (old.is_some() || self.has(Fault::XxCreates), false),
+            Condition::IfEquals(expected) => (self.equals(old, expected), self.has(Fault::RefusedCasRefreshes)),
+        };
+        if !holds {
+            if refreshes && let Some(entry) = keyspace.entries.get_mut(&key) {
+                entry.deadline = deadline;
+            }
+            return Ok(SetOutcome::Refused);
+        }
+        self.write(&mut keyspace, &key, value, deadline);
+        drop(keyspace);
+        self.answer("set", SetOutcome::Written)
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        self.ask("del", Effect::Changes)?;
+        if keys.is_empty() && self.has(Fault::DelOfNothingFails) {
+            return Err(Error::new(ErrorKind::Server, "del", "wrong number of arguments"));
+        }
+        let most = if self.has(Fault::DelIsCapped) {
+            5_000
+        } else {
+            usize::MAX
+        };
+        let keys: Vec<Vec<u8>> = keys.iter().take(most).map(|key| self.key(key)).collect();
+        if self.has(Fault::DelCountsDuplicates) {
+            let there = keys
+                .iter()
+                .filter(|key| self.live(key).entries.contains_key(*key))
+                .count();
+            keys.iter().for_each(|key| drop(self.remove(key)));
+            return Ok(there as u64);
+        }
+        Ok(keys.iter().filter(|key| self.remove(key)).count() as u64)
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        let key = self.key(key);
+        self.ask("del_if_equals", Effect::Changes)?;
+        let equal = self.equals(self.live(&key).entries.get(&key), expected);
+        if self.has(Fault::DelIfEqualsInTwoSteps) {
+            yield_now().await;
+            return Ok(equal && self.remove(&key));
+        }
+        let mut keyspace = self.live(&key);
+        let equal = keyspace
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.value.as_deref() == Some(expected));
+        Ok(equal && keyspace.remove(&key).is_some())
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let key = self.key(key);
+        self.ask("expire", Effect::Changes)?;
+        if expiry == Expiry::After(Duration::ZERO) && !self.has(Fault::ExpireZeroPersists) {
+            return Ok(self.remove(&key));
+        }
+        let mut keyspace = self.live(&key);
+        let old = keyspace.entries.get_mut(&key);
+        let old_deadline = old.as_ref().and_then(|entry| entry.deadline);
+        let deadline = match expiry {
+            Expiry::After(Duration::ZERO) => None,
+            expiry => self.deadline(expiry, old_deadline, "expire")?,
+        };
+        let Some(entry) = old else {
+            return Ok(self.has(Fault::ExpireMissingIsTrue));
+        };
+        if expiry == Expiry::Never {
+            match self.fault {
+                Some(Fault::PersistentIsMissing) if old_deadline.is_none() => return Ok(false),
+                Some(Fault::PersistKeepsDeadline) => {
+                    self.wrong().hidden.insert(key);
+                    return Ok(true);
+                }
+                _ => {}
+            }
+        }
+        entry.deadline = deadline;
+        Ok(true)
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        let key = self.key(key);
+        self.ask("ttl", Effect::Reads)?;
+        let keyspace = self.live(&key);
+        Ok(match keyspace.entries.get(&key).map(|entry| entry.deadline) {
+            None if self.has(Fault::TtlOfMissingIsPersistent) => Ttl::Persistent,
+            None => Ttl::Missing,
+            Some(None) => Ttl::Persistent,
+            Some(Some(_)) if self.wrong().hidden.contains(&key) => Ttl::Persistent,
+            Some(Some(deadline)) => Ttl::Remaining(Duration::from_millis(deadline.abs_diff(self.now()))),
+        })
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.ask("scan", Effect::Reads)?;
+        let hint = match self.fault {
+            Some(Fault::ZeroHintTaken) => request.count_hint.max(1),
+            Some(Fault::WholeKeyspace) => request.checked_count_hint().map(|_| usize::MAX)?,
+            _ => request.checked_count_hint()?,
+        };
+        self.page(request.pattern, &request.cursor, hint)
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.ask("get_many", Effect::Reads)?;
+        let mut keys: Vec<Vec<u8>> = keys.iter().map(|key| self.key(key)).collect();
+        match self.fault {
+            Some(Fault::ManyOfNothingFails) if keys.is_empty() => {
+                return Err(Error::new(ErrorKind::Server, "get_many", "wrong number of arguments"));
+            }
+            Some(Fault::ManySorts) => keys.sort(),
+            Some(Fault::ManyDropsDuplicates) => {
+                let mut seen = BTreeSet::new();
+                keys.retain(|key| seen.insert(key.clone()));
+            }
+            Some(Fault::ManyIsCapped) => keys.truncate(1_000),
+            Some(Fault::WrapperDropsOverride) => {
+                let mut values = Vec::new();
+                for key in &keys {
+                    values.push(self.read(key).unwrap_or_default());
+                    yield_now().await;
+                }
+                return Ok(values);
+            }
+            Some(Fault::ManyFailsOnForeign) => return keys.iter().map(|key| self.read(key)).collect(),
+            _ => {}
+        }
+        for key in &keys {
+            drop(self.live(key));
+        }
+        let keyspace = self.keyspace();
+        let mut values: Vec<Option<Bytes>> = keys
+            .iter()
+            .map(|key| {
+                keyspace
+                    .entries
+                    .get(key)
+                    .filter(|entry| !self.has_ended(entry))?
+                    .value
+                    .clone()
+            })
+            .collect();
+        match self.fault {
+            Some(Fault::ManyDropsMisses) => values.retain(Option::is_some),
+            Some(Fault::ManyIsStale) => {
+                let mut wrong = self.wrong();
+                for (key, value) in keys.into_iter().zip(&mut values) {
+                    value.clone_from(wrong.cached.entry(key).or_insert_with(|| value.clone()));
+                }
+            }
+            _ => {}
+        }
+        Ok(values)
+    }
+
+    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        self.ask("set_many", Effect::Grows)?;
+        self.deadline(expiry, None, "set_many")?;
+        if self.has(Fault::KeepsAKeyOfItsOwn) {
+            self.write(&mut self.keyspace(), b"backend:last-write", Bytes::new(), None);
+        }
+        let mut seen = BTreeSet::new();
+        for (key, value) in entries {
+            let key = self.key(key);
+            if self.has(Fault::SetManyKeepsFirst) && !seen.insert(key.clone()) {
+                continue;
+            }
+            let mut keyspace = self.live(&key);
+            let old = keyspace.entries.get(&key).and_then(|entry| entry.deadline);
+            let deadline = match self.fault {
+                Some(Fault::SetManyDropsExpiry) => None,
+                _ => self.deadline(expiry, old, "set_many")?,
+            };
+            self.write(&mut keyspace, &key, value.clone(), deadline);
+        }
+        Ok(())
+    }
+
+    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let key = self.key(key);
+        self.ask("incr", Effect::Grows)?;
+        match self.fault {
+            Some(Fault::IncrLosesUpdates) => {
+                let old = self.read(&key)?.and_then(|value| parse_integer(&value)).unwrap_or(0);
+                yield_now().await;
+                self.write(&mut self.live(&key), &key, (old + delta).to_string().into(), None);
+                return Ok(Some(old + delta));
+            }
+            Some(Fault::RefuseInTwoSteps) if on_missing == OnMissing::Refuse => {
+                if !self.live(&key).entries.contains_key(&key) {
+                    return Ok(None);
+                }
+                yield_now().await;
+                return self.count(&key, delta, OnMissing::Create(Expiry::Never));
+            }
+            _ => {}
+        }
+        let sum = self.count(&key, delta, on_missing)?;
+        match self.answer("incr", sum) {
+            Err(_) if self.has(Fault::RetriesIncr) => self.count(&key, delta, on_missing),
+            answer => answer,
+        }
+    }
+
+    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        self.ask("del_matching", Effect::Changes)?;
+        let mut removed = 0;
+        let mut cursor = Cursor::start();
+        if self.has(Fault::DelMatchingTakesAll) {
+            let keys: Vec<Vec<u8>> = self
+                .keyspace()
+                .entries
+                .keys()
+                .filter(|key| pattern.matches(key))
+                .cloned()
+                .collect();
+            let counted = keys
+                .iter()
+                .filter(|key| self.remove(key) && std::str::from_utf8(key).is_ok())
+                .count();
+            return Ok(counted as u64);
+        }
+        if self.has(Fault::DelMatchingOvercounts) {
+            let keyspace = self.keyspace();
+            let ended = keyspace
+                .entries
+                .iter()
+                .filter(|(key, entry)| pattern.matches(key) && self.has_ended(entry));
+            removed += ended.count() as u64;
+        }
+        loop {
+            let page = self.page(pattern, &cursor, 500)?;
+            if page.keys.is_empty() && self.has(Fault::StopsOnEmptyPage) {
+                return Ok(removed);
+            }
+            removed += page.keys.iter().filter(|key| self.remove(key.as_bytes())).count() as u64;
+            let Some(next) = page.next else {
+                return Ok(removed);
+            };
+            cursor = next;
+        }
+    }
+}

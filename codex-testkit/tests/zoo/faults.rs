@@ -1,0 +1,123 @@
+//! What can be wrong with a backend: one fault each, and the clause that tells.
+
+macro_rules! faults {
+    ($($fault:ident $clause:ident $text:literal)*) => {
+        /// What is wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Fault {
+            $(#[doc = $text] $fault,)*
+        }
+
+        /// Each fault, the clause that it must fail, and what it is.
+        pub(crate) const ALL: &[(Fault, &str, &str)] = &[$((Fault::$fault, stringify!($clause), $text),)*];
+
+        /// Calls `$callback!` with every fault.
+        #[allow(unused_macros, reason = "one test uses it")]
+        macro_rules! every_fault {
+            ($callback:ident) => { $callback! { $($fault $clause)* } };
+        }
+    };
+}
+
+faults! {
+    MissingIsEmpty get_01 "a missing key reads as an empty value"
+    LossyText get_02 "values are made to be UTF-8"
+    EmptyIsMiss get_03 "an empty value reads as a miss"
+    ReadingRefreshes get_04 "reading starts the TTL anew"
+    KeysFolded get_05 "keys are compared without regard to case"
+    ForeignIsMiss get_06 "a key of another type reads as a miss"
+    ShortSetKeepsTail set_01 "a shorter value leaves the end of the longer one"
+    SetKeepsTtl set_02 "a plain set keeps the TTL"
+    NeverShortens set_03 "a set never shortens a TTL"
+    KeepDropsTtl set_04 "Keep drops the TTL"
+    CloneCopies set_05 "a clone has a copy of the data"
+    FreshShares set_05 "two fresh backends share one store"
+    ZeroIsForever set_06 "a TTL of zero means for ever"
+    UnderAMillisecondIsForever set_07 "less than a millisecond is rounded down to none, which means for ever"
+    HugeWraps set_08 "too long a TTL wraps into the past"
+    RefusedCasRefreshes set_09 "a refused compare-and-set sets the TTL"
+    RefusedNxRefreshes cond_01 "a refused NX sets the TTL"
+    ExpiredStopsNx cond_02 "NX takes an expired key for a present one"
+    XxCreates cond_03 "XX creates the key"
+    XxKeepsTtl cond_04 "XX without an expiry keeps the TTL"
+    EqualAsNumbers cond_05 "compare-and-set compares numbers, so that 05 is 5"
+    MissingEqualsEmpty cond_06 "a missing key equals the empty value"
+    NxInTwoSteps cond_07 "NX is a get, and then a set"
+    CasInTwoSteps cond_07 "compare-and-set is a get, and then a set"
+    DelIfEqualsInTwoSteps cond_08 "del_if_equals is a get, and then a del"
+    TtlOfMissingIsPersistent exp_01 "the TTL of a missing key is none"
+    EndsEarly exp_02 "keys end five milliseconds early"
+    EndsLate exp_02 "keys end a tenth of a second late"
+    OnlySweeperRemoves exp_03 "a key is there until the sweeper, once a minute, has removed it"
+    WholeSeconds exp_04 "TTLs are kept in whole seconds"
+    ExpireMissingIsTrue exp_05 "expire of a missing key is true"
+    ExpireZeroPersists exp_06 "expire with zero takes the TTL away"
+    ExpireOnlyLengthens exp_07 "expire never shortens"
+    PersistentIsMissing exp_08 "expire(Never) is false where there was no TTL, as PERSIST has it"
+    PersistKeepsDeadline exp_09 "expire(Never) hides the TTL, and the key ends all the same"
+    OldTimerRemoves exp_10 "the timer of an old TTL removes a newer value"
+    ExpireHugeWraps exp_11 "expire wraps too long a TTL into the past"
+    WallClock exp_12 "deadlines are counted by the wall clock"
+    DelCountsExpired del_01 "del counts expired keys"
+    DelCountsDuplicates del_02 "del counts a key that is named twice twice"
+    DelOfNothingFails del_03 "del of no keys is an error"
+    DelIsCapped del_04 "del looks at the first 5,000 keys only"
+    GhostTtl del_05 "a removed key's TTL is there when it is set again"
+    ManySorts many_01 "get_many answers in the order of the keys"
+    ManyDropsDuplicates many_01 "get_many answers a key asked twice once"
+    ManyDropsMisses many_01 "get_many leaves misses out"
+    ManyOfNothingFails many_02 "get_many of no keys is an error"
+    SetManyKeepsFirst many_03 "set_many keeps the first value of a key given twice"
+    SetManyDropsExpiry many_03 "set_many forgets the expiry"
+    ManyIsCapped many_04 "get_many looks at the first 1,000 keys only"
+    ManyIsStale many_05 "get_many answers from a cache that writes do not reach"
+    WrapperDropsOverride many_05 "a wrapper declares atomic_many and falls back to the provided get_many"
+    ManyFailsOnForeign many_06 "one key of another type fails the whole get_many"
+    RefuseCreates incr_01 "Refuse creates the counter"
+    CreateSetsTtlAgain incr_01 "Create sets the TTL of a counter that is there"
+    IncrDropsTtl incr_02 "incr takes the TTL away"
+    IncrInFloatingPoint incr_03 "incr counts in floating point"
+    IncrPads incr_04 "incr stores its sum with a leading zero"
+    IncrTakesPlus incr_05 "incr takes +1 and spaces"
+    IncrWraps incr_06 "incr wraps at the end of its range"
+    IncrLosesUpdates incr_07 "incr is a get, and then a set"
+    RefuseInTwoSteps incr_08 "Refuse asks whether the key is there, and then counts"
+    ScanByIndex scan_01 "a cursor is an index into the sorted keys, so that a deletion makes the scan skip"
+    ScanEndsOnGrowth scan_01 "a scan ends when the table grows"
+    ScanShowsExpired scan_02 "scan shows expired keys"
+    StopsOnEmptyPage scan_03 "del_matching takes an empty page for the last"
+    ScanFollowsGrowth scan_04 "a scan whose store has grown waits for more for ever"
+    ZeroHintTaken scan_05 "a hint of zero is taken"
+    WholeKeyspace scan_05 "the first page is the whole keyspace"
+    CursorPanics scan_06 "a made-up cursor panics"
+    CursorLoops scan_06 "a made-up cursor begins again and again"
+    ScanLeaks scan_07 "every scan keeps a snapshot until it is walked to its end"
+    EmptyHasCursor scan_08 "the page of an empty store has a cursor"
+    LossyKeys scan_09 "keys that are not UTF-8 are returned all the same, mended"
+    DelMatchingTakesAll scan_09 "del_matching removes keys that are not UTF-8"
+    PrefixNotEscaped scan_11 "what is special in a prefix is not escaped"
+    DelMatchingOvercounts scan_12 "del_matching counts expired keys"
+    QuestionTakesACharacter glob_01 "? takes a whole character"
+    ReversedRangeIsEmpty glob_02 "[c-a] matches nothing"
+    BangNegates glob_03 "[!a] negates"
+    DashIsLiteralAtTheEnd glob_04 "[a-] is a or -"
+    UnclosedIsLiteral glob_05 "an unclosed [ is itself"
+    EscapeIsLiteral glob_06 "a backslash is itself"
+    EmptyPatternIsAll glob_07 "the empty pattern matches every key"
+    BracesChoose glob_08 "{a,b} is a or b"
+    StarsBacktrack glob_09 "every star is tried at every place"
+    OutageIsMiss life_01 "an outage reads as a miss"
+    StallIsConnection life_02 "no answer in time is an error of kind Connection"
+    NeverSent life_02 "a failed write is said not to have run, and did"
+    NeverHeals life_03 "a handle that has failed once fails for ever"
+    AnswersMixedUp life_04 "the answer to a dropped call goes to the next caller"
+    RetriesIncr life_05 "an incr without an answer is sent again"
+    StaleRead life_06 "a read can answer what was there before the last write"
+    ErrorShowsValue life_07 "an error shows the value"
+    NeedsARuntime life_08 "a call outside of a runtime panics"
+    DroppedCallPoisons life_09 "a call that is dropped half-way leaves the store locked"
+    KeepsAKeyOfItsOwn life_10 "the backend writes a key of its own"
+}
+
+#[allow(unused_imports, reason = "one test uses it")]
+pub(crate) use every_fault;
