@@ -79,6 +79,10 @@ mod virtual_time {
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
+        life_01: "in process, nothing goes out of service",
+        life_02: "in process, nothing goes out of service",
+        life_03: "in process, nothing goes out of service",
+        life_05: "in process, no answer is lost",
     });
 }
 
@@ -89,6 +93,10 @@ mod system_time {
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
+        life_01: "in process, nothing goes out of service",
+        life_02: "in process, nothing goes out of service",
+        life_03: "in process, nothing goes out of service",
+        life_05: "in process, no answer is lost",
     });
 }
 
@@ -98,5 +106,9 @@ mod any_backend {
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
+        life_01: "in process, nothing goes out of service",
+        life_02: "in process, nothing goes out of service",
+        life_03: "in process, nothing goes out of service",
+        life_05: "in process, no answer is lost",
     });
 }

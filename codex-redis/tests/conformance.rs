@@ -3,20 +3,28 @@
 
 mod leased;
 
-use std::time::Duration;
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use codex_redis::RedisBackend;
 use codex_testkit::{
-    Foreign, Harness, Time,
-    redis::{Database, Value},
+    Foreign, Harness, Outage, Time,
+    redis::{Database, FragileRedis, Value},
     require::Unavailable,
 };
 use codex_traits::{AnyBackend, KvBackend};
-use leased::Leased;
+use leased::{Leased, Place};
+use tokio::sync::OnceCell;
 
 /// How a backend is made for a database.
 trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
+
+    /// Whether the proxy, which breaks connections, can stand between.
+    const BY_TCP: bool;
 
     fn url(database: &Database) -> Option<String>;
 
@@ -27,6 +35,8 @@ struct Tcp;
 
 impl Make for Tcp {
     type Backend = RedisBackend;
+
+    const BY_TCP: bool = true;
 
     fn url(database: &Database) -> Option<String> {
         Some(database.url())
@@ -42,6 +52,8 @@ struct Unix;
 impl Make for Unix {
     type Backend = RedisBackend;
 
+    const BY_TCP: bool = false;
+
     fn url(database: &Database) -> Option<String> {
         database.unix_url()
     }
@@ -56,6 +68,8 @@ struct Any;
 impl Make for Any {
     type Backend = AnyBackend;
 
+    const BY_TCP: bool = true;
+
     fn url(database: &Database) -> Option<String> {
         Some(database.url())
     }
@@ -65,13 +79,22 @@ impl Make for Any {
     }
 }
 
-struct RedisHarness<M>(std::marker::PhantomData<M>);
+struct RedisHarness<M> {
+    /// A server that can be taken out of service, once it was asked for, and how many of its databases are used.
+    fragile: OnceCell<FragileRedis>,
+    used: AtomicU32,
+    make: PhantomData<M>,
+}
 
 impl<M: Make> RedisHarness<M> {
     fn new() -> Result<Self, Unavailable> {
         let database = Database::lease()?;
         M::url(&database).ok_or_else(|| Unavailable::new("the test server has no unix socket"))?;
-        Ok(Self(std::marker::PhantomData))
+        Ok(Self {
+            fragile: OnceCell::new(),
+            used: AtomicU32::new(0),
+            make: PhantomData,
+        })
     }
 }
 
@@ -79,11 +102,18 @@ impl<M: Make> Harness for RedisHarness<M> {
     type Backend = Leased<M::Backend>;
 
     async fn fresh(&self) -> Self::Backend {
+        if let Some(fragile) = self.fragile.get() {
+            let url = fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst));
+            // Each stalled call takes the whole of it.
+            let settings = RedisBackend::builder().command_timeout(Duration::from_millis(250));
+            let backend = settings.url(&url).build().await.unwrap();
+            return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
+        }
         let database = Database::lease().unwrap();
         // Many tests share few cores and one server, which does nothing else while it takes in 64 MiB; all else is as it comes.
         let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
         let backend = settings.url(&M::url(&database).unwrap()).build().await.unwrap();
-        Leased::new(M::wrap(backend), database)
+        Leased::new(M::wrap(backend), Place::Database(database))
     }
 
     /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a busy machine.
@@ -93,12 +123,25 @@ impl<M: Make> Harness for RedisHarness<M> {
         }
     }
 
+    async fn outage(&self) -> Option<Outage> {
+        if !M::BY_TCP {
+            return None;
+        }
+        let fragile = self
+            .fragile
+            .get_or_init(async || FragileRedis::start().await.unwrap())
+            .await;
+        Some(fragile.outage())
+    }
+
     fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
         Some(backend.clone())
     }
 
     async fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
-        let database = backend.database();
+        let Some(database) = backend.database() else {
+            return false;
+        };
         let planted = match foreign {
             Foreign::List { key } => database.command(&["RPUSH", key, "one", "two"]),
             Foreign::NonUtf8Key { key } => database.command(&[b"SET", key.as_slice(), b"value"]),
@@ -113,12 +156,15 @@ impl<M: Make> Harness for RedisHarness<M> {
             Foreign::NonUtf8Key { key } => key,
             _ => return false,
         };
-        backend.database().command(&[b"EXISTS", key]).unwrap() == Value::Int(1)
+        let answer = backend
+            .database()
+            .map(|database| database.command(&[b"EXISTS", key]).unwrap());
+        answer == Some(Value::Int(1))
     }
 
     /// What the server keeps for the connections to this database; all else that it keeps is other tests' too.
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
-        let database = backend.database();
+        let database = backend.database()?;
         let Value::BulkString(clients) = database.command(&["CLIENT", "LIST"]).ok()? else {
             return None;
         };
@@ -146,6 +192,10 @@ mod unix {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::Unix>::new(), requires: "redis", skip: {
         exp_12: "the server's clock is the machine's",
         scan_10: "one node",
+        life_01: "the proxy is on TCP",
+        life_02: "the proxy is on TCP",
+        life_03: "the proxy is on TCP",
+        life_05: "the proxy is on TCP",
     });
 }
 

@@ -160,4 +160,8 @@ codex_testkit::conformance_tests!(ShardedHarness::default(), skip: {
     get_06: "the store holds nothing but plain values",
     many_06: "the store holds nothing but plain values",
     scan_09: "keys are text",
+    life_01: "one node goes down, and never all",
+    life_02: "one node goes down, and never all",
+    life_03: "one node goes down, and never all",
+    life_05: "nothing is sent, so no answer is lost",
 });

@@ -3,28 +3,39 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use codex_testkit::redis::Database;
+use codex_testkit::redis::{Database, FragileRedis};
 use codex_traits::{
     Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
 };
 
-/// Gives the database back when its last handle is dropped.
+/// Gives the database back, or ends the server, when its last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Leased<B> {
     backend: B,
-    database: Arc<Database>,
+    place: Arc<Place>,
+}
+
+/// Where the backend's keys are.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Database(Database),
+    /// Held, so that it stays.
+    Fragile(#[expect(dead_code, reason = "held")] FragileRedis),
 }
 
 impl<B> Leased<B> {
-    pub(crate) fn new(backend: B, database: Database) -> Self {
+    pub(crate) fn new(backend: B, place: Place) -> Self {
         Self {
             backend,
-            database: Arc::new(database),
+            place: Arc::new(place),
         }
     }
 
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
+    pub(crate) fn database(&self) -> Option<&Database> {
+        match &*self.place {
+            Place::Database(database) => Some(database),
+            Place::Fragile(_) => None,
+        }
     }
 }
 

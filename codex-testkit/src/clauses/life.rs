@@ -43,7 +43,11 @@ async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<Outage
     };
     let whole = |kind: &OutageKind| !matches!(kind, OutageKind::ReplyLost | OutageKind::NodeDown);
     let kinds: Vec<OutageKind> = outage.kinds().into_iter().filter(whole).collect();
-    ensure!(!kinds.is_empty(), "the harness has an outage of no kind");
+    if kinds.is_empty() {
+        return Err(Failure::NotApplicable(
+            "the harness cannot take the whole store out of service",
+        ));
+    }
     Ok((outage, kinds))
 }
 

@@ -1,7 +1,7 @@
 //! A real Redis for tests (feature `redis`).
 //!
-//! Two things are offered. A [`Database`] is an empty database, leased for one test, on a server that all tests of the process
-//! share. A [`RedisServer`] is a server of the test's own, to be stopped, frozen, filled or given a password. Nothing here needs
+//! Three things are offered. A [`Database`] is an empty database, leased for one test, on a server that all tests of the process
+//! share. A [`RedisServer`] is a server of the test's own, to be stopped, frozen, filled or given a password; a [`FragileRedis`] is one behind a proxy, for the clauses about outages. Nothing here needs
 //! an async runtime, and all of it can be used inside one.
 //!
 //! ```no_run
@@ -25,6 +25,7 @@
 
 mod container;
 mod database;
+mod fragile;
 mod raw;
 mod server;
 mod shared;
@@ -32,6 +33,7 @@ mod watchdog;
 
 pub use container::RedisContainer;
 pub use database::Database;
+pub use fragile::FragileRedis;
 pub use redis::{RedisError, Value};
 pub use server::RedisServer;
 pub use shared::shared_url;

@@ -310,9 +310,12 @@ impl Specimen {
         } else {
             parse_integer(value)
         };
-        taken.ok_or_else(|| match self.has(Fault::ErrorShowsValue) {
-            true => Error::new(ErrorKind::Data, "incr", String::from_utf8_lossy(value).into_owned()),
-            false => not_an_integer(),
+        taken.ok_or_else(|| {
+            if self.has(Fault::ErrorShowsValue) {
+                Error::new(ErrorKind::Data, "incr", String::from_utf8_lossy(value).into_owned())
+            } else {
+                not_an_integer()
+            }
         })
     }
 
@@ -397,9 +400,12 @@ impl Specimen {
             .map(|(_, key)| key)
             .filter(|key| globs::matches(self.fault, pattern, key))
             .filter(|key| self.has(Fault::ScanShowsExpired) || !self.has_ended(&keyspace.entries[*key]))
-            .filter_map(|key| match self.has(Fault::LossyKeys) {
-                true => Some(String::from_utf8_lossy(key).into_owned()),
-                false => String::from_utf8(key.clone()).ok(),
+            .filter_map(|key| {
+                if self.has(Fault::LossyKeys) {
+                    Some(String::from_utf8_lossy(key).into_owned())
+                } else {
+                    String::from_utf8(key.clone()).ok()
+                }
             })
             .collect();
         let mut next = rest.next().map(|(position, _)| *position);
@@ -528,7 +534,9 @@ impl KvBackend for Specimen {
                 .iter()
                 .filter(|key| self.live(key).entries.contains_key(*key))
                 .count();
-            keys.iter().for_each(|key| drop(self.remove(key)));
+            for key in &keys {
+                self.remove(key);
+            }
             return Ok(there as u64);
         }
         Ok(keys.iter().filter(|key| self.remove(key)).count() as u64)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use codex_traits::{Expiry, KvBackend, OnMissing};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
 use crate::{
     Harness,
@@ -82,8 +82,13 @@ pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checke
 
 /// Runs `run` on a thread of its own and waits for it: a runtime cannot be begun or ended inside another's task.
 fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
-    thread::scope(|scope| scope.spawn(run).join())
-        .unwrap_or_else(|payload| Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))))
+    let wait = || thread::scope(|scope| scope.spawn(run).join());
+    let joined = match Handle::try_current().map(|current| current.runtime_flavor()) {
+        // What else this thread has in hand, the harness's own tasks among it, goes to another.
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    };
+    joined.unwrap_or_else(|payload| Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))))
 }
 
 /// Polls `task` with no runtime around it: `None` where it is not done in a while.

@@ -1,0 +1,109 @@
+//! A real server that can be taken out of service.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+
+use super::RedisServer;
+use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, runtime::sleep};
+
+/// A server of the test's own behind a [`Proxy`]: what a [`Harness`](crate::Harness) needs for [`outage`](crate::Harness::outage).
+///
+/// Connections that are refused or stalled, and answers that are lost, are the proxy's doing; missing credentials, a read-only and a full
+/// server are the server's own. Clones are the same server.
+#[derive(Debug, Clone)]
+pub struct FragileRedis {
+    server: Arc<RedisServer>,
+    proxy: Arc<Proxy>,
+}
+
+impl FragileRedis {
+    /// A server in service.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or no port for the proxy.
+    pub async fn start() -> Result<Self, Unavailable> {
+        let server = RedisServer::start()?;
+        let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
+        let proxy = Proxy::start(upstream).await;
+        let proxy = proxy.map_err(|error| Unavailable::new(format!("no port for a proxy: {error}")))?;
+        Ok(Self {
+            server: Arc::new(server),
+            proxy: Arc::new(proxy),
+        })
+    }
+
+    /// The URL of one of its 16 databases, through the proxy: `redis://127.0.0.1:<port>/<number>`.
+    pub fn database_url(&self, number: u32) -> String {
+        format!("redis://{}/{number}", self.proxy.address())
+    }
+
+    /// The server, past the proxy.
+    pub fn server(&self) -> &RedisServer {
+        &self.server
+    }
+
+    /// The proxy, for faults that no [`OutageKind`] names.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The switch.
+    pub fn outage(&self) -> Outage {
+        Outage::new(self.clone())
+    }
+
+    /// A setting of the server. It is ours, and answers what it is told.
+    fn command(&self, parts: &[&str]) {
+        let answer = self.server.command(parts);
+        answer.unwrap_or_else(|error| panic!("{} failed: {error}", parts[0]));
+    }
+}
+
+impl Breaker for FragileRedis {
+    fn kinds(&self) -> Vec<OutageKind> {
+        vec![
+            OutageKind::Refused,
+            OutageKind::Stalled,
+            OutageKind::NoAuth,
+            OutageKind::ReadOnly,
+            OutageKind::OutOfMemory,
+            OutageKind::ReplyLost,
+        ]
+    }
+
+    fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match kind {
+                OutageKind::Refused => self.proxy.set_fault(Fault::Refuse),
+                OutageKind::Stalled => self.proxy.set_fault(Fault::Stall),
+                OutageKind::ReplyLost => self.proxy.set_fault(Fault::CutNextReply),
+                OutageKind::NoAuth => {
+                    self.command(&["CONFIG", "SET", "requirepass", "not-for-you"]);
+                    // A password is asked for when a connection is made.
+                    self.proxy.cut();
+                    // Its ends hear of it, so that the next call is not the one that finds out.
+                    sleep(Duration::from_millis(100)).await;
+                }
+                // Of a primary that is not there, which it goes on looking for.
+                OutageKind::ReadOnly => self.command(&["REPLICAOF", "127.0.0.1", "1"]),
+                OutageKind::OutOfMemory => self.command(&["CONFIG", "SET", "maxmemory", "1"]),
+                OutageKind::NodeDown => panic!("there is one node; `kinds` does not list it"),
+            }
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.proxy.set_fault(Fault::None);
+            self.command(&["CONFIG", "SET", "requirepass", ""]);
+            self.command(&["REPLICAOF", "NO", "ONE"]);
+            self.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! What the proxy does to a connection, seen from its client.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use codex_testkit::{Fault, Proxy};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// Answers every byte with eight of it.
+async fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                while let Ok(byte) = connection.read_u8().await {
+                    if connection.write_all(&[byte; 8]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+async fn proxied() -> (Proxy, TcpStream) {
+    let proxy = Proxy::start(server().await).await.unwrap();
+    let client = TcpStream::connect(proxy.address()).await.unwrap();
+    (proxy, client)
+}
+
+/// The answer to `byte`, up to where the connection ends.
+async fn ask(client: &mut TcpStream, byte: u8) -> Result<Vec<u8>, ErrorKind> {
+    client.write_all(&[byte]).await.map_err(|error| error.kind())?;
+    let mut answer = Vec::new();
+    while answer.len() < 8 {
+        match client.read_buf(&mut answer).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return Err(error.kind()),
+        }
+    }
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn all_is_passed_where_nothing_is_wrong() {
+    let (_proxy, mut client) = proxied().await;
+    for byte in 0..100 {
+        assert_eq!(ask(&mut client, byte).await.unwrap(), [byte; 8]);
+    }
+}
+
+#[tokio::test]
+async fn refusing_cuts_and_refuses_until_it_ends() {
+    let (proxy, mut client) = proxied().await;
+    assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
+    proxy.set_fault(Fault::Refuse);
+    assert!(!ask(&mut client, 2).await.is_ok_and(|answer| !answer.is_empty()));
+    // The listener is closed on another thread.
+    let refused = async {
+        while TcpStream::connect(proxy.address()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(5), refused).await.unwrap();
+    let error = TcpStream::connect(proxy.address()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+
+    proxy.set_fault(Fault::None);
+    let again = async {
+        loop {
+            if let Ok(client) = TcpStream::connect(proxy.address()).await {
+                return client;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut client = timeout(Duration::from_secs(5), again).await.unwrap();
+    assert_eq!(ask(&mut client, 3).await.unwrap(), [3; 8]);
+}
+
+#[tokio::test]
+async fn a_stall_holds_answers_back_and_lets_them_go() {
+    let (proxy, mut client) = proxied().await;
+    proxy.set_fault(Fault::Stall);
+    let held = timeout(Duration::from_millis(50), ask(&mut client, 1)).await;
+    assert!(held.is_err(), "{held:?}");
+    proxy.set_fault(Fault::None);
+    let mut answer = [0; 8];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, [1; 8]);
+    assert_eq!(ask(&mut client, 2).await.unwrap(), [2; 8]);
+}
+
+#[tokio::test]
+async fn a_delay_is_waited_for() {
+    let (proxy, mut client) = proxied().await;
+    let delay = Duration::from_millis(30);
+    proxy.set_fault(Fault::Delay(delay));
+    let start = Instant::now();
+    assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
+    assert!(start.elapsed() >= delay);
+}
+
+#[tokio::test]
+async fn a_reset_comes_after_so_many_bytes() {
+    let (proxy, mut client) = proxied().await;
+    proxy.set_fault(Fault::ResetAfter(20));
+    assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
+    assert_eq!(ask(&mut client, 2).await.unwrap(), [2; 8]);
+    // A reset may overtake the four bytes before it.
+    assert_eq!(ask(&mut client, 3).await.unwrap_err(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn an_answer_is_lost_halved_or_the_last() {
+    for (fault, expected) in [
+        (Fault::CutBeforeReply, 0),
+        (Fault::HalfFrame, 4),
+        (Fault::CutAfterReply, 8),
+    ] {
+        let (proxy, mut client) = proxied().await;
+        assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
+        proxy.set_fault(fault);
+        assert_eq!(ask(&mut client, 2).await.unwrap(), vec![2; expected], "{fault:?}");
+        let after = ask(&mut client, 3).await;
+        assert!(
+            !after.is_ok_and(|answer| !answer.is_empty()),
+            "{fault:?}: the connection is still there"
+        );
+        assert_eq!(proxy.fault(), fault);
+    }
+}
+
+#[tokio::test]
+async fn one_answer_alone_is_lost() {
+    let (proxy, mut client) = proxied().await;
+    proxy.set_fault(Fault::CutNextReply);
+    assert_eq!(ask(&mut client, 1).await.unwrap(), [0; 0]);
+    assert_eq!(proxy.fault(), Fault::None);
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    assert_eq!(ask(&mut client, 2).await.unwrap(), [2; 8]);
+}
