@@ -1,6 +1,6 @@
 //! The public face of the store.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use codex_traits::{
@@ -8,35 +8,82 @@ use codex_traits::{
 };
 
 use crate::{
+    builder::MemoryBuilder,
     clock::{Clock, TimeSource},
+    limits::Limits,
+    reclaim,
     store::Store,
+    system::SystemClock,
 };
 
 /// A key-value store in this process.
 ///
 /// A clone is another handle on the same store; two that were made apart share nothing. Expiry is decided on reading, exactly at the
-/// deadline; memory of what expired unread is reclaimed by later writes. No verb waits, so none needs a runtime, and a call that is
-/// made is done: dropping its future before the first poll is the only way not to make it. Nothing is evicted, and nothing outlives
+/// deadline; the memory of what expired unread is given back within a fraction of a second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
+/// made is done: dropping its future before the first poll is the only way not to make it. Nothing is evicted unless
+/// [`builder`](Self::builder) is told to, and nothing outlives
 /// the process.
 #[derive(Clone)]
 pub struct MemoryBackend {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl MemoryBackend {
     /// An empty store on the operating system's monotonic clock. Setting the wall clock changes nothing.
     pub fn new() -> Self {
-        Self::on(TimeSource::System(Instant::now()))
+        Self::of(Store::new(TimeSource::System(SystemClock::start()), None))
     }
 
     /// An empty store on a clock of the caller's, a [`ManualClock`](crate::ManualClock) for example.
     pub fn with_clock(clock: impl Clock) -> Self {
-        Self::on(TimeSource::Given(Box::new(clock)))
+        Self::of(Store::new(TimeSource::Given(Box::new(clock)), None))
     }
 
-    fn on(time: TimeSource) -> Self {
-        Self {
-            store: Arc::new(Store::new(time)),
+    /// A store with limits.
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::new()
+    }
+
+    pub(crate) fn of(store: Store) -> Self {
+        Self { store: Arc::new(store) }
+    }
+
+    /// How many entries the store holds. One that has expired counts until it is reclaimed, a fraction of a second later.
+    pub fn len(&self) -> usize {
+        self.store.entries()
+    }
+
+    /// Whether the store holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes the store has asked of the allocator: keys, values, and all that it takes to find them. What the allocator adds on top
+    /// (glibc: 8 bytes for each block, and rounding) is not in it. A value over 4 KiB is shared with whoever handed it in, and
+    /// counted as if it were not.
+    pub fn used_bytes(&self) -> usize {
+        self.store.footprint()
+    }
+
+    /// How many entries were evicted to make room, since the store was made. Expiry and removal are no evictions.
+    pub fn evictions(&self) -> u64 {
+        self.store.limits.as_ref().map_or(0, Limits::evictions)
+    }
+
+    /// Removes all that has expired, now, and says how many entries that were.
+    ///
+    /// There is seldom a reason to call it: on the system's clock a thread of this crate does so ten times a second, and on a clock
+    /// of the caller's each write looks at 64 entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one.
+    /// Other calls are served in between.
+    pub fn reclaim_expired(&self) -> usize {
+        let shards = 0..self.store.shards.len();
+        shards.map(|shard| self.store.reclaim_shard(shard, || {})).sum()
+    }
+
+    /// To be called after a write that may have given an entry an end.
+    fn watch(&self, expiry: Expiry) {
+        if matches!(expiry, Expiry::After(_)) {
+            reclaim::watch(&self.store);
         }
     }
 }
@@ -66,7 +113,9 @@ impl KvBackend for MemoryBackend {
     }
 
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.store.set(key, value, &options)
+        let outcome = self.store.set(key, value, &options)?;
+        self.watch(options.expiry);
+        Ok(outcome)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
@@ -78,7 +127,9 @@ impl KvBackend for MemoryBackend {
     }
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.store.expire(key, expiry)
+        let found = self.store.expire(key, expiry)?;
+        self.watch(expiry);
+        Ok(found)
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
@@ -90,6 +141,10 @@ impl KvBackend for MemoryBackend {
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        self.store.incr(key, delta, on_missing)
+        let sum = self.store.incr(key, delta, on_missing)?;
+        if let OnMissing::Create(expiry) = on_missing {
+            self.watch(expiry);
+        }
+        Ok(sum)
     }
 }

@@ -3,8 +3,10 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
+
+use crate::{deadline::Deadline, system::SystemClock};
 
 /// A source of time that a test can hold in its hand.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
@@ -80,17 +82,17 @@ impl Clock for ManualClock {
 /// The clock of one store.
 #[derive(Debug)]
 pub(crate) enum TimeSource {
-    /// The operating system's monotonic clock, counted from the store's beginning.
-    System(Instant),
+    System(SystemClock),
     Given(Box<dyn Clock>),
 }
 
 impl TimeSource {
     /// A reading to be taken before a lock is: the caller's clock is not to run under it. The system's own is read only when it is
     /// looked at, because most entries that live for ever never need it.
-    pub(crate) fn reading(&self) -> Reading {
+    #[inline]
+    pub(crate) fn reading(&self) -> Reading<'_> {
         match self {
-            Self::System(origin) => Reading::Lazy(*origin),
+            Self::System(clock) => Reading::Lazy(clock),
             Self::Given(clock) => Reading::Taken(clock.now()),
         }
     }
@@ -111,16 +113,25 @@ impl TimeSource {
 
 /// One reading of a clock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Reading {
-    Lazy(Instant),
+pub(crate) enum Reading<'a> {
+    Lazy(&'a SystemClock),
     Taken(Duration),
 }
 
-impl Reading {
+impl Reading<'_> {
     pub(crate) fn now(self) -> Duration {
         match self {
-            Self::Lazy(origin) => origin.elapsed(),
+            Self::Lazy(clock) => clock.now(),
             Self::Taken(now) => now,
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_past(self, end: Deadline) -> bool {
+        !end.is_never()
+            && match self {
+                Self::Lazy(clock) => clock.is_past(end),
+                Self::Taken(now) => end.is_past(now),
+            }
     }
 }

@@ -25,10 +25,25 @@
 //! ```
 
 mod backend;
+mod builder;
 mod clock;
+mod deadline;
+mod entry;
+mod index;
+mod limits;
 mod position;
+mod queues;
+mod reclaim;
+mod record;
+mod scan;
 mod shard;
+mod slots;
 mod store;
+mod sync;
+mod system;
+mod verbs;
 
 pub use backend::MemoryBackend;
+pub use builder::MemoryBuilder;
 pub use clock::{Clock, ManualClock};
+pub use limits::WhenFull;

@@ -1,169 +1,180 @@
-//! One shard: entries in slots that never move, and an index from key to slot.
+//! One shard: entries in their slots, and what finds them.
 
-use std::time::Duration;
+use std::ops::Range;
 
-use bytes::Bytes;
-use codex_traits::Pattern;
-use hashbrown::HashTable;
+use crate::{
+    clock::Reading,
+    deadline::Deadline,
+    entry::Entry,
+    index::Index,
+    queues::Queues,
+    record::Record,
+    slots::{BLOCK, Slots},
+};
 
-use crate::clock::Reading;
+/// How many blocks one step of a sweep looks at: their ends are a page of memory.
+const BLOCKS_PER_STEP: usize = 256;
 
-/// A key with its value and its end.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: Box<str>,
-    pub(crate) value: Bytes,
-    /// On the store's clock; `None` is never.
-    pub(crate) deadline: Option<Duration>,
-}
+/// Slots that an empty shard keeps, so that a key that comes and goes does not allocate each time.
+const KEPT: usize = 64;
 
-impl Entry {
-    pub(crate) fn is_live(&self, reading: Reading) -> bool {
-        self.deadline.is_none_or(|deadline| reading.now() < deadline)
-    }
-}
-
-#[derive(Debug)]
-enum Slot {
-    Taken(Entry),
-    /// Free, with the next free slot after it.
-    Free(Option<u32>),
-}
-
-/// Entries stay in their slot from insertion to removal: a scan that walks the slots in order therefore meets every entry that is
-/// there all along, exactly once, whatever else comes and goes.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    index: HashTable<u32>,
-    slots: Vec<Slot>,
-    first_free: Option<u32>,
-    /// How many entries have a deadline: without one there is nothing to sweep.
+    index: Index,
+    slots: Slots,
+    /// Only where something can be evicted.
+    queues: Option<Box<Queues>>,
+    /// The sum of the records' footprints.
+    record_bytes: usize,
+    /// How many entries have an end.
     mortal: usize,
-    /// The slot that the next write looks at for something to sweep.
+    /// No entry ends before this.
+    earliest: Deadline,
+    /// The block that the next write sweeps, where nobody else does.
     hand: usize,
 }
 
 impl Shard {
-    fn find(&self, hash: u64, key: &str) -> Option<u32> {
-        let same = |&slot: &u32| self.entry(slot).is_some_and(|entry| *entry.key == *key);
-        self.index.find(hash, same).copied()
+    pub(crate) fn evicting() -> Self {
+        Self {
+            queues: Some(Box::new(Queues::new())),
+            ..Self::default()
+        }
     }
 
-    fn entry(&self, slot: u32) -> Option<&Entry> {
-        match self.slots.get(slot as usize) {
-            Some(Slot::Taken(entry)) => Some(entry),
-            _ => None,
-        }
+    /// The slot of `key`, expired or not.
+    #[inline]
+    pub(crate) fn find(&self, tag: u32, key: &str) -> Option<u32> {
+        let is_it = |slot| {
+            self.slots
+                .get(slot)
+                .is_some_and(|entry| entry.record.key() == key.as_bytes())
+        };
+        self.index.find(tag, is_it)
+    }
+
+    /// The entry in `slot`, where it has not expired.
+    #[inline]
+    pub(crate) fn live_at(&self, slot: u32, reading: Reading<'_>) -> Option<&Entry> {
+        self.slots.get(slot).filter(|entry| !reading.is_past(entry.deadline))
     }
 
     /// The entry of `key`, where it is there and has not expired.
-    pub(crate) fn live(&self, hash: u64, key: &str, reading: Reading) -> Option<&Entry> {
-        let entry = self.entry(self.find(hash, key)?)?;
-        entry.is_live(reading).then_some(entry)
-    }
-
-    /// Writes value and deadline. What is returned is for the caller to drop after the lock: a value's owner may have a `Drop`
-    /// of its own.
-    ///
-    /// # Panics
-    ///
-    /// Where a shard would hold more than `u32::MAX` entries, which no machine's memory does.
-    pub(crate) fn put(
-        &mut self,
-        hash: u64,
-        key: &str,
-        value: Bytes,
-        deadline: Option<Duration>,
-        hasher: impl Fn(&str) -> u64,
-    ) -> Option<Bytes> {
-        self.mortal += usize::from(deadline.is_some());
-        if let Some(slot) = self.find(hash, key)
-            && let Some(Slot::Taken(entry)) = self.slots.get_mut(slot as usize)
-        {
-            self.mortal -= usize::from(entry.deadline.is_some());
-            entry.deadline = deadline;
-            return Some(std::mem::replace(&mut entry.value, value));
-        }
-        let entry = Entry {
-            key: key.into(),
-            value,
-            deadline,
-        };
-        let slot = self.fill(entry);
-        let slots = &self.slots;
-        self.index
-            .insert_unique(hash, slot, |&slot| match &slots[slot as usize] {
-                Slot::Taken(entry) => hasher(&entry.key),
-                Slot::Free(_) => unreachable!("the index holds taken slots only"),
-            });
-        None
-    }
-
-    fn fill(&mut self, entry: Entry) -> u32 {
-        if let Some(free) = self.first_free
-            && let Some(slot) = self.slots.get_mut(free as usize)
-            && let Slot::Free(next) = *slot
-        {
-            *slot = Slot::Taken(entry);
-            self.first_free = next;
-            return free;
-        }
-        assert!(
-            self.slots.len() < u32::MAX as usize,
-            "a shard holds at most 2^32 - 1 entries"
-        );
-        #[expect(clippy::cast_possible_truncation, reason = "asserted in the line above")]
-        let slot = self.slots.len() as u32;
-        self.slots.push(Slot::Taken(entry));
-        slot
-    }
-
-    /// Changes the deadline alone; the key must be live.
-    pub(crate) fn set_deadline(&mut self, hash: u64, key: &str, deadline: Option<Duration>) {
-        if let Some(slot) = self.find(hash, key)
-            && let Some(Slot::Taken(entry)) = self.slots.get_mut(slot as usize)
-        {
-            self.mortal -= usize::from(entry.deadline.is_some());
-            self.mortal += usize::from(deadline.is_some());
-            entry.deadline = deadline;
-        }
-    }
-
-    /// Removes `key`, expired or not.
-    pub(crate) fn remove(&mut self, hash: u64, key: &str) -> Option<Entry> {
-        let same = |&slot: &u32| matches!(&self.slots[slot as usize], Slot::Taken(entry) if *entry.key == *key);
-        let (slot, _) = self.index.find_entry(hash, same).ok()?.remove();
-        let freed = Slot::Free(self.first_free.replace(slot));
-        let Slot::Taken(entry) = std::mem::replace(&mut self.slots[slot as usize], freed) else {
-            unreachable!("the index holds taken slots only");
-        };
-        self.mortal -= usize::from(entry.deadline.is_some());
-        if self.index.is_empty() {
-            // Gives the memory back. No scan can miss a key by it: none was there all along.
-            *self = Self::default();
+    #[inline]
+    pub(crate) fn live(&self, tag: u32, key: &str, reading: Reading<'_>) -> Option<&Entry> {
+        let entry = self.live_at(self.find(tag, key)?, reading)?;
+        if self.queues.is_some() {
+            entry.visit();
         }
         Some(entry)
     }
 
-    /// Looks at one slot and removes what has expired there. Each write does so once, so that what expires unread is reclaimed within
-    /// as many writes as there are slots, without a task of its own.
-    pub(crate) fn sweep_one(&mut self, reading: Reading, hasher: impl Fn(&str) -> u64) -> Option<Entry> {
-        if self.mortal == 0 {
+    pub(crate) fn footprint_at(&self, slot: u32) -> usize {
+        self.slots.get(slot).map_or(0, |entry| entry.record.footprint())
+    }
+
+    /// Adds an entry whose key is not there.
+    pub(crate) fn insert(&mut self, tag: u32, record: Record, deadline: Deadline) {
+        self.record_bytes += record.footprint();
+        self.mortal += usize::from(!deadline.is_never());
+        self.earliest = self.earliest.min(deadline);
+        let slot = self.slots.insert(Entry::new(record, deadline, tag));
+        self.index.insert(tag, slot);
+        if let Some(queues) = &mut self.queues
+            && let Some(entry) = self.slots.get_mut(slot)
+        {
+            queues.enter(slot, entry);
+        }
+    }
+
+    /// Puts another record and end into a slot. What is returned is for the caller to drop after the lock: a value's owner may have a
+    /// `Drop` of its own.
+    pub(crate) fn replace(&mut self, slot: u32, record: Record, deadline: Deadline) -> Option<Record> {
+        self.set_deadline(slot, deadline);
+        let entry = self.slots.get_mut(slot)?;
+        self.record_bytes += record.footprint();
+        let old = std::mem::replace(&mut entry.record, record);
+        self.record_bytes -= old.footprint();
+        if self.queues.is_some() {
+            entry.visit();
+        }
+        Some(old)
+    }
+
+    pub(crate) fn set_deadline(&mut self, slot: u32, deadline: Deadline) {
+        if let Some(entry) = self.slots.get_mut(slot) {
+            self.mortal -= usize::from(!entry.deadline.is_never());
+            self.mortal += usize::from(!deadline.is_never());
+            entry.deadline = deadline;
+            self.earliest = self.earliest.min(deadline);
+            self.slots.note_deadline(slot, deadline);
+        }
+    }
+
+    /// Removes what is in `slot`, expired or not.
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
+        let entry = self.slots.remove(slot)?;
+        self.index.remove(entry.tag, slot);
+        self.record_bytes -= entry.record.footprint();
+        self.mortal -= usize::from(!entry.deadline.is_never());
+        if let Some(queues) = &mut self.queues {
+            queues.leave(slot, &entry);
+        }
+        if self.index.len() == 0 {
+            self.earliest = Deadline::NEVER;
+            if self.slots.capacity() > KEPT {
+                self.index = Index::default();
+                self.slots = Slots::default();
+            }
+        }
+        Some(entry)
+    }
+
+    /// Removes the entry that can best be spared.
+    pub(crate) fn evict(&mut self, reading: Reading<'_>) -> Option<Entry> {
+        let queues = self.queues.as_mut()?;
+        let slot = queues.victim(&mut self.slots, |end| reading.is_past(end))?;
+        self.remove(slot)
+    }
+
+    /// One step of a sweep: removes what has expired in the first block, from `from` on, where that may be; at most 64 entries, so that
+    /// nobody waits long for the lock. Answers the block to go on with, or `None` at the end.
+    pub(crate) fn sweep(&mut self, from: usize, reading: Reading<'_>, removed: &mut Vec<Entry>) -> Option<usize> {
+        if self.mortal == 0 || !reading.is_past(self.earliest) {
             return None;
         }
-        self.hand = if self.hand + 1 < self.slots.len() {
-            self.hand + 1
-        } else {
-            0
-        };
-        let Some(Slot::Taken(entry)) = self.slots.get(self.hand) else {
-            return None;
-        };
-        if entry.is_live(reading) {
-            return None;
+        let now = reading.now();
+        let to = self.slots.block_count().min(from.saturating_add(BLOCKS_PER_STEP));
+        let due = (from..to).find(|&block| self.slots.may_have_ended(block, now));
+        if let Some(block) = due {
+            let mut ended = self.slots.ended_in(block, now);
+            while ended != 0 {
+                let slot = u32::try_from(block * BLOCK).ok()? + ended.trailing_zeros();
+                removed.extend(self.remove(slot));
+                ended &= ended - 1;
+            }
         }
-        let key = entry.key.clone();
-        self.remove(hasher(&key), &key)
+        let next = due.map_or(to, |block| block + 1);
+        if next < self.slots.block_count() {
+            return Some(next);
+        }
+        self.earliest = self.slots.earliest();
+        None
+    }
+
+    /// Sweeps one block, another each time.
+    pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, removed: &mut Vec<Entry>) {
+        self.hand = self.sweep(self.hand, reading, removed).unwrap_or(0);
+    }
+
+    /// No entry ends before this.
+    pub(crate) fn earliest(&self) -> Deadline {
+        self.earliest
+    }
+
+    /// Whether any entry has an end.
+    pub(crate) fn has_mortals(&self) -> bool {
+        self.mortal > 0
     }
 
     /// How many entries there are, expired ones too.
@@ -173,19 +184,22 @@ impl Shard {
 
     /// How many slots there are, free ones too.
     pub(crate) fn slot_count(&self) -> usize {
-        self.slots.len()
+        self.slots.count()
     }
 
-    /// The live keys in `slots` that match.
-    pub(crate) fn keys_in(
-        &self,
-        slots: std::ops::Range<usize>,
-        pattern: &Pattern,
-        reading: Reading,
-    ) -> impl Iterator<Item = String> {
-        self.slots[slots].iter().filter_map(move |slot| match slot {
-            Slot::Taken(entry) if pattern.matches(&*entry.key) && entry.is_live(reading) => Some(entry.key.to_string()),
-            _ => None,
-        })
+    /// How many bytes have been asked of the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        let queues = self
+            .queues
+            .as_ref()
+            .map_or(0, |queues| size_of::<Queues>() + queues.footprint());
+        self.record_bytes + self.index.footprint() + self.slots.footprint() + queues
+    }
+
+    /// The live entries in `slots`.
+    pub(crate) fn entries_in(&self, slots: Range<usize>, reading: Reading<'_>) -> impl Iterator<Item = &Entry> {
+        self.slots
+            .entries_in(slots)
+            .filter(move |entry| !reading.is_past(entry.deadline))
     }
 }

@@ -1,238 +1,269 @@
 //! The shards of one store, and the one step that every verb is.
 
-use std::{
-    hash::BuildHasher,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
-};
+use std::{hash::BuildHasher, sync::PoisonError};
 
-use bytes::Bytes;
-use codex_traits::{Condition, Expiry, OnMissing, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
+use codex_traits::Result;
 use hashbrown::DefaultHashBuilder;
 
 use crate::{
     clock::{Reading, TimeSource},
-    position::Position,
+    deadline::Deadline,
+    entry::Entry,
+    limits::{Limits, WhenFull, charge},
+    record::Record,
     shard::Shard,
+    sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// Enough that two writers seldom meet, few enough that an empty store is small.
-const SHARDS: usize = 64;
+const MOST_SHARDS: usize = 64;
 
-/// A page looks at no more slots than this whatever it was asked for, so that no writer waits long for one.
-const MAX_PAGE: usize = 10_000;
+/// A bounded store has no more shards than leave this many entries for each: eviction is as good as what it can choose from.
+const ENTRIES_PER_SHARD: usize = 512;
 
+/// How often a write makes room before it gives up; others may take the room each time.
+const ATTEMPTS: usize = 1000;
+
+/// The entries of one backend.
 #[derive(Debug)]
 pub(crate) struct Store {
-    shards: Box<[RwLock<Shard>]>,
+    pub(crate) shards: Box<[Slice]>,
     hasher: DefaultHashBuilder,
-    time: TimeSource,
+    pub(crate) time: TimeSource,
+    pub(crate) limits: Option<Limits>,
+    /// Writers sweep, because nobody else does: a clock of the caller's moves when the caller says, or no thread could be had.
+    pub(crate) writers_sweep: AtomicBool,
+    /// The reclaiming thread knows this store, or need not.
+    pub(crate) is_watched: AtomicBool,
+}
+
+/// A shard on cache lines of its own: two at once are fetched, so 128 bytes.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Slice(RwLock<Shard>);
+
+/// As many shards as there are entries for, a power of two.
+fn shards_for(limits: &Limits) -> usize {
+    let entries = limits.max_entries.min(limits.max_bytes / charge(0));
+    let wanted = (entries / ENTRIES_PER_SHARD).clamp(1, MOST_SHARDS);
+    1 << wanted.ilog2()
 }
 
 /// A hash with the shard that it falls into.
 #[derive(Clone, Copy)]
-struct Place {
-    hash: u64,
-    shard: usize,
+pub(crate) struct Place {
+    pub(crate) tag: u32,
+    pub(crate) shard: usize,
+}
+
+/// What a change put out, to be dropped after the lock is.
+#[derive(Default)]
+pub(crate) struct Debris {
+    pub(crate) replaced: Option<Record>,
+    pub(crate) removed: Option<Entry>,
+    pub(crate) swept: Vec<Entry>,
+    pub(crate) evicted: Vec<Entry>,
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(crate) enum NoRoom {
+    /// Other entries are in the way.
+    Now,
+    /// The record is larger than the whole store may be.
+    Ever,
 }
 
 impl Store {
-    pub(crate) fn new(time: TimeSource) -> Self {
+    pub(crate) fn new(time: TimeSource, limits: Option<Limits>) -> Self {
+        let (count, evicting) = match &limits {
+            None => (MOST_SHARDS, false),
+            Some(limits) => (shards_for(limits), limits.when_full == WhenFull::Evict),
+        };
+        let given = matches!(time, TimeSource::Given(_));
+        let shard = || if evicting { Shard::evicting() } else { Shard::default() };
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            shards: (0..count).map(|_| Slice(RwLock::new(shard()))).collect(),
             hasher: DefaultHashBuilder::default(),
+            writers_sweep: AtomicBool::new(given),
             time,
+            limits,
+            is_watched: AtomicBool::new(given),
         }
     }
 
-    fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key.as_bytes())
-    }
-
-    fn place(&self, key: &str) -> Place {
-        let hash = self.hash(key);
-        // From the middle: the index takes its bucket from the low bits and its tag from the highest.
-        let shard = (hash >> 40) as usize % SHARDS;
-        Place { hash, shard }
+    #[inline]
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        #[expect(clippy::cast_possible_truncation, reason = "halves of the hash, which share no bit")]
+        Place {
+            tag: (hash >> 32) as u32,
+            // The count is a power of two.
+            shard: hash as u32 as usize & (self.shards.len() - 1),
+        }
     }
 
     // A panic cannot leave a shard half-changed: nothing of the caller's runs under the lock.
-    fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
-        self.shards[shard].read().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
-        self.shards[shard].write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard].0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one change of `key` under its shard's lock, and drops what it put out afterwards.
-    fn change<T, D>(&self, key: &str, change: impl FnOnce(&mut Shard, u64, Reading) -> (T, D)) -> T {
+    pub(crate) fn change<T>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Shard, u32, Reading<'_>, &mut Debris) -> T,
+    ) -> T {
         let place = self.place(key);
         let reading = self.time.reading();
+        let mut debris = Debris::default();
         let mut shard = self.write(place.shard);
-        let swept = shard.sweep_one(reading, |key| self.hash(key));
-        let (answer, dropped) = change(&mut shard, place.hash, reading);
+        if self.writers_sweep.load(Ordering::Relaxed) {
+            shard.sweep_next(reading, &mut debris.swept);
+        }
+        let answer = change(&mut shard, place.tag, reading, &mut debris);
         drop(shard);
-        drop((swept, dropped));
+        self.settle(debris);
         answer
     }
 
-    /// The span of an `After`, checked; `None` for the other two.
-    fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
-        let Some(millis) = expiry.to_millis(operation)? else {
-            return Ok(None);
-        };
-        // Redis keeps the end as milliseconds since 1970. The wall clock is asked only where that can matter.
-        if millis > i64::MAX / 2 && millis.checked_add(self.time.unix_millis()).is_none() {
-            return Err(Expiry::too_long(operation));
+    /// As [`change`](Self::change), for what may need room: made and tried again until there is some, or none can be had.
+    pub(crate) fn change_with_room<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        mut change: impl FnMut(&mut Shard, u32, Reading<'_>, &mut Debris) -> Result<T, NoRoom>,
+    ) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            match self.change(key, &mut change) {
+                Ok(answer) => return Ok(answer),
+                Err(NoRoom::Now) if self.make_room(self.place(key).shard) => {}
+                Err(_) => break,
+            }
         }
-        Ok(Some(Duration::from_millis(millis.unsigned_abs())))
+        // Only a bounded store is ever without room.
+        let full = |limits: &Limits| Err(limits.full(operation));
+        self.limits.as_ref().map_or_else(|| unreachable!("no limits"), full)
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
-        let place = self.place(key);
+    /// Books the removals, tells of the evictions, and drops all of it. Evictions were booked as they happened.
+    pub(crate) fn settle(&self, debris: Debris) {
+        if let Some(limits) = &self.limits {
+            debris
+                .swept
+                .iter()
+                .chain(&debris.removed)
+                .for_each(|entry| self.release(entry));
+            debris.evicted.iter().for_each(|entry| limits.evicted(entry));
+        }
+    }
+
+    /// Frees something in a shard, starting with the one after `shard`: what has expired, or else what can be evicted.
+    fn make_room(&self, shard: usize) -> bool {
+        let count = self.shards.len();
+        let others = (1..=count).map(|step| (shard + step) % count);
+        self.reclaim_any(others.clone()) || others.into_iter().any(|shard| self.evict_from(shard))
+    }
+
+    fn evict_from(&self, shard: usize) -> bool {
         let reading = self.time.reading();
-        let shard = self.read(place.shard);
-        Some(shard.live(place.hash, key, reading)?.value.clone())
-    }
-
-    pub(crate) fn set(&self, key: &str, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        let span = self.span(options.expiry, "set")?;
-        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not in a reader's hands.
-        drop(value.clone());
-        Ok(self.change(key, |shard, hash, reading| {
-            let old = shard.live(hash, key, reading);
-            let holds = match &options.condition {
-                Condition::Always => true,
-                Condition::IfAbsent => old.is_none(),
-                Condition::IfPresent => old.is_some(),
-                Condition::IfEquals(expected) => old.is_some_and(|entry| entry.value == *expected),
-            };
-            if !holds {
-                return (SetOutcome::Refused, Some(value));
-            }
-            let deadline = match options.expiry {
-                Expiry::Keep => old.and_then(|entry| entry.deadline),
-                Expiry::Never | Expiry::After(_) => span.map(|span| reading.now() + span),
-            };
-            let old = shard.put(hash, key, value, deadline, |key| self.hash(key));
-            (SetOutcome::Written, old)
-        }))
-    }
-
-    pub(crate) fn del(&self, key: &str) -> bool {
-        self.change(key, |shard, hash, reading| {
-            let removed = shard.remove(hash, key);
-            (removed.as_ref().is_some_and(|entry| entry.is_live(reading)), removed)
-        })
-    }
-
-    pub(crate) fn del_if_equals(&self, key: &str, expected: &[u8]) -> bool {
-        self.change(key, |shard, hash, reading| {
-            let equal = shard
-                .live(hash, key, reading)
-                .is_some_and(|entry| entry.value == expected);
-            (equal, equal.then(|| shard.remove(hash, key)))
-        })
-    }
-
-    pub(crate) fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        if expiry == Expiry::After(Duration::ZERO) {
-            return Ok(self.del(key));
-        }
-        let span = self.span(expiry, "expire")?;
-        Ok(self.change(key, |shard, hash, reading| {
-            let present = shard.live(hash, key, reading).is_some();
-            if present && expiry != Expiry::Keep {
-                shard.set_deadline(hash, key, span.map(|span| reading.now() + span));
-            }
-            (present, ())
-        }))
-    }
-
-    pub(crate) fn ttl(&self, key: &str) -> Ttl {
-        let place = self.place(key);
-        let reading = Reading::Taken(self.time.reading().now());
-        let shard = self.read(place.shard);
-        match shard.live(place.hash, key, reading).map(|entry| entry.deadline) {
-            None => Ttl::Missing,
-            Some(None) => Ttl::Persistent,
-            Some(Some(deadline)) => Ttl::Remaining(deadline.saturating_sub(reading.now())),
-        }
-    }
-
-    pub(crate) fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        let span = match on_missing {
-            OnMissing::Create(expiry) => self.span(expiry, "incr")?,
-            OnMissing::Refuse => None,
+        let Some(evicted) = self.write(shard).evict(reading) else {
+            return false;
         };
-        self.change(key, |shard, hash, reading| {
-            let (sum, deadline) = match shard.live(hash, key, reading) {
-                None if on_missing == OnMissing::Refuse => return (Ok(None), None),
-                None => (Ok(delta), span.map(|span| reading.now() + span)),
-                Some(entry) => (add(&entry.value, delta), entry.deadline),
-            };
-            match sum {
-                Err(error) => (Err(error), None),
-                Ok(sum) => {
-                    let text = shared_text(sum);
-                    (
-                        Ok(Some(sum)),
-                        shard.put(hash, key, text, deadline, |key| self.hash(key)),
-                    )
+        self.release(&evicted);
+        self.settle(Debris {
+            evicted: vec![evicted],
+            ..Debris::default()
+        });
+        true
+    }
+
+    fn release(&self, entry: &Entry) {
+        if let Some(limits) = &self.limits {
+            limits.release(1, charge(entry.record.footprint()));
+        }
+    }
+
+    /// Writes `record` where `slot` says the key is, or as a new entry, and books the difference. Evicts from this shard where room is
+    /// short. On `NoRoom` the record is still there.
+    pub(crate) fn put(
+        &self,
+        shard: &mut Shard,
+        place: (u32, Option<u32>),
+        record: &mut Option<Record>,
+        deadline: Deadline,
+        reading: Reading<'_>,
+        debris: &mut Debris,
+    ) -> Result<(), NoRoom> {
+        let (tag, mut slot) = place;
+        if let (Some(limits), Some(new)) = (&self.limits, record.as_ref()) {
+            loop {
+                let after = charge(new.footprint());
+                let before = slot.map_or(0, |slot| charge(shard.footprint_at(slot)));
+                if limits.reserve(usize::from(slot.is_none()), after.saturating_sub(before)) {
+                    limits.release(0, before.saturating_sub(after));
+                    break;
                 }
+                if after > limits.max_bytes {
+                    return Err(NoRoom::Ever);
+                }
+                let evicted = shard.evict(reading).ok_or(NoRoom::Now)?;
+                self.release(&evicted);
+                // It may have been this very key's.
+                slot = slot.filter(|_| evicted.record.key() != new.key());
+                debris.evicted.push(evicted);
             }
-        })
+        }
+        if let Some(record) = record.take() {
+            match slot {
+                Some(slot) => debris.replaced = shard.replace(slot, record, deadline),
+                None => shard.insert(tag, record, deadline),
+            }
+        }
+        Ok(())
     }
+}
 
-    pub(crate) fn scan(&self, request: &ScanRequest<'_>) -> Result<ScanPage> {
-        let mut left = request.checked_count_hint()?.min(MAX_PAGE);
-        let mut position = Position::read(&request.cursor)?;
+impl Store {
+    /// Removes what has expired in one shard, a step at a time with `pause` between the steps, and says how many they were. Calls
+    /// have their turn in between.
+    pub(crate) fn reclaim_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
         let reading = self.time.reading();
-        let mut page = ScanPage::default();
-        while position.shard < SHARDS {
-            let shard = self.read(position.shard);
-            let (slots, rest) = position.take(left, shard.slot_count());
-            left -= slots.len();
-            page.keys.extend(shard.keys_in(slots, request.pattern, reading));
-            drop(shard);
-            position = rest.unwrap_or(Position {
-                shard: position.shard + 1,
-                ..Position::default()
-            });
-            if left == 0 && position.shard < SHARDS {
-                page.next = Some(self.resumable(position).write()?);
-                break;
-            }
+        let may_have_any = reading.is_past(self.read(shard).earliest());
+        let mut next = may_have_any.then_some(0);
+        let mut count = 0;
+        while let Some(block) = next {
+            let mut debris = Debris::default();
+            next = self.write(shard).sweep(block, reading, &mut debris.swept);
+            count += debris.swept.len();
+            self.settle(debris);
+            pause();
         }
-        Ok(page)
+        count
     }
 
-    /// `position` with the end of its shard in it.
-    fn resumable(&self, position: Position) -> Position {
-        let end = position.end.unwrap_or_else(|| self.read(position.shard).slot_count());
-        Position {
-            end: Some(end),
-            ..position
-        }
+    /// Removes some that have expired from the first of these shards that has any.
+    fn reclaim_any(&self, mut shards: impl Iterator<Item = usize>) -> bool {
+        shards.any(|shard| self.reclaim_shard(shard, || {}) > 0)
     }
 
-    /// How many entries there are, those that have expired and were not swept yet included.
+    pub(crate) fn has_mortals(&self) -> bool {
+        (0..self.shards.len()).any(|shard| self.read(shard).has_mortals())
+    }
+
+    /// How many entries there are, those that have expired and were not reclaimed yet included.
     pub(crate) fn entries(&self) -> usize {
-        (0..SHARDS).map(|shard| self.read(shard).len()).sum()
+        (0..self.shards.len()).map(|shard| self.read(shard).len()).sum()
     }
-}
 
-fn add(value: &[u8], delta: i64) -> Result<i64> {
-    codex_traits::parse_integer(value)
-        .ok_or_else(codex_traits::not_an_integer)?
-        .checked_add(delta)
-        .ok_or_else(codex_traits::integer_overflow)
-}
-
-/// The decimal text, in a form whose clones do not allocate.
-fn shared_text(number: i64) -> Bytes {
-    let text = Bytes::from(number.to_string());
-    drop(text.clone());
-    text
+    /// How many bytes have been asked of the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        let shards: usize = (0..self.shards.len()).map(|shard| self.read(shard).footprint()).sum();
+        size_of::<Self>() + size_of_val(&*self.shards) + shards
+    }
 }

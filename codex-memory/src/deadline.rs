@@ -1,0 +1,87 @@
+//! The end of an entry, in eight bytes.
+
+use std::time::Duration;
+
+/// When an entry ends, on its store's clock.
+///
+/// Nanoseconds while they fit 63 bits (292 years); beyond that whole milliseconds, with the highest bit set. The order of the
+/// numbers is the order of the ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(u64);
+
+const IN_MILLIS: u64 = 1 << 63;
+
+impl Deadline {
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    /// The moment `span` after `now`. Beyond the 292 years it is rounded up, and never to [`NEVER`](Self::NEVER).
+    pub(crate) fn after(now: Duration, span: Duration) -> Self {
+        let end = now.saturating_add(span).as_nanos();
+        match u64::try_from(end) {
+            Ok(nanos) if nanos < IN_MILLIS => Self(nanos),
+            _ => {
+                let millis = u64::try_from(end.div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                Self(millis.min(IN_MILLIS - 2) | IN_MILLIS)
+            }
+        }
+    }
+
+    /// How long after the clock's beginning; `None` for never.
+    pub(crate) fn since_origin(self) -> Option<Duration> {
+        if self == Self::NEVER {
+            None
+        } else if self.0 < IN_MILLIS {
+            Some(Duration::from_nanos(self.0))
+        } else {
+            Some(Duration::from_millis(self.0 & !IN_MILLIS))
+        }
+    }
+
+    pub(crate) fn is_never(self) -> bool {
+        self == Self::NEVER
+    }
+
+    pub(crate) fn is_past(self, now: Duration) -> bool {
+        self.since_origin().is_some_and(|end| end <= now)
+    }
+
+    /// Whether the end comes more than `span` nanoseconds after `now` nanoseconds.
+    pub(crate) fn is_far_from(self, now: u64, span: u64) -> bool {
+        self.0 > now.saturating_add(span)
+    }
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self::NEVER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+    #[test]
+    fn an_end_is_exact_to_the_nanosecond() {
+        let end = Deadline::after(Duration::from_nanos(5), Duration::from_nanos(7));
+        assert!(!end.is_past(Duration::from_nanos(11)));
+        assert!(end.is_past(Duration::from_nanos(12)));
+    }
+
+    #[test]
+    fn an_end_in_a_thousand_years_is_kept_to_the_millisecond_and_rounded_up() {
+        let end = Deadline::after(Duration::from_nanos(1), YEAR * 1000);
+        assert!(!end.is_past(YEAR * 1000 + Duration::from_nanos(1)));
+        assert!(end.is_past(YEAR * 1000 + Duration::from_millis(1)));
+        assert!(end > Deadline::after(Duration::ZERO, YEAR));
+    }
+
+    #[test]
+    fn the_longest_span_of_redis_is_no_never() {
+        let end = Deadline::after(YEAR, Duration::from_millis(i64::MAX.unsigned_abs()));
+        assert!(!end.is_never() && end < Deadline::NEVER);
+        assert!(!end.is_past(YEAR * 1_000_000));
+    }
+}

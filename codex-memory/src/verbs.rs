@@ -1,0 +1,144 @@
+//! The verbs of the contract, each one change of one shard.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, OnMissing, Result, SetOptions, SetOutcome, Ttl};
+
+use crate::{clock::Reading, deadline::Deadline, entry::Entry, record::Record, store::Store};
+
+impl Store {
+    /// The span of an `After`, checked; `None` for the other two.
+    fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
+        let Some(millis) = expiry.to_millis(operation)? else {
+            return Ok(None);
+        };
+        // Redis keeps the end as milliseconds since 1970. The wall clock is asked only where that can matter.
+        if millis > i64::MAX / 2 && millis.checked_add(self.time.unix_millis()).is_none() {
+            return Err(Expiry::too_long(operation));
+        }
+        Ok(Some(Duration::from_millis(millis.unsigned_abs())))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
+        let place = self.place(key);
+        let reading = self.time.reading();
+        let shard = self.read(place.shard);
+        Some(shard.live(place.tag, key, reading)?.record.share_value())
+    }
+
+    pub(crate) fn set(&self, key: &str, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        let span = self.span(options.expiry, "set")?;
+        // Before the lock: allocating takes a while.
+        let mut record = Some(Record::new(key, value));
+        self.change_with_room("set", key, |shard, tag, reading, debris| {
+            let slot = shard.find(tag, key);
+            let needs_old = options.condition != Condition::Always || options.expiry == Expiry::Keep;
+            let old = slot.filter(|_| needs_old).and_then(|slot| shard.live_at(slot, reading));
+            let holds = match &options.condition {
+                Condition::Always => true,
+                Condition::IfAbsent => old.is_none(),
+                Condition::IfPresent => old.is_some(),
+                Condition::IfEquals(expected) => old.is_some_and(|entry| entry.record.value() == expected),
+            };
+            if !holds {
+                return Ok(SetOutcome::Refused);
+            }
+            let deadline = match options.expiry {
+                Expiry::Keep => old.map_or(Deadline::NEVER, |entry| entry.deadline),
+                Expiry::Never | Expiry::After(_) => end(span, reading),
+            };
+            self.put(shard, (tag, slot), &mut record, deadline, reading, debris)?;
+            Ok(SetOutcome::Written)
+        })
+    }
+
+    pub(crate) fn del(&self, key: &str) -> bool {
+        self.change(key, |shard, tag, reading, debris| {
+            debris.removed = shard.find(tag, key).and_then(|slot| shard.remove(slot));
+            debris
+                .removed
+                .as_ref()
+                .is_some_and(|entry| !reading.is_past(entry.deadline))
+        })
+    }
+
+    pub(crate) fn del_if_equals(&self, key: &str, expected: &[u8]) -> bool {
+        self.change(key, |shard, tag, reading, debris| {
+            let equal = |entry: &Entry| entry.record.value() == expected;
+            let slot = shard
+                .find(tag, key)
+                .filter(|&slot| shard.live_at(slot, reading).is_some_and(equal));
+            debris.removed = slot.and_then(|slot| shard.remove(slot));
+            debris.removed.is_some()
+        })
+    }
+
+    pub(crate) fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        if expiry == Expiry::After(Duration::ZERO) {
+            return Ok(self.del(key));
+        }
+        let span = self.span(expiry, "expire")?;
+        Ok(self.change(key, |shard, tag, reading, _| {
+            let slot = shard
+                .find(tag, key)
+                .filter(|&slot| shard.live_at(slot, reading).is_some());
+            if let Some(slot) = slot
+                && expiry != Expiry::Keep
+            {
+                shard.set_deadline(slot, end(span, reading));
+            }
+            slot.is_some()
+        }))
+    }
+
+    pub(crate) fn ttl(&self, key: &str) -> Ttl {
+        let place = self.place(key);
+        // One reading for both questions: whether it has ended and how long it has left.
+        let reading = Reading::Taken(self.time.reading().now());
+        let shard = self.read(place.shard);
+        match shard
+            .live(place.tag, key, reading)
+            .map(|entry| entry.deadline.since_origin())
+        {
+            None => Ttl::Missing,
+            Some(None) => Ttl::Persistent,
+            Some(Some(end)) => Ttl::Remaining(end.saturating_sub(reading.now())),
+        }
+    }
+
+    pub(crate) fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let span = match on_missing {
+            OnMissing::Create(expiry) => self.span(expiry, "incr")?,
+            OnMissing::Refuse => None,
+        };
+        self.change_with_room("incr", key, |shard, tag, reading, debris| {
+            let slot = shard.find(tag, key);
+            let old = slot.and_then(|slot| shard.live_at(slot, reading));
+            let (sum, deadline) = match old {
+                None if on_missing == OnMissing::Refuse => return Ok(Ok(None)),
+                None => (delta, end(span, reading)),
+                Some(entry) => match add(entry.record.value(), delta) {
+                    Ok(sum) => (sum, entry.deadline),
+                    Err(error) => return Ok(Err(error)),
+                },
+            };
+            let mut record = Some(Record::of_text(key, &sum.to_string()));
+            self.put(shard, (tag, slot), &mut record, deadline, reading, debris)?;
+            Ok(Ok(Some(sum)))
+        })?
+    }
+}
+
+/// The end of what lives this long from now on.
+fn end(span: Option<Duration>, reading: Reading<'_>) -> Deadline {
+    span.map_or(Deadline::NEVER, |span| Deadline::after(reading.now(), span))
+}
+
+fn add(value: &[u8], delta: i64) -> Result<i64> {
+    codex_traits::parse_integer(value)
+        .ok_or_else(codex_traits::not_an_integer)?
+        .checked_add(delta)
+        .ok_or_else(codex_traits::integer_overflow)
+}
