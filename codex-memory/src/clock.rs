@@ -126,6 +126,15 @@ impl Reading<'_> {
         }
     }
 
+    /// The end of what lives for `millis` from now on.
+    #[inline]
+    pub(crate) fn end_after(self, millis: u64) -> Deadline {
+        match self {
+            Self::Lazy(clock) => Deadline::after_nanos(clock.nanos(), millis),
+            Self::Taken(now) => Deadline::after(now, Duration::from_millis(millis)),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_past(self, end: Deadline) -> bool {
         !end.is_never()

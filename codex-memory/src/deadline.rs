@@ -26,6 +26,16 @@ impl Deadline {
         }
     }
 
+    /// The same in whole numbers: `millis` after `now` nanoseconds.
+    #[inline]
+    pub(crate) fn after_nanos(now: u64, millis: u64) -> Self {
+        let end = millis.checked_mul(1_000_000).and_then(|span| now.checked_add(span));
+        match end {
+            Some(nanos) if nanos < IN_MILLIS => Self(nanos),
+            _ => Self::after(Duration::from_nanos(now), Duration::from_millis(millis)),
+        }
+    }
+
     /// How long after the clock's beginning; `None` for never.
     pub(crate) fn since_origin(self) -> Option<Duration> {
         if self == Self::NEVER {
@@ -76,6 +86,24 @@ mod tests {
         assert!(!end.is_past(YEAR * 1000 + Duration::from_nanos(1)));
         assert!(end.is_past(YEAR * 1000 + Duration::from_millis(1)));
         assert!(end > Deadline::after(Duration::ZERO, YEAR));
+    }
+
+    #[test]
+    fn whole_numbers_give_the_same_end() {
+        for millis in [
+            0,
+            1,
+            1500,
+            9_000_000_000_000,
+            10_000_000_000_000,
+            u64::MAX / 2,
+            u64::MAX,
+        ] {
+            for now in [0, 1, 999_999, 1 << 62] {
+                let spans = Deadline::after(Duration::from_nanos(now), Duration::from_millis(millis));
+                assert_eq!(Deadline::after_nanos(now, millis), spans);
+            }
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Ghosts {
     /// Whether it is there; it is no more.
     fn take(&mut self, tag: u32) -> bool {
         let found = self.table.find_entry(spread(tag), |ghost| ghost.tag == tag);
-        found.map(|ghost| ghost.remove()).is_ok()
+        found.map(hashbrown::hash_table::OccupiedEntry::remove).is_ok()
     }
 
     fn footprint(&self) -> usize {

@@ -25,9 +25,8 @@ pub(crate) struct Split {
 
 impl Record {
     pub(crate) fn new(key: &str, value: Bytes) -> Self {
-        // Checked in this order, so that the sum cannot overflow.
-        if key.len() <= COPIED && value.len() <= COPIED && key.len() + value.len() <= COPIED {
-            return Self::copied(key, &value);
+        if let Some(copied) = Self::copied(key, &value) {
+            return copied;
         }
         // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not in a reader's hands.
         drop(value.clone());
@@ -36,19 +35,14 @@ impl Record {
 
     /// As [`new`](Self::new), for a value that is only borrowed.
     pub(crate) fn of_text(key: &str, value: &str) -> Self {
-        if key.len() <= COPIED && key.len() + value.len() <= COPIED {
-            return Self::copied(key, value.as_bytes());
-        }
-        Self::new(key, Bytes::copy_from_slice(value.as_bytes()))
+        Self::copied(key, value.as_bytes()).unwrap_or_else(|| Self::new(key, Bytes::copy_from_slice(value.as_bytes())))
     }
 
-    fn copied(key: &str, value: &[u8]) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "both callers have compared it with COPIED"
-        )]
-        let key_len = (key.len() as u16).to_ne_bytes();
-        Self::Whole(pack([&key_len, key.as_bytes(), value]))
+    #[inline]
+    fn copied(key: &str, value: &[u8]) -> Option<Self> {
+        // Each on its own first, so that the sum cannot overflow.
+        let fits = key.len() <= COPIED && value.len() <= COPIED && key.len() + value.len() <= COPIED;
+        fits.then(|| Self::Whole(pack(key.as_bytes(), value)))
     }
 
     #[inline]
@@ -123,25 +117,31 @@ impl<const N: usize> AsRef<[u8]> for Inline<N> {
     }
 }
 
-fn inline<const N: usize>(parts: [&[u8]; 3], len: usize) -> Bytes {
+#[inline]
+fn inline<const N: usize>(key_len: [u8; LENGTH], key: &[u8], value: &[u8], len: usize) -> Bytes {
     let mut pair = [0; N];
-    let mut at = 0;
-    for part in parts {
-        pair[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
+    let (length, rest) = pair.split_at_mut(LENGTH);
+    length.copy_from_slice(&key_len);
+    let (front, back) = rest.split_at_mut(key.len());
+    front.copy_from_slice(key);
+    back[..value.len()].copy_from_slice(value);
     let mut bytes = Bytes::from_owner(Inline(pair));
     bytes.truncate(len);
     bytes
 }
 
-fn pack(parts: [&[u8]; 3]) -> Bytes {
-    let len = parts.iter().map(|part| part.len()).sum();
+fn pack(key: &[u8], value: &[u8]) -> Bytes {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the one caller has compared it with COPIED"
+    )]
+    let key_len = (key.len() as u16).to_ne_bytes();
+    let len = LENGTH + key.len() + value.len();
     macro_rules! by_class {
         ($($class:literal)*) => {
             match class_of(len) {
-                $($class => inline::<{ $class * CLASS }>(parts, len),)*
-                _ => joined(parts),
+                $($class => inline::<{ $class * CLASS }>(key_len, key, value, len),)*
+                _ => joined(&[&key_len, key, value]),
             }
         };
     }
@@ -151,7 +151,7 @@ fn pack(parts: [&[u8]; 3]) -> Bytes {
     }
 }
 
-fn joined(parts: [&[u8]; 3]) -> Bytes {
+fn joined(parts: &[&[u8]]) -> Bytes {
     let bytes = Bytes::from(parts.concat());
     // Allocates what sharing needs, now and not in a reader's hands.
     drop(bytes.clone());

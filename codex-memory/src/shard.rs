@@ -73,8 +73,8 @@ impl Shard {
         self.slots.get(slot).map_or(0, |entry| entry.record.footprint())
     }
 
-    /// Adds an entry whose key is not there.
-    pub(crate) fn insert(&mut self, tag: u32, record: Record, deadline: Deadline) {
+    /// Adds an entry whose key is not there. Answers as [`replace`](Self::replace) does: with nothing.
+    pub(crate) fn insert(&mut self, tag: u32, record: Record, deadline: Deadline) -> Option<Record> {
         self.record_bytes += record.footprint();
         self.mortal += usize::from(!deadline.is_never());
         self.earliest = self.earliest.min(deadline);
@@ -85,30 +85,40 @@ impl Shard {
         {
             queues.enter(slot, entry);
         }
+        None
     }
 
     /// Puts another record and end into a slot. What is returned is for the caller to drop after the lock: a value's owner may have a
     /// `Drop` of its own.
+    #[inline]
     pub(crate) fn replace(&mut self, slot: u32, record: Record, deadline: Deadline) -> Option<Record> {
-        self.set_deadline(slot, deadline);
-        let entry = self.slots.get_mut(slot)?;
-        self.record_bytes += record.footprint();
-        let old = std::mem::replace(&mut entry.record, record);
-        self.record_bytes -= old.footprint();
-        if self.queues.is_some() {
+        let is_queued = self.queues.is_some();
+        let entry = self.end_at(slot, deadline)?;
+        if is_queued {
             entry.visit();
         }
+        let after = record.footprint();
+        let old = std::mem::replace(&mut entry.record, record);
+        self.record_bytes = self.record_bytes + after - old.footprint();
         Some(old)
     }
 
+    /// Gives what is in a slot another end.
     pub(crate) fn set_deadline(&mut self, slot: u32, deadline: Deadline) {
-        if let Some(entry) = self.slots.get_mut(slot) {
-            self.mortal -= usize::from(!entry.deadline.is_never());
-            self.mortal += usize::from(!deadline.is_never());
-            entry.deadline = deadline;
+        self.end_at(slot, deadline);
+    }
+
+    #[inline]
+    fn end_at(&mut self, slot: u32, deadline: Deadline) -> Option<&mut Entry> {
+        if !deadline.is_never() {
+            self.mortal += 1;
             self.earliest = self.earliest.min(deadline);
             self.slots.note_deadline(slot, deadline);
         }
+        let entry = self.slots.get_mut(slot)?;
+        self.mortal -= usize::from(!entry.deadline.is_never());
+        entry.deadline = deadline;
+        Some(entry)
     }
 
     /// Removes what is in `slot`, expired or not.

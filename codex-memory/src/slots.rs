@@ -20,7 +20,7 @@ struct Block {
 /// entry that is there all along, exactly once, whatever else comes and goes.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    slots: Vec<Option<Entry>>,
+    places: Vec<Option<Entry>>,
     blocks: Vec<Block>,
     /// No block before this one has a free slot.
     first_free: usize,
@@ -29,12 +29,12 @@ pub(crate) struct Slots {
 impl Slots {
     /// The number of slots, free ones too.
     pub(crate) fn count(&self) -> usize {
-        self.slots.len()
+        self.places.len()
     }
 
     /// The number of slots that there is memory for.
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.capacity()
+        self.places.capacity()
     }
 
     pub(crate) fn block_count(&self) -> usize {
@@ -43,11 +43,11 @@ impl Slots {
 
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Option<&Entry> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.places.get(slot as usize)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.places.get_mut(slot as usize)?.as_mut()
     }
 
     /// Puts the entry into the first free slot: what is left after many removals then gathers at the front, and the end can be given back.
@@ -74,14 +74,14 @@ impl Slots {
         block.taken |= 1 << bit;
         block.earliest = block.earliest.min(entry.deadline);
         let slot = self.first_free * BLOCK + bit;
-        if slot < self.slots.len() {
-            self.slots[slot] = Some(entry);
+        if slot < self.places.len() {
+            self.places[slot] = Some(entry);
         } else {
-            if self.slots.len() == self.slots.capacity() {
+            if self.places.len() == self.places.capacity() {
                 // By an eighth, not by doubling: at a million entries that is six percent of slots unused instead of up to half.
-                self.slots.reserve_exact((self.slots.len() / 8).max(4));
+                self.places.reserve_exact((self.places.len() / 8).max(4));
             }
-            self.slots.push(Some(entry));
+            self.places.push(Some(entry));
         }
         u32::try_from(slot).unwrap_or_else(|_| unreachable!("four thousand million entries in one shard"))
     }
@@ -94,16 +94,16 @@ impl Slots {
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.slots.get_mut(slot as usize)?.take()?;
+        let entry = self.places.get_mut(slot as usize)?.take()?;
         let (block, bit) = (slot as usize / BLOCK, slot as usize % BLOCK);
         self.blocks[block].taken &= !(1 << bit);
         self.first_free = self.first_free.min(block);
         while self.blocks.last().is_some_and(|block| block.taken == 0) {
             self.blocks.pop();
-            self.slots.truncate(self.blocks.len() * BLOCK);
+            self.places.truncate(self.blocks.len() * BLOCK);
         }
-        if self.slots.capacity() > 2 * BLOCK && self.slots.len() < self.slots.capacity() / 4 {
-            self.slots.shrink_to(self.slots.len() * 2);
+        if self.places.capacity() > 2 * BLOCK && self.places.len() < self.places.capacity() / 4 {
+            self.places.shrink_to(self.places.len() * 2);
             self.blocks.shrink_to(self.blocks.len() * 2);
         }
         Some(entry)
@@ -119,7 +119,7 @@ impl Slots {
         let mut ended = 0;
         let mut earliest = Deadline::NEVER;
         let from = block * BLOCK;
-        for (bit, slot) in self.slots[from..].iter().take(BLOCK).enumerate() {
+        for (bit, slot) in self.places[from..].iter().take(BLOCK).enumerate() {
             let Some(entry) = slot else { continue };
             if entry.deadline.is_past(now) {
                 ended |= 1 << bit;
@@ -139,11 +139,11 @@ impl Slots {
 
     /// The entries in these slots.
     pub(crate) fn entries_in(&self, slots: Range<usize>) -> impl Iterator<Item = &Entry> {
-        self.slots[slots].iter().flatten()
+        self.places[slots].iter().flatten()
     }
 
     /// How many bytes have been asked of the allocator.
     pub(crate) fn footprint(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<Entry>>() + self.blocks.capacity() * size_of::<Block>()
+        self.places.capacity() * size_of::<Option<Entry>>() + self.blocks.capacity() * size_of::<Block>()
     }
 }

@@ -56,22 +56,28 @@ pub(crate) struct Place {
     pub(crate) shard: usize,
 }
 
-/// What a change put out, to be dropped after the lock is.
-#[derive(Default)]
-pub(crate) struct Debris {
-    pub(crate) replaced: Option<Record>,
-    pub(crate) removed: Option<Entry>,
-    pub(crate) swept: Vec<Entry>,
-    pub(crate) evicted: Vec<Entry>,
+/// What is to be done with a key.
+pub(crate) enum Plan<T> {
+    Leave(T),
+    /// Write the record with this end: into the slot, or as a new entry.
+    Put {
+        slot: Option<u32>,
+        deadline: Deadline,
+        answer: T,
+    },
 }
 
-/// Why a change was not made.
-#[derive(Debug)]
-pub(crate) enum NoRoom {
-    /// Other entries are in the way.
-    Now,
+/// Where a record can go.
+enum Room {
+    Found {
+        slot: Option<u32>,
+    },
+    /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is room now.
+    Made(Entry),
+    /// The shard has nothing to evict.
+    NotHere,
     /// The record is larger than the whole store may be.
-    Ever,
+    Never,
 }
 
 impl Store {
@@ -113,37 +119,64 @@ impl Store {
         self.shards[shard].0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one change of `key` under its shard's lock, and drops what it put out afterwards.
+    /// Runs one change of `key` under its shard's lock, which can only take away, and drops what it took away afterwards.
     pub(crate) fn change<T>(
         &self,
         key: &str,
-        change: impl FnOnce(&mut Shard, u32, Reading<'_>, &mut Debris) -> T,
+        change: impl FnOnce(&mut Shard, u32, Reading<'_>) -> (T, Option<Entry>),
     ) -> T {
         let place = self.place(key);
+        self.sweep_before_write(place.shard);
         let reading = self.time.reading();
-        let mut debris = Debris::default();
         let mut shard = self.write(place.shard);
-        if self.writers_sweep.load(Ordering::Relaxed) {
-            shard.sweep_next(reading, &mut debris.swept);
-        }
-        let answer = change(&mut shard, place.tag, reading, &mut debris);
+        let (answer, removed) = change(&mut shard, place.tag, reading);
         drop(shard);
-        self.settle(debris);
+        if let Some(entry) = &removed {
+            self.release(entry);
+        }
         answer
     }
 
-    /// As [`change`](Self::change), for what may need room: made and tried again until there is some, or none can be had.
-    pub(crate) fn change_with_room<T>(
+    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into the record that it is handed; it is asked again
+    /// where room had to be made first.
+    #[inline]
+    pub(crate) fn write_as_planned<T>(
         &self,
         operation: &'static str,
         key: &str,
-        mut change: impl FnMut(&mut Shard, u32, Reading<'_>, &mut Debris) -> Result<T, NoRoom>,
+        record: &mut Option<Record>,
+        mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Record>) -> Plan<T>,
     ) -> Result<T> {
+        let place = self.place(key);
+        self.sweep_before_write(place.shard);
         for _ in 0..ATTEMPTS {
-            match self.change(key, &mut change) {
-                Ok(answer) => return Ok(answer),
-                Err(NoRoom::Now) if self.make_room(self.place(key).shard) => {}
-                Err(_) => break,
+            let reading = self.time.reading();
+            let mut shard = self.write(place.shard);
+            let (slot, deadline, answer) = match plan(&shard, place.tag, reading, record) {
+                Plan::Leave(answer) => return Ok(answer),
+                Plan::Put { slot, deadline, answer } => (slot, deadline, answer),
+            };
+            let room = match &self.limits {
+                None => Room::Found { slot },
+                Some(limits) => self.find_room(limits, &mut shard, slot, record.as_ref(), reading),
+            };
+            if let Room::Found { slot } = room
+                && let Some(record) = record.take()
+            {
+                let replaced = match slot {
+                    Some(slot) => shard.replace(slot, record, deadline),
+                    None => shard.insert(place.tag, record, deadline),
+                };
+                drop(shard);
+                drop(replaced);
+                return Ok(answer);
+            }
+            drop(shard);
+            match room {
+                Room::Never => break,
+                Room::Made(evicted) => self.tell(&evicted),
+                _ if self.make_room(place.shard) => {}
+                _ => break,
             }
         }
         // Only a bounded store is ever without room.
@@ -151,15 +184,37 @@ impl Store {
         self.limits.as_ref().map_or_else(|| unreachable!("no limits"), full)
     }
 
-    /// Books the removals, tells of the evictions, and drops all of it. Evictions were booked as they happened.
-    pub(crate) fn settle(&self, debris: Debris) {
+    /// Where nobody else does, a write looks at one block of its shard.
+    #[inline]
+    fn sweep_before_write(&self, shard: usize) {
+        if self.writers_sweep.load(Ordering::Relaxed) {
+            self.sweep_some(shard);
+        }
+    }
+
+    #[cold]
+    fn sweep_some(&self, shard: usize) {
+        let mut swept = Vec::new();
+        let reading = self.time.reading();
+        self.write(shard).sweep_next(reading, &mut swept);
+        self.release_all(&swept);
+    }
+
+    fn release_all(&self, entries: &[Entry]) {
+        for entry in entries {
+            self.release(entry);
+        }
+    }
+
+    fn release(&self, entry: &Entry) {
         if let Some(limits) = &self.limits {
-            debris
-                .swept
-                .iter()
-                .chain(&debris.removed)
-                .for_each(|entry| self.release(entry));
-            debris.evicted.iter().for_each(|entry| limits.evicted(entry));
+            limits.release(1, charge(entry.record.footprint()));
+        }
+    }
+
+    fn tell(&self, evicted: &Entry) {
+        if let Some(limits) = &self.limits {
+            limits.evicted(evicted);
         }
     }
 
@@ -172,60 +227,39 @@ impl Store {
 
     fn evict_from(&self, shard: usize) -> bool {
         let reading = self.time.reading();
-        let Some(evicted) = self.write(shard).evict(reading) else {
-            return false;
-        };
-        self.release(&evicted);
-        self.settle(Debris {
-            evicted: vec![evicted],
-            ..Debris::default()
-        });
-        true
-    }
-
-    fn release(&self, entry: &Entry) {
-        if let Some(limits) = &self.limits {
-            limits.release(1, charge(entry.record.footprint()));
+        let evicted = self.write(shard).evict(reading);
+        if let Some(entry) = &evicted {
+            self.release(entry);
+            self.tell(entry);
         }
+        evicted.is_some()
     }
 
-    /// Writes `record` where `slot` says the key is, or as a new entry, and books the difference. Evicts from this shard where room is
-    /// short. On `NoRoom` the record is still there.
-    pub(crate) fn put(
+    /// Books what the record takes beyond what is in the slot; where there is no room, evicts an entry from this shard if it has one.
+    fn find_room(
         &self,
+        limits: &Limits,
         shard: &mut Shard,
-        place: (u32, Option<u32>),
-        record: &mut Option<Record>,
-        deadline: Deadline,
+        slot: Option<u32>,
+        record: Option<&Record>,
         reading: Reading<'_>,
-        debris: &mut Debris,
-    ) -> Result<(), NoRoom> {
-        let (tag, mut slot) = place;
-        if let (Some(limits), Some(new)) = (&self.limits, record.as_ref()) {
-            loop {
-                let after = charge(new.footprint());
-                let before = slot.map_or(0, |slot| charge(shard.footprint_at(slot)));
-                if limits.reserve(usize::from(slot.is_none()), after.saturating_sub(before)) {
-                    limits.release(0, before.saturating_sub(after));
-                    break;
-                }
-                if after > limits.max_bytes {
-                    return Err(NoRoom::Ever);
-                }
-                let evicted = shard.evict(reading).ok_or(NoRoom::Now)?;
+    ) -> Room {
+        let after = charge(record.map_or(0, Record::footprint));
+        let before = slot.map_or(0, |slot| charge(shard.footprint_at(slot)));
+        if limits.reserve(usize::from(slot.is_none()), after.saturating_sub(before)) {
+            limits.release(0, before.saturating_sub(after));
+            return Room::Found { slot };
+        }
+        if after > limits.max_bytes {
+            return Room::Never;
+        }
+        match shard.evict(reading) {
+            None => Room::NotHere,
+            Some(evicted) => {
                 self.release(&evicted);
-                // It may have been this very key's.
-                slot = slot.filter(|_| evicted.record.key() != new.key());
-                debris.evicted.push(evicted);
+                Room::Made(evicted)
             }
         }
-        if let Some(record) = record.take() {
-            match slot {
-                Some(slot) => debris.replaced = shard.replace(slot, record, deadline),
-                None => shard.insert(tag, record, deadline),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -238,10 +272,11 @@ impl Store {
         let mut next = may_have_any.then_some(0);
         let mut count = 0;
         while let Some(block) = next {
-            let mut debris = Debris::default();
-            next = self.write(shard).sweep(block, reading, &mut debris.swept);
-            count += debris.swept.len();
-            self.settle(debris);
+            let mut swept = Vec::new();
+            next = self.write(shard).sweep(block, reading, &mut swept);
+            count += swept.len();
+            self.release_all(&swept);
+            drop(swept);
             pause();
         }
         count

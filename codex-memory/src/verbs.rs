@@ -5,11 +5,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, OnMissing, Result, SetOptions, SetOutcome, Ttl};
 
-use crate::{clock::Reading, deadline::Deadline, entry::Entry, record::Record, store::Store};
+use crate::{
+    clock::Reading,
+    deadline::Deadline,
+    entry::Entry,
+    record::Record,
+    store::{Plan, Store},
+};
 
 impl Store {
-    /// The span of an `After`, checked; `None` for the other two.
-    fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
+    /// The milliseconds of an `After`, checked; `None` for the other two.
+    #[inline]
+    fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
         let Some(millis) = expiry.to_millis(operation)? else {
             return Ok(None);
         };
@@ -17,7 +24,7 @@ impl Store {
         if millis > i64::MAX / 2 && millis.checked_add(self.time.unix_millis()).is_none() {
             return Err(Expiry::too_long(operation));
         }
-        Ok(Some(Duration::from_millis(millis.unsigned_abs())))
+        Ok(Some(millis.unsigned_abs()))
     }
 
     #[inline]
@@ -32,7 +39,7 @@ impl Store {
         let span = self.span(options.expiry, "set")?;
         // Before the lock: allocating takes a while.
         let mut record = Some(Record::new(key, value));
-        self.change_with_room("set", key, |shard, tag, reading, debris| {
+        self.write_as_planned("set", key, &mut record, |shard, tag, reading, _| {
             let slot = shard.find(tag, key);
             let needs_old = options.condition != Condition::Always || options.expiry == Expiry::Keep;
             let old = slot.filter(|_| needs_old).and_then(|slot| shard.live_at(slot, reading));
@@ -43,35 +50,32 @@ impl Store {
                 Condition::IfEquals(expected) => old.is_some_and(|entry| entry.record.value() == expected),
             };
             if !holds {
-                return Ok(SetOutcome::Refused);
+                return Plan::Leave(SetOutcome::Refused);
             }
             let deadline = match options.expiry {
                 Expiry::Keep => old.map_or(Deadline::NEVER, |entry| entry.deadline),
                 Expiry::Never | Expiry::After(_) => end(span, reading),
             };
-            self.put(shard, (tag, slot), &mut record, deadline, reading, debris)?;
-            Ok(SetOutcome::Written)
+            let answer = SetOutcome::Written;
+            Plan::Put { slot, deadline, answer }
         })
     }
 
     pub(crate) fn del(&self, key: &str) -> bool {
-        self.change(key, |shard, tag, reading, debris| {
-            debris.removed = shard.find(tag, key).and_then(|slot| shard.remove(slot));
-            debris
-                .removed
-                .as_ref()
-                .is_some_and(|entry| !reading.is_past(entry.deadline))
+        self.change(key, |shard, tag, reading| {
+            let removed = shard.find(tag, key).and_then(|slot| shard.remove(slot));
+            let was_live = removed.as_ref().is_some_and(|entry| !reading.is_past(entry.deadline));
+            (was_live, removed)
         })
     }
 
     pub(crate) fn del_if_equals(&self, key: &str, expected: &[u8]) -> bool {
-        self.change(key, |shard, tag, reading, debris| {
+        self.change(key, |shard, tag, reading| {
             let equal = |entry: &Entry| entry.record.value() == expected;
-            let slot = shard
-                .find(tag, key)
-                .filter(|&slot| shard.live_at(slot, reading).is_some_and(equal));
-            debris.removed = slot.and_then(|slot| shard.remove(slot));
-            debris.removed.is_some()
+            let slot = shard.find(tag, key);
+            let slot = slot.filter(|&slot| shard.live_at(slot, reading).is_some_and(equal));
+            let removed = slot.and_then(|slot| shard.remove(slot));
+            (removed.is_some(), removed)
         })
     }
 
@@ -80,16 +84,15 @@ impl Store {
             return Ok(self.del(key));
         }
         let span = self.span(expiry, "expire")?;
-        Ok(self.change(key, |shard, tag, reading, _| {
-            let slot = shard
-                .find(tag, key)
-                .filter(|&slot| shard.live_at(slot, reading).is_some());
+        Ok(self.change(key, |shard, tag, reading| {
+            let slot = shard.find(tag, key);
+            let slot = slot.filter(|&slot| shard.live_at(slot, reading).is_some());
             if let Some(slot) = slot
                 && expiry != Expiry::Keep
             {
                 shard.set_deadline(slot, end(span, reading));
             }
-            slot.is_some()
+            (slot.is_some(), None)
         }))
     }
 
@@ -113,27 +116,28 @@ impl Store {
             OnMissing::Create(expiry) => self.span(expiry, "incr")?,
             OnMissing::Refuse => None,
         };
-        self.change_with_room("incr", key, |shard, tag, reading, debris| {
+        self.write_as_planned("incr", key, &mut None, |shard, tag, reading, record| {
             let slot = shard.find(tag, key);
             let old = slot.and_then(|slot| shard.live_at(slot, reading));
             let (sum, deadline) = match old {
-                None if on_missing == OnMissing::Refuse => return Ok(Ok(None)),
+                None if on_missing == OnMissing::Refuse => return Plan::Leave(Ok(None)),
                 None => (delta, end(span, reading)),
                 Some(entry) => match add(entry.record.value(), delta) {
                     Ok(sum) => (sum, entry.deadline),
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Plan::Leave(Err(error)),
                 },
             };
-            let mut record = Some(Record::of_text(key, &sum.to_string()));
-            self.put(shard, (tag, slot), &mut record, deadline, reading, debris)?;
-            Ok(Ok(Some(sum)))
+            *record = Some(Record::of_text(key, &sum.to_string()));
+            let answer = Ok(Some(sum));
+            Plan::Put { slot, deadline, answer }
         })?
     }
 }
 
 /// The end of what lives this long from now on.
-fn end(span: Option<Duration>, reading: Reading<'_>) -> Deadline {
-    span.map_or(Deadline::NEVER, |span| Deadline::after(reading.now(), span))
+#[inline]
+fn end(span: Option<u64>, reading: Reading<'_>) -> Deadline {
+    span.map_or(Deadline::NEVER, |millis| reading.end_after(millis))
 }
 
 fn add(value: &[u8], delta: i64) -> Result<i64> {

@@ -1,0 +1,29 @@
+//! codex-memory beside its peers. `scripts/bench-memory` runs it; arguments name the parts to run.
+
+mod allocator;
+mod bytes_per_entry;
+mod input;
+mod peers;
+mod profile;
+mod speed;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let parts: [(&str, fn()); 2] = [("speed", speed::run), ("bytes", bytes_per_entry::run)];
+    if asked == ["profile"] {
+        return profile::run();
+    }
+    if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
+        let names = parts.map(|(name, _)| name).join(", ");
+        eprintln!("unknown part {unknown}; there are {names}, and all of them without an argument");
+        std::process::exit(2);
+    }
+    for (name, run) in parts {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            run();
+        }
+    }
+}
