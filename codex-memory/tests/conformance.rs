@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use codex_memory::{ManualClock, MemoryBackend};
+use codex_memory::{ManualClock, MemoryBackend, WhenFull};
 use codex_testkit::{Harness, Time, VirtualTime, WallShift};
 use codex_traits::AnyBackend;
 
@@ -10,12 +10,22 @@ use codex_traits::AnyBackend;
 #[derive(Default)]
 struct Memory {
     clock: Option<ManualClock>,
+    /// Stores with limits, so wide that nothing is evicted.
+    is_bounded: bool,
 }
 
 impl Memory {
     fn under_virtual_time() -> Self {
         Self {
             clock: Some(ManualClock::new()),
+            is_bounded: false,
+        }
+    }
+
+    fn bounded() -> Self {
+        Self {
+            is_bounded: true,
+            ..Self::under_virtual_time()
         }
     }
 }
@@ -25,6 +35,13 @@ impl Harness for Memory {
 
     async fn fresh(&self) -> MemoryBackend {
         match &self.clock {
+            Some(clock) if self.is_bounded => {
+                let builder = MemoryBackend::builder().max_entries(10_000_000).max_bytes(10 << 30);
+                let builder = builder.when_full(WhenFull::Evict).clock(clock.clone());
+                builder
+                    .build()
+                    .unwrap_or_else(|error| unreachable!("the limits are not zero: {error}"))
+            }
             Some(clock) => MemoryBackend::with_clock(clock.clone()),
             None => MemoryBackend::new(),
         }
@@ -83,6 +100,15 @@ mod virtual_time {
         life_02: "in process, nothing goes out of service",
         life_03: "in process, nothing goes out of service",
         life_05: "in process, no answer is lost",
+    });
+}
+
+mod bounded {
+    codex_testkit::conformance_tests!(super::Memory::bounded(), skip: {
+        get_06: "the store holds nothing but plain values",
+        many_06: "the store holds nothing but plain values",
+        scan_09: "keys are text",
+        scan_10: "one node",
     });
 }
 

@@ -1,0 +1,253 @@
+//! What a bounded store does when it is full.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_memory::{ManualClock, MemoryBackend, WhenFull};
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Result, SetOptions, SetOutcome};
+
+/// Whether it was written.
+async fn put(store: &MemoryBackend, key: &str, value: impl Into<Bytes>) -> Result<bool> {
+    let outcome = store.set(key, value.into(), SetOptions::new()).await?;
+    Ok(outcome.is_written())
+}
+
+async fn fill(store: &MemoryBackend, keys: std::ops::Range<usize>) {
+    for key in keys {
+        assert_eq!(put(store, &format!("key {key}"), "v").await.ok(), Some(true));
+    }
+}
+
+fn evicting(entries: usize) -> Result<MemoryBackend> {
+    let builder = MemoryBackend::builder().max_entries(entries);
+    builder.when_full(WhenFull::Evict).build()
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_and_changes_nothing() {
+    let store = MemoryBackend::builder().max_entries(100).build().unwrap();
+    fill(&store, 0..100).await;
+    let error = put(&store, "one more", "v").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Server);
+    assert!(!error.may_have_executed());
+    assert!(!format!("{error} {error:?}").contains("one more"));
+    assert_eq!(
+        store
+            .incr("counter", 1, OnMissing::Create(Expiry::Never))
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Server
+    );
+    assert_eq!((store.len(), store.get("one more").await.unwrap()), (100, None));
+    assert_eq!(store.evictions(), 0);
+}
+
+#[tokio::test]
+async fn what_needs_no_room_works_on_a_full_store() {
+    let store = MemoryBackend::builder().max_entries(100).build().unwrap();
+    fill(&store, 0..100).await;
+    assert!(put(&store, "key 7", "another").await.unwrap());
+    let refused = store
+        .set("one more", "v".into(), SetOptions::if_present())
+        .await
+        .unwrap();
+    assert_eq!(refused, SetOutcome::Refused);
+    assert_eq!(store.incr("counter", 1, OnMissing::Refuse).await.unwrap(), None);
+    assert_eq!(store.del(&["key 1"]).await.unwrap(), 1);
+    assert!(put(&store, "one more", "v").await.unwrap());
+}
+
+#[tokio::test]
+async fn what_has_expired_is_no_reason_to_refuse() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::builder()
+        .max_entries(100)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    for key in 0..100 {
+        let options = SetOptions::expires_after(Duration::from_secs(1));
+        let _ = store.set(&format!("key {key}"), "v".into(), options).await.unwrap();
+    }
+    assert!(put(&store, "one more", "v").await.is_err());
+    clock.advance(Duration::from_secs(1));
+    fill(&store, 200..300).await;
+    assert_eq!(store.len(), 100);
+}
+
+#[tokio::test]
+async fn a_cache_holds_as_many_as_it_may_and_no_more() {
+    for most in [1, 2, 10, 100, 5_000] {
+        let store = evicting(most).unwrap();
+        fill(&store, 0..most).await;
+        // All of them fit, whatever shards they fell into.
+        assert_eq!((store.len(), store.evictions()), (most, 0));
+        fill(&store, most..3 * most).await;
+        assert_eq!((store.len(), store.evictions()), (most, 2 * most as u64));
+    }
+}
+
+#[tokio::test]
+async fn bytes_are_counted_with_all_that_an_entry_takes() {
+    let most = 1 << 20;
+    let store = MemoryBackend::builder()
+        .max_bytes(most)
+        .when_full(WhenFull::Evict)
+        .build()
+        .unwrap();
+    for round in 0..20_usize {
+        for key in 0..1000_usize {
+            let value = vec![b'v'; (key * 37 + round * 101) % 6000];
+            assert!(put(&store, &format!("key {key}"), value).await.unwrap());
+        }
+        // The sixteen shards themselves are not an entry's.
+        assert!(store.used_bytes() <= most + (32 << 10), "{} bytes", store.used_bytes());
+    }
+    assert!(store.evictions() > 0 && store.len() > 100);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_store_is_refused_and_evicts_nothing() {
+    for when_full in [WhenFull::Refuse, WhenFull::Evict] {
+        let store = MemoryBackend::builder()
+            .max_bytes(100_000)
+            .when_full(when_full)
+            .build()
+            .unwrap();
+        fill(&store, 0..100).await;
+        let error = put(&store, "key 1", vec![0; 100_000]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Server);
+        assert_eq!((store.len(), store.evictions()), (100, 0));
+        assert_eq!(store.get("key 1").await.unwrap().as_deref(), Some(&b"v"[..]));
+    }
+}
+
+#[tokio::test]
+async fn room_given_back_can_be_used_again() {
+    let store = MemoryBackend::builder().max_bytes(40_000).build().unwrap();
+    let clock = ManualClock::new();
+    let mortal = MemoryBackend::builder()
+        .max_bytes(40_000)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    for _ in 0..200 {
+        // Grown, shrunk, compared, removed in each of the ways there are: the books must balance.
+        assert!(put(&store, "k", vec![1; 10_000]).await.unwrap());
+        assert!(put(&store, "k", "1").await.unwrap());
+        store.incr("k", 5, OnMissing::Refuse).await.unwrap();
+        let swap = SetOptions::new().with_condition(Condition::IfEquals("6".into()));
+        assert!(store.set("k", vec![2; 20_000].into(), swap).await.unwrap().is_written());
+        assert!(store.del_if_equals("k", &vec![2; 20_000]).await.unwrap());
+        assert!(put(&store, "k", vec![3; 30_000]).await.unwrap());
+        assert!(store.expire("k", Expiry::After(Duration::ZERO)).await.unwrap());
+
+        let options = SetOptions::expires_after(Duration::from_secs(1));
+        assert!(
+            mortal
+                .set("k", vec![1; 30_000].into(), options)
+                .await
+                .unwrap()
+                .is_written()
+        );
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(mortal.reclaim_expired(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_survives_a_scan() {
+    let store = evicting(1000).unwrap();
+    for key in 0..100 {
+        assert!(put(&store, &format!("hot {key}"), "v").await.unwrap());
+    }
+    for key in 0..20_000 {
+        assert!(put(&store, &format!("cold {key}"), "v").await.unwrap());
+        store.get(&format!("hot {}", key % 100)).await.unwrap();
+    }
+    let mut held = 0;
+    for key in 0..100 {
+        held += usize::from(store.get(&format!("hot {key}")).await.unwrap().is_some());
+    }
+    assert!(held >= 95, "{held} of 100 are left");
+}
+
+#[tokio::test]
+async fn a_listener_is_told_of_each_eviction_and_may_use_the_store() {
+    let told: Arc<Mutex<Vec<(String, Bytes)>>> = Arc::default();
+    let handle: Arc<OnceLock<MemoryBackend>> = Arc::default();
+    let store = MemoryBackend::builder().max_entries(10).when_full(WhenFull::Evict);
+    let store = store.on_eviction({
+        let (told, handle) = (told.clone(), handle.clone());
+        move |key, value| {
+            // Would not return if a lock were held.
+            assert!(handle.get().unwrap().len() <= 10);
+            told.lock().unwrap().push((key.to_owned(), value));
+        }
+    });
+    let store = store.build().unwrap();
+    handle.set(store.clone()).unwrap();
+    for key in 0..50 {
+        assert!(
+            put(&store, &format!("key {key}"), format!("value {key}"))
+                .await
+                .unwrap()
+        );
+    }
+    store.del(&["key 49"]).await.unwrap();
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert_eq!((told.len(), store.evictions()), (40, 40));
+    for (key, value) in &told {
+        assert_eq!(*value, key.replace("key", "value"));
+        assert_eq!(store.get(key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_listener_harms_nothing() {
+    let store = MemoryBackend::builder().max_entries(10).when_full(WhenFull::Evict);
+    let store = store.on_eviction(|_, _| panic!("the listener's own")).build().unwrap();
+    fill(&store, 0..20).await;
+    assert_eq!((store.len(), store.evictions()), (10, 10));
+}
+
+#[test]
+fn the_limit_holds_at_every_moment_under_eight_writers() {
+    let store = evicting(1000).unwrap();
+    let most_seen = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for writer in 0..8 {
+            let (store, most_seen) = (&store, &most_seen);
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for key in 0..5_000 {
+                    runtime.block_on(put(store, &format!("{writer} {key}"), "v")).unwrap();
+                    if key % 100 == 0 {
+                        most_seen.fetch_max(store.len(), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(store.len(), 1000);
+    assert!(most_seen.into_inner() <= 1000);
+    assert_eq!(store.evictions(), 39_000);
+}
+
+#[test]
+fn a_limit_of_zero_is_refused() {
+    for builder in [
+        MemoryBackend::builder().max_entries(0),
+        MemoryBackend::builder().max_bytes(0),
+    ] {
+        assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config);
+    }
+}

@@ -1,0 +1,99 @@
+//! What expires unread is given back.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use codex_memory::{ManualClock, MemoryBackend};
+use codex_traits::{Expiry, KvBackend, SetOptions, SetOutcome};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn key(number: usize) -> String {
+    format!("key {number:028}")
+}
+
+async fn put(store: &MemoryBackend, number: usize, expiry: Expiry) -> codex_traits::Result<SetOutcome> {
+    let options = SetOptions::new().with_expiry(expiry);
+    store.set(&key(number), vec![b'v'; 200].into(), options).await
+}
+
+async fn fill(store: &MemoryBackend, keys: std::ops::Range<usize>, expiry: Expiry) {
+    for number in keys {
+        assert_eq!(put(store, number, expiry).await.ok(), Some(SetOutcome::Written));
+    }
+}
+
+#[tokio::test]
+async fn on_a_clock_of_ones_own_it_is_done_when_asked() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::with_clock(clock.clone());
+    fill(&store, 0..1000, Expiry::Never).await;
+    fill(&store, 1000..50_000, SECOND.into()).await;
+    let before = store.used_bytes();
+    assert_eq!(store.reclaim_expired(), 0);
+    clock.advance(SECOND);
+    assert_eq!(store.len(), 50_000);
+    assert_eq!(store.reclaim_expired(), 49_000);
+    assert_eq!((store.len(), store.reclaim_expired()), (1000, 0));
+    assert!(
+        store.used_bytes() < before / 10,
+        "{} of {before} bytes",
+        store.used_bytes()
+    );
+}
+
+#[tokio::test]
+async fn on_a_clock_of_ones_own_writes_do_it_too() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::with_clock(clock.clone());
+    fill(&store, 0..20_000, SECOND.into()).await;
+    clock.advance(SECOND);
+    for key in 0..2000 {
+        store.del(&[&format!("no such key {key}")]).await.unwrap();
+    }
+    assert_eq!(store.len(), 0);
+}
+
+#[tokio::test]
+async fn a_changed_end_is_the_one_that_counts() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::with_clock(clock.clone());
+    fill(&store, 0..100, SECOND.into()).await;
+    store.expire(&key(1), (10 * SECOND).into()).await.unwrap();
+    store.expire(&key(2), Expiry::Never).await.unwrap();
+    fill(&store, 3..4, (10 * SECOND).into()).await;
+    clock.advance(SECOND);
+    assert_eq!(store.reclaim_expired(), 97);
+    store.expire(&key(2), SECOND.into()).await.unwrap();
+    clock.advance(SECOND);
+    assert_eq!(store.reclaim_expired(), 1);
+    clock.advance(8 * SECOND);
+    assert_eq!((store.reclaim_expired(), store.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn on_the_system_clock_it_is_done_unasked() {
+    let stores = [MemoryBackend::new(), MemoryBackend::new()];
+    for store in &stores {
+        fill(store, 0..100, Expiry::Never).await;
+        fill(store, 100..20_000, Duration::from_millis(30).into()).await;
+    }
+    let deadline = Instant::now() + 60 * SECOND;
+    while stores.iter().any(|store| store.len() > 100) {
+        assert!(
+            Instant::now() < deadline,
+            "{} and {} left",
+            stores[0].len(),
+            stores[1].len()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The thread has nothing left to do by now, and takes it up again.
+    fill(&stores[0], 100..200, Duration::from_millis(30).into()).await;
+    while stores[0].len() > 100 {
+        assert!(Instant::now() < deadline, "{} left", stores[0].len());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
