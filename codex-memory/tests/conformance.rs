@@ -109,6 +109,10 @@ mod bounded {
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
+        life_01: "in process, nothing goes out of service",
+        life_02: "in process, nothing goes out of service",
+        life_03: "in process, nothing goes out of service",
+        life_05: "in process, no answer is lost",
     });
 }
 
