@@ -50,7 +50,7 @@ async fn an_unknown_scheme_is_told_which_there_are() {
     ] {
         let message = refused(url).await;
         assert!(
-            message.contains("memory://, redis:// or redis+unix://"),
+            message.contains("memory://, redis://, rediss:// or redis+unix://"),
             "{url}: {message}"
         );
     }
@@ -109,5 +109,17 @@ async fn a_redis_that_is_down_is_a_connection_error() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn rediss_speaks_tls_or_says_what_is_missing() {
+    let error = connect("rediss://alice:hunter2@127.0.0.1:1").await.unwrap_err();
+    let expected = if cfg!(feature = "redis-tls") {
+        ErrorKind::Connection
+    } else {
+        ErrorKind::Config
+    };
+    assert_eq!(error.kind(), expected, "{error}");
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }

@@ -13,7 +13,7 @@ use codex_traits::{
 };
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use crate::{RedisBuilder, client::Client, reply, script, settings::Settings};
+use crate::{RedisBuilder, client::Client, endpoint::Endpoint, reply, script};
 
 /// How many keys one UNLINK names: others are served in between.
 const KEYS_PER_UNLINK: usize = 1000;
@@ -53,8 +53,8 @@ impl RedisBackend {
         RedisBuilder::new()
     }
 
-    pub(crate) async fn dial(settings: Settings) -> Result<Self> {
-        Ok(Self(Arc::new(Client::connect(settings).await?)))
+    pub(crate) async fn dial(endpoint: Endpoint) -> Result<Self> {
+        Ok(Self(Arc::new(Client::connect(endpoint).await?)))
     }
 
     async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
@@ -64,10 +64,10 @@ impl RedisBackend {
 
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = self.0.settings();
+        let endpoint = self.0.endpoint();
         f.debug_struct("RedisBackend")
-            .field("address", &settings.address)
-            .field("database", &settings.database)
+            .field("address", &endpoint.address)
+            .field("database", &endpoint.settings.database)
             .finish_non_exhaustive()
     }
 }

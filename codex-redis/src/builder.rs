@@ -1,12 +1,13 @@
 //! Every setting of the backend.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use codex_traits::Result;
 use zeroize::Zeroizing;
 
 use crate::{
     RedisBackend,
+    endpoint::Endpoint,
     settings::{Address, Login, Settings, bad_setting},
     url,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// | [`password`](Self::password) | none | wiped from memory when dropped, and never printed |
 /// | [`command_timeout`](Self::command_timeout) | 500 ms | the deadline of a round trip: waiting, dialling and answer, and [more for what is large](crate#deadline) |
 /// | [`connect_timeout`](Self::connect_timeout) | 1 s | for one dial: name, connection, login and a first answer |
+/// | `tls` (feature `tls`) | off; with `rediss://`, the public authorities | TLS, whom to trust, and a certificate of the client's |
 /// | [`slots`](Self::slots) | 2 | connections per runtime, each shared by any number of calls |
 /// | [`max_in_flight`](Self::max_in_flight) | 1,024 | calls at a time on this handle and its clones; others wait within their deadline |
 /// | [`timeouts_before_redial`](Self::timeouts_before_redial) | 3 | timeouts in a row after which a connection is left |
@@ -53,6 +55,9 @@ pub struct RedisBuilder {
     database: u32,
     username: Option<String>,
     password: Option<Zeroizing<String>>,
+    tls_by_url: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::RedisTls>,
     slots: usize,
     command_timeout: Duration,
     connect_timeout: Duration,
@@ -75,6 +80,9 @@ impl RedisBuilder {
             database: 0,
             username: None,
             password: None,
+            tls_by_url: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             slots: 2,
             command_timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
@@ -87,13 +95,15 @@ impl RedisBuilder {
         }
     }
 
-    /// `redis://[[user]:password@]host[:port][/database]` or `redis+unix://[[user]:password@]/path[?db=database]`.
+    /// `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://` for TLS (feature `tls`), or
+    /// `redis+unix://[[user]:password@]/path[?db=database]`.
     ///
     /// User name, password and path are percent-decoded. What the URL leaves out keeps its setting.
     pub fn url(mut self, url: &str) -> Self {
         match url::parse(url) {
             Ok(target) => {
                 self.address = target.address;
+                self.tls_by_url = target.tls;
                 self.database = target.database.unwrap_or(self.database);
                 if let Some(login) = target.login {
                     self.username = login.user;
@@ -137,6 +147,13 @@ impl RedisBuilder {
     /// The password, as it is: not percent-encoded.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Zeroizing::new(password.into()));
+        self
+    }
+
+    /// TLS, also where the URL is not a `rediss://` one. Not over a unix socket.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::RedisTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -209,9 +226,27 @@ impl RedisBuilder {
         RedisBackend::dial(self.check()?).await
     }
 
-    fn check(self) -> Result<Settings> {
+    #[cfg(feature = "tls")]
+    fn check_tls(&self) -> Result<Option<crate::tls::Connector>> {
+        let default = || self.tls_by_url.then(crate::RedisTls::new);
+        let tls = self.tls.clone().or_else(default);
+        if tls.is_some() && matches!(self.address, Address::Unix(_)) {
+            return Err(bad_setting("tls: there is none over a unix socket"));
+        }
+        tls.map(|tls| tls.check()).transpose()
+    }
+
+    fn check(self) -> Result<Endpoint> {
         if let Some(refused) = self.refused {
             return Err(refused);
+        }
+        #[cfg(feature = "tls")]
+        let tls = self.check_tls()?;
+        #[cfg(not(feature = "tls"))]
+        if self.tls_by_url {
+            return Err(bad_setting(
+                "a rediss:// URL needs the feature `tls` of codex-redis (`redis-tls` of codex-kv)",
+            ));
         }
         let login = match (self.username, self.password) {
             (user, Some(password)) => Some(Login { user, password }),
@@ -268,10 +303,11 @@ impl RedisBuilder {
                 return Err(bad_setting(expected));
             }
         }
-        Ok(Settings {
-            address: self.address,
+        let settings = Settings {
             database: self.database,
             login,
+            #[cfg(feature = "tls")]
+            tls,
             slots: self.slots,
             command_timeout: self.command_timeout,
             connect_timeout: self.connect_timeout,
@@ -282,6 +318,10 @@ impl RedisBuilder {
             keepalive: self.keepalive,
             client_name: self.client_name,
             slow_command: self.slow_command,
+        };
+        Ok(Endpoint {
+            address: self.address,
+            settings: Arc::new(settings),
         })
     }
 }
@@ -310,21 +350,22 @@ mod tests {
 
     #[test]
     fn the_defaults_are_good_and_later_settings_take_the_place_of_earlier_ones() {
-        let settings = RedisBuilder::new().check().unwrap();
-        assert_eq!(format!("{:?}", settings.address), "127.0.0.1:6379");
+        let endpoint = RedisBuilder::new().check().unwrap();
+        assert_eq!(format!("{endpoint:?}"), "127.0.0.1:6379");
         let settings = RedisBuilder::new()
             .url("redis://app:old@h/3")
             .password("new")
             .database(4)
             .check()
             .unwrap();
-        let login = settings.login.unwrap();
+        let settings = &settings.settings;
+        let login = settings.login.as_ref().unwrap();
         assert_eq!(
             (login.user.as_deref(), login.password.as_str(), settings.database),
             (Some("app"), "new", 4)
         );
         let settings = RedisBuilder::new().database(4).url("redis://h").check().unwrap();
-        assert_eq!(settings.database, 4);
+        assert_eq!(settings.settings.database, 4);
     }
 
     #[test]

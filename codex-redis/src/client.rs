@@ -1,62 +1,43 @@
-//! One request within its deadline.
+//! A handle's way to one server.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use codex_traits::{Error, ErrorKind, Result};
-use redis::{Arg, Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, Value};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    dial::Link,
-    error::{broken, refused},
-    pool::{Pool, Pools},
+    endpoint::Endpoint,
+    node::{Node, no_connection},
     settings::Settings,
-    slot::Slot,
 };
-
-/// A connection to a server that has become a replica is left only when it is at least this old: to a server that is one for good,
-/// each write would dial otherwise.
-const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The slowest transfer that is not taken for a standstill, in bytes per second: two thirds of a network of 100 Mbit/s.
-const SLOWEST_TRANSFER: u64 = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    settings: Arc<Settings>,
-    pools: Pools,
-    turns: Semaphore,
+    node: Node,
+    turns: Turns,
 }
 
 impl Client {
     /// With a first connection, so that what is wrong with the settings is said here.
-    pub(crate) async fn connect(settings: Settings) -> Result<Self> {
-        let settings = Arc::new(settings);
-        let client = Self {
-            pools: Pools::new(Arc::clone(&settings)),
-            turns: Semaphore::new(settings.max_in_flight),
-            settings,
-        };
-        let pool = client.pools.here("connect")?;
-        pool.link().await.map_err(crate::dial::DialError::into_connect_error)?;
-        Ok(client)
+    pub(crate) async fn connect(endpoint: Endpoint) -> Result<Self> {
+        let turns = Turns::new(Arc::clone(&endpoint.settings));
+        let node = Node::new(endpoint);
+        node.connect().await?;
+        Ok(Self { node, turns })
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.node.endpoint()
     }
 
     /// Sends one command. An error that the server answers with is still in the reply.
     pub(crate) async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        self.request(
-            operation,
-            size(command),
-            async |mut connection: MultiplexedConnection| connection.send_packed_command(command).await,
-        )
-        .await
+        let (deadline, _turn) = self.turns.take(operation).await?;
+        self.node.command(operation, deadline, command).await
     }
 
     /// Sends commands together. The errors that the server answers with are still in the replies.
@@ -64,131 +45,40 @@ impl Client {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        // Of a transaction, the answers to MULTI and to each queued command come before the one to EXEC.
-        let (skipped, expected) = if pipeline.is_transaction() {
-            (pipeline.len() + 1, 1)
-        } else {
-            (0, pipeline.len())
-        };
-        let size = pipeline.cmd_iter().map(size).sum();
-        self.request(operation, size, async |mut connection: MultiplexedConnection| {
-            connection.send_packed_commands(pipeline, skipped, expected).await
-        })
-        .await
+        let (deadline, _turn) = self.turns.take(operation).await?;
+        self.node.pipeline(operation, deadline, pipeline).await
+    }
+}
+
+/// How many calls of a handle may be under way, and until when each.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    settings: Arc<Settings>,
+    permits: Semaphore,
+}
+
+impl Turns {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            permits: Semaphore::new(settings.max_in_flight),
+            settings,
+        }
     }
 
-    async fn request<A, F>(&self, operation: &'static str, size: u64, send: F) -> Result<A>
-    where
-        A: Answer,
-        F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<A>,
-    {
-        let start = Instant::now();
-        let deadline = start + self.settings.command_timeout;
-        let pool = self.pools.here(operation)?;
-        let Ok(ready) = timeout_at(deadline, self.ready(&pool, operation)).await else {
-            return Err(Error::new(ErrorKind::Timeout, operation, "no connection within the deadline").not_executed());
-        };
-        let (slot, link, _turn) = ready?;
-        let answer = within(deadline, size, &link, send(link.connection())).await;
-        let taken = start.elapsed();
-        if taken > self.settings.slow_command {
-            tracing::warn!(operation, milliseconds = taken.as_millis(), "slow Redis command");
-        }
-        let Some(answer) = answer else {
-            if link.timed_out() >= self.settings.timeouts_before_redial {
-                slot.evict(&link, "timeouts in a row");
-            }
-            return Err(Error::new(
-                ErrorKind::Timeout,
-                operation,
-                "no answer within the deadline",
-            ));
-        };
-        match answer {
-            Ok(answer) => {
-                link.answered();
-                if answer.errors().any(|error| error.code() == "READONLY")
-                    && link.since().elapsed() > READ_ONLY_PATIENCE
-                {
-                    slot.evict(&link, "the server is read-only");
+    /// Waits for a turn. The deadline of the call has begun when it does.
+    pub(crate) async fn take(&self, operation: &'static str) -> Result<(Instant, SemaphorePermit<'_>)> {
+        let deadline = Instant::now() + self.settings.command_timeout;
+        let turn = match self.permits.try_acquire() {
+            Ok(turn) => turn,
+            Err(_) => match timeout_at(deadline, self.permits.acquire()).await {
+                Ok(Ok(turn)) => turn,
+                // Nobody closes it.
+                Ok(Err(_)) => {
+                    return Err(Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed());
                 }
-                Ok(answer)
-            }
-            Err(error) => {
-                // A transaction's refusal comes this way.
-                if let Some(first) = error.clone().into_server_errors().and_then(|all| all.first().cloned()) {
-                    link.answered();
-                    return Err(refused(operation, &first.1, true));
-                }
-                slot.evict(&link, "broken");
-                Err(broken(operation, &error))
-            }
-        }
-    }
-
-    /// A turn and a connection.
-    async fn ready<'a>(
-        &'a self,
-        pool: &'a Pool,
-        operation: &'static str,
-    ) -> Result<(&'a Arc<Slot>, Arc<Link>, SemaphorePermit<'a>)> {
-        let turn = self.turns.acquire().await.map_err(|_| {
-            // Nobody closes it.
-            Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed()
-        })?;
-        let (slot, link) = pool.link().await.map_err(|error| error.into_error(operation))?;
-        Ok((slot, link, turn))
-    }
-}
-
-/// Waits until the deadline, and on for as long as the transfer accounts for: of the request, and of what moves over the
-/// connection from now on. The latter may be another call's; answers come in the order of the requests, so ours is behind it.
-async fn within<T>(deadline: Instant, size: u64, link: &Link, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
-    let before = link.moved();
-    let mut accounted = size;
-    loop {
-        let transfer = Duration::from_millis(accounted.saturating_mul(1000) / SLOWEST_TRANSFER);
-        if let Ok(answer) = timeout_at(deadline + transfer, &mut answer).await {
-            return Some(answer);
-        }
-        let moved = link.moved() - before;
-        if moved <= accounted {
-            return None;
-        }
-        accounted = moved;
-    }
-}
-
-/// Bytes of the arguments, which is what matters of a large request.
-fn size(command: &Cmd) -> u64 {
-    let length = |argument: Arg<&[u8]>| match argument {
-        Arg::Simple(bytes) => bytes.len() as u64,
-        _ => 0,
-    };
-    command.args_iter().map(length).sum()
-}
-
-/// One reply or several.
-trait Answer {
-    fn errors(&self) -> impl Iterator<Item = &ServerError>;
-}
-
-impl Answer for Value {
-    fn errors(&self) -> impl Iterator<Item = &ServerError> {
-        server_error(self).into_iter()
-    }
-}
-
-impl Answer for Vec<Value> {
-    fn errors(&self) -> impl Iterator<Item = &ServerError> {
-        self.iter().filter_map(server_error)
-    }
-}
-
-fn server_error(value: &Value) -> Option<&ServerError> {
-    match value {
-        Value::ServerError(error) => Some(error),
-        _ => None,
+                Err(_) => return Err(no_connection(operation)),
+            },
+        };
+        Ok((deadline, turn))
     }
 }

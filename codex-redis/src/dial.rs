@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    endpoint::Endpoint,
     error::io_kind,
     meter::{Meter, Metered},
     settings::{Address, Settings},
@@ -163,12 +164,21 @@ impl From<RedisError> for DialError {
 }
 
 /// Dials, within the connect timeout. The connection is driven by a task of the current runtime.
-pub(crate) async fn dial(settings: &Settings) -> Result<Link, DialError> {
+pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
+    let Endpoint { address, settings } = endpoint;
     let attempt = async {
-        match &settings.address {
+        match address {
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 tune(&stream, settings.keepalive)?;
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &settings.tls {
+                    let stream = tls
+                        .connect(host, stream)
+                        .await
+                        .map_err(|error| handshake_failed(&error))?;
+                    return log_in(stream, settings).await;
+                }
                 log_in(stream, settings).await
             }
             Address::Unix(path) => log_in(UnixStream::connect(path).await?, settings).await,
@@ -183,10 +193,23 @@ pub(crate) async fn dial(settings: &Settings) -> Result<Link, DialError> {
             retryable: true,
         }));
     match &dialled {
-        Ok(_) => tracing::debug!(address = ?settings.address, "connected to Redis"),
-        Err(error) => tracing::warn!(address = ?settings.address, reason = error.message, "no connection to Redis"),
+        Ok(_) => tracing::debug!(?address, "connected to Redis"),
+        Err(error) => tracing::warn!(?address, reason = error.message, "no connection to Redis"),
     }
     dialled
+}
+
+#[cfg(feature = "tls")]
+fn handshake_failed(error: &io::Error) -> DialError {
+    match crate::tls::misconfigured(error) {
+        Some(message) => DialError::config(message),
+        None => DialError {
+            kind: ErrorKind::Connection,
+            message: "the TLS handshake with the server failed",
+            source: Some(error.kind()),
+            retryable: true,
+        },
+    }
 }
 
 fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
@@ -227,7 +250,12 @@ where
         since: Instant::now(),
         timeouts: AtomicU32::new(0),
     };
-    introduce(&link, settings).await?;
+    let introduced = introduce(&link, settings).await;
+    #[cfg(feature = "tls")]
+    if let (Err(_), Some(refusal)) = (&introduced, link.meter.refusal()) {
+        return Err(DialError::config(refusal));
+    }
+    introduced?;
     Ok(link)
 }
 

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 //!
-//! One server is talked to, over TCP or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its
+//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its
 //! default. The oldest servers that will do are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
@@ -41,14 +41,20 @@ mod backend;
 mod builder;
 mod client;
 mod dial;
+mod endpoint;
 mod error;
 mod meter;
+mod node;
 mod pool;
 mod reply;
 mod script;
 mod settings;
 mod slot;
+#[cfg(feature = "tls")]
+mod tls;
 mod url;
 
 pub use backend::RedisBackend;
 pub use builder::RedisBuilder;
+#[cfg(feature = "tls")]
+pub use tls::RedisTls;

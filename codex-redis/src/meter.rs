@@ -14,15 +14,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read and written since the connection was made.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Meter(Arc<AtomicU64>);
+pub(crate) struct Meter(Arc<Moved>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    bytes: AtomicU64,
+    /// Why the server ended a TLS session, which it tells in place of its first answer; the redis crate drops it.
+    #[cfg(feature = "tls")]
+    refusal: std::sync::OnceLock<&'static str>,
+}
 
 impl Meter {
     pub(crate) fn moved(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        self.0.refusal.get().copied()
     }
 }
 
@@ -51,6 +64,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.meter.add(buffer.filled().len() - before);
+        #[cfg(feature = "tls")]
+        if let Poll::Ready(Err(error)) = &read
+            && let Some(refusal) = crate::tls::misconfigured(error)
+        {
+            // The first one is the reason for all that follow.
+            let _ = self.meter.0.refusal.set(refusal);
+        }
         read
     }
 }

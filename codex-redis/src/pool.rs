@@ -10,7 +10,7 @@ use tokio::runtime::{Handle, Id};
 
 use crate::{
     dial::{DialError, Link},
-    settings::Settings,
+    endpoint::Endpoint,
     slot::{Found, Slot},
 };
 
@@ -20,14 +20,14 @@ use crate::{
 /// that is a current-thread runtime that is merely not being run, never answer.
 #[derive(Debug)]
 pub(crate) struct Pools {
-    settings: Arc<Settings>,
+    endpoint: Arc<Endpoint>,
     pools: RwLock<Vec<(Id, Arc<Pool>)>>,
 }
 
 impl Pools {
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
         Self {
-            settings,
+            endpoint,
             pools: RwLock::new(Vec::new()),
         }
     }
@@ -54,7 +54,7 @@ impl Pools {
         }
         // The runtimes of those are gone, or they are as good as new.
         pools.retain(|(_, pool)| pool.is_alive());
-        let pool = Arc::new(Pool::new(Arc::clone(&self.settings)));
+        let pool = Arc::new(Pool::new(Arc::clone(&self.endpoint)));
         pools.push((id, Arc::clone(&pool)));
         Ok(pool)
     }
@@ -67,16 +67,16 @@ fn find(pools: &[(Id, Arc<Pool>)], id: Id) -> Option<Arc<Pool>> {
 
 #[derive(Debug)]
 pub(crate) struct Pool {
-    settings: Arc<Settings>,
+    endpoint: Arc<Endpoint>,
     slots: Vec<Arc<Slot>>,
     next: AtomicUsize,
 }
 
 impl Pool {
-    fn new(settings: Arc<Settings>) -> Self {
+    fn new(endpoint: Arc<Endpoint>) -> Self {
         Self {
-            slots: (0..settings.slots).map(|_| Arc::new(Slot::new())).collect(),
-            settings,
+            slots: (0..endpoint.settings.slots).map(|_| Arc::new(Slot::new())).collect(),
+            endpoint,
             next: AtomicUsize::new(0),
         }
     }
@@ -90,7 +90,7 @@ impl Pool {
             let mut resting = None;
             for offset in 0..self.slots.len() {
                 let slot = &self.slots[first.wrapping_add(offset) % self.slots.len()];
-                match slot.find(&self.settings) {
+                match slot.find(&self.endpoint) {
                     Found::Ready(link) => return Ok((slot, link)),
                     Found::Dialling(dialled) => dialling = dialling.or(Some((slot, dialled))),
                     Found::Resting(reason) => resting = Some(reason),

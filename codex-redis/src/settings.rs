@@ -5,11 +5,12 @@ use std::{fmt, path::PathBuf, time::Duration};
 use codex_traits::{Error, ErrorKind};
 use zeroize::Zeroizing;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) address: Address,
     pub(crate) database: u32,
     pub(crate) login: Option<Login>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::tls::Connector>,
     pub(crate) slots: usize,
     pub(crate) command_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) slow_command: Duration,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
@@ -31,6 +32,7 @@ pub(crate) enum Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }

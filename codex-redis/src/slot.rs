@@ -9,6 +9,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     dial::{DialError, Link, dial},
+    endpoint::Endpoint,
     settings::Settings,
 };
 
@@ -50,7 +51,7 @@ impl Slot {
     }
 
     /// The connection, or what is known of it; begins to dial where nobody does.
-    pub(crate) fn find(self: &Arc<Self>, settings: &Arc<Settings>) -> Found {
+    pub(crate) fn find(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Found {
         let mut state = self.state();
         let failures = match &*state {
             State::Ready(link) if !link.is_closed() => return Found::Ready(Arc::clone(link)),
@@ -60,21 +61,21 @@ impl Slot {
             State::Resting { failures, .. } => *failures,
             State::Empty | State::Ready(_) | State::Dialling(_) => 0,
         };
-        let dialled = self.spawn_dial(Arc::clone(settings), failures);
+        let dialled = self.spawn_dial(Arc::clone(endpoint), failures);
         *state = State::Dialling(dialled.clone());
         Found::Dialling(dialled)
     }
 
     /// In a task of its own, so that a call with a short deadline cannot cancel it for the others, or for the next.
-    fn spawn_dial(self: &Arc<Self>, settings: Arc<Settings>, failures: u32) -> Dialled {
+    fn spawn_dial(self: &Arc<Self>, endpoint: Arc<Endpoint>, failures: u32) -> Dialled {
         let (result, dialled) = watch::channel(None);
         let slot = Arc::clone(self);
         tokio::spawn(async move {
-            let outcome = dial(&settings).await.map(Arc::new);
+            let outcome = dial(&endpoint).await.map(Arc::new);
             *slot.state() = match &outcome {
                 Ok(link) => State::Ready(Arc::clone(link)),
                 Err(reason) => State::Resting {
-                    until: Instant::now() + pause(&settings, failures),
+                    until: Instant::now() + pause(&endpoint.settings, failures),
                     failures: failures.saturating_add(1),
                     reason: *reason,
                 },

@@ -15,25 +15,27 @@ pub(crate) const DEFAULT_PORT: u16 = 6379;
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) address: Address,
+    pub(crate) tls: bool,
     pub(crate) database: Option<u32>,
     pub(crate) login: Option<Login>,
 }
 
-/// Reads `redis://[[user]:password@]host[:port][/database]` and `redis+unix://[[user]:password@]/path[?db=database]`.
+/// Reads `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://`, and `redis+unix://[[user]:password@]/path[?db=database]`.
 ///
 /// By hand, because a general URL parser refuses or rewrites what is a valid password, and its errors show what it was given.
 pub(crate) fn parse(url: &str) -> Result<Target> {
     let (scheme, rest) = url
         .split_once("://")
-        .ok_or_else(|| bad_setting("the URL must begin with redis:// or redis+unix://"))?;
+        .ok_or_else(|| bad_setting("the URL must begin with redis://, rediss:// or redis+unix://"))?;
     match scheme.to_ascii_lowercase().as_str() {
-        "redis" => tcp(rest),
+        "redis" => tcp(rest, false),
+        "rediss" => tcp(rest, true),
         "redis+unix" => unix(rest),
-        _ => Err(bad_setting("the URL's scheme must be redis or redis+unix")),
+        _ => Err(bad_setting("the URL's scheme must be redis, rediss or redis+unix")),
     }
 }
 
-fn tcp(rest: &str) -> Result<Target> {
+fn tcp(rest: &str, tls: bool) -> Result<Target> {
     let (login, rest) = split_login(rest)?;
     if rest.contains(['?', '#']) {
         return Err(bad_setting(
@@ -51,6 +53,7 @@ fn tcp(rest: &str) -> Result<Target> {
             host: host.to_owned(),
             port,
         },
+        tls,
         database,
         login,
     })
@@ -77,6 +80,7 @@ fn unix(rest: &str) -> Result<Target> {
     }
     Ok(Target {
         address: Address::Unix(PathBuf::from(decoded(path)?)),
+        tls: false,
         database: selected,
         login,
     })
@@ -232,8 +236,7 @@ mod tests {
             ("", "begin with redis://"),
             ("hunter2", "begin with redis://"),
             ("localhost:6379", "begin with redis://"),
-            ("http://:hunter2@h", "scheme must be redis or redis+unix"),
-            ("rediss://:hunter2@h", "scheme must be redis or redis+unix"),
+            ("http://:hunter2@h", "scheme must be redis, rediss or redis+unix"),
             ("redis://", "must name a host"),
             ("redis:///3", "must name a host"),
             ("redis://:6379", "must name a host"),

@@ -1,21 +1,27 @@
-//! The contract of `KvBackend`, clause by clause, over TCP, over a unix socket, and behind `AnyBackend`.
+//! The contract of `KvBackend`, clause by clause, over TCP, over a unix socket, and over TLS; the last behind `AnyBackend`.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod leased;
 
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 use std::{
     marker::PhantomData,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use codex_redis::RedisBackend;
+use codex_redis::{RedisBackend, RedisBuilder};
+#[cfg(feature = "tls")]
+use codex_testkit::redis::{Certificates, RedisServer};
 use codex_testkit::{
     Foreign, Harness, Outage, Time,
     redis::{Database, FragileRedis, Value},
     require::Unavailable,
 };
-use codex_traits::{AnyBackend, KvBackend};
+#[cfg(feature = "tls")]
+use codex_traits::AnyBackend;
+use codex_traits::KvBackend;
 use leased::{Leased, Place};
 use tokio::sync::OnceCell;
 
@@ -24,9 +30,13 @@ trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
 
     /// Whether the proxy, which breaks connections, can stand between.
-    const BY_TCP: bool;
+    const BY_PROXY: bool;
 
-    fn url(database: &Database) -> Option<String>;
+    fn lease() -> Result<Database, Unavailable> {
+        Database::lease()
+    }
+
+    fn settings(database: &Database) -> Option<RedisBuilder>;
 
     fn wrap(backend: RedisBackend) -> Self::Backend;
 }
@@ -36,10 +46,10 @@ struct Tcp;
 impl Make for Tcp {
     type Backend = RedisBackend;
 
-    const BY_TCP: bool = true;
+    const BY_PROXY: bool = true;
 
-    fn url(database: &Database) -> Option<String> {
-        Some(database.url())
+    fn settings(database: &Database) -> Option<RedisBuilder> {
+        Some(RedisBackend::builder().url(&database.url()))
     }
 
     fn wrap(backend: RedisBackend) -> RedisBackend {
@@ -52,10 +62,10 @@ struct Unix;
 impl Make for Unix {
     type Backend = RedisBackend;
 
-    const BY_TCP: bool = false;
+    const BY_PROXY: bool = false;
 
-    fn url(database: &Database) -> Option<String> {
-        database.unix_url()
+    fn settings(database: &Database) -> Option<RedisBuilder> {
+        Some(RedisBackend::builder().url(&database.unix_url()?))
     }
 
     fn wrap(backend: RedisBackend) -> RedisBackend {
@@ -63,19 +73,41 @@ impl Make for Unix {
     }
 }
 
-struct Any;
+#[cfg(feature = "tls")]
+struct Tls;
 
-impl Make for Any {
+#[cfg(feature = "tls")]
+impl Make for Tls {
     type Backend = AnyBackend;
 
-    const BY_TCP: bool = true;
+    const BY_PROXY: bool = false;
 
-    fn url(database: &Database) -> Option<String> {
-        Some(database.url())
+    fn lease() -> Result<Database, Unavailable> {
+        Database::lease_on(tls_server()?.0)
+    }
+
+    fn settings(database: &Database) -> Option<RedisBuilder> {
+        let (_, certificates) = tls_server().ok()?;
+        let tls = codex_redis::RedisTls::new().certificate_authority(certificates.authority());
+        Some(RedisBackend::builder().url(&database.tls_url()?).tls(tls))
     }
 
     fn wrap(backend: RedisBackend) -> AnyBackend {
         AnyBackend::new(backend)
+    }
+}
+
+/// Started by the first test that asks.
+#[cfg(feature = "tls")]
+fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavailable> {
+    static STARTED: OnceLock<Result<(RedisServer, Certificates), Unavailable>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        let certificates = Certificates::new()?;
+        Ok((RedisServer::start_with_tls::<&str>(&certificates, [])?, certificates))
+    });
+    match started {
+        Ok((server, certificates)) => Ok((server, certificates)),
+        Err(reason) => Err(reason.clone()),
     }
 }
 
@@ -88,8 +120,8 @@ struct RedisHarness<M> {
 
 impl<M: Make> RedisHarness<M> {
     fn new() -> Result<Self, Unavailable> {
-        let database = Database::lease()?;
-        M::url(&database).ok_or_else(|| Unavailable::new("the test server has no unix socket"))?;
+        let database = M::lease()?;
+        let _ = M::settings(&database).ok_or_else(|| Unavailable::new("the test server has no unix socket"))?;
         Ok(Self {
             fragile: OnceCell::new(),
             used: AtomicU32::new(0),
@@ -109,10 +141,10 @@ impl<M: Make> Harness for RedisHarness<M> {
             let backend = settings.url(&url).build().await.unwrap();
             return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
         }
-        let database = Database::lease().unwrap();
+        let database = M::lease().unwrap();
         // Many tests share few cores and one server, which does nothing else while it takes in 64 MiB; all else is as it comes.
-        let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
-        let backend = settings.url(&M::url(&database).unwrap()).build().await.unwrap();
+        let settings = M::settings(&database).unwrap().command_timeout(Duration::from_secs(10));
+        let backend = settings.build().await.unwrap();
         Leased::new(M::wrap(backend), Place::Database(database))
     }
 
@@ -124,7 +156,7 @@ impl<M: Make> Harness for RedisHarness<M> {
     }
 
     async fn outage(&self) -> Option<Outage> {
-        if !M::BY_TCP {
+        if !M::BY_PROXY {
             return None;
         }
         let fragile = self
@@ -199,9 +231,14 @@ mod unix {
     });
 }
 
-mod any {
-    codex_testkit::conformance_tests!(super::RedisHarness::<super::Any>::new(), requires: "redis", skip: {
+#[cfg(feature = "tls")]
+mod tls {
+    codex_testkit::conformance_tests!(super::RedisHarness::<super::Tls>::new(), requires: "redis", skip: {
         exp_12: "the server's clock is the machine's",
         scan_10: "one node",
+        life_01: "the proxy's server has no TLS",
+        life_02: "the proxy's server has no TLS",
+        life_03: "the proxy's server has no TLS",
+        life_05: "the proxy's server has no TLS",
     });
 }

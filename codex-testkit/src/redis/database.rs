@@ -9,6 +9,7 @@ use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
 
 use super::{
     raw::{Raw, dial},
+    server::RedisServer,
     shared::{Numbers, Shared, shared},
 };
 use crate::require::Unavailable;
@@ -21,6 +22,7 @@ pub struct Database {
     number: u32,
     url: String,
     unix_url: Option<String>,
+    tls_url: Option<String>,
     raw: Raw,
     lease: Lease,
 }
@@ -43,19 +45,39 @@ impl Database {
     ///
     /// [`Unavailable`] where there is no server, or no empty database on it.
     pub fn lease() -> Result<Self, Unavailable> {
-        let shared = shared()?;
-        let numbers = match shared {
-            Shared::Given(info) => return Self::claim(info),
-            Shared::Process(_, numbers) | Shared::Container(_, numbers) => numbers,
-        };
+        match shared()? {
+            Shared::Given(info) => Self::claim(info),
+            Shared::Process(server) => Self::lease_on(server),
+            Shared::Container(container, numbers) => {
+                Self::number_of(numbers, |number| (container.database_url(number), None, None))
+            }
+        }
+    }
+
+    /// Leases an empty database of this server, which is the tests' own.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where all of its databases are leased, or it does not answer.
+    pub fn lease_on(server: &'static RedisServer) -> Result<Self, Unavailable> {
+        Self::number_of(server.numbers(), |number| {
+            (
+                server.database_url(number),
+                Some(server.database_unix_url(number)),
+                server.database_tls_url(number),
+            )
+        })
+    }
+
+    /// A database of a server of our own, given its URLs: by TCP, unix socket and TLS.
+    fn number_of(
+        numbers: &'static Numbers,
+        urls: impl FnOnce(u32) -> (String, Option<String>, Option<String>),
+    ) -> Result<Self, Unavailable> {
         let (number, was_used) = numbers
             .take()
             .ok_or_else(|| Unavailable::new("every database of the test server is leased"))?;
-        let (url, unix_url) = match shared {
-            Shared::Given(info) => urls_of(info, number),
-            Shared::Process(server, _) => (server.database_url(number), Some(server.database_unix_url(number))),
-            Shared::Container(container, _) => (container.database_url(number), None),
-        };
+        let (url, unix_url, tls_url) = urls(number);
         let info = url
             .as_str()
             .into_connection_info()
@@ -64,6 +86,7 @@ impl Database {
             number,
             url,
             unix_url,
+            tls_url,
             raw: Raw::new(info),
             lease: Lease::Number(numbers),
         };
@@ -97,6 +120,7 @@ impl Database {
                         number,
                         url,
                         unix_url,
+                        tls_url: None,
                         raw,
                         lease: Lease::Claim(claim),
                     });
@@ -130,6 +154,11 @@ impl Database {
     /// Its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was started here.
     pub fn unix_url(&self) -> Option<String> {
         self.unix_url.clone()
+    }
+
+    /// Its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started with certificates.
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_url.clone()
     }
 
     /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`) or a key that is not UTF-8,

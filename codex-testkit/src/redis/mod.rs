@@ -23,6 +23,8 @@
 //! A server or container that was started here does not outlive the test process, however that ends: a small shell process of its
 //! own waits for the end of a pipe that the test process holds, and then removes it.
 
+#[cfg(feature = "redis-tls")]
+mod certificates;
 mod container;
 mod database;
 mod fragile;
@@ -31,6 +33,8 @@ mod server;
 mod shared;
 mod watchdog;
 
+#[cfg(feature = "redis-tls")]
+pub use certificates::Certificates;
 pub use container::RedisContainer;
 pub use database::Database;
 pub use fragile::FragileRedis;

@@ -18,7 +18,7 @@ use std::{
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, Value};
 
-use super::{raw::Raw, watchdog::Watchdog};
+use super::{raw::Raw, shared::Numbers, watchdog::Watchdog};
 use crate::require::Unavailable;
 
 /// Runs the server and removes it at the end of standard input.
@@ -52,9 +52,12 @@ pub(super) const DATABASES: u32 = 16_384;
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
+    tls_port: Option<u16>,
     directory: PathBuf,
+    files: Vec<(&'static str, String)>,
     arguments: Vec<OsString>,
     raw: Raw,
+    numbers: Numbers,
     running: Mutex<Option<Watchdog>>,
 }
 
@@ -74,6 +77,29 @@ impl RedisServer {
     ///
     /// As [`start`](Self::start).
     pub fn start_with<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Result<Self, Unavailable> {
+        Self::start_from(Vec::new(), false, arguments)
+    }
+
+    /// A server with certificates, which also listens for TLS on a port of its own. It asks for a client's certificate and takes
+    /// none too; `["--tls-auth-clients", "yes"]` makes it insist.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); also where the server was built without TLS.
+    #[cfg(feature = "redis-tls")]
+    pub fn start_with_tls<A: Into<OsString>>(
+        certificates: &super::Certificates,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self, Unavailable> {
+        Self::start_from(certificates.files().into(), true, arguments)
+    }
+
+    /// A server with these files in its directory.
+    fn start_from<A: Into<OsString>>(
+        files: Vec<(&'static str, String)>,
+        tls: bool,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self, Unavailable> {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let directory =
             new_directory().map_err(|error| Unavailable::new(format!("no temporary directory: {error}")))?;
@@ -88,15 +114,19 @@ impl RedisServer {
             .set_redis_settings(settings);
         let mut server = Self {
             port: 0,
+            tls_port: None,
             directory,
+            files,
             arguments,
             raw: Raw::new(info),
+            numbers: Numbers::default(),
             running: Mutex::new(None),
         };
         // Between our choice of a port and the server's use of it another process can take it.
         let mut attempts = 10;
         loop {
-            server.port = free_port().map_err(|error| Unavailable::new(format!("no free TCP port: {error}")))?;
+            server.port = free_port()?;
+            server.tls_port = if tls { Some(free_port()?) } else { None };
             attempts -= 1;
             match server.run() {
                 Ok(()) => return Ok(server),
@@ -109,6 +139,11 @@ impl RedisServer {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port for TLS, where there is one.
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port
     }
 
     /// The path of the unix socket.
@@ -132,6 +167,14 @@ impl RedisServer {
 
     pub(super) fn database_unix_url(&self, database: u32) -> String {
         format!("redis+unix://{}?db={database}", self.socket().display())
+    }
+
+    pub(super) fn database_tls_url(&self, database: u32) -> Option<String> {
+        Some(format!("rediss://127.0.0.1:{}/{database}", self.tls_port?))
+    }
+
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// Sends one command to database 0, past any backend, with the password where there is one.
@@ -224,6 +267,10 @@ impl RedisServer {
             .mode(0o700)
             .create(&self.directory)
             .map_err(|error| Unavailable::new(format!("no directory for redis-server: {error}")))?;
+        for (name, content) in &self.files {
+            fs::write(self.directory.join(name), content)
+                .map_err(|error| Unavailable::new(format!("no files for redis-server: {error}")))?;
+        }
         let mut line: Vec<OsString> = vec![self.directory.clone().into(), program.into()];
         for (setting, value) in [
             ("--port", self.port.to_string().into()),
@@ -238,6 +285,17 @@ impl RedisServer {
         ] {
             line.push(setting.into());
             line.push(value);
+        }
+        if let Some(port) = self.tls_port {
+            line.extend(["--tls-port".into(), port.to_string().into()]);
+            for (setting, file) in [
+                ("--tls-ca-cert-file", "ca.pem"),
+                ("--tls-cert-file", "server.pem"),
+                ("--tls-key-file", "server.key"),
+            ] {
+                line.extend([setting.into(), self.directory.join(file).into_os_string()]);
+            }
+            line.extend(["--tls-auth-clients".into(), "optional".into()]);
         }
         line.extend(self.arguments.iter().cloned());
         let mut watchdog = Watchdog::start(SCRIPT, line)
@@ -304,8 +362,10 @@ fn new_directory() -> io::Result<PathBuf> {
     }
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+fn free_port() -> Result<u16, Unavailable> {
+    let found = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    let address = found.map_err(|error| Unavailable::new(format!("no free TCP port: {error}")))?;
+    Ok(address.port())
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -22,8 +22,8 @@ const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
 pub(super) enum Shared {
     /// Somebody else's, who may have data there.
     Given(ConnectionInfo),
-    /// A process of our own, and the numbers of its databases that are free.
-    Process(Box<RedisServer>, Numbers),
+    /// A process of our own.
+    Process(Box<RedisServer>),
     /// A container of our own.
     Container(RedisContainer, Numbers),
 }
@@ -44,7 +44,7 @@ pub(super) fn shared() -> Result<&'static Shared, Unavailable> {
 pub fn shared_url() -> Result<String, Unavailable> {
     Ok(match shared()? {
         Shared::Given(_) => env::var(URL_VARIABLE).unwrap_or_default(),
-        Shared::Process(server, _) => server.url(),
+        Shared::Process(server) => server.url(),
         Shared::Container(container, _) => container.url(),
     })
 }
@@ -55,7 +55,7 @@ fn find() -> Result<Shared, Unavailable> {
         return given(&url).map_err(|reason| Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}")));
     }
     let no_process = match RedisServer::start() {
-        Ok(server) => return Ok(Shared::Process(Box::new(server), Numbers::default())),
+        Ok(server) => return Ok(Shared::Process(Box::new(server))),
         Err(reason) => reason,
     };
     match RedisContainer::start() {

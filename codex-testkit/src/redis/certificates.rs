@@ -1,0 +1,92 @@
+//! Certificates for a server that speaks TLS, of an authority that exists for one test.
+
+use std::fmt;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+
+use crate::require::Unavailable;
+
+/// An authority, and a certificate of its for a server at `localhost`, `127.0.0.1` and `::1` and for a client; all in PEM, made
+/// anew each time.
+#[derive(Clone)]
+pub struct Certificates {
+    authority: String,
+    server: Pair,
+    client: Pair,
+}
+
+#[derive(Clone)]
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+impl Certificates {
+    /// Makes them.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where there are no random numbers to be had.
+    pub fn new() -> Result<Self, Unavailable> {
+        Self::make().map_err(|error| Unavailable::new(format!("no certificates: {error}")))
+    }
+
+    fn make() -> Result<Self, rcgen::Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        // Names tell issuer and subject apart; where they are the same, a certificate is taken for self-signed.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "codex-testkit authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let issue = |names: &[&str], usage: ExtendedKeyUsagePurpose| -> Result<Pair, rcgen::Error> {
+            let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            params.distinguished_name.push(DnType::CommonName, names[0]);
+            params.extended_key_usages = vec![usage];
+            let key = KeyPair::generate()?;
+            Ok(Pair {
+                certificate: params.signed_by(&key, &authority)?.pem(),
+                key: key.serialize_pem(),
+            })
+        };
+        Ok(Self {
+            server: issue(&["localhost", "127.0.0.1", "::1"], ExtendedKeyUsagePurpose::ServerAuth)?,
+            client: issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth)?,
+            authority: authority.pem(),
+        })
+    }
+
+    /// The authority's certificate.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The client's certificate.
+    pub fn client_certificate(&self) -> &str {
+        &self.client.certificate
+    }
+
+    /// The client's private key.
+    pub fn client_key(&self) -> &str {
+        &self.client.key
+    }
+
+    /// The files that a server is started with, by name.
+    pub(super) fn files(&self) -> [(&'static str, String); 3] {
+        [
+            ("ca.pem", self.authority.clone()),
+            ("server.pem", self.server.certificate.clone()),
+            ("server.key", self.server.key.clone()),
+        ]
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificates")
+    }
+}
