@@ -145,7 +145,7 @@ impl<M: Make> Harness for RedisHarness<M> {
         // Many tests share few cores and one server, which does nothing else while it takes in 64 MiB; all else is as it comes.
         let settings = M::settings(&database).unwrap().command_timeout(Duration::from_secs(10));
         let backend = settings.build().await.unwrap();
-        Leased::new(M::wrap(backend), Place::Database(database))
+        Leased::new(M::wrap(backend), Place::Database(Box::new(database)))
     }
 
     /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a busy machine.

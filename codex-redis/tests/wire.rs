@@ -122,7 +122,7 @@ async fn an_answer_of_another_form_is_an_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_wait_for_one_dial_together_and_none_of_them_cancels_it() {
-    let server = Impostor::start(b"$-1\r\n", Duration::from_millis(300)).await;
+    let server = Impostor::start(b"$-1\r\n", Duration::from_secs(1)).await;
     let backend = RedisBackend::builder()
         .url(&server.url)
         .slots(1)

@@ -18,7 +18,7 @@ pub(crate) struct Leased<B> {
 /// Where the backend's keys are.
 #[derive(Debug)]
 pub(crate) enum Place {
-    Database(Database),
+    Database(Box<Database>),
     /// Held, so that it stays.
     Fragile(#[expect(dead_code, reason = "held")] FragileRedis),
 }
