@@ -11,6 +11,7 @@
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
+//! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
 
 mod adapt;
 pub mod cache;
@@ -18,6 +19,8 @@ pub mod coder;
 mod connect;
 mod namespaced;
 pub mod session;
+#[cfg(feature = "axum")]
+pub mod web;
 
 pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
 pub use codex_traits::*;

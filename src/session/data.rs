@@ -105,6 +105,22 @@ impl SessionData {
         self.entries.len()
     }
 
+    /// `fresh` with what was changed from `base` to here changed in it too, name by name; a name that was not changed is as it
+    /// is in `fresh`.
+    pub(super) fn rebased(&self, base: &Self, mut fresh: Self) -> Self {
+        for name in base.entries.keys() {
+            if !self.entries.contains_key(name) {
+                fresh.entries.shift_remove(name);
+            }
+        }
+        for (name, value) in &self.entries {
+            if base.entries.get(name) != Some(value) {
+                fresh.entries.insert(name.clone(), value.clone());
+            }
+        }
+        fresh
+    }
+
     pub(super) fn entries(&self) -> &IndexMap<Name, Box<str>> {
         &self.entries
     }

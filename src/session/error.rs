@@ -32,6 +32,9 @@ pub enum SessionError {
     /// The operating system's random generator failed. Nothing was written.
     #[error("no session key could be drawn: {0}")]
     Generator(String),
+    /// A request's session was used after its response; nothing of it would be saved.
+    #[error("the request is over, so that nothing of its session would be saved")]
+    Finished,
     /// A setting of the builder is wrong.
     #[error("{0}")]
     Config(&'static str),

@@ -199,6 +199,18 @@ impl Session {
         self.remove(TEST_COOKIE.0)
     }
 
+    /// Whether there is no value, without marking it accessed.
+    #[cfg(feature = "axum")]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Whether its record was there when the store was last asked.
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
     pub(super) fn expiry_age_at(&self, now: SystemTime) -> Duration {
         self.kept_expiry().age(now, self.policy.cookie_age)
     }

@@ -13,6 +13,7 @@ mod error;
 mod expiry;
 mod handle;
 mod key;
+mod merge;
 mod store;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};

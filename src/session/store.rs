@@ -20,7 +20,7 @@ const KEY_ATTEMPTS: usize = 8;
 
 /// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a
 /// task fails only where it loses to a thousand others in a row: more than any session's writers have between them.
-const UPDATE_ATTEMPTS: usize = 1_000;
+pub(super) const UPDATE_ATTEMPTS: usize = 1_000;
 
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
@@ -351,7 +351,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Removes the record where it holds these bytes, in one step.
-    async fn remove_exactly(&self, record: &str, stored: &Bytes) -> Result<(), SessionError> {
+    pub(super) async fn remove_exactly(&self, record: &str, stored: &Bytes) -> Result<(), SessionError> {
         if self.backend().del_if_equals(record, stored).await? {
             Ok(())
         } else {
@@ -368,11 +368,15 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    fn record(&self, key: &SessionKey) -> String {
+    pub(super) fn record(&self, key: &SessionKey) -> String {
         namespaced_key(&self.shared.project, &self.shared.key_prefix, key.as_str())
     }
 
-    fn backend(&self) -> &B {
+    pub(super) fn codec(&self) -> &C {
+        &self.shared.codec
+    }
+
+    pub(super) fn backend(&self) -> &B {
         &self.shared.backend
     }
 

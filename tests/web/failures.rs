@@ -1,0 +1,155 @@
+//! Outages, sessions that end elsewhere, and handlers that fail.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect},
+};
+use codex_kv::{SessionError, memory::MemoryBackend, web::SessionLayer};
+
+use crate::{
+    app::{Browser, app, routes, store},
+    watched::Watched,
+};
+
+#[tokio::test]
+async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
+    let backend = Watched::default();
+    let mut browser = Browser::new(app(backend.clone()));
+    browser.get("/set/name/Ada").await;
+    let key = browser.key();
+
+    backend.set_down(true);
+    for path in [
+        "/get/name",
+        "/careless",
+        "/set/name/Grace",
+        "/cycle/a/b",
+        "/flush",
+        "/clear",
+        "/fail",
+    ] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(!page.body.contains("nobody"), "{path}");
+        assert_eq!(page.set_cookie(), None, "{path}");
+    }
+    assert_eq!(
+        browser.get("/plain").await.status,
+        StatusCode::OK,
+        "what needs no session goes on"
+    );
+    assert_eq!(Browser::new(app(backend.clone())).get("/set/a/b").await.status, 503);
+
+    backend.set_down(false);
+    assert_eq!(browser.get("/get/name").await.body, "Ada", "the session survives");
+    assert_eq!(browser.key(), key);
+}
+
+#[tokio::test]
+async fn a_response_of_500_and_above_saves_nothing() {
+    let backend = Watched::default();
+    let mut browser = Browser::new(app(backend.clone()));
+    browser.get("/set/name/Ada").await;
+    let key = browser.key();
+    backend.take();
+    let page = browser.get("/fail").await;
+    assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
+    assert_eq!(backend.verbs(), ["get"]);
+    assert_eq!(browser.get("/get/failed").await.body, "nothing");
+    assert_eq!(browser.key(), key, "the key was not cycled");
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_on_the_session_saves_nothing_and_says_500() {
+    let backend = Watched::default();
+    let mut browser = Browser::new(app(backend.clone()));
+    let page = browser.get("/wrong-type").await;
+    assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
+    assert!(!page.body.contains("no number"));
+    assert_eq!(backend.verbs(), [""; 0]);
+}
+
+#[tokio::test]
+async fn other_statuses_save() {
+    use axum::routing::get;
+    use codex_kv::web::Session;
+    let handler = |session: Session| async move {
+        session.insert("last", "missing").await.unwrap();
+        StatusCode::NOT_FOUND
+    };
+    let routes = routes().route("/found-nothing", get(handler));
+    let mut browser = Browser::new(routes.layer(SessionLayer::new(store(MemoryBackend::new()))));
+    assert_eq!(browser.get("/found-nothing").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(browser.get("/get/last").await.body, "missing");
+}
+
+/// Ends the session between a handler's question and its save.
+fn app_that_loses_sessions(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> axum::Router {
+    use axum::routing::get;
+    use codex_kv::web::Session;
+    let store = store(MemoryBackend::new());
+    let elsewhere = store.clone();
+    let handler = move |session: Session| async move {
+        session.insert("late", 1).await?;
+        let key = session.key().await?.unwrap();
+        elsewhere.delete(&key).await?;
+        Ok::<_, SessionError>("changed")
+    };
+    let cycled = {
+        let elsewhere = store.clone();
+        move |session: Session| async move {
+            let key = session.key().await?.unwrap();
+            elsewhere.delete(&key).await?;
+            session.cycle_key().await?;
+            session.insert("user", "42").await?;
+            Ok::<_, SessionError>("logged in")
+        }
+    };
+    let routes = routes().route("/lost", get(handler)).route("/lost-login", get(cycled));
+    routes.layer(layer(SessionLayer::new(store)))
+}
+
+#[tokio::test]
+async fn a_session_ended_elsewhere_is_400_and_not_written_back_to_life() {
+    let mut browser = Browser::new(app_that_loses_sessions(|layer| layer));
+    browser.get("/set/name/Ada").await;
+    let page = browser.get("/lost").await;
+    assert_eq!((page.status, page.set_cookie()), (StatusCode::BAD_REQUEST, None));
+    assert_eq!(browser.get("/get/late").await.body, "nothing");
+    assert_eq!(browser.get("/get/name").await.body, "nothing");
+}
+
+#[tokio::test]
+async fn a_login_into_a_session_ended_elsewhere_begins_anew_with_nothing_of_the_old_one() {
+    let mut browser = Browser::new(app_that_loses_sessions(|layer| layer));
+    browser.get("/set/name/Ada").await;
+    assert_eq!(browser.get("/lost-login").await.status, StatusCode::OK);
+    assert_eq!(browser.get("/get/user").await.body, "42");
+    assert_eq!(browser.get("/get/name").await.body, "nothing");
+}
+
+#[tokio::test]
+async fn the_answer_to_each_error_can_be_set() {
+    let respond = |error: &SessionError| match error {
+        SessionError::Gone => Redirect::to("/login").into_response(),
+        _ => (StatusCode::IM_A_TEAPOT, "short and stout").into_response(),
+    };
+    let mut browser = Browser::new(app_that_loses_sessions(|layer| layer.on_error(respond)));
+    browser.get("/set/name/Ada").await;
+    assert_eq!(browser.get("/lost").await.headers["location"], "/login");
+
+    // An error that a handler returns is answered in the same way as one of the layer's own.
+    let backend = Watched::default();
+    let app = routes().layer(SessionLayer::new(store(backend.clone())).on_error(respond));
+    let mut browser = Browser::new(app);
+    browser.get("/set/name/Ada").await;
+    backend.set_down(true);
+    for path in ["/get/name", "/careless", "/set/a/b"] {
+        let page = browser.get(path).await;
+        assert_eq!(
+            (page.status, page.body.as_str()),
+            (StatusCode::IM_A_TEAPOT, "short and stout"),
+            "{path}"
+        );
+    }
+}

@@ -1,0 +1,15 @@
+//! Sessions in axum: what reaches the store, what the browser gets, and what becomes of requests side by side.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod app;
+mod cookies;
+mod failures;
+mod hostile;
+mod lazy;
+mod parallel;
+mod watched;
