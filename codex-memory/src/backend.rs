@@ -22,7 +22,7 @@ use crate::{
 /// deadline; the memory of what expired unread is given back within a fraction of a second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
 /// made is done: dropping its future before the first poll is the only way not to make it. Nothing is evicted unless
 /// [`builder`](Self::builder) is told to, and nothing outlives
-/// the process.
+/// the process but a [`dump`](Self::dump).
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,

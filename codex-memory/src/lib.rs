@@ -38,6 +38,7 @@ mod record;
 mod scan;
 mod shard;
 mod slots;
+mod snapshot;
 mod store;
 mod sync;
 mod system;

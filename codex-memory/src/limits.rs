@@ -73,6 +73,16 @@ impl Limits {
         true
     }
 
+    /// Whether so much more can be written without a refusal.
+    pub(crate) fn has_room(&self, entries: usize, bytes: usize) -> bool {
+        let fits = |count: &AtomicUsize, more: usize, most| {
+            let sum = count.load(Ordering::Relaxed).checked_add(more);
+            sum.is_some_and(|sum| sum <= most)
+        };
+        self.when_full == WhenFull::Evict
+            || (fits(&self.entries, entries, self.max_entries) && fits(&self.bytes, bytes, self.max_bytes))
+    }
+
     pub(crate) fn release(&self, entries: usize, bytes: usize) {
         self.entries.fetch_sub(entries, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);

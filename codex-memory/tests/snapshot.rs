@@ -1,0 +1,216 @@
+//! A store written down and read back.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use codex_memory::{ManualClock, MemoryBackend, WhenFull};
+use codex_traits::{Expiry, KvBackend, KvBackendExt, Pattern, Result, SetOptions, Ttl};
+use futures_util::TryStreamExt;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn put(store: &MemoryBackend, key: &str, value: impl Into<Bytes>, expiry: Expiry) -> Result<bool> {
+    let outcome = store
+        .set(key, value.into(), SetOptions::new().with_expiry(expiry))
+        .await?;
+    Ok(outcome.is_written())
+}
+
+/// Every key with its value and its time to live, sorted.
+async fn contents(store: &MemoryBackend) -> Result<Vec<(String, Option<Bytes>, Ttl)>> {
+    let pattern = Pattern::all();
+    let mut keys: Vec<String> = store.scan_all(&pattern).try_collect().await?;
+    keys.sort();
+    let mut all = Vec::new();
+    for key in keys {
+        let (value, ttl) = (store.get(&key).await?, store.ttl(&key).await?);
+        all.push((key, value, ttl));
+    }
+    Ok(all)
+}
+
+/// A few entries of each kind, under a clock that stands still.
+async fn small(clock: &ManualClock) -> Result<MemoryBackend> {
+    let store = MemoryBackend::with_clock(clock.clone());
+    put(&store, "", "", Expiry::Never).await?;
+    put(&store, "käse\0*", vec![0, 255, 10], Expiry::Never).await?;
+    put(&store, "session", "payload", (100 * SECOND).into()).await?;
+    put(&store, "late", "1", Duration::from_millis(1500).into()).await?;
+    Ok(store)
+}
+
+fn dumped(store: &MemoryBackend) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    store.dump(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn what_was_dumped_comes_back() {
+    let clock = ManualClock::new();
+    let store = small(&clock).await.unwrap();
+    for key in 0..5000 {
+        put(&store, &format!("key {key}"), vec![7; key], (100 * SECOND).into())
+            .await
+            .unwrap();
+    }
+    put(&store, "over", "v", SECOND.into()).await.unwrap();
+    clock.advance(SECOND);
+    let mut bytes = Vec::new();
+    assert_eq!(store.dump(&mut bytes).unwrap(), 5004);
+    let other = MemoryBackend::with_clock(clock.clone());
+    assert_eq!(other.load(&bytes[..]).unwrap(), 5004);
+    assert_eq!(contents(&other).await.unwrap(), contents(&store).await.unwrap());
+    // And the copy goes on as the original does.
+    clock.advance(Duration::from_millis(500));
+    assert_eq!(other.get("late").await.unwrap(), None);
+    assert_eq!(
+        other.ttl("session").await.unwrap(),
+        Ttl::Remaining(Duration::from_millis(98_500))
+    );
+}
+
+#[tokio::test]
+async fn an_empty_store_is_a_snapshot_too() {
+    let bytes = dumped(&MemoryBackend::new()).unwrap();
+    assert_eq!(MemoryBackend::new().load(&bytes[..]).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn time_goes_on_while_the_process_is_down() {
+    let before = ManualClock::new();
+    let bytes = dumped(&small(&before).await.unwrap()).unwrap();
+    // Another process, a minute later: its own clock begins at zero.
+    let after = ManualClock::starting_at(before.system_time() + 60 * SECOND);
+    let store = MemoryBackend::with_clock(after);
+    assert_eq!(store.load(&bytes[..]).unwrap(), 3);
+    assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(40 * SECOND));
+    assert_eq!(store.ttl("").await.unwrap(), Ttl::Persistent);
+    assert_eq!(store.ttl("late").await.unwrap(), Ttl::Missing);
+}
+
+#[tokio::test]
+async fn loading_replaces_what_is_there_under_the_same_key_and_nothing_else() {
+    let clock = ManualClock::starting_at(SystemTime::now());
+    let bytes = dumped(&small(&clock).await.unwrap()).unwrap();
+    let store = MemoryBackend::with_clock(clock);
+    put(&store, "session", "another", Expiry::Never).await.unwrap();
+    put(&store, "mine", "v", Expiry::Never).await.unwrap();
+    store.load(&bytes[..]).unwrap();
+    assert_eq!(
+        (store.len(), store.get("session").await.unwrap().as_deref()),
+        (5, Some(&b"payload"[..]))
+    );
+    assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(100 * SECOND));
+}
+
+#[tokio::test]
+async fn every_single_byte_change_is_refused_or_loads_the_same() {
+    let clock = ManualClock::new();
+    let store = small(&clock).await.unwrap();
+    let (bytes, all) = (dumped(&store).unwrap(), contents(&store).await.unwrap());
+    let mut refused = 0;
+    for at in 0..bytes.len() {
+        for value in 0..=255 {
+            let mut changed = bytes.clone();
+            changed[at] = value;
+            let other = MemoryBackend::with_clock(clock.clone());
+            match other.load(&changed[..]) {
+                Ok(_) => assert_eq!(contents(&other).await.unwrap(), all, "byte {at} as {value}"),
+                Err(error) => {
+                    assert!(
+                        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof),
+                        "{error}"
+                    );
+                    assert!(other.is_empty());
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, bytes.len() * 255);
+}
+
+#[tokio::test]
+async fn every_truncation_is_refused() {
+    let clock = ManualClock::new();
+    let bytes = dumped(&small(&clock).await.unwrap()).unwrap();
+    for len in 0..bytes.len() {
+        let other = MemoryBackend::with_clock(clock.clone());
+        let error = other.load(&bytes[..len]).unwrap_err();
+        assert_eq!(
+            (error.kind(), other.len()),
+            (ErrorKind::UnexpectedEof, 0),
+            "cut at {len}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_lies_takes_no_memory() {
+    let mut bytes = b"CODEXMEM\x01\0\0\0\x01".to_vec();
+    bytes.extend(u64::MAX.to_le_bytes());
+    bytes.extend(u64::MAX.to_le_bytes());
+    let error = MemoryBackend::new().load(&bytes[..]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn a_store_without_room_is_left_as_it_was() {
+    let clock = ManualClock::new();
+    let bytes = dumped(&small(&clock).await.unwrap()).unwrap();
+    let store = MemoryBackend::builder()
+        .max_entries(5)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    put(&store, "a", "v", Expiry::Never).await.unwrap();
+    put(&store, "b", "v", Expiry::Never).await.unwrap();
+    assert_eq!(store.load(&bytes[..]).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(store.len(), 2);
+    store.del(&["a"]).await.unwrap();
+    assert_eq!((store.load(&bytes[..]).unwrap(), store.len()), (4, 5));
+    let cache = MemoryBackend::builder()
+        .max_entries(2)
+        .when_full(WhenFull::Evict)
+        .clock(clock);
+    let cache = cache.build().unwrap();
+    cache.load(&bytes[..]).unwrap();
+    assert_eq!((cache.len(), cache.evictions()), (2, 2));
+}
+
+/// Fails after some bytes.
+struct Failing(usize);
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::PermissionDenied.into())
+    }
+}
+
+#[tokio::test]
+async fn the_error_of_a_writer_or_reader_is_handed_on() {
+    let store = small(&ManualClock::new()).await.unwrap();
+    for len in [0, 1, 50] {
+        assert_eq!(store.dump(Failing(len)).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+    assert_eq!(store.load(Failing(0)).unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
