@@ -1,0 +1,56 @@
+//! The same operations on the memory backend and on a real Redis give the same answers. `CODEX_DIFFERENTIAL_OPS` says how many;
+//! `scripts/differential-memory` runs a million.
+
+#[path = "support/ops.rs"]
+mod ops;
+
+use std::time::Duration;
+
+use codex_memory::{MemoryBackend, WhenFull};
+use codex_redis::RedisBackend;
+use codex_testkit::{redis::Database, require};
+use codex_traits::{KvBackend, Ttl};
+use ops::{Answer, Random, answer, random_op};
+
+/// Long enough that nothing ends while the test runs, however slow the machine; zero ends at once.
+const SPANS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(10_000),
+    Duration::from_secs(1_000_000),
+];
+
+/// How far two times to live may be apart: the two stores were asked one after the other.
+const SLACK: Duration = Duration::from_secs(60);
+
+fn agree(ours: &Answer, theirs: &Answer) -> bool {
+    match (ours, theirs) {
+        (Answer::Ttl(Ttl::Remaining(ours)), Answer::Ttl(Ttl::Remaining(theirs))) => ours.abs_diff(*theirs) < SLACK,
+        _ => ours == theirs,
+    }
+}
+
+#[test]
+fn random_operations_answer_as_redis_does() {
+    let database = require!("redis", Database::lease());
+    let ops = std::env::var("CODEX_DIFFERENTIAL_OPS").ok();
+    let ops: u64 = ops.and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let redis = RedisBackend::connect(&database.url()).await.unwrap();
+        let bounded = MemoryBackend::builder().max_entries(1000).when_full(WhenFull::Evict);
+        let memories = [MemoryBackend::new(), bounded.build().unwrap()];
+        let mut random = Random::new(5);
+        for number in 0..ops {
+            let op = random_op(&mut random, &SPANS);
+            let theirs = answer(&redis, op.clone()).await;
+            for memory in &memories {
+                let ours = answer(memory, op.clone()).await;
+                assert!(
+                    agree(&ours, &theirs),
+                    "operation {number}, {op:?}: {ours:?}, and Redis {theirs:?}"
+                );
+            }
+        }
+        assert!(redis.ttl("never set").await.is_ok());
+    });
+}
