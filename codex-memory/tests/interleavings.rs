@@ -1,0 +1,255 @@
+//! The store under shuttle, which tries one order of the threads' steps after another. `CODEX_SHUTTLE_SCHEDULES` says how many for each
+//! scenario; `scripts/shuttle-memory` runs a hundred thousand.
+//!
+//! The store's own files are compiled into this test once more, on shuttle's locks and counters in place of the standard library's.
+
+macro_rules! of_the_store {
+    ($($module:ident $path:literal)*) => {
+        $(
+            #[path = $path]
+            #[allow(dead_code, unreachable_pub, reason = "the scenarios do not use all of the store, and export none of it")]
+            mod $module;
+        )*
+    };
+}
+
+of_the_store! {
+    clock "../src/clock.rs"
+    deadline "../src/deadline.rs"
+    entry "../src/entry.rs"
+    index "../src/index.rs"
+    limits "../src/limits.rs"
+    position "../src/position.rs"
+    queues "../src/queues.rs"
+    record "../src/record.rs"
+    scan "../src/scan.rs"
+    shard "../src/shard.rs"
+    slots "../src/slots.rs"
+    store "../src/store.rs"
+    system "../src/system.rs"
+    verbs "../src/verbs.rs"
+}
+
+mod sync {
+    pub(crate) use shuttle::sync::{
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    };
+}
+
+use std::{sync::Arc, time::Duration};
+
+use codex_traits::{Condition, Expiry, OnMissing, Pattern, Result, ScanRequest, SetOptions, SetOutcome};
+use shuttle::thread;
+
+use crate::{
+    clock::{ManualClock, TimeSource},
+    limits::{Limits, WhenFull},
+    store::Store,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    let schedules = std::env::var("CODEX_SHUTTLE_SCHEDULES").ok();
+    let schedules = schedules.and_then(|text| text.parse().ok()).unwrap_or(300);
+    shuttle::check_random(scenario, schedules);
+}
+
+fn store(limits: Option<Limits>) -> (Arc<Store>, ManualClock) {
+    let clock = ManualClock::new();
+    let store = Store::new(TimeSource::Given(Box::new(clock.clone())), limits);
+    (Arc::new(store), clock)
+}
+
+fn at_most(entries: usize, when_full: WhenFull) -> Limits {
+    Limits::new(entries, usize::MAX, when_full, None)
+}
+
+fn set(store: &Store, key: &str, value: &str, options: &SetOptions) -> Result<bool> {
+    let outcome = store.set(key, value.to_owned().into(), options)?;
+    Ok(outcome == SetOutcome::Written)
+}
+
+/// What the threads' work gave, in their order.
+fn race<T: Send + 'static>(store: &Arc<Store>, work: Vec<fn(&Store) -> T>) -> Vec<T> {
+    let threads = work.into_iter().map(|work| {
+        let store = store.clone();
+        thread::spawn(move || work(&store))
+    });
+    let threads: Vec<_> = threads.collect();
+    let join = |thread: thread::JoinHandle<T>| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    threads.into_iter().map(join).collect()
+}
+
+fn keys(store: &Store) -> Result<Vec<String>> {
+    let pattern = Pattern::all();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(1);
+    let mut keys = Vec::new();
+    loop {
+        let page = store.scan(&request)?;
+        keys.extend(page.keys);
+        let Some(next) = page.next else { return Ok(keys) };
+        request = ScanRequest::new(&pattern).with_count_hint(1).with_cursor(next);
+    }
+}
+
+#[test]
+fn one_of_the_racers_creates_the_key() {
+    explore(|| {
+        let (store, _) = store(None);
+        let won = race(
+            &store,
+            vec![
+                |store| set(store, "k", "1", &SetOptions::if_absent()).unwrap(),
+                |store| set(store, "k", "2", &SetOptions::if_absent()).unwrap(),
+                |store| set(store, "k", "3", &SetOptions::if_absent()).unwrap(),
+            ],
+        );
+        assert_eq!(won.iter().filter(|won| **won).count(), 1);
+        let winner = won.iter().position(|won| *won).unwrap() + 1;
+        assert_eq!(store.get("k").unwrap(), winner.to_string());
+    });
+}
+
+#[test]
+fn no_increment_is_lost() {
+    explore(|| {
+        let (store, _) = store(Some(at_most(1, WhenFull::Evict)));
+        let add: fn(&Store) -> Option<i64> = |store| store.incr("k", 1, OnMissing::Create(Expiry::Never)).unwrap();
+        let mut sums = race(&store, vec![add, add, add]);
+        sums.sort_unstable();
+        assert_eq!(sums, [Some(1), Some(2), Some(3)]);
+    });
+}
+
+#[test]
+fn compare_and_set_and_delete_have_one_winner() {
+    explore(|| {
+        let (store, _) = store(None);
+        set(&store, "k", "old", &SetOptions::new()).unwrap();
+        let won = race(
+            &store,
+            vec![
+                |store| {
+                    let if_old = SetOptions::new().with_condition(Condition::IfEquals("old".into()));
+                    set(store, "k", "new", &if_old).unwrap()
+                },
+                |store| store.del_if_equals("k", b"old"),
+                |store| store.del("k"),
+            ],
+        );
+        // Whoever comes first wins; the unconditional removal wins after the other write too, but not after the other removal.
+        assert!(!(won[0] && won[1]));
+        assert_eq!(won[2], !won[1]);
+        assert!(store.get("k").is_none());
+    });
+}
+
+#[test]
+fn a_full_store_takes_one_of_two() {
+    explore(|| {
+        let (store, _) = store(Some(at_most(1, WhenFull::Refuse)));
+        let taken = race(
+            &store,
+            vec![|store| set(store, "a", "v", &SetOptions::new()).is_ok(), |store| {
+                set(store, "b", "v", &SetOptions::new()).is_ok()
+            }],
+        );
+        assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+        assert_eq!(store.entries(), 1);
+        // And its place is free again afterwards.
+        assert!(store.del("a") != store.del("b"));
+        assert!(set(&store, "c", "v", &SetOptions::new()).unwrap());
+    });
+}
+
+#[test]
+fn a_cache_never_holds_too_much_and_its_books_balance() {
+    explore(|| {
+        let (store, _) = store(Some(at_most(2, WhenFull::Evict)));
+        let counts = race(
+            &store,
+            vec![
+                |store| {
+                    set(store, "a", "v", &SetOptions::new()).unwrap();
+                    set(store, "b", "v", &SetOptions::new()).unwrap();
+                    store.entries()
+                },
+                |store| {
+                    set(store, "c", "v", &SetOptions::new()).unwrap();
+                    store.del("a");
+                    store.entries()
+                },
+                |store| {
+                    set(store, "d", "v", &SetOptions::new()).unwrap();
+                    store.entries()
+                },
+            ],
+        );
+        assert!(counts.into_iter().all(|count| count <= 2));
+        for key in ["a", "b", "c", "d"] {
+            store.del(key);
+        }
+        assert_eq!(store.entries(), 0);
+        let limits = store.limits.as_ref().unwrap();
+        let evictions = limits.evictions();
+        set(&store, "e", "v", &SetOptions::new()).unwrap();
+        set(&store, "f", "v", &SetOptions::new()).unwrap();
+        assert_eq!((store.entries(), limits.evictions()), (2, evictions));
+    });
+}
+
+#[test]
+fn reclaiming_takes_nothing_that_was_written_since() {
+    explore(|| {
+        let (store, clock) = store(None);
+        set(&store, "k", "old", &SetOptions::expires_after(SECOND)).unwrap();
+        set(&store, "l", "old", &SetOptions::expires_after(SECOND)).unwrap();
+        clock.advance(SECOND);
+        let done = race(
+            &store,
+            vec![
+                |store| {
+                    for shard in 0..store.shards.len() {
+                        store.reclaim_shard(shard, || {});
+                    }
+                    true
+                },
+                |store| set(store, "k", "new", &SetOptions::if_absent()).unwrap(),
+                |store| !store.expire("l", Expiry::Never).unwrap(),
+            ],
+        );
+        assert_eq!(done, [true, true, true]);
+        assert_eq!(store.get("k").unwrap(), "new");
+        assert!(store.get("l").is_none());
+    });
+}
+
+#[test]
+fn a_scan_meets_what_is_there_all_along() {
+    explore(|| {
+        // One shard, so that all the keys are in each other's way.
+        let (store, _) = store(Some(at_most(100, WhenFull::Refuse)));
+        for key in ["a", "stays", "b"] {
+            set(&store, key, "v", &SetOptions::new()).unwrap();
+        }
+        let found = race(
+            &store,
+            vec![
+                |store| keys(store).unwrap(),
+                |store| {
+                    store.del("a");
+                    set(store, "c", "v", &SetOptions::new()).unwrap();
+                    Vec::new()
+                },
+                |store| {
+                    store.del("b");
+                    set(store, "a", "v", &SetOptions::new()).unwrap();
+                    Vec::new()
+                },
+            ],
+        );
+        assert_eq!(found[0].iter().filter(|key| *key == "stays").count(), 1);
+    });
+}
