@@ -9,6 +9,7 @@ use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 /// | `memory://` | a new, empty store in this process | `memory` |
 /// | `redis://[user[:password]@]host[:port][/database]` | one Redis server over TCP | `redis` |
 /// | `rediss://…`, likewise | the same over TLS, whose certificate a public authority has signed | `redis-tls` |
+/// | `redis-sentinel://[user[:password]@]host[:port],.../name[/database]` | the primary that Sentinels know by this name | `redis` |
 /// | `redis+unix:///path/to/socket[?db=N]` | one Redis server over a unix socket | `redis` |
 ///
 /// A Redis server is dialled before this returns, so that a wrong password or host is found here and not at the first request.
@@ -36,7 +37,7 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     };
     match scheme {
         "memory" => memory(rest),
-        "redis" | "rediss" | "redis+unix" => redis(url).await,
+        "redis" | "rediss" | "redis+unix" | "redis-sentinel" | "rediss-sentinel" => redis(url).await,
         _ => Err(unknown()),
     }
 }
@@ -46,7 +47,7 @@ fn config(message: &'static str) -> Error {
 }
 
 fn unknown() -> Error {
-    config("expected a URL that begins with memory://, redis://, rediss:// or redis+unix://")
+    config("expected a URL that begins with memory://, redis://, rediss://, redis+unix:// or redis-sentinel://")
 }
 
 #[cfg(feature = "memory")]
@@ -71,6 +72,6 @@ async fn redis(url: &str) -> Result<AnyBackend> {
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str) -> std::future::Ready<Result<AnyBackend>> {
     std::future::ready(Err(config(
-        "redis://, rediss:// and redis+unix:// need codex-kv's feature `redis`, and rediss:// also `redis-tls`",
+        "a Redis URL needs codex-kv's feature `redis`, and for TLS also `redis-tls`",
     )))
 }

@@ -50,7 +50,7 @@ async fn an_unknown_scheme_is_told_which_there_are() {
     ] {
         let message = refused(url).await;
         assert!(
-            message.contains("memory://, redis://, rediss:// or redis+unix://"),
+            message.contains("memory://, redis://, rediss://, redis+unix:// or redis-sentinel://"),
             "{url}: {message}"
         );
     }

@@ -66,7 +66,7 @@ impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = self.0.endpoint();
         f.debug_struct("RedisBackend")
-            .field("address", &endpoint.address)
+            .field("server", &endpoint)
             .field("database", &endpoint.settings.database)
             .finish_non_exhaustive()
     }

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     RedisBackend,
-    endpoint::Endpoint,
-    settings::{Address, Login, Settings, bad_setting},
+    endpoint::{Endpoint, Origin},
+    sentinel::Sentinels,
+    settings::{Address, Login, Settings, Target, bad_setting},
     url,
 };
 
@@ -18,6 +19,8 @@ use crate::{
 /// |---|---|---|
 /// | [`url`](Self::url) | | address, database, user and password in one |
 /// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | `127.0.0.1`, 6379 | where the server is |
+/// | [`sentinel`](Self::sentinel) | | the Sentinels that know where the primary is, and the name that they know it by |
+/// | [`sentinel_username`](Self::sentinel_username), [`sentinel_password`](Self::sentinel_password) | none | for the Sentinels themselves |
 /// | [`database`](Self::database) | 0 | the number of the database |
 /// | [`username`](Self::username) | none: the server's default user | of the server's ACL |
 /// | [`password`](Self::password) | none | wiped from memory when dropped, and never printed |
@@ -51,7 +54,9 @@ use crate::{
 pub struct RedisBuilder {
     // The first bad setting, told at the end so that the calls can be chained.
     refused: Option<codex_traits::Error>,
-    address: Address,
+    target: Target,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<Zeroizing<String>>,
     database: u32,
     username: Option<String>,
     password: Option<Zeroizing<String>>,
@@ -73,10 +78,12 @@ impl RedisBuilder {
     pub(crate) fn new() -> Self {
         Self {
             refused: None,
-            address: Address::Tcp {
+            target: Target::One(Address::Tcp {
                 host: "127.0.0.1".to_owned(),
                 port: url::DEFAULT_PORT,
-            },
+            }),
+            sentinel_username: None,
+            sentinel_password: None,
             database: 0,
             username: None,
             password: None,
@@ -95,17 +102,23 @@ impl RedisBuilder {
         }
     }
 
-    /// `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://` for TLS (feature `tls`), or
-    /// `redis+unix://[[user]:password@]/path[?db=database]`.
+    /// One of these forms; what a URL leaves out keeps its setting.
     ///
-    /// User name, password and path are percent-decoded. What the URL leaves out keeps its setting.
+    /// | URL | what it is |
+    /// |---|---|
+    /// | `redis://[[user]:password@]host[:port][/database]` | one server over TCP |
+    /// | `redis+unix://[[user]:password@]/path[?db=database]` | one server over a unix socket |
+    /// | `redis-sentinel://[[user]:password@]host[:port],.../name[/database]` | [the primary](Self::sentinel) of that name |
+    /// | `rediss://`, `rediss-sentinel://` | the same over TLS (feature `tls`), to the Sentinels too |
+    ///
+    /// User name, password, path and the primary's name are percent-decoded.
     pub fn url(mut self, url: &str) -> Self {
         match url::parse(url) {
-            Ok(target) => {
-                self.address = target.address;
-                self.tls_by_url = target.tls;
-                self.database = target.database.unwrap_or(self.database);
-                if let Some(login) = target.login {
+            Ok(parsed) => {
+                self.target = parsed.target;
+                self.tls_by_url = parsed.tls;
+                self.database = parsed.database.unwrap_or(self.database);
+                if let Some(login) = parsed.login {
                     self.username = login.user;
                     self.password = Some(login.password);
                 }
@@ -119,16 +132,46 @@ impl RedisBuilder {
 
     /// A host name or address, and a port.
     pub fn tcp(mut self, host: impl Into<String>, port: u16) -> Self {
-        self.address = Address::Tcp {
+        self.target = Target::One(Address::Tcp {
             host: host.into(),
             port,
-        };
+        });
         self
     }
 
     /// The path of a unix socket.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
-        self.address = Address::Unix(path.into());
+        self.target = Target::One(Address::Unix(path.into()));
+        self
+    }
+
+    /// The primary that these Sentinels know by `name`, wherever a fail-over puts it. Each is a host and a port (26379 is usual);
+    /// one that answers is enough.
+    pub fn sentinel<H: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+    ) -> Self {
+        let address = |(host, port): (H, u16)| Address::Tcp {
+            host: host.into(),
+            port,
+        };
+        self.target = Target::Sentinel {
+            sentinels: sentinels.into_iter().map(address).collect(),
+            name: name.into(),
+        };
+        self
+    }
+
+    /// A user of the Sentinels' own ACL; needs a [`sentinel_password`](Self::sentinel_password).
+    pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
+        self.sentinel_username = Some(username.into());
+        self
+    }
+
+    /// The password of the Sentinels themselves. ([`password`](Self::password) is the one of the servers that they watch over.)
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(Zeroizing::new(password.into()));
         self
     }
 
@@ -226,40 +269,21 @@ impl RedisBuilder {
         RedisBackend::dial(self.check()?).await
     }
 
-    #[cfg(feature = "tls")]
-    fn check_tls(&self) -> Result<Option<crate::tls::Connector>> {
-        let default = || self.tls_by_url.then(crate::RedisTls::new);
-        let tls = self.tls.clone().or_else(default);
-        if tls.is_some() && matches!(self.address, Address::Unix(_)) {
-            return Err(bad_setting("tls: there is none over a unix socket"));
-        }
-        tls.map(|tls| tls.check()).transpose()
-    }
-
-    fn check(self) -> Result<Endpoint> {
-        if let Some(refused) = self.refused {
-            return Err(refused);
-        }
-        #[cfg(feature = "tls")]
-        let tls = self.check_tls()?;
-        #[cfg(not(feature = "tls"))]
-        if self.tls_by_url {
-            return Err(bad_setting(
-                "a rediss:// URL needs the feature `tls` of codex-redis (`redis-tls` of codex-kv)",
-            ));
-        }
-        let login = match (self.username, self.password) {
-            (user, Some(password)) => Some(Login { user, password }),
-            (None, None) => None,
-            (Some(_), None) => return Err(bad_setting("a user name needs a password")),
-        };
+    fn check_values(&self) -> Result<()> {
+        let addresses = self.target.addresses();
         for (holds, expected) in [
             (
-                !matches!(&self.address, Address::Tcp { host, port } if host.is_empty() || *port == 0),
-                "tcp: the host must not be empty and the port must be from 1 to 65535",
+                !addresses
+                    .iter()
+                    .any(|address| matches!(address, Address::Tcp { host, port } if host.is_empty() || *port == 0)),
+                "tcp, sentinel: a host must not be empty and a port must be from 1 to 65535",
             ),
             (
-                !matches!(&self.address, Address::Unix(path) if path.as_os_str().is_empty()),
+                !addresses.is_empty() && !matches!(&self.target, Target::Sentinel { name, .. } if name.is_empty()),
+                "sentinel: there must be at least one, and the primary's name must not be empty",
+            ),
+            (
+                !matches!(addresses, [Address::Unix(path)] if path.as_os_str().is_empty()),
                 "unix_socket: the path must not be empty",
             ),
             (
@@ -303,9 +327,37 @@ impl RedisBuilder {
                 return Err(bad_setting(expected));
             }
         }
+        Ok(())
+    }
+
+    #[cfg(feature = "tls")]
+    fn check_tls(&self) -> Result<Option<crate::tls::Connector>> {
+        let default = || self.tls_by_url.then(crate::RedisTls::new);
+        let tls = self.tls.clone().or_else(default);
+        if tls.is_some() && matches!(self.target, Target::One(Address::Unix(_))) {
+            return Err(bad_setting("tls: there is none over a unix socket"));
+        }
+        tls.map(|tls| tls.check()).transpose()
+    }
+
+    fn check(mut self) -> Result<Endpoint> {
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
+        #[cfg(feature = "tls")]
+        let tls = self.check_tls()?;
+        #[cfg(not(feature = "tls"))]
+        if self.tls_by_url {
+            return Err(bad_setting(
+                "a rediss:// URL needs the feature `tls` of codex-redis (`redis-tls` of codex-kv)",
+            ));
+        }
+        self.check_values()?;
+        let own_login = login(self.username, self.password)?;
+        let sentinel_login = login(self.sentinel_username, self.sentinel_password)?;
         let settings = Settings {
             database: self.database,
-            login,
+            login: own_login,
             #[cfg(feature = "tls")]
             tls,
             slots: self.slots,
@@ -319,10 +371,31 @@ impl RedisBuilder {
             client_name: self.client_name,
             slow_command: self.slow_command,
         };
+        let origin = match self.target {
+            Target::One(address) => Origin::At(address),
+            Target::Sentinel { sentinels, name } => {
+                // They are asked seldom and briefly, have no databases, and are logged in to apart.
+                let own = Settings {
+                    database: 0,
+                    login: sentinel_login,
+                    slots: 1,
+                    ..settings.clone()
+                };
+                Origin::Elected(Arc::new(Sentinels::new(name, sentinels, &Arc::new(own))))
+            }
+        };
         Ok(Endpoint {
-            address: self.address,
+            origin,
             settings: Arc::new(settings),
         })
+    }
+}
+
+fn login(user: Option<String>, password: Option<Zeroizing<String>>) -> Result<Option<Login>> {
+    match (user, password) {
+        (user, Some(password)) => Ok(Some(Login { user, password })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(bad_setting("a user name needs a password")),
     }
 }
 
@@ -375,6 +448,10 @@ mod tests {
             (RedisBuilder::new().tcp("", 1), "tcp"),
             (RedisBuilder::new().tcp("h", 0), "tcp"),
             (RedisBuilder::new().unix_socket(""), "unix_socket"),
+            (RedisBuilder::new().sentinel("", [("h", 1)]), "sentinel"),
+            (RedisBuilder::new().sentinel::<String>("main", []), "sentinel"),
+            (RedisBuilder::new().sentinel("main", [("h", 0)]), "sentinel"),
+            (RedisBuilder::new().sentinel_username("app"), "password"),
             (RedisBuilder::new().database(u32::MAX), "database"),
             (RedisBuilder::new().username("app"), "password"),
             (RedisBuilder::new().slots(0), "slots"),

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,15 +23,19 @@ use tokio::{
 };
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Origin},
     error::io_kind,
     meter::{Meter, Metered},
+    sentinel::text,
     settings::{Address, Settings},
 };
 
 /// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a primary is taken for one before Sentinels are asked again, in milliseconds.
+const CONFIRMED_FOR: u64 = 1000;
 
 /// A connection that is up. It ends when the last holder lets go of it.
 #[derive(Debug)]
@@ -40,7 +44,10 @@ pub(crate) struct Link {
     driver: AbortHandle,
     closed: Arc<AtomicBool>,
     meter: Meter,
+    address: Address,
     since: Instant,
+    /// When it was last asked whether the server is still the primary, in milliseconds since `since`.
+    confirmed: AtomicU64,
     timeouts: AtomicU32,
 }
 
@@ -63,6 +70,21 @@ impl Link {
 
     pub(crate) fn since(&self) -> Instant {
         self.since
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether it is time to ask again whether the server is still the primary; at most one call is told so each time.
+    pub(crate) fn is_confirmation_due(&self) -> bool {
+        let age = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let last = self.confirmed.load(Ordering::Relaxed);
+        age.saturating_sub(last) >= CONFIRMED_FOR
+            && self
+                .confirmed
+                .compare_exchange(last, age, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Counts a timeout and says how many there were in a row.
@@ -122,12 +144,21 @@ impl DialError {
         }
     }
 
-    fn config(message: &'static str) -> Self {
+    pub(crate) fn config(message: &'static str) -> Self {
         Self {
             kind: ErrorKind::Config,
             message,
             source: None,
             retryable: false,
+        }
+    }
+
+    pub(crate) fn unreachable(message: &'static str) -> Self {
+        Self {
+            kind: ErrorKind::Connection,
+            message,
+            source: None,
+            retryable: true,
         }
     }
 
@@ -165,23 +196,15 @@ impl From<RedisError> for DialError {
 
 /// Dials, within the connect timeout. The connection is driven by a task of the current runtime.
 pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
-    let Endpoint { address, settings } = endpoint;
+    let settings = &*endpoint.settings;
     let attempt = async {
-        match address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                tune(&stream, settings.keepalive)?;
-                #[cfg(feature = "tls")]
-                if let Some(tls) = &settings.tls {
-                    let stream = tls
-                        .connect(host, stream)
-                        .await
-                        .map_err(|error| handshake_failed(&error))?;
-                    return log_in(stream, settings).await;
-                }
-                log_in(stream, settings).await
+        match &endpoint.origin {
+            Origin::At(address) => open(address, settings).await,
+            Origin::Elected(sentinels) => {
+                let link = open(&sentinels.primary().await?, settings).await?;
+                is_primary(&link).await?;
+                Ok(link)
             }
-            Address::Unix(path) => log_in(UnixStream::connect(path).await?, settings).await,
         }
     };
     let dialled = timeout(settings.connect_timeout, attempt)
@@ -193,10 +216,42 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
             retryable: true,
         }));
     match &dialled {
-        Ok(_) => tracing::debug!(?address, "connected to Redis"),
-        Err(error) => tracing::warn!(?address, reason = error.message, "no connection to Redis"),
+        Ok(_) => tracing::debug!(server = ?endpoint, "connected to Redis"),
+        Err(error) => tracing::warn!(server = ?endpoint, reason = error.message, "no connection to Redis"),
     }
     dialled
+}
+
+async fn open(address: &Address, settings: &Settings) -> Result<Link, DialError> {
+    match address {
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            tune(&stream, settings.keepalive)?;
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &settings.tls {
+                let stream = tls
+                    .connect(host, stream)
+                    .await
+                    .map_err(|error| handshake_failed(&error))?;
+                return log_in(stream, address, settings).await;
+            }
+            log_in(stream, address, settings).await
+        }
+        Address::Unix(path) => log_in(UnixStream::connect(path).await?, address, settings).await,
+    }
+}
+
+/// Sentinels that have not heard of a fail-over yet name a server that is a replica by now.
+async fn is_primary(link: &Link) -> Result<(), DialError> {
+    let role = link.connection().send_packed_command(&redis::cmd("ROLE")).await?;
+    match &role {
+        Value::Array(parts) if parts.first().and_then(text) == Some("master") => Ok(()),
+        // A user need not have the right to ask; then READONLY is how a replica is told.
+        Value::ServerError(_) => Ok(()),
+        _ => Err(DialError::server(
+            "the server that the Sentinels name is not the primary",
+        )),
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -224,7 +279,7 @@ fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-async fn log_in<S>(stream: S, settings: &Settings) -> Result<Link, DialError>
+async fn log_in<S>(stream: S, address: &Address, settings: &Settings) -> Result<Link, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -247,7 +302,9 @@ where
         driver: driver.abort_handle(),
         closed,
         meter,
+        address: address.clone(),
         since: Instant::now(),
+        confirmed: AtomicU64::new(0),
         timeouts: AtomicU32::new(0),
     };
     let introduced = introduce(&link, settings).await;

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 //!
-//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket; [`RedisBuilder`] has the forms of the URL and every setting with its
+//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket, or the primary that Sentinels name; [`RedisBuilder`] has the forms of the URL and every setting with its
 //! default. The oldest servers that will do are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
@@ -32,6 +32,10 @@
 //! twice: whether to repeat a call is for its caller to say, who is told by
 //! [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
 //!
+//! Through Sentinel, every dial asks all Sentinels where the primary is and believes the newest configuration; the server must say
+//! itself that it is one. While there are calls, this is asked again each second, so that a primary which was cut off is left too.
+//! After a fail-over the next dial is at most 500 ms away.
+//!
 //! # Runtimes
 //!
 //! It needs tokio, with its I/O and time drivers. A handle may be used on several runtimes, one after another or at the same
@@ -48,6 +52,7 @@ mod node;
 mod pool;
 mod reply;
 mod script;
+mod sentinel;
 mod settings;
 mod slot;
 #[cfg(feature = "tls")]

@@ -8,10 +8,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     dial::{DialError, Link},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Origin},
     error::{broken, refused},
     pool::Pools,
+    sentinel::Sentinels,
     settings::Settings,
+    slot::Slot,
 };
 
 /// A connection to a server that has become a replica is left only when it is at least this old: to a server that is one for good,
@@ -93,6 +95,11 @@ impl Node {
             return Err(no_connection(operation));
         };
         let (slot, link) = ready.map_err(|error| error.into_error(operation))?;
+        if let Origin::Elected(sentinels) = &self.endpoint.origin
+            && link.is_confirmation_due()
+        {
+            tokio::spawn(confirm(Arc::clone(sentinels), Arc::clone(slot), Arc::clone(&link)));
+        }
         let start = Instant::now();
         let answer = within(deadline, size, &link, send(link.connection())).await;
         let taken = start.elapsed();
@@ -129,6 +136,15 @@ impl Node {
                 Err(broken(operation, &error))
             }
         }
+    }
+}
+
+/// A primary that was cut off from its Sentinels, but not from us, does not know that it is none any more.
+async fn confirm(sentinels: Arc<Sentinels>, slot: Arc<Slot>, link: Arc<Link>) {
+    if let Ok(address) = sentinels.primary().await
+        && address != *link.address()
+    {
+        slot.evict(&link, "the Sentinels name another primary");
     }
 }
 

@@ -23,6 +23,26 @@ pub(crate) struct Settings {
     pub(crate) slow_command: Duration,
 }
 
+/// What a handle is on.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    One(Address),
+    /// The primary that these Sentinels know by this name.
+    Sentinel {
+        sentinels: Vec<Address>,
+        name: String,
+    },
+}
+
+impl Target {
+    pub(crate) fn addresses(&self) -> &[Address] {
+        match self {
+            Self::One(address) => std::slice::from_ref(address),
+            Self::Sentinel { sentinels, .. } => sentinels,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp { host: String, port: u16 },

@@ -10,7 +10,6 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     dial::{DialError, Link, dial},
     endpoint::Endpoint,
-    settings::Settings,
 };
 
 /// What comes of a dial; `None` while it is under way. Any number of calls wait for it, and none of them can cancel it.
@@ -75,7 +74,7 @@ impl Slot {
             *slot.state() = match &outcome {
                 Ok(link) => State::Ready(Arc::clone(link)),
                 Err(reason) => State::Resting {
-                    until: Instant::now() + pause(&endpoint.settings, failures),
+                    until: Instant::now() + pause(&endpoint, failures),
                     failures: failures.saturating_add(1),
                     reason: *reason,
                 },
@@ -108,9 +107,9 @@ impl Slot {
 
 /// Doubled with each failure, then between half of it and all of it by chance: handles that lost a server together should not
 /// all come back together.
-fn pause(settings: &Settings, failures: u32) -> Duration {
-    let doubled = settings.backoff_min.saturating_mul(1 << failures.min(16));
-    let longest = doubled.min(settings.backoff_max);
+fn pause(endpoint: &Endpoint, failures: u32) -> Duration {
+    let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
+    let longest = doubled.min(endpoint.longest_pause());
     // Without random numbers there is no jitter, which is no reason to fail.
     let chance = getrandom::u32().unwrap_or(u32::MAX);
     longest.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))

@@ -6,60 +6,104 @@ use codex_traits::Result;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use crate::settings::{Address, Login, bad_setting};
+use crate::settings::{Address, Login, Target, bad_setting};
 
 /// Redis's own port.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 
+/// The Sentinels' own port.
+const SENTINEL_PORT: u16 = 26379;
+
+const EXPECTED_SCHEME: &str =
+    "the URL must begin with redis://, redis+unix://, redis-sentinel:// or, for TLS, rediss:// or rediss-sentinel://";
+
 /// What a URL says. What it leaves out is `None`.
 #[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) address: Address,
+pub(crate) struct Parsed {
+    pub(crate) target: Target,
     pub(crate) tls: bool,
     pub(crate) database: Option<u32>,
     pub(crate) login: Option<Login>,
 }
 
-/// Reads `redis://[[user]:password@]host[:port][/database]`, the same with `rediss://`, and `redis+unix://[[user]:password@]/path[?db=database]`.
+/// Reads the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
 ///
 /// By hand, because a general URL parser refuses or rewrites what is a valid password, and its errors show what it was given.
-pub(crate) fn parse(url: &str) -> Result<Target> {
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| bad_setting("the URL must begin with redis://, rediss:// or redis+unix://"))?;
+pub(crate) fn parse(url: &str) -> Result<Parsed> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| bad_setting(EXPECTED_SCHEME))?;
     match scheme.to_ascii_lowercase().as_str() {
         "redis" => tcp(rest, false),
         "rediss" => tcp(rest, true),
         "redis+unix" => unix(rest),
-        _ => Err(bad_setting("the URL's scheme must be redis, rediss or redis+unix")),
+        "redis-sentinel" => sentinel(rest, false),
+        "rediss-sentinel" => sentinel(rest, true),
+        _ => Err(bad_setting(EXPECTED_SCHEME)),
     }
 }
 
-fn tcp(rest: &str, tls: bool) -> Result<Target> {
+fn tcp(rest: &str, tls: bool) -> Result<Parsed> {
     let (login, rest) = split_login(rest)?;
-    if rest.contains(['?', '#']) {
-        return Err(bad_setting(
-            "a redis:// URL has no parameters: expected redis://[user:password@]host[:port][/database]",
-        ));
-    }
+    without_parameters(rest)?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (host, port) = split_port(authority)?;
-    let database = match path {
-        "" => None,
-        number => Some(database(number)?),
-    };
-    Ok(Target {
-        address: Address::Tcp {
-            host: host.to_owned(),
-            port,
-        },
+    Ok(Parsed {
+        target: Target::One(server(authority, DEFAULT_PORT)?),
         tls,
-        database,
+        database: optional_database(path)?,
         login,
     })
 }
 
-fn unix(rest: &str) -> Result<Target> {
+fn sentinel(rest: &str, tls: bool) -> Result<Parsed> {
+    let (login, rest) = split_login(rest)?;
+    without_parameters(rest)?;
+    let (authorities, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (name, number) = path.split_once('/').unwrap_or((path, ""));
+    if name.is_empty() {
+        return Err(bad_setting(
+            "a redis-sentinel:// URL must name the primary: redis-sentinel://host[:port],.../name[/database]",
+        ));
+    }
+    Ok(Parsed {
+        target: Target::Sentinel {
+            sentinels: servers(authorities, SENTINEL_PORT)?,
+            name: decoded(name)?,
+        },
+        tls,
+        database: optional_database(number)?,
+        login,
+    })
+}
+
+fn without_parameters(rest: &str) -> Result<()> {
+    if rest.contains(['?', '#']) {
+        return Err(bad_setting(
+            "only a redis+unix:// URL has parameters: expected [user:password@]host[:port][/database] after the scheme",
+        ));
+    }
+    Ok(())
+}
+
+fn optional_database(text: &str) -> Result<Option<u32>> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        database(text).map(Some)
+    }
+}
+
+fn servers(list: &str, port: u16) -> Result<Vec<Address>> {
+    list.split(',').map(|authority| server(authority, port)).collect()
+}
+
+fn server(authority: &str, default: u16) -> Result<Address> {
+    let (host, port) = split_port(authority, default)?;
+    Ok(Address::Tcp {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+fn unix(rest: &str) -> Result<Parsed> {
     let (login, rest) = split_login(rest)?;
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !path.starts_with('/') || path.len() == 1 {
@@ -78,8 +122,8 @@ fn unix(rest: &str) -> Result<Target> {
             }
         }
     }
-    Ok(Target {
-        address: Address::Unix(PathBuf::from(decoded(path)?)),
+    Ok(Parsed {
+        target: Target::One(Address::Unix(PathBuf::from(decoded(path)?))),
         tls: false,
         database: selected,
         login,
@@ -101,7 +145,7 @@ fn split_login(rest: &str) -> Result<(Option<Login>, &str)> {
     Ok((Some(Login { user, password }), rest))
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16)> {
+fn split_port(authority: &str, default: u16) -> Result<(&str, u16)> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, port) = bracketed
             .split_once(']')
@@ -132,7 +176,7 @@ fn split_port(authority: &str) -> Result<(&str, u16)> {
         ));
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => default,
         Some(port) => parse_port(port).ok_or_else(|| bad_setting("the URL's port must be a number from 1 to 65535"))?,
     };
     Ok((host, port))
@@ -166,10 +210,10 @@ mod tests {
 
     use super::*;
 
-    fn host_of(target: &Target) -> (&str, u16) {
-        match &target.address {
-            Address::Tcp { host, port } => (host, *port),
-            Address::Unix(path) => panic!("{}", path.display()),
+    fn host_of(parsed: &Parsed) -> (&str, u16) {
+        match &parsed.target {
+            Target::One(Address::Tcp { host, port }) => (host, *port),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -186,6 +230,34 @@ mod tests {
             let target = parse(url).unwrap();
             assert_eq!((host_of(&target), target.database), ((host, port), database), "{url}");
             assert!(target.login.is_none());
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_sentinel_url_are_read() {
+        for (url, expected, name, database, tls) in [
+            ("redis-sentinel://a/main", "[a:26379]", "main", None, false),
+            (
+                "redis-sentinel://app:secret@a:1,b,[::1]:3/my%20shop/7",
+                "[a:1, b:26379, [::1]:3]",
+                "my shop",
+                Some(7),
+                false,
+            ),
+            (
+                "rediss-sentinel://a,b/main/0",
+                "[a:26379, b:26379]",
+                "main",
+                Some(0),
+                true,
+            ),
+        ] {
+            let parsed = parse(url).unwrap();
+            let Target::Sentinel { sentinels, name: found } = &parsed.target else {
+                panic!("{parsed:?}")
+            };
+            assert_eq!((format!("{sentinels:?}").as_str(), found.as_str()), (expected, name));
+            assert_eq!((parsed.database, parsed.tls), (database, tls));
         }
     }
 
@@ -223,7 +295,7 @@ mod tests {
         ] {
             let target = parse(url).unwrap();
             assert!(
-                matches!(&target.address, Address::Unix(found) if found == Path::new(path)),
+                matches!(&target.target, Target::One(Address::Unix(found)) if found == Path::new(path)),
                 "{url}"
             );
             assert_eq!(target.database, database);
@@ -233,10 +305,10 @@ mod tests {
     #[test]
     fn a_bad_url_is_told_what_was_expected_and_never_shown() {
         for (url, expected) in [
-            ("", "begin with redis://"),
+            ("", "must begin with redis://"),
             ("hunter2", "begin with redis://"),
             ("localhost:6379", "begin with redis://"),
-            ("http://:hunter2@h", "scheme must be redis, rediss or redis+unix"),
+            ("http://:hunter2@h", "must begin with"),
             ("redis://", "must name a host"),
             ("redis:///3", "must name a host"),
             ("redis://:6379", "must name a host"),
@@ -257,7 +329,18 @@ mod tests {
             ("redis://h/+1", "database must be a number from 0"),
             ("redis://h/1/2", "database must be a number from 0"),
             ("redis://h/2147483648", "database must be a number from 0"),
-            ("redis://h?db=1", "has no parameters"),
+            ("redis://h?db=1", "only a redis+unix:// URL has parameters"),
+            ("redis-sentinel://", "must name the primary"),
+            ("redis-sentinel://a,b", "must name the primary"),
+            ("redis-sentinel://a,b/", "must name the primary"),
+            ("redis-sentinel://a,/main", "must name a host"),
+            ("redis-sentinel:///main", "must name a host"),
+            ("redis-sentinel://a:0/main", "port must be a number"),
+            ("redis-sentinel://a/main/x", "database must be a number"),
+            (
+                "redis-sentinel://a/main?x=hunter2",
+                "only a redis+unix:// URL has parameters",
+            ),
             ("redis://:%ff@h", "must be UTF-8"),
             ("redis+unix://", "absolute path"),
             ("redis+unix://run/redis.sock", "absolute path"),

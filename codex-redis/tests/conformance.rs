@@ -1,13 +1,14 @@
-//! The contract of `KvBackend`, clause by clause, over TCP, over a unix socket, and over TLS; the last behind `AnyBackend`.
+//! The contract of `KvBackend`, clause by clause, over TCP, over a unix socket, over TLS behind `AnyBackend`, and through Sentinel.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod leased;
 
-#[cfg(feature = "tls")]
-use std::sync::OnceLock;
 use std::{
     marker::PhantomData,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use codex_redis::{RedisBackend, RedisBuilder};
 use codex_testkit::redis::{Certificates, RedisServer};
 use codex_testkit::{
     Foreign, Harness, Outage, Time,
-    redis::{Database, FragileRedis, Value},
+    redis::{Database, FragileRedis, RedisSentinel, Value},
     require::Unavailable,
 };
 #[cfg(feature = "tls")]
@@ -109,6 +110,35 @@ fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavail
         Ok((server, certificates)) => Ok((server, certificates)),
         Err(reason) => Err(reason.clone()),
     }
+}
+
+struct BySentinel;
+
+impl Make for BySentinel {
+    type Backend = RedisBackend;
+
+    const BY_PROXY: bool = false;
+
+    fn lease() -> Result<Database, Unavailable> {
+        Database::lease_on(&sentinels()?.servers()[0])
+    }
+
+    fn settings(database: &Database) -> Option<RedisBuilder> {
+        let url = sentinels().ok()?.database_url(database.number());
+        Some(RedisBackend::builder().url(&url))
+    }
+
+    fn wrap(backend: RedisBackend) -> RedisBackend {
+        backend
+    }
+}
+
+/// Started by the first test that asks.
+fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
+    static STARTED: OnceLock<Result<RedisSentinel, Unavailable>> = OnceLock::new();
+    // They are not to fail over because a primary is late on a busy machine.
+    let started = STARTED.get_or_init(|| RedisSentinel::start_patient());
+    started.as_ref().map_err(Clone::clone)
 }
 
 struct RedisHarness<M> {
@@ -240,5 +270,16 @@ mod tls {
         life_02: "the proxy's server has no TLS",
         life_03: "the proxy's server has no TLS",
         life_05: "the proxy's server has no TLS",
+    });
+}
+
+mod sentinel {
+    codex_testkit::conformance_tests!(super::RedisHarness::<super::BySentinel>::new(), requires: "redis", skip: {
+        exp_12: "the server's clock is the machine's",
+        scan_10: "one node",
+        life_01: "the proxy's server has no Sentinels",
+        life_02: "the proxy's server has no Sentinels",
+        life_03: "the proxy's server has no Sentinels",
+        life_05: "the proxy's server has no Sentinels",
     });
 }

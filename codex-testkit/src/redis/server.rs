@@ -43,6 +43,9 @@ kill -9 "$reader"
 /// A server that starts within this on a loaded machine, or not at all.
 const STARTUP: Duration = Duration::from_secs(20);
 
+/// The file that is a server's configuration, beside its arguments.
+pub(super) const CONFIGURATION: &str = "server.conf";
+
 /// How many databases a server of ours has.
 pub(super) const DATABASES: u32 = 16_384;
 
@@ -94,8 +97,8 @@ impl RedisServer {
         Self::start_from(certificates.files().into(), true, arguments)
     }
 
-    /// A server with these files in its directory.
-    fn start_from<A: Into<OsString>>(
+    /// A server with these files in its directory. One named `server.conf` is its configuration, which it may write to.
+    pub(super) fn start_from<A: Into<OsString>>(
         files: Vec<(&'static str, String)>,
         tls: bool,
         arguments: impl IntoIterator<Item = A>,
@@ -272,6 +275,9 @@ impl RedisServer {
                 .map_err(|error| Unavailable::new(format!("no files for redis-server: {error}")))?;
         }
         let mut line: Vec<OsString> = vec![self.directory.clone().into(), program.into()];
+        if self.files.iter().any(|(name, _)| *name == CONFIGURATION) {
+            line.push(self.directory.join(CONFIGURATION).into_os_string());
+        }
         for (setting, value) in [
             ("--port", self.port.to_string().into()),
             ("--bind", "127.0.0.1".into()),

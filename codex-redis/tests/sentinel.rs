@@ -1,0 +1,186 @@
+//! The primary by Sentinels: found, followed through fail-overs, and nothing applied twice on the way.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use codex_redis::RedisBackend;
+use codex_testkit::{
+    redis::{RedisSentinel, RedisServer},
+    require,
+};
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
+use support::{SECRET, assert_kind, every_verb, put, until};
+
+/// Until the same handle writes again. Answers how long that took.
+async fn writes_again(backend: &RedisBackend) -> Duration {
+    let start = Instant::now();
+    until("the handle writes again", async || {
+        let written = backend.set("again", "1".into(), SetOptions::new()).await;
+        written.is_ok()
+    })
+    .await;
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fail_over_by_command_is_followed() {
+    let fixture = require!("redis", RedisSentinel::start());
+    let backend = RedisBackend::connect(&fixture.url()).await.unwrap();
+    put(&backend, "k", "v").await;
+    let old = fixture.primary().unwrap().port();
+    until("the replica has it", async || {
+        fixture
+            .servers()
+            .iter()
+            .all(|server| server.command(&["EXISTS", "k"]).unwrap() == codex_testkit::redis::Value::Int(1))
+    })
+    .await;
+    fixture.sentinels()[0]
+        .command(&["SENTINEL", "FAILOVER", RedisSentinel::NAME])
+        .unwrap();
+    until("another is the primary", async || {
+        fixture.primary().is_some_and(|primary| primary.port() != old)
+    })
+    .await;
+    // Until it is demoted, the old one takes writes that are lost then; so this is done until one has arrived.
+    let primary = fixture.primary().unwrap();
+    let start = Instant::now();
+    until("a write arrives at the new primary", async || {
+        let written = backend.set("again", "1".into(), SetOptions::new()).await;
+        // The fixture's own connection was cut by the fail-over.
+        let found = primary.command(&["EXISTS", "again"]);
+        written.is_ok() && found.is_ok_and(|found| found == codex_testkit::redis::Value::Int(1))
+    })
+    .await;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(backend.get("k").await.unwrap().unwrap(), "v");
+    for (verb, result) in every_verb(&backend).await {
+        assert!(result.is_ok(), "{verb}: {result:?}");
+    }
+}
+
+/// What came of the calls on one counter and of the keys that only one may write.
+#[derive(Default)]
+struct Tally {
+    acknowledged: i64,
+    unknown: i64,
+    refused: i64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_the_primary_under_load_is_followed_and_nothing_runs_twice() {
+    let fixture = require!("redis", RedisSentinel::start());
+    let backend = RedisBackend::connect(&fixture.url()).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let tasks: Vec<_> = (0..64)
+        .map(|task| {
+            let (backend, stop) = (backend.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut tally = Tally::default();
+                let key = format!("counter-{task}");
+                while !stop.load(Ordering::Relaxed) {
+                    match backend.incr(&key, 1, OnMissing::Create(Expiry::Never)).await {
+                        Ok(_) => tally.acknowledged += 1,
+                        Err(error) if error.may_have_executed() => tally.unknown += 1,
+                        Err(_) => tally.refused += 1,
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                (key, tally)
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let old = fixture.primary().unwrap();
+    let start = Instant::now();
+    old.kill();
+    until("the Sentinels have elected another", async || {
+        fixture.primary().is_some_and(|primary| primary.port() != old.port())
+    })
+    .await;
+    let detected = start.elapsed();
+    let taken = writes_again(&backend).await;
+    assert!(
+        taken < Duration::from_secs(1),
+        "{taken:?} after an election of {detected:?}"
+    );
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        let (key, tally) = task.await.unwrap();
+        let counted = backend
+            .incr(&key, 0, OnMissing::Create(Expiry::Never))
+            .await
+            .unwrap()
+            .unwrap();
+        // Replication is asynchronous, so that a few acknowledged ones can be lost; but none can have been applied twice.
+        assert!(
+            counted <= tally.acknowledged + tally.unknown,
+            "{counted} of {} and {} unknown",
+            tally.acknowledged,
+            tally.unknown
+        );
+        assert!(tally.refused > 0, "no call was refused while there was no primary");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_sentinels_is_told_at_connect() {
+    let fixture = require!("redis", RedisSentinel::start());
+    let unknown = fixture.url().replace("/main/", "/other/");
+    let error = assert_kind("connect", RedisBackend::connect(&unknown).await, ErrorKind::Config);
+    assert!(error.to_string().contains("know no primary of this name"), "{error}");
+
+    // One of three that answers is enough.
+    let [first, second, third] = fixture.sentinels() else {
+        panic!()
+    };
+    first.kill();
+    second.pause();
+    let start = Instant::now();
+    let backend = RedisBackend::connect(&fixture.url()).await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    put(&backend, "k", "v").await;
+    third.kill();
+    assert_eq!(backend.get("k").await.unwrap().unwrap(), "v");
+    let error = assert_kind(
+        "connect",
+        RedisBackend::connect(&fixture.url()).await,
+        ErrorKind::Connection,
+    );
+    assert!(error.to_string().contains("no Sentinel"), "{error}");
+
+    // A plain server is no Sentinel.
+    let plain = require!("redis", RedisServer::start());
+    let url = format!("redis-sentinel://:{SECRET}@127.0.0.1:{}/main", plain.port());
+    assert!(RedisBackend::connect(&url).await.is_err());
+}
+
+#[tokio::test]
+async fn passwords_of_servers_and_of_sentinels_are_two() {
+    let fixture = require!("redis", RedisSentinel::start());
+    for sentinel in fixture.sentinels() {
+        sentinel.command(&["CONFIG", "SET", "requirepass", SECRET]).ok();
+        sentinel
+            .command(&["ACL", "SETUSER", "default", "on", &format!(">{SECRET}")])
+            .unwrap();
+    }
+    let error = assert_kind(
+        "connect",
+        RedisBackend::connect(&fixture.url()).await,
+        ErrorKind::Config,
+    );
+    assert!(error.to_string().contains("password"), "{error}");
+    let builder = RedisBackend::builder().url(&fixture.url()).sentinel_password(SECRET);
+    assert!(!format!("{builder:?}").contains(SECRET));
+    let backend = builder.build().await.unwrap();
+    assert!(!format!("{backend:?}").contains(SECRET));
+    put(&backend, "k", "v").await;
+}

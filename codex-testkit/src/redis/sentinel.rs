@@ -1,0 +1,143 @@
+//! A primary, its replica, and three Sentinels that watch over them.
+
+use std::{
+    ffi::OsString,
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::{FromRedisValue as _, Value};
+
+use super::server::{CONFIGURATION, RedisServer};
+use crate::require::Unavailable;
+
+/// For the servers to find each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Two servers, one of which is the primary, and three Sentinels, started from the `redis-server` on `PATH`. All end with this
+/// value, or with the process.
+///
+#[derive(Debug)]
+pub struct RedisSentinel {
+    servers: [RedisServer; 2],
+    sentinels: Vec<RedisServer>,
+}
+
+impl RedisSentinel {
+    /// The name that the Sentinels know the primary by.
+    pub const NAME: &str = "main";
+
+    /// Starts them, and waits until the Sentinels know the replica and each other. The first server is the primary, which they
+    /// take for down after a second of silence.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where one does not start, or they do not find each other.
+    pub fn start() -> Result<Self, Unavailable> {
+        Self::start_with(Duration::from_secs(1))
+    }
+
+    /// The same with Sentinels that wait for two minutes, for tests that want no fail-over, however busy the machine is.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_patient() -> Result<Self, Unavailable> {
+        Self::start_with(Duration::from_mins(2))
+    }
+
+    fn start_with(down_after: Duration) -> Result<Self, Unavailable> {
+        // Without delay, so that a replica is in step at once.
+        let primary = RedisServer::start_with(["--repl-diskless-sync-delay", "0"])?;
+        let port = primary.port().to_string();
+        let following = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
+        let replica = RedisServer::start_with(following)?;
+        wait("the replica is in step", || {
+            let state = text(&replica, &["INFO", "replication"]);
+            state.contains("master_link_status:up")
+        })?;
+        let configuration = format!(
+            "sentinel monitor {name} 127.0.0.1 {port} 2\n\
+             sentinel down-after-milliseconds {name} {down}\n\
+             sentinel failover-timeout {name} 6000\n",
+            name = Self::NAME,
+            down = down_after.as_millis(),
+        );
+        let mut sentinels = Vec::with_capacity(3);
+        for _ in 0..3 {
+            let files = vec![(CONFIGURATION, configuration.clone())];
+            sentinels.push(RedisServer::start_from::<OsString>(
+                files,
+                false,
+                ["--sentinel".into()],
+            )?);
+        }
+        let started = Self {
+            servers: [primary, replica],
+            sentinels,
+        };
+        for sentinel in &started.sentinels {
+            wait("a Sentinel knows the others", || {
+                let state = text(sentinel, &["INFO", "sentinel"]);
+                state.contains("status=ok") && state.contains("slaves=1,sentinels=3")
+            })?;
+        }
+        Ok(started)
+    }
+
+    /// `redis-sentinel://127.0.0.1:<port>,…/main/0`.
+    pub fn url(&self) -> String {
+        self.database_url(0)
+    }
+
+    /// The same, for another database.
+    pub fn database_url(&self, database: u32) -> String {
+        let places: Vec<String> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .collect();
+        format!("redis-sentinel://{}/{}/{database}", places.join(","), Self::NAME)
+    }
+
+    /// The two servers.
+    pub fn servers(&self) -> &[RedisServer; 2] {
+        &self.servers
+    }
+
+    /// The Sentinels.
+    pub fn sentinels(&self) -> &[RedisServer] {
+        &self.sentinels
+    }
+
+    /// The server that most Sentinels name as the primary, if it runs.
+    pub fn primary(&self) -> Option<&RedisServer> {
+        self.servers.iter().find(|server| {
+            let port = server.port().to_string();
+            let names = |sentinel: &&RedisServer| {
+                let answer = sentinel.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", Self::NAME]);
+                answer
+                    .is_ok_and(|place| Vec::<String>::from_redis_value(place).is_ok_and(|place| place.contains(&port)))
+            };
+            self.sentinels.iter().filter(names).count() > self.sentinels.len() / 2
+        })
+    }
+}
+
+fn text(server: &RedisServer, command: &[&str]) -> String {
+    match server.command(command) {
+        Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => String::new(),
+    }
+}
+
+fn wait(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Unavailable> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        if Instant::now() > deadline {
+            return Err(Unavailable::new(format!("not within {} s: {what}", PATIENCE.as_secs())));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
