@@ -137,7 +137,7 @@ impl Make for BySentinel {
 fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
     static STARTED: OnceLock<Result<RedisSentinel, Unavailable>> = OnceLock::new();
     // They are not to fail over because a primary is late on a busy machine.
-    let started = STARTED.get_or_init(|| RedisSentinel::start_patient());
+    let started = STARTED.get_or_init(RedisSentinel::start_patient);
     started.as_ref().map_err(Clone::clone)
 }
 
