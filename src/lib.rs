@@ -27,7 +27,8 @@ pub use codex_traits::*;
 pub use connect::connect;
 pub use namespaced::namespaced_key;
 pub use session::{
-    DjangoSigned, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore, SessionStoreBuilder,
+    DjangoSigned, Login, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore,
+    SessionStoreBuilder,
 };
 
 #[cfg(feature = "memory")]

@@ -219,7 +219,7 @@ impl Session {
         Kept::read(self.data.get_json(EXPIRY_NAME))
     }
 
-    fn data(&self) -> &SessionData {
+    pub(super) fn data(&self) -> &SessionData {
         self.mark_accessed();
         &self.data
     }

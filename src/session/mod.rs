@@ -13,6 +13,7 @@ mod error;
 mod expiry;
 mod handle;
 mod key;
+mod login;
 mod merge;
 mod store;
 
@@ -23,4 +24,5 @@ pub use error::SessionError;
 pub use expiry::SessionExpiry;
 pub use handle::Session;
 pub use key::{InvalidSessionKey, SessionKey};
+pub use login::Login;
 pub use store::{ClearExpired, SessionStore};

@@ -131,7 +131,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(session)
     }
 
-    /// The session of this key; `None` where it is missing, has expired or cannot be read. Creates nothing.
+    /// The session of this key; `None` where it is missing, has expired or cannot be read, or its user was
+    /// [revoked](Self::revoke_all) since. Creates nothing.
     ///
     /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and
     /// payload.
@@ -144,6 +145,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             return Ok(None);
         };
         Ok(match self.shared.codec.decode(&payload) {
+            Ok(data) if self.is_revoked(&data).await? => None,
             Ok(data) => {
                 let session = Session::new(data, self.shared.policy.clone());
                 Some(session.stored_as(key.clone(), payload))
@@ -370,6 +372,15 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     pub(super) fn record(&self, key: &SessionKey) -> String {
         namespaced_key(&self.shared.project, &self.shared.key_prefix, key.as_str())
+    }
+
+    /// Beside the sessions and not among them, so that no session key can meet it.
+    pub(super) fn generation_record(&self, user: &str) -> String {
+        let prefix = match self.shared.key_prefix.as_str() {
+            "" => "generation".to_owned(),
+            prefix => format!("{prefix}-generation"),
+        };
+        namespaced_key(&self.shared.project, &prefix, user)
     }
 
     pub(super) fn codec(&self) -> &C {

@@ -41,6 +41,25 @@
 //! A response for which the session was asked anything carries `Vary: Cookie`. A response of 500 and above saves nothing;
 //! a [flush](Session::flush) has happened by then and is not undone.
 //!
+//! # Logins
+//!
+//! ```
+//! use codex_kv::{Login, SessionError, web::Session};
+//!
+//! async fn log_in(session: Session) -> Result<&'static str, SessionError> {
+//!     // Once the password is checked: a new key, so that nobody who planted the old one is logged in too.
+//!     session.login(&Login::new("42")).await?;
+//!     Ok("welcome")
+//! }
+//!
+//! async fn log_out(session: Session) -> Result<&'static str, SessionError> {
+//!     session.logout().await?;
+//!     Ok("see you")
+//! }
+//! ```
+//!
+//! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends the user's other sessions, and this one.
+//!
 //! # Requests side by side
 //!
 //! Where another request of the same browser saved meanwhile, this request's changes are made to what that one saved, name by
@@ -75,3 +94,8 @@ pub use cookie::{SameSite, SessionCookie};
 pub use error::MissingSessionLayer;
 pub use layer::{SessionLayer, SessionService};
 pub use session::Session;
+
+/// Runs the guide's code as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-django.md")]
+struct FromDjango;

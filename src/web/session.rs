@@ -12,7 +12,7 @@ use super::{
     cookie::Presented,
     store::{KeyOnCommit, Store},
 };
-use crate::session::{Session as Loaded, SessionError, SessionExpiry, SessionKey};
+use crate::session::{Login, Session as Loaded, SessionError, SessionExpiry, SessionKey};
 
 /// The session of a request: an argument of a handler.
 ///
@@ -162,6 +162,40 @@ impl Session {
     /// As [`with`](Self::with).
     pub async fn key(&self) -> Result<Option<SessionKey>, SessionError> {
         self.with(|session| session.key().cloned()).await
+    }
+
+    /// The user who is logged in.
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with).
+    pub async fn user(&self) -> Result<Option<String>, SessionError> {
+        self.with(|session| session.user()).await
+    }
+
+    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session gets its new key when the
+    /// handler is done. Check the password first.
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with).
+    pub async fn login(&self, login: &Login) -> Result<(), SessionError> {
+        let mut state = self.open().await?;
+        let session = self.load(&mut state).await?;
+        if let Err(error) = self.shared.store.login(session, login).await {
+            return Err(state.remember(error));
+        }
+        state.key = KeyOnCommit::Cycle;
+        Ok(())
+    }
+
+    /// Logs the user out: [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub async fn logout(&self) -> Result<(), SessionError> {
+        self.flush().await
     }
 
     /// Gives the session a new key when the handler is done, and keeps its data: what has to be done when the user's rights

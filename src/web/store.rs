@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use codex_traits::KvBackend;
 
-use crate::session::{Session, SessionCodec, SessionError, SessionKey, SessionStore};
+use crate::session::{Login, Session, SessionCodec, SessionError, SessionKey, SessionStore};
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -17,6 +17,7 @@ pub(super) trait Store: Send + Sync {
     fn load<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Session>, SessionError>>;
     fn touch<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), SessionError>>;
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>>;
+    fn login<'a>(&'a self, session: &'a mut Session, login: &'a Login) -> BoxFuture<'a, Result<(), SessionError>>;
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<(), SessionError>>;
 }
 
@@ -44,6 +45,10 @@ impl<B: KvBackend, C: SessionCodec> Store for SessionStore<B, C> {
 
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>> {
         Box::pin(self.delete(key))
+    }
+
+    fn login<'a>(&'a self, session: &'a mut Session, login: &'a Login) -> BoxFuture<'a, Result<(), SessionError>> {
+        Box::pin(self.prepare_login(session, login))
     }
 
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<(), SessionError>> {

@@ -7,9 +7,12 @@
 )]
 
 mod app;
+mod client;
 mod cookies;
 mod failures;
 mod hostile;
 mod lazy;
+mod login;
 mod parallel;
+mod side_by_side;
 mod watched;

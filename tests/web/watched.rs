@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Watched {
     inner: MemoryBackend,
     calls: Arc<Mutex<Vec<(&'static str, String)>>>,
     down: Arc<AtomicBool>,
+    /// How many calls still succeed before it goes down by itself; not counted at zero.
+    down_after: Arc<AtomicUsize>,
 }
 
 // It has seen keys.
@@ -31,6 +33,11 @@ impl fmt::Debug for Watched {
 impl Watched {
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Goes down once this many calls have succeeded.
+    pub(crate) fn set_down_after(&self, calls: usize) {
+        self.down_after.store(calls, Ordering::SeqCst);
     }
 
     /// The verbs and keys since the last time.
@@ -47,6 +54,9 @@ impl Watched {
         self.calls.lock().unwrap().push((verb, key.to_owned()));
         if self.down.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached"));
+        }
+        if self.down_after.load(Ordering::SeqCst) > 0 && self.down_after.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.set_down(true);
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub struct SecretKey(Zeroizing<Vec<u8>>);
 
 impl SecretKey {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::session) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -1,0 +1,233 @@
+//! Logins, logouts, and the end of all sessions of a user.
+
+use axum::{Router, extract::Path, routing::get};
+use codex_kv::{
+    AnyBackend, KvBackend, KvBackendExt as _, Login, Session as Stored, SessionError, SessionStore,
+    memory::MemoryBackend,
+    redis::RedisBackend,
+    web::{Session, SessionLayer},
+};
+use codex_testkit::redis::Database;
+
+use crate::{
+    app::{Browser, record, routes, store},
+    watched::Watched,
+};
+
+fn app<B: KvBackend>(store: SessionStore<B>) -> Router {
+    let login = |session: Session, Path(user): Path<String>| async move {
+        session.login(&Login::new(user)).await?;
+        Ok::<_, SessionError>("in")
+    };
+    let login_and_fail = |session: Session| async move {
+        session.login(&Login::new("42")).await.unwrap();
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let logout = |session: Session| async move {
+        session.logout().await?;
+        Ok::<_, SessionError>("out")
+    };
+    let whoami = |session: Session| async move {
+        let user = session.user().await?;
+        Ok::<_, SessionError>(user.unwrap_or_else(|| "nobody".to_owned()))
+    };
+    routes()
+        .route("/login/{user}", get(login))
+        .route("/login-and-fail", get(login_and_fail))
+        .route("/logout", get(logout))
+        .route("/whoami", get(whoami))
+        .layer(SessionLayer::new(store))
+}
+
+#[tokio::test]
+async fn a_login_keeps_the_data_under_a_new_key_and_a_logout_removes_all() {
+    let backend = MemoryBackend::new();
+    let mut browser = Browser::new(app(store(backend.clone())));
+    browser.get("/set/cart/full").await;
+    let anonymous = browser.key();
+    browser.get("/login/42").await;
+    assert_ne!(browser.key(), anonymous);
+    assert!(!backend.exists(&record(&anonymous)).await.unwrap());
+    assert_eq!(browser.get("/whoami").await.body, "42");
+    assert_eq!(browser.get("/get/cart").await.body, "full");
+
+    let key = browser.key();
+    browser.get("/logout").await;
+    assert_eq!(browser.cookie, None);
+    assert!(!backend.exists(&record(&key)).await.unwrap());
+    assert_eq!(browser.get("/whoami").await.body, "nobody");
+}
+
+#[tokio::test]
+async fn another_user_finds_nothing_of_the_first() {
+    let mut browser = Browser::new(app(store(MemoryBackend::new())));
+    browser.get("/login/42").await;
+    browser.get("/set/cart/full").await;
+    let first = browser.clone();
+    browser.get("/login/42").await;
+    assert_eq!(browser.get("/get/cart").await.body, "full", "the same user keeps it");
+    browser.get("/login/43").await;
+    assert_eq!(browser.get("/get/cart").await.body, "nothing");
+    assert_eq!(browser.get("/whoami").await.body, "43");
+    assert_eq!(first.peek("/whoami").await.body, "nobody");
+}
+
+#[tokio::test]
+async fn a_login_that_ends_in_a_500_is_none() {
+    let mut browser = Browser::new(app(store(MemoryBackend::new())));
+    browser.get("/set/cart/full").await;
+    let key = browser.key();
+    assert_eq!(browser.get("/login-and-fail").await.status, 500);
+    assert_eq!(browser.key(), key);
+    assert_eq!(browser.get("/whoami").await.body, "nobody");
+    assert_eq!(browser.get("/get/cart").await.body, "full");
+}
+
+/// Two logins of one browser at once: both end in a session of the user, and the visitor's old key in none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_clicked_twice_is_a_login() {
+    let database = codex_testkit::require!("redis", Database::lease());
+    let backend = RedisBackend::connect(&database.url()).await.unwrap();
+    let app = app(store(backend));
+    for _ in 0..20 {
+        let mut browser = Browser::new(app.clone());
+        browser.get("/set/cart/full").await;
+        let (mut one, mut two) = (browser.clone(), browser.clone());
+        let pages = tokio::join!(one.get("/login/42"), two.get("/login/42"));
+        assert_eq!((pages.0.body.as_str(), pages.1.body.as_str()), ("in", "in"));
+        for browser in [one, two] {
+            assert_eq!(browser.peek("/whoami").await.body, "42");
+        }
+        assert_eq!(browser.peek("/whoami").await.body, "nobody");
+    }
+}
+
+async fn all_sessions_of_a_user_end(backend: AnyBackend) {
+    let store = store(backend);
+    let app = app(store.clone());
+    let mut browsers = Vec::new();
+    for user in ["42", "42", "43"] {
+        let mut browser = Browser::new(app.clone());
+        browser.get(&format!("/login/{user}")).await;
+        browsers.push(browser);
+    }
+    let key = browsers[0].key();
+    let mut held: Stored = store.load(&key).await.unwrap().unwrap();
+    for _ in 0..3 {
+        store.revoke_all("42").await.unwrap();
+        assert!(store.load(&key).await.unwrap().is_none());
+        assert_eq!(browsers[1].peek("/whoami").await.body, "nobody");
+        assert_eq!(browsers[2].peek("/whoami").await.body, "43");
+        browsers[1].get("/login/42").await;
+        assert_eq!(browsers[1].get("/whoami").await.body, "42", "a new login counts");
+    }
+
+    // One that was loaded before is not brought back by its save.
+    held.insert("late", 1).unwrap();
+    store.save(&mut held).await.unwrap();
+    assert!(store.load(&key).await.unwrap().is_none());
+    let updated = store.update(&key, |session| session.insert("late", 2)).await;
+    assert!(matches!(updated, Err(SessionError::Gone)));
+
+    assert_eq!(browsers[0].get("/whoami").await.body, "nobody");
+    assert_eq!(browsers[0].cookie, None);
+}
+
+#[tokio::test]
+async fn revoke_all_ends_all_sessions_of_a_user_on_memory() {
+    all_sessions_of_a_user_end(AnyBackend::new(MemoryBackend::new())).await;
+}
+
+#[tokio::test]
+async fn revoke_all_ends_all_sessions_of_a_user_on_redis() {
+    let database = codex_testkit::require!("redis", Database::lease());
+    let backend = RedisBackend::connect(&database.url()).await.unwrap();
+    all_sessions_of_a_user_end(AnyBackend::new(backend)).await;
+}
+
+#[tokio::test]
+async fn revoke_all_is_one_write_however_many_sessions_there_are() {
+    let backend = Watched::default();
+    let store = store(backend.clone());
+    let mut keys = Vec::new();
+    for _ in 0..100 {
+        let mut session = store.new_session();
+        store.login(&mut session, &Login::new("42")).await.unwrap();
+        keys.push(session.key().unwrap().clone());
+    }
+    backend.take();
+    store.revoke_all("42").await.unwrap();
+    assert_eq!(backend.take(), [("set", "shop:session-generation:42".to_owned())]);
+    for key in &keys {
+        assert!(store.load(key).await.unwrap().is_none());
+    }
+}
+
+/// What Django's own `login` leaves says no generation.
+#[tokio::test]
+async fn a_login_of_djangos_own_is_ended_too() {
+    let store = store(MemoryBackend::new());
+    for id in ["\"42\"", "42"] {
+        let mut session = store.new_session();
+        session
+            .insert("_auth_user_id", serde_json::from_str::<serde_json::Value>(id).unwrap())
+            .unwrap();
+        store.save(&mut session).await.unwrap();
+        assert_eq!(session.user().as_deref(), Some("42"));
+        let key = session.key().unwrap().clone();
+        if id == "42" {
+            assert!(store.load(&key).await.unwrap().is_none(), "revoked in the first round");
+        } else {
+            assert!(store.load(&key).await.unwrap().is_some());
+            store.revoke_all("42").await.unwrap();
+            assert!(store.load(&key).await.unwrap().is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outage_while_the_generation_is_asked_is_no_visitor_without_a_session() {
+    let backend = Watched::default();
+    let store = store(backend.clone());
+    let mut session = store.new_session();
+    store.login(&mut session, &Login::new("42")).await.unwrap();
+    let key = session.key().unwrap().clone();
+    backend.set_down_after(1);
+    assert!(matches!(store.load(&key).await, Err(SessionError::Backend(_))));
+}
+
+/// The hashes are `salted_hmac(…)` of Django 5.2.19.
+#[tokio::test]
+async fn the_hash_that_ties_a_session_to_the_password_is_djangos() {
+    let store = store(MemoryBackend::new());
+    for (secret, password, hash) in [
+        (
+            "codex-wire-vectors-secret-key-0001",
+            "pbkdf2_sha256$1000000$abc$def=",
+            "4361b786056767e70860d6fb2bbd54af80f9dd043153ad6aa94f05e29e56237f",
+        ),
+        (
+            "ключ",
+            "!unusable",
+            "5bc5da3dbc1456302cf1ab496ff149b00bdc7e86dcde45e1519c9688eaa8c088",
+        ),
+    ] {
+        let mut session = store.new_session();
+        let login = Login::django("7", password, secret).auth_backend("shop.auth.Backend");
+        assert_eq!(format!("{login:?}"), "Login { .. }");
+        store.login(&mut session, &login).await.unwrap();
+        assert_eq!(session.get::<String>("_auth_user_hash").unwrap().as_deref(), Some(hash));
+        let backend = session.get::<String>("_auth_user_backend").unwrap();
+        assert_eq!(backend.as_deref(), Some("shop.auth.Backend"));
+
+        // After a change of password the same user begins anew.
+        session.insert("cart", "full").unwrap();
+        store.login(&mut session, &login).await.unwrap();
+        assert!(session.contains_key("cart"));
+        store
+            .login(&mut session, &Login::django("7", "changed", secret))
+            .await
+            .unwrap();
+        assert!(!session.contains_key("cart"));
+    }
+}
