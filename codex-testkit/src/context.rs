@@ -65,7 +65,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    fn new(time: Time) -> Self {
+    pub(crate) fn new(time: Time) -> Self {
         Self {
             time,
             advanced: Mutex::new(Duration::ZERO),

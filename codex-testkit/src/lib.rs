@@ -11,24 +11,34 @@ mod harness;
 mod linear;
 mod list;
 mod macros;
+mod model;
+mod operation;
 mod outage;
 mod proxy;
 mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod replay;
 mod report;
 pub mod require;
 mod run;
 mod runtime;
+#[cfg(feature = "proptest")]
+mod sequences;
 mod time;
 mod verbs;
 
 pub use harness::{Foreign, Harness};
 pub use list::{ClauseId, UnknownClause};
+pub use model::Model;
+pub use operation::{Answer, Op};
 pub use outage::{Breaker, Outage, OutageKind};
 pub use proxy::{Fault, Proxy};
+pub use replay::{Divergence, replay};
 pub use report::{Outcome, Report};
 #[doc(hidden)]
 pub use run::{__test, __test_skips};
 pub use run::{run, run_only};
+#[cfg(feature = "proptest")]
+pub use sequences::{Sequences, check_against_model};
 pub use time::{Time, VirtualClock, VirtualTime, WallShift};

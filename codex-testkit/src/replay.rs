@@ -1,0 +1,146 @@
+//! The same operations on the model and on a backend.
+
+use std::{fmt, time::Duration};
+
+use codex_traits::{Pattern, Ttl};
+
+use crate::{Answer, Harness, Model, Op, context::Clock, failure::show};
+
+/// Does `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each answer; at the end, all that is there.
+///
+/// Errors are the same where their kinds are. Times to live may differ by a millisecond, and in [`Time::Real`](crate::Time::Real) by the granularity
+/// and as long as the run has taken; there an [`Op::Pass`] is waited for.
+///
+/// # Errors
+///
+/// The first answer that differs.
+pub async fn replay<H: Harness>(harness: &H, operations: &[Op]) -> Result<(), Divergence> {
+    let mut run = Run {
+        backend: harness.fresh().await,
+        model: Model::new(),
+        clock: Clock::new(harness.time()),
+        passed: Duration::ZERO,
+        done: Vec::new(),
+    };
+    for op in operations {
+        run.step(op.clone()).await?;
+    }
+    run.step(Op::scan(Pattern::all(), 1_000)).await?;
+    for key in run.model.keys(&Pattern::all()) {
+        run.step(Op::get(&key)).await?;
+        run.step(Op::ttl(&key)).await?;
+    }
+    Ok(())
+}
+
+struct Run<B> {
+    backend: B,
+    model: Model,
+    clock: Clock,
+    passed: Duration,
+    done: Vec<Op>,
+}
+
+impl<B: codex_traits::KvBackend> Run<B> {
+    async fn step(&mut self, op: Op) -> Result<(), Divergence> {
+        if let Op::Pass(duration) = op {
+            self.clock.pass(duration).await;
+            self.passed += duration;
+        }
+        let expected = op.ask(&mut self.model);
+        let got = op.call(&self.backend).await;
+        self.done.push(op);
+        // What a real clock has gone on by itself; the model's has not.
+        let slack = self.clock.now().saturating_sub(self.passed) + self.clock.tolerance();
+        if agree(&expected, &got, slack) {
+            return Ok(());
+        }
+        Err(Divergence(Box::new(Inner {
+            operations: std::mem::take(&mut self.done),
+            expected,
+            got,
+        })))
+    }
+}
+
+fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
+    match (expected, got) {
+        (Answer::Ttl(Ttl::Remaining(expected)), Answer::Ttl(Ttl::Remaining(got))) => expected.abs_diff(*got) <= slack,
+        _ => expected == got,
+    }
+}
+
+/// A sequence of operations to whose last one a backend answers something else than the model.
+///
+/// Its `Display` and `Debug` are a test, to be pasted where a function `harness` makes the harness.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Divergence(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    operations: Vec<Op>,
+    expected: Answer,
+    got: Answer,
+}
+
+impl Divergence {
+    /// All that was done, up to the call that was answered wrongly.
+    pub fn operations(&self) -> &[Op] {
+        &self.0.operations
+    }
+
+    /// What the model answered to the last.
+    pub fn expected(&self) -> &Answer {
+        &self.0.expected
+    }
+
+    /// What the backend answered to the last.
+    pub fn got(&self) -> &Answer {
+        &self.0.got
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use std::fmt::Write as _;
+        let mut body = String::new();
+        for op in &self.0.operations {
+            writeln!(body, "        {op},")?;
+        }
+        // What is named and not used would be warned about where this is pasted.
+        let used = |names: &[&'static str]| -> Vec<&'static str> {
+            let is_used = |name: &&&str| body.contains(&format!("{name}::"));
+            names.iter().filter(is_used).copied().collect()
+        };
+        let traits = used(&["Condition", "Expiry", "OnMissing", "Pattern", "SetOptions"]);
+        writeln!(f, "#[tokio::test]\nasync fn answers_as_the_model_does() {{")?;
+        if !used(&["Bytes"]).is_empty() {
+            writeln!(f, "    use bytes::Bytes;")?;
+        }
+        writeln!(f, "    use codex_testkit::Op;")?;
+        match traits.as_slice() {
+            [] => {}
+            [one] => writeln!(f, "    use codex_traits::{one};")?,
+            many => writeln!(f, "    use codex_traits::{{{}}};", many.join(", "))?,
+        }
+        if !used(&["Duration"]).is_empty() {
+            writeln!(f, "    use std::time::Duration;")?;
+        }
+        writeln!(f, "    let operations = [\n{body}    ];")?;
+        writeln!(f, "    // The model answers {},", show(&self.0.expected))?;
+        writeln!(f, "    // the backend       {}.", show(&self.0.got))?;
+        write!(
+            f,
+            "    codex_testkit::replay(&harness(), &operations).await.unwrap();\n}}"
+        )
+    }
+}
+
+// So that `unwrap` shows it.
+impl fmt::Debug for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the backend does not answer as the model does:\n\n{self}\n")
+    }
+}
+
+impl std::error::Error for Divergence {}

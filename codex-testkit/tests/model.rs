@@ -1,0 +1,176 @@
+//! What is wrong is told from what is right by the model alone, in a few operations that can be pasted into a test.
+
+#[rustfmt::skip]
+#[path = "model/pasted.rs"]
+mod pasted;
+mod zoo;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_memory::{ManualClock, MemoryBackend};
+use codex_testkit::{Answer, Harness, Op, Time, VirtualTime, check_against_model, replay};
+use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
+use zoo::{Fault, SpecimenHarness, faults};
+
+/// The memory store on a clock of the test's own.
+#[derive(Default)]
+struct Memory(ManualClock);
+
+impl Harness for Memory {
+    type Backend = MemoryBackend;
+
+    async fn fresh(&self) -> MemoryBackend {
+        MemoryBackend::with_clock(self.0.clone())
+    }
+
+    fn time(&self) -> Time {
+        let clock = self.0.clone();
+        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
+    }
+}
+
+#[tokio::test]
+async fn what_is_right_answers_as_the_model_does() {
+    check_against_model(&SpecimenHarness::default(), 200).await.unwrap();
+    check_against_model(&Memory::default(), 500).await.unwrap();
+}
+
+/// What one caller of the plain verbs cannot see.
+const BEYOND: &[Fault] = &[
+    // Another program's keys.
+    Fault::ForeignIsMiss,
+    Fault::ManyFailsOnForeign,
+    Fault::LossyKeys,
+    Fault::DelMatchingTakesAll,
+    // Another handle, or the wall clock.
+    Fault::CloneCopies,
+    Fault::WallClock,
+    // Several callers.
+    Fault::DelIfEqualsInTwoSteps,
+    Fault::WrapperDropsOverride,
+    Fault::RefuseInTwoSteps,
+    Fault::AnswersMixedUp,
+    Fault::DroppedCallPoisons,
+    // Many keys, or keys that come and go between pages.
+    Fault::DelIsCapped,
+    Fault::ManyIsCapped,
+    Fault::ScanByIndex,
+    Fault::ScanEndsOnGrowth,
+    Fault::ScanFollowsGrowth,
+    Fault::StopsOnEmptyPage,
+    Fault::WholeKeyspace,
+    Fault::ScanLeaks,
+    // How a scan is cut into pages, and cursors that were made up.
+    Fault::EmptyHasCursor,
+    Fault::CursorPanics,
+    Fault::CursorLoops,
+    // Outages, what errors say, runtimes.
+    Fault::OutageIsMiss,
+    Fault::StallIsConnection,
+    Fault::NeverSent,
+    Fault::NeverHeals,
+    Fault::RetriesIncr,
+    Fault::ErrorShowsValue,
+    Fault::NeedsARuntime,
+];
+
+#[tokio::test]
+async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
+    let mut found = 0;
+    for (fault, ..) in faults::ALL.iter().filter(|(fault, ..)| !BEYOND.contains(fault)) {
+        let harness = SpecimenHarness::with(*fault);
+        let Err(divergence) = check_against_model(&harness, 500).await else {
+            panic!("{fault:?} answers as the model does");
+        };
+        let operations = divergence.operations();
+        assert!(operations.len() <= 4, "{fault:?}: {divergence}");
+        // What is handed out fails again. All but one, for its specimens share what was written before.
+        if *fault != Fault::FreshShares {
+            assert_eq!(replay(&harness, operations).await, Err(divergence.clone()), "{fault:?}");
+        }
+        replay(&SpecimenHarness::default(), operations).await.unwrap();
+        found += 1;
+    }
+    assert!(found >= 50, "only {found} faults were looked for");
+}
+
+#[tokio::test]
+async fn a_divergence_prints_as_a_test() {
+    let found = check_against_model(&SpecimenHarness::with(Fault::GhostTtl), 500)
+        .await
+        .unwrap_err();
+    let printed = found.to_string();
+    assert!(
+        printed.starts_with("#[tokio::test]\nasync fn answers_as_the_model_does() {\n"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("\n}"), "{printed}");
+    assert_eq!(
+        printed.matches("        Op::").count(),
+        found.operations().len(),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("    // The model answers Ttl(Persistent),\n"),
+        "{printed}"
+    );
+    // `unwrap` shows the same.
+    assert!(format!("{found:?}").contains(&printed));
+    // Nothing is imported that is not used.
+    assert!(
+        !printed.contains("Bytes") && !printed.contains("Condition"),
+        "{printed}"
+    );
+}
+
+/// Every verb, and every kind of literal.
+fn every_operation() -> Vec<Op> {
+    let keep = SetOptions::if_present().with_expiry(Expiry::Keep);
+    let equal = SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(b"\"\\\0\xff\n")));
+    vec![
+        Op::set("k\0\"\\é{}", b"\"\\\0\xff\n", SetOptions::if_absent()),
+        Op::set("k\0\"\\é{}", b"", equal.with_expiry(Duration::from_millis(1_500))),
+        Op::set("", b"7", keep),
+        Op::set("e", b"", SetOptions::new()),
+        Op::del(&[]),
+        Op::del(&["one", "one", "another"]),
+        Op::del_if_equals("k", b"\r"),
+        Op::expire("k", Expiry::After(Duration::MAX)),
+        Op::expire("k", Expiry::After(Duration::ZERO)),
+        Op::expire("k", Expiry::After(Duration::new(1, 1))),
+        Op::ttl("k\0\"\\é{}"),
+        Op::get_many(&[]),
+        Op::get_many(&["k", ""]),
+        Op::set_many(&[], Expiry::Never),
+        Op::set_many(
+            &[("a", b"1"), ("b", b"longer"), ("a", b"")],
+            Expiry::After(Duration::from_secs(1)),
+        ),
+        Op::incr("n", i64::MIN, OnMissing::Create(Expiry::Never)),
+        Op::incr("n", i64::MAX, OnMissing::Refuse),
+        Op::incr("n", -5, OnMissing::Create(Expiry::Keep)),
+        Op::scan(Pattern::prefix("a*\"\\"), 3),
+        Op::scan(Pattern::glob(b"\xff[^a-z]"), 0),
+        Op::del_matching(Pattern::all()),
+        Op::Pass(Duration::from_millis(999)),
+        Op::set("e", b"", SetOptions::new()),
+        Op::get("e"),
+    ]
+}
+
+/// That it compiles, and holds where nothing is wrong, is the test in `pasted.rs`.
+#[tokio::test]
+async fn the_pasted_test_is_what_was_printed() {
+    let found = replay(&SpecimenHarness::with(Fault::EmptyIsMiss), &every_operation())
+        .await
+        .unwrap_err();
+    assert_eq!(found.operations(), every_operation());
+    assert_eq!(found.got(), &Answer::Value(None));
+    let pasted = include_str!("model/pasted.rs");
+    assert!(pasted.contains(&found.to_string()), "paste this: {found}");
+}
+
+fn harness() -> SpecimenHarness {
+    SpecimenHarness::default()
+}
