@@ -8,6 +8,7 @@ mod clauses;
 mod context;
 mod failure;
 mod harness;
+mod histories;
 mod linear;
 mod list;
 mod macros;
@@ -29,6 +30,7 @@ mod time;
 mod verbs;
 
 pub use harness::{Foreign, Harness};
+pub use histories::{NotLinearizable, check_histories};
 pub use list::{ClauseId, UnknownClause};
 pub use model::Model;
 pub use operation::{Answer, Op};

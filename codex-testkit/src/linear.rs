@@ -39,8 +39,10 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) op: Op,
-    pub(crate) answer: Answer,
+    /// `None` where the call was dropped or failed: it was done at some time after it had begun, or was not.
+    pub(crate) answer: Option<Answer>,
     pub(crate) begun: u64,
+    /// `u64::MAX` where there was no answer.
     pub(crate) ended: u64,
 }
 
@@ -91,15 +93,12 @@ impl Register {
 /// Whether some order explains `calls`, at most 64, on a key that was missing.
 pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
     assert!(calls.len() <= 64, "a set of calls is kept in 64 bits");
-    let all = if calls.len() == 64 {
-        u64::MAX
-    } else {
-        (1 << calls.len()) - 1
-    };
+    let bits = calls.iter().enumerate().filter(|(_, call)| call.answer.is_some());
+    let answered = bits.fold(0_u64, |all, (at, _)| all | 1 << at);
     let mut seen = HashSet::new();
     let mut open = vec![(0_u64, Register::EMPTY)];
     while let Some((done, register)) = open.pop() {
-        if done == all {
+        if done & answered == answered {
             return true;
         }
         if !seen.insert((done, register)) {
@@ -113,7 +112,7 @@ pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
         let first_end = left().map(|at| calls[at].ended).min().unwrap_or(u64::MAX);
         for at in left().filter(|&at| calls[at].begun <= first_end) {
             let (next, answer) = register.after(calls[at].op);
-            if answer == calls[at].answer {
+            if calls[at].answer.is_none_or(|told| told == answer) {
                 open.push((done | 1 << at, next));
             }
         }
@@ -122,15 +121,29 @@ pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
 }
 
 #[cfg(test)]
+mod cross_check;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn call(op: Op, answer: Answer, begun: u64, ended: u64) -> Call {
+        let answer = Some(answer);
         Call {
             op,
             answer,
             begun,
             ended,
+        }
+    }
+
+    /// Without an answer.
+    fn lost(op: Op, begun: u64) -> Call {
+        Call {
+            op,
+            answer: None,
+            begun,
+            ended: u64::MAX,
         }
     }
 
@@ -188,5 +201,47 @@ mod tests {
         assert!(is_linearizable(&[timed, there(2), gone(4)]));
         assert!(!is_linearizable(&[timed, gone(2), there(4)]));
         assert!(!is_linearizable(&[call(set(1), DONE, 0, 1), gone(2)]));
+    }
+
+    #[test]
+    fn a_call_without_an_answer_may_have_been_done_or_not() {
+        let one = call(set(1), DONE, 0, 1);
+        let read = |value, at| call(Op::Get, Answer::Value(Some(value)), at, at + 1);
+        assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4)]));
+        assert!(is_linearizable(&[one, lost(set(2), 2), read(2, 4)]));
+        assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4), read(2, 6)]));
+        // But once, and not before it had begun.
+        assert!(!is_linearizable(&[one, lost(set(2), 2), read(2, 4), read(1, 6)]));
+        assert!(!is_linearizable(&[one, read(2, 2), lost(set(2), 4)]));
+        let twice = call(Op::Incr, Answer::Value(Some(4)), 4, 5);
+        assert!(!is_linearizable(&[one, lost(Op::Incr, 2), twice]));
+    }
+
+    #[test]
+    fn a_refusal_that_nothing_explains_is_none() {
+        let refused = Answer::Done(false);
+        let claim = |at| call(Op::SetIfAbsent { value: 1 }, refused, at, at + 1);
+        assert!(!is_linearizable(&[claim(0)]));
+        assert!(!is_linearizable(&[
+            call(set(1), DONE, 0, 1),
+            call(Op::Del, DONE, 2, 3),
+            claim(4)
+        ]));
+        assert!(!is_linearizable(&[
+            call(set(1), DONE, 0, 1),
+            call(Op::SetIfEquals { old: 1, value: 2 }, refused, 2, 3)
+        ]));
+        let removed = call(Op::DelIfEquals { old: 2 }, DONE, 2, 3);
+        assert!(!is_linearizable(&[call(set(1), DONE, 0, 1), removed]));
+    }
+
+    #[test]
+    fn a_removal_that_comes_back_is_none() {
+        let there = call(Op::Get, Answer::Value(Some(1)), 4, 5);
+        assert!(!is_linearizable(&[
+            call(set(1), DONE, 0, 1),
+            call(Op::Del, DONE, 2, 3),
+            there
+        ]));
     }
 }

@@ -3,10 +3,12 @@
 use std::{
     any::Any,
     future::Future,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -50,6 +52,19 @@ pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 's
 pub(crate) async fn sleep(duration: Duration) {
     // The runtime is never shut down, so the task cannot be cancelled.
     let _ = RUNTIME.spawn(tokio::time::sleep(duration)).await;
+}
+
+/// Polls `call` so many times and then lets it go; its answer, if it came.
+pub(crate) async fn poll_some<T>(call: impl Future<Output = T> + Send, polls: u64) -> Option<T> {
+    let mut call = pin!(call);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        if let Poll::Ready(answer) = polled {
+            return Some(answer);
+        }
+        yield_now().await;
+    }
+    None
 }
 
 /// Waits for a task of its own.

@@ -6,7 +6,6 @@ mod runtimes;
 
 use std::{
     collections::BTreeSet,
-    future::Future,
     panic::resume_unwind,
     pin::pin,
     task::Poll,
@@ -16,14 +15,13 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, Pattern, SetOptions, parse_integer};
 use futures_util::future::try_join_all;
-use tokio::task::yield_now;
 
 use crate::{
     Harness, Outage, OutageKind,
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq},
     random::Random,
-    runtime::{join, sleep, spawn},
+    runtime::{join, poll_some, sleep, spawn},
     verbs::{Effect, Made, is_applied, make_every_call, prepare},
 };
 
@@ -171,19 +169,6 @@ pub(crate) async fn life_03_the_same_handle_works_again<H: Harness>(cx: &Context
         }
     }
     Ok(())
-}
-
-/// Polls `call` so many times and then lets it go; its answer, if it came.
-async fn poll_some<T>(call: impl Future<Output = T> + Send, polls: u64) -> Option<T> {
-    let mut call = pin!(call);
-    for _ in 0..polls {
-        let polled = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-        if let Poll::Ready(answer) = polled {
-            return Some(answer);
-        }
-        yield_now().await;
-    }
-    None
 }
 
 pub(crate) async fn life_04_a_dropped_call_is_applied_once_or_not_at_all<H: Harness>(cx: &Context<'_, H>) -> Checked {
