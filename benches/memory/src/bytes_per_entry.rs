@@ -30,7 +30,12 @@ pub(crate) fn run() {
             peer.set(key, Bytes::from(vec![b'v'; VALUE_LEN]));
         }
         let each = |now: i64, before: i64| (now - before) as f64 / COUNT as f64;
-        let now = || (each(allocator::asked(), before.0), each(allocator::taken_in_all(), before.1));
+        let now = || {
+            (
+                each(allocator::asked(), before.0),
+                each(allocator::taken_in_all(), before.1),
+            )
+        };
         let new = now();
         let held = keys.iter().filter(|key| peer.get(key).is_some()).count();
         let read = now();
@@ -48,7 +53,8 @@ pub(crate) fn run() {
     let ours = Ours::new();
     allocator::start();
     let before = allocator::asked();
-    keys.iter().for_each(|key| ours.set(key, Bytes::from(vec![b'v'; VALUE_LEN])));
+    keys.iter()
+        .for_each(|key| ours.set(key, Bytes::from(vec![b'v'; VALUE_LEN])));
     let real = (allocator::asked() - before) as f64;
     allocator::stop();
     println!(

@@ -32,7 +32,9 @@ impl Random {
 /// Keys of 32 characters, as a session has them.
 pub(crate) fn keys(count: usize) -> Vec<String> {
     let mut random = Random::new(7);
-    (0..count).map(|_| format!("{:016x}{:016x}", random.next(), random.next())).collect()
+    (0..count)
+        .map(|_| format!("{:016x}{:016x}", random.next(), random.next()))
+        .collect()
 }
 
 pub(crate) fn value() -> Bytes {

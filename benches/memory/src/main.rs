@@ -2,9 +2,12 @@
 
 mod allocator;
 mod bytes_per_entry;
+mod expiry;
+mod hit_rate;
 mod input;
 mod peers;
 mod profile;
+mod scan;
 mod speed;
 
 #[global_allocator]
@@ -12,7 +15,13 @@ static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let parts: [(&str, fn()); 2] = [("speed", speed::run), ("bytes", bytes_per_entry::run)];
+    let parts: [(&str, fn()); 5] = [
+        ("bytes", bytes_per_entry::run),
+        ("expiry", expiry::run),
+        ("hits", hit_rate::run),
+        ("scan", scan::run),
+        ("speed", speed::run),
+    ];
     if asked == ["profile"] {
         return profile::run();
     }

@@ -34,7 +34,10 @@ pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn plus_one(value: &[u8]) -> Bytes {
-    let number: i64 = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let number: i64 = std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     Bytes::from((number + 1).to_string())
 }
 
@@ -113,9 +116,9 @@ impl Peer for Moka {
         self.0.insert(key.to_owned(), value);
     }
     fn incr(&self, key: &String) {
-        self.0.entry_by_ref(key).and_upsert_with(|old| {
-            old.map_or_else(|| Bytes::from_static(b"1"), |old| plus_one(&old.into_value()))
-        });
+        self.0
+            .entry_by_ref(key)
+            .and_upsert_with(|old| old.map_or_else(|| Bytes::from_static(b"1"), |old| plus_one(&old.into_value())));
     }
 }
 

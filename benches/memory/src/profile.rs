@@ -9,7 +9,10 @@ use crate::{
 
 pub(crate) fn run() {
     let verb = std::env::var("BENCH_VERB").unwrap_or_else(|_| "get".to_owned());
-    let count: usize = std::env::var("BENCH_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let count: usize = std::env::var("BENCH_KEYS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1000);
     let keys = input::keys(count);
     let value = input::value();
     drop(value.clone());
@@ -21,7 +24,10 @@ pub(crate) fn run() {
     let order = input::uniform(count, 20_000, 3);
     let start = Instant::now();
     let mut best = f64::MAX;
-    let mut rounds: u32 = std::env::var("BENCH_OPS").ok().and_then(|text| text.parse().ok()).unwrap_or(u32::MAX);
+    let mut rounds: u32 = std::env::var("BENCH_OPS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(u32::MAX);
     while start.elapsed() < Duration::from_secs(2) && rounds > 0 {
         rounds -= 1;
         let round = cpu_nanos();

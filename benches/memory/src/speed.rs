@@ -1,4 +1,5 @@
-//! Nanoseconds per operation, in interleaved rounds, and the ratios of their medians.
+//! Nanoseconds of processor time per operation, in interleaved rounds, and the ratios to ours: the median of the rounds' ratios, and that of
+//! the lowest figures.
 
 use std::{hint::black_box, thread, time::Instant};
 
@@ -7,9 +8,10 @@ use bytes::Bytes;
 use crate::{
     input::{self, Random},
     peers::{Cached, Dash, Moka, Ours, Peer, Quick, Stretto},
+    profile::cpu_nanos,
 };
 
-const OPS: usize = 200_000;
+const OPS: usize = 50_000;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
@@ -45,19 +47,27 @@ impl Work {
     }
 }
 
-/// Nanoseconds per operation of each thread.
-fn measure(work: Work, peer: &dyn Peer, keys: &[String], orders: &[Vec<u32>], value: &Bytes) -> f64 {
-    let start = Instant::now();
-    if let [order] = orders {
+/// Nanoseconds per operation and thread, of the processor's time and of the wall's: other programs on the machine take part of the latter.
+fn measure(work: Work, peer: &dyn Peer, keys: &[String], orders: &[Vec<u32>], value: &Bytes) -> (f64, f64) {
+    let one = |order: &Vec<u32>| {
+        let before = cpu_nanos();
         work.run(peer, keys, order, value);
+        cpu_nanos() - before
+    };
+    let start = Instant::now();
+    let cpu: f64 = if let [order] = orders {
+        one(order)
     } else {
         thread::scope(|scope| {
-            for order in orders {
-                scope.spawn(|| work.run(peer, keys, order, value));
-            }
-        });
-    }
-    start.elapsed().as_nanos() as f64 / orders[0].len() as f64
+            let threads: Vec<_> = orders.iter().map(|order| scope.spawn(|| one(order))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread of the measurement"))
+                .sum()
+        })
+    };
+    let ops = orders[0].len() as f64;
+    (cpu / ops / orders.len() as f64, start.elapsed().as_nanos() as f64 / ops)
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -69,7 +79,9 @@ fn peers(count: usize) -> Vec<Box<dyn Peer>> {
     let mut peers: Vec<Box<dyn Peer>> = vec![
         Box::new(Ours::new()),
         Box::new(Dash::<foldhash::fast::RandomState, false>::new("dashmap, foldhash")),
-        Box::new(Dash::<foldhash::fast::RandomState, true>::new("the same, deadline checked")),
+        Box::new(Dash::<foldhash::fast::RandomState, true>::new(
+            "the same, deadline checked",
+        )),
         Box::new(Dash::<std::hash::RandomState, false>::new("dashmap, its own hasher")),
     ];
     if std::env::var_os("BENCH_FEW").is_none() {
@@ -82,10 +94,18 @@ fn peers(count: usize) -> Vec<Box<dyn Peer>> {
 }
 
 pub(crate) fn run() {
-    let rounds: usize = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(9);
+    let rounds: usize = std::env::var("BENCH_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(9);
     let sizes = std::env::var("BENCH_KEYS").unwrap_or_else(|_| "1000,100000,1000000".to_owned());
-    let sizes: Vec<usize> = sizes.split(',').map(|size| size.parse().expect("BENCH_KEYS: numbers with commas")).collect();
-    println!("\n## Speed: ns per operation, median (lowest) of {rounds} interleaved rounds; ratio to codex-memory");
+    let sizes: Vec<usize> = sizes
+        .split(',')
+        .map(|size| size.parse().expect("BENCH_KEYS: numbers with commas"))
+        .collect();
+    println!(
+        "\n## Speed: ns of processor time per operation, median (lowest) of {rounds} interleaved rounds; ratio to codex-memory, of medians (of lowest)"
+    );
     for count in sizes {
         let keys = input::keys(count);
         let value = input::value();
@@ -123,20 +143,23 @@ pub(crate) fn run() {
     }
 }
 
-fn report(work: Work, count: usize, threads: usize, peers: &[Box<dyn Peer>], times: &mut [Vec<f64>]) {
+fn report(work: Work, count: usize, threads: usize, peers: &[Box<dyn Peer>], times: &mut [Vec<(f64, f64)>]) {
     println!("\n{}, {count} keys, {threads} thread(s)", work.title());
     // The first round warms up.
-    let ours: Vec<f64> = times[0][1..].to_vec();
-    for (times, peer) in times.iter_mut().zip(peers) {
-        let times = &mut times[1..];
-        let mut ratios: Vec<f64> = times.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect();
-        let lowest = times.iter().copied().fold(f64::MAX, f64::min);
+    let ours: Vec<f64> = times[0][1..].iter().map(|time| time.0).collect();
+    for (times, peer) in times.iter().zip(peers) {
+        let mut cpu: Vec<f64> = times[1..].iter().map(|time| time.0).collect();
+        let mut wall: Vec<f64> = times[1..].iter().map(|time| time.1).collect();
+        let mut ratios: Vec<f64> = cpu.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect();
+        let lowest = cpu.iter().copied().fold(f64::MAX, f64::min);
+        let lowest_of_ours = ours.iter().copied().fold(f64::MAX, f64::min);
         println!(
-            "  {:28} {:7.0} ({:.0})   x{:.2}",
+            "  {:28} {:6.0} ({lowest:.0}) wall {:6.0}   x{:.2} (x{:.2})",
             peer.name(),
-            median(times),
-            lowest,
-            median(&mut ratios)
+            median(&mut cpu),
+            median(&mut wall),
+            median(&mut ratios),
+            lowest / lowest_of_ours,
         );
     }
 }

@@ -1,0 +1,124 @@
+//! A million entries that end at the same moment: the longest call meanwhile, and the memory afterwards.
+
+use std::{
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use codex_memory::MemoryBackend;
+use codex_traits::{KvBackend, SetOptions};
+
+use crate::{
+    allocator,
+    input::{self, Random, VALUE_LEN},
+    peers::now,
+};
+
+const COUNT: usize = 1_000_000;
+const WATCHED: Duration = Duration::from_secs(6);
+
+struct ToTheSecond;
+
+impl moka::Expiry<String, (Duration, Bytes)> for ToTheSecond {
+    fn expire_after_create(&self, _: &String, value: &(Duration, Bytes), _: Instant) -> Option<Duration> {
+        Some(value.0)
+    }
+}
+
+fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: f64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0.0);
+    pages * 4096.0 / 1e6
+}
+
+/// The durations of calls made without a break while `WATCHED` passes: the longest, the 99.99th percentile, and how many there were.
+fn watch(mut call: impl FnMut(usize)) -> (Duration, Duration, usize) {
+    let mut random = Random::new(31);
+    let start = Instant::now();
+    let mut times = Vec::with_capacity(50_000_000);
+    while start.elapsed() < WATCHED && times.len() < times.capacity() {
+        let at = random.below(COUNT);
+        let before = Instant::now();
+        call(at);
+        times.push(u32::try_from(before.elapsed().as_nanos()).unwrap_or(u32::MAX));
+    }
+    times.sort_unstable();
+    let nanos = |nanos: u32| Duration::from_nanos(nanos.into());
+    (
+        nanos(times[times.len() - 1]),
+        nanos(times[times.len() - times.len() / 10_000 - 1]),
+        times.len(),
+    )
+}
+
+fn report(name: &str, fill: impl FnOnce(Duration), call: impl FnMut(usize), finish: impl FnOnce()) {
+    allocator::start();
+    let empty = allocator::asked();
+    let until = Duration::from_secs(6);
+    fill(until);
+    let full = allocator::asked() - empty;
+    let resident_full = resident();
+    let (longest, most, calls) = watch(call);
+    let left = allocator::asked() - empty;
+    println!(
+        "  {name:34} longest call {:8.3} ms, 99.99 % under {:8.3} ms ({calls} calls); {:.0} MB before, {:.0} MB after ({:.1} % freed); resident {resident_full:.0} -> {:.0} MB",
+        longest.as_secs_f64() * 1e3,
+        most.as_secs_f64() * 1e3,
+        full as f64 / 1e6,
+        left as f64 / 1e6,
+        (1.0 - left as f64 / full as f64) * 100.0,
+        resident(),
+    );
+    finish();
+    allocator::stop();
+}
+
+pub(crate) fn run() {
+    println!(
+        "\n## {COUNT} entries that end together: gets of random keys for {WATCHED:?} around the end, on one thread"
+    );
+    let keys = input::keys(COUNT);
+    let value = || Bytes::from(vec![b'v'; VALUE_LEN]);
+    for (name, ends) in [("codex-memory, nothing ends", false), ("codex-memory", true)] {
+        let store = MemoryBackend::new();
+        report(
+            name,
+            |until| {
+                let start = Instant::now();
+                for key in &keys {
+                    let left = if ends {
+                        until.saturating_sub(start.elapsed())
+                    } else {
+                        until * 1000
+                    };
+                    let options = SetOptions::expires_after(left.max(Duration::from_millis(1)));
+                    let _ = now(store.set(key, value(), options)).expect("set");
+                }
+                thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
+            },
+            |at| drop(black_box(now(store.get(&keys[at])))),
+            || (),
+        );
+    }
+    let cache = moka::sync::Cache::<String, (Duration, Bytes)>::builder()
+        .expire_after(ToTheSecond)
+        .build();
+    report(
+        "moka",
+        |until| {
+            let start = Instant::now();
+            for key in &keys {
+                cache.insert(key.clone(), (until.saturating_sub(start.elapsed()), value()));
+            }
+            thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
+        },
+        |at| drop(black_box(cache.get(&keys[at]))),
+        || (),
+    );
+}
