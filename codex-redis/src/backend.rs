@@ -1,6 +1,7 @@
 //! The verbs.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +14,13 @@ use codex_traits::{
 };
 use redis::{Cmd, Pipeline, Value, cmd};
 
-use crate::{RedisBuilder, client::Client, endpoint::Endpoint, reply, script};
+use crate::{
+    RedisBuilder,
+    cluster::{Cluster, Part},
+    reply, script,
+    settings::Checked,
+    store::Store,
+};
 
 /// How many keys one UNLINK names: others are served in between.
 const KEYS_PER_UNLINK: usize = 1000;
@@ -35,7 +42,7 @@ const DELETED_PAGE: usize = 1000;
 ///
 /// A call whose future is dropped may still be carried out by the server, once. The next call gets its own answer.
 #[derive(Clone)]
-pub struct RedisBackend(Arc<Client>);
+pub struct RedisBackend(Arc<Store>);
 
 impl RedisBackend {
     /// Connects to the server that the URL names, with all other settings at their defaults; [`RedisBuilder::url`] has the URL's
@@ -53,22 +60,18 @@ impl RedisBackend {
         RedisBuilder::new()
     }
 
-    pub(crate) async fn dial(endpoint: Endpoint) -> Result<Self> {
-        Ok(Self(Arc::new(Client::connect(endpoint).await?)))
+    pub(crate) async fn dial(checked: Checked) -> Result<Self> {
+        Ok(Self(Arc::new(Store::connect(checked).await?)))
     }
 
-    async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        self.0.command(operation, command).await
+    async fn command(&self, operation: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+        self.0.command(operation, key, command).await
     }
 }
 
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = self.0.endpoint();
-        f.debug_struct("RedisBackend")
-            .field("server", &endpoint)
-            .field("database", &endpoint.settings.database)
-            .finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }
 
@@ -78,14 +81,17 @@ impl fmt::Debug for RedisBackend {
 )]
 impl KvBackend for RedisBackend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
+        let common = Capabilities::new()
             .with(Capability::LargeValues)
-            .with(Capability::ForeignTypes)
-            .with(Capability::AtomicMany)
+            .with(Capability::ForeignTypes);
+        match &*self.0 {
+            Store::One(_) => common.with(Capability::AtomicMany),
+            Store::Cluster(_) => common.with(Capability::Cluster),
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let answer = self.command("get", cmd("GET").arg(key)).await?;
+        let answer = self.command("get", key, cmd("GET").arg(key)).await?;
         reply::bytes("get", answer)
     }
 
@@ -111,11 +117,14 @@ impl KvBackend for RedisBackend {
         for argument in &expiry {
             command.arg(argument);
         }
-        reply::outcome("set", self.command("set", &command).await?)
+        reply::outcome("set", self.command("set", key, &command).await?)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
-        let answers = self.0.pipeline("del", &unlink(keys)).await?;
+        let answers = match &*self.0 {
+            Store::One(client) => client.pipeline("del", &unlink(keys)).await?,
+            Store::Cluster(cluster) => unlink_each("del", cluster, keys).await?,
+        };
         sum("del", answers)
     }
 
@@ -129,25 +138,29 @@ impl KvBackend for RedisBackend {
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let answer = match expiry {
             Expiry::Never => script::PERSIST.run(&self.0, "expire", key, &[]).await?,
-            Expiry::Keep => self.command("expire", cmd("EXISTS").arg(key)).await?,
-            Expiry::After(Duration::ZERO) => self.command("expire", cmd("UNLINK").arg(key)).await?,
+            Expiry::Keep => self.command("expire", key, cmd("EXISTS").arg(key)).await?,
+            Expiry::After(Duration::ZERO) => self.command("expire", key, cmd("UNLINK").arg(key)).await?,
             Expiry::After(_) => {
                 let millis = millis(expiry, "expire")?;
-                self.command("expire", cmd("PEXPIRE").arg(key).arg(millis)).await?
+                self.command("expire", key, cmd("PEXPIRE").arg(key).arg(millis)).await?
             }
         };
         Ok(reply::count("expire", answer)? > 0)
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
-        let answer = self.command("ttl", cmd("PTTL").arg(key)).await?;
+        let answer = self.command("ttl", key, cmd("PTTL").arg(key)).await?;
         reply::ttl("ttl", answer)
     }
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let count = request.checked_count_hint()?.min(LARGEST_PAGE);
+        let client = match &*self.0 {
+            Store::One(client) => client,
+            Store::Cluster(cluster) => return cluster.scan(&request.cursor, request.pattern, count).await,
+        };
         let cursor = read_cursor(&request.cursor)?;
-        let answer = self.command("scan", &scan(cursor, request.pattern, count)).await?;
+        let answer = client.command("scan", &scan(cursor, request.pattern, count)).await?;
         let (next, keys) = reply::page("scan", answer)?;
         let next = match next {
             0 => None,
@@ -156,18 +169,23 @@ impl KvBackend for RedisBackend {
         Ok(ScanPage { keys, next })
     }
 
-    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which is one snapshot too.
+    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which is one snapshot too. On a cluster
+    /// each key is asked for by itself, in one round trip per node.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        let client = match &*self.0 {
+            Store::One(client) => client,
+            Store::Cluster(cluster) => return get_each(cluster, keys).await,
+        };
         let answers = match keys.len() {
             0 => return Ok(Vec::new()),
-            1..=KEYS_PER_MGET => vec![self.command("get_many", &mget(keys)).await?],
+            1..=KEYS_PER_MGET => vec![client.command("get_many", &mget(keys)).await?],
             _ => {
                 let mut pipeline = Pipeline::new();
                 pipeline.atomic();
                 for chunk in keys.chunks(KEYS_PER_MGET) {
                     pipeline.add_command(mget(chunk));
                 }
-                let mut answers = self.0.pipeline("get_many", &pipeline).await?;
+                let mut answers = client.pipeline("get_many", &pipeline).await?;
                 reply::array("get_many", answers.pop().unwrap_or_default())?
             }
         };
@@ -185,14 +203,31 @@ impl KvBackend for RedisBackend {
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
         let expiry = expiry_arguments(expiry, "set_many")?;
-        let mut pipeline = Pipeline::with_capacity(entries.len());
-        for (key, value) in entries {
-            pipeline.cmd("SET").arg(key).arg(&value[..]);
+        let command = |key: &str, value: &Bytes| {
+            let mut command = cmd("SET");
+            command.arg(key).arg(&value[..]);
             for argument in &expiry {
-                pipeline.arg(argument);
+                command.arg(argument);
             }
-        }
-        let answers = self.0.pipeline("set_many", &pipeline).await?;
+            command
+        };
+        let answers = match &*self.0 {
+            Store::One(client) => {
+                let mut pipeline = Pipeline::with_capacity(entries.len());
+                for (key, value) in entries {
+                    pipeline.add_command(command(key, value));
+                }
+                client.pipeline("set_many", &pipeline).await?
+            }
+            Store::Cluster(cluster) => {
+                // Of a key that is named twice only the last one is sent: a redirection could change their order.
+                let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
+                let parts = last
+                    .into_iter()
+                    .map(|(key, value)| Part::owned(key, command(key, value)));
+                cluster.all("set_many", parts.collect()).await?
+            }
+        };
         let answers = reply::all_accepted("set_many", answers)?;
         if answers.iter().all(|answer| *answer == Value::Okay) {
             Ok(())
@@ -205,7 +240,7 @@ impl KvBackend for RedisBackend {
         let made_to_end = match on_missing {
             // INCRBY itself does exactly this: a counter that it creates has no time to live.
             OnMissing::Create(Expiry::Never | Expiry::Keep) => {
-                let answer = self.command("incr", cmd("INCRBY").arg(key).arg(delta)).await?;
+                let answer = self.command("incr", key, cmd("INCRBY").arg(key).arg(delta)).await?;
                 return reply::counter("incr", answer);
             }
             OnMissing::Create(expiry @ Expiry::After(_)) => millis(expiry, "incr")?.to_string(),
@@ -220,6 +255,10 @@ impl KvBackend for RedisBackend {
     /// Each page is one round trip with a deadline of its own: the keys of the page before are removed along with the question
     /// for the next.
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        let client = match &*self.0 {
+            Store::One(client) => client,
+            Store::Cluster(cluster) => return del_matching_each(cluster, pattern).await,
+        };
         let mut removed = 0;
         let mut found = Vec::new();
         let mut cursor = Some(0);
@@ -229,7 +268,7 @@ impl KvBackend for RedisBackend {
             if let Some(cursor) = cursor {
                 pipeline.add_command(scan(cursor, pattern, DELETED_PAGE));
             }
-            let answers = self.0.pipeline("del_matching", &pipeline).await?;
+            let answers = client.pipeline("del_matching", &pipeline).await?;
             let mut answers = reply::all_accepted("del_matching", answers)?;
             (cursor, found) = match cursor {
                 Some(_) => {
@@ -241,6 +280,37 @@ impl KvBackend for RedisBackend {
             removed += sum("del_matching", answers)?;
         }
         Ok(removed)
+    }
+}
+
+async fn unlink_each<K: AsRef<str>>(operation: &'static str, cluster: &Arc<Cluster>, keys: &[K]) -> Result<Vec<Value>> {
+    let unlink = |key: &K| Part::owned(key.as_ref(), cmd("UNLINK").arg(key.as_ref()).clone());
+    cluster.all(operation, keys.iter().map(unlink).collect()).await
+}
+
+/// By MGET, for which a key of another type is none.
+async fn get_each(cluster: &Arc<Cluster>, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+    let parts = keys.iter().map(|key| Part::owned(key, mget(&[*key])));
+    let answers = cluster.all("get_many", parts.collect()).await?;
+    let answers = reply::all_accepted("get_many", answers)?;
+    let value = |answer| {
+        let mut values = reply::array("get_many", answer)?.into_iter();
+        reply::bytes("get_many", values.next().unwrap_or_default())
+    };
+    answers.into_iter().map(value).collect()
+}
+
+/// Two round trips per page, one of them to the nodes of its keys.
+async fn del_matching_each(cluster: &Arc<Cluster>, pattern: &Pattern) -> Result<u64> {
+    let mut removed = 0;
+    let mut cursor = Cursor::start();
+    loop {
+        let page = cluster.scan(&cursor, pattern, DELETED_PAGE).await?;
+        removed += sum("del_matching", unlink_each("del_matching", cluster, &page.keys).await?)?;
+        match page.next {
+            Some(next) => cursor = next,
+            None => return Ok(removed),
+        }
     }
 }
 
@@ -258,7 +328,7 @@ fn mget(keys: &[&str]) -> Cmd {
     command
 }
 
-fn scan(cursor: u64, pattern: &Pattern, count: usize) -> Cmd {
+pub(crate) fn scan(cursor: u64, pattern: &Pattern, count: usize) -> Cmd {
     let mut command = cmd("SCAN");
     command
         .arg(cursor)

@@ -1,15 +1,13 @@
 //! Every setting of the backend.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use codex_traits::Result;
 use zeroize::Zeroizing;
 
 use crate::{
     RedisBackend,
-    endpoint::{Endpoint, Origin},
-    sentinel::Sentinels,
-    settings::{Address, Login, Settings, Target, bad_setting},
+    settings::{Address, Checked, Login, Settings, Target, bad_setting},
     url,
 };
 
@@ -20,6 +18,7 @@ use crate::{
 /// | [`url`](Self::url) | | address, database, user and password in one |
 /// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | `127.0.0.1`, 6379 | where the server is |
 /// | [`sentinel`](Self::sentinel) | | the Sentinels that know where the primary is, and the name that they know it by |
+/// | [`cluster`](Self::cluster) | | nodes of a cluster, by which the others are found |
 /// | [`sentinel_username`](Self::sentinel_username), [`sentinel_password`](Self::sentinel_password) | none | for the Sentinels themselves |
 /// | [`database`](Self::database) | 0 | the number of the database |
 /// | [`username`](Self::username) | none: the server's default user | of the server's ACL |
@@ -109,7 +108,8 @@ impl RedisBuilder {
     /// | `redis://[[user]:password@]host[:port][/database]` | one server over TCP |
     /// | `redis+unix://[[user]:password@]/path[?db=database]` | one server over a unix socket |
     /// | `redis-sentinel://[[user]:password@]host[:port],.../name[/database]` | [the primary](Self::sentinel) of that name |
-    /// | `rediss://`, `rediss-sentinel://` | the same over TLS (feature `tls`), to the Sentinels too |
+    /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
+    /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
     /// User name, password, path and the primary's name are percent-decoded.
     pub fn url(mut self, url: &str) -> Self {
@@ -160,6 +160,16 @@ impl RedisBuilder {
             sentinels: sentinels.into_iter().map(address).collect(),
             name: name.into(),
         };
+        self
+    }
+
+    /// The cluster that these are nodes of; the others are found through the first that answers. Each is a host and a port.
+    pub fn cluster<H: Into<String>>(mut self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        let address = |(host, port): (H, u16)| Address::Tcp {
+            host: host.into(),
+            port,
+        };
+        self.target = Target::Cluster(nodes.into_iter().map(address).collect());
         self
     }
 
@@ -276,11 +286,19 @@ impl RedisBuilder {
                 !addresses
                     .iter()
                     .any(|address| matches!(address, Address::Tcp { host, port } if host.is_empty() || *port == 0)),
-                "tcp, sentinel: a host must not be empty and a port must be from 1 to 65535",
+                "tcp, sentinel, cluster: a host must not be empty and a port must be from 1 to 65535",
             ),
             (
-                !addresses.is_empty() && !matches!(&self.target, Target::Sentinel { name, .. } if name.is_empty()),
-                "sentinel: there must be at least one, and the primary's name must not be empty",
+                !addresses.is_empty(),
+                "sentinel, cluster: there must be at least one host",
+            ),
+            (
+                !matches!(&self.target, Target::Sentinel { name, .. } if name.is_empty()),
+                "sentinel: the primary's name must not be empty",
+            ),
+            (
+                !matches!(&self.target, Target::Cluster(_) if self.database != 0),
+                "database: a cluster has only database 0",
             ),
             (
                 !matches!(addresses, [Address::Unix(path)] if path.as_os_str().is_empty()),
@@ -340,7 +358,7 @@ impl RedisBuilder {
         tls.map(|tls| tls.check()).transpose()
     }
 
-    fn check(mut self) -> Result<Endpoint> {
+    fn check(mut self) -> Result<Checked> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
         }
@@ -371,22 +389,10 @@ impl RedisBuilder {
             client_name: self.client_name,
             slow_command: self.slow_command,
         };
-        let origin = match self.target {
-            Target::One(address) => Origin::At(address),
-            Target::Sentinel { sentinels, name } => {
-                // They are asked seldom and briefly, have no databases, and are logged in to apart.
-                let own = Settings {
-                    database: 0,
-                    login: sentinel_login,
-                    slots: 1,
-                    ..settings.clone()
-                };
-                Origin::Elected(Arc::new(Sentinels::new(name, sentinels, &Arc::new(own))))
-            }
-        };
-        Ok(Endpoint {
-            origin,
-            settings: Arc::new(settings),
+        Ok(Checked {
+            target: self.target,
+            settings,
+            sentinel_login,
         })
     }
 }
@@ -423,8 +429,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_good_and_later_settings_take_the_place_of_earlier_ones() {
-        let endpoint = RedisBuilder::new().check().unwrap();
-        assert_eq!(format!("{endpoint:?}"), "127.0.0.1:6379");
+        let checked = RedisBuilder::new().check().unwrap();
+        assert_eq!(format!("{:?}", checked.target.addresses()[0]), "127.0.0.1:6379");
         let settings = RedisBuilder::new()
             .url("redis://app:old@h/3")
             .password("new")
@@ -452,6 +458,9 @@ mod tests {
             (RedisBuilder::new().sentinel::<String>("main", []), "sentinel"),
             (RedisBuilder::new().sentinel("main", [("h", 0)]), "sentinel"),
             (RedisBuilder::new().sentinel_username("app"), "password"),
+            (RedisBuilder::new().cluster::<String>([]), "cluster"),
+            (RedisBuilder::new().cluster([("", 1)]), "cluster"),
+            (RedisBuilder::new().cluster([("h", 1)]).database(1), "database"),
             (RedisBuilder::new().database(u32::MAX), "database"),
             (RedisBuilder::new().username("app"), "password"),
             (RedisBuilder::new().slots(0), "slots"),

@@ -41,9 +41,15 @@ pub(crate) fn refused(operation: &'static str, error: &ServerError, alone: bool)
             "the server has too few replicas to write (NOREPLICAS)",
             true,
         ),
-        "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "CROSSSLOT" => (
+        "CLUSTERDOWN" => (
             ErrorKind::Server,
-            "the server is a node of a cluster that does not serve this key",
+            "the cluster does not serve this slot (CLUSTERDOWN)",
+            true,
+        ),
+        "TRYAGAIN" => (ErrorKind::Server, "the cluster is moving this slot (TRYAGAIN)", true),
+        "MOVED" | "ASK" | "CROSSSLOT" => (
+            ErrorKind::Server,
+            "the server is a node of a cluster that does not serve this key; a redis-cluster:// URL would follow",
             false,
         ),
         _ if details.contains("invalid expire time") => return Expiry::too_long(operation),

@@ -44,6 +44,7 @@
 mod backend;
 mod builder;
 mod client;
+mod cluster;
 mod dial;
 mod endpoint;
 mod error;
@@ -55,6 +56,7 @@ mod script;
 mod sentinel;
 mod settings;
 mod slot;
+mod store;
 #[cfg(feature = "tls")]
 mod tls;
 mod url;

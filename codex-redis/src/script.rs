@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use codex_traits::Result;
 use redis::{Cmd, Script, Value, cmd};
 
-use crate::client::Client;
+use crate::store::Store;
 
 /// `KEYS[1]` = `ARGV[2]` with the options `ARGV[3…]`, where it holds `ARGV[1]`; nil where it does not.
 pub(crate) static SET_IF_EQUALS: LazyLock<Lua> = LazyLock::new(|| {
@@ -76,18 +76,18 @@ impl Lua {
     /// before anything ran, so nothing runs twice.
     pub(crate) async fn run(
         &self,
-        client: &Client,
+        store: &Store,
         operation: &'static str,
         key: &str,
         arguments: &[&[u8]],
     ) -> Result<Value> {
-        let reply = client
-            .command(operation, &call("EVALSHA", &self.hash, key, arguments))
+        let reply = store
+            .command(operation, key, &call("EVALSHA", &self.hash, key, arguments))
             .await?;
         match &reply {
             Value::ServerError(error) if error.code() == "NOSCRIPT" => {
-                client
-                    .command(operation, &call("EVAL", self.code, key, arguments))
+                store
+                    .command(operation, key, &call("EVAL", self.code, key, arguments))
                     .await
             }
             _ => Ok(reply),

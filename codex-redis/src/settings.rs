@@ -32,6 +32,16 @@ pub(crate) enum Target {
         sentinels: Vec<Address>,
         name: String,
     },
+    /// The cluster that these are nodes of.
+    Cluster(Vec<Address>),
+}
+
+/// Everything that a builder has been told.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) target: Target,
+    pub(crate) settings: Settings,
+    pub(crate) sentinel_login: Option<Login>,
 }
 
 impl Target {
@@ -39,6 +49,7 @@ impl Target {
         match self {
             Self::One(address) => std::slice::from_ref(address),
             Self::Sentinel { sentinels, .. } => sentinels,
+            Self::Cluster(seeds) => seeds,
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 const EXPECTED_SCHEME: &str =
-    "the URL must begin with redis://, redis+unix://, redis-sentinel:// or, for TLS, rediss:// or rediss-sentinel://";
+    "the URL must begin with redis://, redis+unix://, redis-sentinel:// or redis-cluster://, or for TLS with rediss";
 
 /// What a URL says. What it leaves out is `None`.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) fn parse(url: &str) -> Result<Parsed> {
         "redis" => tcp(rest, false),
         "rediss" => tcp(rest, true),
         "redis+unix" => unix(rest),
+        "redis-cluster" => cluster(rest, false),
+        "rediss-cluster" => cluster(rest, true),
         "redis-sentinel" => sentinel(rest, false),
         "rediss-sentinel" => sentinel(rest, true),
         _ => Err(bad_setting(EXPECTED_SCHEME)),
@@ -70,6 +72,22 @@ fn sentinel(rest: &str, tls: bool) -> Result<Parsed> {
         },
         tls,
         database: optional_database(number)?,
+        login,
+    })
+}
+
+fn cluster(rest: &str, tls: bool) -> Result<Parsed> {
+    let (login, rest) = split_login(rest)?;
+    without_parameters(rest)?;
+    let (authorities, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = optional_database(path)?;
+    if database.is_some_and(|database| database != 0) {
+        return Err(bad_setting("a cluster has only database 0"));
+    }
+    Ok(Parsed {
+        target: Target::Cluster(servers(authorities, DEFAULT_PORT)?),
+        tls,
+        database,
         login,
     })
 }
@@ -262,6 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_a_cluster_url_are_read() {
+        for (url, expected, tls) in [
+            ("redis-cluster://a", "[a:6379]", false),
+            (
+                "redis-cluster://app:secret@a:1,b,[::1]:3/0",
+                "[a:1, b:6379, [::1]:3]",
+                false,
+            ),
+            ("rediss-cluster://a,b/", "[a:6379, b:6379]", true),
+        ] {
+            let parsed = parse(url).unwrap();
+            let Target::Cluster(nodes) = &parsed.target else {
+                panic!("{parsed:?}")
+            };
+            assert_eq!((format!("{nodes:?}").as_str(), parsed.tls), (expected, tls));
+        }
+    }
+
+    #[test]
     fn a_login_is_percent_decoded() {
         for (url, user, password) in [
             ("redis://:secret@h", None, "secret"),
@@ -330,6 +367,11 @@ mod tests {
             ("redis://h/1/2", "database must be a number from 0"),
             ("redis://h/2147483648", "database must be a number from 0"),
             ("redis://h?db=1", "only a redis+unix:// URL has parameters"),
+            ("redis-cluster://", "must name a host"),
+            ("redis-cluster://a,", "must name a host"),
+            ("redis-cluster://a,b:x", "port must be a number"),
+            ("redis-cluster://a,b/1", "only database 0"),
+            ("redis-cluster://a?x=hunter2", "only a redis+unix:// URL has parameters"),
             ("redis-sentinel://", "must name the primary"),
             ("redis-sentinel://a,b", "must name the primary"),
             ("redis-sentinel://a,b/", "must name the primary"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use codex_testkit::redis::{Database, FragileRedis};
+use codex_testkit::redis::{ClusterLease, Database, FragileRedis};
 use codex_traits::{
     Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
 };
@@ -19,6 +19,7 @@ pub(crate) struct Leased<B> {
 #[derive(Debug)]
 pub(crate) enum Place {
     Database(Box<Database>),
+    Cluster(Arc<ClusterLease>),
     /// Held, so that it stays.
     Fragile(#[expect(dead_code, reason = "held")] FragileRedis),
 }
@@ -34,7 +35,14 @@ impl<B> Leased<B> {
     pub(crate) fn database(&self) -> Option<&Database> {
         match &*self.place {
             Place::Database(database) => Some(database),
-            Place::Fragile(_) => None,
+            Place::Cluster(_) | Place::Fragile(_) => None,
+        }
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&ClusterLease> {
+        match &*self.place {
+            Place::Cluster(cluster) => Some(cluster),
+            Place::Database(_) | Place::Fragile(_) => None,
         }
     }
 }

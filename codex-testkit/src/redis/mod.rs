@@ -25,6 +25,7 @@
 
 #[cfg(feature = "redis-tls")]
 mod certificates;
+mod cluster;
 mod container;
 mod database;
 mod fragile;
@@ -36,6 +37,7 @@ mod watchdog;
 
 #[cfg(feature = "redis-tls")]
 pub use certificates::Certificates;
+pub use cluster::{ClusterLease, RedisCluster};
 pub use container::RedisContainer;
 pub use database::Database;
 pub use fragile::FragileRedis;

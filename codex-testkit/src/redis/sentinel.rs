@@ -124,14 +124,14 @@ impl RedisSentinel {
     }
 }
 
-fn text(server: &RedisServer, command: &[&str]) -> String {
+pub(super) fn text(server: &RedisServer, command: &[&str]) -> String {
     match server.command(command) {
         Ok(Value::BulkString(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
         _ => String::new(),
     }
 }
 
-fn wait(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Unavailable> {
+pub(super) fn wait(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Unavailable> {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         if Instant::now() > deadline {

@@ -368,7 +368,7 @@ fn new_directory() -> io::Result<PathBuf> {
     }
 }
 
-fn free_port() -> Result<u16, Unavailable> {
+pub(super) fn free_port() -> Result<u16, Unavailable> {
     let found = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let address = found.map_err(|error| Unavailable::new(format!("no free TCP port: {error}")))?;
     Ok(address.port())

@@ -1,0 +1,387 @@
+//! A cluster: keys on all nodes, fail-overs, a dead shard, and slots that move.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use codex_redis::RedisBackend;
+use codex_testkit::{
+    redis::{RedisCluster, RedisServer},
+    require,
+};
+use codex_traits::{Capability, Cursor, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
+use support::{SECRET, assert_discreet, assert_kind, every_verb, put, until};
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("key:{number}")).collect()
+}
+
+async fn fill(backend: &RedisBackend, names: &[String]) {
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "v".into())).collect();
+    backend.set_many(&entries, Expiry::Never).await.unwrap();
+}
+
+/// The pages of a whole scan, each shown before the next is asked for.
+async fn walk(backend: &RedisBackend, count: usize, mut visit: impl AsyncFnMut(usize)) -> BTreeSet<String> {
+    let pattern = Pattern::all();
+    let mut found = BTreeSet::new();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(count);
+    for page in 0.. {
+        let answer = backend.scan(request).await.unwrap();
+        found.extend(answer.keys);
+        let Some(next) = answer.next else { break };
+        visit(page).await;
+        // As another process would go on.
+        let next: Cursor = next.to_string().parse().unwrap();
+        request = ScanRequest::new(&pattern).with_count_hint(count).with_cursor(next);
+    }
+    found
+}
+
+#[tokio::test]
+async fn keys_of_every_node_are_reached_by_every_verb() {
+    let cluster = require!("redis", RedisCluster::lease());
+    let one = format!("redis-cluster://127.0.0.1:{}", cluster.masters()[1].port());
+    let backend = RedisBackend::connect(&one).await.unwrap();
+    assert!(backend.capabilities().contains(Capability::Cluster));
+    assert!(!backend.capabilities().contains(Capability::AtomicMany));
+    let names = names(500);
+    fill(&backend, &names).await;
+    for master in cluster.masters() {
+        assert_ne!(
+            master.command(&["DBSIZE"]).unwrap(),
+            codex_testkit::redis::Value::Int(0)
+        );
+    }
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    let values = backend.get_many(&keys).await.unwrap();
+    assert!(values.iter().all(Option::is_some));
+    assert_eq!(walk(&backend, 10, async |_| ()).await, names.iter().cloned().collect());
+    assert_eq!(backend.del(&keys[..200]).await.unwrap(), 200);
+    assert_eq!(backend.del_matching(&Pattern::prefix("key:")).await.unwrap(), 300);
+    for (verb, result) in every_verb(&backend).await {
+        assert!(result.is_ok(), "{verb}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_position_is_refused_or_ends() {
+    let cluster = require!("redis", RedisCluster::lease());
+    let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let pattern = Pattern::all();
+    for text in [
+        "5",
+        "-",
+        "0-3fff",
+        "-/0-5/x",
+        "-/-/x/1",
+        "0-5.3-9",
+        "5-0",
+        "0-4000",
+        "-/0-5/x/0",
+        "-/0-5/x/01",
+        "/",
+        "-/0-5/x/7/8",
+    ] {
+        let request = ScanRequest::new(&pattern).with_cursor(text.parse().unwrap());
+        let error = assert_kind("scan", backend.scan(request).await, ErrorKind::InvalidArgument);
+        assert_discreet(&error);
+    }
+    // A node that is not there is one that has left: its part begins anew.
+    put(&backend, "k", "v").await;
+    let request = ScanRequest::new(&pattern).with_cursor("-/0-5/nobody/7".parse().unwrap());
+    assert!(backend.scan(request).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_plain_server_is_no_cluster_and_a_node_is_no_plain_server() {
+    let server = require!("redis", RedisServer::start());
+    let url = format!("redis-cluster://127.0.0.1:{}", server.port());
+    let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Config);
+    assert!(error.to_string().contains("not a node of a cluster"), "{error}");
+    let cluster = require!("redis", RedisCluster::lease());
+    let backend = RedisBackend::connect(&cluster.masters()[0].url()).await.unwrap();
+    let key = names(100)
+        .into_iter()
+        .find(|key| cluster.master_of(key.as_bytes()).port() != cluster.masters()[0].port());
+    let error = assert_kind("get", backend.get(&key.unwrap()).await, ErrorKind::Server);
+    assert!(
+        !error.may_have_executed() && error.to_string().contains("redis-cluster://"),
+        "{error}"
+    );
+}
+
+/// The second half of the first master's slots, one after another, with all that is in them.
+fn move_slot(cluster: &RedisCluster, slot: u16, from: usize, to: usize) {
+    let [source, destination] = [&cluster.masters()[from], &cluster.masters()[to]];
+    let id = |server: &RedisServer| text(server.command(&["CLUSTER", "MYID"]).unwrap());
+    let slot = slot.to_string();
+    let (source_id, destination_id) = (id(source), id(destination));
+    destination
+        .command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id])
+        .unwrap();
+    source
+        .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &destination_id])
+        .unwrap();
+    migrate_keys(source, destination, &slot, usize::MAX);
+    for server in [destination, source] {
+        server
+            .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &destination_id])
+            .unwrap();
+    }
+}
+
+/// Moves up to `most` keys of a slot.
+fn migrate_keys(source: &RedisServer, destination: &RedisServer, slot: &str, most: usize) {
+    let keys = source.command(&["CLUSTER", "GETKEYSINSLOT", slot, "100000"]).unwrap();
+    let codex_testkit::redis::Value::Array(keys) = keys else {
+        panic!()
+    };
+    let port = destination.port().to_string();
+    for key in keys.into_iter().map(text).take(most) {
+        source
+            .command(&["MIGRATE", "127.0.0.1", &port, &key, "0", "5000"])
+            .unwrap();
+    }
+}
+
+fn text(value: codex_testkit::redis::Value) -> String {
+    match value {
+        codex_testkit::redis::Value::BulkString(bytes) => String::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_during_a_scan_lose_no_key() {
+    let cluster = require!("redis", RedisCluster::start());
+    let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let names = names(3000);
+    fill(&backend, &names).await;
+    // From a node that is walked late to one that is done, and the other way round, page by page.
+    let found = walk(&backend, 20, async |page| {
+        let offset = u16::try_from(page % 60).unwrap();
+        if page < 60 {
+            move_slot(&cluster, 10923 + offset, 2, 0);
+        } else if page < 120 {
+            move_slot(&cluster, offset, 0, 1);
+        }
+    })
+    .await;
+    let missing: Vec<_> = names.iter().filter(|name| !found.contains(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // The verbs have followed too.
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(backend.get_many(&keys).await.unwrap().iter().all(Option::is_some));
+    assert_eq!(backend.del_matching(&Pattern::all()).await.unwrap(), 3000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_whose_keys_are_on_two_nodes_is_served_and_scanned() {
+    let cluster = require!("redis", RedisCluster::start());
+    let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let names: Vec<String> = (0..50).map(|number| format!("{{tag}}:{number}")).collect();
+    fill(&backend, &names).await;
+    let source = cluster
+        .masters()
+        .iter()
+        .position(|master| std::ptr::eq(master, cluster.master_of(b"{tag}")))
+        .unwrap();
+    let (source, destination) = (&cluster.masters()[source], &cluster.masters()[(source + 1) % 3]);
+    let codex_testkit::redis::Value::Int(slot) = source.command(&["CLUSTER", "KEYSLOT", "{tag}"]).unwrap() else {
+        panic!()
+    };
+    let slot = slot.to_string();
+    let id = |server: &RedisServer| text(server.command(&["CLUSTER", "MYID"]).unwrap());
+    destination
+        .command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(source)])
+        .unwrap();
+    source
+        .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(destination)])
+        .unwrap();
+    migrate_keys(source, destination, &slot, 25);
+    // Half of them are asked for over there.
+    let keys: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(backend.get_many(&keys).await.unwrap().iter().all(Option::is_some));
+    for key in &keys {
+        assert!(backend.get(key).await.unwrap().is_some());
+        assert!(backend.expire(key, Expiry::Never).await.unwrap());
+    }
+    // A new key is made at the destination.
+    assert_eq!(
+        backend
+            .incr("{tag}:n", 1, OnMissing::Create(Expiry::Never))
+            .await
+            .unwrap(),
+        Some(1)
+    );
+    let found = walk(&backend, 10, async |_| ()).await;
+    assert!(names.iter().all(|name| found.contains(name)), "{} of 50", found.len());
+    assert_eq!(backend.del(&keys).await.unwrap(), 50);
+}
+
+/// 64 tasks, each with a counter and with keys that only one may write; stopped, and then compared with what is stored.
+struct Load {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<(String, i64, i64)>>,
+}
+
+impl Load {
+    fn start(backend: &RedisBackend) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = |number: usize| {
+            let (backend, stop) = (backend.clone(), stop.clone());
+            async move {
+                let (mut acknowledged, mut unknown) = (0, 0);
+                let key = format!("counter-{number}");
+                let mut round = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    match backend.incr(&key, 1, OnMissing::Create(Expiry::Never)).await {
+                        Ok(_) => acknowledged += 1,
+                        Err(error) => {
+                            assert_discreet(&error);
+                            unknown += i64::from(error.may_have_executed());
+                        }
+                    }
+                    // Nobody else writes this key, so that it is refused only where our own write was sent twice.
+                    let own = format!("own-{number}-{round}");
+                    if let Ok(outcome) = backend.set(&own, "x".into(), SetOptions::if_absent()).await {
+                        assert!(outcome.is_written(), "{own} was written before");
+                    }
+                    round += 1;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                (key, acknowledged, unknown)
+            }
+        };
+        let tasks = (0..64).map(|number| tokio::spawn(task(number))).collect();
+        Self { stop, tasks }
+    }
+
+    async fn end(self, backend: &RedisBackend) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            let (key, acknowledged, unknown) = task.await.unwrap();
+            let counted = backend
+                .incr(&key, 0, OnMissing::Create(Expiry::Never))
+                .await
+                .unwrap()
+                .unwrap();
+            // Replication is asynchronous, so that acknowledged ones can be lost in a crash; none can have been applied twice.
+            assert!(
+                counted <= acknowledged + unknown,
+                "{counted} of {acknowledged} and {unknown} unknown"
+            );
+        }
+    }
+}
+
+/// Whether a node says that the cluster serves, with this one as a master.
+fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
+    let port = format!(":{}@", promoted.port());
+    let info = asked.command(&["CLUSTER", "INFO"]).map(text).unwrap_or_default();
+    let nodes = asked.command(&["CLUSTER", "NODES"]).map(text).unwrap_or_default();
+    let is_master = |line: &str| line.contains(&port) && line.contains("master") && line.split(' ').count() > 8;
+    info.contains("cluster_state:ok") && nodes.lines().any(is_master)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fail_overs_under_load_are_followed_and_nothing_runs_twice() {
+    let cluster = require!("redis", RedisCluster::start());
+    let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let load = Load::start(&backend);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    // By command: nothing is lost, and the handle follows.
+    cluster.replicas()[0].command(&["CLUSTER", "FAILOVER"]).unwrap();
+    until("the first replica is a master", async || {
+        serves(&cluster.masters()[1], &cluster.replicas()[0])
+    })
+    .await;
+    let start = Instant::now();
+    let on_first = "key:0";
+    until("the shard writes", async || {
+        backend.set(on_first, "1".into(), SetOptions::new()).await.is_ok()
+    })
+    .await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+
+    // By a crash.
+    let second = &cluster.masters()[1];
+    let on_second = names(100)
+        .into_iter()
+        .find(|key| std::ptr::eq(cluster.master_of(key.as_bytes()), second));
+    let on_second = on_second.unwrap();
+    let crash = Instant::now();
+    second.kill();
+    until("the second replica is a master", async || {
+        serves(&cluster.masters()[2], &cluster.replicas()[1])
+    })
+    .await;
+    let detected = crash.elapsed();
+    let start = Instant::now();
+    until("the shard writes", async || {
+        backend.set(&on_second, "1".into(), SetOptions::new()).await.is_ok()
+    })
+    .await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?} after {detected:?}",
+        start.elapsed()
+    );
+    load.end(&backend).await;
+    for (verb, result) in every_verb(&backend).await {
+        assert!(result.is_ok(), "{verb}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
+    let cluster = require!("redis", RedisCluster::lease());
+    let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let names = names(60);
+    fill(&backend, &names).await;
+    let (lost, there): (Vec<&str>, Vec<&str>) = names
+        .iter()
+        .map(String::as_str)
+        .partition(|key| std::ptr::eq(cluster.master_of(key.as_bytes()), &raw const cluster.masters()[2]));
+    cluster.kill_one();
+    let _ = backend.get(lost[0]).await;
+    for key in &lost {
+        assert!(backend.get(key).await.is_err());
+        assert!(backend.ttl(key).await.is_err());
+        assert!(backend.set(key, "x".into(), SetOptions::if_absent()).await.is_err());
+        assert!(backend.del_if_equals(key, b"v").await.is_err());
+    }
+    // The others are served for as long as the cluster has not noticed.
+    for key in &there {
+        assert!(backend.get(key).await.unwrap().is_some());
+    }
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(backend.get_many(&all).await.is_err());
+    let error = assert_kind("del", backend.del(&all).await, ErrorKind::Connection);
+    assert!(error.may_have_executed(), "the other nodes have removed theirs");
+    assert!(backend.del_matching(&Pattern::all()).await.is_err());
+    let only_lost = assert_kind("del", backend.del(&lost).await, ErrorKind::Connection);
+    assert!(!only_lost.may_have_executed());
+    let pattern = Pattern::all();
+    let mut request = ScanRequest::new(&pattern);
+    loop {
+        match backend.scan(request).await {
+            Ok(page) => request = ScanRequest::new(&pattern).with_cursor(page.next.expect("the scan ended")),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Connection);
+                break;
+            }
+        }
+    }
+    assert!(!format!("{backend:?}").contains(SECRET));
+}

@@ -1,0 +1,230 @@
+//! A Redis Cluster of the test's own.
+
+use std::{
+    ffi::OsString,
+    ops::Deref,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redis::{RedisError, Value};
+
+use super::{
+    sentinel::{text, wait},
+    server::{RedisServer, free_port},
+};
+use crate::require::Unavailable;
+
+/// How many slots a cluster has.
+const SLOTS: usize = 16384;
+
+/// Three masters and their replicas, started from the `redis-server` on `PATH`. All end with this value, or with the process.
+///
+/// A node that is silent for a second is taken for down.
+#[derive(Debug)]
+pub struct RedisCluster {
+    masters: Vec<RedisServer>,
+    replicas: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Three masters, and one replica of each.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where one does not start, or they do not find each other.
+    pub fn start() -> Result<Self, Unavailable> {
+        Self::start_with(true, 1000)
+    }
+
+    fn start_with(with_replicas: bool, node_timeout: u32) -> Result<Self, Unavailable> {
+        let nodes = |count: usize| -> Result<Vec<RedisServer>, Unavailable> {
+            (0..count).map(|_| node(node_timeout)).collect()
+        };
+        let cluster = Self {
+            masters: nodes(3)?,
+            replicas: nodes(if with_replicas { 3 } else { 0 })?,
+        };
+        cluster.join()?;
+        Ok(cluster)
+    }
+
+    fn join(&self) -> Result<(), Unavailable> {
+        let failed =
+            |error: RedisError| Unavailable::new(format!("the nodes of a cluster could not be joined: {error}"));
+        let count = self.masters.len();
+        for (at, master) in self.masters.iter().enumerate() {
+            let first = (at * SLOTS / count).to_string();
+            let last = ((at + 1) * SLOTS / count - 1).to_string();
+            let epoch = (at + 1).to_string();
+            master
+                .command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch])
+                .map_err(failed)?;
+            master
+                .command(&["CLUSTER", "ADDSLOTSRANGE", &first, &last])
+                .map_err(failed)?;
+        }
+        for node in self.nodes().skip(1) {
+            let bus = bus_port(node).ok_or_else(|| Unavailable::new("a node does not tell its bus port"))?;
+            let port = node.port().to_string();
+            let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+            self.masters[0].command(&meet).map_err(failed)?;
+        }
+        let known = format!("cluster_known_nodes:{}", self.nodes().count());
+        for node in self.nodes() {
+            wait("a node knows the others", || {
+                text(node, &["CLUSTER", "INFO"]).contains(&known)
+            })?;
+        }
+        for (master, replica) in self.masters.iter().zip(&self.replicas) {
+            let id = text(master, &["CLUSTER", "MYID"]);
+            wait("a replica takes its place", || {
+                replica.command(&["CLUSTER", "REPLICATE", &id]).is_ok()
+            })?;
+        }
+        for node in self.nodes() {
+            wait("the cluster serves", || {
+                text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                    && text(node, &["CLUSTER", "NODES"]).matches("slave").count() == self.replicas.len()
+            })?;
+        }
+        for replica in &self.replicas {
+            wait("a replica is in step", || {
+                text(replica, &["INFO", "replication"]).contains("master_link_status:up")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &RedisServer> {
+        self.masters.iter().chain(&self.replicas)
+    }
+
+    /// `redis-cluster://127.0.0.1:<port>,…`, with the masters.
+    pub fn url(&self) -> String {
+        let places: Vec<String> = self
+            .masters
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.port()))
+            .collect();
+        format!("redis-cluster://{}", places.join(","))
+    }
+
+    /// The nodes that were masters at the start, each with a third of the slots, in order.
+    pub fn masters(&self) -> &[RedisServer] {
+        &self.masters
+    }
+
+    /// The replica of each.
+    pub fn replicas(&self) -> &[RedisServer] {
+        &self.replicas
+    }
+
+    /// The master that serves this key, as long as nothing has moved.
+    ///
+    /// # Panics
+    ///
+    /// Where the first master does not answer.
+    pub fn master_of(&self, key: &[u8]) -> &RedisServer {
+        let slot = self.masters[0].command(&[b"CLUSTER", &b"KEYSLOT"[..], key]);
+        let Ok(Value::Int(slot)) = slot else {
+            panic!("the first master does not say which slot a key is in");
+        };
+        let count = self.masters.len();
+        let at = (0..count).find(|at| usize::try_from(slot).is_ok_and(|slot| slot < (at + 1) * SLOTS / count));
+        &self.masters[at.unwrap_or_default()]
+    }
+
+    /// An empty cluster of three masters without replicas, which nobody else uses until it is dropped. It is one of a few that the
+    /// tests of a process share; nodes that are killed are not used again.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start); also where it could not be emptied.
+    pub fn lease() -> Result<ClusterLease, Unavailable> {
+        let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let cluster = match free {
+            Some(cluster) => cluster,
+            // Never dropped, but its processes end with this one. A busy machine is not to make a node look dead.
+            None => Box::leak(Box::new(Self::start_with(false, 60_000)?)),
+        };
+        let lease = ClusterLease {
+            cluster,
+            is_broken: AtomicBool::new(false),
+        };
+        for master in &cluster.masters {
+            if let Err(error) = master.command(&["FLUSHALL"]) {
+                lease.is_broken.store(true, Ordering::Relaxed);
+                return Err(Unavailable::new(format!(
+                    "a used cluster could not be emptied: {error}"
+                )));
+            }
+        }
+        Ok(lease)
+    }
+}
+
+static POOL: Mutex<Vec<&'static RedisCluster>> = Mutex::new(Vec::new());
+
+/// A cluster for one test.
+#[derive(Debug)]
+pub struct ClusterLease {
+    cluster: &'static RedisCluster,
+    is_broken: AtomicBool,
+}
+
+impl ClusterLease {
+    /// Ends one of the three masters as a crash does. The cluster is not used again after this lease.
+    pub fn kill_one(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+        self.cluster.masters[2].kill();
+    }
+}
+
+impl Deref for ClusterLease {
+    type Target = RedisCluster;
+
+    fn deref(&self) -> &RedisCluster {
+        self.cluster
+    }
+}
+
+impl Drop for ClusterLease {
+    fn drop(&mut self) {
+        if self.is_broken.load(Ordering::Relaxed) {
+            for node in self.cluster.nodes() {
+                node.kill();
+            }
+        } else {
+            POOL.lock().unwrap_or_else(PoisonError::into_inner).push(self.cluster);
+        }
+    }
+}
+
+fn node(timeout: u32) -> Result<RedisServer, Unavailable> {
+    let arguments: [OsString; 12] = [
+        "--cluster-enabled".into(),
+        "yes".into(),
+        "--cluster-config-file".into(),
+        "nodes.conf".into(),
+        "--cluster-node-timeout".into(),
+        timeout.to_string().into(),
+        // The usual one is the port and 10,000, which can be too large.
+        "--cluster-port".into(),
+        free_port()?.to_string().into(),
+        "--repl-diskless-sync-delay".into(),
+        "0".into(),
+        "--cluster-replica-validity-factor".into(),
+        "0".into(),
+    ];
+    RedisServer::start_with(arguments)
+}
+
+fn bus_port(node: &RedisServer) -> Option<String> {
+    let line = text(node, &["CLUSTER", "NODES"]);
+    let address = line.split(' ').nth(1)?;
+    let bus = address.split_once('@')?.1;
+    Some(bus.split(',').next().unwrap_or(bus).to_owned())
+}
