@@ -8,8 +8,9 @@ use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 /// |---|---|---|
 /// | `memory://` | a new, empty store in this process | `memory` |
 /// | `redis://[user[:password]@]host[:port][/database]` | one Redis server over TCP | `redis` |
-/// | `rediss://…`, likewise | the same over TLS, whose certificate a public authority has signed | `redis-tls` |
+/// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS, whose certificate a public authority has signed | `redis-tls` |
 /// | `redis-sentinel://[user[:password]@]host[:port],.../name[/database]` | the primary that Sentinels know by this name | `redis` |
+/// | `redis-cluster://[user[:password]@]host[:port],...` | the Redis Cluster that these are nodes of | `redis` |
 /// | `redis+unix:///path/to/socket[?db=N]` | one Redis server over a unix socket | `redis` |
 ///
 /// A Redis server is dialled before this returns, so that a wrong password or host is found here and not at the first request.
@@ -37,7 +38,8 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     };
     match scheme {
         "memory" => memory(rest),
-        "redis" | "rediss" | "redis+unix" | "redis-sentinel" | "rediss-sentinel" => redis(url).await,
+        "redis" | "redis+unix" | "redis-sentinel" | "redis-cluster" => redis(url).await,
+        "rediss" | "rediss-sentinel" | "rediss-cluster" => redis(url).await,
         _ => Err(unknown()),
     }
 }
@@ -47,7 +49,9 @@ fn config(message: &'static str) -> Error {
 }
 
 fn unknown() -> Error {
-    config("expected a URL that begins with memory://, redis://, rediss://, redis+unix:// or redis-sentinel://")
+    config(
+        "expected a URL that begins with memory://, redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://",
+    )
 }
 
 #[cfg(feature = "memory")]

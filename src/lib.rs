@@ -5,7 +5,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
-//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
+//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
 //! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for an authority and a client certificate of one's own |
 //! | `testkit` | | the conformance suite, as `testkit` |
 //! | `chrono` | | dates and times in the coder |

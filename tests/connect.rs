@@ -50,7 +50,7 @@ async fn an_unknown_scheme_is_told_which_there_are() {
     ] {
         let message = refused(url).await;
         assert!(
-            message.contains("memory://, redis://, rediss://, redis+unix:// or redis-sentinel://"),
+            message.contains("memory://, redis://, rediss://, redis+unix://, redis-sentinel:// or redis-cluster://"),
             "{url}: {message}"
         );
     }

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 //!
-//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket, or the primary that Sentinels name; [`RedisBuilder`] has the forms of the URL and every setting with its
+//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket, or the primary that Sentinels name, or a cluster; [`RedisBuilder`] has the forms of the URL and every setting with its
 //! default. The oldest servers that will do are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
@@ -28,13 +28,26 @@
 //!
 //! The handle heals by itself. A connection that broke is dialled anew by the next call; one that does not answer is left after a
 //! few timeouts in a row, and so is one to a server that has become read-only. After a failed dial, calls fail at once until the
-//! back-off ends (50 ms at first, 3 s at most); so a server that is back is in use again after 3 s at most. Nothing is ever sent
-//! twice: whether to repeat a call is for its caller to say, who is told by
+//! back-off ends (50 ms at first, 3 s at most); so a server that is back is in use again after 3 s at most. What may have run is
+//! never sent twice: whether to repeat a call is for its caller to say, who is told by
 //! [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
 //!
 //! Through Sentinel, every dial asks all Sentinels where the primary is and believes the newest configuration; the server must say
 //! itself that it is one. While there are calls, this is asked again each second, so that a primary which was cut off is left too.
 //! After a fail-over the next dial is at most 500 ms away.
+//!
+//! # Cluster
+//!
+//! Keys go to the node that serves their slot; calls on many keys are one round trip per node, to all of them at a time, and fail where
+//! any node fails. `MOVED`, `ASK`, `TRYAGAIN` and `CLUSTERDOWN` are refusals of commands that were not run, so those commands are
+//! sent again, until the deadline. Who serves what is asked anew in the background, at most ten times a second, after each `MOVED`
+//! and each failure; so a fail-over is followed once the cluster has carried it out.
+//!
+//! A scan walks every master and names the slots it has done in its cursor. Slots that move meanwhile make it repeat keys, never
+//! miss them; a node that cannot be reached is an error. One thing it does not see is a slot that leaves a node and comes back
+//! between two pages.
+//!
+//! `get_many` is no snapshot there, and `del_matching` takes two round trips per page.
 //!
 //! # Runtimes
 //!

@@ -85,6 +85,8 @@ impl Cluster {
                     None => return Ok(reply),
                     Some(redirect) => part.redirected(self, redirect, reply),
                 },
+                // It is about the caller, not about the node.
+                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
                 // It was not sent, so another node may have the slot by now.
                 Err(error) if !error.may_have_executed() => part.unreachable(node, error),
                 Err(error) => {

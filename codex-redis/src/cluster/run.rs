@@ -136,7 +136,7 @@ impl Cluster {
                             }
                         }
                     }
-                    Err(error) if !error.may_have_executed() => {
+                    Err(error) if !error.may_have_executed() && error.kind() != ErrorKind::Config => {
                         for at in places.into_iter().flatten() {
                             let copy = Error::new(error.kind(), operation, "the node could not be reached");
                             parts[at].next = Next::Elsewhere(Arc::clone(&node), copy.not_executed());

@@ -1,4 +1,5 @@
 //! A backend together with the database that it is on.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub(crate) enum Place {
     Database(Box<Database>),
     Cluster(Arc<ClusterLease>),
     /// Held, so that it stays.
-    Fragile(#[expect(dead_code, reason = "held")] FragileRedis),
+    Fragile(FragileRedis),
 }
 
 impl<B> Leased<B> {

@@ -1,0 +1,123 @@
+//! The contract of `KvBackend`, clause by clause, on a cluster of three masters.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod leased;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use codex_redis::RedisBackend;
+use codex_testkit::{
+    Breaker, Foreign, Harness, Outage, OutageKind, Time,
+    redis::{ClusterLease, RedisCluster, Value},
+    require::Unavailable,
+};
+use leased::{Leased, Place};
+
+/// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied and used again.
+struct ClusterHarness {
+    /// The cluster of the last store; the one that an outage is about.
+    last: Arc<Mutex<Option<Arc<ClusterLease>>>>,
+}
+
+impl ClusterHarness {
+    fn new() -> Result<Self, Unavailable> {
+        RedisCluster::lease()?;
+        Ok(Self { last: Arc::default() })
+    }
+}
+
+impl Harness for ClusterHarness {
+    type Backend = Leased<RedisBackend>;
+
+    async fn fresh(&self) -> Self::Backend {
+        let cluster = Arc::new(RedisCluster::lease().unwrap());
+        *self.last.lock().unwrap() = Some(cluster.clone());
+        // Many tests share few cores.
+        let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
+        let backend = settings.url(&cluster.url()).build().await.unwrap();
+        Leased::new(backend, Place::Cluster(cluster))
+    }
+
+    fn time(&self) -> Time {
+        Time::Real {
+            granularity: Duration::from_millis(25),
+        }
+    }
+
+    async fn outage(&self) -> Option<Outage> {
+        Some(Outage::new(OneNode(self.last.clone())))
+    }
+
+    fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
+        Some(backend.clone())
+    }
+
+    async fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
+        let cluster = backend.cluster().unwrap();
+        let planted = match foreign {
+            Foreign::List { key } => cluster.master_of(key.as_bytes()).command(&["RPUSH", key, "one", "two"]),
+            Foreign::NonUtf8Key { key } => cluster.master_of(key).command(&[b"SET", key.as_slice(), b"value"]),
+            _ => return false,
+        };
+        planted.is_ok()
+    }
+
+    async fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
+        let key = match foreign {
+            Foreign::List { key } => key.as_bytes(),
+            Foreign::NonUtf8Key { key } => key,
+            _ => return false,
+        };
+        let cluster = backend.cluster().unwrap();
+        cluster.master_of(key).command(&[b"EXISTS", key]).unwrap() == Value::Int(1)
+    }
+
+    /// What the nodes keep for their connections, which are all this store's.
+    async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
+        let mut sum = 0;
+        for master in backend.cluster()?.masters() {
+            let Value::BulkString(clients) = master.command(&["CLIENT", "LIST"]).ok()? else {
+                return None;
+            };
+            let clients = String::from_utf8(clients).ok()?;
+            let memory = |line: &str| {
+                line.split(' ')
+                    .find_map(|field| field.strip_prefix("tot-mem=")?.parse::<u64>().ok())
+            };
+            sum += clients.lines().filter_map(memory).sum::<u64>();
+        }
+        Some(sum)
+    }
+}
+
+struct OneNode(Arc<Mutex<Option<Arc<ClusterLease>>>>);
+
+impl Breaker for OneNode {
+    fn kinds(&self) -> Vec<OutageKind> {
+        vec![OutageKind::NodeDown]
+    }
+
+    fn begin(&self, _: OutageKind) -> futures_util::future::BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.0.lock().unwrap().as_ref().unwrap().kill_one();
+        })
+    }
+
+    /// What was on the node is gone; the next store is on another cluster.
+    fn end(&self) -> futures_util::future::BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+mod cluster {
+    codex_testkit::conformance_tests!(super::ClusterHarness::new(), requires: "redis", skip: {
+        exp_12: "the servers' clock is the machine's",
+        life_01: "a node goes down, never the whole",
+        life_02: "a node goes down, never the whole",
+        life_03: "a node goes down, never the whole",
+        life_05: "a node goes down, never the whole",
+    });
+}
