@@ -283,7 +283,11 @@ impl KvBackend for RedisBackend {
     }
 }
 
-async fn unlink_each<K: AsRef<str>>(operation: &'static str, cluster: &Arc<Cluster>, keys: &[K]) -> Result<Vec<Value>> {
+async fn unlink_each<K: AsRef<str> + Sync>(
+    operation: &'static str,
+    cluster: &Arc<Cluster>,
+    keys: &[K],
+) -> Result<Vec<Value>> {
     let unlink = |key: &K| Part::owned(key.as_ref(), cmd("UNLINK").arg(key.as_ref()).clone());
     cluster.all(operation, keys.iter().map(unlink).collect()).await
 }

@@ -56,16 +56,14 @@ impl Map {
                 return None;
             };
             let (address, id) = place(master, asked)?;
-            let at = match map.masters.iter().position(|known| known.id == id) {
-                Some(at) => at,
-                None => {
-                    map.masters.push(Master {
-                        id: id.to_owned(),
-                        node: node(address),
-                    });
-                    map.masters.len() - 1
-                }
-            };
+            let known = map.masters.iter().position(|known| known.id == id);
+            let at = known.unwrap_or_else(|| {
+                map.masters.push(Master {
+                    id: id.to_owned(),
+                    node: node(address),
+                });
+                map.masters.len() - 1
+            });
             let slots = slot(first)?..=slot(last)?;
             map.owners.get_mut(slots)?.fill(u16::try_from(at).ok()?);
             for replica in replicas {

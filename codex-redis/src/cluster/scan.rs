@@ -65,18 +65,14 @@ impl Cluster {
                 self.look_again(&mut looks).await?;
                 continue;
             };
-            let mut keys = match self.step(&master, &mut position, first, pattern, count).await? {
-                Some(keys) => keys,
-                None => {
-                    self.look_again(&mut looks).await?;
-                    continue;
-                }
+            let Some(keys) = self.step(&master, &mut position, first, pattern, count).await? else {
+                self.look_again(&mut looks).await?;
+                continue;
             };
             if position.walk.is_none() && position.done.first_missing().is_none() {
                 return Ok(ScanPage { keys, next: None });
             }
             if !keys.is_empty() || position.walk.is_some() {
-                keys.shrink_to_fit();
                 let next = Some(position.write()?);
                 return Ok(ScanPage { keys, next });
             }
@@ -114,22 +110,21 @@ impl Cluster {
         question.add_command(crate::backend::scan(cursor, pattern, count));
         question.cmd("CLUSTER").arg("NODES");
         let mut answers = self.ask_node(master, &question).await?.into_iter();
-        let slots = match walk {
-            Some(walk) => walk.slots,
-            None => {
-                let before = read_own(answers.next())?;
-                if let Some((_, to)) = before.leaving.iter().find(|(slot, _)| *slot == first) {
-                    let keys = self.leaving_slot(master, to, first, pattern).await?;
-                    if keys.is_some() {
-                        position.done.insert(first, first);
-                    }
-                    return Ok(keys);
+        let slots = if let Some(walk) = walk {
+            walk.slots
+        } else {
+            let before = read_own(answers.next())?;
+            if let Some((_, to)) = before.leaving.iter().find(|(slot, _)| *slot == first) {
+                let keys = self.leaving_slot(master, to, first, pattern).await?;
+                if keys.is_some() {
+                    position.done.insert(first, first);
                 }
-                if !before.settled.contains(first) {
-                    return Ok(None);
-                }
-                position.next_of(&before.settled)
+                return Ok(keys);
             }
+            if !before.settled.contains(first) {
+                return Ok(None);
+            }
+            position.next_of(&before.settled)
         };
         let (cursor, mut keys) = reply::page("scan", answers.next().unwrap_or_default())?;
         let after = read_own(answers.next())?;
