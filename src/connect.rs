@@ -38,8 +38,8 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     };
     match scheme {
         "memory" => memory(rest),
-        "redis" | "redis+unix" | "redis-sentinel" | "redis-cluster" => redis(url).await,
-        "rediss" | "rediss-sentinel" | "rediss-cluster" => redis(url).await,
+        "redis" | "redis+unix" | "redis-sentinel" | "redis-cluster" | "rediss" | "rediss-sentinel"
+        | "rediss-cluster" => redis(url).await,
         _ => Err(unknown()),
     }
 }

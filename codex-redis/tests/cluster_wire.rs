@@ -1,0 +1,182 @@
+//! What is sent to the nodes of a cluster, and how often, against nodes that play a part.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use codex_redis::RedisBackend;
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing};
+use support::assert_kind;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// What a node answers to a command on a key: bytes, or nothing at all and the end of the connection.
+type Answer = Arc<dyn Fn(&[String]) -> Option<String> + Send + Sync>;
+
+struct Actor {
+    port: u16,
+    listener: Option<TcpListener>,
+    received: Arc<Mutex<Vec<String>>>,
+}
+
+impl Actor {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            port: listener.local_addr().unwrap().port(),
+            listener: Some(listener),
+            received: Arc::default(),
+        }
+    }
+
+    /// Lets it say that `owner` serves everything, and to the rest what `answer` says.
+    fn play(&mut self, owner: u16, answer: impl Fn(&[String]) -> Option<String> + Send + Sync + 'static) {
+        let (listener, received) = (self.listener.take().unwrap(), self.received.clone());
+        let answer: Answer = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, owner, answer.clone(), received.clone()));
+            }
+        });
+    }
+
+    fn count(&self, verb: &str) -> usize {
+        self.received
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|name| *name == verb)
+            .count()
+    }
+
+    fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.port)
+    }
+}
+
+async fn serve(mut stream: TcpStream, owner: u16, answer: Answer, received: Arc<Mutex<Vec<String>>>) {
+    let mut bytes = Vec::new();
+    loop {
+        while let Some((command, length)) = parse(&bytes) {
+            bytes.drain(..length);
+            received.lock().unwrap().push(command[0].clone());
+            let reply = match command[0].as_str() {
+                "PING" => "+PONG\r\n".to_owned(),
+                "CLIENT" | "ASKING" => "+OK\r\n".to_owned(),
+                "CLUSTER" => {
+                    format!("*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:{owner}\r\n$4\r\n{owner:04x}\r\n")
+                }
+                _ => match answer(&command) {
+                    Some(reply) => reply,
+                    None => return,
+                },
+            };
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+        if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+/// A command of plain texts, and how long it is.
+fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut at = 0;
+    let mut line = || {
+        let end = text[at..].find("\r\n")?;
+        let line = &text[at..at + end];
+        at += end + 2;
+        Some(line)
+    };
+    let count: usize = line()?.strip_prefix('*')?.parse().ok()?;
+    let mut command = Vec::new();
+    for _ in 0..count {
+        line()?;
+        command.push(line()?.to_owned());
+    }
+    Some((command, at))
+}
+
+#[tokio::test]
+async fn life_05_what_may_have_run_is_not_sent_again() {
+    let mut node = Actor::new().await;
+    node.play(node.port, |_| None);
+    let backend = RedisBackend::connect(&node.url()).await.unwrap();
+    let error = assert_kind(
+        "incr",
+        backend.incr("n", 1, OnMissing::Create(Expiry::Never)).await,
+        ErrorKind::Connection,
+    );
+    assert!(error.may_have_executed());
+    let error = assert_kind("del", backend.del(&["a", "b"]).await, ErrorKind::Connection);
+    assert!(error.may_have_executed());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((node.count("INCRBY"), node.count("UNLINK")), (1, 1));
+}
+
+#[tokio::test]
+async fn redirections_are_followed_with_the_command_that_was_refused() {
+    let [mut first, mut second] = [Actor::new().await, Actor::new().await];
+    let (moved, asked) = (
+        format!("-MOVED 1 127.0.0.1:{}\r\n", second.port),
+        format!("-ASK 1 127.0.0.1:{}\r\n", second.port),
+    );
+    first.play(first.port, move |command| {
+        Some(if command[0] == "GET" {
+            asked.clone()
+        } else {
+            moved.clone()
+        })
+    });
+    second.play(first.port, |command| {
+        Some(if command[0] == "GET" { "$1\r\nv\r\n" } else { ":7\r\n" }.to_owned())
+    });
+    let backend = RedisBackend::connect(&first.url()).await.unwrap();
+    assert_eq!(backend.get("k").await.unwrap().unwrap(), "v");
+    assert_eq!((second.count("ASKING"), second.count("GET")), (1, 1));
+    let count = backend.incr("n", 7, OnMissing::Create(Expiry::Never)).await.unwrap();
+    assert_eq!((count, second.count("ASKING"), second.count("INCRBY")), (Some(7), 1, 1));
+}
+
+#[tokio::test]
+async fn nodes_that_name_each_other_and_clusters_that_are_down_are_errors_at_the_deadline() {
+    let [mut first, mut second] = [Actor::new().await, Actor::new().await];
+    let (there, back) = (
+        format!("-MOVED 1 127.0.0.1:{}\r\n", second.port),
+        format!("-MOVED 1 127.0.0.1:{}\r\n", first.port),
+    );
+    first.play(first.port, move |command| {
+        Some(if command[0] == "PTTL" {
+            "-CLUSTERDOWN down\r\n".to_owned()
+        } else {
+            there.clone()
+        })
+    });
+    second.play(first.port, move |_| Some(back.clone()));
+    let backend = RedisBackend::connect(&first.url()).await.unwrap();
+    for (verb, result) in [
+        (
+            "incr",
+            backend.incr("n", 1, OnMissing::Create(Expiry::Never)).await.map(drop),
+        ),
+        ("ttl", backend.ttl("k").await.map(drop)),
+        ("del", backend.del(&["k"]).await.map(drop)),
+    ] {
+        let error = assert_kind(verb, result, ErrorKind::Server);
+        assert!(!error.may_have_executed() && error.is_retryable(), "{verb}: {error:?}");
+    }
+    let start = Instant::now();
+    assert!(backend.get("k").await.is_err());
+    assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
+    // It did not run round in circles meanwhile.
+    assert!(first.count("GET") < 30, "{}", first.count("GET"));
+}
