@@ -64,6 +64,10 @@ impl RedisBackend {
         Ok(Self(Arc::new(Store::connect(checked).await?)))
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.0
+    }
+
     async fn command(&self, operation: &'static str, key: &str, command: &Cmd) -> Result<Value> {
         self.0.command(operation, key, command).await
     }

@@ -61,6 +61,7 @@ mod cluster;
 mod dial;
 mod endpoint;
 mod error;
+mod health;
 mod meter;
 mod node;
 mod pool;
@@ -76,5 +77,6 @@ mod url;
 
 pub use backend::RedisBackend;
 pub use builder::RedisBuilder;
+pub use health::Health;
 #[cfg(feature = "tls")]
 pub use tls::RedisTls;

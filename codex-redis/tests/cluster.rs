@@ -55,6 +55,7 @@ async fn keys_of_every_node_are_reached_by_every_verb() {
     assert!(!backend.capabilities().contains(Capability::AtomicMany));
     let names = names(500);
     fill(&backend, &names).await;
+    assert_eq!(backend.health().await.unwrap().servers, 3);
     for master in cluster.masters() {
         assert_ne!(
             master.command(&["DBSIZE"]).unwrap(),
@@ -365,6 +366,7 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
     for key in &there {
         assert!(backend.get(key).await.unwrap().is_some());
     }
+    assert!(backend.health().await.is_err());
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     assert!(backend.get_many(&all).await.is_err());
     let error = assert_kind("del", backend.del(&all).await, ErrorKind::Connection);

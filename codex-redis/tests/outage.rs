@@ -82,6 +82,37 @@ async fn life_02_a_frozen_server_is_a_timeout_and_the_handle_heals() {
     heals(&backend).await;
 }
 
+/// Every call ends within its deadline, however many there are, and soon after the server goes on the handle works again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_second_after_it() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    assert_eq!(backend.health().await.unwrap().servers, 1);
+    server.pause();
+    let calls: Vec<_> = (0..3000)
+        .map(|number| {
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                let start = Instant::now();
+                let error = backend.get(&format!("key-{number}")).await.unwrap_err();
+                (error.kind(), start.elapsed())
+            })
+        })
+        .collect();
+    for call in calls {
+        let (kind, taken) = call.await.unwrap();
+        assert!(matches!(kind, ErrorKind::Timeout | ErrorKind::Connection), "{kind}");
+        // 500 ms; the rest is a busy machine's.
+        assert!(taken < Duration::from_secs(1), "{taken:?}");
+    }
+    assert!(backend.health().await.is_err());
+    server.resume();
+    let start = Instant::now();
+    until("the handle works again", async || backend.get("k").await.is_ok()).await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    heals(&backend).await;
+}
+
 #[tokio::test]
 async fn a_frozen_connection_is_left_after_timeouts_in_a_row() {
     let server = require!("redis", RedisServer::start());

@@ -32,6 +32,11 @@ impl Map {
         self.masters.get(usize::from(*place))
     }
 
+    /// Whether every slot is served.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.owners.is_empty() && !self.owners.contains(&NOBODY)
+    }
+
     pub(crate) fn owner_of(&self, key: &str) -> Option<&Master> {
         self.owner(slot_of(key.as_bytes()))
     }

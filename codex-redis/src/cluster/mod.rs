@@ -19,7 +19,7 @@ use std::{
 
 use codex_traits::{Error, ErrorKind, Result};
 use redis::{Cmd, Value};
-use tokio::time::Instant;
+use tokio::{sync::SemaphorePermit, time::Instant};
 
 use self::{map::Map, redirect::Redirect, refresh::Refreshes};
 use crate::{
@@ -107,6 +107,27 @@ impl Cluster {
         }
         let (deadline, _turn) = self.turns.take(operation).await?;
         self.run(operation, deadline, parts).await
+    }
+
+    /// A turn, and the deadline of the call that it is for.
+    pub(crate) async fn turn(&self, operation: &'static str) -> Result<(Instant, SemaphorePermit<'_>)> {
+        self.turns.take(operation).await
+    }
+
+    /// Every node that serves slots; an error where one is served by nobody, also after another look.
+    pub(crate) async fn all_masters(
+        self: &Arc<Self>,
+        operation: &'static str,
+        deadline: Instant,
+    ) -> Result<Vec<Arc<Node>>> {
+        if !self.map().is_whole() {
+            self.refreshed(deadline).await;
+        }
+        let map = self.map();
+        if !map.is_whole() {
+            return Err(run::nobody(operation));
+        }
+        Ok(map.masters().iter().map(|master| Arc::clone(&master.node)).collect())
     }
 
     fn map(&self) -> Arc<Map> {
