@@ -12,6 +12,7 @@
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
+//! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` |
 
 mod adapt;
 pub mod cache;
@@ -19,6 +20,8 @@ pub mod coder;
 mod connect;
 mod namespaced;
 pub mod session;
+#[cfg(feature = "tower-sessions")]
+pub mod tower_sessions;
 #[cfg(feature = "axum")]
 pub mod web;
 
