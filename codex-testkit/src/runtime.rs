@@ -50,8 +50,9 @@ pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 's
 
 /// Waits in real time, whatever executor the caller is on and even where its clock is paused.
 pub(crate) async fn sleep(duration: Duration) {
-    // The runtime is never shut down, so the task cannot be cancelled.
-    let _ = RUNTIME.spawn(tokio::time::sleep(duration)).await;
+    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside of it: outside there may be none, or one
+    // that is paused.
+    let _ = RUNTIME.spawn(async move { tokio::time::sleep(duration).await }).await;
 }
 
 /// Polls `call` so many times and then lets it go; its answer, if it came.
