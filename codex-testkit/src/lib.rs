@@ -6,6 +6,7 @@
 
 mod clauses;
 mod context;
+pub mod doubles;
 mod failure;
 mod harness;
 mod histories;

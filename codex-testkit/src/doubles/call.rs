@@ -1,0 +1,170 @@
+//! One entry of a log.
+
+use std::{fmt, time::Duration};
+
+use codex_traits::{Condition, ErrorKind, Expiry, SetOutcome, Ttl};
+
+use super::Verb;
+
+/// A call that a [`RecordingBackend`](super::RecordingBackend) has passed on.
+///
+/// It holds no value. [`Display`](fmt::Display) shows it as a line, with the keys unless they are redacted too:
+/// `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call {
+    /// What was called.
+    pub verb: Verb,
+    /// The keys, in the order they were given; a redacted one is `#` and a number, the same for the same key.
+    pub keys: Vec<String>,
+    /// The pattern of `scan` and `del_matching`, its bytes as text; where keys are redacted, `#`.
+    pub pattern: Option<String>,
+    /// How long the values are that were to be written, or compared with.
+    pub value_lengths: Vec<usize>,
+    /// The condition of a `set`.
+    pub condition: Option<ConditionKind>,
+    /// The expiry that was given; of an `incr`, the one for a key that is missing.
+    pub expiry: Option<Expiry>,
+    /// What the backend answered.
+    pub answer: Answer,
+}
+
+/// A [`Condition`] without its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConditionKind {
+    /// [`Condition::Always`]
+    Always,
+    /// [`Condition::IfAbsent`]
+    IfAbsent,
+    /// [`Condition::IfPresent`]
+    IfPresent,
+    /// [`Condition::IfEquals`]
+    IfEquals,
+}
+
+impl From<&Condition> for ConditionKind {
+    fn from(condition: &Condition) -> Self {
+        match condition {
+            Condition::Always => Self::Always,
+            Condition::IfAbsent => Self::IfAbsent,
+            Condition::IfPresent => Self::IfPresent,
+            Condition::IfEquals(_) => Self::IfEquals,
+        }
+    }
+}
+
+/// What came of a call, without values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Nothing: the call is under way, or was dropped.
+    Pending,
+    /// An error of this kind.
+    Failed(ErrorKind),
+    /// Of `get` and `get_many`: how long each value is that was there.
+    Values(Vec<Option<usize>>),
+    /// Of `set`.
+    Set(SetOutcome),
+    /// Of `set_many`.
+    Done,
+    /// Of `del_if_equals` and `expire`; of `incr`, whether there is a sum.
+    Flag(bool),
+    /// Of `del` and `del_matching`.
+    Count(u64),
+    /// Of `ttl`.
+    Ttl(Ttl),
+    /// Of `scan`: how many keys the page has, and whether it is the last.
+    Page {
+        /// How many keys it has.
+        keys: usize,
+        /// Whether the scan ends with it.
+        last: bool,
+    },
+}
+
+impl Call {
+    pub(super) fn new(verb: Verb) -> Self {
+        Self {
+            verb,
+            keys: Vec::new(),
+            pattern: None,
+            value_lengths: Vec::new(),
+            condition: None,
+            expiry: None,
+            answer: Answer::Pending,
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.verb)?;
+        for key in &self.keys {
+            write!(f, " {key:?}")?;
+        }
+        if let Some(pattern) = &self.pattern {
+            write!(f, " {pattern:?}")?;
+        }
+        for length in &self.value_lengths {
+            write!(f, " {length} bytes")?;
+        }
+        match self.condition {
+            None | Some(ConditionKind::Always) => {}
+            Some(ConditionKind::IfAbsent) => f.write_str(" if absent")?,
+            Some(ConditionKind::IfPresent) => f.write_str(" if present")?,
+            Some(ConditionKind::IfEquals) => f.write_str(" if equal")?,
+        }
+        match self.expiry {
+            None => {}
+            Some(Expiry::Never) => f.write_str(" for ever")?,
+            Some(Expiry::After(after)) => write!(f, " for {after:?}")?,
+            Some(Expiry::Keep) => f.write_str(" for as long as it had")?,
+        }
+        write!(f, " -> {}", self.answer)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("no answer"),
+            Self::Failed(kind) => write!(f, "failed ({kind})"),
+            Self::Values(lengths) => {
+                let lengths = lengths.iter().map(|length| match length {
+                    None => "none".to_owned(),
+                    Some(length) => format!("{length} bytes"),
+                });
+                f.write_str(&lengths.collect::<Vec<_>>().join(", "))
+            }
+            Self::Set(SetOutcome::Written) => f.write_str("written"),
+            Self::Set(SetOutcome::Refused) => f.write_str("refused"),
+            Self::Done => f.write_str("done"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Ttl(Ttl::Missing) => f.write_str("missing"),
+            Self::Ttl(Ttl::Persistent) => f.write_str("persistent"),
+            Self::Ttl(Ttl::Remaining(rest)) => write!(f, "{:?} left", whole_millis(*rest)),
+            Self::Page { keys, last: true } => write!(f, "{keys} keys, the last page"),
+            Self::Page { keys, last: false } => write!(f, "{keys} keys, more to come"),
+        }
+    }
+}
+
+/// What stores keep.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+// A key can be a session id, and a failed assertion prints what it compared.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("verb", &self.verb)
+            .field("keys", &format_args!("<{}>", self.keys.len()))
+            .field("value_lengths", &self.value_lengths)
+            .field("condition", &self.condition)
+            .field("expiry", &self.expiry)
+            .field("answer", &self.answer)
+            .finish_non_exhaustive()
+    }
+}
