@@ -21,6 +21,7 @@ mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod replay;
+mod rendering;
 mod report;
 pub mod require;
 mod run;
@@ -44,4 +45,9 @@ pub use run::{__test, __test_skips};
 pub use run::{run, run_only};
 #[cfg(feature = "proptest")]
 pub use sequences::{Sequences, check_against_model};
+pub use rendering::{Progress, ProgressStyle, TimedReport};
+pub use report::{Outcome, Report};
+#[doc(hidden)]
+pub use run::{__test, __test_skips};
+pub use run::{Event, run, run_only, run_with};
 pub use time::{Time, VirtualClock, VirtualTime, WallShift};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ClauseId;
+use crate::{ClauseId, rendering};
 
 /// What one clause came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,31 +46,6 @@ impl Report {
 /// Text for a person, group by group.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut group = "";
-        for (id, outcome) in &self.outcomes {
-            if id.group() != group {
-                group = id.group();
-                writeln!(f, "{group}")?;
-            }
-            match outcome {
-                Outcome::Passed => writeln!(f, "  {id}  passed   {}", id.text())?,
-                Outcome::Skipped(reason) => {
-                    writeln!(f, "  {id}  skipped  {}", id.text())?;
-                    writeln!(f, "           because {reason}")?;
-                }
-                Outcome::Failed(message) => {
-                    writeln!(f, "  {id}  FAILED   {}", id.text())?;
-                    writeln!(f, "           {message}")?;
-                }
-            }
-        }
-        let passed = self.count(|outcome| *outcome == Outcome::Passed);
-        let failed = self.count(|outcome| matches!(outcome, Outcome::Failed(_)));
-        let skipped = self.outcomes.len() - passed - failed;
-        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")?;
-        if passed == 0 {
-            write!(f, ": a run in which nothing passed is a failure")?;
-        }
-        Ok(())
+        rendering::text(self, f)
     }
 }

@@ -1,6 +1,10 @@
 //! Running clauses.
 
-use std::{panic::AssertUnwindSafe, pin::pin, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use codex_traits::KvBackend;
 use futures_util::{
@@ -9,7 +13,7 @@ use futures_util::{
 };
 
 use crate::{
-    ClauseId, Harness, Outcome, Report, UnknownClause,
+    ClauseId, Harness, Outcome, Report, TimedReport, UnknownClause,
     context::Context,
     failure::{Checked, Failure},
     list,
@@ -32,12 +36,70 @@ pub async fn run<H: Harness>(harness: &H) -> Report {
 ///
 /// A run of no clauses is a failure.
 pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
+    run_with(harness, clauses, |_| ()).await.into_report()
+}
+
+/// Runs `clauses` on the backends of `harness`, one after another, takes the time of each, and tells `observer` of each when it begins and
+/// when it is done. [`Progress`](crate::Progress) is an observer for a terminal.
+///
+/// A run of no clauses is a failure.
+pub async fn run_with<H: Harness>(
+    harness: &H,
+    clauses: impl IntoIterator<Item = ClauseId>,
+    mut observer: impl FnMut(Event<'_>) + Send,
+) -> TimedReport {
     let clauses: Vec<ClauseId> = clauses.into_iter().collect();
+    let of = clauses.len();
     let mut report = Report::default();
-    for id in clauses {
-        report.outcomes.push((id, run_clause(harness, id).await));
+    let mut times = Vec::with_capacity(of);
+    let beginning = Instant::now();
+    for (at, id) in clauses.into_iter().enumerate() {
+        let number = at + 1;
+        observer(Event::Started { id, number, of });
+        let start = Instant::now();
+        let outcome = run_clause(harness, id).await;
+        let took = start.elapsed();
+        observer(Event::Finished {
+            id,
+            number,
+            of,
+            outcome: &outcome,
+            took,
+        });
+        report.outcomes.push((id, outcome));
+        times.push(took);
     }
-    report
+    TimedReport::new(report, times, beginning.elapsed())
+}
+
+/// What [`run_with`] tells its observer.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A clause begins.
+    #[non_exhaustive]
+    Started {
+        /// Which one.
+        id: ClauseId,
+        /// Its place in this run, from 1.
+        number: usize,
+        /// How many this run has.
+        of: usize,
+    },
+    /// A clause is done.
+    #[non_exhaustive]
+    Finished {
+        /// Which one.
+        id: ClauseId,
+        /// Its place in this run, from 1.
+        number: usize,
+        /// How many this run has.
+        of: usize,
+        /// What it came to.
+        outcome: &'a Outcome,
+        /// How long it took.
+        took: Duration,
+    },
 }
 
 /// Runs one clause.

@@ -1,0 +1,153 @@
+//! A run for people and for programs: text, JSON, JUnit XML, HTML.
+
+mod escape;
+mod html;
+mod json;
+mod junit;
+mod progress;
+mod text;
+mod timed;
+
+use std::{fmt, time::Duration};
+
+pub use progress::{Progress, ProgressStyle};
+pub use timed::TimedReport;
+
+use crate::{ClauseId, Outcome, Report};
+
+/// What all forms are made from.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    /// What was tested.
+    subject: &'a str,
+    report: &'a Report,
+    /// As many as there are outcomes, or none.
+    times: &'a [Duration],
+    took: Option<Duration>,
+}
+
+/// One line of it.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    id: ClauseId,
+    outcome: &'a Outcome,
+    took: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn total(self) -> usize {
+        self.passed + self.failed + self.skipped
+    }
+
+    fn of<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Self {
+        let mut counts = Self::default();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Passed => counts.passed += 1,
+                Outcome::Failed(_) => counts.failed += 1,
+                Outcome::Skipped(_) => counts.skipped += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl<'a> View<'a> {
+    /// Without times and without a name for what was tested.
+    fn bare(report: &'a Report) -> Self {
+        Self {
+            subject: "",
+            report,
+            times: &[],
+            took: None,
+        }
+    }
+
+    fn lines(self) -> impl Iterator<Item = Line<'a>> {
+        self.report
+            .outcomes
+            .iter()
+            .enumerate()
+            .map(move |(at, (id, outcome))| Line {
+                id: *id,
+                outcome,
+                took: self.times.get(at).copied(),
+            })
+    }
+
+    /// The lines of each group, in the order in which the groups first come.
+    fn groups(self) -> Vec<(&'static str, Vec<Line<'a>>)> {
+        let mut groups: Vec<(&'static str, Vec<Line<'a>>)> = Vec::new();
+        for line in self.lines() {
+            match groups.iter_mut().find(|(name, _)| *name == line.id.group()) {
+                Some((_, lines)) => lines.push(line),
+                None => groups.push((line.id.group(), vec![line])),
+            }
+        }
+        groups
+    }
+
+    fn counts(self) -> Counts {
+        Counts::of(self.report.outcomes.iter().map(|(_, outcome)| outcome))
+    }
+}
+
+/// [`Report`]'s `Display`.
+pub(crate) fn text(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text::render(View::bare(report), f)
+}
+
+impl Report {
+    /// The report as a JSON object: counts, and an entry per clause.
+    pub fn to_json(&self) -> String {
+        json::render(View::bare(self))
+    }
+
+    /// The report as JUnit XML, a suite per group, as CI systems read it.
+    pub fn to_junit(&self) -> String {
+        junit::render(View::bare(self))
+    }
+
+    /// The report as an HTML page that needs nothing but itself.
+    pub fn to_html(&self) -> String {
+        html::render(View::bare(self))
+    }
+}
+
+const NOTHING_PASSED: &str = "a run in which nothing passed is a failure";
+
+/// What a group of the contract is about.
+fn title(group: &str) -> &str {
+    match group {
+        "get" => "Reading",
+        "set" => "Writing",
+        "cond" => "Conditions",
+        "exp" => "Expiry",
+        "del" => "Deleting",
+        "many" => "Many keys at once",
+        "incr" => "Counting",
+        "scan" => "Scanning",
+        "glob" => "Patterns",
+        "life" => "Failure and life",
+        other => other,
+    }
+}
+
+/// A duration to three figures or so.
+fn readable(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 0.01 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else if seconds < 1.0 {
+        format!("{:.0} ms", seconds * 1e3)
+    } else {
+        format!("{seconds:.1} s")
+    }
+}

@@ -1,0 +1,147 @@
+//! What happens while it happens.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, IsTerminal as _, Write},
+};
+
+use super::{
+    readable,
+    text::{heading, visible},
+};
+use crate::{Event, Outcome};
+
+/// How [`Progress`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgressStyle {
+    /// Lines, for a log: each clause when it is done.
+    Plain,
+    /// With colours, and a last line that shows which clause is running.
+    Terminal,
+}
+
+/// Writes the events of [`run_with`](crate::run_with) as lines for a person, each failure with its reason at once.
+///
+/// What cannot be written is not: a closed pipe does not end the run.
+///
+/// ```
+/// # use codex_testkit::{ClauseId, Event, Outcome, Progress, ProgressStyle};
+/// let mut progress = Progress::new(Vec::new(), ProgressStyle::Plain);
+/// // codex_testkit::run_with(&harness, ClauseId::all(), |event| progress.show(&event)).await;
+/// ```
+pub struct Progress<W> {
+    out: W,
+    style: ProgressStyle,
+    group: &'static str,
+}
+
+impl Progress<io::Stdout> {
+    /// To standard output; in the style of a terminal where it is one and the environment variable `NO_COLOR` is not set.
+    pub fn on_stdout() -> Self {
+        let out = io::stdout();
+        let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let style = if plain {
+            ProgressStyle::Plain
+        } else {
+            ProgressStyle::Terminal
+        };
+        Self::new(out, style)
+    }
+}
+
+impl<W: Write> Progress<W> {
+    /// To `out`.
+    pub fn new(out: W, style: ProgressStyle) -> Self {
+        Self { out, style, group: "" }
+    }
+
+    /// Writes what there is to say of `event`.
+    pub fn show(&mut self, event: &Event<'_>) {
+        let text = match self.style {
+            ProgressStyle::Plain => self.plain(event),
+            ProgressStyle::Terminal => self.coloured(event),
+        };
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
+    }
+
+    fn plain(&mut self, event: &Event<'_>) -> String {
+        match event {
+            Event::Started { id, .. } => self.heading(id.group(), ""),
+            Event::Finished { id, outcome, took, .. } => {
+                let (word, reason) = described(outcome);
+                let mut text = format!("  {id}  {word:<7} {:>8}  {}\n", readable(*took), id.text());
+                for line in reason.iter().flat_map(|reason| reason.lines()) {
+                    let _ = writeln!(text, "           {}", visible(line));
+                }
+                text
+            }
+        }
+    }
+
+    fn coloured(&mut self, event: &Event<'_>) -> String {
+        /// Beginning of line, and everything right of it gone (ECMA-48).
+        const CLEAR: &str = "\r\x1b[2K";
+        const DIM: &str = "\x1b[2m";
+        const BOLD: &str = "\x1b[1m";
+        const RESET: &str = "\x1b[0m";
+        match event {
+            Event::Started { id, number, of } => format!(
+                "{}{DIM}  {id}  running  [{number}/{of}]  {}{RESET}",
+                self.heading(id.group(), BOLD),
+                shortened(id.text()),
+            ),
+            Event::Finished { id, outcome, took, .. } => {
+                let (word, reason) = described(outcome);
+                let colour = match outcome {
+                    Outcome::Passed => "\x1b[32m",
+                    Outcome::Skipped(_) => "\x1b[33m",
+                    Outcome::Failed(_) => "\x1b[1;31m",
+                };
+                let mut text = format!(
+                    "{CLEAR}  {id}  {colour}{word:<7}{RESET} {DIM}{:>8}{RESET}  {}\n",
+                    readable(*took),
+                    shortened(id.text()),
+                );
+                for line in reason.iter().flat_map(|reason| reason.lines()) {
+                    let _ = writeln!(text, "           {colour}{}{RESET}", visible(line));
+                }
+                text
+            }
+        }
+    }
+
+    fn heading(&mut self, group: &'static str, style: &str) -> String {
+        if group == self.group {
+            return String::new();
+        }
+        self.group = group;
+        let reset = if style.is_empty() { "" } else { "\x1b[0m" };
+        format!("{style}{}{reset}\n", heading(group))
+    }
+}
+
+impl<W> fmt::Debug for Progress<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress")
+            .field("style", &self.style)
+            .finish_non_exhaustive()
+    }
+}
+
+fn described(outcome: &Outcome) -> (&'static str, Option<&str>) {
+    match outcome {
+        Outcome::Passed => ("passed", None),
+        Outcome::Skipped(reason) => ("skipped", Some(reason)),
+        Outcome::Failed(message) => ("FAILED", Some(message)),
+    }
+}
+
+/// What leaves a line one line on a terminal of a hundred columns: the running line can be cleared only then.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 68;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+    }
+}

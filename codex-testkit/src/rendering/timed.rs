@@ -1,0 +1,97 @@
+//! A report with the time that each clause took.
+
+use std::{fmt, time::Duration};
+
+use super::{View, html, json, junit, text};
+use crate::{ClauseId, Outcome, Report};
+
+/// A [`Report`], what it is about, and the time that each of its clauses took; what [`run_with`](crate::run_with) answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a report that nobody looks at hides failures"]
+pub struct TimedReport {
+    subject: String,
+    report: Report,
+    times: Vec<Duration>,
+    took: Duration,
+}
+
+impl TimedReport {
+    pub(crate) fn new(report: Report, times: Vec<Duration>, took: Duration) -> Self {
+        Self {
+            subject: String::new(),
+            report,
+            times,
+            took,
+        }
+    }
+
+    /// With the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no password.
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
+        self
+    }
+
+    /// The report without the times.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The report without the times.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+
+    /// As [`Report::failed`].
+    pub fn failed(&self) -> bool {
+        self.report.failed()
+    }
+
+    /// Each clause, what it came to, and how long it took.
+    pub fn clauses(&self) -> impl Iterator<Item = (ClauseId, &Outcome, Duration)> {
+        let outcomes = self.report.outcomes.iter();
+        outcomes
+            .zip(&self.times)
+            .map(|((id, outcome), took)| (*id, outcome, *took))
+    }
+
+    /// How long the run took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// How the run came out, in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
+    pub fn summary(&self) -> String {
+        text::summary(self.view())
+    }
+
+    /// As [`Report::to_json`], with the times in seconds.
+    pub fn to_json(&self) -> String {
+        json::render(self.view())
+    }
+
+    /// As [`Report::to_junit`], with the times.
+    pub fn to_junit(&self) -> String {
+        junit::render(self.view())
+    }
+
+    /// As [`Report::to_html`], with the times.
+    pub fn to_html(&self) -> String {
+        html::render(self.view())
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            subject: &self.subject,
+            report: &self.report,
+            times: &self.times,
+            took: Some(self.took),
+        }
+    }
+}
+
+/// Text for a person, group by group.
+impl fmt::Display for TimedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::render(self.view(), f)
+    }
+}
