@@ -205,7 +205,7 @@ async fn times_are_in_every_form() {
         "{}",
         report.summary()
     );
-    assert!(report.to_string().contains(" ms  a missing key is `None`"), "{report}");
+    assert!(report.to_string().contains("s  a missing key is `None`"), "{report}");
 
     let json: Value = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!(json["subject"], "a <memory> & \"store\"");

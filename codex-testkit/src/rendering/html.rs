@@ -166,10 +166,13 @@ fn time(line: &Line<'_>, slowest: Duration) -> String {
         return "<span class=\"time\"></span>".to_owned();
     }
     let share = took.as_secs_f64() / slowest.as_secs_f64().max(f64::MIN_POSITIVE) * 100.0;
-    format!(
-        "<span class=\"time\">{}<i style=\"width:{share:.1}%\"></i></span>",
-        readable(took)
-    )
+    // Under this it is a speck.
+    let bar = if share < 2.0 {
+        String::new()
+    } else {
+        format!("<i style=\"width:{share:.1}%\"></i>")
+    };
+    format!("<span class=\"time\">{}{bar}</span>", readable(took))
 }
 
 /// The text of a clause, in which backquotes mark code.

@@ -143,11 +143,33 @@ fn title(group: &str) -> &str {
 /// A duration to three figures or so.
 fn readable(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    if seconds < 0.01 {
+    if seconds < 1e-4 {
+        format!("{:.0} µs", seconds * 1e6)
+    } else if seconds < 0.01 {
         format!("{:.1} ms", seconds * 1e3)
     } else if seconds < 1.0 {
         format!("{:.0} ms", seconds * 1e3)
     } else {
         format!("{seconds:.1} s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_at_a_glance() {
+        for (micros, shown) in [
+            (0, "0 µs"),
+            (42, "42 µs"),
+            (420, "0.4 ms"),
+            (4_200, "4.2 ms"),
+            (42_000, "42 ms"),
+            (1_260_000, "1.3 s"),
+            (90_000_000, "90.0 s"),
+        ] {
+            assert_eq!(readable(Duration::from_micros(micros)), shown);
+        }
     }
 }
