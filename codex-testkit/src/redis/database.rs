@@ -10,7 +10,7 @@ use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
 use super::{
     raw::{Raw, dial},
     server::RedisServer,
-    shared::{Numbers, Shared, shared},
+    shared::{Numbers, Shared, reach, shared},
 };
 use crate::require::Unavailable;
 
@@ -46,7 +46,7 @@ impl Database {
     /// [`Unavailable`] where there is no server, or no empty database on it.
     pub fn lease() -> Result<Self, Unavailable> {
         match shared()? {
-            Shared::Given(info) => Self::claim(info),
+            Shared::Given(info) => Self::claim(info, None, PATIENCE),
             Shared::Process(server) => Self::lease_on(server),
             Shared::Container(container, numbers) => {
                 Self::number_of(numbers, |number| (container.database_url(number), None, None))
@@ -98,14 +98,29 @@ impl Database {
         Ok(database)
     }
 
-    /// A database of a server that is not ours.
-    fn claim(info: &ConnectionInfo) -> Result<Self, Unavailable> {
+    /// Leases an empty database of the server that `url` names, by the same rules. Where `url` names a database (`redis://localhost/5`,
+    /// `?db=5` for a socket), that one or none is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] where the server does not answer, or has no such database that is empty.
+    pub fn lease_from(url: &str) -> Result<Self, Unavailable> {
+        Self::claim(&reach(url)?, named_database(url)?, PATIENCE)
+    }
+
+    /// As [`lease_from`](Self::lease_from), but does not wait where every empty one is in use.
+    pub(super) fn lease_at_once(url: &str) -> Result<Self, Unavailable> {
+        Self::claim(&reach(url)?, named_database(url)?, Duration::ZERO)
+    }
+
+    /// A database of a server that is not ours: `only` this one, or any.
+    fn claim(info: &ConnectionInfo, only: Option<u32>, patience: Duration) -> Result<Self, Unavailable> {
         let failed = |error: RedisError| Unavailable::new(format!("no database could be claimed: {error}"));
-        let count = databases_of(info);
-        let deadline = Instant::now() + PATIENCE;
+        let numbers: Vec<u32> = only.map_or_else(|| (0..databases_of(info)).collect(), |number| vec![number]);
+        let deadline = Instant::now() + patience;
         loop {
             let mut held = 0;
-            for number in 0..count {
+            for &number in &numbers {
                 let Some(claim) = claim_number(info, number).map_err(failed)? else {
                     held += 1;
                     continue;
@@ -127,14 +142,16 @@ impl Database {
                 }
             }
             if held == 0 {
-                return Err(Unavailable::new(format!(
-                    "none of the {count} databases of the server that CODEX_TEST_REDIS_URL names is empty"
-                )));
+                return Err(Unavailable::new(match only {
+                    Some(number) => format!("database {number} of the given server is not empty, and so is left alone"),
+                    None => format!("none of the {} databases of the given server is empty", numbers.len()),
+                }));
             }
             if Instant::now() > deadline {
                 return Err(Unavailable::new(format!(
-                    "no empty database within {} s: of {count}, {held} are in use by other tests",
-                    PATIENCE.as_secs()
+                    "no empty database within {} s: of {}, {held} are in use by other tests",
+                    patience.as_secs(),
+                    numbers.len()
                 )));
             }
             thread::sleep(Duration::from_millis(50));
@@ -236,6 +253,23 @@ fn databases_of(info: &ConnectionInfo) -> u32 {
     asked.map_or(16, |(_, count)| count)
 }
 
+/// The database that `url` itself names, and not by default.
+fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let number = if scheme.contains("unix") {
+        query.split('&').find_map(|pair| pair.strip_prefix("db="))
+    } else {
+        before.split_once('/').map(|(_, path)| path)
+    };
+    match number {
+        None | Some("") => Ok(None),
+        Some(number) => number.parse().map(Some).map_err(|_| {
+            Unavailable::new("the URL's database is no number: expected one such as redis://localhost:6379/5")
+        }),
+    }
+}
+
 fn urls_of(info: &ConnectionInfo, number: u32) -> (String, Option<String>) {
     let settings = info.redis_settings();
     let user = settings.username().map(encoded).unwrap_or_default();
@@ -261,4 +295,30 @@ fn encoded(text: &str) -> String {
         _ => format!("%{byte:02X}"),
     };
     text.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_named_by_the_url_or_not_at_all() {
+        for (url, named) in [
+            ("redis://localhost", None),
+            ("redis://localhost:6379/", None),
+            ("redis://user:pass@localhost:6379/0", Some(0)),
+            ("redis://[::1]:6379/15?protocol=resp3", Some(15)),
+            ("redis+unix:///tmp/redis/socket", None),
+            ("redis+unix:///tmp/redis/socket?pass=x&db=3", Some(3)),
+        ] {
+            assert_eq!(named_database(url).unwrap(), named, "{url}");
+        }
+        for url in [
+            "redis://localhost/five",
+            "redis://localhost/-1",
+            "redis://localhost/4294967296",
+        ] {
+            assert!(named_database(url).is_err(), "{url}");
+        }
+    }
 }

@@ -52,7 +52,10 @@ pub fn shared_url() -> Result<String, Unavailable> {
 fn find() -> Result<Shared, Unavailable> {
     if let Ok(url) = env::var(URL_VARIABLE) {
         // Whoever names a server wants that one: a private one in its place would hide that it is down.
-        return given(&url).map_err(|reason| Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}")));
+        return match reach(&url) {
+            Ok(info) => Ok(Shared::Given(info)),
+            Err(reason) => Err(Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}"))),
+        };
     }
     let no_process = match RedisServer::start() {
         Ok(server) => return Ok(Shared::Process(Box::new(server))),
@@ -66,7 +69,8 @@ fn find() -> Result<Shared, Unavailable> {
     }
 }
 
-fn given(url: &str) -> Result<Shared, Unavailable> {
+/// Where a server is that answers, and is not ours.
+pub(super) fn reach(url: &str) -> Result<ConnectionInfo, Unavailable> {
     // The crate's own texts do not repeat the URL, which may hold a password.
     let info = url
         .into_connection_info()
@@ -74,7 +78,7 @@ fn given(url: &str) -> Result<Shared, Unavailable> {
     Client::open(info.clone())
         .and_then(|_| dial(&info))
         .map_err(|error| Unavailable::new(format!("its server does not answer: {error}")))?;
-    Ok(Shared::Given(info))
+    Ok(info)
 }
 
 /// The databases of a server that is ours alone, so that a counter is enough to tell who has which.

@@ -1,0 +1,83 @@
+//! A backend together with the database that it is on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use codex_traits::{
+    Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+};
+
+use super::Database;
+
+/// A backend, and the lease of the database that it is on, which ends with its last handle.
+#[derive(Debug, Clone)]
+pub struct Leased<B> {
+    backend: B,
+    database: Arc<Database>,
+}
+
+impl<B> Leased<B> {
+    /// `backend`, which must be on `database`.
+    pub fn new(backend: B, database: Database) -> Self {
+        Self {
+            backend,
+            database: Arc::new(database),
+        }
+    }
+
+    /// The database, to be looked at past the backend.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+#[deny(clippy::missing_trait_methods, reason = "what is tested is the backend's own verbs")]
+impl<B: KvBackend> KvBackend for Leased<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.backend.get(key).await
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        self.backend.set(key, value, options).await
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        self.backend.del(keys).await
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        self.backend.del_if_equals(key, expected).await
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        self.backend.expire(key, expiry).await
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.backend.ttl(key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        self.backend.scan(request).await
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.backend.get_many(keys).await
+    }
+
+    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        self.backend.set_many(entries, expiry).await
+    }
+
+    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        self.backend.incr(key, delta, on_missing).await
+    }
+
+    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        self.backend.del_matching(pattern).await
+    }
+}
