@@ -1,8 +1,9 @@
 //! A real Redis for tests (feature `redis`).
 //!
-//! Three things are offered. A [`Database`] is an empty database, leased for one test, on a server that all tests of the process
-//! share. A [`RedisServer`] is a server of the test's own, to be stopped, frozen, filled or given a password; a [`FragileRedis`] is one behind a proxy, for the clauses about outages. Nothing here needs
-//! an async runtime, and all of it can be used inside one.
+//! Four things are offered. A [`Database`] is an empty database, leased for one test, on a server that all tests of the process
+//! share. A [`RedisServer`] is a server of the test's own, to be stopped, frozen, filled or given a password; a [`FragileRedis`] is
+//! one behind a proxy, for the clauses about outages. A [`ServerHarness`] runs the clauses on any server, also on one that is in use.
+//! Nothing here needs an async runtime, and all of it can be used inside one.
 //!
 //! ```no_run
 //! use codex_testkit::redis::Database;
