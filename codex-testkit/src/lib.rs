@@ -20,8 +20,8 @@ mod proxy;
 mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod replay;
 mod rendering;
+mod replay;
 mod report;
 pub mod require;
 mod run;
@@ -38,16 +38,12 @@ pub use model::Model;
 pub use operation::{Answer, Op};
 pub use outage::{Breaker, Outage, OutageKind};
 pub use proxy::{Fault, Proxy};
+pub use rendering::{Progress, ProgressStyle, TimedReport};
 pub use replay::{Divergence, replay};
 pub use report::{Outcome, Report};
 #[doc(hidden)]
 pub use run::{__test, __test_skips};
-pub use run::{run, run_only};
+pub use run::{Event, run, run_only, run_with};
 #[cfg(feature = "proptest")]
 pub use sequences::{Sequences, check_against_model};
-pub use rendering::{Progress, ProgressStyle, TimedReport};
-pub use report::{Outcome, Report};
-#[doc(hidden)]
-pub use run::{__test, __test_skips};
-pub use run::{Event, run, run_only, run_with};
 pub use time::{Time, VirtualClock, VirtualTime, WallShift};
