@@ -58,14 +58,16 @@ impl<H: Harness> Deref for Context<'_, H> {
 }
 
 /// The time of the store under test, as the clause sees it.
-pub(crate) struct Clock {
+#[derive(Debug)]
+pub struct Clock {
     time: Time,
     advanced: Mutex<Duration>,
     started: Instant,
 }
 
 impl Clock {
-    pub(crate) fn new(time: Time) -> Self {
+    /// A clock that shows nothing yet.
+    pub fn new(time: Time) -> Self {
         Self {
             time,
             advanced: Mutex::new(Duration::ZERO),
@@ -74,7 +76,7 @@ impl Clock {
     }
 
     /// The handle on a clock that can be moved.
-    pub(crate) fn virtual_time(&self) -> Option<&VirtualTime> {
+    pub fn virtual_time(&self) -> Option<&VirtualTime> {
         match &self.time {
             Time::Virtual(time) => Some(time),
             Time::Real { .. } => None,
@@ -82,7 +84,7 @@ impl Clock {
     }
 
     /// Time since the clause began.
-    pub(crate) fn now(&self) -> Duration {
+    pub fn now(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => *self.advanced.lock().unwrap_or_else(PoisonError::into_inner),
             Time::Real { .. } => self.started.elapsed(),
@@ -90,7 +92,7 @@ impl Clock {
     }
 
     /// Lets `duration` pass.
-    pub(crate) async fn pass(&self, duration: Duration) {
+    pub async fn pass(&self, duration: Duration) {
         match &self.time {
             Time::Virtual(time) => {
                 *self.advanced.lock().unwrap_or_else(PoisonError::into_inner) += duration;
@@ -101,12 +103,12 @@ impl Clock {
     }
 
     /// Lets a key that has `ttl` left come to its end, with what the store may be late.
-    pub(crate) async fn outlive(&self, ttl: Duration) {
+    pub async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.tolerance()).await;
     }
 
     /// How far an answer about time may be off.
-    pub(crate) fn tolerance(&self) -> Duration {
+    pub fn tolerance(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => MILLISECOND,
             Time::Real { granularity } => granularity + MILLISECOND,
@@ -114,7 +116,7 @@ impl Clock {
     }
 
     /// A time to live that is soon over, and yet long enough for a few calls.
-    pub(crate) fn short(&self) -> Duration {
+    pub fn short(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(1),
             Time::Real { granularity } => granularity * 4 + Duration::from_millis(60),
@@ -122,7 +124,7 @@ impl Clock {
     }
 
     /// Long enough to show in a time to live.
-    pub(crate) fn noticeable(&self) -> Duration {
+    pub fn noticeable(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(7),
             Time::Real { .. } => self.tolerance() * 4 + Duration::from_millis(10),

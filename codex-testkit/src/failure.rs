@@ -6,7 +6,7 @@ use codex_traits::{Error, ErrorKind};
 
 /// Why a clause did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The backend breaks the clause: what was expected, and what came.
     Broken(String),
     /// The clause says nothing about this backend, or the harness cannot show it.
@@ -14,7 +14,7 @@ pub(crate) enum Failure {
 }
 
 /// What a clause, or a step of one, comes to.
-pub(crate) type Checked<T = ()> = Result<T, Failure>;
+pub type Checked<T = ()> = Result<T, Failure>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {

@@ -28,6 +28,8 @@ mod run;
 mod runtime;
 #[cfg(feature = "proptest")]
 mod sequences;
+#[doc(hidden)]
+pub mod suite;
 mod time;
 mod verbs;
 
@@ -41,8 +43,6 @@ pub use proxy::{Fault, Proxy};
 pub use rendering::{Progress, ProgressStyle, TimedReport};
 pub use replay::{Divergence, replay};
 pub use report::{Outcome, Report};
-#[doc(hidden)]
-pub use run::{__test, __test_skips};
 pub use run::{Event, run, run_only, run_with};
 #[cfg(feature = "proptest")]
 pub use sequences::{Sequences, check_against_model};

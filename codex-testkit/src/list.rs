@@ -3,9 +3,8 @@
 use std::{fmt, hash, str::FromStr};
 
 use codex_traits::Capability;
-use futures_util::future::BoxFuture;
 
-use crate::{Harness, clauses, context::Context, failure::Checked};
+use crate::{clauses, context::Context, suite::Contract as _};
 
 /// Calls `$callback!` with every clause: per group `id name [capability] "text"`.
 #[doc(hidden)]
@@ -207,45 +206,40 @@ macro_rules! __codex_testkit_clauses {
     };
 }
 
-/// A clause of the contract.
+/// A clause of a contract.
 #[derive(Clone, Copy)]
-pub struct ClauseId(&'static Entry);
+pub struct ClauseId(pub(crate) &'static Entry);
 
-struct Entry {
-    group: &'static str,
-    id: &'static str,
-    name: &'static str,
-    text: &'static str,
-    capability: Option<Capability>,
+/// What the list says of a clause.
+#[derive(Debug)]
+pub struct Entry {
+    /// The group, such as `get`.
+    pub group: &'static str,
+    /// The id as Rust writes it, such as `get_01`.
+    pub id: &'static str,
+    /// The name of its test.
+    pub name: &'static str,
+    /// What the contract says.
+    pub text: &'static str,
+    /// The capability without which the clause does not apply.
+    pub capability: Option<Capability>,
 }
 
-macro_rules! registry {
-    ($($group:ident { $($id:ident $name:ident [$($capability:ident)?] $text:literal;)* })*) => {
-        static ENTRIES: &[Entry] = &[$($(Entry {
-            group: stringify!($group),
-            id: stringify!($id),
-            name: stringify!($name),
-            text: $text,
-            capability: registry!(@capability $($capability)?),
-        },)*)*];
+/// The contract of `KvBackend`.
+#[derive(Debug)]
+pub struct BackendContract;
 
-        /// Runs the clause itself.
-        pub(crate) fn call<'a, H: Harness>(id: ClauseId, cx: &'a Context<'_, H>) -> BoxFuture<'a, Checked> {
-            match id.0.name {
-                $($(stringify!($name) => Box::pin(clauses::$group::$name(cx)),)*)*
-                _ => unreachable!("ids come from the list"),
-            }
-        }
+macro_rules! registry {
+    ($($groups:tt)*) => {
+        crate::__codex_testkit_contract! { BackendContract $($groups)* }
     };
-    (@capability) => { None };
-    (@capability $capability:ident) => { Some(Capability::$capability) };
 }
 __codex_testkit_clauses!(registry);
 
 impl ClauseId {
-    /// Every clause there is, in the order of the contract.
+    /// Every clause of the contract of backends, in its order.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        ENTRIES.iter().map(Self)
+        BackendContract::clauses()
     }
 
     /// The group, such as `get`.
@@ -280,21 +274,18 @@ impl ClauseId {
     }
 }
 
-/// Reads `get-01`, `get_01` and `get_01_missing_key_is_none`.
+/// Reads `get-01`, `get_01` and `get_01_missing_key_is_none`: a clause of the contract of backends.
 impl FromStr for ClauseId {
     type Err = UnknownClause;
 
     fn from_str(text: &str) -> Result<Self, UnknownClause> {
-        let ident = text.replace('-', "_");
-        Self::all()
-            .find(|clause| clause.ident() == ident || clause.name() == ident)
-            .ok_or_else(|| UnknownClause(text.to_owned()))
+        BackendContract::clause(text)
     }
 }
 
 /// There is no such clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownClause(String);
+pub struct UnknownClause(pub(crate) String);
 
 impl fmt::Display for UnknownClause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

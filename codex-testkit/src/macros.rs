@@ -49,18 +49,23 @@
 #[macro_export]
 macro_rules! conformance_tests {
     ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
-        $crate::__codex_testkit_tests! { ($) $requirement [$harness] $($($id $reason)*)? }
+        $crate::__codex_testkit_tests! {
+            ($) [$crate::__codex_testkit_clauses] [$crate::suite::BackendContract] $requirement [$harness] $($($id $reason)*)?
+        }
     };
     ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
-        $crate::__codex_testkit_tests! { ($) "" [Ok($harness)] $($($id $reason)*)? }
+        $crate::__codex_testkit_tests! {
+            ($) [$crate::__codex_testkit_clauses] [$crate::suite::BackendContract] "" [Ok($harness)] $($($id $reason)*)?
+        }
     };
 }
 
-/// `$d` is a dollar sign, for the variables of the macro that is made here.
+/// `$list` is the macro that holds the clauses, `$contract` the type that checks them, and `$d` a dollar sign, for the variables of the
+/// macros that are made here.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {
-    (($d:tt) $requirement:literal [$harness:expr] $($skipped:ident $reason:literal)*) => {
+    (($d:tt) [$($list:tt)*] [$($contract:tt)*] $requirement:literal [$harness:expr] $($skipped:ident $reason:literal)*) => {
         fn __codex_testkit_harness() -> ::core::result::Result<impl $crate::Harness, $crate::require::Unavailable> {
             $harness
         }
@@ -72,14 +77,18 @@ macro_rules! __codex_testkit_tests {
                 #[ignore = $reason]
                 fn $d name() {
                     let test = concat!(module_path!(), "::", stringify!($d name));
-                    $crate::__test(super::__codex_testkit_harness, $requirement, test, stringify!($skipped));
+                    $crate::suite::test::<$($contract)*, _, _>(
+                        super::__codex_testkit_harness, $requirement, test, stringify!($skipped),
+                    );
                 }
             };)*
             ($d id:ident $d name:ident) => {
                 #[test]
                 fn $d name() {
                     let test = concat!(module_path!(), "::", stringify!($d name));
-                    $crate::__test(super::__codex_testkit_harness, $requirement, test, stringify!($d id));
+                    $crate::suite::test::<$($contract)*, _, _>(
+                        super::__codex_testkit_harness, $requirement, test, stringify!($d id),
+                    );
                 }
             };
         }
@@ -91,12 +100,13 @@ macro_rules! __codex_testkit_tests {
                 })*
             };
         }
-        $crate::__codex_testkit_clauses!(__codex_testkit_groups);
+        $($list)*! { __codex_testkit_groups }
 
         #[test]
         fn the_skip_list_is_right() {
             let test = concat!(module_path!(), "::the_skip_list_is_right");
-            $crate::__test_skips(__codex_testkit_harness, $requirement, test, &[$(stringify!($skipped)),*]);
+            let skipped = [$(stringify!($skipped)),*];
+            $crate::suite::test_skips::<$($contract)*, _, _>(__codex_testkit_harness, $requirement, test, &skipped);
         }
     };
 }

@@ -14,11 +14,11 @@ use futures_util::{
 
 use crate::{
     ClauseId, Harness, Outcome, Report, TimedReport, UnknownClause,
-    context::Context,
     failure::{Checked, Failure},
-    list,
+    list::BackendContract,
     require::{self, Unavailable},
     runtime::{panic_message, runtime, sleep},
+    suite::Contract,
 };
 
 /// No clause needs a tenth of it: what takes longer hangs.
@@ -46,6 +46,15 @@ pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item =
 pub async fn run_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
+    observer: impl FnMut(Event<'_>) + Send,
+) -> TimedReport {
+    run_contract::<BackendContract, H>(harness, clauses, observer).await
+}
+
+/// Runs `clauses` of a contract, as [`run_with`].
+pub async fn run_contract<C: Contract, H: Harness>(
+    harness: &H,
+    clauses: impl IntoIterator<Item = ClauseId>,
     mut observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
     let clauses: Vec<ClauseId> = clauses.into_iter().collect();
@@ -57,7 +66,7 @@ pub async fn run_with<H: Harness>(
         let number = at + 1;
         observer(Event::Started { id, number, of });
         let start = Instant::now();
-        let outcome = run_clause(harness, id).await;
+        let outcome = run_clause::<C, H>(harness, id).await;
         let took = start.elapsed();
         observer(Event::Finished {
             id,
@@ -103,8 +112,8 @@ pub enum Event<'a> {
 }
 
 /// Runs one clause.
-pub(crate) async fn run_clause<H: Harness>(harness: &H, id: ClauseId) -> Outcome {
-    let checked = pin!(AssertUnwindSafe(check(harness, id)).catch_unwind());
+pub(crate) async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId) -> Outcome {
+    let checked = pin!(AssertUnwindSafe(check::<C, H>(harness, id)).catch_unwind());
     let limit = pin!(sleep(TIME_LIMIT));
     let checked = match future::select(checked, limit).await {
         Either::Left((Ok(checked), _)) => checked,
@@ -122,13 +131,13 @@ fn hangs() -> Failure {
     Failure::Broken(format!("was not done in {TIME_LIMIT:?}"))
 }
 
-async fn check<H: Harness>(harness: &H, id: ClauseId) -> Checked {
+async fn check<C: Contract, H: Harness>(harness: &H, id: ClauseId) -> Checked {
     if let Some(capability) = id.capability()
         && !harness.fresh().await.capabilities().contains(capability)
     {
         return Err(Failure::NotApplicable(undeclared(capability)));
     }
-    list::call(id, &Context::new(harness)).await
+    C::check(id, harness).await
 }
 
 fn undeclared(capability: codex_traits::Capability) -> &'static str {
@@ -143,18 +152,22 @@ fn undeclared(capability: codex_traits::Capability) -> &'static str {
 }
 
 /// The body of a test that `conformance_tests!` makes.
-#[doc(hidden)]
+///
+/// # Panics
+///
+/// Where the clause does not hold or does not apply.
 #[track_caller]
-pub fn __test<H, F>(harness: F, requirement: &str, test: &str, ident: &str)
+pub fn test<C, H, F>(harness: F, requirement: &str, test: &str, ident: &str)
 where
+    C: Contract,
     H: Harness + 'static,
     F: FnOnce() -> Result<H, Unavailable>,
 {
-    let id: ClauseId = ident.parse().unwrap_or_else(|error| panic!("{error}"));
+    let id = C::clause(ident).unwrap_or_else(|error| panic!("{error}"));
     let Some(harness) = require::or_skip(requirement, test, make(harness)) else {
         return;
     };
-    match run_apart(harness, id) {
+    match run_apart::<C, H>(harness, id) {
         Outcome::Passed => {}
         Outcome::Failed(message) => panic!("{id} ({}) does not hold: {message}", id.text()),
         Outcome::Skipped(reason) => panic!(
@@ -166,10 +179,14 @@ where
 }
 
 /// The body of the test that looks at the skip list itself: every clause on it exists, once, and does not apply.
-#[doc(hidden)]
+///
+/// # Panics
+///
+/// Where one does not exist, is listed twice, or applies.
 #[track_caller]
-pub fn __test_skips<H, F>(harness: F, requirement: &str, test: &str, skips: &[&str])
+pub fn test_skips<C, H, F>(harness: F, requirement: &str, test: &str, skips: &[&str])
 where
+    C: Contract,
     H: Harness + 'static,
     F: Fn() -> Result<H, Unavailable>,
 {
@@ -179,7 +196,7 @@ where
             faults.push(format!("{ident} is listed twice"));
             continue;
         }
-        let id: ClauseId = match ident.parse() {
+        let id = match C::clause(ident) {
             Ok(id) => id,
             Err(error) => {
                 faults.push(UnknownClause::to_string(&error));
@@ -189,7 +206,7 @@ where
         let Some(harness) = require::or_skip(requirement, test, make(&harness)) else {
             return;
         };
-        match run_apart(harness, id) {
+        match run_apart::<C, H>(harness, id) {
             Outcome::Skipped(_) => {}
             Outcome::Passed => faults.push(format!("{ident} is listed, but applies and holds")),
             Outcome::Failed(message) => {
@@ -207,8 +224,8 @@ fn make<H>(harness: impl FnOnce() -> H) -> H {
 }
 
 /// Runs a clause on a task of the kit's runtime, so that the test ends even where the backend blocks the thread for good.
-fn run_apart<H: Harness + 'static>(harness: H, id: ClauseId) -> Outcome {
-    let task = runtime().spawn(async move { run_clause(&harness, id).await });
+fn run_apart<C: Contract, H: Harness + 'static>(harness: H, id: ClauseId) -> Outcome {
+    let task = runtime().spawn(async move { run_clause::<C, H>(&harness, id).await });
     runtime().block_on(async {
         match tokio::time::timeout(TIME_LIMIT + Duration::from_secs(10), task).await {
             Ok(Ok(outcome)) => outcome,

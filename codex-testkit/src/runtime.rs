@@ -41,7 +41,7 @@ pub(crate) fn runtime() -> &'static Runtime {
 }
 
 /// Starts a task where several can run at once: on the caller's runtime if it has threads, else on the kit's.
-pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     match Handle::try_current() {
         Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => current.spawn(task),
         _ => RUNTIME.spawn(task),
@@ -49,7 +49,7 @@ pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 's
 }
 
 /// Waits in real time, whatever executor the caller is on and even where its clock is paused.
-pub(crate) async fn sleep(duration: Duration) {
+pub async fn sleep(duration: Duration) {
     // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside of it: outside there may be none, or one
     // that is paused.
     let _ = RUNTIME.spawn(async move { tokio::time::sleep(duration).await }).await;
@@ -81,7 +81,7 @@ fn died(error: JoinError) -> Failure {
 }
 
 /// What a panic said.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message")

@@ -4,7 +4,7 @@ mod zoo;
 
 use std::path::Path;
 
-use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only};
+use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only, suite::BackendContract};
 use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
 use zoo::{Specimen, SpecimenHarness};
 
@@ -158,11 +158,11 @@ mod skip_lists {
 }
 
 fn skips_test(skips: &[&str]) {
-    codex_testkit::__test_skips(|| Ok(SpecimenHarness::default()), "", "", skips);
+    codex_testkit::suite::test_skips::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", skips);
 }
 
 fn clause_test(ident: &str) {
-    codex_testkit::__test(|| Ok(SpecimenHarness::default()), "", "", ident);
+    codex_testkit::suite::test::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", ident);
 }
 
 /// The list and the papers say the same.
