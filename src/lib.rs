@@ -7,7 +7,7 @@
 //! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
 //! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
 //! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for an authority and a client certificate of one's own |
-//! | `testkit` | | the conformance suite, as `testkit` |
+//! | `testkit` | | the conformance suite, as `testkit`, and those of caches and sessions, as `conformance` |
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
@@ -17,6 +17,8 @@
 mod adapt;
 pub mod cache;
 pub mod coder;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod connect;
 mod namespaced;
 pub mod session;

@@ -50,12 +50,12 @@
 macro_rules! conformance_tests {
     ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
         $crate::__codex_testkit_tests! {
-            ($) [$crate::__codex_testkit_clauses] [$crate::suite::BackendContract] $requirement [$harness] $($($id $reason)*)?
+            ($) [$crate::__codex_testkit_clauses] ($crate::suite::BackendContract) $requirement [$harness] $($($id $reason)*)?
         }
     };
     ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
         $crate::__codex_testkit_tests! {
-            ($) [$crate::__codex_testkit_clauses] [$crate::suite::BackendContract] "" [Ok($harness)] $($($id $reason)*)?
+            ($) [$crate::__codex_testkit_clauses] ($crate::suite::BackendContract) "" [Ok($harness)] $($($id $reason)*)?
         }
     };
 }
@@ -65,7 +65,7 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {
-    (($d:tt) [$($list:tt)*] [$($contract:tt)*] $requirement:literal [$harness:expr] $($skipped:ident $reason:literal)*) => {
+    (($d:tt) [$($list:tt)*] ($contract:ty) $requirement:literal [$harness:expr] $($skipped:ident $reason:literal)*) => {
         fn __codex_testkit_harness() -> ::core::result::Result<impl $crate::Harness, $crate::require::Unavailable> {
             $harness
         }
@@ -77,7 +77,7 @@ macro_rules! __codex_testkit_tests {
                 #[ignore = $reason]
                 fn $d name() {
                     let test = concat!(module_path!(), "::", stringify!($d name));
-                    $crate::suite::test::<$($contract)*, _, _>(
+                    $crate::suite::test::<$contract, _, _>(
                         super::__codex_testkit_harness, $requirement, test, stringify!($skipped),
                     );
                 }
@@ -86,7 +86,7 @@ macro_rules! __codex_testkit_tests {
                 #[test]
                 fn $d name() {
                     let test = concat!(module_path!(), "::", stringify!($d name));
-                    $crate::suite::test::<$($contract)*, _, _>(
+                    $crate::suite::test::<$contract, _, _>(
                         super::__codex_testkit_harness, $requirement, test, stringify!($d id),
                     );
                 }
@@ -106,7 +106,7 @@ macro_rules! __codex_testkit_tests {
         fn the_skip_list_is_right() {
             let test = concat!(module_path!(), "::the_skip_list_is_right");
             let skipped = [$(stringify!($skipped)),*];
-            $crate::suite::test_skips::<$($contract)*, _, _>(__codex_testkit_harness, $requirement, test, &skipped);
+            $crate::suite::test_skips::<$contract, _, _>(__codex_testkit_harness, $requirement, test, &skipped);
         }
     };
 }

@@ -4,6 +4,7 @@
 
 pub use codex_traits::Capability;
 pub use futures_util::future::BoxFuture;
+pub use tokio::task::{JoinHandle, yield_now};
 
 use crate::{ClauseId, Harness, UnknownClause};
 pub use crate::{

@@ -1,18 +1,13 @@
-//! The contract of `Cache`, clause by clause, on the memory backend under virtual time and on a real Redis.
+//! Caches: what no backend can change, what is counted, and generated values. The clauses that any backend can be asked are in
+//! `codex_kv::conformance`, and run by `tests/conformance`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "in a test, a panic is the report"
 )]
-#![cfg(all(feature = "memory", feature = "redis"))]
-
-#[macro_use]
-mod support;
+#![cfg(feature = "memory")]
 
 mod bad_input;
-mod clear;
 mod compute;
 mod keys;
-mod timeouts;
 mod values;
-mod verbs;

@@ -1,5 +1,5 @@
-//! Session stores on the memory backend under virtual time and on a real Redis; on a backend of the tests' own where something has to
-//! be counted or broken.
+//! Session stores on a backend of the tests' own, where something has to be counted or broken. The clauses that any backend
+//! can be asked are in `codex_kv::conformance`, and run by `tests/conformance`.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,9 +7,6 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod alone;
 mod broken;
-mod data;
-mod expiry;
-mod storage;
-mod verbs;
-mod world;
+mod support;

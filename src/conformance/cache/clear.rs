@@ -1,18 +1,21 @@
 //! Clearing.
 
-use codex_kv::{CacheError, KvBackend, Timeout};
-
-use crate::support::Cx;
+use super::super::context::{Cx, clauses};
+use crate::{CacheError, KvBackend, Timeout};
 
 clauses! {
-    cverb_10_clear_scans_and_deletes_its_prefix
-    cverb_10_clear_with_an_empty_prefix_refuses
-    cverb_11_clear_removes_every_version_and_nothing_else
-    cverb_11_clear_takes_the_prefix_literally
-    cverb_11_clear_with_a_key_function
+    cverb_10_clear_scans_and_deletes_its_prefix {
+        clear_scans_and_deletes_its_prefix
+        clear_with_an_empty_prefix_refuses
+    }
+    cverb_11_clear_removes_every_version_and_nothing_else {
+        clear_removes_every_version_and_nothing_else
+        clear_takes_the_prefix_literally
+        clear_with_a_key_function
+    }
 }
 
-async fn cverb_10_clear_scans_and_deletes_its_prefix<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn clear_scans_and_deletes_its_prefix<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     let keys: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
     cache
@@ -29,17 +32,17 @@ async fn cverb_10_clear_scans_and_deletes_its_prefix<B: KvBackend + Clone>(cx: &
     assert_eq!(cache.clear().await.unwrap(), 0);
 }
 
-async fn cverb_10_clear_with_an_empty_prefix_refuses<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn clear_with_an_empty_prefix_refuses<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.builder().build().unwrap();
     cache.set("k", &1, Timeout::Default).await.unwrap();
     let Err(error @ CacheError::InvalidArgument(_)) = cache.clear().await else {
-        panic!("cleared")
+        panic!("it cleared without a prefix")
     };
     assert!(error.to_string().contains("needs a key prefix"), "{error}");
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
 }
 
-async fn cverb_11_clear_removes_every_version_and_nothing_else<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn clear_removes_every_version_and_nothing_else<B: KvBackend>(cx: &Cx<B>) {
     let own = [
         "shop:1:k",
         "shop:1:",
@@ -79,18 +82,18 @@ async fn cverb_11_clear_removes_every_version_and_nothing_else<B: KvBackend + Cl
         assert_eq!(cx.stored(key).await, None, "{key}");
     }
     for key in others {
-        assert!(cx.stored(key).await.is_some(), "{key}");
+        assert!(cx.stored(key).await.is_some(), "it removed {key}");
     }
 }
 
-async fn cverb_11_clear_takes_the_prefix_literally<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn clear_takes_the_prefix_literally<B: KvBackend>(cx: &Cx<B>) {
     let prefixes = ["a*b", "axb", "a?b", "a[x]b", "a\\*b", "a^b", "a-b", "*", "é"];
     for prefix in prefixes {
         cx.put(&format!("{prefix}:1:k"), "1").await;
     }
     for (number, prefix) in prefixes.into_iter().enumerate() {
         let cache = cx.builder().key_prefix(prefix).build().unwrap();
-        assert_eq!(cache.clear().await.unwrap(), 1, "{prefix}");
+        assert_eq!(cache.clear().await.unwrap(), 1, "cleared of the prefix {prefix}");
         assert_eq!(cx.stored(&format!("{prefix}:1:k")).await, None, "{prefix}");
         for other in &prefixes[number + 1..] {
             assert!(
@@ -101,7 +104,7 @@ async fn cverb_11_clear_takes_the_prefix_literally<B: KvBackend + Clone>(cx: &Cx
     }
 }
 
-async fn cverb_11_clear_with_a_key_function<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn clear_with_a_key_function<B: KvBackend>(cx: &Cx<B>) {
     let hashed = cx
         .builder()
         .key_prefix("shop")

@@ -2,27 +2,38 @@
 
 use std::time::Duration;
 
-use codex_kv::{KvBackend, Timeout};
-
-use crate::support::Cx;
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+};
+use crate::{CacheError, ErrorKind, KvBackend, Timeout};
 
 clauses! {
-    ctime_01_default_is_the_caches_default_timeout
-    ctime_01_a_default_of_none_is_for_ever
-    ctime_01_a_default_of_zero_stores_nothing
-    ctime_02_never_stores_without_ttl_and_clears_one
-    ctime_03_a_zero_timeout_stores_nothing_and_removes_what_is_there
-    ctime_03_add_with_zero_leaves_what_is_there
-    ctime_04_touch_sets_the_ttl_where_present
-    ctime_04_touch_never_persists
-    ctime_04_touch_zero_removes
-    ctime_05_more_than_thirty_days
-    ctime_01_a_value_is_gone_after_its_timeout
+    ctime_01_default_is_the_caches_default_timeout {
+        default_is_the_caches_default_timeout
+        a_default_of_none_is_for_ever
+        a_default_of_zero_stores_nothing
+        a_value_is_gone_after_its_timeout
+    }
+    ctime_02_never_stores_without_ttl_and_clears_one {
+        never_stores_without_ttl_and_clears_one
+    }
+    ctime_03_a_zero_timeout_stores_nothing {
+        a_zero_timeout_stores_nothing_and_removes_what_is_there
+        add_with_zero_leaves_what_is_there
+    }
+    ctime_04_touch_changes_the_ttl_of_what_is_there {
+        touch_sets_the_ttl_where_present
+        touch_never_persists
+        touch_zero_removes
+    }
+    ctime_05_more_than_thirty_days {
+        more_than_thirty_days
+        a_timeout_too_long_is_refused
+    }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-async fn ctime_01_default_is_the_caches_default_timeout<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn default_is_the_caches_default_timeout<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     assert_eq!(cache.default_timeout(), Some(Duration::from_secs(300)));
     cache.set("set", &1, Timeout::Default).await.unwrap();
@@ -46,14 +57,14 @@ async fn ctime_01_default_is_the_caches_default_timeout<B: KvBackend + Clone>(cx
     cx.assert_ttl("other:1:k", MINUTE).await;
 }
 
-async fn ctime_01_a_default_of_none_is_for_ever<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn a_default_of_none_is_for_ever<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.builder().key_prefix("shop").default_timeout(None).build().unwrap();
     assert_eq!(cache.default_timeout(), None);
     cache.set("k", &1, Timeout::Default).await.unwrap();
     cx.assert_ttl("shop:1:k", None).await;
 }
 
-async fn ctime_01_a_default_of_zero_stores_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn a_default_of_zero_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx
         .builder()
         .key_prefix("shop")
@@ -64,18 +75,19 @@ async fn ctime_01_a_default_of_zero_stores_nothing<B: KvBackend + Clone>(cx: &Cx
     assert!(!cache.has_key("k").await.unwrap());
 }
 
-async fn ctime_01_a_value_is_gone_after_its_timeout<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn a_value_is_gone_after_its_timeout<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
-    cache.set("k", &1, Duration::from_millis(60)).await.unwrap();
+    let short = cx.clock.short();
+    cache.set("k", &1, short).await.unwrap();
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
-    cx.pass(Duration::from_millis(80)).await;
+    cx.clock.outlive(short).await;
     assert_eq!(cache.get::<u8>("k").await.unwrap(), None);
     assert!(!cache.has_key("k").await.unwrap());
     assert!(!cache.delete("k").await.unwrap());
     assert!(cache.add("k", &2, Timeout::Default).await.unwrap());
 }
 
-async fn ctime_02_never_stores_without_ttl_and_clears_one<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn never_stores_without_ttl_and_clears_one<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &1, MINUTE).await.unwrap();
     cache.set("k", &2, Timeout::Never).await.unwrap();
@@ -86,7 +98,7 @@ async fn ctime_02_never_stores_without_ttl_and_clears_one<B: KvBackend + Clone>(
     cx.assert_ttl("shop:1:k", None).await;
 }
 
-async fn ctime_03_a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let zero = Timeout::After(Duration::ZERO);
     cache.set("new", &1, zero).await.unwrap();
@@ -103,7 +115,7 @@ async fn ctime_03_a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvB
     cache.set("e", &1, Duration::from_nanos(1)).await.unwrap();
 }
 
-async fn ctime_03_add_with_zero_leaves_what_is_there<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn add_with_zero_leaves_what_is_there<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &1, MINUTE).await.unwrap();
     assert!(!cache.add("k", &2, Duration::ZERO).await.unwrap());
@@ -113,7 +125,7 @@ async fn ctime_03_add_with_zero_leaves_what_is_there<B: KvBackend + Clone>(cx: &
     assert!(!cache.has_key("free").await.unwrap());
 }
 
-async fn ctime_04_touch_sets_the_ttl_where_present<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn touch_sets_the_ttl_where_present<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for timeout in [Timeout::Default, MINUTE.into(), Timeout::Never, Duration::ZERO.into()] {
         assert!(!cache.touch("missing", timeout).await.unwrap());
@@ -127,7 +139,7 @@ async fn ctime_04_touch_sets_the_ttl_where_present<B: KvBackend + Clone>(cx: &Cx
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
 }
 
-async fn ctime_04_touch_never_persists<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn touch_never_persists<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &1, MINUTE).await.unwrap();
     for _ in 0..2 {
@@ -136,7 +148,7 @@ async fn ctime_04_touch_never_persists<B: KvBackend + Clone>(cx: &Cx<B>) {
     }
 }
 
-async fn ctime_04_touch_zero_removes<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn touch_zero_removes<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &1, MINUTE).await.unwrap();
     assert!(cache.touch("k", Duration::ZERO).await.unwrap());
@@ -144,7 +156,7 @@ async fn ctime_04_touch_zero_removes<B: KvBackend + Clone>(cx: &Cx<B>) {
     assert_eq!(cx.stored("shop:1:k").await, None);
 }
 
-async fn ctime_05_more_than_thirty_days<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn more_than_thirty_days<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for days in [31, 365 * 100] {
         let timeout = Duration::from_secs(days * 86_400);
@@ -152,4 +164,25 @@ async fn ctime_05_more_than_thirty_days<B: KvBackend + Clone>(cx: &Cx<B>) {
         cx.assert_ttl("shop:1:k", timeout).await;
         assert_eq!(cache.get::<u64>("k").await.unwrap(), Some(days));
     }
+}
+
+async fn a_timeout_too_long_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &1, Timeout::Never).await.unwrap();
+    let refusals = [
+        cache.set("k", &2, Duration::MAX).await,
+        cache.add("new", &2, Duration::MAX).await.map(drop),
+        cache.set_many([("k", 2)], Duration::MAX).await,
+        cache.touch("k", Duration::MAX).await.map(drop),
+        cache.get_or_set("new", 2, Duration::MAX).await.map(drop),
+    ];
+    for refusal in refusals {
+        let Err(CacheError::Backend(error)) = refusal else {
+            panic!("a timeout too long: expected an error of the backend, got {refusal:?}")
+        };
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+    cx.assert_ttl("shop:1:k", None).await;
+    assert!(!cache.has_key("new").await.unwrap());
 }

@@ -1,19 +1,25 @@
 //! A session in hand: its values and what is noticed of them.
 
-use codex_kv::{Session, SessionError, session::CodecError};
+use super::{
+    super::context::{Cx, clauses},
+    key,
+};
+use crate::{KvBackend, Session};
 
-use crate::world::{World, key, on_every_backend};
-
-on_every_backend! {
-    sdat_01_reading_marks_accessed_and_writing_marks_modified,
-    sdat_02_the_test_cookie_is_set_worked_and_is_deleted,
+clauses! {
+    sdat_01_reading_marks_accessed_and_writing_marks_modified {
+        reading_marks_accessed_and_writing_marks_modified
+    }
+    sdat_02_the_test_cookie_is_set_worked_and_is_deleted {
+        the_test_cookie_is_set_worked_and_is_deleted
+    }
 }
 
 /// One thing that is done to a session.
 type Touch = fn(&mut Session);
 
-async fn sdat_01_reading_marks_accessed_and_writing_marks_modified(world: World) {
-    let store = world.store();
+async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
     let mut session = store.create().await.unwrap();
     session.insert("a", 1).unwrap();
     store.save(&mut session).await.unwrap();
@@ -75,32 +81,8 @@ async fn sdat_01_reading_marks_accessed_and_writing_marks_modified(world: World)
     }
 }
 
-#[test]
-fn sdat_01_a_value_is_typed_when_asked_for() {
-    let mut session = World::memory().store().new_session();
-    session.insert("n", 42).unwrap();
-    session.insert("list", vec!["a", "b"]).unwrap();
-    session.insert("n", "text").unwrap();
-    assert_eq!(
-        session.keys().collect::<Vec<_>>(),
-        ["n", "list"],
-        "a value keeps its place"
-    );
-    assert_eq!(session.get::<String>("n").unwrap().as_deref(), Some("text"));
-    assert_eq!(session.get::<u64>("missing").unwrap(), None);
-
-    session.insert("secret", "hunter2").unwrap();
-    let error = session.get::<u64>("secret").unwrap_err();
-    assert!(matches!(
-        error,
-        SessionError::Codec(CodecError::WrongType { expected: "u64" })
-    ));
-    let shown = format!("{error} {error:?} {session:?}");
-    assert!(!shown.contains("hunter2"), "{shown}");
-}
-
-async fn sdat_02_the_test_cookie_is_set_worked_and_is_deleted(world: World) {
-    let store = world.store();
+async fn the_test_cookie_is_set_worked_and_is_deleted<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
     let mut session = store.create().await.unwrap();
     assert!(!session.test_cookie_worked());
     session.set_test_cookie();

@@ -1,36 +1,63 @@
 //! Verbs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use codex_kv::{Cache, CacheError, ErrorKind, KvBackend, Timeout};
+use codex_testkit::{
+    Harness, OutageKind,
+    suite::{Checked, spawn},
+};
 use tokio::sync::Barrier;
 
-use crate::support::{Cx, Meddling};
+use super::{
+    super::context::{Context, Cx, clauses, not_the_outage, part},
+    MINUTE,
+};
+pub(super) use super::{
+    clear::{cverb_10_clear_scans_and_deletes_its_prefix, cverb_11_clear_removes_every_version_and_nothing_else},
+    compute::cverb_08_a_missing_value_is_computed_once,
+};
+use crate::{Cache, CacheError, ComputeError, ErrorKind, KvBackend, SetOptions, Timeout};
 
 clauses! {
-    cverb_01_get_and_get_or
-    cverb_02_add_writes_only_where_nothing_is_stored
-    cverb_02_of_16_racers_one_adds
-    cverb_03_delete_tells_whether_it_was_there_in_one_command
-    cverb_04_has_key_sees_a_stored_null
-    cverb_05_many_keys_in_one_round_trip
-    cverb_05_an_empty_list_is_no_error
-    cverb_06_incr_and_decr_keep_the_ttl
-    cverb_06_incr_refuses_a_missing_key
-    cverb_06_incr_refuses_what_is_no_integer_and_overflow
-    cverb_06_concurrent_increments_are_all_counted
-    cverb_07_get_or_set
-    cverb_07_racers_agree_on_one_value
-    cverb_09_incr_version_moves_value_and_ttl
-    cverb_09_incr_version_of_a_missing_key
-    cverb_09_incr_version_by_zero_loses_nothing
-    cverb_09_racers_lose_nothing
-    cverb_09_a_value_written_in_the_midst_of_it_is_moved_too
+    cverb_01_get_and_get_or {
+        get_and_get_or
+    }
+    cverb_02_add_is_one_atomic_step {
+        add_writes_only_where_nothing_is_stored
+        of_16_racers_one_adds
+    }
+    cverb_03_delete_tells_whether_it_was_there {
+        delete_tells_whether_it_was_there_in_one_command
+    }
+    cverb_04_has_key_sees_a_stored_null {
+        has_key_sees_a_stored_null
+    }
+    cverb_05_many_keys_in_one_round_trip {
+        many_keys_in_one_round_trip
+        an_empty_list_is_no_error
+    }
+    cverb_06_incr_and_decr_keep_the_ttl_and_create_nothing {
+        incr_and_decr_keep_the_ttl
+        incr_refuses_a_missing_key
+        incr_refuses_what_is_no_integer_and_overflow
+        decr_refuses_what_has_no_negation
+        concurrent_increments_are_all_counted
+    }
+    cverb_07_get_or_set_agrees_with_whoever_was_first {
+        get_or_set
+        racers_agree_on_one_value
+    }
+    cverb_09_incr_version_moves_value_and_ttl {
+        incr_version_moves_value_and_ttl
+        incr_version_of_a_missing_key
+        incr_version_by_zero_loses_nothing
+        a_version_that_does_not_fit_is_refused
+        racers_lose_nothing
+        a_value_written_in_the_midst_of_it_is_moved_too
+    }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-async fn cverb_01_get_and_get_or<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn get_and_get_or<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     assert_eq!(cache.get::<String>("k").await.unwrap(), None);
     assert_eq!(cache.get_or("k", "default".to_owned()).await.unwrap(), "default");
@@ -40,7 +67,7 @@ async fn cverb_01_get_and_get_or<B: KvBackend + Clone>(cx: &Cx<B>) {
     assert_eq!(cache.get_or("k", "default".to_owned()).await.unwrap(), "value");
 }
 
-async fn cverb_02_add_writes_only_where_nothing_is_stored<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn add_writes_only_where_nothing_is_stored<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     assert!(cache.add("k", &1, MINUTE).await.unwrap());
     assert!(!cache.add("k", &2, Timeout::Never).await.unwrap());
@@ -51,13 +78,13 @@ async fn cverb_02_add_writes_only_where_nothing_is_stored<B: KvBackend + Clone>(
     assert!(!cache.add("null", &1, Timeout::Default).await.unwrap());
 }
 
-async fn cverb_02_of_16_racers_one_adds<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn of_16_racers_one_adds<B: KvBackend>(cx: &Cx<B>) {
     for round in 0..20 {
         let barrier = Arc::new(Barrier::new(16));
         let racers: Vec<_> = (0..16)
             .map(|racer| {
                 let (cache, barrier) = (cx.cache(), Arc::clone(&barrier));
-                tokio::spawn(async move {
+                spawn(async move {
                     barrier.wait().await;
                     (racer, cache.add(&format!("k{round}"), &racer, MINUTE).await.unwrap())
                 })
@@ -75,7 +102,7 @@ async fn cverb_02_of_16_racers_one_adds<B: KvBackend + Clone>(cx: &Cx<B>) {
     }
 }
 
-async fn cverb_03_delete_tells_whether_it_was_there_in_one_command<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn delete_tells_whether_it_was_there_in_one_command<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     cache.set("k", &1, Timeout::Default).await.unwrap();
     calls.take();
@@ -85,7 +112,7 @@ async fn cverb_03_delete_tells_whether_it_was_there_in_one_command<B: KvBackend 
     assert_eq!(cx.stored("shop:1:k").await, None);
 }
 
-async fn cverb_04_has_key_sees_a_stored_null<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn has_key_sees_a_stored_null<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     assert!(!cache.has_key("k").await.unwrap());
     cache.set("k", &(), Timeout::Default).await.unwrap();
@@ -93,7 +120,7 @@ async fn cverb_04_has_key_sees_a_stored_null<B: KvBackend + Clone>(cx: &Cx<B>) {
     assert!(cache.has_key("k").await.unwrap());
 }
 
-async fn cverb_05_many_keys_in_one_round_trip<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn many_keys_in_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     cache.set_many([("a", 1), ("b", 2), ("a", 3)], MINUTE).await.unwrap();
     cache
@@ -118,7 +145,7 @@ async fn cverb_05_many_keys_in_one_round_trip<B: KvBackend + Clone>(cx: &Cx<B>) 
     );
 }
 
-async fn cverb_05_an_empty_list_is_no_error<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn an_empty_list_is_no_error<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let none: [&str; 0] = [];
     assert!(cache.get_many::<u8>(none).await.unwrap().is_empty());
@@ -128,7 +155,7 @@ async fn cverb_05_an_empty_list_is_no_error<B: KvBackend + Clone>(cx: &Cx<B>) {
     }
 }
 
-async fn cverb_06_incr_and_decr_keep_the_ttl<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_and_decr_keep_the_ttl<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     cache.set("k", &10, MINUTE).await.unwrap();
     calls.take();
@@ -141,23 +168,24 @@ async fn cverb_06_incr_and_decr_keep_the_ttl<B: KvBackend + Clone>(cx: &Cx<B>) {
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(-6));
 }
 
-async fn cverb_06_incr_refuses_a_missing_key<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_refuses_a_missing_key<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     assert!(matches!(cache.incr("k", 1).await, Err(CacheError::NotFound)));
     assert!(matches!(cache.decr("k", 1).await, Err(CacheError::NotFound)));
     assert!(!cache.has_key("k").await.unwrap());
-    cache.set("k", &1, Duration::from_millis(40)).await.unwrap();
-    cx.pass(Duration::from_millis(60)).await;
+    let short = cx.clock.short();
+    cache.set("k", &1, short).await.unwrap();
+    cx.clock.outlive(short).await;
     assert!(matches!(cache.incr("k", 1).await, Err(CacheError::NotFound)));
     assert!(!cache.has_key("k").await.unwrap());
 }
 
-async fn cverb_06_incr_refuses_what_is_no_integer_and_overflow<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_refuses_what_is_no_integer_and_overflow<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for stored in ["true", "1.0", "\"1\"", "null", "[1]", "18446744073709551615"] {
         cx.put("shop:1:k", stored).await;
         let Err(CacheError::Backend(error)) = cache.incr("k", 1).await else {
-            panic!("{stored}")
+            panic!("incr of {stored} was no error of the backend")
         };
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(cx.stored("shop:1:k").await.unwrap(), stored);
@@ -171,13 +199,13 @@ async fn cverb_06_incr_refuses_what_is_no_integer_and_overflow<B: KvBackend + Cl
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(i64::MIN));
 }
 
-async fn cverb_06_concurrent_increments_are_all_counted<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn concurrent_increments_are_all_counted<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &0, Timeout::Default).await.unwrap();
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let cache = cache.clone();
-            tokio::spawn(async move {
+            spawn(async move {
                 for _ in 0..100 {
                     cache.incr("k", 1).await.unwrap();
                 }
@@ -190,7 +218,7 @@ async fn cverb_06_concurrent_increments_are_all_counted<B: KvBackend + Clone>(cx
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(800));
 }
 
-async fn cverb_07_get_or_set<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn get_or_set<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     assert_eq!(cache.get_or_set("k", 1, MINUTE).await.unwrap(), 1);
     assert_eq!(calls.take(), ["get", "set"]);
@@ -202,12 +230,12 @@ async fn cverb_07_get_or_set<B: KvBackend + Clone>(cx: &Cx<B>) {
     assert_eq!(cache.get_or_set("null", Some(1), Timeout::Default).await.unwrap(), None);
 }
 
-async fn cverb_07_racers_agree_on_one_value<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn racers_agree_on_one_value<B: KvBackend>(cx: &Cx<B>) {
     let barrier = Arc::new(Barrier::new(16));
     let racers: Vec<_> = (0..16)
         .map(|racer: u32| {
             let (cache, barrier) = (cx.cache(), Arc::clone(&barrier));
-            tokio::spawn(async move {
+            spawn(async move {
                 barrier.wait().await;
                 cache.get_or_set("k", racer, Timeout::Default).await.unwrap()
             })
@@ -218,7 +246,7 @@ async fn cverb_07_racers_agree_on_one_value<B: KvBackend + Clone>(cx: &Cx<B>) {
     }
 }
 
-async fn cverb_09_incr_version_moves_value_and_ttl<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_version_moves_value_and_ttl<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", "value", MINUTE).await.unwrap();
     cache
@@ -242,7 +270,7 @@ async fn cverb_09_incr_version_moves_value_and_ttl<B: KvBackend + Clone>(cx: &Cx
     cx.assert_ttl("shop:2:for ever", None).await;
 }
 
-async fn cverb_09_incr_version_of_a_missing_key<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_version_of_a_missing_key<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.with_version(2).set("k", &2, Timeout::Never).await.unwrap();
     assert!(matches!(cache.incr_version("k", 1).await, Err(CacheError::NotFound)));
@@ -251,7 +279,7 @@ async fn cverb_09_incr_version_of_a_missing_key<B: KvBackend + Clone>(cx: &Cx<B>
     assert_eq!(cache.with_version(2).get::<u8>("k").await.unwrap(), Some(2));
 }
 
-async fn cverb_09_incr_version_by_zero_loses_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn incr_version_by_zero_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &1, MINUTE).await.unwrap();
     assert_eq!(cache.incr_version("k", 0).await.unwrap(), 1);
@@ -262,14 +290,14 @@ async fn cverb_09_incr_version_by_zero_loses_nothing<B: KvBackend + Clone>(cx: &
     assert_eq!(versionless.get::<u8>("k").await.unwrap(), Some(1));
 }
 
-async fn cverb_09_racers_lose_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
+async fn racers_lose_nothing<B: KvBackend>(cx: &Cx<B>) {
     for round in 0..20 {
         let key = format!("k{round}");
         cx.cache().set(&key, &round, MINUTE).await.unwrap();
         let movers: Vec<_> = (0..4)
             .map(|_| {
                 let (cache, key) = (cx.cache(), key.clone());
-                tokio::spawn(async move { cache.incr_version(&key, 1).await })
+                spawn(async move { cache.incr_version(&key, 1).await })
             })
             .collect();
         let mut moved = 0;
@@ -285,15 +313,91 @@ async fn cverb_09_racers_lose_nothing<B: KvBackend + Clone>(cx: &Cx<B>) {
     }
 }
 
-async fn cverb_09_a_value_written_in_the_midst_of_it_is_moved_too<B: KvBackend + Clone>(cx: &Cx<B>) {
-    let meddling = Meddling {
-        inner: cx.backend.clone(),
-        meddled: Arc::default(),
-    };
-    let cache = Cache::builder(meddling).key_prefix("shop").build().unwrap();
+async fn a_value_written_in_the_midst_of_it_is_moved_too<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watched) = cx.counted();
     cache.set("k", &1, MINUTE).await.unwrap();
+    let backend = cx.backend.clone();
+    watched.before("del_if_equals", async move {
+        let newer = backend.set("shop:1:k", "2".into(), SetOptions::new()).await;
+        assert!(newer.unwrap().is_written());
+    });
     assert_eq!(cache.incr_version("k", 1).await.unwrap(), 2);
     assert_eq!(cx.stored("shop:1:k").await, None);
     assert_eq!(cx.stored("shop:2:k").await.unwrap(), "2");
     cx.assert_ttl("shop:2:k", None).await;
+}
+
+async fn decr_refuses_what_has_no_negation<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("k", &-1, Timeout::Never).await.unwrap();
+    assert!(matches!(
+        cache.decr("k", i64::MIN).await,
+        Err(CacheError::InvalidArgument(_))
+    ));
+    assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(-1));
+}
+
+async fn a_version_that_does_not_fit_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache().with_version(i64::MAX);
+    cache.set("k", &1, Timeout::Never).await.unwrap();
+    assert!(matches!(
+        cache.incr_version("k", 1).await,
+        Err(CacheError::InvalidArgument(_))
+    ));
+    assert!(matches!(
+        cache.with_version(-2).decr_version("k", i64::MAX).await,
+        Err(CacheError::InvalidArgument(_))
+    ));
+    assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(1));
+}
+
+pub(super) async fn cverb_12_a_backend_failure_is_an_error_from_every_verb<H: Harness>(
+    context: &Context<'_, H>,
+) -> Checked {
+    let (outage, kind) = context.outage().await?;
+    let cx = context.fresh().await;
+    // Watched, it gives way at each call: a verb that asks a broken backend for ever is cut off.
+    let (cache, _) = cx.counted();
+    part("before the outage", async {
+        cache.set("k", &1, Timeout::Default).await.unwrap();
+    })
+    .await?;
+    outage.begin(kind).await;
+    let checked = every_verb(&cache, kind).await;
+    outage.end().await;
+    checked
+}
+
+/// Ends with the first verb that is no error of the backend.
+async fn every_verb<B: KvBackend>(cache: &Cache<B>, kind: OutageKind) -> Checked {
+    let fails = |verb, answer| match answer {
+        Err(CacheError::Backend(_)) => Ok(()),
+        answer => Err(not_the_outage(verb, kind, &answer)),
+    };
+    let zero = Duration::ZERO;
+    fails("get", cache.get::<u8>("k").await.map(drop))?;
+    fails("get_or", cache.get_or("k", 1).await.map(drop))?;
+    fails("set", cache.set("k", &1, Timeout::Default).await)?;
+    fails("set for zero", cache.set("k", &1, zero).await)?;
+    fails("add", cache.add("k", &1, Timeout::Default).await.map(drop))?;
+    fails("add for zero", cache.add("k", &1, zero).await.map(drop))?;
+    fails("delete", cache.delete("k").await.map(drop))?;
+    fails("has_key", cache.has_key("k").await.map(drop))?;
+    fails("touch", cache.touch("k", Timeout::Never).await.map(drop))?;
+    fails("get_many", cache.get_many::<u8>(["k"]).await.map(drop))?;
+    fails("set_many", cache.set_many([("k", 1)], Timeout::Default).await)?;
+    fails("set_many for zero", cache.set_many([("k", 1)], zero).await)?;
+    fails("delete_many", cache.delete_many(["k"]).await.map(drop))?;
+    fails("incr", cache.incr("k", 1).await.map(drop))?;
+    fails("decr", cache.decr("k", 1).await.map(drop))?;
+    fails("get_or_set", cache.get_or_set("k", 1, Timeout::Default).await.map(drop))?;
+    fails("incr_version", cache.incr_version("k", 1).await.map(drop))?;
+    fails("incr_version by 0", cache.incr_version("k", 0).await.map(drop))?;
+    fails("decr_version", cache.decr_version("k", 1).await.map(drop))?;
+    fails("clear", cache.clear().await.map(drop))?;
+    let computed = cache.get_or_try_set_with("k", Timeout::Default, || async { Ok::<u8, Infallible>(1) });
+    match computed.await {
+        Err(ComputeError::Cache(error)) if matches!(*error, CacheError::Backend(_)) => Ok(()),
+        answer => Err(not_the_outage("get_or_try_set_with", kind, &answer)),
+    }
 }

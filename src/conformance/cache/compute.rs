@@ -1,0 +1,280 @@
+//! Computing a missing value once.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
+use futures_util::future::{Either, select};
+use tokio::sync::{Barrier, Notify};
+
+use super::{
+    super::{
+        context::{Cx, clauses},
+        watched::Watched,
+    },
+    MINUTE,
+};
+use crate::{Cache, CacheError, ComputeError, KvBackend, Timeout};
+
+clauses! {
+    cverb_08_a_missing_value_is_computed_once {
+        a_hit_is_returned_and_a_miss_is_computed_and_stored
+        the_closure_runs_once_for_all_who_ask_at_once
+        its_error_is_returned_to_all_and_nothing_is_stored
+        an_error_is_not_given_to_who_asks_after_it
+        a_dropped_caller_does_not_strand_the_others
+        a_panicking_closure_does_not_strand_the_others
+        another_writer_that_is_faster_is_believed
+        a_zero_timeout_computes_and_stores_nothing
+        a_value_without_a_form_is_an_error_for_all
+        keys_and_versions_are_computed_apart
+        callers_with_other_error_types_do_not_meet
+    }
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("the database is closed")]
+struct Closed;
+
+async fn a_hit_is_returned_and_a_miss_is_computed_and_stored<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let computed = cache
+        .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) })
+        .await
+        .unwrap();
+    assert_eq!(computed, 1);
+    // The second look is for another flight that has landed in between.
+    assert_eq!(calls.take(), ["get", "get", "set"]);
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    let hit = cache
+        .get_or_try_set_with("k", MINUTE, || async { Err::<u8, _>(Closed) })
+        .await
+        .unwrap();
+    assert_eq!(hit, 1);
+    assert_eq!(calls.take(), ["get"]);
+    cache.set("null", &None::<u8>, Timeout::Default).await.unwrap();
+    let null = cache
+        .get_or_try_set_with("null", MINUTE, || async { Err::<Option<u8>, _>(Closed) })
+        .await;
+    assert_eq!(null.unwrap(), None);
+}
+
+async fn the_closure_runs_once_for_all_who_ask_at_once<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for round in 0..20 {
+        let key = format!("k{round}");
+        let (runs, barrier) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(32)));
+        let callers: Vec<_> = (0..32)
+            .map(|caller| {
+                let (cache, key, runs, barrier) = (cache.clone(), key.clone(), Arc::clone(&runs), Arc::clone(&barrier));
+                spawn(async move {
+                    barrier.wait().await;
+                    cache
+                        .get_or_try_set_with(&key, MINUTE, || async {
+                            runs.fetch_add(1, Ordering::Relaxed);
+                            yield_now().await;
+                            Ok::<usize, Closed>(caller)
+                        })
+                        .await
+                        .unwrap()
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(Some(caller.await.unwrap()), cache.get(&key).await.unwrap());
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    }
+}
+
+type Answer<T, E = Closed> = Result<T, ComputeError<E>>;
+
+/// A caller that is under way when this returns, and that computes `outcome` when it is let.
+async fn under_way<B: KvBackend, B2: KvBackend>(
+    cx: &Cx<B>,
+    cache: &Cache<B2>,
+    outcome: Result<f64, Closed>,
+) -> (JoinHandle<Answer<f64>>, Arc<Notify>) {
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (cache, inside, wait) = (cache.clone(), Arc::clone(&entered), Arc::clone(&leave));
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    let task = spawn(async move {
+        cache
+            .get_or_try_set_with("k", MINUTE, || async move {
+                inside.notify_one();
+                wait.notified().await;
+                outcome
+            })
+            .await
+    });
+    entered.notified().await;
+    (task, leave)
+}
+
+/// Callers that wait for the one that is under way; what they would compute themselves counts.
+async fn waiting<B: KvBackend>(
+    (cache, calls): &(Cache<Watched<B>>, Watched<B>),
+    runs: &Arc<AtomicUsize>,
+) -> Vec<JoinHandle<Answer<f64>>> {
+    calls.take();
+    let callers = (0..8)
+        .map(|_| {
+            let (cache, runs) = (cache.clone(), Arc::clone(runs));
+            spawn(async move {
+                cache
+                    .get_or_try_set_with("k", MINUTE, || async move {
+                        runs.fetch_add(1, Ordering::Relaxed);
+                        Ok(2.0)
+                    })
+                    .await
+            })
+        })
+        .collect();
+    // All have asked; until the answer comes to the last of them, and it waits, is a moment that nothing can be seen of.
+    calls.reach(8).await;
+    sleep(Duration::from_millis(100)).await;
+    callers
+}
+
+async fn its_error_is_returned_to_all_and_nothing_is_stored<B: KvBackend>(cx: &Cx<B>) {
+    let (counted, runs) = (cx.counted(), Arc::new(AtomicUsize::new(0)));
+    let cache = &counted.0;
+    let (first, leave) = under_way(cx, cache, Err(Closed)).await;
+    let others = waiting(&counted, &runs).await;
+    leave.notify_one();
+    for caller in others.into_iter().chain([first]) {
+        let Err(ComputeError::Compute(error)) = caller.await.unwrap() else {
+            panic!("it answered a value, where computing one had failed")
+        };
+        assert_eq!(*error, Closed);
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    // The error is not kept: who asks later tries again.
+    assert_eq!(
+        cache
+            .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3) })
+            .await
+            .unwrap(),
+        3
+    );
+}
+
+async fn an_error_is_not_given_to_who_asks_after_it<B: KvBackend>(cx: &Cx<B>) {
+    let cache = &cx.cache();
+    let (first, leave) = under_way(cx, cache, Err(Closed)).await;
+    let mut slow = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) }));
+    // It waits, and is not looked at again before the end: its place is still taken when the next one asks.
+    let moment = Box::pin(sleep(Duration::from_millis(100)));
+    assert!(matches!(select(&mut slow, moment).await, Either::Right(_)));
+    leave.notify_one();
+    assert!(first.await.unwrap().is_err());
+    let next = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(3.0) });
+    assert!((next.await.unwrap() - 3.0).abs() < f64::EPSILON);
+    assert!(matches!(slow.await, Err(ComputeError::Compute(_))));
+}
+
+async fn a_dropped_caller_does_not_strand_the_others<B: KvBackend>(cx: &Cx<B>) {
+    let (counted, runs) = (cx.counted(), Arc::new(AtomicUsize::new(0)));
+    let cache = &counted.0;
+    let (first, _leave) = under_way(cx, cache, Ok(1.0)).await;
+    let others = waiting(&counted, &runs).await;
+    first.abort();
+    for caller in others {
+        assert!((caller.await.unwrap().unwrap() - 2.0).abs() < f64::EPSILON);
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert!(first.await.unwrap_err().is_cancelled());
+}
+
+async fn a_panicking_closure_does_not_strand_the_others<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let panicking = cache.clone();
+    let task = spawn(async move {
+        panicking
+            .get_or_try_set_with("k", MINUTE, || async { panic!("planted") as Result<u8, Closed> })
+            .await
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(
+        cache
+            .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) })
+            .await
+            .unwrap(),
+        1
+    );
+}
+
+async fn another_writer_that_is_faster_is_believed<B: KvBackend>(cx: &Cx<B>) {
+    let (counted, runs) = (cx.counted(), Arc::new(AtomicUsize::new(0)));
+    let cache = &counted.0;
+    let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
+    let others = waiting(&counted, &runs).await;
+    cache.set("k", &7.0, Timeout::Never).await.unwrap();
+    leave.notify_one();
+    for caller in others.into_iter().chain([first]) {
+        assert!((caller.await.unwrap().unwrap() - 7.0).abs() < f64::EPSILON);
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    cx.assert_ttl("shop:1:k", None).await;
+}
+
+async fn a_zero_timeout_computes_and_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for value in [1, 2] {
+        let computed = cache
+            .get_or_try_set_with("k", Duration::ZERO, || async move { Ok::<_, Closed>(value) })
+            .await;
+        assert_eq!(computed.unwrap(), value);
+        assert!(!cache.has_key("k").await.unwrap());
+    }
+}
+
+async fn a_value_without_a_form_is_an_error_for_all<B: KvBackend>(cx: &Cx<B>) {
+    let (counted, runs) = (cx.counted(), Arc::new(AtomicUsize::new(0)));
+    let cache = &counted.0;
+    let (first, leave) = under_way(cx, cache, Ok(f64::NAN)).await;
+    let others = waiting(&counted, &runs).await;
+    leave.notify_one();
+    for caller in others.into_iter().chain([first]) {
+        let Err(ComputeError::Cache(error)) = caller.await.unwrap() else {
+            panic!("it answered a value, where computing one had failed")
+        };
+        assert!(matches!(*error, CacheError::Codec(_)));
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 0);
+    assert_eq!(cx.stored("shop:1:k").await, None);
+}
+
+async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
+    let cache = &cx.cache();
+    let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
+    // Each would wait for ever on the one that is under way, were they one.
+    let other = cache
+        .get_or_try_set_with("other", MINUTE, || async { Ok::<_, Closed>(2) })
+        .await
+        .unwrap();
+    let version = cache
+        .with_version(2)
+        .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3) })
+        .await
+        .unwrap();
+    assert_eq!((other, version), (2, 3));
+    leave.notify_one();
+    first.await.unwrap().unwrap();
+}
+
+async fn callers_with_other_error_types_do_not_meet<B: KvBackend>(cx: &Cx<B>) {
+    let cache = &cx.cache();
+    let (first, leave) = under_way(cx, cache, Err(Closed)).await;
+    let other: Answer<f64, Infallible> = cache.get_or_try_set_with("k", MINUTE, || async { Ok(2.0) }).await;
+    assert!((other.unwrap() - 2.0).abs() < f64::EPSILON);
+    leave.notify_one();
+    assert!(matches!(first.await.unwrap(), Err(ComputeError::Compute(_))));
+}

@@ -1,0 +1,316 @@
+//! Values.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::super::context::{Cx, clauses};
+use crate::{Cache, CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
+
+clauses! {
+    cval_01_values_are_json_written_and_read {
+        every_golden_value_is_written_and_read
+        numbers_keep_their_type_and_every_bit
+    }
+    cval_02_what_json_has_no_form_for_is_refused {
+        what_json_has_no_form_for_is_refused
+        map_keys
+    }
+    cval_03_a_stored_null_is_a_hit {
+        a_stored_null_is_a_hit
+    }
+    cval_04_an_unreadable_value_is_an_error_and_stays {
+        an_unreadable_value_is_an_error_and_stays
+    }
+    cval_05_a_serializer_can_be_given {
+        a_serializer_can_be_given
+    }
+    cval_07_an_integer_is_stored_as_its_decimal_text {
+        an_integer_is_stored_as_its_decimal_text
+    }
+}
+
+#[derive(Deserialize)]
+struct Golden {
+    values: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    json: String,
+}
+
+async fn every_golden_value_is_written_and_read<B: KvBackend>(cx: &Cx<B>) {
+    let golden: Golden = serde_json::from_str(include_str!("../../../tests/data/cache.json")).unwrap();
+    assert_eq!(golden.values.len(), 28);
+    let cache = cx.cache();
+    for Entry { json } in golden.values {
+        // As the reference has written it.
+        cx.put("shop:1:k", json.clone()).await;
+        let value: Value = cache.get("k").await.unwrap().unwrap();
+        cache.set("k", &value, Timeout::Default).await.unwrap();
+        let written = String::from_utf8(cx.stored("shop:1:k").await.unwrap().to_vec()).unwrap();
+        // JSON has more than one text for a float; everything else has one here.
+        if !matches!(&*json, "1e+16" | "1e-07") {
+            assert_eq!(written, json);
+        }
+        assert_eq!(
+            serde_json::from_str::<Value>(&written).unwrap(),
+            serde_json::from_str::<Value>(&json).unwrap()
+        );
+        assert_eq!(cache.get::<Value>("k").await.unwrap(), Some(value));
+    }
+}
+
+async fn round_trip<B, T>(cache: &Cache<B>, value: T) -> T
+where
+    B: KvBackend,
+    T: Serialize + DeserializeOwned + Sync,
+{
+    cache.set("k", &value, Timeout::Default).await.unwrap();
+    cache.get("k").await.unwrap().unwrap()
+}
+
+async fn numbers_keep_their_type_and_every_bit<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    // The fourth is one that a fast parser rounds to its neighbour.
+    for float in [
+        0.1,
+        -0.0,
+        1e-07,
+        31.245_270_191_439_438,
+        1e16,
+        f64::MIN_POSITIVE,
+        5e-324,
+        f64::MAX,
+        f64::MIN,
+    ] {
+        assert_eq!(round_trip(&cache, float).await.to_bits(), float.to_bits(), "{float:e}");
+    }
+    for integer in [u64::MAX, 0, 1 << 53] {
+        assert_eq!(round_trip(&cache, integer).await, integer);
+    }
+    for integer in [i128::MIN, i128::MAX] {
+        assert_eq!(round_trip(&cache, integer).await, integer);
+    }
+    assert_eq!(round_trip(&cache, i64::MIN).await, i64::MIN);
+    assert_eq!(round_trip(&cache, 0.1_f32).await.to_bits(), 0.1_f32.to_bits());
+}
+
+/// Serialized as raw bytes, as `serde_bytes` does.
+struct Raw(&'static [u8]);
+
+impl Serialize for Raw {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// Fails with its own value in the message.
+struct Leaky;
+
+impl Serialize for Leaky {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no form for hunter2"))
+    }
+}
+
+#[derive(Serialize)]
+enum Deep {
+    Newtype(f64),
+    Struct { inner: Option<(u8, f64)> },
+    Tuple(u8, f32),
+}
+
+/// That storing `value` is refused everywhere, with an error that says `expected`, and that nothing is changed by it.
+async fn assert_refused<B: KvBackend, T: Serialize + Sync>(cache: &Cache<B>, value: T, expected: &str) {
+    cache.set("k", &"before", Timeout::Never).await.unwrap();
+    let answers = [
+        cache.set("k", &value, Timeout::Default).await,
+        cache.set("k", &value, std::time::Duration::ZERO).await,
+        cache.add("new", &value, Timeout::Default).await.map(drop),
+        cache.set_many([("new", &value)], Timeout::Default).await,
+    ];
+    for answer in answers {
+        let Err(CacheError::Codec(error)) = answer else {
+            panic!("storing what has no form: expected an error of the codec, got {answer:?}")
+        };
+        let message = error.to_string();
+        assert!(
+            message.contains(expected) && message.contains(error.type_name()),
+            "{message}"
+        );
+        assert!(
+            !error.is_decode() && !format!("{error:?} {message}").contains("hunter2"),
+            "{error:?}"
+        );
+    }
+    assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("before"));
+    assert!(!cache.has_key("new").await.unwrap());
+}
+
+async fn what_json_has_no_form_for_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for float in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert_refused(&cache, float, "NaN and the infinities").await;
+        assert_refused(&cache, vec![1.0, float], "NaN").await;
+        assert_refused(&cache, (1, Some(float)), "NaN").await;
+        assert_refused(&cache, BTreeMap::from([("a", float)]), "NaN").await;
+        assert_refused(&cache, Deep::Newtype(float), "NaN").await;
+        assert_refused(
+            &cache,
+            Deep::Struct {
+                inner: Some((1, float)),
+            },
+            "NaN",
+        )
+        .await;
+    }
+    assert_refused(&cache, f32::NAN, "NaN").await;
+    assert_refused(&cache, Deep::Tuple(1, f32::INFINITY), "NaN").await;
+    assert_refused(&cache, Raw(b"hunter2"), "raw bytes").await;
+    assert_refused(&cache, [Some(Raw(b""))], "raw bytes").await;
+    assert_refused(&cache, Leaky, "`Serialize` implementation failed").await;
+}
+
+/// A map with one entry, whose key may be anything.
+struct Keyed<K>(K);
+
+impl<K: Serialize> Serialize for Keyed<K> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(&self.0, 1)])
+    }
+}
+
+#[derive(Serialize)]
+enum Unit {
+    Variant,
+}
+
+async fn map_keys<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    assert_refused(&cache, Keyed(1.5), "a map key must be").await;
+    assert_refused(&cache, Keyed(1.5_f32), "a map key must be").await;
+    assert_refused(&cache, Keyed(f64::NAN), "a map key must be").await;
+    assert_refused(&cache, Keyed((1, 2)), "a map key must be").await;
+    assert_refused(&cache, Keyed([1]), "a map key must be").await;
+    assert_refused(&cache, Keyed(()), "a map key must be").await;
+    assert_refused(&cache, Keyed(None::<u8>), "a map key must be").await;
+    assert_refused(&cache, Keyed(Raw(b"hunter2")), "raw bytes").await;
+    assert_refused(&cache, vec![Keyed(Keyed(1))], "a map key must be").await;
+
+    assert_eq!(Json.serialize(&Keyed("a")).unwrap(), r#"{"a":1}"#);
+    assert_eq!(Json.serialize(&Keyed(-7)).unwrap(), r#"{"-7":1}"#);
+    assert_eq!(
+        Json.serialize(&Keyed(u64::MAX)).unwrap(),
+        r#"{"18446744073709551615":1}"#
+    );
+    assert_eq!(Json.serialize(&Keyed(true)).unwrap(), r#"{"true":1}"#);
+    assert_eq!(Json.serialize(&Keyed('x')).unwrap(), r#"{"x":1}"#);
+    assert_eq!(Json.serialize(&Keyed(Unit::Variant)).unwrap(), r#"{"Variant":1}"#);
+    let map = HashMap::from([(true, 'a'), (false, 'b')]);
+    assert_eq!(round_trip(&cache, map.clone()).await, map);
+    let map = HashMap::from([(-1_i64, 'a'), (i64::MAX, 'b')]);
+    assert_eq!(round_trip(&cache, map.clone()).await, map);
+}
+
+async fn a_stored_null_is_a_hit<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    assert_eq!(cache.get::<Option<u8>>("k").await.unwrap(), None);
+    cache.set("k", &None::<u8>, Timeout::Default).await.unwrap();
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "null");
+    assert_eq!(cache.get::<Option<u8>>("k").await.unwrap(), Some(None));
+    assert_eq!(cache.get_or("k", Some(1)).await.unwrap(), None);
+    assert_eq!(
+        cache.get_many::<Option<u8>>(["k", "x"]).await.unwrap(),
+        HashMap::from([("k".to_owned(), None)])
+    );
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "only whether it can be read is looked at")]
+struct Account {
+    password: u32,
+}
+
+async fn an_unreadable_value_is_an_error_and_stays<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for stored in [
+        &br#"{"password":"hunter2"}"#[..],
+        b"hunter2",
+        b"",
+        b"{\"password\":1",
+        b"\xff\xfe",
+        b"\"\xff\"",
+        b"1 2",
+    ] {
+        cx.put("shop:1:k", Bytes::from_static(stored)).await;
+        let answers = [
+            cache.get::<Account>("k").await.map(drop),
+            cache.get_many::<Account>(["k"]).await.map(drop),
+        ];
+        for answer in answers {
+            let Err(CacheError::Codec(error)) = answer else {
+                panic!("reading what cannot be read: expected an error of the codec, got {answer:?}")
+            };
+            assert!(error.is_decode() && error.to_string().contains("Account"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+        assert_eq!(cx.stored("shop:1:k").await.unwrap(), stored);
+    }
+    // serde_json quotes what it found; we do not.
+    cx.put("shop:1:k", "\"hunter2\"").await;
+    let error = cache.get_or("k", 1_u8).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the stored value cannot be read as `u8`: this JSON is no such value (line 1, column 9)"
+    );
+    assert!(matches!(
+        cache.get_or_set("k", 1_u8, Timeout::Default).await,
+        Err(CacheError::Codec(_))
+    ));
+}
+
+/// JSON backwards.
+#[derive(Debug)]
+struct Mirrored;
+
+impl Serializer for Mirrored {
+    fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError> {
+        Ok(Json.serialize(value)?.iter().rev().copied().collect())
+    }
+
+    fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError> {
+        Json.deserialize(&stored.iter().rev().copied().collect::<Vec<_>>())
+    }
+}
+
+async fn a_serializer_can_be_given<B: KvBackend>(cx: &Cx<B>) {
+    let cache: Cache<Arc<B>, Mirrored> = cx.builder().key_prefix("shop").serializer(Mirrored).build().unwrap();
+    cache.set("k", "abc", Timeout::Default).await.unwrap();
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "\"cba\"");
+    assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("abc"));
+    // `Json` is the default.
+    let _: Cache<Arc<B>> = cx.cache();
+}
+
+async fn an_integer_is_stored_as_its_decimal_text<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for integer in [0, 1, -1, i64::MAX - 1, i64::MIN] {
+        cache.set("k", &integer, Timeout::Default).await.unwrap();
+        assert_eq!(cx.stored("shop:1:k").await.unwrap(), integer.to_string());
+        assert_eq!(cache.incr("k", 1).await.unwrap(), integer + 1);
+        assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(integer + 1));
+    }
+    cache.set("k", &true, Timeout::Default).await.unwrap();
+    assert!(matches!(cache.get::<i64>("k").await, Err(CacheError::Codec(_))));
+    assert!(matches!(cache.incr("k", 1).await, Err(CacheError::Backend(_))));
+    assert_eq!(cache.get::<bool>("k").await.unwrap(), Some(true));
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    assert!(matches!(cache.get::<bool>("k").await, Err(CacheError::Codec(_))));
+}

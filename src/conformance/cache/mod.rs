@@ -1,0 +1,52 @@
+//! The clauses of caches.
+
+mod ckey;
+mod clear;
+mod compute;
+mod ctime;
+mod cval;
+mod cverb;
+mod list;
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    context::{Context, Cx},
+    watched::Watched,
+};
+use crate::{Cache, CacheBuilder, KvBackend};
+
+mod clauses {
+    pub(super) use super::{ckey, ctime, cval, cverb};
+}
+
+/// What `docs/contract/cache.md` asks of a cache over a backend.
+#[derive(Debug)]
+pub struct CacheContract;
+
+macro_rules! contract {
+    ($($groups:tt)*) => {
+        codex_testkit::__codex_testkit_contract! { CacheContract $($groups)* }
+    };
+}
+crate::__codex_kv_cache_clauses!(contract);
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl<B: KvBackend> Cx<B> {
+    fn builder(&self) -> CacheBuilder<Arc<B>> {
+        Cache::builder(self.backend.clone())
+    }
+
+    /// A cache with the prefix `shop`.
+    fn cache(&self) -> Cache<Arc<B>> {
+        self.builder().key_prefix("shop").build().unwrap()
+    }
+
+    /// The same, and what it asks of the backend.
+    fn counted(&self) -> (Cache<Watched<B>>, Watched<B>) {
+        let watched = self.watched();
+        let cache = Cache::builder(watched.clone()).key_prefix("shop").build();
+        (cache.unwrap(), watched)
+    }
+}

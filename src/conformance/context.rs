@@ -1,0 +1,145 @@
+//! What a clause works with: an empty store, its clock, and a way to watch and disturb what is asked of it.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use codex_testkit::{
+    Harness, Outage, OutageKind, Time,
+    suite::{Checked, Clock, Failure, panic_message},
+};
+use futures_util::FutureExt as _;
+
+use super::watched::Watched;
+use crate::{KvBackend, SetOptions, Ttl};
+
+/// How far a time to live on a running clock may be below what was set: as long as a few calls can take on a busy machine.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// One run of one clause.
+pub(super) struct Context<'h, H: Harness> {
+    harness: &'h H,
+}
+
+impl<'h, H: Harness> Context<'h, H> {
+    pub(super) fn new(harness: &'h H) -> Self {
+        Self { harness }
+    }
+
+    /// An empty store, for one part of the clause.
+    pub(super) async fn fresh(&self) -> Cx<H::Backend> {
+        let time = self.harness.time();
+        Cx {
+            backend: Arc::new(self.harness.fresh().await),
+            is_virtual: matches!(time, Time::Virtual(_)),
+            clock: Arc::new(Clock::new(time)),
+        }
+    }
+
+    /// The switch that takes the store out of service, and how. To be asked for before the store.
+    pub(super) async fn outage(&self) -> Result<(Outage, OutageKind), Failure> {
+        /// What is told the soonest comes first.
+        const KINDS: [OutageKind; 3] = [OutageKind::Refused, OutageKind::NoAuth, OutageKind::Stalled];
+        let outage = self.harness.outage().await;
+        let found = outage.and_then(|outage| {
+            let kinds = outage.kinds();
+            let kind = KINDS.into_iter().find(|kind| kinds.contains(kind))?;
+            Some((outage, kind))
+        });
+        found.ok_or(Failure::NotApplicable(
+            "the harness cannot take the store out of service",
+        ))
+    }
+}
+
+/// An empty store that nobody else uses.
+pub(super) struct Cx<B> {
+    pub(super) backend: Arc<B>,
+    pub(super) clock: Arc<Clock>,
+    is_virtual: bool,
+}
+
+impl<B: KvBackend> Cx<B> {
+    /// The store again, with what is asked of it written down.
+    pub(super) fn watched(&self) -> Watched<B> {
+        Watched::new(self.backend.clone())
+    }
+
+    /// What is stored under a stored key.
+    pub(super) async fn stored(&self, key: &str) -> Option<Bytes> {
+        self.backend.get(key).await.unwrap()
+    }
+
+    /// Stores a value under a stored key, for ever.
+    pub(super) async fn put(&self, key: &str, value: impl Into<Bytes>) {
+        let outcome = self.backend.set(key, value.into(), SetOptions::new()).await;
+        assert!(outcome.unwrap().is_written(), "a plain set was refused");
+    }
+
+    /// The time of day.
+    pub(super) fn now(&self) -> SystemTime {
+        (self.time_of_day())()
+    }
+
+    /// Where the time of day comes from: the clock of the store where it can be moved.
+    pub(super) fn time_of_day(&self) -> impl Fn() -> SystemTime + Send + Sync + use<B> + 'static {
+        let clock = self.is_virtual.then(|| self.clock.clone());
+        move || match &clock {
+            Some(clock) => SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + clock.now(),
+            None => SystemTime::now(),
+        }
+    }
+
+    /// Whether the time to live is `expected` (`None`: for ever): to the millisecond where the clock stands still, and else as exact as
+    /// can be known.
+    pub(super) async fn assert_ttl(&self, key: &str, expected: impl Into<Option<Duration>>) {
+        let ttl = self.backend.ttl(key).await.unwrap();
+        let Some(expected) = expected.into() else {
+            assert_eq!(ttl, Ttl::Persistent, "the time to live of {key:?}");
+            return;
+        };
+        let slack = if self.is_virtual { Duration::ZERO } else { SLACK };
+        let (least, most) = (
+            expected.saturating_sub(slack + self.clock.tolerance()),
+            expected + self.clock.tolerance(),
+        );
+        assert!(
+            matches!(ttl, Ttl::Remaining(left) if (least..=most).contains(&left)),
+            "the time to live of {key:?}: expected {expected:?}, got {ttl:?}"
+        );
+    }
+}
+
+/// Runs a part of a clause: a panic in it is why the clause does not hold.
+pub(super) async fn part(name: &str, part: impl Future<Output = ()> + Send) -> Checked {
+    let outcome = AssertUnwindSafe(part).catch_unwind().await;
+    outcome.map_err(|payload| {
+        let name = name.replace('_', " ");
+        Failure::Broken(format!("{name}: {}", panic_message(&*payload)))
+    })
+}
+
+/// A verb answered during an outage what is no error of the backend.
+pub(super) fn not_the_outage(verb: &str, kind: OutageKind, answer: &dyn fmt::Debug) -> Failure {
+    Failure::Broken(format!(
+        "{verb} during an outage ({kind}): expected an error of the backend, got {answer:?}"
+    ))
+}
+
+/// Makes each clause of its parts, which run one after another, each on an empty store.
+macro_rules! clauses {
+    ($($clause:ident { $($part:ident)+ })*) => {
+        $(pub(super) async fn $clause<H: codex_testkit::Harness>(
+            cx: &$crate::conformance::context::Context<'_, H>,
+        ) -> codex_testkit::suite::Checked {
+            $($crate::conformance::context::part(stringify!($part), $part(&cx.fresh().await)).await?;)+
+            Ok(())
+        })*
+    };
+}
+pub(super) use clauses;

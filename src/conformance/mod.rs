@@ -1,0 +1,123 @@
+//! The contracts of caches and of session stores as executable clauses, over any backend.
+//!
+//! [`testkit::conformance_tests!`](crate::testkit::conformance_tests) checks a backend against the contract of backends. The two
+//! suites here ask what its users see of it: they put a [`Cache`](crate::Cache) and a [`SessionStore`](crate::SessionStore) on it and check
+//! the clauses of `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take the same
+//! [`Harness`] and keep the same rules: a clause that does not apply has to be listed with its reason, one that is listed and would
+//! apply is a failure, and so is a run of no clauses.
+//!
+//! [`cache_conformance_tests!`](crate::cache_conformance_tests) and [`session_conformance_tests!`](crate::session_conformance_tests) make a test
+//! of each clause; [`run_cache`] and [`run_session`] give a [`Report`] at run time:
+//!
+//! ```
+//! # #[cfg(feature = "memory")]
+//! # mod example {
+//! use codex_kv::{
+//!     conformance::{run_cache, run_session},
+//!     memory::{ManualClock, MemoryBackend},
+//!     testkit::{Harness, Time, VirtualTime},
+//! };
+//!
+//! struct MyHarness(ManualClock);
+//!
+//! impl Harness for MyHarness {
+//!     type Backend = MemoryBackend;
+//!
+//!     async fn fresh(&self) -> MemoryBackend {
+//!         MemoryBackend::with_clock(self.0.clone())
+//!     }
+//!
+//!     fn time(&self) -> Time {
+//!         let clock = self.0.clone();
+//!         Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # pub async fn main() {
+//! let harness = MyHarness(ManualClock::new());
+//! for report in [run_cache(&harness).await, run_session(&harness).await] {
+//!     println!("{report}");
+//!     assert!(!report.failed());
+//! }
+//! # }
+//! # }
+//! # #[cfg(feature = "memory")]
+//! # example::main();
+//! ```
+//!
+//! A clause asks for one store at a time. Where it needs to see or disturb what is asked of the backend (that many keys are one round
+//! trip, that another's change comes in between), it does so through a wrapper around it. The clauses that no backend can change are the
+//! library's own tests: the forms of the coder, the signature of a payload, what is a session key.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a part of a clause fails by panicking; the runner catches it and reports it"
+)]
+
+mod cache;
+mod context;
+mod macros;
+mod session;
+mod watched;
+
+use codex_testkit::{
+    ClauseId, Event, Harness, Report, TimedReport,
+    suite::{Contract as _, run_contract},
+};
+
+#[doc(hidden)]
+pub use cache::CacheContract;
+#[doc(hidden)]
+pub use session::SessionContract;
+
+/// Every clause of the contract of caches that depends on the backend, in its order.
+pub fn cache_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
+    CacheContract::clauses()
+}
+
+/// Every clause of the contract of session stores that depends on the backend, in its order.
+pub fn session_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
+    SessionContract::clauses()
+}
+
+/// Runs every clause of caches over the backends of `harness`, one after another.
+///
+/// Works on any executor, as [`testkit::run`](crate::testkit::run) does. What a clause failed of is in the report; the panic by which it said
+/// so goes through the panic hook too.
+pub async fn run_cache<H: Harness>(harness: &H) -> Report {
+    run_cache_only(harness, cache_clauses()).await
+}
+
+/// Runs some of the clauses of [`cache_clauses`]. A run of none is a failure, and so is a clause of another contract.
+pub async fn run_cache_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
+    run_cache_with(harness, clauses, |_| ()).await.into_report()
+}
+
+/// As [`run_cache_only`], and takes the time of each clause and tells `observer` of it, as [`testkit::run_with`](crate::testkit::run_with) does.
+pub async fn run_cache_with<H: Harness>(
+    harness: &H,
+    clauses: impl IntoIterator<Item = ClauseId>,
+    observer: impl FnMut(Event<'_>) + Send,
+) -> TimedReport {
+    run_contract::<CacheContract, H>(harness, clauses, observer).await
+}
+
+/// Runs every clause of session stores over the backends of `harness`, one after another; as [`run_cache`].
+pub async fn run_session<H: Harness>(harness: &H) -> Report {
+    run_session_only(harness, session_clauses()).await
+}
+
+/// Runs some of the clauses of [`session_clauses`]. A run of none is a failure, and so is a clause of another contract.
+pub async fn run_session_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
+    run_session_with(harness, clauses, |_| ()).await.into_report()
+}
+
+/// As [`run_session_only`], and takes the time of each clause and tells `observer` of it, as [`testkit::run_with`](crate::testkit::run_with) does.
+pub async fn run_session_with<H: Harness>(
+    harness: &H,
+    clauses: impl IntoIterator<Item = ClauseId>,
+    observer: impl FnMut(Event<'_>) + Send,
+) -> TimedReport {
+    run_contract::<SessionContract, H>(harness, clauses, observer).await
+}

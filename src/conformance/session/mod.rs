@@ -1,0 +1,67 @@
+//! The clauses of session stores.
+
+mod list;
+mod sdat;
+mod sexp;
+mod storage;
+mod sverb;
+
+use std::sync::Arc;
+
+use super::{
+    context::{Context, Cx},
+    watched::Watched,
+};
+use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionStoreBuilder};
+
+mod clauses {
+    pub(super) use super::{sdat, sexp, storage as scod, storage as skey, sverb};
+}
+
+/// What `docs/contract/session.md` asks of a session store over a backend.
+#[derive(Debug)]
+pub struct SessionContract;
+
+macro_rules! contract {
+    ($($groups:tt)*) => {
+        codex_testkit::__codex_testkit_contract! { SessionContract $($groups)* }
+    };
+}
+crate::__codex_kv_session_clauses!(contract);
+
+/// What the payloads of `tests/data/sessions.json` are signed with.
+const SECRET: &str = "codex-wire-vectors-secret-key-0001";
+
+impl<B: KvBackend> Cx<B> {
+    /// A builder with a codec, and with the clock of the store.
+    fn sessions(&self) -> SessionStoreBuilder<Arc<B>, DjangoSigned> {
+        SessionStore::builder(self.backend.clone())
+            .codec(DjangoSigned::new(SECRET))
+            .clock(self.time_of_day())
+    }
+
+    /// Sessions of the project `shop`.
+    fn store(&self) -> SessionStore<Arc<B>> {
+        self.sessions().project("shop").build().unwrap()
+    }
+
+    /// The same, and what it asks of the backend.
+    fn watched_store(&self) -> (SessionStore<Watched<B>>, Watched<B>) {
+        let watched = self.watched();
+        let store = SessionStore::builder(watched.clone())
+            .codec(DjangoSigned::new(SECRET))
+            .clock(self.time_of_day())
+            .project("shop")
+            .build();
+        (store.unwrap(), watched)
+    }
+}
+
+/// The stored key of a session of [`Cx::store`].
+fn record(key: &SessionKey) -> String {
+    format!("shop:session:{}", key.as_str())
+}
+
+fn key(session: &Session) -> SessionKey {
+    session.key().expect("it is stored").clone()
+}

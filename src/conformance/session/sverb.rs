@@ -1,0 +1,470 @@
+//! What the verbs do to the record.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use bytes::Bytes;
+use codex_testkit::{
+    Harness, OutageKind,
+    suite::{Checked, spawn},
+};
+use futures_util::TryStreamExt as _;
+
+use super::{
+    super::context::{Context, Cx, clauses, not_the_outage, part},
+    key, record,
+};
+use crate::{
+    Expiry, KvBackend, KvBackendExt as _, Pattern, Session, SessionError, SessionKey, SessionStore, Ttl,
+    session::ClearExpired,
+};
+
+clauses! {
+    sverb_01_create_stores_at_once {
+        create_stores_at_once_with_a_time_to_live
+    }
+    sverb_02_save_of_a_session_that_is_gone_writes_nothing {
+        save_of_a_deleted_session_is_gone_and_writes_nothing
+        save_of_an_expired_session_is_gone_and_writes_nothing
+        save_is_one_step
+    }
+    sverb_03_save_of_a_session_changed_elsewhere_is_a_conflict {
+        save_of_a_session_changed_elsewhere_is_a_conflict_and_writes_nothing
+        a_session_can_be_saved_again_and_again
+    }
+    sverb_04_update_loses_nothing {
+        updates_of_many_tasks_are_all_kept
+        update_returns_what_the_closure_does
+    }
+    sverb_05_load_of_what_is_missing_or_unreadable_is_none {
+        load_of_a_missing_session_creates_nothing
+        load_of_an_unreadable_session_is_none
+    }
+    sverb_07_cycle_key_keeps_the_data_under_a_new_key {
+        cycle_key_keeps_the_data_and_removes_the_old_record
+        cycle_key_of_a_session_deleted_elsewhere_is_gone
+        cycle_key_of_a_session_changed_elsewhere_is_a_conflict
+        the_new_record_is_stored_before_the_old_one_is_removed
+    }
+    sverb_08_flush_removes_the_record_and_gives_an_empty_session {
+        flush_removes_the_record_and_gives_an_empty_session
+    }
+    sverb_09_delete_and_exists {
+        delete_and_exists
+    }
+    sverb_10_clear_expired_says_that_it_does_nothing {
+        clear_expired_says_that_it_does_nothing
+    }
+    sverb_11_an_empty_session_that_is_saved_is_a_record {
+        an_empty_session_that_is_saved_is_a_record
+        touch_renews_the_time_alone
+    }
+}
+
+/// Every stored byte of a session; none where there is no record.
+async fn stored<B: KvBackend>(cx: &Cx<B>, key: &SessionKey) -> Option<Bytes> {
+    cx.backend.get(&record(key)).await.unwrap()
+}
+
+/// How many sessions are stored.
+async fn count<B: KvBackend>(cx: &Cx<B>) -> usize {
+    let pattern = Pattern::prefix("shop:session:");
+    let keys = cx.backend.scan_all(&pattern).try_collect::<BTreeSet<String>>().await;
+    keys.unwrap().len()
+}
+
+async fn create_stores_at_once_with_a_time_to_live<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = store.create().await.unwrap();
+    assert!(session.is_empty() && !session.is_modified() && !session.is_accessed());
+    assert_eq!(key(&session).as_str().len(), 32);
+    let ttl = cx.backend.ttl(&record(&key(&session))).await.unwrap();
+    assert!(
+        matches!(ttl, Ttl::Remaining(left) if left > Duration::from_secs(1_209_590)),
+        "the time to live is {ttl:?}"
+    );
+    assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
+
+    let lazy = store.new_session();
+    assert!(lazy.key().is_none());
+    assert_eq!(count(cx).await, 1, "a session that was never saved is not stored");
+}
+
+async fn save_of_a_deleted_session_is_gone_and_writes_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    assert!(store.delete(&key(&session)).await.unwrap());
+    assert!(matches!(store.save(&mut session).await, Err(SessionError::Gone)));
+    assert_eq!(stored(cx, &key(&session)).await, None);
+    assert!(session.is_modified(), "what was not saved is still to be");
+    assert!(matches!(store.touch(&session).await, Err(SessionError::Gone)));
+    let updated = store.update(&key(&session), |session| session.insert("a", 1)).await;
+    assert!(matches!(updated, Err(SessionError::Gone)));
+    assert_eq!(count(cx).await, 0);
+}
+
+async fn save_of_an_expired_session_is_gone_and_writes_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let short = cx.clock.short();
+    let store = cx.sessions().project("shop").cookie_age(short).build().unwrap();
+    let mut session = store.create().await.unwrap();
+    cx.clock.outlive(short).await;
+    assert!(store.load(&key(&session)).await.unwrap().is_none());
+    assert!(matches!(store.save(&mut session).await, Err(SessionError::Gone)));
+    assert!(matches!(store.touch(&session).await, Err(SessionError::Gone)));
+    assert!(matches!(store.cycle_key(&mut session).await, Err(SessionError::Gone)));
+    assert!(!store.exists(&key(&session)).await.unwrap());
+    assert_eq!(count(cx).await, 0);
+}
+
+async fn save_of_a_session_changed_elsewhere_is_a_conflict_and_writes_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut mine = store.create().await.unwrap();
+    let mut theirs = store.load(&key(&mine)).await.unwrap().unwrap();
+    theirs.insert("theirs", 1).unwrap();
+    theirs.set_expiry(Duration::from_secs(500));
+    store.save(&mut theirs).await.unwrap();
+    let written = stored(cx, &key(&mine)).await;
+
+    mine.insert("mine", 2).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(store.save(&mut mine).await, Err(SessionError::Conflict)));
+    }
+    assert_eq!(stored(cx, &key(&mine)).await, written, "the other's change is intact");
+    let ttl = cx.backend.ttl(&record(&key(&mine))).await.unwrap();
+    assert!(
+        matches!(ttl, Ttl::Remaining(left) if left <= Duration::from_secs(500)),
+        "the time to live is {ttl:?}"
+    );
+}
+
+async fn a_session_can_be_saved_again_and_again<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.new_session();
+    for n in 0..3 {
+        session.insert("n", n).unwrap();
+        store.save(&mut session).await.unwrap();
+        assert!(!session.is_modified());
+        let loaded = store.load(&key(&session)).await.unwrap().unwrap();
+        assert_eq!(loaded.get::<i32>("n").unwrap(), Some(n));
+    }
+    assert_eq!(count(cx).await, 1);
+}
+
+fn increment(session: &mut Session) -> Result<u64, SessionError> {
+    let n = session.get::<u64>("n")?.unwrap_or(0) + 1;
+    session.insert("n", n)?;
+    Ok(n)
+}
+
+async fn updates_of_many_tasks_are_all_kept<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, session) = (store.clone(), session.clone());
+            spawn(async move {
+                for _ in 0..100 {
+                    store.update(&session, increment).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let loaded = store.load(&session).await.unwrap().unwrap();
+    assert_eq!(loaded.get::<u64>("n").unwrap(), Some(800));
+}
+
+async fn update_returns_what_the_closure_does<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    assert_eq!(store.update(&session, increment).await.unwrap(), 1);
+    assert_eq!(store.update(&session, increment).await.unwrap(), 2);
+
+    // Somebody else's change comes between load and save, twice: the closure runs three times on what is there then.
+    let (watched_store, watched) = cx.watched_store();
+    for _ in 0..2 {
+        let (store, session) = (store.clone(), session.clone());
+        watched.before("set", async move {
+            store.update(&session, increment).await.unwrap();
+        });
+    }
+    let mut runs = 0;
+    let raced = watched_store.update(&session, |session| {
+        runs += 1;
+        increment(session)
+    });
+    assert_eq!((raced.await.unwrap(), runs), (5, 3));
+
+    let before = stored(cx, &session).await;
+    let failed: Result<(), _> = store
+        .update(&session, |session| {
+            session.clear();
+            session.insert("x", f64::NAN)
+        })
+        .await;
+    assert!(matches!(failed, Err(SessionError::Codec(_))));
+    assert_eq!(
+        stored(cx, &session).await,
+        before,
+        "where the closure fails nothing is saved"
+    );
+}
+
+async fn load_of_a_missing_session_creates_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let missing: SessionKey = "aaaaaaaaaaaaaaaa".parse().unwrap();
+    assert!(store.load(&missing).await.unwrap().is_none());
+    assert!(matches!(
+        store.update(&missing, increment).await,
+        Err(SessionError::Gone)
+    ));
+    assert_eq!(count(cx).await, 0);
+}
+
+async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    let good = stored(cx, &session).await.unwrap();
+    let mut changed_signature = good.to_vec();
+    let last = changed_signature.len() - 5;
+    changed_signature[last] = if changed_signature[last] == b'A' { b'B' } else { b'A' };
+    for payload in [
+        changed_signature.into(),
+        good.slice(..good.len() - 1),
+        Bytes::new(),
+        Bytes::from_static(b"{\"uid\":42}"),
+        Bytes::from_static(b"\xff\xfe\0"),
+        // Signed, and a list.
+        Bytes::from_static(b"WzEsMiwzXQ:1r31eq:oYNz0AE6dWUlPn_rywaSa72OTkxq32q9N2P23d9gn9g"),
+    ] {
+        cx.backend
+            .set_many(&[(&record(&session), payload.clone())], Expiry::Never)
+            .await
+            .unwrap();
+        assert!(store.load(&session).await.unwrap().is_none());
+        assert!(matches!(
+            store.update(&session, increment).await,
+            Err(SessionError::Gone)
+        ));
+        assert_eq!(stored(cx, &session).await, Some(payload), "it is left as it is");
+        assert!(store.exists(&session).await.unwrap());
+    }
+}
+
+/// A session with a value, loaded.
+async fn loaded<B: KvBackend>(store: &SessionStore<B>) -> Session {
+    let mut session = store.create().await.unwrap();
+    session.insert("cart", ["SKU-1"]).unwrap();
+    store.save(&mut session).await.unwrap();
+    store.load(&key(&session)).await.unwrap().unwrap()
+}
+
+async fn cycle_key_keeps_the_data_and_removes_the_old_record<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = loaded(&store).await;
+    let old = key(&session);
+    session.insert("user", 42).unwrap();
+    session.set_expiry(Duration::from_secs(300));
+    store.cycle_key(&mut session).await.unwrap();
+    let new = key(&session);
+    assert_ne!(new, old);
+    assert!(!session.is_modified());
+    assert!(store.load(&old).await.unwrap().is_none());
+    let again = store.load(&new).await.unwrap().unwrap();
+    assert_eq!(again.get::<Vec<String>>("cart").unwrap().unwrap(), ["SKU-1"]);
+    assert_eq!(
+        again.get::<u64>("user").unwrap(),
+        Some(42),
+        "unsaved changes are kept too"
+    );
+    let ttl = cx.backend.ttl(&record(&new)).await.unwrap();
+    assert!(
+        matches!(ttl, Ttl::Remaining(left) if left <= Duration::from_secs(300)),
+        "the time to live is {ttl:?}"
+    );
+    assert_eq!(count(cx).await, 1);
+
+    session.insert("more", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+
+    let mut without_key = store.new_session();
+    store.cycle_key(&mut without_key).await.unwrap();
+    assert!(store.exists(&key(&without_key)).await.unwrap());
+}
+
+async fn cycle_key_of_a_session_deleted_elsewhere_is_gone<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = loaded(&store).await;
+    let old = key(&session);
+    store.delete(&old).await.unwrap();
+    assert!(matches!(store.cycle_key(&mut session).await, Err(SessionError::Gone)));
+    assert_eq!(key(&session), old, "the session is as before");
+    assert_eq!(count(cx).await, 0, "a logout elsewhere stays one");
+}
+
+async fn cycle_key_of_a_session_changed_elsewhere_is_a_conflict<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = loaded(&store).await;
+    let old = key(&session);
+    session.insert("mine", 1).unwrap();
+    store.update(&old, increment).await.unwrap();
+    let theirs = stored(cx, &old).await;
+    assert!(matches!(
+        store.cycle_key(&mut session).await,
+        Err(SessionError::Conflict)
+    ));
+    assert_eq!(
+        (key(&session), session.is_modified()),
+        (old.clone(), true),
+        "the session is as before"
+    );
+    assert_eq!(stored(cx, &old).await, theirs, "the other's change is intact");
+    assert_eq!(count(cx).await, 1);
+}
+
+async fn flush_removes_the_record_and_gives_an_empty_session<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = loaded(&store).await;
+    let old = key(&session);
+    store.update(&old, increment).await.unwrap();
+    store.flush(&mut session).await.unwrap();
+    assert!(session.is_empty() && session.is_modified() && session.key().is_none());
+    assert_eq!(count(cx).await, 0, "changed elsewhere or not");
+
+    store.flush(&mut session).await.unwrap();
+    store.save(&mut session).await.unwrap();
+    assert_ne!(key(&session), old, "a flushed session that is saved has a new key");
+    assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
+}
+
+async fn delete_and_exists<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    assert!(store.exists(&session).await.unwrap());
+    assert!(store.delete(&session).await.unwrap());
+    assert!(!store.exists(&session).await.unwrap());
+    assert!(!store.delete(&session).await.unwrap(), "what is not there was deleted");
+}
+
+async fn clear_expired_says_that_it_does_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    store.create().await.unwrap();
+    assert_eq!(store.clear_expired().await.unwrap(), ClearExpired::NotNeeded);
+    assert_eq!(count(cx).await, 1);
+}
+
+async fn an_empty_session_that_is_saved_is_a_record<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.new_session();
+    store.save(&mut session).await.unwrap();
+    assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
+
+    let mut emptied = loaded(&store).await;
+    emptied.clear();
+    store.save(&mut emptied).await.unwrap();
+    assert!(store.load(&key(&emptied)).await.unwrap().unwrap().is_empty());
+    assert_eq!(count(cx).await, 2);
+}
+
+async fn touch_renews_the_time_alone<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = loaded(&store).await;
+    session.set_expiry(Duration::from_secs(100));
+    store.save(&mut session).await.unwrap();
+    store.update(&key(&session), increment).await.unwrap();
+    let before = stored(cx, &key(&session)).await;
+    let shorter = Expiry::After(Duration::from_secs(5));
+    assert!(cx.backend.expire(&record(&key(&session)), shorter).await.unwrap());
+    cx.assert_ttl(&record(&key(&session)), Duration::from_secs(5)).await;
+    store.touch(&session).await.unwrap();
+    let ttl = cx.backend.ttl(&record(&key(&session))).await.unwrap();
+    assert!(
+        matches!(ttl, Ttl::Remaining(left) if left > Duration::from_secs(90)),
+        "the time to live is {ttl:?}"
+    );
+    assert_eq!(stored(cx, &key(&session)).await, before, "a change elsewhere stays");
+    assert!(matches!(
+        store.touch(&store.new_session()).await,
+        Err(SessionError::Gone)
+    ));
+}
+
+async fn save_is_one_step<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watched) = cx.watched_store();
+    let mut session = store.create().await.unwrap();
+    assert_eq!(watched.take(), ["set"], "create is one step too");
+    store.save(&mut session).await.unwrap();
+    assert_eq!(watched.take(), ["set"]);
+    store
+        .update(&key(&session), |session| session.insert("a", 1))
+        .await
+        .unwrap();
+    assert_eq!(watched.take(), ["get", "set"]);
+}
+
+async fn the_new_record_is_stored_before_the_old_one_is_removed<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watched) = cx.watched_store();
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    watched.take();
+    store.cycle_key(&mut session).await.unwrap();
+    assert_eq!(watched.take(), ["set", "del_if_equals"]);
+
+    // The store fails in between: both records are there, and the session has the new one.
+    let old = key(&session);
+    watched.fail_after(1);
+    assert!(matches!(
+        store.cycle_key(&mut session).await,
+        Err(SessionError::Backend(_))
+    ));
+    watched.fail_after(usize::MAX);
+    assert_ne!(key(&session), old);
+    for key in [&old, &key(&session)] {
+        let loaded = store.load(key).await.unwrap().expect("nothing is lost");
+        assert_eq!(loaded.get::<u64>("a").unwrap(), Some(1));
+    }
+    store.save(&mut session).await.unwrap();
+}
+
+pub(super) async fn sverb_06_an_outage_is_an_error_from_every_verb<H: Harness>(context: &Context<'_, H>) -> Checked {
+    let (outage, kind) = context.outage().await?;
+    let cx = context.fresh().await;
+    // Watched, it gives way at each call: a verb that asks a broken backend for ever is cut off.
+    let (store, _) = cx.watched_store();
+    let mut session = store.new_session();
+    part("before the outage", async {
+        session.insert("a", 1).unwrap();
+        store.save(&mut session).await.unwrap();
+    })
+    .await?;
+    outage.begin(kind).await;
+    let checked = every_verb(&store, &mut session, kind).await;
+    outage.end().await;
+    checked?;
+    part("the session is as before", async {
+        assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
+    })
+    .await
+}
+
+/// Ends with the first verb that is no error of the backend.
+async fn every_verb<B: KvBackend>(store: &SessionStore<B>, session: &mut Session, kind: OutageKind) -> Checked {
+    let key = key(session);
+    let fails = |verb, answer| match answer {
+        Err(SessionError::Backend(_)) => Ok(()),
+        answer => Err(not_the_outage(verb, kind, &answer)),
+    };
+    fails("create", store.create().await.map(drop))?;
+    fails("load", store.load(&key).await.map(drop))?;
+    fails("save", store.save(session).await)?;
+    fails("save of a new one", store.save(&mut store.new_session()).await)?;
+    fails("update", store.update(&key, |_| Ok(())).await)?;
+    fails("delete", store.delete(&key).await.map(drop))?;
+    fails("exists", store.exists(&key).await.map(drop))?;
+    fails("touch", store.touch(session).await)?;
+    fails("cycle_key", store.cycle_key(session).await)?;
+    fails("flush", store.flush(session).await)
+}
