@@ -11,7 +11,8 @@ use tokio::{
 
 use crate::{
     endpoint::Endpoint,
-    node::{Node, no_connection},
+    node::{Answer, Node, no_connection},
+    observe::count::Call,
     settings::Settings,
 };
 
@@ -36,8 +37,8 @@ impl Client {
 
     /// Sends one command. An error that the server answers with is still in the reply.
     pub(crate) async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        let (deadline, _turn) = self.turns.take(operation).await?;
-        self.node.command(operation, deadline, command).await
+        let (deadline, turn) = self.turns.take(operation).await?;
+        turn.end(self.node.command(operation, deadline, command).await)
     }
 
     /// Sends commands together. The errors that the server answers with are still in the replies.
@@ -45,8 +46,8 @@ impl Client {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        let (deadline, _turn) = self.turns.take(operation).await?;
-        self.node.pipeline(operation, deadline, pipeline).await
+        let (deadline, turn) = self.turns.take(operation).await?;
+        turn.end(self.node.pipeline(operation, deadline, pipeline).await)
     }
 }
 
@@ -66,7 +67,8 @@ impl Turns {
     }
 
     /// Waits for a turn. The deadline of the call has begun when it does.
-    pub(crate) async fn take(&self, operation: &'static str) -> Result<(Instant, SemaphorePermit<'_>)> {
+    pub(crate) async fn take(&self, operation: &'static str) -> Result<(Instant, Turn<'_>)> {
+        let call = Call::begin(operation);
         let deadline = Instant::now() + self.settings.command_timeout;
         let turn = match self.permits.try_acquire() {
             Ok(turn) => turn,
@@ -76,9 +78,26 @@ impl Turns {
                 Ok(Err(_)) => {
                     return Err(Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed());
                 }
-                Err(_) => return Err(no_connection(operation)),
+                Err(_) => {
+                    call.end_as("timeout");
+                    return Err(no_connection(operation));
+                }
             },
         };
-        Ok((deadline, turn))
+        Ok((deadline, Turn { call, _permit: turn }))
+    }
+}
+
+/// Held while a call is under way.
+pub(crate) struct Turn<'a> {
+    call: Call,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Turn<'_> {
+    /// The call is over, with this.
+    pub(crate) fn end<A: Answer>(self, answer: Result<A>) -> Result<A> {
+        self.call.end(&answer);
+        answer
     }
 }

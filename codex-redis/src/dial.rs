@@ -26,6 +26,7 @@ use crate::{
     endpoint::{Endpoint, Origin},
     error::io_kind,
     meter::{Meter, Metered},
+    observe,
     sentinel::text,
     settings::{Address, Settings},
 };
@@ -49,6 +50,7 @@ pub(crate) struct Link {
     /// When it was last asked whether the server is still the primary, in milliseconds since `since`.
     confirmed: AtomicU64,
     timeouts: AtomicU32,
+    _open: observe::count::Open,
 }
 
 impl Link {
@@ -197,6 +199,7 @@ impl From<RedisError> for DialError {
 /// Dials, within the connect timeout. The connection is driven by a task of the current runtime.
 pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
     let settings = &*endpoint.settings;
+    let start = Instant::now();
     let attempt = async {
         match &endpoint.origin {
             Origin::At(address) => open(address, settings).await,
@@ -215,10 +218,12 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
             source: None,
             retryable: true,
         }));
-    match &dialled {
-        Ok(_) => tracing::debug!(server = ?endpoint, "connected to Redis"),
-        Err(error) => tracing::warn!(server = ?endpoint, reason = error.message, "no connection to Redis"),
-    }
+    let found = dialled.as_ref().map(Link::address);
+    observe::dialled(
+        endpoint,
+        found.map_err(|error| (error.kind, error.message)),
+        start.elapsed(),
+    );
     dialled
 }
 
@@ -306,6 +311,7 @@ where
         since: Instant::now(),
         confirmed: AtomicU64::new(0),
         timeouts: AtomicU32::new(0),
+        _open: observe::count::Open::new(),
     };
     let introduced = introduce(&link, settings).await;
     #[cfg(feature = "tls")]

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use redis::{Value, cmd};
 use tokio::time::Instant;
 
-use crate::{RedisBackend, client::Client, cluster::Cluster, node::Node, reply, store::Store};
+use crate::{RedisBackend, client::Client, cluster::Cluster, reply, store::Store};
 
 /// What a [`RedisBackend::health`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +48,18 @@ impl Client {
 
 impl Cluster {
     async fn health(self: &Arc<Self>) -> Result<usize> {
-        let (deadline, _turn) = self.turn("health").await?;
-        let masters = self.all_masters("health", deadline).await?;
-        try_join_all(masters.iter().map(|node| ping(node, deadline))).await?;
-        Ok(masters.len())
+        let (deadline, turn) = self.turn("health").await?;
+        let answers = turn.end(self.ping_all(deadline).await)?;
+        let servers = answers.len();
+        answers.into_iter().try_for_each(pong)?;
+        Ok(servers)
     }
-}
 
-async fn ping(node: &Node, deadline: Instant) -> Result<()> {
-    pong(node.command("health", deadline, &cmd("PING")).await?)
+    async fn ping_all(self: &Arc<Self>, deadline: Instant) -> Result<Vec<Value>> {
+        let masters = self.all_masters("health", deadline).await?;
+        let ping = cmd("PING");
+        try_join_all(masters.iter().map(|node| node.command("health", deadline, &ping))).await
+    }
 }
 
 fn pong(answer: Value) -> Result<()> {

@@ -64,6 +64,7 @@ mod error;
 mod health;
 mod meter;
 mod node;
+mod observe;
 mod pool;
 mod reply;
 mod script;

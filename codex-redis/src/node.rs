@@ -10,6 +10,7 @@ use crate::{
     dial::{DialError, Link},
     endpoint::{Endpoint, Origin},
     error::{broken, refused},
+    observe::{Named, RoundTrip},
     pool::Pools,
     sentinel::Sentinels,
     settings::Settings,
@@ -58,6 +59,7 @@ impl Node {
     pub(crate) async fn command(&self, operation: &'static str, deadline: Instant, command: &Cmd) -> Result<Value> {
         self.request(
             operation,
+            command,
             deadline,
             size(command),
             async |mut connection: MultiplexedConnection| connection.send_packed_command(command).await,
@@ -82,10 +84,35 @@ impl Node {
         let send = async |mut connection: MultiplexedConnection| {
             connection.send_packed_commands(pipeline, skipped, expected).await
         };
-        self.request(operation, deadline, size, send).await
+        self.request(operation, pipeline, deadline, size, send).await
     }
 
-    async fn request<A, F>(&self, operation: &'static str, deadline: Instant, size: u64, send: F) -> Result<A>
+    async fn request<A, F>(
+        &self,
+        operation: &'static str,
+        request: &dyn Named,
+        deadline: Instant,
+        size: u64,
+        send: F,
+    ) -> Result<A>
+    where
+        A: Answer,
+        F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<A>,
+    {
+        let mut seen = RoundTrip::begin(&self.endpoint, request);
+        let answer = self.attempt(operation, &mut seen, deadline, size, send).await;
+        seen.end(operation, &answer);
+        answer
+    }
+
+    async fn attempt<A, F>(
+        &self,
+        operation: &'static str,
+        seen: &mut RoundTrip<'_>,
+        deadline: Instant,
+        size: u64,
+        send: F,
+    ) -> Result<A>
     where
         A: Answer,
         F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<A>,
@@ -100,12 +127,8 @@ impl Node {
         {
             tokio::spawn(confirm(Arc::clone(sentinels), Arc::clone(slot), Arc::clone(&link)));
         }
-        let start = Instant::now();
+        seen.sent_to(link.address());
         let answer = within(deadline, size, &link, send(link.connection())).await;
-        let taken = start.elapsed();
-        if taken > self.settings().slow_command {
-            tracing::warn!(operation, milliseconds = taken.as_millis(), "slow Redis command");
-        }
         let Some(answer) = answer else {
             if link.timed_out() >= self.settings().timeouts_before_redial {
                 slot.evict(&link, "timeouts in a row");
@@ -182,7 +205,7 @@ fn size(command: &Cmd) -> u64 {
 }
 
 /// One reply or several.
-trait Answer {
+pub(crate) trait Answer {
     fn errors(&self) -> impl Iterator<Item = &ServerError>;
 }
 

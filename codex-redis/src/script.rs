@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use codex_traits::Result;
 use redis::{Cmd, Script, Value, cmd};
 
-use crate::store::Store;
+use crate::{observe, store::Store};
 
 /// `KEYS[1]` = `ARGV[2]` with the options `ARGV[3…]`, where it holds `ARGV[1]`; nil where it does not.
 pub(crate) static SET_IF_EQUALS: LazyLock<Lua> = LazyLock::new(|| {
@@ -86,6 +86,7 @@ impl Lua {
             .await?;
         match &reply {
             Value::ServerError(error) if error.code() == "NOSCRIPT" => {
+                observe::sent_again(operation, "NOSCRIPT");
                 store
                     .command(operation, key, &call("EVAL", self.code, key, arguments))
                     .await

@@ -4,7 +4,11 @@
 //! the newest configuration epoch counts. A Sentinel that was cut off and still names the old primary is so outvoted by a single
 //! one that knows better.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use codex_traits::ErrorKind;
 use futures_util::future::{BoxFuture, join_all};
@@ -15,6 +19,7 @@ use crate::{
     dial::DialError,
     endpoint::Endpoint,
     node::{Node, server_error},
+    observe,
     settings::{Address, Settings},
 };
 
@@ -26,6 +31,8 @@ pub(crate) struct Sentinels {
     /// The name that they know the primary by.
     name: String,
     nodes: Vec<Node>,
+    /// The one that they named last; never locked across an await.
+    last: Mutex<Option<Address>>,
 }
 
 /// What one Sentinel says.
@@ -42,6 +49,7 @@ impl Sentinels {
         Self {
             name,
             nodes: addresses.into_iter().map(node).collect(),
+            last: Mutex::default(),
         }
     }
 
@@ -70,10 +78,22 @@ impl Sentinels {
             }
         }
         match (newest, unknown, refusal) {
-            (Some((address, _)), ..) => Ok(address),
+            (Some((address, _)), ..) => {
+                self.note(&address);
+                Ok(address)
+            }
             (None, true, _) => Err(DialError::config("the Sentinels know no primary of this name")),
             (None, false, Some(reason)) => Err(reason),
             (None, false, None) => Err(DialError::unreachable("no Sentinel could be reached")),
+        }
+    }
+
+    fn note(&self, address: &Address) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(address.clone());
+        drop(last);
+        if before.is_some_and(|before| before != *address) {
+            observe::failed_over("sentinel", address);
         }
     }
 

@@ -91,7 +91,7 @@ impl Slot {
         let mut state = self.state();
         if matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, link)) {
             *state = State::Empty;
-            tracing::warn!(reason, "left a connection to Redis");
+            crate::observe::evicted(link.address(), reason);
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) enum Store {
 
 impl Store {
     pub(crate) async fn connect(checked: Checked) -> Result<Self> {
+        crate::observe::count::describe();
         let settings = Arc::new(checked.settings);
         let origin = match checked.target {
             Target::Cluster(seeds) => return Ok(Self::Cluster(Cluster::connect(seeds, settings).await?)),

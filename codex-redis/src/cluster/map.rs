@@ -45,6 +45,27 @@ impl Map {
         self.masters.iter().find(|master| master.id == id)
     }
 
+    /// How many slots other nodes serve than in `before`, and of the nodes that have begun to serve, those that took over from
+    /// nodes that have ended.
+    pub(crate) fn changes(&self, before: &Self) -> (usize, Vec<&Master>) {
+        let mut moved = 0;
+        let mut took_over: Vec<&Master> = Vec::new();
+        for slot in 0..SLOTS {
+            let (Some(old), Some(new)) = (before.owner(slot), self.owner(slot)) else {
+                continue;
+            };
+            if old.id == new.id {
+                continue;
+            }
+            moved += 1;
+            let is_new = before.by_id(&new.id).is_none() && self.by_id(&old.id).is_none();
+            if is_new && !took_over.iter().any(|master| master.id == new.id) {
+                took_over.push(new);
+            }
+        }
+        (moved, took_over)
+    }
+
     pub(crate) fn masters(&self) -> &[Master] {
         &self.masters
     }

@@ -19,11 +19,11 @@ use std::{
 
 use codex_traits::{Error, ErrorKind, Result};
 use redis::{Cmd, Value};
-use tokio::{sync::SemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use self::{map::Map, redirect::Redirect, refresh::Refreshes};
 use crate::{
-    client::Turns,
+    client::{Turn, Turns},
     endpoint::{Endpoint, Origin},
     node::Node,
     settings::{Address, Settings},
@@ -76,7 +76,17 @@ impl Cluster {
 
     /// Sends one command to the node that serves `key`. An error that a node answers with is still in the reply.
     pub(crate) async fn command(self: &Arc<Self>, operation: &'static str, key: &str, command: &Cmd) -> Result<Value> {
-        let (deadline, _turn) = self.turns.take(operation).await?;
+        let (deadline, turn) = self.turns.take(operation).await?;
+        turn.end(self.routed(operation, deadline, key, command).await)
+    }
+
+    async fn routed(
+        self: &Arc<Self>,
+        operation: &'static str,
+        deadline: Instant,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value> {
         let part = Part::new(key, command);
         let part = match self.map().owner_of(key).map(|master| Arc::clone(&master.node)) {
             None => part,
@@ -105,12 +115,12 @@ impl Cluster {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
-        let (deadline, _turn) = self.turns.take(operation).await?;
-        self.run(operation, deadline, parts).await
+        let (deadline, turn) = self.turns.take(operation).await?;
+        turn.end(self.run(operation, deadline, parts).await)
     }
 
     /// A turn, and the deadline of the call that it is for.
-    pub(crate) async fn turn(&self, operation: &'static str) -> Result<(Instant, SemaphorePermit<'_>)> {
+    pub(crate) async fn turn(&self, operation: &'static str) -> Result<(Instant, Turn<'_>)> {
         self.turns.take(operation).await
     }
 

@@ -18,6 +18,7 @@ use tokio::{
 use super::{Cluster, address_of, map::Map};
 use crate::{
     node::{Node, server_error},
+    observe,
     settings::Address,
 };
 
@@ -117,10 +118,12 @@ impl Cluster {
             &mut *self.map.write().unwrap_or_else(PoisonError::into_inner),
             Arc::clone(&map),
         );
-        for master in map.masters() {
-            if before.by_id(&master.id).is_none() {
-                tracing::info!(server = ?address_of(&master.node), "a node of the Redis cluster serves slots");
-            }
+        let (moved, took_over) = map.changes(&before);
+        for master in took_over {
+            observe::failed_over("cluster", address_of(&master.node));
+        }
+        if moved > 0 {
+            observe::slots_moved(moved);
         }
         // What has left the cluster is let go of, with its connections.
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

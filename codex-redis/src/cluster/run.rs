@@ -8,7 +8,10 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::{Cluster, address_of, redirect::Redirect, slots::slot_of};
-use crate::node::Node;
+use crate::{
+    node::{Node, server_error},
+    observe,
+};
 
 /// The pauses while a cluster can serve a slot neither here nor there.
 const PAUSES: [Duration; 4] = [
@@ -38,6 +41,19 @@ enum Next {
     Later(Value),
     /// To whoever serves its slot, if that is another one by now; or else this is its error.
     Elsewhere(Arc<Node>, Error),
+}
+
+impl Next {
+    /// Why it is sent again.
+    fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::Owner => None,
+            Self::Moved(_) => Some("MOVED"),
+            Self::Asked(_) => Some("ASK"),
+            Self::Later(refusal) => server_error(refusal).map(|error| observe::known_code(error.code())),
+            Self::Elsewhere(..) => Some("not sent"),
+        }
+    }
 }
 
 impl<'a> Part<'a> {
@@ -234,6 +250,9 @@ impl Cluster {
                 });
                 groups.len() - 1
             });
+            if let Some(reason) = part.next.why() {
+                observe::sent_again(operation, reason);
+            }
             groups[place].add(at, part);
         }
         Ok(groups)

@@ -12,7 +12,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use codex_traits::{Cursor, Pattern, Result, ScanPage};
 use redis::{Pipeline, Value, cmd};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Cluster, Part,
@@ -87,8 +87,7 @@ impl Cluster {
         if *looks > 1 {
             sleep(PAUSE).await;
         }
-        let (deadline, _turn) = self.turns.take("scan").await?;
-        self.refreshed(deadline).await;
+        self.refreshed(Instant::now() + self.settings.command_timeout).await;
         Ok(())
     }
 
@@ -191,8 +190,8 @@ impl Cluster {
     }
 
     async fn ask_node(self: &Arc<Self>, master: &Master, question: &Pipeline) -> Result<Vec<Value>> {
-        let (deadline, _turn) = self.turns.take("scan").await?;
-        let answers = match master.node.pipeline("scan", deadline, question).await {
+        let (deadline, turn) = self.turns.take("scan").await?;
+        let answers = match turn.end(master.node.pipeline("scan", deadline, question).await) {
             Ok(answers) => answers,
             Err(error) => {
                 self.refresh();
