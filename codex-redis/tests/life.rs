@@ -1,4 +1,4 @@
-//! Runtimes, dropped calls, and what is logged.
+//! Runtimes, dropped clones, and what is logged.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -94,35 +94,6 @@ fn outside_a_runtime_a_call_is_an_error_and_no_panic() {
     };
     let error = support::assert_kind("get", result, ErrorKind::Config);
     assert!(error.to_string().contains("tokio"), "{error}");
-}
-
-#[tokio::test]
-async fn life_04_a_dropped_call_is_applied_once_or_not_at_all_and_answers_are_not_mixed_up() {
-    let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&database.url()).await.unwrap();
-    let mut begun = 0;
-    for round in 0..2000_u32 {
-        let polls = round % 4;
-        let mut call = Box::pin(backend.incr("n", 1, OnMissing::Create(Expiry::Never)));
-        for _ in 0..polls {
-            let polled = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
-            if polled.is_ready() {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        begun += i64::from(polls > 0);
-        drop(call);
-        let (key, value) = (format!("own-{round}"), round.to_string());
-        put(&backend, &key, value.clone()).await;
-        assert_eq!(backend.get(&key).await.unwrap().unwrap(), value);
-    }
-    let count = backend
-        .incr("n", 0, OnMissing::Create(Expiry::Never))
-        .await
-        .unwrap()
-        .unwrap();
-    assert!((0..=begun).contains(&count), "{count} of {begun}");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub enum Fault {
     Delay(Duration),
     /// Resets a connection (RST) when so many bytes of answers have passed on it, handshakes included.
     ResetAfter(usize),
+    /// Cuts a connection when so many bytes of requests have passed on it, handshakes included: the server may have half a request.
+    CutRequestsAfter(usize),
     /// Cuts a connection instead of passing an answer on: the request was done, and nobody is told.
     CutBeforeReply,
     /// As [`CutBeforeReply`](Self::CutBeforeReply), for the next answer alone; then the fault is over.
@@ -175,14 +177,29 @@ async fn pass(client: TcpStream, upstream: SocketAddr, control: Arc<watch::Sende
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        done = requests(from_client, to_server) => done,
+        done = requests(from_client, to_server, &control) => done,
         done = replies(from_server, to_client, &control) => done,
         _ = cut.wait_for(|control| control.generation > generation) => Ok(()),
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
-    tokio::io::copy(&mut from, &mut to).await.map(drop)
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watch::Sender<Control>) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut passed = 0;
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let fault = control.borrow().fault;
+        match fault {
+            Fault::CutRequestsAfter(limit) if passed + read >= limit => {
+                return to.write_all(&buffer[..limit.saturating_sub(passed)]).await;
+            }
+            _ => to.write_all(&buffer[..read]).await?,
+        }
+        passed += read;
+    }
 }
 
 async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watch::Sender<Control>) -> io::Result<()> {
@@ -228,7 +245,9 @@ async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watc
                 sleep(delay).await;
                 to.write_all(chunk).await?;
             }
-            Fault::None | Fault::Stall | Fault::ResetAfter(_) => to.write_all(chunk).await?,
+            Fault::None | Fault::Stall | Fault::ResetAfter(_) | Fault::CutRequestsAfter(_) => {
+                to.write_all(chunk).await?;
+            }
         }
         passed += read;
     }

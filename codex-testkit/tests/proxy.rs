@@ -123,6 +123,21 @@ async fn a_reset_comes_after_so_many_bytes() {
 }
 
 #[tokio::test]
+async fn requests_are_cut_after_so_many_bytes() {
+    let (proxy, mut client) = proxied().await;
+    proxy.set_fault(Fault::CutRequestsAfter(3));
+    assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
+    client.write_all(&[2, 3, 4]).await.unwrap();
+    // The third byte never arrived; what arrived may have been answered before the end.
+    let mut answers = Vec::new();
+    let _ = client.read_to_end(&mut answers).await;
+    assert!(
+        [&[][..], &[2; 8], &[[2; 8], [3; 8]].concat()].contains(&answers.as_slice()),
+        "{answers:?}"
+    );
+}
+
+#[tokio::test]
 async fn an_answer_is_lost_halved_or_the_last() {
     for (fault, expected) in [
         (Fault::CutBeforeReply, 0),
