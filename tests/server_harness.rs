@@ -59,7 +59,7 @@ async fn a_database_that_is_named_is_the_only_one_used() {
         report.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Passed),
         "{report}"
     );
-    assert_eq!(harness.fresh().await.database().number(), 2);
+    assert_eq!(harness.fresh().await.place().number(), 2);
 
     // Database 0 is filled, and the two others are empty.
     server.command(&["SET", "mine", "1"]).unwrap();

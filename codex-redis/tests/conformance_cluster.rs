@@ -1,8 +1,6 @@
 //! The contract of `KvBackend`, clause by clause, on a cluster of three masters.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
-mod leased;
-
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,10 +9,9 @@ use std::{
 use codex_redis::RedisBackend;
 use codex_testkit::{
     Breaker, Foreign, Harness, Outage, OutageKind, Time,
-    redis::{ClusterLease, RedisCluster, Value},
+    redis::{ClusterLease, Leased, RedisCluster, Value},
     require::Unavailable,
 };
-use leased::{Leased, Place};
 
 /// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied and used again.
 struct ClusterHarness {
@@ -30,7 +27,7 @@ impl ClusterHarness {
 }
 
 impl Harness for ClusterHarness {
-    type Backend = Leased<RedisBackend>;
+    type Backend = Leased<RedisBackend, Arc<ClusterLease>>;
 
     async fn fresh(&self) -> Self::Backend {
         let cluster = Arc::new(RedisCluster::lease().unwrap());
@@ -38,7 +35,7 @@ impl Harness for ClusterHarness {
         // Many tests share few cores.
         let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
         let backend = settings.url(&cluster.url()).build().await.unwrap();
-        Leased::new(backend, Place::Cluster(cluster))
+        Leased::new(backend, cluster)
     }
 
     fn time(&self) -> Time {
@@ -56,7 +53,7 @@ impl Harness for ClusterHarness {
     }
 
     async fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
-        let cluster = backend.cluster().unwrap();
+        let cluster = backend.place();
         let planted = match foreign {
             Foreign::List { key } => cluster.master_of(key.as_bytes()).command(&["RPUSH", key, "one", "two"]),
             Foreign::NonUtf8Key { key } => cluster.master_of(key).command(&[b"SET", key.as_slice(), b"value"]),
@@ -71,14 +68,14 @@ impl Harness for ClusterHarness {
             Foreign::NonUtf8Key { key } => key,
             _ => return false,
         };
-        let cluster = backend.cluster().unwrap();
+        let cluster = backend.place();
         cluster.master_of(key).command(&[b"EXISTS", key]).unwrap() == Value::Int(1)
     }
 
     /// What the nodes keep for their connections, which are all this store's.
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         let mut sum = 0;
-        for master in backend.cluster()?.masters() {
+        for master in backend.place().masters() {
             let Value::BulkString(clients) = master.command(&["CLIENT", "LIST"]).ok()? else {
                 return None;
             };

@@ -12,7 +12,9 @@ use std::{
 
 use codex_memory::{ManualClock, MemoryBackend};
 use codex_redis::RedisBackend;
-use codex_testkit::{Divergence, Harness, Op, Sequences, Time, VirtualTime, check_histories, redis::Database, replay};
+use codex_testkit::{
+    Divergence, Harness, InProcess, Op, Sequences, Time, VirtualTime, check_histories, redis::Database, replay,
+};
 
 /// One database, emptied for each sequence.
 struct Redis {
@@ -44,20 +46,12 @@ impl Harness for Redis {
     }
 }
 
-#[derive(Default)]
-struct Memory(ManualClock);
-
-impl Harness for Memory {
-    type Backend = MemoryBackend;
-
-    async fn fresh(&self) -> MemoryBackend {
-        MemoryBackend::with_clock(self.0.clone())
-    }
-
-    fn time(&self) -> Time {
-        let clock = self.0.clone();
-        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
-    }
+/// Memory backends on one clock, which the suite moves.
+fn memory() -> impl Harness<Backend = MemoryBackend> {
+    let clock = ManualClock::new();
+    let moved = clock.clone();
+    let time = VirtualTime::from_fn(move |by| moved.advance(by));
+    InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
 /// A number from the environment, which the scripts set.
@@ -67,14 +61,14 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
 }
 
 /// Both stores, and what they did.
-struct Both {
-    memory: Memory,
+struct Both<M> {
+    memory: M,
     redis: Redis,
     operations: AtomicUsize,
     sequences: AtomicUsize,
 }
 
-impl Both {
+impl<M: Harness> Both<M> {
     async fn replay(&self, operations: &[Op]) -> Result<(), Divergence> {
         replay(&self.memory, operations).await?;
         replay(&self.redis, operations).await?;
@@ -90,7 +84,7 @@ async fn model_memory_and_redis_answer_the_same() {
     let wanted: usize = setting("CODEX_DIFFERENTIAL_OPERATIONS", 4_000);
     let first_seed: u64 = setting("CODEX_DIFFERENTIAL_SEED", 0);
     let both = Both {
-        memory: Memory::default(),
+        memory: memory(),
         redis: Redis::on(database).await,
         operations: AtomicUsize::new(0),
         sequences: AtomicUsize::new(0),
@@ -126,7 +120,7 @@ async fn histories_on_memory_and_redis_are_linearizable() {
     let wanted: usize = setting("CODEX_HISTORIES", 300);
     let seed: u64 = setting("CODEX_HISTORIES_SEED", 0);
     let start = Instant::now();
-    let memory = check_histories(&Memory::default(), wanted, seed).await;
+    let memory = check_histories(&memory(), wanted, seed).await;
     memory.unwrap_or_else(|error| panic!("memory, seed {seed}: {error}"));
     let (on_memory, start) = (start.elapsed(), Instant::now());
     let redis = check_histories(&Redis::on(database).await, wanted, seed).await;

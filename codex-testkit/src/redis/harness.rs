@@ -4,7 +4,7 @@ use std::{fmt, future::Future, time::Duration};
 
 use codex_traits::{KvBackend, Result};
 
-use super::{Database, Leased, Value};
+use super::{Database, Leased};
 use crate::{Foreign, Harness, Time, require::Unavailable};
 
 /// Runs the clauses on the backend that `connect` makes of a URL: each store is a [`Database`] of a server.
@@ -119,35 +119,14 @@ where
     }
 
     async fn plant(&self, backend: &Leased<B>, foreign: &Foreign) -> bool {
-        let database = backend.database();
-        let planted = match foreign {
-            Foreign::List { key } => database.command(&["RPUSH", key, "one", "two"]),
-            Foreign::NonUtf8Key { key } => database.command(&[b"SET", key.as_slice(), b"value"]),
-        };
-        planted.is_ok()
+        backend.place().plant(foreign)
     }
 
     async fn is_planted(&self, backend: &Leased<B>, foreign: &Foreign) -> bool {
-        let key = match foreign {
-            Foreign::List { key } => key.as_bytes(),
-            Foreign::NonUtf8Key { key } => key,
-        };
-        matches!(backend.database().command(&[b"EXISTS", key]), Ok(Value::Int(1)))
+        backend.place().is_planted(foreign)
     }
 
-    /// What the server keeps for the connections to this database; all else that it keeps is other tests' too.
     async fn memory_in_use(&self, backend: &Leased<B>) -> Option<u64> {
-        let database = backend.database();
-        let Value::BulkString(clients) = database.command(&["CLIENT", "LIST"]).ok()? else {
-            return None;
-        };
-        let clients = String::from_utf8(clients).ok()?;
-        let own = format!("db={}", database.number());
-        let of_own = clients.lines().filter(|line| line.split(' ').any(|field| field == own));
-        let memory = of_own.filter_map(|line| {
-            let mut fields = line.split(' ');
-            fields.find_map(|field| field.strip_prefix("tot-mem=")?.parse::<u64>().ok())
-        });
-        Some(memory.sum())
+        backend.place().memory_of_clients()
     }
 }

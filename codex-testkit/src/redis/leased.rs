@@ -1,6 +1,6 @@
-//! A backend together with the database that it is on.
+//! A backend together with the place that it is on.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use codex_traits::{
@@ -9,30 +9,40 @@ use codex_traits::{
 
 use super::Database;
 
-/// A backend, and the lease of the database that it is on, which ends with its last handle.
-#[derive(Debug, Clone)]
-pub struct Leased<B> {
+/// A backend, and what holds the place that its keys are in, which ends with its last handle: a [`Database`], a cluster, a server.
+#[derive(Debug)]
+pub struct Leased<B, P = Database> {
     backend: B,
-    database: Arc<Database>,
+    place: Arc<P>,
 }
 
-impl<B> Leased<B> {
-    /// `backend`, which must be on `database`.
-    pub fn new(backend: B, database: Database) -> Self {
+// By hand: the place need not be `Clone`.
+impl<B: Clone, P> Clone for Leased<B, P> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            place: self.place.clone(),
+        }
+    }
+}
+
+impl<B, P> Leased<B, P> {
+    /// `backend`, which must be on `place`.
+    pub fn new(backend: B, place: P) -> Self {
         Self {
             backend,
-            database: Arc::new(database),
+            place: Arc::new(place),
         }
     }
 
-    /// The database, to be looked at past the backend.
-    pub fn database(&self) -> &Database {
-        &self.database
+    /// The place, to be looked at past the backend.
+    pub fn place(&self) -> &P {
+        &self.place
     }
 }
 
 #[deny(clippy::missing_trait_methods, reason = "what is tested is the backend's own verbs")]
-impl<B: KvBackend> KvBackend for Leased<B> {
+impl<B: KvBackend, P: fmt::Debug + Send + Sync + 'static> KvBackend for Leased<B, P> {
     fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
     }

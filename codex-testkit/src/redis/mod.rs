@@ -32,6 +32,7 @@ mod database;
 mod fragile;
 mod harness;
 mod leased;
+mod planting;
 mod raw;
 mod sentinel;
 mod server;
