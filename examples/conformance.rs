@@ -12,7 +12,7 @@ use std::{env, fs, process::ExitCode};
 
 use codex_kv::{
     memory::{ManualClock, MemoryBackend},
-    testkit::{ClauseId, Harness, Progress, Time, TimedReport, VirtualTime, redis::ServerHarness, run_with},
+    testkit::{ClauseId, Harness, InProcess, Progress, TimedReport, VirtualTime, redis::ServerHarness, run_with},
 };
 
 const USAGE: &str = "usage: conformance [URL] [--html FILE] [--json FILE] [--junit FILE] [CLAUSE...]
@@ -59,24 +59,11 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
 }
 
 /// Memory backends on one clock, which the suite moves.
-#[derive(Default)]
-struct Memory(ManualClock);
-
-impl Harness for Memory {
-    type Backend = MemoryBackend;
-
-    async fn fresh(&self) -> MemoryBackend {
-        MemoryBackend::with_clock(self.0.clone())
-    }
-
-    fn time(&self) -> Time {
-        let clock = self.0.clone();
-        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
-    }
-
-    fn reopen(&self, backend: &MemoryBackend) -> Option<MemoryBackend> {
-        Some(backend.clone())
-    }
+fn memory() -> impl Harness<Backend = MemoryBackend> {
+    let clock = ManualClock::new();
+    let moved = clock.clone();
+    let time = VirtualTime::from_fn(move |by| moved.advance(by));
+    InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
 async fn run(harness: &impl Harness, clauses: Vec<ClauseId>) -> TimedReport {
@@ -86,7 +73,7 @@ async fn run(harness: &impl Harness, clauses: Vec<ClauseId>) -> TimedReport {
 
 async fn conformance(mut arguments: Arguments) -> Result<TimedReport, String> {
     let Some(url) = arguments.url else {
-        return Ok(run(&Memory::default(), arguments.clauses).await.about("memory://"));
+        return Ok(run(&memory(), arguments.clauses).await.about("memory://"));
     };
     let harness = ServerHarness::on(&url, |url| async move { codex_kv::connect(&url).await })
         .map_err(|reason| format!("nothing was run: {reason}"))?;

@@ -9,31 +9,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend};
-use codex_testkit::{Answer, Harness, Op, Time, VirtualTime, check_against_model, replay};
+use codex_testkit::{Answer, Harness, InProcess, Op, VirtualTime, check_against_model, replay};
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 use zoo::{Fault, SpecimenHarness, faults};
 
-/// The memory store on a clock of the test's own.
-#[derive(Default)]
-struct Memory(ManualClock);
-
-impl Harness for Memory {
-    type Backend = MemoryBackend;
-
-    async fn fresh(&self) -> MemoryBackend {
-        MemoryBackend::with_clock(self.0.clone())
-    }
-
-    fn time(&self) -> Time {
-        let clock = self.0.clone();
-        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
-    }
+/// Memory backends on one clock, which the suite moves.
+fn memory() -> impl Harness<Backend = MemoryBackend> {
+    let clock = ManualClock::new();
+    let moved = clock.clone();
+    let time = VirtualTime::from_fn(move |by| moved.advance(by));
+    InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
 #[tokio::test]
 async fn what_is_right_answers_as_the_model_does() {
     check_against_model(&SpecimenHarness::default(), 200).await.unwrap();
-    check_against_model(&Memory::default(), 500).await.unwrap();
+    check_against_model(&memory(), 500).await.unwrap();
 }
 
 /// What one caller of the plain verbs cannot see.

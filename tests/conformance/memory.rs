@@ -2,33 +2,25 @@
 
 use codex_kv::{
     memory::{ManualClock, MemoryBackend},
-    testkit::{Harness, Time, VirtualTime},
+    testkit::{Harness, InProcess, VirtualTime},
 };
 
-#[derive(Default)]
-struct Memory(ManualClock);
-
-impl Harness for Memory {
-    type Backend = MemoryBackend;
-
-    async fn fresh(&self) -> MemoryBackend {
-        MemoryBackend::with_clock(self.0.clone())
-    }
-
-    fn time(&self) -> Time {
-        let clock = self.0.clone();
-        Time::Virtual(VirtualTime::from_fn(move |by| clock.advance(by)))
-    }
+/// Memory backends on one clock, which the suite moves.
+fn memory() -> impl Harness<Backend = MemoryBackend> {
+    let clock = ManualClock::new();
+    let moved = clock.clone();
+    let time = VirtualTime::from_fn(move |by| moved.advance(by));
+    InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
 mod cache {
-    codex_kv::cache_conformance_tests!(super::Memory::default(), skip: {
+    codex_kv::cache_conformance_tests!(super::memory(), skip: {
         cverb_12: "in process, nothing goes out of service",
     });
 }
 
 mod session {
-    codex_kv::session_conformance_tests!(super::Memory::default(), skip: {
+    codex_kv::session_conformance_tests!(super::memory(), skip: {
         sverb_06: "in process, nothing goes out of service",
     });
 }

@@ -1,0 +1,72 @@
+//! The harness of a store in this process.
+
+use std::fmt;
+
+use codex_traits::KvBackend;
+
+use crate::{Harness, Time, VirtualTime};
+
+/// Runs the clauses on stores in this process, on a clock that the clauses move: [`Harness`] in two closures, where a store has nothing that
+/// goes out of service and holds nothing but plain values. A clone of a store is a second handle on it.
+///
+/// ```
+/// use codex_memory::{ManualClock, MemoryBackend};
+/// use codex_testkit::{Harness, InProcess, VirtualTime};
+///
+/// fn harness() -> impl Harness<Backend = MemoryBackend> {
+///     let clock = ManualClock::new();
+///     let moved = clock.clone();
+///     let time = VirtualTime::from_fn(move |by| moved.advance(by));
+///     InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
+/// }
+///
+/// mod conformance {
+///     # use super::harness;
+///     codex_testkit::conformance_tests!(super::harness(), skip: {
+///         get_06: "nothing but plain values",
+///         // ...
+///     });
+/// }
+/// # fn main() {}
+/// ```
+pub struct InProcess<F> {
+    time: VirtualTime,
+    fresh: F,
+}
+
+impl<B, F> InProcess<F>
+where
+    B: KvBackend + Clone,
+    F: Fn() -> B + Send + Sync,
+{
+    /// `fresh` makes an empty store on the clock that `time` moves.
+    pub fn new(time: VirtualTime, fresh: F) -> Self {
+        Self { time, fresh }
+    }
+}
+
+impl<F> fmt::Debug for InProcess<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+impl<B, F> Harness for InProcess<F>
+where
+    B: KvBackend + Clone,
+    F: Fn() -> B + Send + Sync,
+{
+    type Backend = B;
+
+    async fn fresh(&self) -> B {
+        (self.fresh)()
+    }
+
+    fn time(&self) -> Time {
+        Time::Virtual(self.time.clone())
+    }
+
+    fn reopen(&self, backend: &B) -> Option<B> {
+        Some(backend.clone())
+    }
+}
