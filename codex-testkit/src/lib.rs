@@ -10,6 +10,7 @@ pub mod doubles;
 mod failure;
 mod harness;
 mod histories;
+mod in_process;
 mod linear;
 mod list;
 mod macros;
@@ -35,6 +36,7 @@ mod verbs;
 
 pub use harness::{Foreign, Harness};
 pub use histories::{NotLinearizable, check_histories};
+pub use in_process::InProcess;
 pub use list::{ClauseId, UnknownClause};
 pub use model::Model;
 pub use operation::{Answer, Op};
@@ -43,7 +45,7 @@ pub use proxy::{Fault, Proxy};
 pub use rendering::{Progress, ProgressStyle, TimedReport};
 pub use replay::{Divergence, replay};
 pub use report::{Outcome, Report};
-pub use run::{Event, run, run_only, run_with};
+pub use run::{Event, run, run_expecting, run_only, run_with};
 #[cfg(feature = "proptest")]
 pub use sequences::{Sequences, check_against_model};
 pub use time::{Time, VirtualClock, VirtualTime, WallShift};

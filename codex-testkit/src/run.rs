@@ -1,6 +1,7 @@
 //! Running clauses.
 
 use std::{
+    collections::BTreeSet,
     panic::AssertUnwindSafe,
     pin::pin,
     time::{Duration, Instant},
@@ -48,13 +49,27 @@ pub async fn run_with<H: Harness>(
     clauses: impl IntoIterator<Item = ClauseId>,
     observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
-    run_contract::<BackendContract, H>(harness, clauses, observer).await
+    run_contract::<BackendContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs `clauses` of a contract, as [`run_with`].
+/// As [`run_with`], where some clauses are known not to hold, each with the reason: such a clause is [`Outcome::Skipped`] with that reason as long as
+/// it fails, and has failed as soon as it holds or does not apply, so that the list is never longer than it has to be.
+///
+/// What `failures` says of a clause that is not run is not looked at.
+pub async fn run_expecting<H: Harness>(
+    harness: &H,
+    clauses: impl IntoIterator<Item = ClauseId>,
+    failures: &[(ClauseId, &'static str)],
+    observer: impl FnMut(Event<'_>) + Send,
+) -> TimedReport {
+    run_contract::<BackendContract, H>(harness, clauses, failures, observer).await
+}
+
+/// Runs `clauses` of a contract, as [`run_expecting`].
 pub async fn run_contract<C: Contract, H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
+    failures: &[(ClauseId, &'static str)],
     mut observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
     let clauses: Vec<ClauseId> = clauses.into_iter().collect();
@@ -67,6 +82,10 @@ pub async fn run_contract<C: Contract, H: Harness>(
         observer(Event::Started { id, number, of });
         let start = Instant::now();
         let outcome = run_clause::<C, H>(harness, id).await;
+        let outcome = match failures.iter().find(|(failing, _)| *failing == id) {
+            Some((_, reason)) => expected_to_fail(&outcome, reason),
+            None => outcome,
+        };
         let took = start.elapsed();
         observer(Event::Finished {
             id,
@@ -127,6 +146,15 @@ pub(crate) async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseI
     }
 }
 
+/// What a clause that is known not to hold has come to.
+fn expected_to_fail(outcome: &Outcome, reason: &'static str) -> Outcome {
+    match outcome {
+        Outcome::Failed(_) => Outcome::Skipped(reason),
+        Outcome::Passed => Outcome::Failed(format!("is expected to fail ({reason}), and holds")),
+        Outcome::Skipped(why) => Outcome::Failed(format!("is expected to fail ({reason}), and does not apply: {why}")),
+    }
+}
+
 fn hangs() -> Failure {
     Failure::Broken(format!("was not done in {TIME_LIMIT:?}"))
 }
@@ -178,21 +206,24 @@ where
     }
 }
 
-/// The body of the test that looks at the skip list itself: every clause on it exists, once, and does not apply.
+/// The body of the test that looks at the lists themselves: every clause on them exists, is on one of them once, and does not apply, if it is on
+/// `skips`, or does not hold, if it is on `fails`.
 ///
 /// # Panics
 ///
-/// Where one does not exist, is listed twice, or applies.
+/// Where that is not so.
 #[track_caller]
-pub fn test_skips<C, H, F>(harness: F, requirement: &str, test: &str, skips: &[&str])
+pub fn test_lists<C, H, F>(harness: F, requirement: &str, test: &str, skips: &[&str], fails: &[&str])
 where
     C: Contract,
     H: Harness + 'static,
     F: Fn() -> Result<H, Unavailable>,
 {
     let mut faults = Vec::new();
-    for (at, ident) in skips.iter().enumerate() {
-        if skips[..at].contains(ident) {
+    let mut seen = BTreeSet::new();
+    let listed = skips.iter().map(|ident| (ident, false));
+    for (ident, must_fail) in listed.chain(fails.iter().map(|ident| (ident, true))) {
+        if !seen.insert(ident) {
             faults.push(format!("{ident} is listed twice"));
             continue;
         }
@@ -206,11 +237,15 @@ where
         let Some(harness) = require::or_skip(requirement, test, make(&harness)) else {
             return;
         };
-        match run_apart::<C, H>(harness, id) {
-            Outcome::Skipped(_) => {}
-            Outcome::Passed => faults.push(format!("{ident} is listed, but applies and holds")),
-            Outcome::Failed(message) => {
+        match (run_apart::<C, H>(harness, id), must_fail) {
+            (Outcome::Skipped(_), false) | (Outcome::Failed(_), true) => {}
+            (Outcome::Passed, false) => faults.push(format!("{ident} is listed, but applies and holds")),
+            (Outcome::Failed(message), false) => {
                 faults.push(format!("{ident} is listed, but applies, and does not hold: {message}"));
+            }
+            (Outcome::Passed, true) => faults.push(format!("{ident} is listed as failing, but holds")),
+            (Outcome::Skipped(reason), true) => {
+                faults.push(format!("{ident} is listed as failing, but does not apply: {reason}"));
             }
         }
     }

@@ -11,7 +11,7 @@ pub use crate::{
     context::Clock,
     failure::{Checked, Failure},
     list::{BackendContract, Entry},
-    run::{run_contract, test, test_skips},
+    run::{run_contract, test, test_lists},
     runtime::{panic_message, sleep, spawn},
 };
 

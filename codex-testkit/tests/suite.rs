@@ -6,7 +6,7 @@ use std::path::Path;
 
 use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only, suite::BackendContract};
 use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
-use zoo::{Specimen, SpecimenHarness};
+use zoo::{Fault, Specimen, SpecimenHarness};
 
 fn clause(id: &str) -> ClauseId {
     id.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -157,8 +157,70 @@ mod skip_lists {
     }
 }
 
+mod expected_failures {
+    use codex_testkit::{Outcome, run_expecting};
+
+    use super::{clause, fails_test};
+    use crate::zoo::{Fault, SpecimenHarness};
+
+    // The macro's own list, on a backend with a fault.
+    codex_testkit::conformance_tests!(SpecimenHarness::with(Fault::ReversedRangeIsEmpty), skip: {
+        scan_10: "one node",
+    }, fails: {
+        glob_02: "the fault",
+    });
+
+    #[test]
+    fn what_is_listed_and_fails_is_right() {
+        fails_test(&["set_04"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "get_03 is listed as failing, but holds")]
+    fn what_is_listed_and_holds_fails() {
+        fails_test(&["set_04", "get_03"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "scan_10 is listed twice")]
+    fn what_is_on_both_lists_fails() {
+        fails_test(&["scan_10"]);
+    }
+
+    #[tokio::test]
+    async fn a_run_knows_them_too() {
+        let harness = SpecimenHarness::with(Fault::KeepDropsTtl);
+        let clauses = ["set-04", "get-03", "scan-10"].map(clause);
+        let expected = [(clause("set-04"), "to be mended"), (clause("del-01"), "is not run")];
+        let report = run_expecting(&harness, clauses, &expected, |_| ()).await;
+        assert!(!report.failed(), "{report}");
+        assert_eq!(report.report().outcomes[0].1, Outcome::Skipped("to be mended"));
+
+        let expected = clauses.map(|id| (id, "to be mended"));
+        let report = run_expecting(&harness, clauses, &expected, |_| ()).await;
+        let failures: Vec<_> = report
+            .report()
+            .failures()
+            .map(|(id, message)| format!("{id} {message}"))
+            .collect();
+        assert_eq!(
+            failures,
+            [
+                "get-03 is expected to fail (to be mended), and holds",
+                "scan-10 is expected to fail (to be mended), and does not apply: the backend does not declare the capability cluster"
+            ]
+        );
+    }
+}
+
 fn skips_test(skips: &[&str]) {
-    codex_testkit::suite::test_skips::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", skips);
+    codex_testkit::suite::test_lists::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", skips, &[]);
+}
+
+/// The lists of a backend that does not keep set-04.
+fn fails_test(fails: &[&str]) {
+    let broken = || Ok(SpecimenHarness::with(Fault::KeepDropsTtl));
+    codex_testkit::suite::test_lists::<BackendContract, _, _>(broken, "", "", &["scan_10"], fails);
 }
 
 fn clause_test(ident: &str) {

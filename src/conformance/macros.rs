@@ -42,14 +42,16 @@
 /// ```
 #[macro_export]
 macro_rules! cache_conformance_tests {
-    ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+    ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })?
+        $(, fails: { $($failing:ident: $why:literal),* $(,)? })? $(,)?) => {
         $crate::testkit::__codex_testkit_tests! {
-            ($) [$crate::__codex_kv_cache_clauses] ($crate::conformance::CacheContract) $requirement [$harness] $($($id $reason)*)?
+            ($) [$crate::__codex_kv_cache_clauses] ($crate::conformance::CacheContract) $requirement [$harness] { $($($id $reason)*)? } { $($($failing $why)*)? }
         }
     };
-    ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+    ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })?
+        $(, fails: { $($failing:ident: $why:literal),* $(,)? })? $(,)?) => {
         $crate::testkit::__codex_testkit_tests! {
-            ($) [$crate::__codex_kv_cache_clauses] ($crate::conformance::CacheContract) "" [Ok($harness)] $($($id $reason)*)?
+            ($) [$crate::__codex_kv_cache_clauses] ($crate::conformance::CacheContract) "" [Ok($harness)] { $($($id $reason)*)? } { $($($failing $why)*)? }
         }
     };
 }
@@ -78,14 +80,16 @@ macro_rules! cache_conformance_tests {
 /// ```
 #[macro_export]
 macro_rules! session_conformance_tests {
-    ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+    ($harness:expr, requires: $requirement:literal $(, skip: { $($id:ident: $reason:literal),* $(,)? })?
+        $(, fails: { $($failing:ident: $why:literal),* $(,)? })? $(,)?) => {
         $crate::testkit::__codex_testkit_tests! {
-            ($) [$crate::__codex_kv_session_clauses] ($crate::conformance::SessionContract) $requirement [$harness] $($($id $reason)*)?
+            ($) [$crate::__codex_kv_session_clauses] ($crate::conformance::SessionContract) $requirement [$harness] { $($($id $reason)*)? } { $($($failing $why)*)? }
         }
     };
-    ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })? $(,)?) => {
+    ($harness:expr $(, skip: { $($id:ident: $reason:literal),* $(,)? })?
+        $(, fails: { $($failing:ident: $why:literal),* $(,)? })? $(,)?) => {
         $crate::testkit::__codex_testkit_tests! {
-            ($) [$crate::__codex_kv_session_clauses] ($crate::conformance::SessionContract) "" [Ok($harness)] $($($id $reason)*)?
+            ($) [$crate::__codex_kv_session_clauses] ($crate::conformance::SessionContract) "" [Ok($harness)] { $($($id $reason)*)? } { $($($failing $why)*)? }
         }
     };
 }

@@ -100,7 +100,7 @@ pub async fn run_cache_with<H: Harness>(
     clauses: impl IntoIterator<Item = ClauseId>,
     observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
-    run_contract::<CacheContract, H>(harness, clauses, observer).await
+    run_contract::<CacheContract, H>(harness, clauses, &[], observer).await
 }
 
 /// Runs every clause of session stores over the backends of `harness`, one after another; as [`run_cache`].
@@ -119,5 +119,5 @@ pub async fn run_session_with<H: Harness>(
     clauses: impl IntoIterator<Item = ClauseId>,
     observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
-    run_contract::<SessionContract, H>(harness, clauses, observer).await
+    run_contract::<SessionContract, H>(harness, clauses, &[], observer).await
 }
