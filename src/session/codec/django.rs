@@ -292,6 +292,18 @@ mod tests {
         }
     }
 
+    // What cannot fit is refused unread; what may fit is looked at.
+    #[test]
+    fn a_body_that_is_too_long_is_not_decoded() {
+        let codec = DjangoSigned::new("secret").with_max_size(12);
+        let refused = |body: &str| codec.json_of(body.as_bytes()).unwrap_err();
+        assert!(matches!(refused(&"!".repeat(20)), CodecError::TooLarge { limit: 12 }));
+        assert!(matches!(refused(&"!".repeat(16)), CodecError::Malformed(_)));
+        // How long a compressed one is says nothing of what is in it.
+        assert!(matches!(refused(&format!(".{}", "!".repeat(20))), CodecError::Malformed(_)));
+        assert_eq!(codec.json_of("QUFB".repeat(4).as_bytes()).unwrap(), b"AAAAAAAAAAAA");
+    }
+
     #[test]
     fn debug_shows_no_secret() {
         let debug = format!("{:?}", DjangoSigned::new("hunter2").with_fallbacks(["hunter1"]));
