@@ -300,8 +300,19 @@ mod tests {
         assert!(matches!(refused(&"!".repeat(20)), CodecError::TooLarge { limit: 12 }));
         assert!(matches!(refused(&"!".repeat(16)), CodecError::Malformed(_)));
         // How long a compressed one is says nothing of what is in it.
-        assert!(matches!(refused(&format!(".{}", "!".repeat(20))), CodecError::Malformed(_)));
+        assert!(matches!(
+            refused(&format!(".{}", "!".repeat(20))),
+            CodecError::Malformed(_)
+        ));
         assert_eq!(codec.json_of("QUFB".repeat(4).as_bytes()).unwrap(), b"AAAAAAAAAAAA");
+    }
+
+    #[test]
+    fn time_is_whole_seconds_on_either_side_of_1970() {
+        let nearly_two = std::time::Duration::from_millis(1_999);
+        assert_eq!(unix_seconds(SystemTime::UNIX_EPOCH + nearly_two), 1);
+        assert_eq!(unix_seconds(SystemTime::UNIX_EPOCH), 0);
+        assert_eq!(unix_seconds(SystemTime::UNIX_EPOCH - nearly_two), -1);
     }
 
     #[test]
