@@ -1,12 +1,13 @@
 //! A small shop: logins, a counter, a cart, a slow page that is cached, and one's sessions.
 //!
-//! `cargo run --example web --features axum` keeps everything in memory; `REDIS_URL=redis://127.0.0.1:6379` keeps it there. The page is at
-//! <http://127.0.0.1:3000> (`PORT` sets another).
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+//! `cargo run --example web` keeps everything in memory; `REDIS_URL=redis://127.0.0.1:6379` keeps it there, under keys that begin with
+//! `web-example`. The page is at <http://127.0.0.1:3000>; `PORT` sets another port, 0 any that is free.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
+mod failure;
 mod page;
-#[cfg(test)]
-mod tests;
+mod safety;
+mod visits;
 
 use std::{
     convert::Infallible,
@@ -16,57 +17,43 @@ use std::{
 
 use axum::{
     Form, Router,
-    extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
-    middleware::{self, Next},
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    middleware,
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
 use codex_kv::{
-    AnyBackend, Cache, CacheError, ComputeError, DjangoSigned, Error, ErrorKind, Login, SessionError, SessionStore,
+    AnyBackend, Cache, DjangoSigned, Login, SessionError, SessionStore,
     web::{Session, SessionCookie, SessionLayer},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::net::TcpListener;
+
+use crate::{failure::Failure, visits::Visits};
 
 /// Who can log in. A service of yours would look into its database, and keep no password in the clear.
 const USERS: [(&str, &str); 2] = [("ada", "lovelace"), ("grace", "hopper")];
 
-/// How long the slow page is kept.
+/// How long the slow page takes, and how long it is kept.
+const SLOW: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(20);
+
+/// Where a session keeps the number of its login in [`Visits`].
+const VISIT: &str = "visit";
 
 #[derive(Clone)]
 struct Shop {
     store: SessionStore<AnyBackend>,
     cache: Cache<AnyBackend>,
-    /// How long the slow page takes.
+    visits: Visits,
     slow: Duration,
 }
 
-/// A login, as the page of one's sessions shows it. It names no session key: whoever reads this page is not to become the others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Visit {
-    id: u128,
-    browser: String,
-}
-
-fn now_micros() -> u128 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_micros())
-}
-
 fn app(shop: Shop, cookie: SessionCookie) -> Router {
-    let sessions = SessionLayer::new(shop.store.clone()).cookie(cookie).on_error(|error| {
-        let (status, text) = match error {
-            SessionError::Gone => (StatusCode::BAD_REQUEST, "You were logged out meanwhile."),
-            SessionError::Backend(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The store is out of service. Your login is safe; try again shortly.",
-            ),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong."),
-        };
-        (status, Html(page::message(text))).into_response()
-    });
+    let sessions = SessionLayer::new(shop.store.clone())
+        .cookie(cookie)
+        .on_error(failure::page_of);
     Router::new()
         .route("/", get(home))
         .route("/login", post(log_in))
@@ -75,38 +62,18 @@ fn app(shop: Shop, cookie: SessionCookie) -> Router {
         .route("/cart/add", post(add_to_cart))
         .route("/cart/clear", post(clear_cart))
         .route("/slow", get(slow))
-        .route("/sessions", get(visits))
+        .route("/sessions", get(sessions_of_mine))
         .layer(sessions)
-        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::from_fn(safety::same_origin))
+        .layer(middleware::map_response(safety::headers))
         .with_state(Arc::new(shop))
 }
 
-/// Against CSRF, beside the cookie's `SameSite=Lax`: what another site's page makes the browser send changes nothing. Browsers say where a
-/// request comes from; what says nothing is no browser, and has no cookie of a victim.
-async fn same_origin(request: Request, next: Next) -> Response {
-    let changes = request.method() != Method::GET && request.method() != Method::HEAD;
-    if changes && is_foreign(request.headers()) {
-        return (
-            StatusCode::FORBIDDEN,
-            Html(page::message("That came from another site.")),
-        )
-            .into_response();
-    }
-    next.run(request).await
-}
-
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => !matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != text("host"),
-        (None, None) => false,
-    }
-}
-
 async fn home(session: Session) -> Result<Html<String>, SessionError> {
-    let visits = session.get::<u64>("visits").await?.unwrap_or(0) + 1;
-    session.insert("visits", visits).await?;
+    // Computed again where another request of this browser was faster, so that each is counted.
+    let visits = session
+        .update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)
+        .await?;
     let user = session.user().await?;
     let cart: Vec<String> = session.get("cart").await?.unwrap_or_default();
     Ok(Html(page::home(user.as_deref(), visits, &cart)))
@@ -128,33 +95,32 @@ async fn log_in(
         let text = Html(page::message("No such user, or another password."));
         return Ok((StatusCode::FORBIDDEN, text).into_response());
     }
+    forget_visit(&shop, &session).await?;
     session.login(&Login::new(&form.user)).await?;
     let browser = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let visit = Visit {
-        id: now_micros(),
-        browser: browser.unwrap_or("unknown").chars().take(120).collect(),
-    };
-    session.insert("visit", visit.id.to_string()).await?;
-    let mut all = shop.visits(&form.user).await?;
-    all.push(visit);
-    shop.keep_visits(&form.user, &all).await?;
+    let visit = shop.visits.add(&form.user, browser.unwrap_or("unknown")).await?;
+    session.insert(VISIT, visit).await?;
     Ok(Redirect::to("/").into_response())
 }
 
 async fn log_out(State(shop): State<Arc<Shop>>, session: Session) -> Result<Redirect, Failure> {
-    if let (Some(user), Some(visit)) = (session.user().await?, session.get::<String>("visit").await?) {
-        let mut all = shop.visits(&user).await?;
-        all.retain(|other| other.id.to_string() != visit);
-        shop.keep_visits(&user, &all).await?;
-    }
+    forget_visit(&shop, &session).await?;
     session.logout().await?;
     Ok(Redirect::to("/"))
+}
+
+/// Takes this session out of the list of its user's.
+async fn forget_visit(shop: &Shop, session: &Session) -> Result<(), Failure> {
+    if let (Some(user), Some(visit)) = (session.user().await?, session.get(VISIT).await?) {
+        shop.visits.remove(&user, visit).await?;
+    }
+    Ok(())
 }
 
 async fn log_out_everywhere(State(shop): State<Arc<Shop>>, session: Session) -> Result<Redirect, Failure> {
     if let Some(user) = session.user().await? {
         shop.store.revoke_all(&user).await?;
-        shop.keep_visits(&user, &[]).await?;
+        shop.visits.remove_all(&user).await?;
         session.logout().await?;
     }
     Ok(Redirect::to("/"))
@@ -166,13 +132,16 @@ struct Item {
 }
 
 async fn add_to_cart(session: Session, Form(form): Form<Item>) -> Result<Redirect, SessionError> {
-    session
-        .with(|session| {
-            let mut cart: Vec<String> = session.get("cart")?.unwrap_or_default();
-            cart.push(form.item.chars().take(60).collect());
-            session.insert("cart", cart)
-        })
-        .await??;
+    let item: String = form.item.chars().take(60).collect();
+    let add = move |cart: Option<Vec<String>>| {
+        let mut cart = cart.unwrap_or_default();
+        // A session has a limit, and so has a cart.
+        if cart.len() < 50 {
+            cart.push(item.clone());
+        }
+        cart
+    };
+    session.update("cart", add).await?;
     Ok(Redirect::to("/"))
 }
 
@@ -185,99 +154,53 @@ async fn clear_cart(session: Session) -> Result<Redirect, SessionError> {
 async fn slow(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
     let compute = || async {
         tokio::time::sleep(shop.slow).await;
-        Ok::<_, Infallible>(now_micros().to_string())
+        Ok::<_, Infallible>(now_millis())
     };
-    let computed: String = shop.cache.get_or_try_set_with("slow", KEPT, compute).await?;
-    let age = now_micros().saturating_sub(computed.parse().unwrap_or(0)) / 1_000;
-    Ok(Html(page::slow(age, shop.slow.as_millis(), KEPT.as_secs())))
+    let computed: u64 = shop.cache.get_or_try_set_with("slow", KEPT, compute).await?;
+    let age = now_millis().saturating_sub(computed);
+    Ok(Html(page::slow(age, shop.slow, KEPT)))
 }
 
-async fn visits(State(shop): State<Arc<Shop>>, session: Session) -> Result<Response, Failure> {
+async fn sessions_of_mine(State(shop): State<Arc<Shop>>, session: Session) -> Result<Response, Failure> {
     let Some(user) = session.user().await? else {
         return Ok(Redirect::to("/").into_response());
     };
-    let this = session.get::<String>("visit").await?;
-    let all = shop.visits(&user).await?;
-    let shown: Vec<(String, bool)> = all
-        .into_iter()
-        .map(|visit| (visit.browser, this == Some(visit.id.to_string())))
-        .collect();
-    Ok(Html(page::sessions(&user, &shown)).into_response())
+    let this: Option<i64> = session.get(VISIT).await?;
+    let all = shop.visits.of(&user).await?;
+    Ok(Html(page::sessions(&user, &all, this)).into_response())
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Shop {
-    fn new(backend: &AnyBackend, slow: Duration) -> Result<Self, Box<dyn std::error::Error>> {
-        // In production the secret comes from outside; with Django beside it, it is Django's SECRET_KEY.
-        let secret = std::env::var("SECRET_KEY").unwrap_or_else(|_| "a secret for trying things out".to_owned());
+    fn new(backend: &AnyBackend, secret: &str, slow: Duration) -> Result<Self, Box<dyn std::error::Error>> {
+        let cache = Cache::builder(backend.clone())
+            .key_prefix("web-example:cache")
+            .build()?;
         Ok(Self {
             store: SessionStore::builder(backend.clone())
                 .project("web-example")
                 .codec(DjangoSigned::new(secret))
                 .build()?,
-            cache: Cache::builder(backend.clone())
-                .key_prefix("web-example:cache")
-                .build()?,
+            visits: Visits::new(cache.clone()),
+            cache,
             slow,
         })
-    }
-
-    async fn visits(&self, user: &str) -> Result<Vec<Visit>, CacheError> {
-        Ok(self.cache.get(&format!("visits:{user}")).await?.unwrap_or_default())
-    }
-
-    async fn keep_visits(&self, user: &str, visits: &[Visit]) -> Result<(), CacheError> {
-        // As long as a session lives, and the latest twenty.
-        let latest = &visits[visits.len().saturating_sub(20)..];
-        let two_weeks = Duration::from_secs(1_209_600);
-        self.cache.set(&format!("visits:{user}"), latest, two_weeks).await
-    }
-}
-
-/// Session or cache: the store is out of service, or something is wrong in here.
-struct Failure(SessionError);
-
-impl From<SessionError> for Failure {
-    fn from(error: SessionError) -> Self {
-        Self(error)
-    }
-}
-
-impl From<&CacheError> for Failure {
-    fn from(error: &CacheError) -> Self {
-        let kind = match error {
-            CacheError::Backend(error) => error.kind(),
-            _ => ErrorKind::Data,
-        };
-        Self(SessionError::Backend(Error::new(kind, "cache", "the cache failed")))
-    }
-}
-
-impl From<CacheError> for Failure {
-    fn from(error: CacheError) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<ComputeError<Infallible>> for Failure {
-    fn from(error: ComputeError<Infallible>) -> Self {
-        match error {
-            ComputeError::Cache(error) => Self::from(&*error),
-            // The computation itself cannot fail.
-            _ => Self::from(&CacheError::NotFound),
-        }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        self.0.into_response()
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "memory://".to_owned());
-    let shop = Shop::new(&codex_kv::connect(&url).await?, Duration::from_secs(2))?;
+    // In production the secret comes from outside; with Django beside it, it is Django's SECRET_KEY.
+    let secret = std::env::var("SECRET_KEY").unwrap_or_else(|_| {
+        eprintln!("SECRET_KEY is not set: sessions are signed with a secret that everyone knows");
+        "a secret for trying things out".to_owned()
+    });
+    let shop = Shop::new(&codex_kv::connect(&url).await?, &secret, SLOW)?;
     // Plain HTTP, because this runs on the machine that it is looked at from.
     let app = app(shop, SessionCookie::new().over_plain_http());
     let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;

@@ -105,20 +105,16 @@ impl SessionData {
         self.entries.len()
     }
 
-    /// `fresh` with what was changed from `base` to here changed in it too, name by name; a name that was not changed is as it
-    /// is in `fresh`.
-    pub(super) fn rebased(&self, base: &Self, mut fresh: Self) -> Self {
-        for name in base.entries.keys() {
-            if !self.entries.contains_key(name) {
-                fresh.entries.shift_remove(name);
+    /// Makes one name be as it is there, absent or with its value.
+    pub(super) fn copy_from(&mut self, there: &Self, name: &Name) {
+        match there.entries.get(name) {
+            Some(value) => {
+                self.entries.insert(name.clone(), value.clone());
+            }
+            None => {
+                self.entries.shift_remove(name);
             }
         }
-        for (name, value) in &self.entries {
-            if base.entries.get(name) != Some(value) {
-                fresh.entries.insert(name.clone(), value.clone());
-            }
-        }
-        fresh
     }
 
     pub(super) fn entries(&self) -> &IndexMap<Name, Box<str>> {
@@ -137,7 +133,7 @@ impl fmt::Debug for SessionData {
 pub(crate) struct Name(Box<[u8]>);
 
 impl Name {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         Self(name.as_bytes().into())
     }
 

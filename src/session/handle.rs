@@ -14,6 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     SessionData, SessionError, SessionExpiry, SessionKey,
+    changes::Changes,
+    data::Name,
     expiry::{EXPIRY_NAME, Kept, format_date, seconds_of},
     store::Policy,
 };
@@ -36,6 +38,7 @@ pub struct Session {
     /// Of no other memory: a flag that is looked at after the request.
     accessed: AtomicBool,
     pub(super) modified: bool,
+    pub(super) changes: Changes,
     policy: Arc<Policy>,
 }
 
@@ -47,6 +50,7 @@ impl Session {
             data,
             accessed: AtomicBool::new(false),
             modified: false,
+            changes: Changes::default(),
             policy,
         }
     }
@@ -91,15 +95,52 @@ impl Session {
     pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
         self.mark_accessed();
         self.data.insert(name, &value)?;
-        self.modified = true;
+        self.mark_replaced(name);
         Ok(())
+    }
+
+    /// Sets a value that is computed from the one before it (`None` where there is none), and returns it: a counter, a cart.
+    ///
+    /// Where somebody else has changed the session meanwhile, [`save_merged`](super::SessionStore::save_merged) computes it again from what
+    /// they stored, so that of two who count at once both are counted. So `change` can run many times, and should do nothing else. What
+    /// was returned here is the value before any merge.
+    ///
+    /// ```
+    /// # use codex_kv::session::*;
+    /// # fn count(session: &mut Session) -> Result<(), SessionError> {
+    /// let visits: u64 = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Codec`] where a value is there that cannot be read as `T`, and for what JSON has no form for; nothing is
+    /// changed then. A merge fails with the same.
+    pub fn update<T, F>(&mut self, name: &str, change: F) -> Result<T, SessionError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let value = change(self.get(name)?);
+        self.data.insert(name, &value)?;
+        let again = name.to_owned();
+        let compute = move |data: &mut SessionData| {
+            let value = change(data.get(&again)?);
+            data.insert(&again, &value)
+        };
+        self.changes.computed(Name::new(name), Box::new(compute));
+        self.modified = true;
+        Ok(value)
     }
 
     /// Removes a value and tells whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.mark_accessed();
         let removed = self.data.remove(name);
-        self.modified |= removed;
+        if removed {
+            self.mark_replaced(name);
+        }
         removed
     }
 
@@ -116,6 +157,9 @@ impl Session {
     /// Removes every value, and with them the session's own expiry.
     pub fn clear(&mut self) {
         self.mark_accessed();
+        for name in self.data.entries().keys() {
+            self.changes.replaced(name.clone());
+        }
         self.data.clear();
         self.modified = true;
     }
@@ -148,18 +192,16 @@ impl Session {
     /// # }
     /// ```
     pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) {
-        self.mark_accessed();
         let json = match expiry.into() {
             SessionExpiry::Default => {
-                self.modified |= self.data.remove(EXPIRY_NAME);
+                self.remove(EXPIRY_NAME);
                 return;
             }
             SessionExpiry::BrowserClose => "0".to_owned(),
             SessionExpiry::After(after) => seconds_of(after).to_string(),
             SessionExpiry::At(date) => format!("\"{}\"", format_date(date)),
         };
-        self.data.insert_json(EXPIRY_NAME, json);
-        self.modified = true;
+        self.insert_json(EXPIRY_NAME, json);
     }
 
     /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age.
@@ -184,9 +226,7 @@ impl Session {
     /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser
     /// takes cookies.
     pub fn set_test_cookie(&mut self) {
-        self.mark_accessed();
-        self.data.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
-        self.modified = true;
+        self.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
     }
 
     /// Whether the test cookie came back.
@@ -222,6 +262,23 @@ impl Session {
     pub(super) fn data(&self) -> &SessionData {
         self.mark_accessed();
         &self.data
+    }
+
+    /// Nothing is left to be saved.
+    pub(super) fn mark_saved(&mut self) {
+        self.modified = false;
+        self.changes = Changes::default();
+    }
+
+    fn insert_json(&mut self, name: &str, json: String) {
+        self.mark_accessed();
+        self.data.insert_json(name, json);
+        self.mark_replaced(name);
+    }
+
+    fn mark_replaced(&mut self, name: &str) {
+        self.changes.replaced(Name::new(name));
+        self.modified = true;
     }
 
     fn mark_accessed(&self) {

@@ -2,14 +2,14 @@
 
 use codex_traits::KvBackend;
 
-use super::{Session, SessionCodec, SessionData, SessionError, SessionStore, store::UPDATE_ATTEMPTS};
+use super::{Session, SessionCodec, SessionError, SessionStore, store::UPDATE_ATTEMPTS};
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Stores the session as [`save`](Self::save) does, but merges where it was changed elsewhere: it is loaded again, the
     /// changes made here are made there, name by name, and that is stored. The session then holds both sides' changes.
     ///
     /// Of a name that both sides changed, the value of this side counts, as if this side had come later. A value that is computed
-    /// from the one before it (a counter) is for [`update`](Self::update), which computes it again.
+    /// from the one before it (a counter) is for [`Session::update`]: it is computed again here.
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -60,19 +60,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     pub(crate) async fn rebase(&self, session: &mut Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let fresh = self.load(key).await?.ok_or(SessionError::Gone)?;
-        let base = self.base(session)?;
-        session.data = session.data.rebased(&base, fresh.data);
+        session.data = session.changes.applied_to(fresh.data, &session.data)?;
         session.stored = fresh.stored;
-        Ok(())
-    }
-
-    /// The session's unsaved changes alone, as a session that is not stored yet.
-    #[cfg(feature = "axum")]
-    pub(crate) fn detach(&self, session: &mut Session) -> Result<(), SessionError> {
-        let base = self.base(session)?;
-        session.data = session.data.rebased(&base, SessionData::new());
-        session.key = None;
-        session.stored = None;
         Ok(())
     }
 
@@ -84,15 +73,18 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
         session.key = None;
         session.stored = None;
-        session.modified = false;
+        session.mark_saved();
         Ok(())
     }
+}
 
-    /// What the session held when it was loaded, read again from the bytes that it remembers: only a conflict needs it.
-    fn base(&self, session: &Session) -> Result<SessionData, SessionError> {
-        match &session.stored {
-            Some(stored) => Ok(self.codec().decode(stored)?),
-            None => Ok(SessionData::new()),
-        }
+#[cfg(feature = "axum")]
+impl Session {
+    /// Leaves the unsaved changes alone, as a session that is not stored yet.
+    pub(crate) fn detach(&mut self) -> Result<(), SessionError> {
+        self.data = self.changes.applied_to(super::SessionData::new(), &self.data)?;
+        self.key = None;
+        self.stored = None;
+        Ok(())
     }
 }

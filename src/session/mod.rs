@@ -7,6 +7,7 @@
 //! session's expiry age.
 
 mod builder;
+mod changes;
 mod codec;
 mod data;
 mod error;

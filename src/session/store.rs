@@ -172,14 +172,16 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let now = self.now();
         let age = session.expiry_age_at(now);
         let Some(key) = &session.key else {
-            return self.store_anew(session, now).await;
+            self.store_anew(session, now).await?;
+            session.mark_saved();
+            return Ok(());
         };
         let record = self.record(key);
         let stored = session.stored.clone().ok_or(SessionError::Gone)?;
         if age.is_zero() {
             self.remove_exactly(&record, &stored).await?;
             session.stored = None;
-            session.modified = false;
+            session.mark_saved();
             return Ok(());
         }
         let payload = self.shared.codec.encode(&session.data, now)?;
@@ -189,7 +191,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             return Err(self.gone_or_conflict(&record).await?);
         }
         session.stored = Some(payload);
-        session.modified = false;
+        session.mark_saved();
         Ok(())
     }
 
@@ -280,27 +282,25 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// the old record may be there until it expires.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
-        let Some(old_key) = session.key.clone() else {
-            return self.store_anew(session, now).await;
-        };
-        if session.expiry_age_at(now).is_zero() {
+        let Some(old_key) = session.key.clone().filter(|_| !session.expiry_age_at(now).is_zero()) else {
             return self.save(session).await;
-        }
+        };
         let old_payload = session.stored.clone().ok_or(SessionError::Gone)?;
-        let was_modified = session.modified;
         self.store_anew(session, now).await?;
         match self.remove_exactly(&self.record(&old_key), &old_payload).await {
             Err(lost @ (SessionError::Gone | SessionError::Conflict)) => {
                 let new_key = session.key.replace(old_key);
                 session.stored = Some(old_payload);
-                session.modified = was_modified;
                 if let Some(new_key) = new_key {
                     // Where it fails, a record stays that nobody knows the key of, until it expires. What was lost says more.
                     let _ = self.delete(&new_key).await;
                 }
                 Err(lost)
             }
-            removed => removed,
+            removed => {
+                session.mark_saved();
+                removed
+            }
         }
     }
 
@@ -329,7 +329,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         std::future::ready(Ok(ClearExpired::NotNeeded))
     }
 
-    /// Stores the session under a new key, where its time has not passed already.
+    /// Stores the session under a new key, where its time has not passed already. It is not marked as saved.
     async fn store_anew(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
         let age = session.expiry_age_at(now);
         if age.is_zero() {
@@ -345,7 +345,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             if written.is_written() {
                 session.key = Some(key);
                 session.stored = Some(payload);
-                session.modified = false;
                 return Ok(());
             }
         }
@@ -381,10 +380,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             prefix => format!("{prefix}-generation"),
         };
         namespaced_key(&self.shared.project, &prefix, user)
-    }
-
-    pub(super) fn codec(&self) -> &C {
-        &self.shared.codec
     }
 
     pub(super) fn backend(&self) -> &B {

@@ -170,6 +170,7 @@ impl Shared {
             CookieChange::Set(key, max_age) => Some(self.cookie.set(&key, max_age)),
             CookieChange::Remove => Some(self.cookie.remove()),
         };
+        let changes_cookie = cookie.is_some();
         match cookie {
             None => {}
             Some(Ok(cookie)) => {
@@ -177,7 +178,8 @@ impl Shared {
             }
             Some(Err(error)) => response = self.respond(&error),
         }
-        if finished.accessed {
+        // Of a response that carries a session key, too, however that came about: a shared cache is to hand it to nobody else.
+        if finished.accessed || changes_cookie {
             vary_on_cookie(response.headers_mut());
         }
         response

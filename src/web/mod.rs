@@ -10,8 +10,7 @@
 //! };
 //!
 //! async fn visits(session: Session) -> Result<String, SessionError> {
-//!     let visits = session.get::<u64>("visits").await?.unwrap_or(0) + 1;
-//!     session.insert("visits", visits).await?;
+//!     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?;
 //!     Ok(format!("visit {visits}"))
 //! }
 //!
@@ -38,7 +37,7 @@
 //! | was flushed, or changed so that nothing is left | is removed | is removed, where the request had one |
 //! | is not in the store (expired, ended, never was) | | is removed, where the request had one |
 //!
-//! A response for which the session was asked anything carries `Vary: Cookie`. A response of 500 and above saves nothing;
+//! A response for which the session was asked anything, or that sets or removes the cookie, carries `Vary: Cookie`. A response of 500 and above saves nothing;
 //! a [flush](Session::flush) has happened by then and is not undone.
 //!
 //! # Logins
@@ -64,8 +63,8 @@
 //!
 //! Where another request of the same browser saved meanwhile, this request's changes are made to what that one saved, name by
 //! name (see [`SessionStore::save_merged`](crate::SessionStore::save_merged)): two requests that set different names both keep
-//! theirs. Of one name, the last response's value stays, so a counter that must not miss a count is for
-//! [`SessionStore::update`](crate::SessionStore::update), or for the cache's `incr`.
+//! theirs. Of one name, the last response's value stays; a value that is computed from the one before it (a counter, a cart) is for
+//! [`Session::update`], which is computed again then, so that each request counts.
 //!
 //! # What goes wrong, and what the browser sees
 //!

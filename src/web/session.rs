@@ -119,6 +119,29 @@ impl Session {
         self.with(|session| session.insert(name, value)).await?
     }
 
+    /// Sets a value that is computed from the one before it (`None` where there is none), and returns it. Requests of one browser
+    /// side by side lose nothing of it: where another one saved meanwhile, it is computed again from what that one saved. So `change` can
+    /// run many times, and should do nothing else; what is returned is the value that this request saw.
+    ///
+    /// ```
+    /// # use codex_kv::{SessionError, web::Session};
+    /// # async fn count(session: Session) -> Result<(), SessionError> {
+    /// let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with), and [`SessionError::Codec`] where the value before is no `T`; nothing is changed then.
+    pub async fn update<T, F>(&self, name: &str, change: F) -> Result<T, SessionError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        self.with(|session| session.update(name, change)).await?
+    }
+
     /// Removes a value and tells whether it was there.
     ///
     /// # Errors

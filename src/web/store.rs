@@ -82,7 +82,7 @@ async fn commit<B: KvBackend, C: SessionCodec>(
             // What was to be removed is not there any more; or a second login of the same browser came first and cycled the
             // key, and this one goes into a session of its own: with what this request put in, and nothing of the one that
             // has ended.
-            Err(SessionError::Gone) if key == KeyOnCommit::Cycle || session.holds_nothing() => store.detach(session)?,
+            Err(SessionError::Gone) if key == KeyOnCommit::Cycle || session.holds_nothing() => session.detach()?,
             step => return step,
         }
     }

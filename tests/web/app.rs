@@ -34,6 +34,13 @@ async fn set(session: Session, Path((name, value)): Path<(String, String)>) -> A
     Ok("set".to_owned())
 }
 
+async fn count(session: Session, Path(name): Path<String>) -> Answer {
+    let count = session
+        .update(&name, |count: Option<u64>| count.unwrap_or(0) + 1)
+        .await?;
+    Ok(count.to_string())
+}
+
 async fn read(session: Session, Path(name): Path<String>) -> Answer {
     Ok(session
         .get::<String>(&name)
@@ -98,6 +105,7 @@ pub(crate) fn routes() -> Router {
         .route("/plain", get(|| async { "plain" }))
         .route("/unused", get(|_: Session| async { "unused" }))
         .route("/set/{name}/{value}", get(set))
+        .route("/count/{name}", get(count))
         .route("/get/{name}", get(read))
         .route("/remove/{name}", get(remove))
         .route("/clear", get(clear))

@@ -98,6 +98,11 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     let page = browser.get("/plain").await;
     assert!(page.set_cookie().unwrap().contains("Max-Age=1209600"));
     assert_eq!(backend.verbs(), ["get", "expire"], "the data is not written again");
+    assert_eq!(
+        page.vary(),
+        Some("Cookie"),
+        "a shared cache is to hand this cookie to nobody else"
+    );
     assert_eq!(browser.key(), key);
 
     // A session of which nothing is left in the store is not made up.

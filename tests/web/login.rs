@@ -83,6 +83,33 @@ async fn a_login_that_ends_in_a_500_is_none() {
     assert_eq!(browser.get("/get/cart").await.body, "full");
 }
 
+/// A login into a session that the same user is logged in to already, and that is ended before it is done.
+#[tokio::test]
+async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile() {
+    let store = store(MemoryBackend::new());
+    let elsewhere = store.clone();
+    let handler = move |session: Session| async move {
+        session.login(&Login::new("42")).await?;
+        let key = session.key().await?.unwrap();
+        elsewhere.delete(&key).await?;
+        Ok::<_, SessionError>("in")
+    };
+    let app = Router::new()
+        .route("/relogin", get(handler))
+        .layer(SessionLayer::new(store.clone()));
+    let app = app.merge(self::app(store));
+    let mut browser = Browser::new(app);
+    browser.get("/login/42").await;
+    browser.get("/set/cart/full").await;
+    assert_eq!(browser.get("/relogin").await.body, "in");
+    assert_eq!(browser.get("/whoami").await.body, "42");
+    assert_eq!(
+        browser.get("/get/cart").await.body,
+        "nothing",
+        "that was in what has ended"
+    );
+}
+
 /// Two logins of one browser at once: both end in a session of the user, and the visitor's old key in none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_clicked_twice_is_a_login() {

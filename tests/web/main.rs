@@ -14,5 +14,6 @@ mod hostile;
 mod lazy;
 mod login;
 mod parallel;
+mod secrets;
 mod side_by_side;
 mod watched;

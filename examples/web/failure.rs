@@ -1,0 +1,78 @@
+//! What the visitor sees where something fails.
+
+use std::convert::Infallible;
+
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+};
+use codex_kv::{CacheError, ComputeError, Error, SessionError};
+
+use crate::page;
+
+/// The answer to an error of sessions, and by [`Failure`] to one of the cache.
+pub(crate) fn page_of(error: &SessionError) -> Response {
+    let (status, text) = match error {
+        SessionError::Gone => (StatusCode::BAD_REQUEST, "You were logged out meanwhile."),
+        SessionError::Backend(_) | SessionError::Conflict => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The store is out of service. Your login and your cart are safe; try again shortly.",
+        ),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong."),
+    };
+    (status, Html(page::message(text))).into_response()
+}
+
+/// Session or cache: the store is out of service, or something is wrong in here.
+pub(crate) enum Failure {
+    Session(SessionError),
+    Cache,
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl From<&CacheError> for Failure {
+    fn from(error: &CacheError) -> Self {
+        match error {
+            // As a session's outage, so that the layer answers both alike.
+            CacheError::Backend(error) => Self::Session(SessionError::Backend(Error::new(
+                error.kind(),
+                "cache",
+                "the cache is out of service",
+            ))),
+            _ => Self::Cache,
+        }
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<ComputeError<Infallible>> for Failure {
+    fn from(error: ComputeError<Infallible>) -> Self {
+        match error {
+            ComputeError::Cache(error) => Self::from(&*error),
+            // The computation itself cannot fail.
+            _ => Self::Cache,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Session(error) => error.into_response(),
+            Self::Cache => {
+                let text = Html(page::message("Something went wrong."));
+                (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Headless Chromium, driven by `WebDriver`.
+
+use std::{
+    env,
+    future::Future,
+    path::{Path, PathBuf},
+};
+
+use codex_testkit::require::Unavailable;
+use fantoccini::ClientBuilder;
+use hyper_util::client::legacy::connect::HttpConnector;
+
+use crate::{
+    process::{Process, Shop},
+    visitor::Visitor,
+};
+
+/// A chromedriver, and the browser that it starts for each visitor.
+pub(crate) struct Chromium {
+    driver: Process,
+    browser: PathBuf,
+}
+
+impl Chromium {
+    pub(crate) fn start() -> Result<Self, Unavailable> {
+        let find = |names: &[&str]| {
+            let found = names.iter().find_map(|name| on_path(name));
+            found.ok_or_else(|| Unavailable::new(format!("there is no {} on PATH", names[0])))
+        };
+        let browser = find(&["chromium", "chromium-browser", "google-chrome"])?;
+        let driver = find(&["chromedriver"])?;
+        let free = |command: &mut std::process::Command| {
+            command.arg("--port=0");
+        };
+        let driver = Process::start(&driver, free, |line| line.contains("started successfully on port"));
+        Ok(Self { driver, browser })
+    }
+
+    /// A browser of its own, with no cookie yet.
+    pub(crate) async fn visitor(&self, shop: &Shop) -> Visitor {
+        let arguments = [
+            "--headless=new",
+            // Its sandbox does not work as root, nor in most containers; it sees the shop alone.
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--window-size=900,1000",
+        ];
+        let capabilities = serde_json::json!({
+            "goog:chromeOptions": { "binary": self.browser, "args": arguments },
+        });
+        let serde_json::Value::Object(capabilities) = capabilities else {
+            unreachable!("it is written as an object");
+        };
+        let port: String = self.driver.line.chars().filter(char::is_ascii_digit).collect();
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("Chromium starts");
+        Visitor::new(client, shop)
+    }
+}
+
+/// Runs what the visitors do, and closes their browsers however that ends: the driver would leave them behind.
+pub(crate) async fn closing(
+    visitors: impl IntoIterator<Item = Visitor>,
+    what_they_do: impl Future<Output = ()> + Send + 'static,
+) {
+    let done = tokio::spawn(what_they_do).await;
+    for visitor in visitors {
+        visitor.close().await;
+    }
+    if let Err(panicked) = done {
+        std::panic::resume_unwind(panicked.into_panic());
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path: &PathBuf| Path::is_file(path))
+}
