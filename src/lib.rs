@@ -46,3 +46,13 @@ pub use codex_redis as redis;
 #[cfg(feature = "testkit")]
 #[doc(inline)]
 pub use codex_testkit as testkit;
+
+/// Runs the guides' code as doctests; those of a feature are beside its code.
+#[cfg(all(doctest, feature = "axum", feature = "memory", feature = "redis"))]
+mod guides {
+    #[doc = include_str!("../docs/testing-without-redis.md")]
+    struct TestingWithoutRedis;
+
+    #[doc = include_str!("../docs/cluster.md")]
+    struct Cluster;
+}

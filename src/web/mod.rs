@@ -80,8 +80,8 @@
 //! # What this does not do
 //!
 //! The cookie is `SameSite=Lax`, so that a browser sends it with no POST that another site makes. That is not all of CSRF: a
-//! GET that changes something is open, and so are other applications on subdomains of the same site and old browsers. Use a CSRF token where
-//! more than reading is at stake.
+//! GET that changes something is open, and so are other applications on subdomains of the same site and old browsers.
+//! `docs/web-security.md` of the repository lists what is covered, and `examples/web/safety.rs` there is a middleware for the rest.
 
 mod cookie;
 mod error;

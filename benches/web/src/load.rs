@@ -40,7 +40,9 @@ impl Server {
         };
         let pid = self.pid?;
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|child| ticks(child.parse().ok()?));
+        let children = children
+            .split_whitespace()
+            .filter_map(|child| ticks(child.parse().ok()?));
         Some((ticks(pid)? + children.sum::<f64>()) / 100.0)
     }
 }
@@ -65,11 +67,16 @@ pub async fn compare(servers: Vec<Server>, connections: usize, seconds: Duration
             all[at].push(ask(&servers[at], connections, seconds).await);
         }
     }
-    println!("| | requests/s | ratio of the first to it, median of rounds (lowest to highest) | processor time of the server a request | 99 % within |");
+    println!(
+        "| | requests/s | ratio of the first to it, median of rounds (lowest to highest) | processor time of the server a request | 99 % within |"
+    );
     println!("|---|---|---|---|---|");
     for (server, of_it) in servers.iter().zip(&all) {
-        let mut ratios: Vec<f64> =
-            all[0].iter().zip(of_it).map(|(first, it)| first.per_second / it.per_second).collect();
+        let mut ratios: Vec<f64> = all[0]
+            .iter()
+            .zip(of_it)
+            .map(|(first, it)| first.per_second / it.per_second)
+            .collect();
         ratios.sort_by(f64::total_cmp);
         let middle = |values: Vec<f64>| median(values).unwrap_or(f64::NAN);
         let per_second = middle(of_it.iter().map(|round| round.per_second).collect());
@@ -144,7 +151,10 @@ async fn browse(port: u16, end: Instant) -> Vec<f64> {
             {
                 break (head, body);
             }
-            assert!(connection.read_buf(&mut buffer).await.expect("it answers") > 0, "it hung up");
+            assert!(
+                connection.read_buf(&mut buffer).await.expect("it answers") > 0,
+                "it hung up"
+            );
         };
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert_eq!(body.parse(), Ok(visit), "a count is lost");

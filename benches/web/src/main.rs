@@ -1,8 +1,10 @@
 //! A page that counts, served on Redis by codex-kv and by tower-sessions, and a load of browsers for any of them. Run by `scripts/bench-web`.
 //!
 //! * `codex-web-bench serve codex|tower REDIS_URL` serves on a free port, which it prints.
+//! * `codex-web-bench codec` prints what signing and reading a session costs.
 //! * `codex-web-bench load CONNECTIONS SECONDS NAME=PORT[=PID] …` asks each server in turn, once per `BENCH_ROUNDS`, and prints a table.
 
+mod codec;
 mod load;
 mod serve;
 
@@ -13,6 +15,7 @@ async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
+        ["codec"] => codec::print_costs(),
         ["serve", "codex", url] => serve::codex(url).await,
         ["serve", "tower", url] => serve::tower(url).await,
         ["load", connections, seconds, ref servers @ ..] => {

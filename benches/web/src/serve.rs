@@ -31,7 +31,12 @@ pub async fn codex(url: &str) {
         .codec(DjangoSigned::new("the secret of a bench"))
         .build()
         .expect("a store");
-    serve(Router::new().route("/", get(visits)).layer(web::SessionLayer::new(store))).await;
+    serve(
+        Router::new()
+            .route("/", get(visits))
+            .layer(web::SessionLayer::new(store)),
+    )
+    .await;
 }
 
 async fn tower_visits(session: tower_sessions::Session) -> Result<String, tower_sessions::session::Error> {
@@ -50,7 +55,9 @@ pub async fn tower(url: &str) {
     let age = tower_sessions::cookie::time::Duration::try_from(Duration::from_secs(1_209_600)).expect("two weeks");
     let layer = SessionManagerLayer::new(RedisStore::new(pool)).with_expiry(Expiry::OnInactivity(age));
     let page = |session: tower_sessions::Session| async move {
-        tower_visits(session).await.map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
+        tower_visits(session)
+            .await
+            .map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
     };
     serve(Router::new().route("/", get(page)).layer(layer)).await;
 }

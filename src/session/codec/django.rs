@@ -9,29 +9,20 @@
 //! signature = base64url(HMAC-SHA256(SHA-256(salt "signer" secret), body ":" timestamp))
 //! ```
 
-use std::{
-    borrow::Cow,
-    fmt,
-    io::{Read as _, Write as _},
-    time::SystemTime,
-};
+use std::{borrow::Cow, fmt, time::SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{CodecError, SecretKey, SessionCodec};
+use super::{CodecError, SecretKey, SessionCodec, zlib};
 use crate::session::SessionData;
 
 /// `SessionBase.key_salt` of a class named `SessionStore`, and what `Signer.signature` adds to it.
 const SALT: &[u8] = b"django.contrib.sessions.SessionStore\
                       signer";
-
-/// No zlib stream is shorter: two bytes of header, two of an empty block, four of checksum.
-const SHORTEST_ZLIB: usize = 8;
 
 /// The codec of Django's own sessions, so that both sides read what the other wrote.
 ///
@@ -110,20 +101,14 @@ impl DjangoSigned {
         let bytes = URL_SAFE_NO_PAD
             .decode(base64)
             .map_err(|_| CodecError::Malformed("the body is not URL-safe base64"))?;
-        let json = if compressed { self.inflate(&bytes)? } else { bytes };
+        let json = if compressed {
+            zlib::inflated(&bytes, self.max_size).ok_or(CodecError::Malformed("the body is not a zlib stream"))?
+        } else {
+            bytes
+        };
         if json.len() > self.max_size {
             return Err(self.too_large());
         }
-        Ok(json)
-    }
-
-    /// One byte past the limit at most.
-    fn inflate(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
-        let mut json = Vec::new();
-        ZlibDecoder::new(bytes)
-            .take((self.max_size as u64).saturating_add(1))
-            .read_to_end(&mut json)
-            .map_err(|_| CodecError::Malformed("the body is not a zlib stream"))?;
         Ok(json)
     }
 }
@@ -136,7 +121,8 @@ impl SessionCodec for DjangoSigned {
             return Err(self.too_large());
         }
         let mut payload = String::with_capacity(json.len().div_ceil(3) * 4 + 64);
-        if let Some(deflated) = deflated(json.as_bytes()) {
+        // Where Django would take it: shorter by more than one byte.
+        if let Some(deflated) = zlib::deflated(json.as_bytes(), json.len().saturating_sub(2)) {
             payload.push('.');
             URL_SAFE_NO_PAD.encode_string(deflated, &mut payload);
         } else {
@@ -208,19 +194,6 @@ impl Signer {
     fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
-}
-
-/// The zlib form of `json`, where Django would take it: shorter by more than one byte.
-fn deflated(json: &[u8]) -> Option<Vec<u8>> {
-    if json.len() <= SHORTEST_ZLIB + 1 {
-        return None;
-    }
-    // Level 6 is what Python's `zlib.compress` takes by default.
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(json.len()), Compression::default());
-    // Writing to memory fails only where zlib itself does; the plain form is right in any case.
-    encoder.write_all(json).ok()?;
-    let deflated = encoder.finish().ok()?;
-    (deflated.len() + 1 < json.len()).then_some(deflated)
 }
 
 /// The bytes as Django reads them, as Latin-1. It writes ASCII only, so that a copy is the exception.

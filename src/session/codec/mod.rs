@@ -3,6 +3,7 @@
 mod django;
 mod python_json;
 mod secret;
+mod zlib;
 
 use std::time::SystemTime;
 
