@@ -7,6 +7,7 @@ use std::{
     env,
     str::FromStr,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,8 @@ impl Redis {
     async fn on(database: Database) -> Self {
         // Whoever shares this machine may hold it up.
         let settings = RedisBackend::builder().command_timeout(Duration::from_secs(30));
-        let backend = settings.url(&database.url()).build().await.unwrap();
+        let url = database.unix_url().unwrap_or_else(|| database.url());
+        let backend = settings.url(&url).build().await.unwrap();
         Self { database, backend }
     }
 }
@@ -60,58 +62,70 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
     text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}"))
 }
 
-/// Both stores, and what they did.
-struct Both<M> {
-    memory: M,
-    redis: Redis,
+/// What was asked of both stores.
+#[derive(Default)]
+struct Asked {
     operations: AtomicUsize,
     sequences: AtomicUsize,
 }
 
-impl<M: Harness> Both<M> {
-    async fn replay(&self, operations: &[Op]) -> Result<(), Divergence> {
-        replay(&self.memory, operations).await?;
-        replay(&self.redis, operations).await?;
+impl Asked {
+    async fn replay(&self, memory: &impl Harness, redis: &impl Harness, operations: &[Op]) -> Result<(), Divergence> {
+        replay(memory, operations).await?;
+        replay(redis, operations).await?;
         self.operations.fetch_add(operations.len(), Ordering::Relaxed);
         self.sequences.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-}
 
-#[tokio::test]
-async fn model_memory_and_redis_answer_the_same() {
-    let database = codex_testkit::require!("redis", Database::lease());
-    let wanted: usize = setting("CODEX_DIFFERENTIAL_OPERATIONS", 4_000);
-    let first_seed: u64 = setting("CODEX_DIFFERENTIAL_SEED", 0);
-    let both = Both {
-        memory: memory(),
-        redis: Redis::on(database).await,
-        operations: AtomicUsize::new(0),
-        sequences: AtomicUsize::new(0),
-    };
-    let start = Instant::now();
-    // Without time that passes, for the server's cannot be moved; the testkit's own tests have it on the memory store.
-    let sequences = Sequences::new(&both.redis.time()).longest(100);
-    for seed in first_seed.. {
-        let sequences = sequences.clone().seed(seed);
-        let checked = sequences.check(20, |operations| {
-            let both = &both;
-            async move { both.replay(&operations).await }
-        });
-        if let Err(divergence) = checked.await {
-            panic!("seed {seed}: {divergence:?}");
-        }
-        if both.operations.load(Ordering::Relaxed) >= wanted {
-            println!(
-                "CODEX-RAN differential: {:?} operations in {:?} sequences, seeds {first_seed} to {seed}, on model, memory and Redis: \
-                 no divergence in {:?}",
-                both.operations,
-                both.sequences,
-                start.elapsed()
-            );
-            return;
+    /// Sequences of every fourth seed, until enough was asked by all.
+    async fn until(&self, wanted: usize, first_seed: u64, redis: &Redis) {
+        let memory = memory();
+        // Without time that passes, for the server's cannot be moved; the testkit's own tests have it on the memory store.
+        let sequences = Sequences::new(&redis.time()).longest(100);
+        let mut seed = first_seed;
+        while self.operations.load(Ordering::Relaxed) < wanted {
+            let sequences = sequences.clone().seed(seed);
+            let checked = sequences.check(20, |operations| {
+                let memory = &memory;
+                async move { self.replay(memory, redis, &operations).await }
+            });
+            if let Err(divergence) = checked.await {
+                panic!("seed {seed}: {divergence:?}");
+            }
+            seed += LANES;
         }
     }
+}
+
+/// How many sequences are under way at a time: each waits for its answer most of the time.
+const LANES: u64 = 4;
+
+#[test]
+fn model_memory_and_redis_answer_the_same() {
+    let mut databases = vec![codex_testkit::require!("redis", Database::lease())];
+    databases.extend((1..LANES).map(|_| Database::lease().unwrap()));
+    let wanted: usize = setting("CODEX_DIFFERENTIAL_OPERATIONS", 4_000);
+    let first_seed: u64 = setting("CODEX_DIFFERENTIAL_SEED", 0);
+    let asked = Asked::default();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for (seed, database) in (first_seed..).zip(databases) {
+            let asked = &asked;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime
+                    .unwrap()
+                    .block_on(async { asked.until(wanted, seed, &Redis::on(database).await).await });
+            });
+        }
+    });
+    println!(
+        "CODEX-RAN differential: {:?} operations in {:?} sequences, from seed {first_seed} on, on model, memory and Redis: no divergence in {:?}",
+        asked.operations,
+        asked.sequences,
+        start.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

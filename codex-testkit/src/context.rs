@@ -1,5 +1,7 @@
 //! What a clause works with: stores, and the clock.
 
+mod traced;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -10,12 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{Error, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
+use codex_traits::{Capability, Error, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
 
 use crate::{
-    Harness, Time, VirtualTime,
+    ClauseId, Harness, Op, Time, VirtualTime,
     failure::{Checked, Failure, ensure, ensure_eq, mismatch, show},
     runtime::sleep,
+    trace::Trace,
 };
 
 /// Answers and durations are told apart at a millisecond, which is what stores keep.
@@ -25,6 +28,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 pub(crate) struct Context<'h, H: Harness> {
     pub(crate) harness: &'h H,
     clock: Arc<Clock>,
+    trace: Arc<Trace>,
 }
 
 impl<'h, H: Harness> Context<'h, H> {
@@ -32,20 +36,42 @@ impl<'h, H: Harness> Context<'h, H> {
         Self {
             harness,
             clock: Arc::new(Clock::new(harness.time())),
+            trace: Arc::new(Trace::new()),
         }
     }
 
     /// An empty store.
     pub(crate) async fn store(&self) -> Store<H::Backend> {
+        self.trace.begin();
         self.adopt(self.harness.fresh().await)
     }
 
-    /// `backend` with the clause's clock.
+    /// `backend`, a handle on the last store, with the clause's clock.
     pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
         Store {
             backend: Arc::new(backend),
             clock: self.clock.clone(),
+            trace: self.trace.clone(),
         }
+    }
+
+    /// Lets `duration` pass.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        self.trace.note(0, || Op::Pass(duration));
+        self.clock.pass(duration).await;
+    }
+
+    /// Lets a key that has `ttl` left come to its end, with what the store may be late.
+    pub(crate) async fn outlive(&self, ttl: Duration) {
+        self.pass(ttl + self.tolerance()).await;
+    }
+
+    /// What the clause came to, with the calls that show it, unless the store was out of service.
+    pub(crate) async fn explained(&self, id: ClauseId, checked: Checked) -> Checked {
+        if id.group() == "life" || id.capability() == Some(Capability::Cluster) {
+            return checked;
+        }
+        self.trace.explain(self.harness, checked).await
     }
 }
 
@@ -139,10 +165,11 @@ pub(crate) struct Stamp {
     pub(crate) after: Duration,
 }
 
-/// A backend and the clause's clock; its methods are the steps that many clauses share.
+/// A backend, the clause's clock and the trace of what is asked; its methods are the steps that many clauses share.
 pub(crate) struct Store<B> {
     backend: Arc<B>,
     clock: Arc<Clock>,
+    trace: Arc<Trace>,
 }
 
 impl<B> Clone for Store<B> {
@@ -150,6 +177,7 @@ impl<B> Clone for Store<B> {
         Self {
             backend: self.backend.clone(),
             clock: self.clock.clone(),
+            trace: self.trace.clone(),
         }
     }
 }

@@ -32,6 +32,7 @@ mod sequences;
 #[doc(hidden)]
 pub mod suite;
 mod time;
+mod trace;
 mod verbs;
 
 pub use harness::{Foreign, Harness};

@@ -1,6 +1,6 @@
 //! The same operations on the model and on a backend.
 
-use std::{fmt, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use codex_traits::{Pattern, Ttl};
 
@@ -67,6 +67,38 @@ fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
     match (expected, got) {
         (Answer::Ttl(Ttl::Remaining(expected)), Answer::Ttl(Ttl::Remaining(got))) => expected.abs_diff(*got) <= slack,
         _ => expected == got,
+    }
+}
+
+/// Leaves out whatever is not needed for `run` to fail: halves first, and single operations in the end.
+pub(crate) async fn shorten<F, Fut>(mut found: Divergence, run: &F) -> Divergence
+where
+    F: Fn(Vec<Op>) -> Fut + Sync,
+    Fut: Future<Output = Result<(), Divergence>> + Send,
+{
+    let mut block = (found.operations().len() / 2).max(1);
+    let mut at = 0;
+    loop {
+        let len = found.operations().len();
+        if at >= len {
+            if block == 1 {
+                return found;
+            }
+            (block, at) = (block / 2, 0);
+            continue;
+        }
+        let mut fewer = found.operations().to_vec();
+        fewer.drain(at..len.min(at + block));
+        match run(fewer).await {
+            Err(shorter) if shorter.operations().len() < len => {
+                found = shorter;
+                // What was needed before may not be any more.
+                if block == 1 {
+                    at = 0;
+                }
+            }
+            _ => at += block,
+        }
     }
 }
 

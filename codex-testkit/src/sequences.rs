@@ -12,7 +12,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use crate::{Divergence, Harness, Op, Time, replay};
+use crate::{Divergence, Harness, Op, Time, replay, replay::shorten};
 
 /// Few, so that they meet, and each of a kind that has been got wrong.
 const KEYS: &[&str] = &["b", "B", "", "b\0", "a*b", "[b]", "é"];
@@ -135,6 +135,7 @@ impl Sequences {
             let mut tree = tree.unwrap_or_else(|reason| unreachable!("nothing that is drawn is rejected: {reason}"));
             if let Err(found) = run(tree.current()).await {
                 let found = simplify(&mut tree, found, &run).await;
+                // Values that have become simpler can make another operation superfluous.
                 return Err(shorten(found, &run).await);
             }
         }
@@ -203,27 +204,6 @@ where
         fails = outcome.is_err();
         if let Err(simpler) = outcome {
             found = simpler;
-        }
-    }
-    found
-}
-
-/// Leaves out whatever is not needed: values that have become simpler can make another operation superfluous.
-async fn shorten<F, Fut>(mut found: Divergence, run: &F) -> Divergence
-where
-    F: Fn(Vec<Op>) -> Fut + Sync,
-    Fut: Future<Output = Result<(), Divergence>> + Send,
-{
-    let mut at = 0;
-    while at < found.operations().len() {
-        let mut fewer = found.operations().to_vec();
-        fewer.remove(at);
-        match run(fewer).await {
-            Err(shorter) if shorter.operations().len() < found.operations().len() => {
-                found = shorter;
-                at = 0;
-            }
-            _ => at += 1,
         }
     }
     found

@@ -37,8 +37,8 @@ pub trait Contract {
     }
 }
 
-/// Makes a type a [`Contract`] of what a list holds. `clauses::$group::$name`, and a `Context` to call it with, are looked for where
-/// this is called.
+/// Makes a type a [`Contract`] of what a list holds. `clauses::$group::$name`, and a `Context` to call it with and to explain what it came to, are
+/// looked for where this is called.
 #[macro_export]
 macro_rules! __codex_testkit_contract {
     ($contract:ident $($group:ident { $($id:ident $name:ident [$($capability:ident)?] $text:literal;)* })*) => {
@@ -60,7 +60,11 @@ macro_rules! __codex_testkit_contract {
             ) -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                 match id.name() {
                     $($(stringify!($name) => {
-                        Box::pin(async move { clauses::$group::$name(&Context::new(harness)).await })
+                        Box::pin(async move {
+                            let context = Context::new(harness);
+                            let checked = clauses::$group::$name(&context).await;
+                            context.explained(id, checked).await
+                        })
                     })*)*
                     _ => Box::pin(async move {
                         Err($crate::suite::Failure::Broken(format!("{id} is no clause of this contract")))

@@ -43,6 +43,8 @@ const BEYOND: &[Fault] = &[
     Fault::RefuseInTwoSteps,
     Fault::AnswersMixedUp,
     Fault::DroppedCallPoisons,
+    // Large values.
+    Fault::LargeIsCut,
     // Many keys, or keys that come and go between pages.
     Fault::DelIsCapped,
     Fault::ManyIsCapped,

@@ -123,6 +123,31 @@ async fn a_panic_fails_its_clause_and_no_other() {
     assert_eq!(report.outcomes[2].1, Outcome::Passed);
 }
 
+#[tokio::test]
+async fn a_failure_is_shown_in_the_fewest_calls() {
+    let harness = SpecimenHarness::with(Fault::GhostTtl);
+    let report = run_only(&harness, ["del-05", "set-04", "get-01"].map(clause)).await;
+    let messages: Vec<&str> = report.failures().map(|(_, message)| message).collect();
+    assert_eq!(messages.len(), 2, "{report}");
+    for message in messages {
+        let (told, shown) = message
+            .split_once("\n\nThe same in the fewest calls found, as a test:\n\n")
+            .unwrap();
+        assert!(told.starts_with("ttl of "), "{message}");
+        assert!(shown.starts_with("#[tokio::test]\n"), "{message}");
+        // Set with a time to live, removed, set again, asked.
+        assert_eq!(shown.matches("        Op::").count(), 4, "{message}");
+    }
+    assert!(report.to_html().contains("Op::ttl("));
+
+    // One caller cannot show these.
+    for (fault, id) in [(Fault::NxInTwoSteps, "cond-07"), (Fault::OutageIsMiss, "life-01")] {
+        let report = run_only(&SpecimenHarness::with(fault), [clause(id)]).await;
+        let (_, message) = report.failures().next().unwrap();
+        assert!(!message.contains("#[tokio::test]"), "{message}");
+    }
+}
+
 mod skip_lists {
     use super::{clause_test, skips_test};
 

@@ -237,6 +237,9 @@ impl Specimen {
         if self.has(Fault::LossyText) {
             value = String::from_utf8_lossy(&value).into_owned().into();
         }
+        if self.has(Fault::LargeIsCut) {
+            value.truncate(16 << 20);
+        }
         let mut deadline = deadline;
         let mut wrong = self.wrong();
         if self.has(Fault::GhostTtl) && deadline.is_none() {

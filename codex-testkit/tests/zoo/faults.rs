@@ -22,6 +22,7 @@ macro_rules! faults {
 faults! {
     MissingIsEmpty get_01 "a missing key reads as an empty value"
     LossyText get_02 "values are made to be UTF-8"
+    LargeIsCut get_02 "large values are declared, and cut at 16 MiB"
     EmptyIsMiss get_03 "an empty value reads as a miss"
     ReadingRefreshes get_04 "reading starts the TTL anew"
     KeysFolded get_05 "keys are compared without regard to case"

@@ -1,0 +1,85 @@
+//! What a clause has asked of its store, so that a failure can be shown in as few calls as it takes.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{self, Either};
+
+use crate::{
+    Divergence, Harness, Op,
+    failure::{Checked, Failure},
+    replay,
+    replay::shorten,
+    runtime::sleep,
+};
+
+/// More would not be read, and takes long to be made fewer.
+const MOST_CALLS: usize = 500;
+/// Of keys and values in one call.
+const MOST_BYTES: usize = 1_000;
+/// How long a failed clause may look for fewer calls; then those found so far have to do.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The calls to the last store of a clause, in the order in which they were begun.
+#[derive(Debug)]
+pub(crate) struct Trace(Mutex<Option<Vec<Op>>>);
+
+impl Trace {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+
+    /// Forgets what was asked of the store before.
+    pub(crate) fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Keeps the call that `op` makes, which takes `bytes` bytes of keys and values.
+    pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Op) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *calls {
+            Some(calls) if calls.len() < MOST_CALLS && bytes <= MOST_BYTES => calls.push(op()),
+            // A part of the calls shows nothing.
+            calls => *calls = None,
+        }
+    }
+
+    fn take(&self) -> Option<Vec<Op>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// `checked`, and where it failed, with the fewest of the calls to which the backends of `harness` answer something else than the model
+    /// does. There are none where it takes several callers or another store to show it.
+    pub(crate) async fn explain<H: Harness>(&self, harness: &H, checked: Checked) -> Checked {
+        let (Err(Failure::Broken(message)), Some(calls)) = (&checked, self.take()) else {
+            return checked;
+        };
+        match fewest(harness, &calls).await {
+            None => checked,
+            Some(fewest) => Err(Failure::Broken(format!(
+                "{message}\n\nThe same in the fewest calls found, as a test:\n\n{fewest}"
+            ))),
+        }
+    }
+}
+
+async fn fewest<H: Harness>(harness: &H, calls: &[Op]) -> Option<Divergence> {
+    let search = async {
+        let found = replay(harness, calls).await.err()?;
+        let start = Instant::now();
+        let run = |fewer: Vec<Op>| async move {
+            if start.elapsed() > PATIENCE {
+                return Ok(());
+            }
+            replay(harness, &fewer).await
+        };
+        Some(shorten(found, &run).await)
+    };
+    // A backend that hangs is shown as it is.
+    match future::select(Box::pin(search), Box::pin(sleep(PATIENCE * 2))).await {
+        Either::Left((found, _)) => found,
+        Either::Right(_) => None,
+    }
+}
