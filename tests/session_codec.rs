@@ -209,6 +209,30 @@ fn there_and_back(json: &str) -> String {
 }
 
 #[test]
+fn scod_05_a_name_may_look_like_a_number_of_python() {
+    for (name, written) in [
+        ("x ,NaN,y", r#""x ,NaN,y""#),
+        ("a\" ,NaN, \"b", r#""a\" ,NaN, \"b""#),
+        ("\\ :-Infinity]", r#""\\ :-Infinity]""#),
+    ] {
+        let json = format!("{{{written}:NaN}}");
+        let data = SessionData::from_json(&json).unwrap();
+        assert!(data.contains_key(name), "{json}");
+        assert_eq!(data.to_json(), json);
+    }
+}
+
+#[test]
+fn scod_01_controls_and_del_are_written_as_python_does() {
+    let data = SessionData::from_json("{\"a\":\"\u{7f}\"}").unwrap();
+    assert_eq!(data.to_json(), r#"{"a":"\u007f"}"#);
+
+    let mut data = SessionData::new();
+    data.insert("\"\\\n\r\t\u{8}\u{c}\0\u{1f} \u{7f}", &1).unwrap();
+    assert_eq!(data.to_json(), r#"{"\"\\\n\r\t\b\f\u0000\u001f \u007f":1}"#);
+}
+
+#[test]
 fn scod_05_what_others_wrote_is_handed_back_unchanged() {
     for json in [
         r#"{"n":1180591620717411303424,"neg":-36893488147419103232}"#,

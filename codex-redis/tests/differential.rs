@@ -79,6 +79,10 @@ impl Asked {
     }
 
     /// Sequences of every fourth seed, until enough was asked by all.
+    #[expect(
+        clippy::future_not_send,
+        reason = "proptest's trees cannot be sent; each lane stays on its thread"
+    )]
     async fn until(&self, wanted: usize, first_seed: u64, redis: &Redis) {
         let memory = memory();
         // Without time that passes, for the server's cannot be moved; the testkit's own tests have it on the memory store.
