@@ -17,7 +17,9 @@ use redis::{Cmd, Pipeline, Value, cmd};
 use crate::{
     RedisBuilder,
     cluster::{Cluster, Part},
-    reply, script,
+    reply,
+    request::{Arguments, Decimal},
+    script,
     settings::Checked,
     store::Store,
 };
@@ -95,33 +97,32 @@ impl KvBackend for RedisBackend {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let answer = self.command("get", key, cmd("GET").arg(key)).await?;
-        reply::bytes("get", answer)
+        let arguments = Arguments(&[b"GET", key.as_bytes()]);
+        reply::bytes("get", self.0.arguments("get", key, arguments).await?)
     }
 
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let expiry = expiry_arguments(options.expiry, "set")?;
-        let mut command = cmd("SET");
-        command.arg(key).arg(&value[..]);
-        match &options.condition {
-            Condition::Always => {}
-            Condition::IfAbsent => {
-                command.arg("NX");
-            }
-            Condition::IfPresent => {
-                command.arg("XX");
-            }
+        let expiry = ExpiryArguments::new(options.expiry, "set")?;
+        let condition: Option<&[u8]> = match &options.condition {
+            Condition::Always => None,
+            Condition::IfAbsent => Some(b"NX"),
+            Condition::IfPresent => Some(b"XX"),
             Condition::IfEquals(expected) => {
                 let mut arguments: Vec<&[u8]> = vec![expected, &value];
-                arguments.extend(expiry.iter().map(String::as_bytes));
+                arguments.extend(expiry.iter());
                 let answer = script::SET_IF_EQUALS.run(&self.0, "set", key, &arguments).await?;
                 return reply::outcome("set", answer);
             }
+        };
+        let mut arguments = [&b""[..]; 6];
+        let all = [&b"SET"[..], key.as_bytes(), &value];
+        let mut count = 0;
+        for argument in all.into_iter().chain(condition).chain(expiry.iter()) {
+            arguments[count] = argument;
+            count += 1;
         }
-        for argument in &expiry {
-            command.arg(argument);
-        }
-        reply::outcome("set", self.command("set", key, &command).await?)
+        let answer = self.0.arguments("set", key, Arguments(&arguments[..count])).await?;
+        reply::outcome("set", answer)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
@@ -206,11 +207,11 @@ impl KvBackend for RedisBackend {
     }
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
-        let expiry = expiry_arguments(expiry, "set_many")?;
+        let expiry = ExpiryArguments::new(expiry, "set_many")?;
         let command = |key: &str, value: &Bytes| {
-            let mut command = cmd("SET");
-            command.arg(key).arg(&value[..]);
-            for argument in &expiry {
+            let mut command = Cmd::with_capacity(5, key.len() + value.len() + 30);
+            command.arg("SET").arg(key).arg(&value[..]);
+            for argument in expiry.iter() {
                 command.arg(argument);
             }
             command
@@ -364,12 +365,27 @@ fn read_cursor(cursor: &Cursor) -> Result<u64> {
 }
 
 /// What SET is told of the expiry.
-fn expiry_arguments(expiry: Expiry, operation: &'static str) -> Result<Vec<String>> {
-    Ok(match expiry {
-        Expiry::Never => Vec::new(),
-        Expiry::Keep => vec!["KEEPTTL".to_owned()],
-        Expiry::After(_) => vec!["PX".to_owned(), millis(expiry, operation)?.to_string()],
-    })
+struct ExpiryArguments {
+    word: Option<&'static [u8]>,
+    millis: Option<Decimal>,
+}
+
+impl ExpiryArguments {
+    fn new(expiry: Expiry, operation: &'static str) -> Result<Self> {
+        let (word, millis): (Option<&'static [u8]>, _) = match expiry {
+            Expiry::Never => (None, None),
+            Expiry::Keep => (Some(b"KEEPTTL"), None),
+            Expiry::After(_) => {
+                let millis = millis(expiry, operation)?;
+                (Some(b"PX"), Some(Decimal::of(millis.unsigned_abs())))
+            }
+        };
+        Ok(Self { word, millis })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.word.into_iter().chain(self.millis.as_ref().map(Decimal::as_bytes))
+    }
 }
 
 /// The milliseconds of an `After`. The server refuses what would end too late, but only where it comes to setting it: not where a

@@ -28,6 +28,7 @@ use crate::{
 /// | `tls` (feature `tls`) | off; with `rediss://`, the public authorities | TLS, whom to trust, and a certificate of the client's |
 /// | [`slots`](Self::slots) | 2 | connections per runtime, each shared by any number of calls |
 /// | [`max_in_flight`](Self::max_in_flight) | 1,024 | calls at a time on this handle and its clones; others wait within their deadline |
+/// | [`max_waiting`](Self::max_waiting) | 16,384 | calls that may wait so; what comes on top fails at once |
 /// | [`timeouts_before_redial`](Self::timeouts_before_redial) | 3 | timeouts in a row after which a connection is left |
 /// | [`backoff`](Self::backoff) | 50 ms to 3 s | the pause after a failed dial, doubled each time, with jitter |
 /// | [`keepalive`](Self::keepalive) | 30 s | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
@@ -66,6 +67,7 @@ pub struct RedisBuilder {
     command_timeout: Duration,
     connect_timeout: Duration,
     max_in_flight: usize,
+    max_waiting: usize,
     timeouts_before_redial: u32,
     backoff: (Duration, Duration),
     keepalive: Option<Duration>,
@@ -93,6 +95,7 @@ impl RedisBuilder {
             command_timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
             max_in_flight: 1024,
+            max_waiting: 16_384,
             timeouts_before_redial: 3,
             backoff: (Duration::from_millis(50), Duration::from_secs(3)),
             keepalive: Some(Duration::from_secs(30)),
@@ -223,8 +226,9 @@ impl RedisBuilder {
         self
     }
 
-    /// How many connections there are on each runtime, from 1 to 64. A large value delays what is behind it on its own connection
-    /// only.
+    /// How many connections there are on each runtime, from 1 to 64. The first carries whatever is small, because requests that are
+    /// written together cost least. Requests of more than 64 KiB go by the others, and while something so large is under way on the
+    /// first, what is small goes by the next that is free of it.
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
@@ -233,6 +237,13 @@ impl RedisBuilder {
     /// How many calls may be under way at a time; at least 1. The others wait for their turn, within their deadline.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
+        self
+    }
+
+    /// How many calls may wait for their turn while [`max_in_flight`](Self::max_in_flight) are under way. What comes on top fails at once:
+    /// a server that has stalled is to cost a bounded amount of memory. 0 lets none wait.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
         self
     }
 
@@ -382,6 +393,7 @@ impl RedisBuilder {
             command_timeout: self.command_timeout,
             connect_timeout: self.connect_timeout,
             max_in_flight: self.max_in_flight,
+            max_waiting: self.max_waiting,
             timeouts_before_redial: self.timeouts_before_redial,
             backoff_min: self.backoff.0,
             backoff_max: self.backoff.1,

@@ -1,9 +1,12 @@
 //! A handle's way to one server.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use codex_traits::{Error, ErrorKind, Result};
-use redis::{Cmd, Pipeline, Value};
+use redis::{Pipeline, Value};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -12,7 +15,8 @@ use tokio::{
 use crate::{
     endpoint::Endpoint,
     node::{Answer, Node, no_connection},
-    observe::count::Call,
+    observe::{count::Call, kind_name},
+    request::Request,
     settings::Settings,
 };
 
@@ -36,7 +40,10 @@ impl Client {
     }
 
     /// Sends one command. An error that the server answers with is still in the reply.
-    pub(crate) async fn command(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
+    pub(crate) async fn command<R>(&self, operation: &'static str, command: &R) -> Result<Value>
+    where
+        R: Request<Answer = Value>,
+    {
         let (deadline, turn) = self.turns.take(operation).await?;
         turn.end(self.node.command(operation, deadline, command).await)
     }
@@ -51,11 +58,12 @@ impl Client {
     }
 }
 
-/// How many calls of a handle may be under way, and until when each.
+/// How many calls of a handle may be under way, how many more may wait for that, and until when each.
 #[derive(Debug)]
 pub(crate) struct Turns {
     settings: Arc<Settings>,
     permits: Semaphore,
+    waiting: AtomicUsize,
 }
 
 impl Turns {
@@ -63,29 +71,66 @@ impl Turns {
         Self {
             permits: Semaphore::new(settings.max_in_flight),
             settings,
+            waiting: AtomicUsize::new(0),
         }
     }
 
-    /// Waits for a turn. The deadline of the call has begun when it does.
+    /// Waits for a turn, or fails at once where too many do. The deadline of the call has begun when it does.
     pub(crate) async fn take(&self, operation: &'static str) -> Result<(Instant, Turn<'_>)> {
         let call = Call::begin(operation);
         let deadline = Instant::now() + self.settings.command_timeout;
-        let turn = match self.permits.try_acquire() {
-            Ok(turn) => turn,
-            Err(_) => match timeout_at(deadline, self.permits.acquire()).await {
-                Ok(Ok(turn)) => turn,
-                // Nobody closes it.
-                Ok(Err(_)) => {
-                    return Err(Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed());
-                }
-                Err(_) => {
-                    call.end_as("timeout");
-                    return Err(no_connection(operation));
+        let permit = match self.permits.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => match self.wait(operation, deadline).await {
+                Ok(permit) => permit,
+                Err(error) => {
+                    call.end_as(kind_name(error.kind()));
+                    return Err(error);
                 }
             },
         };
-        Ok((deadline, Turn { call, _permit: turn }))
+        let turn = Turn { call, _permit: permit };
+        Ok((deadline, turn))
     }
+
+    #[cold]
+    async fn wait(&self, operation: &'static str, deadline: Instant) -> Result<SemaphorePermit<'_>> {
+        let _waiter = Waiter::new(&self.waiting);
+        if self.waiting.load(Ordering::Relaxed) > self.settings.max_waiting {
+            return Err(overloaded(operation));
+        }
+        match timeout_at(deadline, self.permits.acquire()).await {
+            // Those who had a turn had it until their deadline, and that was ours too.
+            Ok(Ok(_)) if deadline <= Instant::now() => Err(no_connection(operation)),
+            Ok(Ok(permit)) => Ok(permit),
+            // Nobody closes it.
+            Ok(Err(_)) => Err(Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed()),
+            Err(_) => Err(no_connection(operation)),
+        }
+    }
+}
+
+/// Counted while it waits, also where it is dropped.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// To wait as well would only make it later for all.
+fn overloaded(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Connection, operation, "too many calls wait for the server")
+        .not_executed()
+        .retryable()
 }
 
 /// Held while a call is under way.

@@ -2,31 +2,26 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use codex_traits::{Error, ErrorKind};
 use redis::{
-    AsyncConnectionConfig, Pipeline, RedisConnectionInfo, RedisError, ServerError, Value,
-    aio::MultiplexedConnection,
+    Pipeline, ServerError, Value,
     io::tcp::socket2::{SockRef, TcpKeepalive},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    task::AbortHandle,
     time::{Instant, timeout},
 };
 
 use crate::{
     endpoint::{Endpoint, Origin},
-    error::io_kind,
-    meter::{Meter, Metered},
+    mux::{Lost, Mux, NotSent},
     observe,
+    request::Request,
     sentinel::text,
     settings::{Address, Settings},
 };
@@ -38,36 +33,24 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a primary is taken for one before Sentinels are asked again, in milliseconds.
 const CONFIRMED_FOR: u64 = 1000;
 
+/// A connection takes so many times the calls of a handle: calls that were dropped, or have ended at their deadline, still have their
+/// reply to come.
+const UNANSWERED: usize = 4;
+
 /// A connection that is up. It ends when the last holder lets go of it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    connection: MultiplexedConnection,
-    driver: AbortHandle,
-    closed: Arc<AtomicBool>,
-    meter: Meter,
+    mux: Mux,
     address: Address,
     since: Instant,
     /// When it was last asked whether the server is still the primary, in milliseconds since `since`.
     confirmed: AtomicU64,
-    timeouts: AtomicU32,
     _open: observe::count::Open,
 }
 
 impl Link {
-    /// A handle to send by.
-    pub(crate) fn connection(&self) -> MultiplexedConnection {
-        self.connection.clone()
-    }
-
-    /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone. Nothing
-    /// that is sent then arrives.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Bytes read and written so far.
-    pub(crate) fn moved(&self) -> u64 {
-        self.meter.moved()
+    pub(crate) fn mux(&self) -> &Mux {
+        &self.mux
     }
 
     pub(crate) fn since(&self) -> Instant {
@@ -87,25 +70,6 @@ impl Link {
                 .confirmed
                 .compare_exchange(last, age, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
-    }
-
-    /// Counts a timeout and says how many there were in a row.
-    pub(crate) fn timed_out(&self) -> u32 {
-        self.timeouts.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn answered(&self) {
-        // Read first: every call of every task gets here, and a write would move the cache line between cores.
-        if self.timeouts.load(Ordering::Relaxed) != 0 {
-            self.timeouts.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // By itself the driver would wait for the answers to all that was sent; of a frozen server there are none.
-        self.driver.abort();
     }
 }
 
@@ -164,6 +128,29 @@ impl DialError {
         }
     }
 
+    fn late() -> Self {
+        Self {
+            kind: ErrorKind::Timeout,
+            message: "no connection to the server within the connect timeout",
+            source: None,
+            retryable: true,
+        }
+    }
+
+    /// Whether the server was given all the time that it gets: a dial that is repeated at once after this is no burden.
+    pub(crate) fn is_late(&self) -> bool {
+        self.kind == ErrorKind::Timeout
+    }
+
+    fn broken(source: Option<io::ErrorKind>) -> Self {
+        Self {
+            kind: ErrorKind::Connection,
+            message: "the connection broke during the login",
+            source,
+            retryable: true,
+        }
+    }
+
     fn server(message: &'static str) -> Self {
         Self {
             kind: ErrorKind::Server,
@@ -185,14 +172,9 @@ impl From<io::Error> for DialError {
     }
 }
 
-impl From<RedisError> for DialError {
-    fn from(error: RedisError) -> Self {
-        Self {
-            kind: ErrorKind::Connection,
-            message: "the connection broke during the login",
-            source: io_kind(&error),
-            retryable: true,
-        }
+impl From<NotSent> for DialError {
+    fn from(_: NotSent) -> Self {
+        Self::broken(None)
     }
 }
 
@@ -205,19 +187,14 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
             Origin::At(address) => open(address, settings).await,
             Origin::Elected(sentinels) => {
                 let link = open(&sentinels.primary().await?, settings).await?;
-                is_primary(&link).await?;
+                is_primary(&link, settings).await?;
                 Ok(link)
             }
         }
     };
     let dialled = timeout(settings.connect_timeout, attempt)
         .await
-        .unwrap_or(Err(DialError {
-            kind: ErrorKind::Timeout,
-            message: "no connection to the server within the connect timeout",
-            source: None,
-            retryable: true,
-        }));
+        .unwrap_or(Err(DialError::late()));
     let found = dialled.as_ref().map(Link::address);
     observe::dialled(
         endpoint,
@@ -247,8 +224,8 @@ async fn open(address: &Address, settings: &Settings) -> Result<Link, DialError>
 }
 
 /// Sentinels that have not heard of a fail-over yet name a server that is a replica by now.
-async fn is_primary(link: &Link) -> Result<(), DialError> {
-    let role = link.connection().send_packed_command(&redis::cmd("ROLE")).await?;
+async fn is_primary(link: &Link, settings: &Settings) -> Result<(), DialError> {
+    let role = ask(link, &redis::cmd("ROLE"), settings).await?;
     match &role {
         Value::Array(parts) if parts.first().and_then(text) == Some("master") => Ok(()),
         // A user need not have the right to ask; then READONLY is how a replica is told.
@@ -273,7 +250,7 @@ fn handshake_failed(error: &io::Error) -> DialError {
 }
 
 fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
-    // Requests are written whole; Nagle's algorithm would only hold the last packet of each back.
+    // Requests are written together by then; Nagle's algorithm would only hold the last packet back.
     stream.set_nodelay(true)?;
     if let Some(keepalive) = keepalive {
         let socket = SockRef::from(stream);
@@ -288,46 +265,30 @@ async fn log_in<S>(stream: S, address: &Address, settings: &Settings) -> Result<
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // The crate is told nothing of the login: its errors quote what they failed on. Nor has it timeouts of its own; ours cover it.
-    let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let config = AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_connection_timeout(None);
-    let meter = Meter::default();
-    let stream = Metered::new(stream, meter.clone());
-    let (connection, driver) = MultiplexedConnection::new_with_config(&bare, stream, config).await?;
-    let closed = Arc::new(AtomicBool::new(false));
-    let mark = MarkClosed(Arc::clone(&closed));
-    let driver = tokio::spawn(async move {
-        let _mark = mark;
-        driver.await;
-    });
     let link = Link {
-        connection,
-        driver: driver.abort_handle(),
-        closed,
-        meter,
+        mux: Mux::new(stream, settings.max_in_flight.saturating_mul(UNANSWERED)),
         address: address.clone(),
         since: Instant::now(),
         confirmed: AtomicU64::new(0),
-        timeouts: AtomicU32::new(0),
         _open: observe::count::Open::new(),
     };
     let introduced = introduce(&link, settings).await;
     #[cfg(feature = "tls")]
-    if let (Err(_), Some(refusal)) = (&introduced, link.meter.refusal()) {
+    if let (Err(_), Some(refusal)) = (&introduced, link.mux.refusal()) {
         return Err(DialError::config(refusal));
     }
     introduced?;
     Ok(link)
 }
 
-/// Set by the driver's end, whatever ends it: dropped with its runtime, it runs nothing any more but its destructors.
-struct MarkClosed(Arc<AtomicBool>);
-
-impl Drop for MarkClosed {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+/// Within the dial, whose timeout covers it.
+async fn ask<R: Request>(link: &Link, request: &R, settings: &Settings) -> Result<R::Answer, DialError> {
+    let answer = link.mux.send(request, Instant::now() + settings.connect_timeout)?;
+    match answer.await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Lost::Broken { source, .. })) => Err(DialError::broken(source)),
+        Ok(Err(Lost::Late)) => Err(DialError::late()),
+        Err(_) => Err(DialError::broken(None)),
     }
 }
 
@@ -363,7 +324,7 @@ async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
     }
     request.cmd("PING");
     steps.push(Step::Ping);
-    let replies = link.connection().send_packed_commands(&request, 0, steps.len()).await?;
+    let replies = ask(link, &request, settings).await?;
     for (step, reply) in steps.into_iter().zip(&replies) {
         if let Value::ServerError(error) = reply {
             refusal(step, error)?;

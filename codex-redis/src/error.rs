@@ -5,7 +5,7 @@
 use std::io;
 
 use codex_traits::{Error, ErrorKind, Expiry, integer_overflow, not_an_integer};
-use redis::{RedisError, ServerError};
+use redis::ServerError;
 
 /// The server's answer to a command that it did not carry out.
 ///
@@ -83,21 +83,25 @@ pub(crate) fn unexpected(operation: &'static str) -> Error {
     )
 }
 
-/// The connection broke with the request under way.
-pub(crate) fn broken(operation: &'static str, error: &RedisError) -> Error {
-    let failed = Error::new(
-        ErrorKind::Connection,
-        operation,
-        "the connection broke before the answer",
-    );
-    match io_kind(error) {
+/// The connection broke with the request under way. `sent`: it may have arrived.
+pub(crate) fn broken(operation: &'static str, sent: bool, source: Option<io::ErrorKind>) -> Error {
+    let failed = if sent {
+        Error::new(
+            ErrorKind::Connection,
+            operation,
+            "the connection broke before the answer",
+        )
+    } else {
+        Error::new(
+            ErrorKind::Connection,
+            operation,
+            "the connection broke before the request was sent",
+        )
+        .not_executed()
+        .retryable()
+    };
+    match source {
         Some(kind) => failed.with_source(io::Error::from(kind)),
         None => failed,
     }
-}
-
-/// Only the kind: a source's own text may be anything.
-pub(crate) fn io_kind(error: &RedisError) -> Option<io::ErrorKind> {
-    let source = std::error::Error::source(error)?;
-    source.downcast_ref::<io::Error>().map(io::Error::kind)
 }

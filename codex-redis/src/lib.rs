@@ -49,6 +49,15 @@
 //!
 //! `get_many` is no snapshot there, and `del_matching` takes two round trips per page.
 //!
+//! # Connections
+//!
+//! Any number of calls share a connection. Requests that are ready at the same time are written together; a call alone is not held
+//! back for others. What is larger than 64 KiB has [connections of its own](RedisBuilder::slots), and while one brings in a large
+//! value, what is small goes by another. A small request that was sent just before a large answer began waits for that.
+//!
+//! Memory is bounded where the server is slow: by the calls that are [under way](RedisBuilder::max_in_flight), and those that
+//! [wait](RedisBuilder::max_waiting). What comes on top fails at once.
+//!
 //! # Runtimes
 //!
 //! It needs tokio, with its I/O and time drivers. A handle may be used on several runtimes, one after another or at the same
@@ -59,14 +68,17 @@ mod builder;
 mod client;
 mod cluster;
 mod dial;
+mod driver;
 mod endpoint;
 mod error;
 mod health;
-mod meter;
+mod mux;
 mod node;
 mod observe;
 mod pool;
 mod reply;
+mod request;
+mod resp;
 mod script;
 mod sentinel;
 mod settings;

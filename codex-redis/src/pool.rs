@@ -1,9 +1,6 @@
 //! The slots of each runtime.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use codex_traits::{Error, ErrorKind, Result};
 use tokio::runtime::{Handle, Id};
@@ -69,7 +66,6 @@ fn find(pools: &[(Id, Arc<Pool>)], id: Id) -> Option<Arc<Pool>> {
 pub(crate) struct Pool {
     endpoint: Arc<Endpoint>,
     slots: Vec<Arc<Slot>>,
-    next: AtomicUsize,
 }
 
 impl Pool {
@@ -77,27 +73,42 @@ impl Pool {
         Self {
             slots: (0..endpoint.settings.slots).map(|_| Arc::new(Slot::new())).collect(),
             endpoint,
-            next: AtomicUsize::new(0),
         }
     }
 
-    /// A connection, and the slot that it is in. Slots are taken in turn; one that is not ready begins to dial, and is waited for
-    /// only where no other is ready.
-    pub(crate) async fn link(&self) -> Result<(&Arc<Slot>, Arc<Link>), DialError> {
+    /// A connection, and the slot that it is in, where one is ready that nothing large is in the way on.
+    ///
+    /// The first slot comes first: requests that are written together cost less than on several connections. Large requests begin at
+    /// the second one, so that they hold nobody up; small ones evade there what is large on the first.
+    pub(crate) fn ready(&self, is_large: bool) -> Option<(&Arc<Slot>, Arc<Link>)> {
+        let mut clogged = None;
+        for slot in self.from(is_large) {
+            let link = slot.ready()?;
+            if is_large || !link.mux().is_clogged() {
+                return Some((slot, link));
+            }
+            clogged = clogged.or(Some((slot, link)));
+        }
+        clogged
+    }
+
+    /// A connection, and the slot that it is in. Every slot that is not ready begins to dial; that is waited for only where no other
+    /// is ready.
+    pub(crate) async fn link(&self, is_large: bool) -> Result<(&Arc<Slot>, Arc<Link>), DialError> {
         loop {
-            let first = self.next.fetch_add(1, Ordering::Relaxed);
+            let mut ready = None;
             let mut dialling = None;
             let mut resting = None;
-            for offset in 0..self.slots.len() {
-                let slot = &self.slots[first.wrapping_add(offset) % self.slots.len()];
+            for slot in self.from(is_large) {
                 match slot.find(&self.endpoint) {
-                    Found::Ready(link) => return Ok((slot, link)),
+                    Found::Ready(link) => ready = ready.or(Some((slot, link))),
                     Found::Dialling(dialled) => dialling = dialling.or(Some((slot, dialled))),
                     Found::Resting(reason) => resting = Some(reason),
                 }
             }
-            match (dialling, resting) {
-                (Some((slot, mut dialled)), _) => {
+            match (ready, dialling, resting) {
+                (Some(ready), ..) => return Ok(ready),
+                (None, Some((slot, mut dialled)), _) => {
                     // An error here is a dial that was dropped with its runtime: look again.
                     if let Ok(outcome) = dialled.wait_for(Option::is_some).await
                         && let Some(outcome) = outcome.clone()
@@ -105,11 +116,30 @@ impl Pool {
                         return Ok((slot, outcome?));
                     }
                 }
-                (None, Some(reason)) => return Err(reason),
+                (None, None, Some(reason)) => return Err(reason),
                 // There is at least one slot, and each is one of the three.
-                (None, None) => {}
+                (None, None, None) => {}
             }
         }
+    }
+
+    /// Leaves a connection that has frozen, and those that nothing waits on: where a firewall or a fail-over has cut one silently, it has
+    /// cut them too, and a dial costs less than finding out.
+    pub(crate) fn leave_frozen(&self, slot: &Slot, link: &Arc<Link>) {
+        if !slot.evict(link, "timeouts in a row") {
+            return;
+        }
+        for other in &self.slots {
+            if let Some(link) = other.ready().filter(|link| link.mux().is_idle()) {
+                other.evict(&link, "idle beside one with timeouts in a row");
+            }
+        }
+    }
+
+    /// The slots in the order in which they are looked at.
+    fn from(&self, is_large: bool) -> impl Iterator<Item = &Arc<Slot>> {
+        let first = usize::from(is_large && self.slots.len() > 1);
+        self.slots[first..].iter().chain(&self.slots[..first])
     }
 
     fn is_alive(&self) -> bool {

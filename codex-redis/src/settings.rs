@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) command_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_in_flight: usize,
+    pub(crate) max_waiting: usize,
     pub(crate) timeouts_before_redial: u32,
     pub(crate) backoff_min: Duration,
     pub(crate) backoff_max: Duration,

@@ -49,11 +49,19 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection, where there is one.
+    pub(crate) fn ready(&self) -> Option<Arc<Link>> {
+        match &*self.state() {
+            State::Ready(link) if !link.mux().is_closed() => Some(Arc::clone(link)),
+            _ => None,
+        }
+    }
+
     /// The connection, or what is known of it; begins to dial where nobody does.
     pub(crate) fn find(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Found {
         let mut state = self.state();
         let failures = match &*state {
-            State::Ready(link) if !link.is_closed() => return Found::Ready(Arc::clone(link)),
+            State::Ready(link) if !link.mux().is_closed() => return Found::Ready(Arc::clone(link)),
             // A dial that was dropped with its runtime has left no result and no sender.
             State::Dialling(dialled) if dialled.has_changed().is_ok() => return Found::Dialling(dialled.clone()),
             State::Resting { until, reason, .. } if Instant::now() < *until => return Found::Resting(*reason),
@@ -73,6 +81,12 @@ impl Slot {
             let outcome = dial(&endpoint).await.map(Arc::new);
             *slot.state() = match &outcome {
                 Ok(link) => State::Ready(Arc::clone(link)),
+                // A dial that had all its time makes no pause longer: a server that goes on again would be left waiting.
+                Err(reason) if reason.is_late() => State::Resting {
+                    until: Instant::now() + pause(&endpoint, 0),
+                    failures,
+                    reason: *reason,
+                },
                 Err(reason) => State::Resting {
                     until: Instant::now() + pause(&endpoint, failures),
                     failures: failures.saturating_add(1),
@@ -85,20 +99,22 @@ impl Slot {
         dialled
     }
 
-    /// Leaves this connection, so that the next call dials. Calls that are under way on it keep it. Another one, dialled since,
-    /// stays.
-    pub(crate) fn evict(&self, link: &Arc<Link>, reason: &'static str) {
+    /// Leaves this connection, so that the next call dials, and says whether it was in here. Calls that are under way on it keep it.
+    /// Another one, dialled since, stays.
+    pub(crate) fn evict(&self, link: &Arc<Link>, reason: &'static str) -> bool {
         let mut state = self.state();
-        if matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, link)) {
+        let is_here = matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, link));
+        if is_here {
             *state = State::Empty;
             crate::observe::evicted(link.address(), reason);
         }
+        is_here
     }
 
     /// Whether a runtime drives something in here.
     pub(crate) fn is_alive(&self) -> bool {
         match &*self.state() {
-            State::Ready(link) => !link.is_closed(),
+            State::Ready(link) => !link.mux().is_closed(),
             State::Dialling(dialled) => dialled.has_changed().is_ok(),
             State::Empty | State::Resting { .. } => false,
         }

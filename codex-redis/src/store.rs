@@ -9,6 +9,7 @@ use crate::{
     client::Client,
     cluster::Cluster,
     endpoint::{Endpoint, Origin},
+    request::Arguments,
     sentinel::Sentinels,
     settings::{Checked, Settings, Target},
 };
@@ -37,6 +38,20 @@ impl Store {
             }
         };
         Ok(Self::One(Client::connect(Endpoint { origin, settings }).await?))
+    }
+
+    /// Sends one command on one key, without making it before where that is not needed. An error that a server answers with is still
+    /// in the reply.
+    pub(crate) async fn arguments(
+        &self,
+        operation: &'static str,
+        key: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Value> {
+        match self {
+            Self::One(client) => client.command(operation, &arguments).await,
+            Self::Cluster(cluster) => cluster.command(operation, key, &arguments.to_command()).await,
+        }
     }
 
     /// Sends one command on one key. An error that a server answers with is still in the reply.

@@ -3,13 +3,24 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use codex_redis::RedisBackend;
 use codex_testkit::{redis::RedisServer, require};
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
 use support::{READING, SECRET, assert_kind, every_verb, put, until};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 async fn connect(server: &RedisServer) -> RedisBackend {
     RedisBackend::connect(&server.url()).await.unwrap()
@@ -110,6 +121,43 @@ async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_sec
     let start = Instant::now();
     until("the handle works again", async || backend.get("k").await.is_ok()).await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    heals(&backend).await;
+}
+
+/// Dials to a frozen server take all the time that they have. That they fail must not lengthen the pauses between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_long_freeze_under_load_the_handle_works_within_a_second() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..16)
+        .map(|number| {
+            let (backend, over) = (backend.clone(), over.clone());
+            tokio::spawn(async move {
+                let mut longest = Duration::ZERO;
+                while !over.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    let _ = backend.get(&format!("key-{number}")).await;
+                    longest = longest.max(start.elapsed());
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                longest
+            })
+        })
+        .collect();
+    server.pause();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(backend.get("k").await.is_err());
+    server.resume();
+    let start = Instant::now();
+    until("the handle works again", async || backend.get("k").await.is_ok()).await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        let longest = caller.await.unwrap();
+        // 500 ms; the rest is a busy machine's.
+        assert!(longest < Duration::from_secs(1), "{longest:?}");
+    }
     heals(&backend).await;
 }
 
@@ -334,4 +382,52 @@ async fn a_connection_that_the_server_closed_is_replaced() {
         }
     }
     heals(&backend).await;
+}
+
+/// As a firewall does that forgets what is idle: nothing passes any more, and nobody is told. New connections work.
+#[tokio::test]
+async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadlines() {
+    let server = require!("redis", RedisServer::start());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port();
+    let (cut, _) = watch::channel(0);
+    let cuts = cut.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut cut = cuts.subscribe();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    // Both ends stay open.
+                    _ = cut.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let deadline = Duration::from_millis(200);
+    let backend = RedisBackend::builder()
+        .url(&url)
+        .command_timeout(deadline)
+        .build()
+        .await
+        .unwrap();
+    put(&backend, "k", "v").await;
+    for round in 1..=3 {
+        cut.send_replace(round);
+        let start = Instant::now();
+        let mut late = 0;
+        while let Err(error) = backend.get("k").await {
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            late += 1;
+        }
+        assert!(late <= 3, "{late} calls were lost");
+        // What comes on top is a busy machine's.
+        assert!(
+            start.elapsed() < deadline * 3 + Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
 }

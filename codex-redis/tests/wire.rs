@@ -186,6 +186,99 @@ async fn calls_beyond_the_limit_wait_for_their_turn_within_their_deadline() {
     assert_kind("get", other, ErrorKind::Timeout);
 }
 
+#[tokio::test]
+async fn calls_that_find_too_many_waiting_fail_at_once() {
+    // It never ends its answer.
+    let server = Impostor::start(b"$-1", Duration::ZERO).await;
+    let built = RedisBackend::builder()
+        .url(&server.url)
+        .max_in_flight(1)
+        .max_waiting(2)
+        .command_timeout(Duration::from_secs(60));
+    let backend = built.build().await.unwrap();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { backend.get("waits").await })
+        })
+        .collect();
+    support::until("one is sent", async || server.received().contains("waits")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for _ in 0..10 {
+        let error = assert_kind("get", backend.get("k").await, ErrorKind::Connection);
+        assert!(!error.may_have_executed() && error.is_retryable(), "{error:?}");
+        assert!(error.to_string().contains("too many calls"), "{error}");
+    }
+    // Whoever gives up waiting makes room.
+    waiting[2].abort();
+    let room = async || {
+        let call = tokio::time::timeout(Duration::from_millis(20), backend.get("k")).await;
+        call.is_err()
+    };
+    support::until("there is room", room).await;
+    for call in waiting {
+        call.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_02_what_was_not_written_whole_was_not_executed() {
+    // It lets one in, reads nothing more, waits until a large request is on its way, and closes when it is told to.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"+OK\r\n+PONG\r\n").await;
+        while stream.peek(&mut buffer).await.unwrap() < 1000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        begun.send(()).unwrap();
+        let _ = closed.await;
+    });
+    let built = RedisBackend::builder().url(&url).slots(1);
+    let backend = built.command_timeout(Duration::from_secs(60)).build().await.unwrap();
+    let call = |key: &'static str, bytes: usize| {
+        let backend = backend.clone();
+        let set = async move {
+            let value = vec![b'x'; bytes].into();
+            backend.set(key, value, codex_traits::SetOptions::new()).await
+        };
+        tokio::spawn(set)
+    };
+    // The first one fits into the buffers of the system, the second does not, and the third is behind it.
+    let small = call("small", 10);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let large = call("large", 128 << 20);
+    has_begun.await.unwrap();
+    let behind = call("behind", 10);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    close.send(()).unwrap();
+    let small = assert_kind("set", small.await.unwrap(), ErrorKind::Connection);
+    assert!(small.may_have_executed(), "{small:?}");
+    for unsent in [large, behind] {
+        let error = assert_kind("set", unsent.await.unwrap(), ErrorKind::Connection);
+        assert!(!error.may_have_executed() && error.is_retryable(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_nothing_ends_the_connection() {
+    let server = Impostor::start(b"$1\r\na\r\n$1\r\nb\r\n", Duration::ZERO).await;
+    let built = RedisBackend::builder().url(&server.url).slots(1);
+    let backend = built.build().await.unwrap();
+    for dials in 1..5 {
+        let value = backend.get("k").await.unwrap().unwrap();
+        assert_eq!(value, "a", "and not what was left over");
+        assert_eq!(server.dials.load(Ordering::SeqCst), dials);
+        // So that the other one has come.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Answers a GET with this many bytes, in ten parts over a second; of the last part only where it is `whole`.
 async fn trickle(bytes: usize, whole: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,6 +2,8 @@
 
 use redis::{Arg, Cmd, Pipeline};
 
+use crate::request::Arguments;
+
 /// What is sent together.
 pub(crate) trait Named: Sync {
     /// What OpenTelemetry calls it, and of how many commands it is.
@@ -34,7 +36,18 @@ fn find(command: &Cmd) -> Option<&'static Name> {
     let Some(Arg::Simple(first)) = command.args_iter().next() else {
         return None;
     };
+    find_word(first)
+}
+
+fn find_word(first: &[u8]) -> Option<&'static Name> {
     NAMES.iter().find(|name| name.alone.as_bytes() == first)
+}
+
+impl Named for Arguments<'_> {
+    fn name(&self) -> (&'static str, usize) {
+        let name = self.0.first().and_then(|first| find_word(first));
+        (name.map_or("other", |name| name.alone), 1)
+    }
 }
 
 impl Named for Cmd {
@@ -75,6 +88,8 @@ mod tests {
     fn names_are_those_of_the_conventions_and_never_an_argument() {
         assert_eq!(cmd("GET").arg("hunter2").name(), ("GET", 1));
         assert_eq!(cmd("hunter2").name(), ("other", 1));
+        assert_eq!(Arguments(&[b"GET", b"hunter2"]).name(), ("GET", 1));
+        assert_eq!(Arguments(&[b"hunter2"]).name(), ("other", 1));
         assert_eq!(Pipeline::new().name().0, "PIPELINE");
         let mut pipeline = Pipeline::new();
         pipeline.cmd("ASKING").cmd("GET").arg("hunter2");

@@ -1,0 +1,85 @@
+//! Rounds in which every candidate has its turn, and what their ratios say.
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+
+/// What one turn of one candidate took.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    pub(crate) operations: f64,
+    pub(crate) wall: Duration,
+    /// Processor time of this process, the client: the server is another one.
+    pub(crate) cpu: Duration,
+}
+
+impl Turn {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.operations / self.wall.as_secs_f64()
+    }
+
+    pub(crate) fn cpu_micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.operations
+    }
+}
+
+/// Times `work`, which does so many operations.
+pub(crate) fn turn(operations: usize, work: impl FnOnce()) -> Turn {
+    let (cpu, start) = (cpu(), Instant::now());
+    work();
+    Turn {
+        operations: operations as f64,
+        wall: start.elapsed(),
+        cpu: crate::pairs::cpu() - cpu,
+    }
+}
+
+/// User and system time of this process.
+pub(crate) fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}
+
+/// BENCH_ROUNDS, or `default`.
+pub(crate) fn rounds(default: usize) -> usize {
+    env::var("BENCH_ROUNDS").map_or(default, |rounds| rounds.parse().expect("BENCH_ROUNDS is a number"))
+}
+
+/// Runs each candidate once a round, beginning with another one each time, and once before to warm up. The result is by candidate.
+pub(crate) fn interleaved(rounds: usize, candidates: &mut [&mut dyn FnMut() -> Turn]) -> Vec<Vec<Turn>> {
+    let mut turns: Vec<Vec<Turn>> = candidates.iter().map(|_| Vec::with_capacity(rounds)).collect();
+    for candidate in candidates.iter_mut() {
+        candidate();
+    }
+    for round in 0..rounds {
+        for offset in 0..candidates.len() {
+            let at = (round + offset) % candidates.len();
+            turns[at].push(candidates[at]());
+        }
+    }
+    turns
+}
+
+pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => figures[count / 2],
+        count => f64::midpoint(figures[count / 2 - 1], figures[count / 2]),
+    }
+}
+
+/// The median of the ratios of each round.
+pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: impl Fn(&Turn) -> f64) -> f64 {
+    median(ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) / figure(theirs)))
+}
+
+/// The figure that so many percent stay under.
+pub(crate) fn percentile(times: &mut [Duration], percent: f64) -> Duration {
+    times.sort_unstable();
+    let at = (times.len() as f64 * percent / 100.0) as usize;
+    times[at.min(times.len() - 1)]
+}
