@@ -59,8 +59,8 @@ impl MemoryBackend {
     }
 
     /// How many bytes the store has asked of the allocator: keys, values, and all that it takes to find them. What the allocator adds on top
-    /// (glibc: 8 bytes for each block, and rounding) is not in it. A value over 4 KiB is shared with whoever handed it in, and
-    /// counted as if it were not.
+    /// (glibc: 8 bytes for each block, and rounding) is not in it. A value that is shared with others, because it is over 4 KiB or because it
+    /// replaced another while whoever handed it in kept it too, is counted as if it were not.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }

@@ -55,7 +55,7 @@ impl MemoryBuilder {
     }
 
     /// At most this many bytes for keys, values and what it takes to find them: 114 bytes of overhead are counted for each entry, the
-    /// most that it can come to; the at most 64 shards, two kilobytes each, are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
+    /// most that it can come to; the at most 64 shards, four kilobytes each, are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self

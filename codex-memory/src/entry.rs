@@ -1,61 +1,70 @@
 //! What a slot holds.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use bytes::Bytes;
 
-use crate::{deadline::Deadline, record::Record};
+use crate::{
+    deadline::Deadline,
+    value::{self, Value},
+};
 
-/// A key with its value, its end, and what eviction knows of it: 48 bytes.
+/// A value with its end, and where its key is: 48 bytes.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) record: Record,
+    value: Bytes,
     pub(crate) deadline: Deadline,
     /// The part of the key's hash that the index keeps, so that an entry is found there again without looking at its key.
     pub(crate) tag: u32,
-    /// Reads since eviction last looked, at most [`MOST_VISITS`].
-    visits: AtomicU8,
-    /// Which queue of eviction it stands in.
-    pub(crate) queue: Queue,
+    /// Where the key begins among those of the block, and in the highest bit whether the value is packed.
+    key_at: u32,
 }
 
-/// Where an entry stands when room is to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queue {
-    /// The store is not bounded.
-    None,
-    /// New, and yet to prove itself.
-    Small,
-    Main,
-}
+const PACKED: u32 = 1 << 31;
 
-/// As S3-FIFO has it: two bits.
-const MOST_VISITS: u8 = 3;
+/// No key begins behind this.
+pub(crate) const LAST_KEY_AT: u32 = PACKED - 1;
 
 impl Entry {
-    pub(crate) fn new(record: Record, deadline: Deadline, tag: u32) -> Self {
+    pub(crate) fn new(value: Value, deadline: Deadline, tag: u32, key_at: u32) -> Self {
+        let packed = if value.is_packed { PACKED } else { 0 };
         Self {
-            record,
+            value: value.bytes,
             deadline,
             tag,
-            visits: AtomicU8::new(0),
-            queue: Queue::None,
+            key_at: key_at | packed,
         }
     }
 
-    /// Notes a read. Of two at once one may be lost, and a much-read entry's line is not written to.
     #[inline]
-    pub(crate) fn visit(&self) {
-        let visits = self.visits.load(Ordering::Relaxed);
-        if visits < MOST_VISITS {
-            self.visits.store(visits + 1, Ordering::Relaxed);
-        }
+    pub(crate) fn value(&self) -> &Bytes {
+        &self.value
     }
 
-    pub(crate) fn visits(&self) -> u8 {
-        self.visits.load(Ordering::Relaxed)
+    pub(crate) fn into_value(self) -> Bytes {
+        self.value
     }
 
-    pub(crate) fn set_visits(&mut self, visits: u8) {
-        *self.visits.get_mut() = visits;
+    #[inline]
+    pub(crate) fn key_at(&self) -> u32 {
+        self.key_at & LAST_KEY_AT
+    }
+
+    pub(crate) fn move_key(&mut self, key_at: u32) {
+        self.key_at = self.key_at & PACKED | key_at;
+    }
+
+    /// Puts the value in, and the one that was there into its place.
+    #[inline]
+    pub(crate) fn swap(&mut self, value: &mut Value) {
+        let packed = if value.is_packed { PACKED } else { 0 };
+        value.is_packed = self.key_at & PACKED != 0;
+        self.key_at = self.key_at & LAST_KEY_AT | packed;
+        std::mem::swap(&mut self.value, &mut value.bytes);
+    }
+
+    /// How many bytes have been asked of the allocator for the value.
+    #[inline]
+    pub(crate) fn value_footprint(&self) -> usize {
+        value::footprint(self.value.len(), self.key_at & PACKED != 0)
     }
 }
 

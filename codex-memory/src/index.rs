@@ -23,7 +23,7 @@ pub(crate) fn spread(tag: u32) -> u64 {
 impl Index {
     /// The slot with this tag for which `is_it` holds.
     #[inline]
-    pub(crate) fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, tag: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let place = self.0.find(spread(tag), |place| place.tag == tag && is_it(place.slot));
         place.map(|place| place.slot)
     }

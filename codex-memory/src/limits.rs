@@ -8,10 +8,7 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Error, ErrorKind};
 
-use crate::{
-    entry::Entry,
-    sync::{AtomicU64, AtomicUsize, Ordering},
-};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// What a bounded store does with a write that it has no room for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,11 +36,11 @@ pub(crate) struct Limits {
     evictions: AtomicU64,
 }
 
-/// What an entry takes beside its record, at most: a slot (48 bytes, an eighth of them unused), its place in the index (8 and 1, at 7/16 full), its
-/// links (8) and its ghost (13, at 7/16 full).
-const OVERHEAD: usize = 54 + 21 + 9 + 30;
+/// What an entry takes beside its key and its value, at most: a slot (48 bytes, and an eighth of a block's 64), its place in the index (8 and 1, at
+/// 7/16 full), its seat in a queue (12, and an eighth unused) and its ghost (13, at 7/16 full).
+const OVERHEAD: usize = 49 + 21 + 14 + 30;
 
-/// What is counted against `max_bytes` for a record.
+/// What is counted against `max_bytes` for an entry.
 pub(crate) fn charge(footprint: usize) -> usize {
     footprint + OVERHEAD
 }
@@ -93,12 +90,11 @@ impl Limits {
     }
 
     /// Counts an eviction and tells of it. No lock is held here.
-    pub(crate) fn evicted(&self, entry: &Entry) {
+    pub(crate) fn evicted(&self, key: &str, value: Bytes) {
         self.evictions.fetch_add(1, Ordering::Relaxed);
         if let Some(listener) = &self.listener {
-            let (key, value) = (entry.record.key_text(), entry.record.share_value());
             // A panic of the listener is not to fail the write that came upon the eviction. The panic hook has reported it.
-            let _ = catch_unwind(AssertUnwindSafe(|| listener(&key, value)));
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(key, value)));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use codex_traits::{Result, ScanPage, ScanRequest};
 
-use crate::{position::Position, store::Store};
+use crate::{position::Position, shard::key_text, store::Store};
 
 /// A page looks at no more slots than this whatever it was asked for.
 const MAX_PAGE: usize = 10_000;
@@ -26,8 +26,9 @@ impl Store {
             left -= slots.len();
             let matching = shard
                 .entries_in(slots, reading)
-                .filter(|entry| request.pattern.matches(entry.record.key()));
-            page.keys.extend(matching.map(|entry| entry.record.key_text()));
+                .map(|(key, _)| key)
+                .filter(|key| request.pattern.matches(key));
+            page.keys.extend(matching.map(key_text));
             drop(shard);
             position = rest.unwrap_or(Position {
                 shard: position.shard + 1,

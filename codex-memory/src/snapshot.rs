@@ -29,9 +29,11 @@ use crate::{
     MemoryBackend,
     clock::Reading,
     deadline::Deadline,
+    keys,
     limits::{Limits, charge},
-    record::Record,
+    shard::key_text,
     store::{Plan, Store},
+    value::Value,
 };
 
 const MAGIC: [u8; 8] = *b"CODEXMEM";
@@ -137,9 +139,9 @@ impl Store {
         let shard = self.read(shard);
         let to = shard.slot_count().min(from + SLOTS_PER_HOLD);
         let entries = (from < to).then(|| shard.entries_in(from..to, Reading::Taken(wall.now)))?;
-        let copied = entries.map(|entry| {
+        let copied = entries.map(|(key, entry)| {
             let end = entry.deadline.since_origin().map(|end| wall.end(end));
-            (entry.record.key_text(), entry.record.share_value(), end)
+            (key_text(key), entry.value().clone(), end)
         });
         Some((copied.collect(), to))
     }
@@ -170,7 +172,7 @@ impl Store {
             let key = String::from_utf8(read_vec(&mut reader, key_len)?).map_err(|_| damaged())?;
             let value = read_vec(&mut reader, value_len)?;
             count += 1;
-            records.extend(end.map(|end| (Record::new(&key, value.into()), end)));
+            records.extend(end.map(|end| (key, Value::packed(&value), end)));
         }
         let said = u64::from_le_bytes(read_array(&mut reader)?);
         let sum = reader.sum();
@@ -180,8 +182,11 @@ impl Store {
         self.restore(records)
     }
 
-    fn restore(&self, records: Vec<(Record, Deadline)>) -> io::Result<u64> {
-        let bytes = records.iter().map(|(record, _)| charge(record.footprint())).sum();
+    fn restore(&self, records: Vec<(String, Value, Deadline)>) -> io::Result<u64> {
+        let bytes = records
+            .iter()
+            .map(|(key, value, _)| charge(keys::footprint(key.len()) + value.footprint()))
+            .sum();
         let lacks_room = |limits: &Limits| !limits.has_room(records.len(), bytes);
         if self.limits.as_ref().is_some_and(lacks_room) {
             return Err(io::Error::new(
@@ -190,10 +195,8 @@ impl Store {
             ));
         }
         let count = records.len() as u64;
-        for (record, deadline) in records {
-            let key = record.key_text();
-            let mut record = Some(record);
-            let written = self.write_as_planned("load", &key, &mut record, |shard, tag, _, _| Plan::Put {
+        for (key, value, deadline) in records {
+            let written = self.write_as_planned("load", &key, &mut Some(value), |shard, tag, _, _| Plan::Put {
                 slot: shard.find(tag, &key),
                 deadline,
                 answer: (),

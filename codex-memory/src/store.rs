@@ -1,6 +1,9 @@
 //! The shards of one store, and the one step that every verb is.
 
-use std::{hash::BuildHasher, sync::PoisonError};
+use std::{
+    hash::{BuildHasher, Hasher},
+    sync::PoisonError,
+};
 
 use codex_traits::Result;
 use hashbrown::DefaultHashBuilder;
@@ -8,11 +11,11 @@ use hashbrown::DefaultHashBuilder;
 use crate::{
     clock::{Reading, TimeSource},
     deadline::Deadline,
-    entry::Entry,
+    keys,
     limits::{Limits, WhenFull, charge},
-    record::Record,
-    shard::Shard,
+    shard::{Removed, Shard},
     sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    value::Value,
 };
 
 /// Enough that two writers seldom meet, few enough that an empty store is small.
@@ -59,7 +62,7 @@ pub(crate) struct Place {
 /// What is to be done with a key.
 pub(crate) enum Plan<T> {
     Leave(T),
-    /// Write the record with this end: into the slot, or as a new entry.
+    /// Write the value with this end: into the slot, or as a new entry.
     Put {
         slot: Option<u32>,
         deadline: Deadline,
@@ -67,17 +70,40 @@ pub(crate) enum Plan<T> {
     },
 }
 
-/// Where a record can go.
+/// Where a value can go.
 enum Room {
     Found {
         slot: Option<u32>,
     },
     /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is room now.
-    Made(Entry),
+    Made(Removed, String),
     /// The shard has nothing to evict.
     NotHere,
-    /// The record is larger than the whole store may be.
+    /// The entry is larger than the whole store may be.
     Never,
+}
+
+/// What is charged for an entry before a write and after it.
+struct Books {
+    before: usize,
+    after: usize,
+}
+
+impl Books {
+    fn of(key: &str, value: Option<&Value>, replaced: Option<usize>) -> Self {
+        let key = charge(keys::footprint(key.len()));
+        let of_value = |of: fn(&Value) -> usize| value.map_or(0, of);
+        match replaced {
+            None => Self {
+                before: 0,
+                after: key + of_value(Value::tight_footprint),
+            },
+            Some(old) => Self {
+                before: key + old,
+                after: key + of_value(Value::footprint),
+            },
+        }
+    }
 }
 
 impl Store {
@@ -100,7 +126,10 @@ impl Store {
 
     #[inline]
     pub(crate) fn place(&self, key: &str) -> Place {
-        let hash = self.hasher.hash_one(key.as_bytes());
+        // The bytes alone: what `Hash` adds for the length only matters where keys are hashed one behind the other.
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key.as_bytes());
+        let hash = hasher.finish();
         #[expect(clippy::cast_possible_truncation, reason = "halves of the hash, which share no bit")]
         Place {
             tag: (hash >> 32) as u32,
@@ -123,7 +152,7 @@ impl Store {
     pub(crate) fn change<T>(
         &self,
         key: &str,
-        change: impl FnOnce(&mut Shard, u32, Reading<'_>) -> (T, Option<Entry>),
+        change: impl FnOnce(&mut Shard, u32, Reading<'_>) -> (T, Option<Removed>),
     ) -> T {
         let place = self.place(key);
         self.sweep_before_write(place.shard);
@@ -137,44 +166,65 @@ impl Store {
         answer
     }
 
-    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into the record that it is handed; it is asked again
+    /// Gives a key that is there another value and end, whatever it had; answers whether it is there. What needs no plan and no room: most writes.
+    #[inline]
+    pub(crate) fn overwrite(&self, key: &str, value: &mut Value, end: impl FnOnce(Reading<'_>) -> Deadline) -> bool {
+        let place = self.place(key);
+        self.sweep_before_write(place.shard);
+        let end = end(self.time.reading());
+        let mut shard = self.write(place.shard);
+        let slot = shard.find(place.tag, key);
+        if let Some(slot) = slot {
+            shard.replace(slot, value, end);
+        }
+        slot.is_some()
+    }
+
+    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into the place that it is handed; it is asked again
     /// where room had to be made first.
     #[inline]
     pub(crate) fn write_as_planned<T>(
         &self,
         operation: &'static str,
         key: &str,
-        record: &mut Option<Record>,
-        mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Record>) -> Plan<T>,
+        value: &mut Option<Value>,
+        mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Value>) -> Plan<T>,
     ) -> Result<T> {
         let place = self.place(key);
         self.sweep_before_write(place.shard);
         for _ in 0..ATTEMPTS {
             let reading = self.time.reading();
             let mut shard = self.write(place.shard);
-            let (slot, deadline, answer) = match plan(&shard, place.tag, reading, record) {
+            let (slot, deadline, answer) = match plan(&shard, place.tag, reading, value) {
                 Plan::Leave(answer) => return Ok(answer),
                 Plan::Put { slot, deadline, answer } => (slot, deadline, answer),
             };
             let room = match &self.limits {
                 None => Room::Found { slot },
-                Some(limits) => self.find_room(limits, &mut shard, slot, record.as_ref(), reading),
+                Some(limits) => {
+                    let books = Books::of(key, value.as_ref(), slot.map(|slot| shard.value_footprint_at(slot)));
+                    self.find_room(limits, &mut shard, slot, books, reading)
+                }
             };
             if let Room::Found { slot } = room
-                && let Some(record) = record.take()
+                && let Some(mut value) = value.take()
             {
-                let replaced = match slot {
-                    Some(slot) => shard.replace(slot, record, deadline),
-                    None => shard.insert(place.tag, record, deadline),
+                let left = if let Some(slot) = slot {
+                    shard.replace(slot, &mut value, deadline);
+                    Some(value.bytes)
+                } else {
+                    let (value, left) = value.tight();
+                    shard.insert(place.tag, key, value, deadline);
+                    left
                 };
                 drop(shard);
-                drop(replaced);
+                drop(left);
                 return Ok(answer);
             }
             drop(shard);
             match room {
                 Room::Never => break,
-                Room::Made(evicted) => self.tell(&evicted),
+                Room::Made(evicted, key) => self.tell(&key, evicted),
                 _ if self.make_room(place.shard) => {}
                 _ => break,
             }
@@ -200,21 +250,21 @@ impl Store {
         self.release_all(&swept);
     }
 
-    fn release_all(&self, entries: &[Entry]) {
+    fn release_all(&self, entries: &[Removed]) {
         for entry in entries {
             self.release(entry);
         }
     }
 
-    fn release(&self, entry: &Entry) {
+    fn release(&self, entry: &Removed) {
         if let Some(limits) = &self.limits {
-            limits.release(1, charge(entry.record.footprint()));
+            limits.release(1, charge(entry.footprint));
         }
     }
 
-    fn tell(&self, evicted: &Entry) {
+    fn tell(&self, key: &str, evicted: Removed) {
         if let Some(limits) = &self.limits {
-            limits.evicted(evicted);
+            limits.evicted(key, evicted.value);
         }
     }
 
@@ -228,11 +278,10 @@ impl Store {
     fn evict_from(&self, shard: usize) -> bool {
         let reading = self.time.reading();
         let evicted = self.write(shard).evict(reading);
-        if let Some(entry) = &evicted {
-            self.release(entry);
-            self.tell(entry);
-        }
-        evicted.is_some()
+        let Some((entry, key)) = evicted else { return false };
+        self.release(&entry);
+        self.tell(&key, entry);
+        true
     }
 
     /// Books what the record takes beyond what is in the slot; where there is no room, evicts an entry from this shard if it has one.
@@ -241,11 +290,9 @@ impl Store {
         limits: &Limits,
         shard: &mut Shard,
         slot: Option<u32>,
-        record: Option<&Record>,
+        Books { before, after }: Books,
         reading: Reading<'_>,
     ) -> Room {
-        let after = charge(record.map_or(0, Record::footprint));
-        let before = slot.map_or(0, |slot| charge(shard.footprint_at(slot)));
         if limits.reserve(usize::from(slot.is_none()), after.saturating_sub(before)) {
             limits.release(0, before.saturating_sub(after));
             return Room::Found { slot };
@@ -255,9 +302,9 @@ impl Store {
         }
         match shard.evict(reading) {
             None => Room::NotHere,
-            Some(evicted) => {
+            Some((evicted, key)) => {
                 self.release(&evicted);
-                Room::Made(evicted)
+                Room::Made(evicted, key)
             }
         }
     }

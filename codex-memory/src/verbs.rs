@@ -9,8 +9,8 @@ use crate::{
     clock::Reading,
     deadline::Deadline,
     entry::Entry,
-    record::Record,
     store::{Plan, Store},
+    value::Value,
 };
 
 impl Store {
@@ -32,14 +32,18 @@ impl Store {
         let place = self.place(key);
         let reading = self.time.reading();
         let shard = self.read(place.shard);
-        Some(shard.live(place.tag, key, reading)?.record.share_value())
+        share(shard.live(place.tag, key, reading)?.value())
     }
 
     pub(crate) fn set(&self, key: &str, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         let span = self.span(options.expiry, "set")?;
-        // Before the lock: allocating takes a while.
-        let mut record = Some(Record::new(key, value));
-        self.write_as_planned("set", key, &mut record, |shard, tag, reading, _| {
+        let mut value = Value::of(value);
+        let is_plain = options.condition == Condition::Always && options.expiry != Expiry::Keep;
+        if is_plain && self.limits.is_none() && self.overwrite(key, &mut value, |reading| end(span, reading)) {
+            return Ok(SetOutcome::Written);
+        }
+        let mut value = Some(value);
+        self.write_as_planned("set", key, &mut value, |shard, tag, reading, _| {
             let slot = shard.find(tag, key);
             let needs_old = options.condition != Condition::Always || options.expiry == Expiry::Keep;
             let old = slot.filter(|_| needs_old).and_then(|slot| shard.live_at(slot, reading));
@@ -47,7 +51,7 @@ impl Store {
                 Condition::Always => true,
                 Condition::IfAbsent => old.is_none(),
                 Condition::IfPresent => old.is_some(),
-                Condition::IfEquals(expected) => old.is_some_and(|entry| entry.record.value() == expected),
+                Condition::IfEquals(expected) => old.is_some_and(|entry| entry.value() == expected),
             };
             if !holds {
                 return Plan::Leave(SetOutcome::Refused);
@@ -71,7 +75,7 @@ impl Store {
 
     pub(crate) fn del_if_equals(&self, key: &str, expected: &[u8]) -> bool {
         self.change(key, |shard, tag, reading| {
-            let equal = |entry: &Entry| entry.record.value() == expected;
+            let equal = |entry: &Entry| entry.value() == expected;
             let slot = shard.find(tag, key);
             let slot = slot.filter(|&slot| shard.live_at(slot, reading).is_some_and(equal));
             let removed = slot.and_then(|slot| shard.remove(slot));
@@ -116,22 +120,30 @@ impl Store {
             OnMissing::Create(expiry) => self.span(expiry, "incr")?,
             OnMissing::Refuse => None,
         };
-        self.write_as_planned("incr", key, &mut None, |shard, tag, reading, record| {
+        self.write_as_planned("incr", key, &mut None, |shard, tag, reading, value| {
             let slot = shard.find(tag, key);
             let old = slot.and_then(|slot| shard.live_at(slot, reading));
             let (sum, deadline) = match old {
                 None if on_missing == OnMissing::Refuse => return Plan::Leave(Ok(None)),
                 None => (delta, end(span, reading)),
-                Some(entry) => match add(entry.record.value(), delta) {
+                Some(entry) => match add(entry.value(), delta) {
                     Ok(sum) => (sum, entry.deadline),
                     Err(error) => return Plan::Leave(Err(error)),
                 },
             };
-            *record = Some(Record::of_text(key, &sum.to_string()));
+            *value = Some(Value::packed(sum.to_string().as_bytes()));
             let answer = Ok(Some(sum));
             Plan::Put { slot, deadline, answer }
         })?
     }
+}
+
+/// Another handle on a value. A call of its own, so that the handle is made where it is wanted: to copy it at once, by words twice as wide
+/// as those that it has just been written by, would stall the processor.
+#[inline(never)]
+#[expect(clippy::unnecessary_wraps, reason = "wrapping it is the copy that is to be saved")]
+fn share(value: &Bytes) -> Option<Bytes> {
+    Some(value.clone())
 }
 
 /// The end of what lives this long from now on.

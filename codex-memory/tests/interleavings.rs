@@ -18,15 +18,16 @@ of_the_store! {
     deadline "../src/deadline.rs"
     entry "../src/entry.rs"
     index "../src/index.rs"
+    keys "../src/keys.rs"
     limits "../src/limits.rs"
     position "../src/position.rs"
     queues "../src/queues.rs"
-    record "../src/record.rs"
     scan "../src/scan.rs"
     shard "../src/shard.rs"
     slots "../src/slots.rs"
     store "../src/store.rs"
     system "../src/system.rs"
+    value "../src/value.rs"
     verbs "../src/verbs.rs"
 }
 

@@ -108,8 +108,8 @@ async fn bytes_are_counted_with_all_that_an_entry_takes() {
             let value = vec![b'v'; (key * 37 + round * 101) % 6000];
             assert!(put(&store, &format!("key {key}"), value).await.unwrap());
         }
-        // The sixteen shards themselves are not an entry's.
-        assert!(store.used_bytes() <= most + (32 << 10), "{} bytes", store.used_bytes());
+        // The sixteen shards themselves, each with a first block of slots, are not an entry's.
+        assert!(store.used_bytes() <= most + (64 << 10), "{} bytes", store.used_bytes());
     }
     assert!(store.evictions() > 0 && store.len() > 100);
 }

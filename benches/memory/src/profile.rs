@@ -20,8 +20,10 @@ pub(crate) fn run() {
         Ok("dashmap") => Box::new(Dash::<foldhash::fast::RandomState, false>::new("dashmap")),
         _ => Box::new(Ours::new()),
     };
-    keys.iter().for_each(|key| peer.set(key, value.clone()));
-    let order = input::uniform(count, 20_000, 3);
+    let first: &[u8] = if verb == "incr" { b"1" } else { &value };
+    keys.iter()
+        .for_each(|key| peer.set(key, bytes::Bytes::copy_from_slice(first)));
+    let order = input::uniform(count, 200_000, 3);
     let start = Instant::now();
     let mut best = f64::MAX;
     let mut rounds: u32 = std::env::var("BENCH_OPS")

@@ -115,7 +115,9 @@ pub(crate) fn run() {
                 peer.set(key, Bytes::copy_from_slice(&value));
             }
         }
-        for work in [Work::Get, Work::SetShared, Work::SetFresh, Work::Mixed, Work::Incr] {
+        let asked = std::env::var("BENCH_WORK").unwrap_or_default();
+        let all = [Work::Get, Work::SetShared, Work::SetFresh, Work::Mixed, Work::Incr];
+        for work in all.into_iter().filter(|work| work.title().contains(&asked)) {
             let text = Bytes::from_static(b"1");
             if work == Work::Incr {
                 // Some take writes in later, or not at all under load: given time and a second turn.
