@@ -36,7 +36,7 @@ pub(crate) struct Limits {
     evictions: AtomicU64,
 }
 
-/// What an entry takes beside its key and its value, at most: a slot (48 bytes, and an eighth of a block's 64), its place in the index (8 and 1, at
+/// What an entry takes beside its key and its value, at most: a slot (48 bytes, and its part of a block's 64), its place in the index (8 and 1, at
 /// 7/16 full), its seat in a queue (12, and an eighth unused) and its ghost (13, at 7/16 full).
 const OVERHEAD: usize = 49 + 21 + 14 + 30;
 

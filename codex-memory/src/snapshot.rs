@@ -172,7 +172,7 @@ impl Store {
             let key = String::from_utf8(read_vec(&mut reader, key_len)?).map_err(|_| damaged())?;
             let value = read_vec(&mut reader, value_len)?;
             count += 1;
-            records.extend(end.map(|end| (key, Value::packed(&value), end)));
+            records.extend(end.map(|end| (key, Value::of(value.into()), end)));
         }
         let said = u64::from_le_bytes(read_array(&mut reader)?);
         let sum = reader.sum();

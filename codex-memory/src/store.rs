@@ -284,7 +284,7 @@ impl Store {
         true
     }
 
-    /// Books what the record takes beyond what is in the slot; where there is no room, evicts an entry from this shard if it has one.
+    /// Books what the value takes beyond what is in the slot; where there is no room, evicts an entry from this shard if it has one.
     fn find_room(
         &self,
         limits: &Limits,
