@@ -129,6 +129,9 @@ fn scod_01_values_from_rust_are_spelt_as_python_does() {
     let python =
         "[1e+16,1e-07,123456789.125,5e-324,1.7976931348623157e+308,-0.0,1.0,0.0001,1e-05,1.5e+300,1000000000000000.0]";
     assert_eq!(data.get_json("f"), Some(python));
+    // Python has no shorter floats; the digits are those that the short one needs.
+    data.insert("f", &[0.1_f32, 1e20]).unwrap();
+    assert_eq!(data.get_json("f"), Some("[0.1,1e+20]"));
 }
 
 #[test]

@@ -90,6 +90,9 @@ async fn time_goes_on_while_the_process_is_down() {
     assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(40 * SECOND));
     assert_eq!(store.ttl("").await.unwrap(), Ttl::Persistent);
     assert_eq!(store.ttl("late").await.unwrap(), Ttl::Missing);
+    // At the very end of an entry it is over.
+    let at_the_end = ManualClock::starting_at(before.system_time() + 100 * SECOND);
+    assert_eq!(MemoryBackend::with_clock(at_the_end).load(&bytes[..]).unwrap(), 2);
 }
 
 #[tokio::test]
