@@ -1,5 +1,7 @@
 //! Every setting of the backend.
 
+mod parameters;
+
 use std::{fmt, path::PathBuf, time::Duration};
 
 use codex_traits::Result;
@@ -13,27 +15,29 @@ use crate::{
 
 /// Settings of a [`RedisBackend`], checked when it is built.
 ///
-/// | setting | default | what it is |
-/// |---|---|---|
-/// | [`url`](Self::url) | | address, database, user and password in one |
-/// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | `127.0.0.1`, 6379 | where the server is |
-/// | [`sentinel`](Self::sentinel) | | the Sentinels that know where the primary is, and the name that they know it by |
-/// | [`cluster`](Self::cluster) | | nodes of a cluster, by which the others are found |
-/// | [`sentinel_username`](Self::sentinel_username), [`sentinel_password`](Self::sentinel_password) | none | for the Sentinels themselves |
-/// | [`database`](Self::database) | 0 | the number of the database |
-/// | [`username`](Self::username) | none: the server's default user | of the server's ACL |
-/// | [`password`](Self::password) | none | wiped from memory when dropped, and never printed |
-/// | [`command_timeout`](Self::command_timeout) | 500 ms | the deadline of a round trip: waiting, dialling and answer, and [more for what is large](crate#deadline) |
-/// | [`connect_timeout`](Self::connect_timeout) | 1 s | for one dial: name, connection, login and a first answer |
-/// | `tls` (feature `tls`) | off; with `rediss://`, the public authorities | TLS, whom to trust, and a certificate of the client's |
-/// | [`slots`](Self::slots) | 2 | connections per runtime, each shared by any number of calls |
-/// | [`max_in_flight`](Self::max_in_flight) | 1,024 | calls at a time on this handle and its clones; others wait within their deadline |
-/// | [`max_waiting`](Self::max_waiting) | 16,384 | calls that may wait so; what comes on top fails at once |
-/// | [`timeouts_before_redial`](Self::timeouts_before_redial) | 3 | timeouts in a row after which a connection is left |
-/// | [`backoff`](Self::backoff) | 50 ms to 3 s | the pause after a failed dial, doubled each time, with jitter |
-/// | [`keepalive`](Self::keepalive) | 30 s | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
-/// | [`client_name`](Self::client_name) | `codex-kv` | what the server's `CLIENT LIST` shows |
-/// | [`slow_command`](Self::slow_command) | 100 ms | a round trip that takes longer is a `tracing` event |
+/// | setting | what it is |
+/// |---|---|
+/// | [`url`](Self::url) | address, database, user and password in one |
+/// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | where the server is |
+/// | [`sentinel`](Self::sentinel) | the Sentinels that know where the primary is, and the name that they know it by |
+/// | [`cluster`](Self::cluster) | nodes of a cluster, by which the others are found |
+/// | [`sentinel_username`](Self::sentinel_username), [`sentinel_password`](Self::sentinel_password) | for the Sentinels themselves |
+/// | [`database`](Self::database) | the number of the database |
+/// | [`username`](Self::username) | of the server's ACL |
+/// | [`password`](Self::password) | wiped from memory when dropped, and never printed |
+/// | [`command_timeout`](Self::command_timeout) | the deadline of a round trip: waiting, dialling and answer, and [more for what is large](crate#deadline) |
+/// | [`connect_timeout`](Self::connect_timeout) | for one dial: name, connection, login and a first answer |
+/// | `tls` (feature `tls`) | TLS, whom to trust, and a certificate of the client's |
+/// | [`slots`](Self::slots) | connections per runtime, each shared by any number of calls |
+/// | [`max_in_flight`](Self::max_in_flight) | calls at a time on this handle and its clones; others wait within their deadline |
+/// | [`max_waiting`](Self::max_waiting) | calls that may wait so; what comes on top fails at once |
+/// | [`timeouts_before_redial`](Self::timeouts_before_redial) | timeouts in a row after which a connection is left |
+/// | [`backoff`](Self::backoff) | the pause after a failed dial, doubled each time, with jitter |
+/// | [`keepalive`](Self::keepalive) | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
+/// | [`client_name`](Self::client_name) | what the server's `CLIENT LIST` shows |
+/// | [`slow_command`](Self::slow_command) | a round trip that takes longer is a `tracing` event |
+///
+/// `docs/redis.md` in the repository has the default of each with its reason, and its name in a URL.
 ///
 /// A later setting takes the place of an earlier one, so the parts of a URL can be overridden after it.
 ///
@@ -61,6 +65,7 @@ pub struct RedisBuilder {
     username: Option<String>,
     password: Option<Zeroizing<String>>,
     tls_by_url: bool,
+    tls_parameters: parameters::TlsParameters,
     #[cfg(feature = "tls")]
     tls: Option<crate::RedisTls>,
     slots: usize,
@@ -89,6 +94,7 @@ impl RedisBuilder {
             username: None,
             password: None,
             tls_by_url: false,
+            tls_parameters: parameters::TlsParameters::default(),
             #[cfg(feature = "tls")]
             tls: None,
             slots: 2,
@@ -109,28 +115,37 @@ impl RedisBuilder {
     /// | URL | what it is |
     /// |---|---|
     /// | `redis://[[user]:password@]host[:port][/database]` | one server over TCP |
-    /// | `redis+unix://[[user]:password@]/path[?db=database]` | one server over a unix socket |
+    /// | `redis+unix://[[user]:password@]/path` | one server over a unix socket |
     /// | `redis-sentinel://[[user]:password@]host[:port],.../name[/database]` | [the primary](Self::sentinel) of that name |
     /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
     /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
-    /// User name, password, path and the primary's name are percent-decoded.
+    /// Each may end with settings: `?command_timeout=200ms&slots=4`. Their names are those of the builder's methods, but for `db`,
+    /// the database, `backoff_min` and `backoff_max`, and, for a `rediss` URL, `tls_ca_file`, `tls_cert_file`, `tls_key_file`
+    /// (paths of PEM files, read by [`build`](Self::build)) and `tls_server_name`. A duration is a whole number and one of the units
+    /// `ms`, `s`, `m` and `h`; `keepalive=off` and an empty `client_name` are `None`. A name that is not known or comes twice is an
+    /// error, and so is a value of another form.
+    ///
+    /// User name, password, path, the primary's name and the values of parameters are percent-decoded. An `@` behind the host must
+    /// be percent-encoded; the last one ends the password.
     pub fn url(mut self, url: &str) -> Self {
-        match url::parse(url) {
-            Ok(parsed) => {
-                self.target = parsed.target;
-                self.tls_by_url = parsed.tls;
-                self.database = parsed.database.unwrap_or(self.database);
-                if let Some(login) = parsed.login {
-                    self.username = login.user;
-                    self.password = Some(login.password);
-                }
-            }
-            Err(error) => {
-                self.refused.get_or_insert(error);
-            }
+        let taken = url::parse(url).and_then(|parsed| self.take(parsed));
+        if let Err(error) = taken {
+            self.refused.get_or_insert(error);
         }
         self
+    }
+
+    fn take(&mut self, parsed: url::Parsed<'_>) -> Result<()> {
+        self.target = parsed.target;
+        self.tls_by_url = parsed.tls;
+        self.tls_parameters = parameters::TlsParameters::default();
+        self.database = parsed.database.unwrap_or(self.database);
+        if let Some(login) = parsed.login {
+            self.username = login.user;
+            self.password = Some(login.password);
+        }
+        self.parameters(parsed.query, parsed.database.is_some())
     }
 
     /// A host name or address, and a port.
@@ -361,8 +376,10 @@ impl RedisBuilder {
 
     #[cfg(feature = "tls")]
     fn check_tls(&self) -> Result<Option<crate::tls::Connector>> {
-        let default = || self.tls_by_url.then(crate::RedisTls::new);
-        let tls = self.tls.clone().or_else(default);
+        let tls = match &self.tls {
+            Some(tls) => Some(tls.clone()),
+            None => self.tls_by_url.then(|| self.tls_parameters.read()).transpose()?,
+        };
         if tls.is_some() && matches!(self.target, Target::One(Address::Unix(_))) {
             return Err(bad_setting("tls: there is none over a unix socket"));
         }

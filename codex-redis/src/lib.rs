@@ -43,9 +43,9 @@
 //! sent again, until the deadline. Who serves what is asked anew in the background, at most ten times a second, after each `MOVED`
 //! and each failure; so a fail-over is followed once the cluster has carried it out.
 //!
-//! A scan walks every master and names the slots it has done in its cursor. Slots that move meanwhile make it repeat keys, never
-//! miss them; a node that cannot be reached is an error. One thing it does not see is a slot that leaves a node and comes back
-//! between two pages.
+//! A scan walks every master and names the slots it has done in its cursor. Slots that move meanwhile, and slots that come back, make
+//! it repeat keys, never miss them; a node that cannot be reached is an error. As on one server, a node that is started anew between
+//! two pages with the keys that it had is not walked as it was before.
 //!
 //! `get_many` is no snapshot there, and `del_matching` takes two round trips per page.
 //!
@@ -57,6 +57,13 @@
 //!
 //! Memory is bounded where the server is slow: by the calls that are [under way](RedisBuilder::max_in_flight), and those that
 //! [wait](RedisBuilder::max_waiting). What comes on top fails at once.
+//!
+//! # What one can see
+//!
+//! Each request is a `tracing` span of the level `DEBUG`, where somebody listens; connects, evictions, fail-overs, repeated and slow
+//! commands are events. Their fields are named as OpenTelemetry's conventions for database clients have it. With the feature
+//! `metrics`, calls, dials, evictions, redirections and durations are counted by the `metrics` facade. `docs/redis.md` in the
+//! repository lists every name and unit, and every setting with its default. No key, value or password is in any of it.
 //!
 //! # Runtimes
 //!

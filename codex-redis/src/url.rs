@@ -19,17 +19,19 @@ const EXPECTED_SCHEME: &str =
 
 /// What a URL says. What it leaves out is `None`.
 #[derive(Debug)]
-pub(crate) struct Parsed {
+pub(crate) struct Parsed<'a> {
     pub(crate) target: Target,
     pub(crate) tls: bool,
     pub(crate) database: Option<u32>,
     pub(crate) login: Option<Login>,
+    /// What is behind the `?`, as it is.
+    pub(crate) query: &'a str,
 }
 
 /// Reads the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
 ///
 /// By hand, because a general URL parser refuses or rewrites what is a valid password, and its errors show what it was given.
-pub(crate) fn parse(url: &str) -> Result<Parsed> {
+pub(crate) fn parse(url: &str) -> Result<Parsed<'_>> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad_setting(EXPECTED_SCHEME))?;
     match scheme.to_ascii_lowercase().as_str() {
         "redis" => tcp(rest, false),
@@ -43,21 +45,22 @@ pub(crate) fn parse(url: &str) -> Result<Parsed> {
     }
 }
 
-fn tcp(rest: &str, tls: bool) -> Result<Parsed> {
+fn tcp(rest: &str, tls: bool) -> Result<Parsed<'_>> {
     let (login, rest) = split_login(rest)?;
-    without_parameters(rest)?;
+    let (rest, query) = split_query(rest)?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     Ok(Parsed {
         target: Target::One(server(authority, DEFAULT_PORT)?),
         tls,
         database: optional_database(path)?,
         login,
+        query,
     })
 }
 
-fn sentinel(rest: &str, tls: bool) -> Result<Parsed> {
+fn sentinel(rest: &str, tls: bool) -> Result<Parsed<'_>> {
     let (login, rest) = split_login(rest)?;
-    without_parameters(rest)?;
+    let (rest, query) = split_query(rest)?;
     let (authorities, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (name, number) = path.split_once('/').unwrap_or((path, ""));
     if name.is_empty() {
@@ -73,12 +76,13 @@ fn sentinel(rest: &str, tls: bool) -> Result<Parsed> {
         tls,
         database: optional_database(number)?,
         login,
+        query,
     })
 }
 
-fn cluster(rest: &str, tls: bool) -> Result<Parsed> {
+fn cluster(rest: &str, tls: bool) -> Result<Parsed<'_>> {
     let (login, rest) = split_login(rest)?;
-    without_parameters(rest)?;
+    let (rest, query) = split_query(rest)?;
     let (authorities, path) = rest.split_once('/').unwrap_or((rest, ""));
     let database = optional_database(path)?;
     if database.is_some_and(|database| database != 0) {
@@ -89,16 +93,15 @@ fn cluster(rest: &str, tls: bool) -> Result<Parsed> {
         tls,
         database,
         login,
+        query,
     })
 }
 
-fn without_parameters(rest: &str) -> Result<()> {
-    if rest.contains(['?', '#']) {
-        return Err(bad_setting(
-            "only a redis+unix:// URL has parameters: expected [user:password@]host[:port][/database] after the scheme",
-        ));
+fn split_query(rest: &str) -> Result<(&str, &str)> {
+    if rest.contains('#') {
+        return Err(bad_setting("a # in the URL must be percent-encoded"));
     }
-    Ok(())
+    Ok(rest.split_once('?').unwrap_or((rest, "")))
 }
 
 fn optional_database(text: &str) -> Result<Option<u32>> {
@@ -121,30 +124,20 @@ fn server(authority: &str, default: u16) -> Result<Address> {
     })
 }
 
-fn unix(rest: &str) -> Result<Parsed> {
+fn unix(rest: &str) -> Result<Parsed<'_>> {
     let (login, rest) = split_login(rest)?;
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (path, query) = split_query(rest)?;
     if !path.starts_with('/') || path.len() == 1 {
         return Err(bad_setting(
             "a redis+unix:// URL must name the absolute path of a socket: redis+unix:///run/redis.sock",
         ));
     }
-    let mut selected = None;
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("db", number)) => selected = Some(database(number)?),
-            _ => {
-                return Err(bad_setting(
-                    "the one parameter of a redis+unix:// URL is db, a database number",
-                ));
-            }
-        }
-    }
     Ok(Parsed {
         target: Target::One(Address::Unix(PathBuf::from(decoded(path)?))),
         tls: false,
-        database: selected,
+        database: None,
         login,
+        query,
     })
 }
 
@@ -205,7 +198,7 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-fn database(text: &str) -> Result<u32> {
+pub(crate) fn database(text: &str) -> Result<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
@@ -213,7 +206,7 @@ fn database(text: &str) -> Result<u32> {
         .ok_or_else(|| bad_setting("the URL's database must be a number from 0"))
 }
 
-fn decoded(text: &str) -> Result<String> {
+pub(crate) fn decoded(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
     Ok(decoded
         .map_err(|_| bad_setting("what is percent-encoded in a URL must be UTF-8"))?
@@ -228,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    fn host_of(parsed: &Parsed) -> (&str, u16) {
+    fn host_of<'a>(parsed: &'a Parsed<'_>) -> (&'a str, u16) {
         match &parsed.target {
             Target::One(Address::Tcp { host, port }) => (host, *port),
             other => panic!("{other:?}"),
@@ -320,14 +313,14 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_unix_url_are_read() {
-        for (url, path, database) in [
-            ("redis+unix:///run/redis.sock", "/run/redis.sock", None),
-            ("redis+unix:///run/redis.sock?", "/run/redis.sock", None),
-            ("redis+unix:///run/redis.sock?db=7", "/run/redis.sock", Some(7)),
+        for (url, path, query) in [
+            ("redis+unix:///run/redis.sock", "/run/redis.sock", ""),
+            ("redis+unix:///run/redis.sock?", "/run/redis.sock", ""),
+            ("redis+unix:///run/redis.sock?db=7", "/run/redis.sock", "db=7"),
             (
                 "redis+unix:///run/with%20space%3F.sock?db=0",
                 "/run/with space?.sock",
-                Some(0),
+                "db=0",
             ),
         ] {
             let target = parse(url).unwrap();
@@ -335,7 +328,7 @@ mod tests {
                 matches!(&target.target, Target::One(Address::Unix(found)) if found == Path::new(path)),
                 "{url}"
             );
-            assert_eq!(target.database, database);
+            assert_eq!((target.query, target.database), (query, None));
         }
     }
 
@@ -366,12 +359,11 @@ mod tests {
             ("redis://h/+1", "database must be a number from 0"),
             ("redis://h/1/2", "database must be a number from 0"),
             ("redis://h/2147483648", "database must be a number from 0"),
-            ("redis://h?db=1", "only a redis+unix:// URL has parameters"),
+            ("redis://h?x#hunter2", "# in the URL"),
             ("redis-cluster://", "must name a host"),
             ("redis-cluster://a,", "must name a host"),
             ("redis-cluster://a,b:x", "port must be a number"),
             ("redis-cluster://a,b/1", "only database 0"),
-            ("redis-cluster://a?x=hunter2", "only a redis+unix:// URL has parameters"),
             ("redis-sentinel://", "must name the primary"),
             ("redis-sentinel://a,b", "must name the primary"),
             ("redis-sentinel://a,b/", "must name the primary"),
@@ -379,17 +371,10 @@ mod tests {
             ("redis-sentinel:///main", "must name a host"),
             ("redis-sentinel://a:0/main", "port must be a number"),
             ("redis-sentinel://a/main/x", "database must be a number"),
-            (
-                "redis-sentinel://a/main?x=hunter2",
-                "only a redis+unix:// URL has parameters",
-            ),
             ("redis://:%ff@h", "must be UTF-8"),
             ("redis+unix://", "absolute path"),
             ("redis+unix://run/redis.sock", "absolute path"),
             ("redis+unix:///", "absolute path"),
-            ("redis+unix:///s?db=x", "database must be a number from 0"),
-            ("redis+unix:///s?db=", "database must be a number from 0"),
-            ("redis+unix:///s?password=hunter2", "one parameter"),
         ] {
             let error = parse(url).unwrap_err();
             assert_eq!(
