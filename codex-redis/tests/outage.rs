@@ -15,7 +15,7 @@ use bytes::Bytes;
 use codex_redis::RedisBackend;
 use codex_testkit::{redis::RedisServer, require};
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
-use support::{READING, SECRET, assert_kind, every_verb, put, until};
+use support::{READING, SECRET, assert_kind, every_verb, load::Load, put, until};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -430,4 +430,41 @@ async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadl
             start.elapsed()
         );
     }
+}
+
+/// The same handle works again each time, and each call on the way has said what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_befalls_a_server_under_load_is_survived_and_nothing_runs_twice() {
+    let server = require!("redis", RedisServer::start());
+    let backend = connect(&server).await;
+    let load = Load::start(&backend);
+    load.all_write(Instant::now()).await;
+    for _ in 0..5 {
+        server.command(&["SCRIPT", "FLUSH"]).unwrap();
+        server
+            .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .unwrap();
+        let taken = load.all_write(Instant::now()).await;
+        assert!(taken < Duration::from_secs(1), "{taken:?}");
+    }
+    // A password that is asked for when a connection is made, and is gone again.
+    server.command(&["CONFIG", "SET", "requirepass", SECRET]).unwrap();
+    server
+        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .unwrap();
+    until("a dial is refused", async || backend.get("k").await.is_err()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.command(&["CONFIG", "SET", "requirepass", ""]).unwrap();
+    // The longest back-off by then is 400 ms; the rest is a busy machine's.
+    let taken = load.all_write(Instant::now()).await;
+    assert!(taken < Duration::from_millis(1500), "{taken:?}");
+    server.pause();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.resume();
+    let taken = load.all_write(Instant::now()).await;
+    assert!(taken < Duration::from_secs(1), "{taken:?}");
+    let account = load.end(&backend).await;
+    account.assert_true();
+    assert_eq!(account.lost, 0, "the server has not died: {account:?}");
+    assert!(account.unknown > 0 && account.not_executed > 0, "{account:?}");
 }

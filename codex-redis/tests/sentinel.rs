@@ -3,21 +3,15 @@
 
 mod support;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use codex_redis::RedisBackend;
 use codex_testkit::{
     redis::{RedisSentinel, RedisServer},
     require,
 };
-use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
-use support::{SECRET, assert_kind, every_verb, put, until};
+use codex_traits::{ErrorKind, KvBackend, SetOptions};
+use support::{SECRET, assert_kind, every_verb, load::Load, put, until};
 
 /// Until the same handle writes again. Answers how long that took.
 async fn writes_again(backend: &RedisBackend) -> Duration {
@@ -67,37 +61,11 @@ async fn a_fail_over_by_command_is_followed() {
     }
 }
 
-/// What came of the calls on one counter and of the keys that only one may write.
-#[derive(Default)]
-struct Tally {
-    acknowledged: i64,
-    unknown: i64,
-    refused: i64,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_of_the_primary_under_load_is_followed_and_nothing_runs_twice() {
     let fixture = require!("redis", RedisSentinel::start());
     let backend = RedisBackend::connect(&fixture.url()).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let tasks: Vec<_> = (0..64)
-        .map(|task| {
-            let (backend, stop) = (backend.clone(), stop.clone());
-            tokio::spawn(async move {
-                let mut tally = Tally::default();
-                let key = format!("counter-{task}");
-                while !stop.load(Ordering::Relaxed) {
-                    match backend.incr(&key, 1, OnMissing::Create(Expiry::Never)).await {
-                        Ok(_) => tally.acknowledged += 1,
-                        Err(error) if error.may_have_executed() => tally.unknown += 1,
-                        Err(_) => tally.refused += 1,
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                (key, tally)
-            })
-        })
-        .collect();
+    let load = Load::start(&backend);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let old = fixture.primary().unwrap();
     let start = Instant::now();
@@ -112,23 +80,12 @@ async fn a_crash_of_the_primary_under_load_is_followed_and_nothing_runs_twice() 
         taken < Duration::from_secs(1),
         "{taken:?} after an election of {detected:?}"
     );
-    stop.store(true, Ordering::Relaxed);
-    for task in tasks {
-        let (key, tally) = task.await.unwrap();
-        let counted = backend
-            .incr(&key, 0, OnMissing::Create(Expiry::Never))
-            .await
-            .unwrap()
-            .unwrap();
-        // Replication is asynchronous, so that a few acknowledged ones can be lost; but none can have been applied twice.
-        assert!(
-            counted <= tally.acknowledged + tally.unknown,
-            "{counted} of {} and {} unknown",
-            tally.acknowledged,
-            tally.unknown
-        );
-        assert!(tally.refused > 0, "no call was refused while there was no primary");
-    }
+    let account = load.end(&backend).await;
+    account.assert_true();
+    assert!(
+        account.not_executed > 0,
+        "no call was refused while there was no primary"
+    );
 }
 
 #[tokio::test]

@@ -151,11 +151,7 @@ impl Own {
     /// Reads the node's own line of the answer to CLUSTER NODES:
     /// <https://redis.io/docs/latest/commands/cluster-nodes/>.
     pub(crate) fn read(answer: &Value) -> Option<Self> {
-        let lines = match answer {
-            Value::VerbatimString { text, .. } => text,
-            other => text(other)?,
-        };
-        let line = lines.lines().find(|line| {
+        let line = lines(answer)?.lines().find(|line| {
             let flags = line.split(' ').nth(2).unwrap_or_default();
             flags.split(',').any(|flag| flag == "myself")
         })?;
@@ -188,6 +184,40 @@ impl Own {
     }
 }
 
+/// Where the answer to CLUSTER NODES has the node of this id.
+pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
+    let line = lines(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
+    let place = line.split(' ').nth(1)?.split('@').next()?;
+    let (host, port) = place.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    Some(Address::Tcp {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+/// Of whom the answer to CLUSTER NODES says that it serves this slot.
+pub(crate) fn owner_in(answer: &Value, slot: u16) -> Option<&str> {
+    let has_slot = |item: &str| {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else {
+            return false;
+        };
+        (first..=last).contains(&slot)
+    };
+    let line = lines(answer)?
+        .lines()
+        .find(|line| line.split(' ').skip(8).any(has_slot))?;
+    line.split(' ').next()
+}
+
+/// A text of several lines.
+pub(crate) fn lines(answer: &Value) -> Option<&str> {
+    match answer {
+        Value::VerbatimString { text, .. } => Some(text),
+        other => text(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +238,10 @@ mod tests {
             (found.leaving, found.arriving),
             (vec![(50, "67ed".to_owned())], vec![93])
         );
+        let nodes = Value::BulkString(other.as_bytes().to_vec());
+        assert_eq!(format!("{:?}", address_in(&nodes, "67ed").unwrap()), "127.0.0.1:30002");
+        assert_eq!(address_in(&nodes, "67"), None);
+        assert_eq!((owner_in(&nodes, 5461), owner_in(&nodes, 5460)), (Some("67ed"), None));
         let replica = own(&format!("{other}e7d1 :30001@31001 myself,slave 67ed 0 0 1 connected\n"));
         assert_eq!(replica, Some(Own::default()));
         for bad in [

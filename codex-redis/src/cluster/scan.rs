@@ -1,9 +1,11 @@
 //! A scan of every node.
 //!
 //! What is walked is not nodes but slots: a position says which slots are done, and which of them the node that is being walked
-//! is answerable for. It is answerable for those that it served, by its own word, before its first page and after every one. A slot
-//! that moves away meanwhile is dropped from that, and found later at whoever serves it then; one that moves in was not in it. So
-//! a key that is there from the first page to the last is found wherever its slot goes; it may be found twice.
+//! is answerable for. It is answerable for those that it served, by its own word, at each of its pages: page and word are one
+//! transaction, so that nothing moves in between. A slot that has moved away at one of them is dropped from that, and found later at
+//! whoever serves it then; one that moves in was not in it. What goes away and comes back between two pages is in the same place of
+//! the node's table again. So a key that is there from the first page to the last is found wherever its slot goes; it may be found
+//! twice.
 //!
 //! While the keys of a slot are on their way from one node to another, neither has all of them. Such a slot is asked for as a whole,
 //! first where it comes from and then where it goes to: keys move in that direction only.
@@ -16,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Cluster, Part,
-    map::{Master, Own},
+    map::{Master, Own, address_in, owner_in},
     run::nobody,
     slots::{SLOTS, SlotSet, slot_of},
 };
@@ -46,11 +48,19 @@ struct Walk {
     cursor: u64,
 }
 
+/// What comes of asking a node.
+enum Step {
+    Page(Vec<String>),
+    /// The slot is not its to scan; perhaps it says whose.
+    Elsewhere(Option<Master>),
+}
+
 impl Cluster {
     /// One page. Nodes that have nothing are passed over, so that an empty page is seldom.
     pub(crate) async fn scan(self: &Arc<Self>, cursor: &Cursor, pattern: &Pattern, count: usize) -> Result<ScanPage> {
         let mut position = Position::read(cursor)?;
         let mut looks = 0;
+        let mut told = None;
         loop {
             let Some(first) = position.done.first_missing() else {
                 return Ok(ScanPage::default());
@@ -61,13 +71,17 @@ impl Cluster {
                 // It serves nothing any more, and its cursor means nothing to another node.
                 position.walk = None;
             }
-            let Some(master) = walked.or_else(|| map.owner(first)).cloned() else {
+            let Some(master) = walked.cloned().or(told.take()).or_else(|| map.owner(first).cloned()) else {
                 self.look_again(&mut looks).await?;
                 continue;
             };
-            let Some(keys) = self.step(&master, &mut position, first, pattern, count).await? else {
-                self.look_again(&mut looks).await?;
-                continue;
+            let keys = match self.step(&master, &mut position, first, pattern, count).await? {
+                Step::Page(keys) => keys,
+                Step::Elsewhere(owner) => {
+                    told = owner;
+                    self.look_again(&mut looks).await?;
+                    continue;
+                }
             };
             if position.walk.is_none() && position.done.first_missing().is_none() {
                 return Ok(ScanPage { keys, next: None });
@@ -91,7 +105,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The next page of a node, and what the node is answerable for. `None` where it does not serve the slot that is wanted.
+    /// The next page of a node, and what the node is answerable for. It may not serve the slot that is wanted.
     async fn step(
         self: &Arc<Self>,
         master: &Master,
@@ -99,35 +113,38 @@ impl Cluster {
         first: u16,
         pattern: &Pattern,
         count: usize,
-    ) -> Result<Option<Vec<String>>> {
+    ) -> Result<Step> {
         let walk = position.walk.take();
         let mut question = Pipeline::new();
-        if walk.is_none() {
-            question.cmd("CLUSTER").arg("NODES");
-        }
+        question.atomic();
         let cursor = walk.as_ref().map_or(0, |walk| walk.cursor);
         question.add_command(crate::backend::scan(cursor, pattern, count));
         question.cmd("CLUSTER").arg("NODES");
-        let mut answers = self.ask_node(master, &question).await?.into_iter();
-        let slots = if let Some(walk) = walk {
-            walk.slots
-        } else {
-            let before = read_own(answers.next())?;
-            if let Some((_, to)) = before.leaving.iter().find(|(slot, _)| *slot == first) {
-                let keys = self.leaving_slot(master, to, first, pattern).await?;
-                if keys.is_some() {
-                    position.done.insert(first, first);
-                }
-                return Ok(keys);
-            }
-            if !before.settled.contains(first) {
-                return Ok(None);
-            }
-            position.next_of(&before.settled)
+        let executed = self.ask_node(master, &question).await?.pop().unwrap_or_default();
+        let answers = reply::all_accepted("scan", reply::array("scan", executed)?)?;
+        let Ok([page, nodes]) = <[Value; 2]>::try_from(answers) else {
+            return Err(crate::error::unexpected("scan"));
         };
-        let (cursor, mut keys) = reply::page("scan", answers.next().unwrap_or_default())?;
-        let after = read_own(answers.next())?;
-        let slots = slots.intersection(&after.settled);
+        let own = read_own(Some(&nodes))?;
+        let slots = if let Some(walk) = walk {
+            walk.slots.intersection(&own.settled)
+        } else {
+            if let Some((_, to)) = own.leaving.iter().find(|(slot, _)| *slot == first) {
+                let keys = self.leaving_slot(master, to, &nodes, first, pattern).await?;
+                let Some(keys) = keys else {
+                    return Ok(Step::Elsewhere(None));
+                };
+                position.done.insert(first, first);
+                return Ok(Step::Page(keys));
+            }
+            if !own.settled.contains(first) {
+                // It has given the slot away and knows to whom, while the others may not have heard of it.
+                let owner = owner_in(&nodes, first).filter(|id| *id != master.id);
+                return Ok(Step::Elsewhere(owner.and_then(|id| self.by_word_of(&nodes, id))));
+            }
+            position.next_of(&own.settled)
+        };
+        let (cursor, mut keys) = reply::page("scan", page)?;
         keys.retain(|key| slots.contains(slot_of(key.as_bytes())));
         if cursor == 0 {
             position.done = position.done.with(&slots);
@@ -138,7 +155,7 @@ impl Cluster {
                 cursor,
             });
         }
-        Ok(Some(keys))
+        Ok(Step::Page(keys))
     }
 
     /// All keys of a slot that is moving from one node to another. `None` where that has ended meanwhile.
@@ -146,10 +163,11 @@ impl Cluster {
         self: &Arc<Self>,
         from: &Master,
         to: &str,
+        nodes: &Value,
         slot: u16,
         pattern: &Pattern,
     ) -> Result<Option<Vec<String>>> {
-        let Some(to) = self.map().by_id(to).cloned() else {
+        let Some(to) = self.by_word_of(nodes, to) else {
             return Ok(None);
         };
         let mut question = Pipeline::new();
@@ -172,7 +190,7 @@ impl Cluster {
                     keys.push(key);
                 }
             }
-            let own = read_own(answers.next())?;
+            let own = read_own(answers.next().as_ref())?;
             // Given up at the source, or going on from the destination: keys may have moved the other way, or further.
             let kept = own.settled.contains(slot);
             if (is_source && kept) || !(is_source || kept || own.arriving.contains(&slot)) {
@@ -189,6 +207,18 @@ impl Cluster {
         Ok(Some(keys))
     }
 
+    /// A node that another one names. One that has served nothing so far is not in the map.
+    fn by_word_of(&self, nodes: &Value, id: &str) -> Option<Master> {
+        if let Some(known) = self.map().by_id(id) {
+            return Some(known.clone());
+        }
+        let node = self.node(&address_in(nodes, id)?);
+        Some(Master {
+            id: id.to_owned(),
+            node,
+        })
+    }
+
     async fn ask_node(self: &Arc<Self>, master: &Master, question: &Pipeline) -> Result<Vec<Value>> {
         let (deadline, turn) = self.turns.take("scan").await?;
         let answers = match turn.end(master.node.pipeline("scan", deadline, question).await) {
@@ -202,9 +232,9 @@ impl Cluster {
     }
 }
 
-fn read_own(answer: Option<Value>) -> Result<Own> {
+fn read_own(answer: Option<&Value>) -> Result<Own> {
     answer
-        .and_then(|answer| Own::read(&answer))
+        .and_then(Own::read)
         .ok_or_else(|| crate::error::unexpected("scan"))
 }
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+pub(crate) mod load;
+
 use std::{
     future::Future,
     time::{Duration, Instant},
@@ -9,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use codex_redis::RedisBackend;
+use codex_testkit::witness;
 use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
 
 /// A text that no error and no log line may show, whatever it is used as.
@@ -16,6 +19,16 @@ pub(crate) const SECRET: &str = "hunter2";
 
 /// Every verb, on keys and with values that are secret, and what came of it. The first four only read.
 pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
+    witness::secret(SECRET.as_bytes());
+    let answers = verbs(backend).await;
+    answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().err())
+        .for_each(seen);
+    answers
+}
+
+async fn verbs(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
     let value = || Bytes::from_static(SECRET.as_bytes());
     let pattern = Pattern::prefix(SECRET);
     let second = Expiry::After(Duration::from_secs(1));
@@ -54,8 +67,71 @@ pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Res
     ]
 }
 
+/// Every verb, on this key, which holds no number; those on several also on another one.
+pub(crate) async fn every_verb_on(
+    backend: &RedisBackend,
+    key: &str,
+    other: &str,
+) -> Vec<(&'static str, Result<(), Error>)> {
+    let second = Expiry::After(Duration::from_secs(1));
+    let on = |condition| SetOptions::new().with_condition(condition);
+    let set = async |condition| backend.set(key, "x".into(), on(condition)).await.map(drop);
+    // Of this key alone; it has nothing special in it.
+    let pattern = Pattern::glob(key);
+    let incr = async |on_missing| backend.incr(key, 1, on_missing).await.map(drop);
+    vec![
+        ("get", backend.get(key).await.map(drop)),
+        ("get_many", backend.get_many(&[other, key]).await.map(drop)),
+        ("ttl", backend.ttl(key).await.map(drop)),
+        ("set", set(Condition::Always).await),
+        ("set if absent", set(Condition::IfAbsent).await),
+        ("set if present", set(Condition::IfPresent).await),
+        ("set if equal", set(Condition::IfEquals("v".into())).await),
+        (
+            "set_many",
+            backend
+                .set_many(&[(other, "v".into()), (key, "v".into())], Expiry::Never)
+                .await,
+        ),
+        ("del_if_equals", backend.del_if_equals(key, b"v").await.map(drop)),
+        ("expire", backend.expire(key, second).await.map(drop)),
+        ("expire keep", backend.expire(key, Expiry::Keep).await.map(drop)),
+        (
+            "expire at once",
+            backend.expire(key, Expiry::After(Duration::ZERO)).await.map(drop),
+        ),
+        ("expire never", backend.expire(key, Expiry::Never).await.map(drop)),
+        ("del", backend.del(&[key]).await.map(drop)),
+        ("incr", incr(OnMissing::Create(Expiry::Never)).await),
+        ("incr to end", incr(OnMissing::Create(second)).await),
+        ("incr there", incr(OnMissing::Refuse).await),
+        ("del_matching", backend.del_matching(&pattern).await.map(drop)),
+        ("scan", walked(backend, &pattern).await),
+    ]
+}
+
+/// A whole scan; of one that meets a dead node it is a later page that fails.
+async fn walked(backend: &RedisBackend, pattern: &Pattern) -> Result<(), Error> {
+    let mut request = ScanRequest::new(pattern);
+    while let Some(next) = backend.scan(request).await?.next {
+        request = ScanRequest::new(pattern).with_cursor(next);
+    }
+    Ok(())
+}
+
 /// How many of [`every_verb`] only read.
 pub(crate) const READING: usize = 4;
+
+/// A key that no error and no log line may show.
+pub(crate) fn plant(key: &str) {
+    witness::secret(key.as_bytes());
+}
+
+/// Every error that a test is given comes by here.
+pub(crate) fn seen(error: &Error) {
+    witness::error(error);
+    assert_discreet(error);
+}
 
 /// Nothing in it that must not be: neither as it is shown to people nor as it is to programmers.
 pub(crate) fn assert_discreet(error: &Error) {
@@ -73,7 +149,7 @@ pub(crate) fn assert_kind<T>(verb: &str, result: Result<T, Error>, kind: ErrorKi
         panic!("{verb} did not fail")
     };
     assert_eq!(error.kind(), kind, "{verb}: {error:?}");
-    assert_discreet(&error);
+    seen(&error);
     error
 }
 
