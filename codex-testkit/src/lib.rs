@@ -34,6 +34,7 @@ pub mod suite;
 mod time;
 mod trace;
 mod verbs;
+pub mod witness;
 
 pub use harness::{Foreign, Harness};
 pub use histories::{NotLinearizable, check_histories};

@@ -8,6 +8,7 @@ use codex_traits::{
 };
 
 use super::Database;
+use crate::witness::call;
 
 /// A backend, and what holds the place that its keys are in, which ends with its last handle: a [`Database`], a cluster, a server.
 #[derive(Debug)]
@@ -48,46 +49,55 @@ impl<B: KvBackend, P: fmt::Debug + Send + Sync + 'static> KvBackend for Leased<B
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.backend.get(key).await
+        call([key.as_bytes()], self.backend.get(key).await)
     }
 
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.backend.set(key, value, options).await
+        let kept = value.clone();
+        call([key.as_bytes(), &kept], self.backend.set(key, value, options).await)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
-        self.backend.del(keys).await
+        call(bytes(keys), self.backend.del(keys).await)
     }
 
     async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        self.backend.del_if_equals(key, expected).await
+        call(
+            [key.as_bytes(), expected],
+            self.backend.del_if_equals(key, expected).await,
+        )
     }
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.backend.expire(key, expiry).await
+        call([key.as_bytes()], self.backend.expire(key, expiry).await)
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.backend.ttl(key).await
+        call([key.as_bytes()], self.backend.ttl(key).await)
     }
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.backend.scan(request).await
+        call([request.pattern.as_bytes()], self.backend.scan(request.clone()).await)
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
-        self.backend.get_many(keys).await
+        call(bytes(keys), self.backend.get_many(keys).await)
     }
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
-        self.backend.set_many(entries, expiry).await
+        let secrets = entries.iter().flat_map(|(key, value)| [key.as_bytes(), value]);
+        call(secrets, self.backend.set_many(entries, expiry).await)
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        self.backend.incr(key, delta, on_missing).await
+        call([key.as_bytes()], self.backend.incr(key, delta, on_missing).await)
     }
 
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
-        self.backend.del_matching(pattern).await
+        call([pattern.as_bytes()], self.backend.del_matching(pattern).await)
     }
+}
+
+fn bytes<'a>(keys: &'a [&str]) -> impl Iterator<Item = &'a [u8]> {
+    keys.iter().map(|key| key.as_bytes())
 }
