@@ -16,7 +16,8 @@ use codex_redis::{RedisBackend, RedisBuilder};
 use codex_testkit::redis::{Certificates, RedisServer};
 use codex_testkit::{
     Foreign, Harness, Outage, Time,
-    redis::{Database, FragileRedis, Leased, RedisSentinel},
+    redis::{Database, FragileRedis, Leased, RedisContainer, RedisSentinel, ServerHarness},
+    require,
     require::Unavailable,
 };
 use codex_traits::{AnyBackend, KvBackend};
@@ -292,4 +293,28 @@ mod sentinel {
         life_03: "the proxy's server has no Sentinels",
         life_05: "the proxy's server has no Sentinels",
     });
+}
+
+/// The whole suite once more, on a server that the machine's own `redis-server` has no part in.
+#[test]
+fn the_suite_passes_on_a_server_in_a_container() {
+    let container = require!("docker", RedisContainer::start());
+    // Without a database, so that each store has one.
+    let url = container.url().trim_end_matches("/0").to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let report = runtime.block_on(async {
+        let harness = ServerHarness::on(&url, |url| async move {
+            let settings = RedisBackend::builder().url(&url);
+            settings.command_timeout(Duration::from_secs(10)).build().await
+        });
+        codex_testkit::run(&harness.unwrap()).await
+    });
+    println!("{report}");
+    assert!(!report.failed(), "{report}");
+    let passed = |outcome: &codex_testkit::Outcome| matches!(outcome, codex_testkit::Outcome::Passed);
+    let passed = report.outcomes.iter().filter(|(_, outcome)| passed(outcome)).count();
+    assert!(passed > 70, "only {passed} clauses ran: {report}");
 }
