@@ -9,12 +9,13 @@ use super::RedisBuilder;
 use crate::{settings::Target, url};
 
 /// Their names are those of the builder.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "db",
     "command_timeout",
     "connect_timeout",
     "slots",
     "max_in_flight",
+    "max_waiting",
     "timeouts_before_redial",
     "backoff_min",
     "backoff_max",
@@ -70,6 +71,7 @@ impl RedisBuilder {
             "connect_timeout" => self.connect_timeout = duration(name, value)?,
             "slots" => self.slots = number(name, value)?,
             "max_in_flight" => self.max_in_flight = number(name, value)?,
+            "max_waiting" => self.max_waiting = number(name, value)?,
             "timeouts_before_redial" => self.timeouts_before_redial = number(name, value)?,
             "backoff_min" => self.backoff.0 = duration(name, value)?,
             "backoff_max" => self.backoff.1 = duration(name, value)?,
