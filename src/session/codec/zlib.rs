@@ -13,17 +13,29 @@ thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// No zlib stream is shorter: two bytes of header, two of an empty block, four of checksum.
-const SHORTEST: usize = 8;
-
 /// What to begin with for a text whose length is not known.
 const GUESS: usize = 1024;
 
-/// The zlib form, where that has no more than `limit` bytes.
+/// ASCII of this length or less, in which no three bytes come twice, is no shorter as zlib (RFC 1950, 1951): nothing in it can be said by
+/// pointing back, the fixed code has 8 bits for each byte, and a code of its own costs 17 bits of header, 15 for the lengths' own code, 16 for the two
+/// longest runs of bytes that do not occur, 2 for the end and for distances, and a bit for each byte and the end. With the 6 bytes around
+/// it that is more than `length - 2` up to a length of 16.
+const NEVER_SHORTER: usize = 16;
+
+fn is_never_shorter(text: &[u8]) -> bool {
+    let repeats = |at: usize| text[at + 1..].windows(3).any(|three| text[at..].starts_with(three));
+    text.len() <= NEVER_SHORTER && text.is_ascii() && !(0..text.len()).any(repeats)
+}
+
+/// The zlib form, where that has no more than `limit` bytes; that is to be two less than the text has, at most.
 pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
-    if limit < SHORTEST {
+    if is_never_shorter(text) {
         return None;
     }
+    compressed(text, limit)
+}
+
+fn compressed(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
         let mut out = Vec::with_capacity(limit);
@@ -46,7 +58,7 @@ pub(super) fn inflated(stream: &[u8], limit: usize) -> Option<Vec<u8>> {
             }
             if out.len() == out.capacity() {
                 // Never much more than what is allowed, however well the stream is compressed.
-                let room = limit.saturating_add(1) - out.len();
+                let room = limit.saturating_sub(out.len()).saturating_add(1);
                 out.reserve_exact(out.len().max(GUESS).min(room));
             }
             let (taken, made) = (inflate.total_in(), out.len());
@@ -75,7 +87,7 @@ mod tests {
             "ab".repeat(100_000),
         ];
         for text in texts.iter().cycle().take(9) {
-            let deflated = deflated(text.as_bytes(), text.len()).unwrap();
+            let deflated = compressed(text.as_bytes(), text.len()).unwrap();
             assert_eq!(inflated(&deflated, 1 << 20).unwrap(), text.as_bytes());
             // With something behind it, and without its end.
             assert_eq!(
@@ -92,15 +104,50 @@ mod tests {
     #[test]
     fn the_limits_are_exact() {
         let text = "a".repeat(5_000);
-        let whole = deflated(text.as_bytes(), 5_000).unwrap();
-        assert_eq!(deflated(text.as_bytes(), whole.len()).as_ref(), Some(&whole));
-        assert_eq!(deflated(text.as_bytes(), whole.len() - 1), None);
-        assert_eq!(deflated(b"abc", 7), None);
-        for limit in [0, 1, 4_999] {
+        let whole = compressed(text.as_bytes(), 5_000).unwrap();
+        assert_eq!(compressed(text.as_bytes(), whole.len()).as_ref(), Some(&whole));
+        assert_eq!(compressed(text.as_bytes(), whole.len() - 1), None);
+        assert_eq!(compressed(b"abc", 7), None);
+        assert_eq!(compressed(b"", 0), None);
+        for limit in [0, 1, 3_000, 4_999] {
             let beginning = inflated(&whole, limit).unwrap();
             assert!(beginning.len() > limit && beginning.len() <= limit + 1, "{limit}");
         }
         assert_eq!(inflated(&whole, 5_000).unwrap().len(), 5_000);
         assert_eq!(inflated(&whole, usize::MAX).unwrap().len(), 5_000);
+    }
+
+    /// Texts of few and of many different bytes, which is what a code of their own lives by.
+    #[test]
+    fn what_is_not_tried_is_never_shorter() {
+        let mut state = 1_u64;
+        let mut next = |below: u64| {
+            // The generator of Knuth's MMIX; its high bits are the good ones.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let (mut skipped, mut tried) = (0, 0);
+        for _ in 0..3_000 {
+            let (length, kinds) = (next(17), 1 + next(20));
+            let text: Vec<u8> = (0..length).map(|_| b'0' + u8::try_from(next(kinds)).unwrap()).collect();
+            if is_never_shorter(&text) {
+                skipped += 1;
+                assert_eq!(compressed(&text, text.len().saturating_sub(2)), None, "{text:?}");
+            } else {
+                tried += 1;
+            }
+        }
+        assert!(skipped > 1_000 && tried > 200, "{skipped} {tried}");
+        assert!(is_never_shorter(br#"{"visits":12}"#));
+        for tried in [
+            &b"{\"visits\":1111}"[..],
+            b"abcdefghijklmnopq",
+            b"abcabc",
+            "\u{e9}".as_bytes(),
+        ] {
+            assert!(!is_never_shorter(tried), "{tried:?}");
+        }
     }
 }
