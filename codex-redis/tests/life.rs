@@ -121,6 +121,9 @@ fn life_07_no_log_line_holds_a_key_a_value_or_a_password() {
                 .url(&url)
                 .slow_command(Duration::ZERO)
                 .command_timeout(Duration::from_millis(100));
+            // Another test that dials for the first time at this moment, and has no subscriber, can have the event switched off.
+            RedisBackend::connect(&url).await.unwrap();
+            tracing::callsite::rebuild_interest_cache();
             let backend = built.timeouts_before_redial(1).build().await.unwrap();
             every_verb(&backend).await;
             server.pause();
