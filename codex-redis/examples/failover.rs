@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use codex_redis::RedisBackend;
 use codex_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, Value};
+use codex_traits::{KvBackend as _, Pattern};
 use load::Load;
 use tokio::task::block_in_place;
 
@@ -53,6 +54,8 @@ impl Table {
 
     /// Lets the load run, does the deed, waits until the servers have seen to it, and then until every task writes again.
     async fn row(&mut self, what: &str, backend: &RedisBackend, deed: impl FnOnce(), mut done: impl FnMut() -> bool) {
+        // What the row before has written would be taken for writes of this one.
+        backend.del_matching(&Pattern::all()).await.unwrap();
         let load = Load::start(backend);
         load.all_write(Instant::now()).await;
         tokio::time::sleep(Duration::from_millis(300)).await;

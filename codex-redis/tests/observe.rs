@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use codex_redis::RedisBackend;
@@ -192,7 +191,7 @@ fn calls_dials_and_durations_are_counted() {
                 continue;
             }
             DebugValue::Histogram(durations) => {
-                let longest = Duration::from_secs(5).as_secs_f64();
+                let longest = std::time::Duration::from_secs(5).as_secs_f64();
                 assert!(durations.iter().all(|duration| (0.0..longest).contains(&duration.0)));
                 durations.len() as u64
             }
