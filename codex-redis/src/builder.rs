@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     RedisBackend,
-    settings::{Address, Checked, Login, Settings, Target, bad_setting},
+    settings::{Address, Checked, Login, RespVersion, Settings, Target, bad_setting},
     url,
 };
 
@@ -35,6 +35,7 @@ use crate::{
 /// | [`backoff`](Self::backoff) | the pause after a failed dial, doubled each time, with jitter |
 /// | [`keepalive`](Self::keepalive) | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
 /// | [`client_name`](Self::client_name) | what the server's `CLIENT LIST` shows |
+/// | [`resp`](Self::resp) | the version of the protocol |
 /// | [`slow_command`](Self::slow_command) | a round trip that takes longer is a `tracing` event |
 ///
 /// `docs/redis.md` in the repository has the default of each with its reason, and its name in a URL.
@@ -77,6 +78,7 @@ pub struct RedisBuilder {
     backoff: (Duration, Duration),
     keepalive: Option<Duration>,
     client_name: Option<String>,
+    resp: RespVersion,
     slow_command: Duration,
 }
 
@@ -106,6 +108,7 @@ impl RedisBuilder {
             backoff: (Duration::from_millis(50), Duration::from_secs(3)),
             keepalive: Some(Duration::from_secs(30)),
             client_name: Some("codex-kv".to_owned()),
+            resp: RespVersion::Resp2,
             slow_command: Duration::from_millis(100),
         }
     }
@@ -123,7 +126,7 @@ impl RedisBuilder {
     /// Each may end with settings: `?command_timeout=200ms&slots=4`. Their names are those of the builder's methods, but for `db`,
     /// the database, `backoff_min` and `backoff_max`, and, for a `rediss` URL, `tls_ca_file`, `tls_cert_file`, `tls_key_file`
     /// (paths of PEM files, read by [`build`](Self::build)) and `tls_server_name`. A duration is a whole number and one of the units
-    /// `ms`, `s`, `m` and `h`; `keepalive=off` and an empty `client_name` are `None`. A name that is not known or comes twice is an
+    /// `ms`, `s`, `m` and `h`; `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. A name that is not known or comes twice is an
     /// error, and so is a value of another form.
     ///
     /// User name, password, path, the primary's name and the values of parameters are percent-decoded. An `@` behind the host must
@@ -286,6 +289,12 @@ impl RedisBuilder {
         self
     }
 
+    /// The version of the protocol. No verb needs the newer one; it is for servers or proxies that speak nothing else.
+    pub fn resp(mut self, version: RespVersion) -> Self {
+        self.resp = version;
+        self
+    }
+
     /// From when on a round trip is reported as slow, as a `tracing` event with the verb and the time taken.
     pub fn slow_command(mut self, threshold: Duration) -> Self {
         self.slow_command = threshold;
@@ -416,6 +425,7 @@ impl RedisBuilder {
             backoff_max: self.backoff.1,
             keepalive: self.keepalive,
             client_name: self.client_name,
+            resp: self.resp,
             slow_command: self.slow_command,
         };
         Ok(Checked {

@@ -23,7 +23,7 @@ use crate::{
     observe,
     request::Request,
     sentinel::text,
-    settings::{Address, Settings},
+    settings::{Address, RespVersion, Settings},
 };
 
 /// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
@@ -296,6 +296,7 @@ async fn ask<R: Request>(link: &Link, request: &R, settings: &Settings) -> Resul
 #[derive(Clone, Copy)]
 enum Step {
     Login,
+    Protocol,
     Database,
     Name,
     Ping,
@@ -305,7 +306,7 @@ enum Step {
 /// says so.
 async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
     let mut request = Pipeline::new();
-    let mut steps = Vec::with_capacity(4);
+    let mut steps = Vec::with_capacity(5);
     if let Some(login) = &settings.login {
         request.cmd("AUTH");
         if let Some(user) = &login.user {
@@ -313,6 +314,11 @@ async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
         }
         request.arg(login.password.as_str());
         steps.push(Step::Login);
+    }
+    if settings.resp == RespVersion::Resp3 {
+        // The login goes before it, and not into it: a server without HELLO quotes in its error what it was given.
+        request.cmd("HELLO").arg(3);
+        steps.push(Step::Protocol);
     }
     if settings.database != 0 {
         request.cmd("SELECT").arg(settings.database);
@@ -342,6 +348,7 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
         (_, "MASTERDOWN") => DialError::server("the replica has lost its primary (MASTERDOWN)"),
         (Step::Login, _) => DialError::config("the server refused the user name or the password"),
         (_, "NOAUTH") => DialError::config("the server wants a password, and none is set"),
+        (Step::Protocol, _) => DialError::config("the server refused RESP3 (HELLO 3)"),
         (Step::Database, "NOPERM") => DialError::config("the server's user may not select a database"),
         (Step::Database, _) => DialError::config("the server has no database of this number"),
         (Step::Ping, _) => DialError::server("the server answered a PING with an error"),

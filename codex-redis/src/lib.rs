@@ -98,5 +98,6 @@ mod url;
 pub use backend::RedisBackend;
 pub use builder::RedisBuilder;
 pub use health::Health;
+pub use settings::RespVersion;
 #[cfg(feature = "tls")]
 pub use tls::RedisTls;

@@ -1,4 +1,8 @@
-//! Replies out of a stream of bytes, as they come in: RESP2, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! Replies out of a stream of bytes, as they come in: RESP2 and RESP3,
+//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//!
+//! What RESP3 has types of its own for is read as the value that RESP2 has for it (a map as the list of its keys and values), so
+//! that nobody else needs to know which of the two is spoken. What is pushed, and attributes, are nobody's reply and left out.
 //!
 //! Values are copied out of the read buffer, each into an allocation of its own size: a slice of the buffer would keep all of it for
 //! as long as somebody keeps a small value. What is long is read into its allocation and not copied at all.
@@ -17,7 +21,7 @@ const LONGEST_LINE: usize = 64 << 10;
 /// The most places of an array that are kept before its items are there.
 const PLACES: usize = 1024;
 
-/// The bytes are no RESP2. They are not kept: they may be anybody's value.
+/// The bytes are no RESP. They are not kept: they may be anybody's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -34,12 +38,24 @@ pub(crate) struct Parser {
 struct Array {
     items: Vec<Value>,
     missing: usize,
+    /// A push or an attribute: no part of any reply.
+    is_aside: bool,
 }
 
 /// A bulk string that is read into place.
 struct Long {
+    kind: Bulk,
     bytes: Vec<u8>,
     missing: usize,
+}
+
+/// What a string with its length before it is.
+#[derive(Clone, Copy)]
+enum Bulk {
+    Plain,
+    /// With its format and a colon before the text.
+    Verbatim,
+    Error,
 }
 
 /// What a line announces.
@@ -54,6 +70,8 @@ impl Parser {
         while let Some(item) = self.item(bytes)? {
             let mut value = match item {
                 Item::Value(value) => value,
+                Item::Array(array) if array.missing == 0 && array.is_aside => continue,
+                Item::Array(array) if array.missing == 0 => Value::Array(array.items),
                 Item::Array(_) if self.arrays.len() >= DEEPEST => return Err(Malformed),
                 Item::Array(array) => {
                     self.arrays.push(array);
@@ -70,8 +88,12 @@ impl Parser {
                 if array.missing > 0 {
                     break;
                 }
-                value = Value::Array(std::mem::take(&mut array.items));
+                let (items, is_aside) = (std::mem::take(&mut array.items), array.is_aside);
                 self.arrays.pop();
+                if is_aside {
+                    break;
+                }
+                value = Value::Array(items);
             }
         }
         Ok(None)
@@ -99,35 +121,50 @@ impl Parser {
         };
         let (kind, text) = line.split_first().ok_or(Malformed)?;
         let item = match kind {
-            b'$' => match length(text)? {
+            b'$' | b'=' | b'!' => match length(text)? {
                 None => Item::Value(Value::Nil),
-                Some(length) => return self.bulk(length, rest, bytes),
+                Some(length) => {
+                    let kind = match kind {
+                        b'=' => Bulk::Verbatim,
+                        b'!' => Bulk::Error,
+                        _ => Bulk::Plain,
+                    };
+                    return self.bulk(kind, length, rest, bytes);
+                }
             },
             b'+' if text == b"OK" => Item::Value(Value::Okay),
             b'+' => Item::Value(Value::SimpleString(string(text)?)),
             b':' => Item::Value(Value::Int(integer(text)?)),
             b'-' => Item::Value(error(line)?),
-            b'*' => match length(text)? {
+            b'*' | b'~' | b'%' | b'>' | b'|' => match length(text)? {
                 None => Item::Value(Value::Nil),
-                Some(0) => Item::Value(Value::Array(Vec::new())),
-                Some(missing) => Item::Array(Array {
-                    items: Vec::with_capacity(missing.min(PLACES)),
-                    missing,
-                }),
+                Some(entries) => {
+                    // Of each entry of a map there are two.
+                    let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
+                    let missing = entries.checked_mul(each).ok_or(Malformed)?;
+                    Item::Array(Array {
+                        items: Vec::with_capacity(missing.min(PLACES)),
+                        missing,
+                        is_aside: matches!(kind, b'>' | b'|'),
+                    })
+                }
             },
+            b'_' if text.is_empty() => Item::Value(Value::Nil),
+            b'#' if matches!(text, b"t" | b"f") => Item::Value(Value::Int(i64::from(text == b"t"))),
+            b',' | b'(' => Item::Value(Value::BulkString(text.to_vec())),
             _ => return Err(Malformed),
         };
         *bytes = rest;
         Ok(Some(item))
     }
 
-    fn bulk(&mut self, length: usize, body: &[u8], bytes: &mut &[u8]) -> Parsed<Item> {
+    fn bulk(&mut self, kind: Bulk, length: usize, body: &[u8], bytes: &mut &[u8]) -> Parsed<Item> {
         if let Some((value, mut end)) = body.split_at_checked(length) {
             if end.len() < 2 {
                 return Ok(None);
             }
             end_of_line(&mut end)?;
-            let value = Item::Value(Value::BulkString(value.to_vec()));
+            let value = Item::Value(kind.value(value.to_vec())?);
             // The line's slice and the body's are of the same bytes.
             *bytes = &bytes[bytes.len() - end.len()..];
             return Ok(Some(value));
@@ -141,6 +178,7 @@ impl Parser {
         long.extend_from_slice(body);
         *bytes = &[];
         self.long = Some(Long {
+            kind,
             missing: length - body.len(),
             bytes: long,
         });
@@ -157,8 +195,21 @@ impl Parser {
             return Ok(None);
         }
         end_of_line(bytes)?;
-        let value = self.long.take().map(|long| Value::BulkString(long.bytes));
+        let value = self.long.take().map(|long| long.kind.value(long.bytes)).transpose()?;
         Ok(value.map(Item::Value))
+    }
+}
+
+impl Bulk {
+    fn value(self, bytes: Vec<u8>) -> Result<Value, Malformed> {
+        match self {
+            Self::Plain => Ok(Value::BulkString(bytes)),
+            Self::Verbatim => {
+                let text = bytes.get(4..).filter(|_| bytes[3] == b':').ok_or(Malformed)?;
+                Ok(Value::BulkString(text.to_vec()))
+            }
+            Self::Error => error(&[b"-", &bytes[..]].concat()),
+        }
     }
 }
 
@@ -292,6 +343,39 @@ mod tests {
     }
 
     #[test]
+    fn resp3_is_read_as_what_resp2_has_for_it() {
+        let long = "x".repeat(LONG + 5);
+        let stream = format!(
+            "_\r\n#t\r\n#f\r\n,1.5\r\n(12345678901234567890\r\n=7\r\ntxt:abc\r\n!7\r\nERR two\r\n%2\r\n+a\r\n:1\r\n+b\r\n~1\r\n:2\r\n\
+             >2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+ttl\r\n:3\r\n:4\r\n*2\r\n|1\r\n+ttl\r\n%0\r\n:5\r\n:6\r\n>0\r\n%0\r\n={}\r\ntxt:{long}\r\n",
+            long.len() + 4
+        );
+        let text = |text: &str| Value::SimpleString(text.to_owned());
+        let expected = vec![
+            Value::Nil,
+            Value::Int(1),
+            Value::Int(0),
+            bulk("1.5"),
+            bulk("12345678901234567890"),
+            bulk("abc"),
+            redis::parse_redis_value(b"-ERR two\r\n").unwrap(),
+            Value::Array(vec![
+                text("a"),
+                Value::Int(1),
+                text("b"),
+                Value::Array(vec![Value::Int(2)]),
+            ]),
+            Value::Int(4),
+            Value::Array(vec![Value::Int(5), Value::Int(6)]),
+            Value::Array(Vec::new()),
+            bulk(&long),
+        ];
+        for piece in (1..40).chain([LONG, LONG + 10, stream.len()]) {
+            assert_eq!(parse(stream.as_bytes(), piece).as_ref(), Ok(&expected), "{piece}");
+        }
+    }
+
+    #[test]
     fn what_is_no_reply_is_refused() {
         let endless = "+".repeat(LONGEST_LINE + 2);
         let deep = "*1\r\n".repeat(DEEPEST + 1);
@@ -306,6 +390,10 @@ mod tests {
             "$1\r\nabc\r\n",
             "$9223372036854775807\r\nx",
             "+a\n",
+            "#x\r\n",
+            "_1\r\n",
+            "=3\r\ntxt\r\n",
+            "=4\r\nabcd\r\n",
             &endless,
             &deep,
         ] {

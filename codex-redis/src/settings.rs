@@ -21,7 +21,19 @@ pub(crate) struct Settings {
     pub(crate) backoff_max: Duration,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) client_name: Option<String>,
+    pub(crate) resp: RespVersion,
     pub(crate) slow_command: Duration,
+}
+
+/// A version of the protocol that Redis is spoken to in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RespVersion {
+    /// What every server speaks, without being asked to.
+    #[default]
+    Resp2,
+    /// What a server speaks after `HELLO 3`. The answers of every verb are the same.
+    Resp3,
 }
 
 /// What a handle is on.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use codex_redis::{RedisBackend, RedisBuilder};
+use codex_redis::{RedisBackend, RedisBuilder, RespVersion};
 #[cfg(feature = "tls")]
 use codex_testkit::redis::{Certificates, RedisServer};
 use codex_testkit::{
@@ -72,6 +72,7 @@ impl Make for Any {
     }
 }
 
+/// In RESP3, so that the suite has seen both versions of the protocol.
 struct Unix;
 
 impl Make for Unix {
@@ -80,7 +81,8 @@ impl Make for Unix {
     const BY_PROXY: bool = false;
 
     fn settings(database: &Database) -> Option<RedisBuilder> {
-        Some(RedisBackend::builder().url(&database.unix_url()?))
+        let settings = RedisBackend::builder().url(&database.unix_url()?);
+        Some(settings.resp(RespVersion::Resp3))
     }
 
     fn wrap(backend: RedisBackend) -> RedisBackend {

@@ -6,10 +6,13 @@ use codex_traits::{Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
 use super::RedisBuilder;
-use crate::{settings::Target, url};
+use crate::{
+    settings::{RespVersion, Target},
+    url,
+};
 
 /// Their names are those of the builder.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "db",
     "command_timeout",
     "connect_timeout",
@@ -21,6 +24,7 @@ const NAMES: [&str; 18] = [
     "backoff_max",
     "keepalive",
     "client_name",
+    "resp",
     "slow_command",
     "sentinel_username",
     "sentinel_password",
@@ -87,6 +91,13 @@ impl RedisBuilder {
                 }
             }
             "client_name" => self.client_name = Some(value.to_owned()).filter(|name| !name.is_empty()),
+            "resp" => {
+                self.resp = match value {
+                    "2" => RespVersion::Resp2,
+                    "3" => RespVersion::Resp3,
+                    _ => return Err(refused(name, "must be 2 or 3")),
+                }
+            }
             "slow_command" => self.slow_command = duration(name, value)?,
             "sentinel_username" | "sentinel_password" => {
                 if !matches!(self.target, Target::Sentinel { .. }) {
@@ -195,7 +206,7 @@ mod tests {
             "redis-sentinel://a,b/main",
         ] {
             let all = "command_timeout=200ms&connect_timeout=2s&slots=4&max_in_flight=9&timeouts_before_redial=5&backoff_min=10ms\
-                       &backoff_max=1m&keepalive=1h&client_name=shop%2D1&slow_command=7ms";
+                       &backoff_max=1m&keepalive=1h&client_name=shop%2D1&slow_command=7ms&resp=3";
             let checked = RedisBuilder::new().url(&format!("{url}?{all}")).check().unwrap();
             let settings = checked.settings;
             assert_eq!(
@@ -223,6 +234,7 @@ mod tests {
                 )
             );
             assert_eq!(settings.client_name.as_deref(), Some("shop-1"));
+            assert_eq!(settings.resp, RespVersion::Resp3);
         }
         let off = RedisBuilder::new()
             .url("redis://h/?keepalive=off&client_name=&db=4")
@@ -312,6 +324,7 @@ mod tests {
             ("backoff_min=9s", "backoff: "),
             ("client_name=two%20words", "client_name: must be printable ASCII"),
             ("client_name=%ff", "must be UTF-8"),
+            ("resp=hunter2", "resp: must be 2 or 3"),
             ("db=x", "database must be a number"),
             ("db=1&db=1", "db: is given twice"),
             (
