@@ -28,6 +28,9 @@ const BUFFER: usize = 64 << 10;
 /// From so many requests at a time on, others are given the time to add theirs: a turn of the scheduler costs more than a write of few.
 const SEVERAL: usize = 3;
 
+/// With so many bytes to write, others are not waited for.
+const MUCH: usize = 16 << 10;
+
 /// Buffers that have grown beyond this are not kept.
 const KEPT: usize = 1 << 20;
 
@@ -154,7 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             queue.driver = Some(cx.waker().clone());
             return false;
         }
-        if !self.gathered && self.together.max(self.waiting.len()) >= SEVERAL {
+        // What is much already is better on its way: the server has something to do meanwhile.
+        let is_little = queue.chunks.iter().map(Vec::len).sum::<usize>() < MUCH;
+        if !self.gathered && is_little && self.together.max(self.waiting.len()) >= SEVERAL {
             // Behind everything that is ready to run now, which so has its requests written along with these.
             self.gathered = true;
             drop(queue);
