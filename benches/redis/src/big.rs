@@ -25,7 +25,11 @@ pub(crate) fn run() {
     let bench = Bench::new();
     let ours = Ours(bench.runtime.block_on(RedisBackend::connect(&bench.url())).unwrap());
     let bare = bench.runtime.block_on(RedisRs::connect(&bench.url(), true));
-    println!("## Small GETs of one task beside values of {} MiB, for {} s each\n", BIG >> 20, SECONDS.as_secs());
+    println!(
+        "## Small GETs of one task beside values of {} MiB, for {} s each\n",
+        BIG >> 20,
+        SECONDS.as_secs()
+    );
     println!("| beside | client | big values | small GETs | p50, ms | p99, ms | p99.9, ms | longest, ms |");
     println!("|---|---|---|---|---|---|---|---|");
     for (title, set) in [("GETs of a big value", false), ("SETs of a big value", true)] {

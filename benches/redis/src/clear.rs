@@ -47,14 +47,20 @@ pub(crate) fn run() {
                     let removed = ours.del_matching(&Pattern::prefix("cache:1:")).await.unwrap();
                     assert_eq!(removed, KEYS as u64);
                 };
-                bench.runtime.block_on(beside(clear, by_us, async || drop(other.get("other").await.unwrap())))
+                bench
+                    .runtime
+                    .block_on(beside(clear, by_us, async || drop(other.get("other").await.unwrap())))
             },
             &mut || {
                 fill();
                 let (bare, other) = (bare.clone(), bare.clone());
                 let clear = async move { assert_eq!(clear_by_hand(bare).await, KEYS as u64) };
                 let get = async || {
-                    let _: Vec<u8> = redis::cmd("GET").arg("other").query_async(&mut other.clone()).await.unwrap();
+                    let _: Vec<u8> = redis::cmd("GET")
+                        .arg("other")
+                        .query_async(&mut other.clone())
+                        .await
+                        .unwrap();
                 };
                 bench.runtime.block_on(beside(clear, by_hand, get))
             },
@@ -113,7 +119,13 @@ async fn clear_by_hand(mut connection: MultiplexedConnection) -> u64 {
     while more || !keys.is_empty() {
         let mut pipeline = redis::pipe();
         if more {
-            pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg("cache:1:*").arg("COUNT").arg(1000);
+            pipeline
+                .cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg("cache:1:*")
+                .arg("COUNT")
+                .arg(1000);
         }
         if !keys.is_empty() {
             pipeline.cmd("UNLINK").arg(&keys);

@@ -6,11 +6,7 @@ use bytes::Bytes;
 use codex_kv::redis::RedisBackend;
 use codex_traits::{KvBackend as _, SetOptions};
 use fred::prelude::{Builder, Client, ClientLike as _, Config, Expiration, KeysInterface as _, TcpConfig};
-use redis::{
-    AsyncConnectionConfig, IntoConnectionInfo as _,
-    aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
-};
+use redis::{AsyncConnectionConfig, IntoConnectionInfo as _, aio::MultiplexedConnection, io::tcp::TcpSettings};
 
 /// Long enough that nothing ends during a measurement.
 pub(crate) const TTL: Duration = Duration::from_secs(3600);
@@ -44,13 +40,22 @@ impl RedisRs {
         // A deadline would cost a timer per command; this peer is to be as fast as it can.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let client = redis::Client::open(info).unwrap();
-        Self(client.get_multiplexed_async_connection_with_config(&config).await.unwrap())
+        Self(
+            client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await
+                .unwrap(),
+        )
     }
 }
 
 impl KvClient for RedisRs {
     async fn get(&self, key: &str) -> usize {
-        let value: Vec<u8> = redis::cmd("GET").arg(key).query_async(&mut self.0.clone()).await.unwrap();
+        let value: Vec<u8> = redis::cmd("GET")
+            .arg(key)
+            .query_async(&mut self.0.clone())
+            .await
+            .unwrap();
         value.len()
     }
 

@@ -21,7 +21,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let server = RedisServer::start_with(["--databases", "16"]).expect("a redis-server on PATH");
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         Self { server, runtime }
     }
 

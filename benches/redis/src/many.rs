@@ -49,7 +49,12 @@ pub(crate) fn run() {
                             for _ in 0..calls / tasks {
                                 let mut pipeline = redis::pipe();
                                 for key in keys.iter() {
-                                    pipeline.cmd("SET").arg(key).arg(&value[..]).arg("PX").arg(TTL.as_millis() as u64);
+                                    pipeline
+                                        .cmd("SET")
+                                        .arg(key)
+                                        .arg(&value[..])
+                                        .arg("PX")
+                                        .arg(TTL.as_millis() as u64);
                                 }
                                 let answers: Vec<redis::Value> = pipeline.query_async(&mut bare).await.unwrap();
                                 assert_eq!(answers.len(), KEYS);

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-
 /// What one turn of one candidate took.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn {
@@ -74,7 +73,11 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
 
 /// The median of the ratios of each round.
 pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: impl Fn(&Turn) -> f64) -> f64 {
-    median(ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) / figure(theirs)))
+    median(
+        ours.iter()
+            .zip(theirs)
+            .map(|(ours, theirs)| figure(ours) / figure(theirs)),
+    )
 }
 
 /// The figure that so many percent stay under.

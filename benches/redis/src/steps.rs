@@ -18,9 +18,7 @@ use codex_kv::{
     memory::MemoryBackend,
     session::{DjangoSigned, SessionCodec as _, SessionData},
 };
-use codex_traits::{
-    Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
-};
+use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
 use flate2::{Compression, bufread::ZlibDecoder, write::ZlibEncoder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::value::RawValue;
@@ -87,8 +85,15 @@ fn sessions(rounds: usize) {
     let data = SessionData::from_json(&text).unwrap();
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let payload = codec.encode(&data, time).unwrap();
-    let map: Vec<(String, Box<RawValue>)> =
-        data.keys().map(|key| (key.to_owned(), RawValue::from_string(data.get_json(key).unwrap().to_owned()).unwrap())).collect();
+    let map: Vec<(String, Box<RawValue>)> = data
+        .keys()
+        .map(|key| {
+            (
+                key.to_owned(),
+                RawValue::from_string(data.get_json(key).unwrap().to_owned()).unwrap(),
+            )
+        })
+        .collect();
     let mac = Hmac::<Sha256>::new_from_slice(b"thirty-two bytes that are a key.").unwrap();
     let compressed = payload[0] == b'.';
     let body = &payload[usize::from(compressed)..payload.iter().position(|byte| *byte == b':').unwrap()];
@@ -107,7 +112,11 @@ fn sessions(rounds: usize) {
                 })
             },
             &mut || repeat(5000, || drop(black_box(URL_SAFE_NO_PAD.encode(black_box(&zlib))))),
-            &mut || repeat(5000, || drop(black_box(mac.clone().chain_update(black_box(&payload)).finalize()))),
+            &mut || {
+                repeat(5000, || {
+                    drop(black_box(mac.clone().chain_update(black_box(&payload)).finalize()))
+                })
+            },
         ],
     );
     let sum = |from: usize| -> Vec<Turn> {
@@ -119,9 +128,17 @@ fn sessions(rounds: usize) {
             .collect()
     };
     let steps = sum(1);
-    let title = format!("session of {} bytes, encoded; the sum of JSON, zlib, base64, HMAC", text.len());
+    let title = format!(
+        "session of {} bytes, encoded; the sum of JSON, zlib, base64, HMAC",
+        text.len()
+    );
     let encode = median(turns[0].iter().map(nanos));
-    row(&title, encode, median(steps.iter().map(nanos)), ratio(&turns[0], &steps, nanos));
+    row(
+        &title,
+        encode,
+        median(steps.iter().map(nanos)),
+        ratio(&turns[0], &steps, nanos),
+    );
 
     let turns = interleaved(
         rounds,
@@ -129,7 +146,8 @@ fn sessions(rounds: usize) {
             &mut || repeat(5000, || drop(black_box(codec.decode(black_box(&payload)).unwrap()))),
             &mut || {
                 repeat(5000, || {
-                    let raw: indexmap::IndexMap<String, Box<RawValue>> = serde_json::from_str(black_box(&text)).unwrap();
+                    let raw: indexmap::IndexMap<String, Box<RawValue>> =
+                        serde_json::from_str(black_box(&text)).unwrap();
                     drop(black_box(raw));
                 })
             },
@@ -140,8 +158,16 @@ fn sessions(rounds: usize) {
                     drop(black_box(json));
                 })
             },
-            &mut || repeat(5000, || drop(black_box(URL_SAFE_NO_PAD.decode(black_box(body)).unwrap()))),
-            &mut || repeat(5000, || drop(black_box(mac.clone().chain_update(black_box(&payload)).finalize()))),
+            &mut || {
+                repeat(5000, || {
+                    drop(black_box(URL_SAFE_NO_PAD.decode(black_box(body)).unwrap()))
+                })
+            },
+            &mut || {
+                repeat(5000, || {
+                    drop(black_box(mac.clone().chain_update(black_box(&payload)).finalize()))
+                })
+            },
         ],
     );
     let steps: Vec<Turn> = (0..rounds)
@@ -151,10 +177,25 @@ fn sessions(rounds: usize) {
         })
         .collect();
     let decode = median(turns[0].iter().map(nanos));
-    row("the same, decoded; the sum of HMAC, base64, zlib, JSON", decode, median(steps.iter().map(nanos)), ratio(&turns[0], &steps, nanos));
+    row(
+        "the same, decoded; the sum of HMAC, base64, zlib, JSON",
+        decode,
+        median(steps.iter().map(nanos)),
+        ratio(&turns[0], &steps, nanos),
+    );
     if let Some((dumps, loads)) = django(&text) {
-        row("the same, encoded; Django's `signing.dumps`", encode, dumps, dumps / encode);
-        row("the same, decoded; Django's `signing.loads`", decode, loads, loads / decode);
+        row(
+            "the same, encoded; Django's `signing.dumps`",
+            encode,
+            dumps,
+            dumps / encode,
+        );
+        row(
+            "the same, decoded; Django's `signing.loads`",
+            decode,
+            loads,
+            loads / decode,
+        );
     }
 }
 
@@ -184,7 +225,10 @@ def median(work):
 print(median(lambda: signing.dumps(data, compress=True, salt=salt)), median(lambda: signing.loads(text, salt=salt)))
 "#;
     let python = std::env::var("BENCH_DJANGO").ok()?;
-    let output = Command::new(Path::new(&python)).args(["-c", PROGRAM, text]).output().expect("BENCH_DJANGO is a python");
+    let output = Command::new(Path::new(&python))
+        .args(["-c", PROGRAM, text])
+        .output()
+        .expect("BENCH_DJANGO is a python");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let output = String::from_utf8(output.stdout).unwrap();
     let mut figures = output.split_whitespace().map(|figure| figure.parse().unwrap());
@@ -192,7 +236,10 @@ print(median(lambda: signing.dumps(data, compress=True, salt=salt)), median(lamb
 }
 
 fn cache(rounds: usize) {
-    let cache = Cache::builder(MemoryBackend::new()).key_prefix("bench").build().unwrap();
+    let cache = Cache::builder(MemoryBackend::new())
+        .key_prefix("bench")
+        .build()
+        .unwrap();
     let names: Vec<String> = (0..100).map(|number| format!("item:{number}")).collect();
     for name in &names {
         now(cache.set(name, &item(), Duration::from_secs(3600))).unwrap();
@@ -209,11 +256,23 @@ fn cache(rounds: usize) {
                     drop(black_box(item.unwrap()));
                 })
             },
-            &mut || repeat(50_000, || drop(black_box(serde_json::from_slice::<Item>(black_box(&text)).unwrap()))),
+            &mut || {
+                repeat(50_000, || {
+                    drop(black_box(serde_json::from_slice::<Item>(black_box(&text)).unwrap()))
+                })
+            },
         ],
     );
-    let title = format!("`Cache<Memory, Json>::get`, {} bytes, 100 hot keys; serde_json's decode alone", text.len());
-    row(&title, median(turns[0].iter().map(nanos)), median(turns[1].iter().map(nanos)), ratio(&turns[0], &turns[1], nanos));
+    let title = format!(
+        "`Cache<Memory, Json>::get`, {} bytes, 100 hot keys; serde_json's decode alone",
+        text.len()
+    );
+    row(
+        &title,
+        median(turns[0].iter().map(nanos)),
+        median(turns[1].iter().map(nanos)),
+        ratio(&turns[0], &turns[1], nanos),
+    );
 }
 
 /// A map with a face of its own, and the trait on top of that.
@@ -255,25 +314,25 @@ impl KvBackend for Map {
 }
 
 fn the_trait(rounds: usize) {
-    async fn through<B: KvBackend>(backend: &B, key: &str) -> Option<Bytes> {
-        backend.get(key).await.unwrap()
+    // As callers do: many calls within one poll.
+    async fn through<B: KvBackend>(backend: &B, keys: &[String]) {
+        for number in 0..CALLS {
+            drop(black_box(backend.get(&keys[number % keys.len()]).await.unwrap()));
+        }
     }
+    const CALLS: usize = 200_000;
     let keys: Vec<String> = (0..1000).map(|number| format!("bench:{number:026}")).collect();
     let map = Map(RwLock::new(keys.iter().map(|key| (key.clone(), json())).collect()));
-    let (mut one, mut other) = (0, 0);
     let turns = interleaved(
         rounds,
         &mut [
+            &mut || turn(CALLS, || now(through(black_box(&map), &keys))),
             &mut || {
-                repeat(200_000, || {
-                    one += 1;
-                    drop(black_box(now(through(black_box(&map), &keys[one % 1000]))));
-                })
-            },
-            &mut || {
-                repeat(200_000, || {
-                    other += 1;
-                    drop(black_box(black_box(&map).direct(&keys[other % 1000])));
+                turn(CALLS, || {
+                    let map = black_box(&map);
+                    for number in 0..CALLS {
+                        drop(black_box(map.direct(&keys[number % keys.len()])));
+                    }
                 })
             },
         ],

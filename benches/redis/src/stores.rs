@@ -44,7 +44,9 @@ pub(crate) fn run() {
     let url = bench.url();
     let backend = bench.runtime.block_on(RedisBackend::connect(&url)).unwrap();
     let rounds = rounds(15);
-    println!("## Cache and sessions, {TASKS} tasks: thousand operations per second, median of {rounds} interleaved rounds\n");
+    println!(
+        "## Cache and sessions, {TASKS} tasks: thousand operations per second, median of {rounds} interleaved rounds\n"
+    );
     println!("| | codex-kv | the peer | ratio (median of the pairs) |");
     println!("|---|---|---|---|");
     let row = |title: &str, turns: &[Vec<Turn>]| {
@@ -65,7 +67,11 @@ pub(crate) fn run() {
         .unwrap();
     let hitbox = Arc::new(hitbox);
     let parts = |number: usize| vec![KeyPart::new("item", Some(format!("{number:020}")))];
-    let keys: Arc<Vec<CacheKey>> = Arc::new((0..KEYS).map(|number| CacheKey::new("bench", 1, parts(number))).collect());
+    let keys: Arc<Vec<CacheKey>> = Arc::new(
+        (0..KEYS)
+            .map(|number| CacheKey::new("bench", 1, parts(number)))
+            .collect(),
+    );
     let value = item();
     bench.runtime.block_on(async {
         for (name, key) in names.iter().zip(keys.iter()) {
@@ -101,60 +107,79 @@ pub(crate) fn run() {
             },
         ],
     );
-    row("`Cache<Redis, Json>` get, decoded; hitbox-redis read, raw bytes", &turns);
-
-    let store = SessionStore::builder(backend).project("bench").codec(DjangoSigned::new("a secret")).build().unwrap();
-    let theirs = RedisStore::new(bench.runtime.block_on(Fred::connect(&url)).0);
-    let (ours, records) = bench.runtime.block_on(async {
-        let mut ours: Vec<SessionKey> = Vec::new();
-        let mut records = Vec::new();
-        for number in 0..KEYS {
-            let mut session = store.create().await.unwrap();
-            session.insert("_auth_user_id", number.to_string()).unwrap();
-            session.insert("cart", [1, 2, 3]).unwrap();
-            store.save(&mut session).await.unwrap();
-            ours.push(session.key().unwrap().clone());
-            let mut record = Record {
-                id: Default::default(),
-                data: [
-                    ("_auth_user_id".to_owned(), number.to_string().into()),
-                    ("cart".to_owned(), vec![1, 2, 3].into()),
-                ]
-                .into(),
-                expiry_date: time::OffsetDateTime::now_utc() + TTL,
-            };
-            theirs.create(&mut record).await.unwrap();
-            records.push(record.id);
-        }
-        (Arc::new(ours), Arc::new(records))
-    });
-    let turns = interleaved(
-        rounds,
-        &mut [
-            &mut || {
-                spread(&bench.runtime, TASKS, OPERATIONS, |task| {
-                    let (store, keys) = (store.clone(), Arc::clone(&ours));
-                    async move {
-                        for number in 0..OPERATIONS / TASKS {
-                            let session = store.load(&keys[(task * 37 + number) % KEYS]).await.unwrap();
-                            assert!(session.unwrap().contains_key("cart"));
-                        }
-                    }
-                })
-            },
-            &mut || {
-                spread(&bench.runtime, TASKS, OPERATIONS, |task| {
-                    let (store, ids) = (theirs.clone(), Arc::clone(&records));
-                    async move {
-                        for number in 0..OPERATIONS / TASKS {
-                            let record = store.load(&ids[(task * 37 + number) % KEYS]).await.unwrap();
-                            assert!(record.unwrap().data.contains_key("cart"));
-                        }
-                    }
-                })
-            },
-        ],
+    row(
+        "`Cache<Redis, Json>` get, decoded; hitbox-redis read, raw bytes",
+        &turns,
     );
-    row("session load, signed; tower-sessions-redis-store load, not signed", &turns);
+
+    let store = SessionStore::builder(backend)
+        .project("bench")
+        .codec(DjangoSigned::new("a secret"))
+        .build()
+        .unwrap();
+    let theirs = RedisStore::new(bench.runtime.block_on(Fred::connect(&url)).0);
+    // Of somebody who is logged in, it is also asked whether all sessions of that user were ended: a second round trip.
+    for (name, title) in [
+        (
+            "visitor",
+            "session load, signed; tower-sessions-redis-store load, not signed",
+        ),
+        (
+            "_auth_user_id",
+            "the same of a logged-in user, whose sessions can be ended together",
+        ),
+    ] {
+        let (ours, records) = bench.runtime.block_on(async {
+            let mut ours: Vec<SessionKey> = Vec::new();
+            let mut records = Vec::new();
+            for number in 0..KEYS {
+                let mut session = store.create().await.unwrap();
+                session.insert(name, number.to_string()).unwrap();
+                session.insert("cart", [1, 2, 3]).unwrap();
+                store.save(&mut session).await.unwrap();
+                ours.push(session.key().unwrap().clone());
+                let mut record = Record {
+                    id: Default::default(),
+                    data: [
+                        (name.to_owned(), number.to_string().into()),
+                        ("cart".to_owned(), vec![1, 2, 3].into()),
+                    ]
+                    .into(),
+                    expiry_date: time::OffsetDateTime::now_utc() + TTL,
+                };
+                theirs.create(&mut record).await.unwrap();
+                records.push(record.id);
+            }
+            (Arc::new(ours), Arc::new(records))
+        });
+        let turns = interleaved(
+            rounds,
+            &mut [
+                &mut || {
+                    spread(&bench.runtime, TASKS, OPERATIONS, |task| {
+                        let (store, keys) = (store.clone(), Arc::clone(&ours));
+                        async move {
+                            for number in 0..OPERATIONS / TASKS {
+                                let session = store.load(&keys[(task * 37 + number) % KEYS]).await.unwrap();
+                                assert!(session.unwrap().contains_key("cart"));
+                            }
+                        }
+                    })
+                },
+                &mut || {
+                    spread(&bench.runtime, TASKS, OPERATIONS, |task| {
+                        let (store, ids) = (theirs.clone(), Arc::clone(&records));
+                        async move {
+                            for number in 0..OPERATIONS / TASKS {
+                                let record = store.load(&ids[(task * 37 + number) % KEYS]).await.unwrap();
+                                assert!(record.unwrap().data.contains_key("cart"));
+                            }
+                        }
+                    })
+                },
+            ],
+        );
+        row(title, &turns);
+    }
     println!();
 }

@@ -67,15 +67,23 @@ fn sets<C: KvClient>(bench: &Bench, client: &C, keys: &Arc<Vec<String>>, tasks: 
 pub(crate) fn run() {
     let bench = Bench::new();
     let url = bench.url();
-    let keys = Arc::new((0..KEYS).map(|number| format!("bench:{number:026}")).collect::<Vec<_>>());
+    let keys = Arc::new(
+        (0..KEYS)
+            .map(|number| format!("bench:{number:026}"))
+            .collect::<Vec<_>>(),
+    );
     let ours = Ours(bench.runtime.block_on(RedisBackend::connect(&url)).unwrap());
     let nagle = bench.runtime.block_on(RedisRs::connect(&url, false));
     let nodelay = bench.runtime.block_on(RedisRs::connect(&url, true));
     let fred = bench.runtime.block_on(Fred::connect(&url));
     sets(&bench, &ours, &keys, 1, KEYS * 2);
     let rounds = rounds(15);
-    println!("## GET and SET EX: thousand operations per second, median of {rounds} interleaved rounds; the ratio is the median of the pairs\n");
-    println!("| | tasks | codex-redis | redis-rs | redis-rs, TCP_NODELAY | fred | to the better redis-rs | processor time per operation, µs: ours, its | ratio |");
+    println!(
+        "## GET and SET EX: thousand operations per second, median of {rounds} interleaved rounds; the ratio is the median of the pairs\n"
+    );
+    println!(
+        "| | tasks | codex-redis | redis-rs | redis-rs, TCP_NODELAY | fred | to the better redis-rs | processor time per operation, µs: ours, its | ratio |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (verb, set) in [("GET", false), ("SET EX", true)] {
         for (tasks, operations) in [(1, 4000), (64, 60_000), (256, 80_000)] {
@@ -95,7 +103,12 @@ pub(crate) fn run() {
             }
             let turns = interleaved(
                 rounds,
-                &mut [candidate!(&ours), candidate!(&nagle), candidate!(&nodelay), candidate!(&fred)],
+                &mut [
+                    candidate!(&ours),
+                    candidate!(&nagle),
+                    candidate!(&nodelay),
+                    candidate!(&fred),
+                ],
             );
             let speed = |at: usize| median(turns[at].iter().map(Turn::per_second));
             let peer = if speed(1) >= speed(2) { 1 } else { 2 };
