@@ -7,13 +7,7 @@ use futures_util::future::try_join_all;
 use redis::{Pipeline, Value, cmd};
 use tokio::time::Instant;
 
-use crate::{
-    RedisBackend,
-    client::Client,
-    cluster::{Cluster, text_of},
-    reply,
-    store::Store,
-};
+use crate::{RedisBackend, client::Client, cluster::Cluster, reply, sentinel::text, store::Store};
 
 /// What a [`RedisBackend::health`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +55,7 @@ impl Cluster {
         let mut answers = reply::all_accepted("health", answers)?.into_iter();
         while let (Some(answer), Some(state)) = (answers.next(), answers.next()) {
             pong(answer)?;
-            if !text_of(&state).is_some_and(|state| state.contains("cluster_state:ok")) {
+            if !text(&state).is_some_and(|state| state.contains("cluster_state:ok")) {
                 return Err(down());
             }
         }

@@ -151,7 +151,7 @@ impl Own {
     /// Reads the node's own line of the answer to CLUSTER NODES:
     /// <https://redis.io/docs/latest/commands/cluster-nodes/>.
     pub(crate) fn read(answer: &Value) -> Option<Self> {
-        let line = lines(answer)?.lines().find(|line| {
+        let line = text(answer)?.lines().find(|line| {
             let flags = line.split(' ').nth(2).unwrap_or_default();
             flags.split(',').any(|flag| flag == "myself")
         })?;
@@ -186,7 +186,7 @@ impl Own {
 
 /// Where the answer to CLUSTER NODES has the node of this id.
 pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
-    let line = lines(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
+    let line = text(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
     let place = line.split(' ').nth(1)?.split('@').next()?;
     let (host, port) = place.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
     Some(Address::Tcp {
@@ -204,18 +204,10 @@ pub(crate) fn owner_in(answer: &Value, slot: u16) -> Option<&str> {
         };
         (first..=last).contains(&slot)
     };
-    let line = lines(answer)?
+    let line = text(answer)?
         .lines()
         .find(|line| line.split(' ').skip(8).any(has_slot))?;
     line.split(' ').next()
-}
-
-/// A text of several lines.
-pub(crate) fn lines(answer: &Value) -> Option<&str> {
-    match answer {
-        Value::VerbatimString { text, .. } => Some(text),
-        other => text(other),
-    }
 }
 
 #[cfg(test)]

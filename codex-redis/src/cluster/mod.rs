@@ -29,7 +29,7 @@ use crate::{
     settings::{Address, Settings},
 };
 
-pub(crate) use self::{map::lines as text_of, run::Part};
+pub(crate) use self::run::Part;
 
 pub(crate) struct Cluster {
     settings: Arc<Settings>,
