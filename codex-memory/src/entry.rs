@@ -1,4 +1,4 @@
-//! What a slot holds.
+//! What a block holds for a key.
 
 use bytes::Bytes;
 
@@ -7,15 +7,17 @@ use crate::{
     value::{self, Value},
 };
 
-/// A value with its end, and where its key is: 48 bytes.
+/// A value with its end, and where its key is: 56 bytes.
 #[derive(Debug)]
 pub(crate) struct Entry {
     value: Bytes,
     pub(crate) deadline: Deadline,
-    /// The part of the key's hash that the index keeps, so that an entry is found there again without looking at its key.
+    /// The part of the key's hash that says in which block the entry is.
     pub(crate) tag: u32,
     /// Where the key begins among those of the block, and in the highest bit whether the value is packed.
     key_at: u32,
+    /// Its place in the queues of an evicting store.
+    pub(crate) seat: u32,
 }
 
 const PACKED: u32 = 1 << 31;
@@ -24,13 +26,14 @@ const PACKED: u32 = 1 << 31;
 pub(crate) const LAST_KEY_AT: u32 = PACKED - 1;
 
 impl Entry {
-    pub(crate) fn new(value: Value, deadline: Deadline, tag: u32, key_at: u32) -> Self {
+    pub(crate) fn new(value: Value, deadline: Deadline, tag: u32, seat: u32) -> Self {
         let packed = if value.is_packed { PACKED } else { 0 };
         Self {
             value: value.bytes,
             deadline,
             tag,
-            key_at: key_at | packed,
+            key_at: packed,
+            seat,
         }
     }
 
@@ -74,7 +77,7 @@ mod tests {
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn a_slot_has_48_bytes() {
-        assert_eq!(size_of::<Option<Entry>>(), 48);
+    fn an_entry_has_56_bytes() {
+        assert_eq!(size_of::<Entry>(), 56);
     }
 }

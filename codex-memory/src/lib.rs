@@ -25,23 +25,24 @@
 //! ```
 
 mod backend;
+mod block;
 mod builder;
 mod clock;
 mod deadline;
 mod entry;
-mod index;
 mod keys;
 mod limits;
 mod position;
 mod queues;
+mod range;
 mod reclaim;
 mod scan;
 mod shard;
-mod slots;
 mod snapshot;
 mod store;
 mod sync;
 mod system;
+mod table;
 mod value;
 mod verbs;
 

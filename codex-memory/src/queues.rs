@@ -1,4 +1,4 @@
-//! Whom to evict: S3-FIFO over the slots of one shard.
+//! Whom to evict: S3-FIFO over the entries of one shard.
 //!
 //! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023. New entries wait in a small queue;
 //! those that are read there move on to the main queue, the others leave soon, so that a scan cannot wash the cache out.
@@ -14,12 +14,15 @@ use std::{
 
 use hashbrown::HashTable;
 
-use crate::{deadline::Deadline, index::spread, slots::Slots};
+use crate::{
+    deadline::Deadline,
+    table::{Slot, Table},
+};
 
 /// One in so many entries of a shard is in the small queue.
 const SMALL_SHARE: usize = 50;
 
-/// No slot.
+/// No seat.
 const END: u32 = u32::MAX;
 
 /// Reads that are counted, at most: as S3-FIFO has it, two bits.
@@ -28,24 +31,27 @@ const MOST_VISITS: u8 = 3;
 /// Where an entry stands when room is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queue {
-    /// Nowhere: the slot is free.
+    /// Nowhere: the seat is free.
     None,
     /// New, and yet to prove itself.
     Small,
     Main,
 }
 
-/// What is known of the entry in a slot: 12 bytes.
+/// What is known of an entry: 16 bytes.
 #[derive(Debug)]
 struct Seat {
+    /// The part of its hash by which the entry is found.
+    tag: u32,
     older: u32,
+    /// Of a free seat, the next one that is free.
     newer: u32,
     queue: Queue,
     /// Reads since eviction last looked, at most [`MOST_VISITS`].
     visits: AtomicU8,
 }
 
-/// A doubly linked list through the slots, so that a removed entry leaves its queue at once.
+/// A doubly linked list through the seats, so that a removed entry leaves its queue at once.
 #[derive(Debug)]
 struct List {
     oldest: u32,
@@ -57,6 +63,8 @@ struct List {
 #[derive(Debug)]
 pub(crate) struct Queues {
     seats: Vec<Seat>,
+    /// The first free seat.
+    free: u32,
     small: List,
     main: List,
     ghosts: Ghosts,
@@ -69,19 +77,19 @@ impl List {
         len: 0,
     };
 
-    fn push(&mut self, seats: &mut [Seat], slot: u32) {
-        let seat = &mut seats[slot as usize];
+    fn push(&mut self, seats: &mut [Seat], at: u32) {
+        let seat = &mut seats[at as usize];
         (seat.older, seat.newer) = (self.newest, END);
         match seats.get_mut(self.newest as usize) {
-            Some(seat) => seat.newer = slot,
-            None => self.oldest = slot,
+            Some(seat) => seat.newer = at,
+            None => self.oldest = at,
         }
-        self.newest = slot;
+        self.newest = at;
         self.len += 1;
     }
 
-    fn unlink(&mut self, seats: &mut [Seat], slot: u32) {
-        let Seat { older, newer, .. } = seats[slot as usize];
+    fn unlink(&mut self, seats: &mut [Seat], at: u32) {
+        let Seat { older, newer, .. } = seats[at as usize];
         match seats.get_mut(older as usize) {
             Some(seat) => seat.newer = newer,
             None => self.oldest = newer,
@@ -98,6 +106,7 @@ impl Queues {
     pub(crate) fn new() -> Self {
         Self {
             seats: Vec::new(),
+            free: END,
             small: List::EMPTY,
             main: List::EMPTY,
             ghosts: Ghosts::default(),
@@ -106,8 +115,8 @@ impl Queues {
 
     /// Notes a read. Of two at once one may be lost, and a much-read entry's line is not written to.
     #[inline]
-    pub(crate) fn visit(&self, slot: u32) {
-        if let Some(seat) = self.seats.get(slot as usize) {
+    pub(crate) fn visit(&self, seat: u32) {
+        if let Some(seat) = self.seats.get(seat as usize) {
             let visits = seat.visits.load(Ordering::Relaxed);
             if visits < MOST_VISITS {
                 seat.visits.store(visits + 1, Ordering::Relaxed);
@@ -115,41 +124,50 @@ impl Queues {
         }
     }
 
-    /// Takes in a new entry.
-    pub(crate) fn enter(&mut self, slot: u32, tag: u32) {
-        let at = slot as usize;
-        if self.seats.len() <= at {
-            if self.seats.capacity() <= at {
-                self.seats.reserve_exact(at + 1 - self.seats.len() + at / 8);
-            }
-            let free = || Seat {
-                older: END,
-                newer: END,
-                queue: Queue::None,
-                visits: AtomicU8::new(0),
-            };
-            self.seats.resize_with(at + 1, free);
-        }
+    /// Takes in a new entry, and says which seat it has.
+    pub(crate) fn enter(&mut self, tag: u32) -> u32 {
         let queue = if self.ghosts.take(tag) {
             Queue::Main
         } else {
             Queue::Small
         };
-        self.seats[at].queue = queue;
-        *self.seats[at].visits.get_mut() = 0;
+        let seat = Seat {
+            tag,
+            older: END,
+            newer: END,
+            queue,
+            visits: AtomicU8::new(0),
+        };
+        let at = self.sit(seat);
         if let Some(list) = self.list(queue) {
-            list.0.push(list.1, slot);
+            list.0.push(list.1, at);
         }
+        at
+    }
+
+    fn sit(&mut self, seat: Seat) -> u32 {
+        if let Some(place) = self.seats.get_mut(self.free as usize) {
+            let next = place.newer;
+            *place = seat;
+            return std::mem::replace(&mut self.free, next);
+        }
+        if self.seats.len() == self.seats.capacity() {
+            self.seats.reserve_exact(self.seats.len() / 8 + 1);
+        }
+        self.seats.push(seat);
+        let last = self.seats.len() - 1;
+        u32::try_from(last).unwrap_or_else(|_| unreachable!("four thousand million entries in one shard"))
     }
 
     /// Lets go of an entry that is being removed.
-    pub(crate) fn leave(&mut self, slot: u32) {
-        let Some(seat) = self.seats.get_mut(slot as usize) else {
+    pub(crate) fn leave(&mut self, at: u32) {
+        let Some(seat) = self.seats.get_mut(at as usize) else {
             return;
         };
         let queue = std::mem::replace(&mut seat.queue, Queue::None);
         if let Some(list) = self.list(queue) {
-            list.0.unlink(list.1, slot);
+            list.0.unlink(list.1, at);
+            self.seats[at as usize].newer = std::mem::replace(&mut self.free, at);
         }
     }
 
@@ -161,34 +179,40 @@ impl Queues {
         }
     }
 
-    /// The slot whose entry is to go; it is still in its queue. `None` where there is no entry.
-    pub(crate) fn victim(&mut self, slots: &Slots, is_past: impl Fn(Deadline) -> bool) -> Option<u32> {
+    /// The entry that is to go; it is still in its queue. `None` where there is none.
+    pub(crate) fn victim(&mut self, table: &Table, is_past: impl Fn(Deadline) -> bool) -> Option<Slot> {
         loop {
             let total = self.small.len + self.main.len;
             let from_small = self.small.len > 0 && (self.small.len * SMALL_SHARE >= total || self.main.len == 0);
             let list = if from_small { &mut self.small } else { &mut self.main };
-            let slot = list.oldest;
-            let entry = slots.get(slot)?;
-            if is_past(entry.deadline) {
+            let at = list.oldest;
+            let seat = self.seats.get_mut(at as usize)?;
+            let slot = table.find_seat(seat.tag, at)?;
+            if is_past(table.get(slot)?.deadline) {
                 return Some(slot);
             }
-            let seat = &mut self.seats[slot as usize];
             let visits = *seat.visits.get_mut();
             if visits == 0 {
-                self.ghosts.put(entry.tag, total * 2 / 3);
+                self.ghosts.put(seat.tag, total * 2 / 3);
                 return Some(slot);
             }
             // Ends: each turn takes a visit away or moves an entry on.
             *seat.visits.get_mut() = if from_small { 0 } else { visits - 1 };
             seat.queue = Queue::Main;
-            list.unlink(&mut self.seats, slot);
-            self.main.push(&mut self.seats, slot);
+            list.unlink(&mut self.seats, at);
+            self.main.push(&mut self.seats, at);
         }
     }
 
     pub(crate) fn footprint(&self) -> usize {
         self.seats.capacity() * size_of::<Seat>() + self.ghosts.footprint()
     }
+}
+
+/// The hash of a tag for `hashbrown`, which takes the bucket from the low bits and what it compares first from the seven highest.
+#[inline]
+fn spread(tag: u32) -> u64 {
+    u64::from(tag) << 32 | u64::from(tag)
 }
 
 /// The tags of those that were evicted lately.

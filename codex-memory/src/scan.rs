@@ -4,46 +4,33 @@ use codex_traits::{Result, ScanPage, ScanRequest};
 
 use crate::{position::Position, shard::key_text, store::Store};
 
-/// A page looks at no more slots than this whatever it was asked for.
+/// A page looks at hardly more entries than this whatever it was asked for.
 const MAX_PAGE: usize = 10_000;
-
-/// So many slots are looked at under one hold of a shard's lock, so that no writer waits long.
-const SLOTS_PER_HOLD: usize = 256;
 
 impl Store {
     pub(crate) fn scan(&self, request: &ScanRequest<'_>) -> Result<ScanPage> {
-        let mut left = request.checked_count_hint()?.min(MAX_PAGE);
+        let most = request.checked_count_hint()?.min(MAX_PAGE);
         let mut position = Position::read(&request.cursor)?;
         let reading = self.time.reading();
         let mut page = ScanPage::default();
+        let mut looked_at = 0;
         while position.shard < self.shards.len() {
-            if left == 0 {
-                page.next = Some(self.resumable(position).write()?);
+            if looked_at >= most {
+                page.next = Some(position.write()?);
                 break;
             }
+            // A block at a time, so that no writer waits long.
             let shard = self.read(position.shard);
-            let (slots, rest) = position.take(left.min(SLOTS_PER_HOLD), shard.slot_count());
-            left -= slots.len();
-            let matching = shard
-                .entries_in(slots, reading)
-                .map(|(key, _)| key)
-                .filter(|key| request.pattern.matches(key));
-            page.keys.extend(matching.map(key_text));
+            let (entries, next) = shard.page(position.hash, reading);
+            for (key, _) in entries {
+                looked_at += 1;
+                if request.pattern.matches(key) {
+                    page.keys.push(key_text(key));
+                }
+            }
             drop(shard);
-            position = rest.unwrap_or(Position {
-                shard: position.shard + 1,
-                ..Position::default()
-            });
+            position = position.after(next);
         }
         Ok(page)
-    }
-
-    /// `position` with the end of its shard in it.
-    fn resumable(&self, position: Position) -> Position {
-        let end = position.end.unwrap_or_else(|| self.read(position.shard).slot_count());
-        Position {
-            end: Some(end),
-            ..position
-        }
     }
 }

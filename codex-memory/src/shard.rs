@@ -1,6 +1,4 @@
-//! One shard: entries in their slots, and what finds them.
-
-use std::ops::Range;
+//! One shard: its entries, and what is known of them together.
 
 use bytes::Bytes;
 
@@ -8,19 +6,17 @@ use crate::{
     clock::Reading,
     deadline::Deadline,
     entry::Entry,
-    index::Index,
     queues::Queues,
-    slots::{BLOCK, Slots},
+    table::{Slot, Table},
     value::Value,
 };
 
-/// How many blocks one step of a sweep looks at: their ends are a page of memory.
+/// How many blocks one step of a sweep looks at.
 const BLOCKS_PER_STEP: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    index: Index,
-    slots: Slots,
+    table: Table,
     /// Only where something can be evicted.
     queues: Option<Box<Queues>>,
     /// The sum of the values' footprints.
@@ -29,8 +25,8 @@ pub(crate) struct Shard {
     mortal: usize,
     /// No entry ends before this.
     earliest: Deadline,
-    /// The block that the next write sweeps, where nobody else does.
-    hand: usize,
+    /// The hash from which on the next write sweeps, where nobody else does.
+    hand: u32,
 }
 
 /// An entry that is no more. To be dropped after the lock: a value's owner may have a `Drop` of its own.
@@ -50,37 +46,32 @@ impl Shard {
         }
     }
 
-    /// The slot of `key`, expired or not.
+    /// Where the entry of `key` is, expired or not.
     #[inline]
-    pub(crate) fn find(&self, tag: u32, key: &str) -> Option<u32> {
-        let is_it = |slot| self.slots.of_key(slot, key.as_bytes()).is_some();
-        self.index.find(tag, is_it)
+    pub(crate) fn find(&self, tag: u32, key: &str) -> Option<Slot> {
+        self.table.find(tag, key.as_bytes())
     }
 
     /// The entry in `slot`, where it has not expired.
     #[inline]
-    pub(crate) fn live_at(&self, slot: u32, reading: Reading<'_>) -> Option<&Entry> {
-        self.slots.get(slot).filter(|entry| !reading.is_past(entry.deadline))
+    pub(crate) fn live_at(&self, slot: Slot, reading: Reading<'_>) -> Option<&Entry> {
+        self.table.get(slot).filter(|entry| !reading.is_past(entry.deadline))
     }
 
     /// The entry of `key`, where it is there and has not expired.
     #[inline]
     pub(crate) fn live(&self, tag: u32, key: &str, reading: Reading<'_>) -> Option<&Entry> {
-        let mut found = None;
-        let slot = self.index.find(tag, |slot| {
-            found = self.slots.of_key(slot, key.as_bytes());
-            found.is_some()
-        })?;
-        let entry = found.filter(|entry| !reading.is_past(entry.deadline))?;
+        let entry = self.table.entry_of(tag, key.as_bytes());
+        let entry = entry.filter(|entry| !reading.is_past(entry.deadline))?;
         if let Some(queues) = &self.queues {
-            queues.visit(slot);
+            queues.visit(entry.seat);
         }
         Some(entry)
     }
 
     /// What the value in `slot` takes.
-    pub(crate) fn value_footprint_at(&self, slot: u32) -> usize {
-        self.slots.get(slot).map_or(0, Entry::value_footprint)
+    pub(crate) fn value_footprint_at(&self, slot: Slot) -> usize {
+        self.table.get(slot).map_or(0, Entry::value_footprint)
     }
 
     /// Adds an entry whose key is not there.
@@ -88,91 +79,95 @@ impl Shard {
         self.value_bytes += value.footprint();
         self.mortal += usize::from(!deadline.is_never());
         self.earliest = self.earliest.min(deadline);
-        let slot = self.slots.insert(tag, key.as_bytes(), value, deadline);
-        self.index.insert(tag, slot);
-        if let Some(queues) = &mut self.queues {
-            queues.enter(slot, tag);
-        }
+        let seat = self.queues.as_mut().map_or(0, |queues| queues.enter(tag));
+        self.table
+            .insert(Entry::new(value, deadline, tag, seat), key.as_bytes());
     }
 
     /// Puts another value and end into a slot. The old value comes back in the place of the new one, for the caller to drop after the lock: its
     /// owner may have a `Drop` of its own.
     #[inline]
-    pub(crate) fn replace(&mut self, slot: u32, value: &mut Value, deadline: Deadline) {
-        if let Some(queues) = &self.queues {
-            queues.visit(slot);
-        }
+    pub(crate) fn replace(&mut self, slot: Slot, value: &mut Value, deadline: Deadline) {
         if let Some(entry) = self.end_at(slot, deadline) {
             entry.swap(value);
-            let after = entry.value_footprint();
+            let (seat, after) = (entry.seat, entry.value_footprint());
             self.value_bytes = self.value_bytes + after - value.footprint();
+            if let Some(queues) = &self.queues {
+                queues.visit(seat);
+            }
         }
     }
 
     /// Gives what is in a slot another end.
-    pub(crate) fn set_deadline(&mut self, slot: u32, deadline: Deadline) {
+    pub(crate) fn set_deadline(&mut self, slot: Slot, deadline: Deadline) {
         self.end_at(slot, deadline);
     }
 
     #[inline]
-    fn end_at(&mut self, slot: u32, deadline: Deadline) -> Option<&mut Entry> {
-        let (entry, old) = self.slots.end_at(slot, deadline)?;
+    fn end_at(&mut self, slot: Slot, deadline: Deadline) -> Option<&mut Entry> {
+        let (entry, old) = self.table.end_at(slot, deadline)?;
         self.earliest = self.earliest.min(deadline);
         self.mortal = self.mortal + usize::from(!deadline.is_never()) - usize::from(!old.is_never());
         Some(entry)
     }
 
     /// Removes what is in `slot`, expired or not.
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Removed> {
-        let (entry, key_footprint) = self.slots.remove(slot)?;
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Removed> {
+        let (entry, key_footprint) = self.table.remove(slot)?;
+        Some(self.removed(entry, key_footprint))
+    }
+
+    fn removed(&mut self, entry: Entry, key_footprint: usize) -> Removed {
         let value_footprint = entry.value_footprint();
-        self.index.remove(entry.tag, slot);
         self.value_bytes -= value_footprint;
         self.mortal -= usize::from(!entry.deadline.is_never());
         if let Some(queues) = &mut self.queues {
-            queues.leave(slot);
+            queues.leave(entry.seat);
         }
-        if self.index.len() == 0 {
+        if self.table.len() == 0 {
             self.earliest = Deadline::NEVER;
         }
-        Some(Removed {
+        Removed {
             deadline: entry.deadline,
             footprint: key_footprint + value_footprint,
             value: entry.into_value(),
-        })
+        }
     }
 
     /// Removes the entry that can best be spared, and says what its key was.
     pub(crate) fn evict(&mut self, reading: Reading<'_>) -> Option<(Removed, String)> {
         let queues = self.queues.as_mut()?;
-        let slot = queues.victim(&self.slots, |end| reading.is_past(end))?;
-        let key = key_text(self.slots.key(slot)?);
+        let slot = queues.victim(&self.table, |end| reading.is_past(end))?;
+        let key = key_text(self.table.key(slot)?);
         Some((self.remove(slot)?, key))
     }
 
-    /// One step of a sweep: removes what has expired in the first block, from `from` on, where that may be; at most 64 entries, so that
-    /// nobody waits long for the lock. Answers the block to go on with, or `None` at the end.
-    pub(crate) fn sweep(&mut self, from: usize, reading: Reading<'_>, removed: &mut Vec<Removed>) -> Option<usize> {
+    /// One step of a sweep: removes what has expired in the first block, from the hash `from` on, where that may be; no more than a block
+    /// holds, so that nobody waits long for the lock. Answers the hash to go on with, or `None` at the end.
+    pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, removed: &mut Vec<Removed>) -> Option<u32> {
         if self.mortal == 0 || !reading.is_past(self.earliest) {
             return None;
         }
         let now = reading.now();
-        let to = self.slots.block_count().min(from.saturating_add(BLOCKS_PER_STEP));
-        let due = (from..to).find(|&block| self.slots.may_have_ended(block, now));
-        if let Some(block) = due {
-            let mut ended = self.slots.ended_in(block, now);
-            while ended != 0 {
-                let slot = u32::try_from(block * BLOCK).ok()? + ended.trailing_zeros();
-                removed.extend(self.remove(slot));
-                ended &= ended - 1;
+        let mut from = from;
+        for _ in 0..BLOCKS_PER_STEP {
+            let block = self.table.at(from);
+            let (is_due, last) = (block.earliest.is_past(now), block.range.last());
+            if is_due {
+                for (entry, key_footprint) in self.table.remove_ended(from, |end| end.is_past(now)) {
+                    removed.push(self.removed(entry, key_footprint));
+                }
+            }
+            let Some(next) = last.checked_add(1) else {
+                self.earliest = self.table.earliest();
+                return None;
+            };
+            from = next;
+            if is_due {
+                break;
             }
         }
-        let next = due.map_or(to, |block| block + 1);
-        if next < self.slots.block_count() {
-            return Some(next);
-        }
-        self.earliest = self.slots.earliest();
-        None
+        Some(from)
     }
 
     /// Sweeps one block, another each time.
@@ -192,12 +187,7 @@ impl Shard {
 
     /// How many entries there are, expired ones too.
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    /// How many slots there are, free ones too.
-    pub(crate) fn slot_count(&self) -> usize {
-        self.slots.count()
+        self.table.len()
     }
 
     /// How many bytes have been asked of the allocator.
@@ -206,17 +196,18 @@ impl Shard {
             .queues
             .as_ref()
             .map_or(0, |queues| size_of::<Queues>() + queues.footprint());
-        self.value_bytes + self.index.footprint() + self.slots.footprint() + queues
+        self.value_bytes + self.table.footprint() + queues
     }
 
-    /// The live entries in `slots`, with their keys.
-    pub(crate) fn entries_in(
-        &self,
-        slots: Range<usize>,
-        reading: Reading<'_>,
-    ) -> impl Iterator<Item = (&[u8], &Entry)> {
-        let entries = self.slots.entries_in(slots);
-        entries.filter(move |(_, entry)| !reading.is_past(entry.deadline))
+    /// The live entries of the block that has the hash `from`, from there on, with their keys; and the hash to go on with, `None` at the end.
+    pub(crate) fn page(&self, from: u32, reading: Reading<'_>) -> (impl Iterator<Item = (&[u8], &Entry)>, Option<u32>) {
+        let block = self.table.at(from);
+        let entries = block.entries().iter();
+        let live = entries.filter(move |entry| entry.tag >= from && !reading.is_past(entry.deadline));
+        (
+            live.map(|entry| (block.key(entry), entry)),
+            block.range.last().checked_add(1),
+        )
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     deadline::Deadline,
     keys,
     limits::{Limits, charge},
+    position::Position,
     shard::key_text,
     store::{Plan, Store},
     value::Value,
@@ -42,9 +43,6 @@ const VERSION: u32 = 1;
 const DONE: u8 = 0;
 const PERSISTENT: u8 = 1;
 const MORTAL: u8 = 2;
-
-/// Slots that are copied under one hold of a shard's lock.
-const SLOTS_PER_HOLD: usize = 256;
 
 impl MemoryBackend {
     /// Writes every live entry down, and says how many they were. [`load`](Self::load) reads them back, in this process or the next.
@@ -112,17 +110,14 @@ impl Store {
         writer.write_all(&MAGIC)?;
         writer.write_all(&VERSION.to_le_bytes())?;
         let mut count: u64 = 0;
-        for shard in 0..self.shards.len() {
-            let mut from = 0;
-            loop {
-                let page = self.page(shard, from);
-                let Some((entries, next)) = page else { break };
-                for (key, value, end) in &entries {
-                    write_entry(&mut writer, key, value, *end)?;
-                    count += 1;
-                }
-                from = next;
+        let mut position = Position::default();
+        while position.shard < self.shards.len() {
+            let (entries, next) = self.page(position);
+            for (key, value, end) in &entries {
+                write_entry(&mut writer, key, value, *end)?;
+                count += 1;
             }
+            position = next;
         }
         writer.write_all(&[DONE])?;
         writer.write_all(&count.to_le_bytes())?;
@@ -132,18 +127,17 @@ impl Store {
         Ok(count)
     }
 
-    /// The live entries of some slots, and the slot to go on with; `None` behind the last.
+    /// The live entries of a block, and where to go on.
     #[expect(clippy::type_complexity, reason = "named nowhere else")]
-    fn page(&self, shard: usize, from: usize) -> Option<(Vec<(String, Bytes, Option<i64>)>, usize)> {
+    fn page(&self, position: Position) -> (Vec<(String, Bytes, Option<i64>)>, Position) {
         let wall = WallClock::of(self);
-        let shard = self.read(shard);
-        let to = shard.slot_count().min(from + SLOTS_PER_HOLD);
-        let entries = (from < to).then(|| shard.entries_in(from..to, Reading::Taken(wall.now)))?;
+        let shard = self.read(position.shard);
+        let (entries, next) = shard.page(position.hash, Reading::Taken(wall.now));
         let copied = entries.map(|(key, entry)| {
             let end = entry.deadline.since_origin().map(|end| wall.end(end));
             (key_text(key), entry.value().clone(), end)
         });
-        Some((copied.collect(), to))
+        (copied.collect(), position.after(next))
     }
 
     fn load(&self, reader: impl Read) -> io::Result<u64> {

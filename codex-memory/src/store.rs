@@ -15,6 +15,7 @@ use crate::{
     limits::{Limits, WhenFull, charge},
     shard::{Removed, Shard},
     sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    table::Slot,
     value::Value,
 };
 
@@ -64,7 +65,7 @@ pub(crate) enum Plan<T> {
     Leave(T),
     /// Write the value with this end: into the slot, or as a new entry.
     Put {
-        slot: Option<u32>,
+        slot: Option<Slot>,
         deadline: Deadline,
         answer: T,
     },
@@ -73,7 +74,7 @@ pub(crate) enum Plan<T> {
 /// Where a value can go.
 enum Room {
     Found {
-        slot: Option<u32>,
+        slot: Option<Slot>,
     },
     /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is room now.
     Made(Removed, String),
@@ -289,7 +290,7 @@ impl Store {
         &self,
         limits: &Limits,
         shard: &mut Shard,
-        slot: Option<u32>,
+        slot: Option<Slot>,
         Books { before, after }: Books,
         reading: Reading<'_>,
     ) -> Room {

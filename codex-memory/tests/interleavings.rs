@@ -14,19 +14,20 @@ macro_rules! of_the_store {
 }
 
 of_the_store! {
+    block "../src/block.rs"
     clock "../src/clock.rs"
     deadline "../src/deadline.rs"
     entry "../src/entry.rs"
-    index "../src/index.rs"
     keys "../src/keys.rs"
     limits "../src/limits.rs"
     position "../src/position.rs"
     queues "../src/queues.rs"
+    range "../src/range.rs"
     scan "../src/scan.rs"
     shard "../src/shard.rs"
-    slots "../src/slots.rs"
     store "../src/store.rs"
     system "../src/system.rs"
+    table "../src/table.rs"
     value "../src/value.rs"
     verbs "../src/verbs.rs"
 }

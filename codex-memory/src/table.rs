@@ -1,0 +1,253 @@
+//! From a key's hash to its entry.
+//!
+//! Extendible hashing: Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic files", ACM TODS 4 (3), 1979. A
+//! directory says which block a hash belongs to; a full block becomes two, and two that are nearly empty become one. So nothing is ever
+//! copied that is larger than a block, except the directory, and a walk in the order of the hashes meets every entry that is there all along
+//! exactly once, whatever else comes and goes.
+
+use crate::{
+    block::{BLOCK, Block},
+    deadline::Deadline,
+    entry::Entry,
+    range::Range,
+};
+
+/// Two blocks that have no more than this between them become one.
+const MERGED: usize = BLOCK / 3;
+
+/// The directory has no more cells than this for each block. Hashes that differ as they should need two or four.
+const MOST_CELLS: usize = 32;
+
+/// Where an entry is, until the table changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    block: u32,
+    at: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// A block for each beginning of a hash; its length is a power of two.
+    directory: Vec<u32>,
+    /// How many bits of a hash the directory does not look at.
+    shift: u32,
+    blocks: Vec<Block>,
+    len: usize,
+    /// What the blocks have asked of the allocator.
+    block_bytes: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            directory: vec![0],
+            shift: 32,
+            blocks: vec![Block::default()],
+            len: 0,
+            block_bytes: 0,
+        }
+    }
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or_else(|_| unreachable!("four thousand million entries in one shard"))
+}
+
+impl Table {
+    #[inline]
+    fn cell_of(&self, tag: u32) -> usize {
+        (u64::from(tag) >> self.shift) as usize
+    }
+
+    #[inline]
+    fn block_of(&self, tag: u32) -> usize {
+        self.directory[self.cell_of(tag)] as usize
+    }
+
+    /// The cells of a range that is no smaller than one.
+    fn cells(&mut self, range: Range) -> &mut [u32] {
+        let cells = self.cell_of(range.first())..=self.cell_of(range.last());
+        &mut self.directory[cells]
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Option<Slot> {
+        let block = self.block_of(tag);
+        let at = self.blocks[block].find(tag, key)?;
+        Some(Slot {
+            block: number(block),
+            at: number(at),
+        })
+    }
+
+    /// The entry of `key`.
+    #[inline]
+    pub(crate) fn entry_of(&self, tag: u32, key: &[u8]) -> Option<&Entry> {
+        let block = &self.blocks[self.block_of(tag)];
+        block.entries().get(block.find(tag, key)?)
+    }
+
+    /// The slot of the entry with this seat.
+    pub(crate) fn find_seat(&self, tag: u32, seat: u32) -> Option<Slot> {
+        let block = self.block_of(tag);
+        let at = self.blocks[block]
+            .entries()
+            .iter()
+            .position(|entry| entry.seat == seat)?;
+        Some(Slot {
+            block: number(block),
+            at: number(at),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Entry> {
+        self.blocks.get(slot.block as usize)?.entries().get(slot.at as usize)
+    }
+
+    /// The key of the entry in a slot.
+    pub(crate) fn key(&self, slot: Slot) -> Option<&[u8]> {
+        let block = self.blocks.get(slot.block as usize)?;
+        Some(block.key(block.entries().get(slot.at as usize)?))
+    }
+
+    /// Gives what is in a slot another end, and hands out the old one.
+    #[inline]
+    pub(crate) fn end_at(&mut self, slot: Slot, deadline: Deadline) -> Option<(&mut Entry, Deadline)> {
+        let block = self.blocks.get_mut(slot.block as usize)?;
+        block.earliest = block.earliest.min(deadline);
+        let entry = block.entry_mut(slot.at as usize)?;
+        let old = std::mem::replace(&mut entry.deadline, deadline);
+        Some((entry, old))
+    }
+
+    /// Adds an entry whose key is not there.
+    pub(crate) fn insert(&mut self, entry: Entry, key: &[u8]) {
+        let mut block = self.block_of(entry.tag);
+        while self.blocks[block].len() >= BLOCK && self.split(block) {
+            block = self.block_of(entry.tag);
+        }
+        let block = &mut self.blocks[block];
+        let before = block.footprint();
+        block.push(entry, key);
+        self.block_bytes = self.block_bytes + block.footprint() - before;
+        self.len += 1;
+    }
+
+    /// Makes two blocks of one, by the next bit of the hashes; or answers that this would lead to nothing, because the hashes have too much in common.
+    fn split(&mut self, at: usize) -> bool {
+        let Some((low, high)) = self.blocks[at].range.halves() else {
+            return false;
+        };
+        if high.bits() > 32 - self.shift {
+            if self.directory.len() >= MOST_CELLS * self.blocks.len() {
+                return false;
+            }
+            self.directory = self.directory.iter().flat_map(|&block| [block; 2]).collect();
+            self.shift -= 1;
+        }
+        let block = &mut self.blocks[at];
+        let before = block.footprint();
+        block.range = low;
+        let mut other = Block::of(high);
+        block.move_to(&mut other, |entry| entry.tag >= high.first());
+        self.block_bytes = self.block_bytes + block.footprint() + other.footprint() - before;
+        let new = number(self.blocks.len());
+        self.cells(high).fill(new);
+        if self.blocks.len() == self.blocks.capacity() {
+            self.blocks.reserve_exact(self.blocks.len() / 8 + 1);
+        }
+        self.blocks.push(other);
+        true
+    }
+
+    /// Takes an entry out, and says what its key took.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<(Entry, usize)> {
+        let block = self.blocks.get_mut(slot.block as usize)?;
+        let before = block.footprint();
+        let removed = block.remove(slot.at as usize)?;
+        block.tidy();
+        self.block_bytes = self.block_bytes + block.footprint() - before;
+        self.len -= 1;
+        let tag = removed.0.tag;
+        while self.merge(self.block_of(tag)) {}
+        Some(removed)
+    }
+
+    /// Makes one of a block and the one that it was split from, where both are nearly empty.
+    fn merge(&mut self, at: usize) -> bool {
+        let len = self.blocks[at].len();
+        let Some((whole, other)) = self.blocks[at].range.whole().filter(|_| len <= MERGED) else {
+            return false;
+        };
+        let from = self.block_of(other.first());
+        if self.blocks[from].range != other || len + self.blocks[from].len() > MERGED {
+            return false;
+        }
+        let mut gone = std::mem::take(&mut self.blocks[from]);
+        let block = &mut self.blocks[at];
+        let before = gone.footprint() + block.footprint();
+        gone.move_to(block, |_| true);
+        block.range = whole;
+        self.block_bytes = self.block_bytes + block.footprint() - before;
+        self.cells(whole).fill(number(at));
+        // The last block moves to where there is none any more.
+        self.blocks.swap_remove(from);
+        if let Some(moved) = self.blocks.get(from) {
+            self.cells(moved.range).fill(number(from));
+        }
+        if self.blocks.capacity() > 16 && self.blocks.len() < self.blocks.capacity() / 4 {
+            self.blocks.shrink_to(self.blocks.len() * 2);
+        }
+        self.shrink_directory();
+        true
+    }
+
+    fn shrink_directory(&mut self) {
+        let (pairs, _) = self.directory.as_chunks();
+        if self.directory.len() > 4 * self.blocks.len() && pairs.iter().all(|[one, other]| one == other) {
+            self.directory = pairs.iter().map(|&[block, _]| block).collect();
+            self.shift += 1;
+        }
+    }
+
+    /// The block that has the hash `from`.
+    pub(crate) fn at(&self, from: u32) -> &Block {
+        &self.blocks[self.block_of(from)]
+    }
+
+    /// Takes out of the block that has the hash `from` what has ended, and says what the keys took.
+    pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool) -> Vec<(Entry, usize)> {
+        let at = self.block_of(from);
+        let block = &mut self.blocks[at];
+        let before = block.footprint();
+        let mut removed = Vec::new();
+        // From the end, for what moves into the place of one that is removed has been looked at.
+        for at in (0..block.len()).rev() {
+            if block.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
+                removed.extend(block.remove(at));
+            }
+        }
+        block.tidy();
+        block.look_for_earliest();
+        self.block_bytes = self.block_bytes + block.footprint() - before;
+        self.len -= removed.len();
+        while self.merge(self.block_of(from)) {}
+        removed
+    }
+
+    /// The earliest of the ends that the blocks know.
+    pub(crate) fn earliest(&self) -> Deadline {
+        let ends = self.blocks.iter().map(|block| block.earliest);
+        ends.min().unwrap_or(Deadline::NEVER)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many bytes have been asked of the allocator.
+    pub(crate) fn footprint(&self) -> usize {
+        self.directory.capacity() * size_of::<u32>() + self.blocks.capacity() * size_of::<Block>() + self.block_bytes
+    }
+}
