@@ -130,7 +130,7 @@ impl Reading<'_> {
     #[inline]
     pub(crate) fn end_after(self, millis: u64) -> Deadline {
         match self {
-            Self::Lazy(clock) => Deadline::after_nanos(clock.nanos(), millis),
+            Self::Lazy(clock) => clock.end_after(millis),
             Self::Taken(now) => Deadline::after(now, Duration::from_millis(millis)),
         }
     }

@@ -105,13 +105,9 @@ impl Store {
         // One reading for both questions: whether it has ended and how long it has left.
         let reading = Reading::Taken(self.time.reading().now());
         let shard = self.read(place.shard);
-        match shard
-            .live(place.tag, key, reading)
-            .map(|entry| entry.deadline.since_origin())
-        {
+        match shard.live(place.tag, key, reading).map(|entry| entry.deadline) {
             None => Ttl::Missing,
-            Some(None) => Ttl::Persistent,
-            Some(Some(end)) => Ttl::Remaining(end.saturating_sub(reading.now())),
+            Some(end) => end.left(reading.now()).map_or(Ttl::Persistent, Ttl::Remaining),
         }
     }
 

@@ -55,6 +55,7 @@ impl Expiry {
     ///
     /// [`ErrorKind::InvalidArgument`] where the duration is zero or does not fit a signed 64-bit count of milliseconds,
     /// which is what Redis keeps. A backend whose deadlines are counted from 1970 refuses a little earlier still.
+    #[inline]
     pub fn to_millis(self, operation: &'static str) -> Result<Option<i64>> {
         let Self::After(duration) = self else {
             return Ok(None);
@@ -87,6 +88,7 @@ impl From<Duration> for Expiry {
 }
 
 /// Whole milliseconds, rounded up, where they fit `i64`.
+#[inline]
 pub(crate) fn duration_to_millis(duration: Duration) -> Option<i64> {
     // Not by way of `as_nanos`: dividing 128 bits takes as long as all the rest of a set in memory.
     let rest = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
@@ -142,6 +144,7 @@ impl SetOptions {
     }
 
     /// Write always, to end after `duration`: [`Expiry::After`].
+    #[inline]
     pub fn expires_after(duration: Duration) -> Self {
         Self::new().with_expiry(duration)
     }
