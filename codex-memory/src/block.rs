@@ -2,10 +2,10 @@
 
 use wide::u8x16;
 
-use crate::{deadline::Deadline, entry::Entry, keys::Keys, range::Range};
+use crate::{deadline::Deadline, entry::Entry};
 
 /// So many entries a block has at most, as long as their hashes differ.
-pub(crate) const BLOCK: usize = 48;
+pub(crate) const BLOCK: usize = 32;
 
 /// Bytes that are compared at once.
 const LANES: usize = 16;
@@ -13,17 +13,15 @@ const LANES: usize = 16;
 /// The memory of a block grows by so many entries.
 const STEP: usize = 4;
 
-/// Entries, in no order, with their keys: two cache lines, which are all that is looked at on the way to an entry.
+/// Entries, in no order: one cache line, which is all that is looked at on the way to an entry.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Block {
     /// The lowest byte of the hash of each of the first entries.
     prints: [[u8; LANES]; BLOCK / LANES],
     entries: Vec<Entry>,
-    keys: Keys,
     /// No entry here ends before this.
     pub(crate) earliest: Deadline,
-    pub(crate) range: Range,
 }
 
 #[inline]
@@ -32,33 +30,24 @@ fn print(tag: u32) -> u8 {
 }
 
 impl Block {
-    pub(crate) fn of(range: Range) -> Self {
-        Self {
-            range,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
+    #[inline]
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
+    #[inline]
     pub(crate) fn entry_mut(&mut self, at: usize) -> Option<&mut Entry> {
         self.entries.get_mut(at)
-    }
-
-    pub(crate) fn key(&self, entry: &Entry) -> &[u8] {
-        self.keys.get(entry.key_at())
     }
 
     /// Where the entry of `key` is.
     #[inline]
     pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Option<usize> {
-        let is_it = |entry: &Entry| entry.tag == tag && self.keys.is(entry.key_at(), key);
+        let is_it = |entry: &Entry| entry.tag == tag && entry.key() == key;
         let mut alike = self.with_print(print(tag));
         while alike != 0 {
             let at = alike.trailing_zeros() as usize;
@@ -73,15 +62,13 @@ impl Block {
         self.entries.iter().position(is_it)
     }
 
-    /// A bit for each of the first entries that has this print.
+    /// A bit for each of the first entries that has this print, and perhaps some behind the last entry: of those that were there.
     #[inline]
-    fn with_print(&self, print: u8) -> u64 {
+    fn with_print(&self, print: u8) -> u32 {
         let wanted = u8x16::splat(print);
-        let same = |lanes: [u8; LANES]| u64::from(u8x16::new(lanes).simd_eq(wanted).to_bitmask());
-        let [first, second, third] = self.prints;
-        let alike = same(first) | same(second) << LANES | same(third) << (2 * LANES);
-        // What lies behind the last entry is of those that were there.
-        alike & !(u64::MAX << self.entries.len().min(BLOCK))
+        let same = |lanes: [u8; LANES]| u8x16::new(lanes).simd_eq(wanted).to_bitmask();
+        let [first, second] = self.prints;
+        same(first) | same(second) << LANES
     }
 
     fn set_print(&mut self, at: usize, tag: u32) {
@@ -91,16 +78,7 @@ impl Block {
     }
 
     /// Adds an entry.
-    pub(crate) fn push(&mut self, mut entry: Entry, key: &[u8]) {
-        if self.keys.is_sparse() {
-            self.gather_keys();
-        }
-        entry.move_key(self.keys.push(key));
-        self.adopt(entry);
-    }
-
-    /// Takes in an entry whose key is here.
-    fn adopt(&mut self, entry: Entry) {
+    pub(crate) fn push(&mut self, entry: Entry) {
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(STEP);
         }
@@ -109,8 +87,8 @@ impl Block {
         self.entries.push(entry);
     }
 
-    /// Takes an entry out, and says what its key took. The last one moves into its place. To be [tidied](Self::tidy) afterwards.
-    pub(crate) fn remove(&mut self, at: usize) -> Option<(Entry, usize)> {
+    /// Takes an entry out. The last one moves into its place. To be [tidied](Self::tidy) afterwards.
+    pub(crate) fn remove(&mut self, at: usize) -> Option<Entry> {
         if at >= self.entries.len() {
             return None;
         }
@@ -118,40 +96,23 @@ impl Block {
         if let Some(moved) = self.entries.get(at) {
             self.set_print(at, moved.tag);
         }
-        let key_footprint = self.keys.forget(entry.key_at());
-        Some((entry, key_footprint))
+        Some(entry)
     }
 
     /// Gives back what removals have left unused, where that is more than a little.
     pub(crate) fn tidy(&mut self) {
         if self.entries.is_empty() {
-            *self = Self::of(self.range);
-            return;
-        }
-        if self.keys.is_sparse() {
-            self.gather_keys();
-        }
-        if self.entries.len() + 2 * STEP <= self.entries.capacity() {
+            *self = Self::default();
+        } else if self.entries.len() + 2 * STEP <= self.entries.capacity() {
             self.entries.shrink_to(self.entries.len() + STEP / 2);
         }
     }
 
-    /// Copies the keys that are left into as much memory as they need.
-    fn gather_keys(&mut self) {
-        let mut keys = self.keys.like();
-        for entry in &mut self.entries {
-            entry.move_key(keys.take_over(&mut self.keys, entry.key_at()));
-        }
-        self.keys = keys;
-    }
-
     /// Moves the entries for which `is_it` holds to another block.
     pub(crate) fn move_to(&mut self, other: &mut Self, is_it: impl Fn(&Entry) -> bool) {
-        let mut old = std::mem::replace(self, Self::of(self.range));
-        for mut entry in std::mem::take(&mut old.entries) {
+        for entry in std::mem::take(self).entries {
             let block = if is_it(&entry) { &mut *other } else { &mut *self };
-            entry.move_key(block.keys.take_over(&mut old.keys, entry.key_at()));
-            block.adopt(entry);
+            block.push(entry);
         }
     }
 
@@ -161,8 +122,19 @@ impl Block {
         self.earliest = ends.min().unwrap_or(Deadline::NEVER);
     }
 
-    /// How many bytes have been asked of the allocator, beside the block itself.
+    /// How many bytes have been asked of the allocator, beside the block itself and what its keys and values take.
     pub(crate) fn footprint(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.keys.footprint()
+        self.entries.capacity() * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_block_is_one_cache_line() {
+        assert_eq!(size_of::<Block>(), 64);
     }
 }

@@ -4,37 +4,38 @@ use bytes::Bytes;
 
 use crate::{
     deadline::Deadline,
+    key::Key,
     value::{self, Value},
 };
 
-/// A value with its end, and where its key is: 56 bytes.
+/// A key and its value with its end: 96 bytes.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    key: Key,
     value: Bytes,
     pub(crate) deadline: Deadline,
     /// The part of the key's hash that says in which block the entry is.
     pub(crate) tag: u32,
-    /// Where the key begins among those of the block, and in the highest bit whether the value is packed.
-    key_at: u32,
-    /// Its place in the queues of an evicting store.
-    pub(crate) seat: u32,
+    /// Its place in the queues of an evicting store, and in the highest bit whether the value is packed.
+    seat: u32,
 }
 
 const PACKED: u32 = 1 << 31;
 
-/// No key begins behind this.
-pub(crate) const LAST_KEY_AT: u32 = PACKED - 1;
-
 impl Entry {
-    pub(crate) fn new(value: Value, deadline: Deadline, tag: u32, seat: u32) -> Self {
-        let packed = if value.is_packed { PACKED } else { 0 };
+    pub(crate) fn new(tag: u32, key: &str, value: Value, deadline: Deadline, seat: u32) -> Self {
         Self {
-            value: value.bytes,
+            key: Key::new(key.as_bytes()),
             deadline,
             tag,
-            key_at: packed,
-            seat,
+            seat: seat & !PACKED | packed(&value),
+            value: value.bytes,
         }
+    }
+
+    #[inline]
+    pub(crate) fn key(&self) -> &[u8] {
+        self.key.as_bytes()
     }
 
     #[inline]
@@ -47,28 +48,34 @@ impl Entry {
     }
 
     #[inline]
-    pub(crate) fn key_at(&self) -> u32 {
-        self.key_at & LAST_KEY_AT
-    }
-
-    pub(crate) fn move_key(&mut self, key_at: u32) {
-        self.key_at = self.key_at & PACKED | key_at;
+    pub(crate) fn seat(&self) -> u32 {
+        self.seat & !PACKED
     }
 
     /// Puts the value in, and the one that was there into its place.
     #[inline]
     pub(crate) fn swap(&mut self, value: &mut Value) {
-        let packed = if value.is_packed { PACKED } else { 0 };
-        value.is_packed = self.key_at & PACKED != 0;
-        self.key_at = self.key_at & LAST_KEY_AT | packed;
+        let seat = self.seat & !PACKED | packed(value);
+        value.is_packed = self.seat & PACKED != 0;
+        self.seat = seat;
         std::mem::swap(&mut self.value, &mut value.bytes);
     }
 
-    /// How many bytes have been asked of the allocator for the value.
+    /// How many bytes have been asked of the allocator for the key and the value.
+    pub(crate) fn footprint(&self) -> usize {
+        self.key.footprint() + self.value_footprint()
+    }
+
+    /// How many of these for the value.
     #[inline]
     pub(crate) fn value_footprint(&self) -> usize {
-        value::footprint(self.value.len(), self.key_at & PACKED != 0)
+        value::footprint(self.value.len(), self.seat & PACKED != 0)
     }
+}
+
+#[inline]
+fn packed(value: &Value) -> u32 {
+    if value.is_packed { PACKED } else { 0 }
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn an_entry_has_56_bytes() {
-        assert_eq!(size_of::<Entry>(), 56);
+    fn an_entry_has_96_bytes() {
+        assert_eq!(size_of::<Entry>(), 96);
     }
 }

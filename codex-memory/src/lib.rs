@@ -30,7 +30,7 @@ mod builder;
 mod clock;
 mod deadline;
 mod entry;
-mod keys;
+mod key;
 mod limits;
 mod position;
 mod queues;

@@ -22,10 +22,10 @@ impl Store {
             // A block at a time, so that no writer waits long.
             let shard = self.read(position.shard);
             let (entries, next) = shard.page(position.hash, reading);
-            for (key, _) in entries {
+            for entry in entries {
                 looked_at += 1;
-                if request.pattern.matches(key) {
-                    page.keys.push(key_text(key));
+                if request.pattern.matches(entry.key()) {
+                    page.keys.push(key_text(entry.key()));
                 }
             }
             drop(shard);

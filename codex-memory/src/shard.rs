@@ -19,8 +19,8 @@ pub(crate) struct Shard {
     table: Table,
     /// Only where something can be evicted.
     queues: Option<Box<Queues>>,
-    /// The sum of the values' footprints.
-    value_bytes: usize,
+    /// The sum of the entries' footprints.
+    entry_bytes: usize,
     /// How many entries have an end.
     mortal: usize,
     /// No entry ends before this.
@@ -64,7 +64,7 @@ impl Shard {
         let entry = self.table.entry_of(tag, key.as_bytes());
         let entry = entry.filter(|entry| !reading.is_past(entry.deadline))?;
         if let Some(queues) = &self.queues {
-            queues.visit(entry.seat);
+            queues.visit(entry.seat());
         }
         Some(entry)
     }
@@ -76,12 +76,12 @@ impl Shard {
 
     /// Adds an entry whose key is not there.
     pub(crate) fn insert(&mut self, tag: u32, key: &str, value: Value, deadline: Deadline) {
-        self.value_bytes += value.footprint();
         self.mortal += usize::from(!deadline.is_never());
         self.earliest = self.earliest.min(deadline);
         let seat = self.queues.as_mut().map_or(0, |queues| queues.enter(tag));
-        self.table
-            .insert(Entry::new(value, deadline, tag, seat), key.as_bytes());
+        let entry = Entry::new(tag, key, value, deadline, seat);
+        self.entry_bytes += entry.footprint();
+        self.table.insert(entry);
     }
 
     /// Puts another value and end into a slot. The old value comes back in the place of the new one, for the caller to drop after the lock: its
@@ -90,8 +90,8 @@ impl Shard {
     pub(crate) fn replace(&mut self, slot: Slot, value: &mut Value, deadline: Deadline) {
         if let Some(entry) = self.end_at(slot, deadline) {
             entry.swap(value);
-            let (seat, after) = (entry.seat, entry.value_footprint());
-            self.value_bytes = self.value_bytes + after - value.footprint();
+            let (seat, after) = (entry.seat(), entry.value_footprint());
+            self.entry_bytes = self.entry_bytes + after - value.footprint();
             if let Some(queues) = &self.queues {
                 queues.visit(seat);
             }
@@ -113,23 +113,23 @@ impl Shard {
 
     /// Removes what is in `slot`, expired or not.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Removed> {
-        let (entry, key_footprint) = self.table.remove(slot)?;
-        Some(self.removed(entry, key_footprint))
+        let entry = self.table.remove(slot)?;
+        Some(self.removed(entry))
     }
 
-    fn removed(&mut self, entry: Entry, key_footprint: usize) -> Removed {
-        let value_footprint = entry.value_footprint();
-        self.value_bytes -= value_footprint;
+    fn removed(&mut self, entry: Entry) -> Removed {
+        let footprint = entry.footprint();
+        self.entry_bytes -= footprint;
         self.mortal -= usize::from(!entry.deadline.is_never());
         if let Some(queues) = &mut self.queues {
-            queues.leave(entry.seat);
+            queues.leave(entry.seat());
         }
         if self.table.len() == 0 {
             self.earliest = Deadline::NEVER;
         }
         Removed {
             deadline: entry.deadline,
-            footprint: key_footprint + value_footprint,
+            footprint,
             value: entry.into_value(),
         }
     }
@@ -138,7 +138,7 @@ impl Shard {
     pub(crate) fn evict(&mut self, reading: Reading<'_>) -> Option<(Removed, String)> {
         let queues = self.queues.as_mut()?;
         let slot = queues.victim(&self.table, |end| reading.is_past(end))?;
-        let key = key_text(self.table.key(slot)?);
+        let key = key_text(self.table.get(slot)?.key());
         Some((self.remove(slot)?, key))
     }
 
@@ -151,14 +151,13 @@ impl Shard {
         let now = reading.now();
         let mut from = from;
         for _ in 0..BLOCKS_PER_STEP {
-            let block = self.table.at(from);
-            let (is_due, last) = (block.earliest.is_past(now), block.range.last());
+            let (block, next) = self.table.at(from);
+            let is_due = block.earliest.is_past(now);
             if is_due {
-                for (entry, key_footprint) in self.table.remove_ended(from, |end| end.is_past(now)) {
-                    removed.push(self.removed(entry, key_footprint));
-                }
+                let ended = self.table.remove_ended(from, |end| end.is_past(now));
+                removed.extend(ended.into_iter().map(|entry| self.removed(entry)));
             }
-            let Some(next) = last.checked_add(1) else {
+            let Some(next) = next else {
                 self.earliest = self.table.earliest();
                 return None;
             };
@@ -196,18 +195,15 @@ impl Shard {
             .queues
             .as_ref()
             .map_or(0, |queues| size_of::<Queues>() + queues.footprint());
-        self.value_bytes + self.table.footprint() + queues
+        self.entry_bytes + self.table.footprint() + queues
     }
 
-    /// The live entries of the block that has the hash `from`, from there on, with their keys; and the hash to go on with, `None` at the end.
-    pub(crate) fn page(&self, from: u32, reading: Reading<'_>) -> (impl Iterator<Item = (&[u8], &Entry)>, Option<u32>) {
-        let block = self.table.at(from);
+    /// The live entries of the block that has the hash `from`, from there on; and the hash to go on with, `None` at the end.
+    pub(crate) fn page(&self, from: u32, reading: Reading<'_>) -> (impl Iterator<Item = &Entry>, Option<u32>) {
+        let (block, next) = self.table.at(from);
         let entries = block.entries().iter();
         let live = entries.filter(move |entry| entry.tag >= from && !reading.is_past(entry.deadline));
-        (
-            live.map(|entry| (block.key(entry), entry)),
-            block.range.last().checked_add(1),
-        )
+        (live, next)
     }
 }
 

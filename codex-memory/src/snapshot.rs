@@ -29,7 +29,7 @@ use crate::{
     MemoryBackend,
     clock::Reading,
     deadline::Deadline,
-    keys,
+    key,
     limits::{Limits, charge},
     position::Position,
     shard::key_text,
@@ -133,9 +133,9 @@ impl Store {
         let wall = WallClock::of(self);
         let shard = self.read(position.shard);
         let (entries, next) = shard.page(position.hash, Reading::Taken(wall.now));
-        let copied = entries.map(|(key, entry)| {
+        let copied = entries.map(|entry| {
             let end = entry.deadline.since_origin().map(|end| wall.end(end));
-            (key_text(key), entry.value().clone(), end)
+            (key_text(entry.key()), entry.value().clone(), end)
         });
         (copied.collect(), position.after(next))
     }
@@ -179,7 +179,7 @@ impl Store {
     fn restore(&self, records: Vec<(String, Value, Deadline)>) -> io::Result<u64> {
         let bytes = records
             .iter()
-            .map(|(key, value, _)| charge(keys::footprint(key.len()) + value.footprint()))
+            .map(|(key, value, _)| charge(key::footprint(key.len()) + value.footprint()))
             .sum();
         let lacks_room = |limits: &Limits| !limits.has_room(records.len(), bytes);
         if self.limits.as_ref().is_some_and(lacks_room) {

@@ -11,7 +11,7 @@ use hashbrown::DefaultHashBuilder;
 use crate::{
     clock::{Reading, TimeSource},
     deadline::Deadline,
-    keys,
+    key,
     limits::{Limits, WhenFull, charge},
     shard::{Removed, Shard},
     sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -92,7 +92,7 @@ struct Books {
 
 impl Books {
     fn of(key: &str, value: Option<&Value>, replaced: Option<usize>) -> Self {
-        let key = charge(keys::footprint(key.len()));
+        let key = charge(key::footprint(key.len()));
         let of_value = |of: fn(&Value) -> usize| value.map_or(0, of);
         match replaced {
             None => Self {

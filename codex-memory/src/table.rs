@@ -32,6 +32,8 @@ pub(crate) struct Table {
     /// How many bits of a hash the directory does not look at.
     shift: u32,
     blocks: Vec<Block>,
+    /// Which hashes each block is for: apart from it, because finding an entry does not need that.
+    ranges: Vec<Range>,
     len: usize,
     /// What the blocks have asked of the allocator.
     block_bytes: usize,
@@ -43,6 +45,7 @@ impl Default for Table {
             directory: vec![0],
             shift: 32,
             blocks: vec![Block::default()],
+            ranges: vec![Range::ALL],
             len: 0,
             block_bytes: 0,
         }
@@ -93,7 +96,7 @@ impl Table {
         let at = self.blocks[block]
             .entries()
             .iter()
-            .position(|entry| entry.seat == seat)?;
+            .position(|entry| entry.seat() == seat)?;
         Some(Slot {
             block: number(block),
             at: number(at),
@@ -103,12 +106,6 @@ impl Table {
     #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Entry> {
         self.blocks.get(slot.block as usize)?.entries().get(slot.at as usize)
-    }
-
-    /// The key of the entry in a slot.
-    pub(crate) fn key(&self, slot: Slot) -> Option<&[u8]> {
-        let block = self.blocks.get(slot.block as usize)?;
-        Some(block.key(block.entries().get(slot.at as usize)?))
     }
 
     /// Gives what is in a slot another end, and hands out the old one.
@@ -122,21 +119,21 @@ impl Table {
     }
 
     /// Adds an entry whose key is not there.
-    pub(crate) fn insert(&mut self, entry: Entry, key: &[u8]) {
+    pub(crate) fn insert(&mut self, entry: Entry) {
         let mut block = self.block_of(entry.tag);
         while self.blocks[block].len() >= BLOCK && self.split(block) {
             block = self.block_of(entry.tag);
         }
         let block = &mut self.blocks[block];
         let before = block.footprint();
-        block.push(entry, key);
+        block.push(entry);
         self.block_bytes = self.block_bytes + block.footprint() - before;
         self.len += 1;
     }
 
     /// Makes two blocks of one, by the next bit of the hashes; or answers that this would lead to nothing, because the hashes have too much in common.
     fn split(&mut self, at: usize) -> bool {
-        let Some((low, high)) = self.blocks[at].range.halves() else {
+        let Some((low, high)) = self.ranges[at].halves() else {
             return false;
         };
         if high.bits() > 32 - self.shift {
@@ -148,56 +145,60 @@ impl Table {
         }
         let block = &mut self.blocks[at];
         let before = block.footprint();
-        block.range = low;
-        let mut other = Block::of(high);
+        let mut other = Block::default();
         block.move_to(&mut other, |entry| entry.tag >= high.first());
         self.block_bytes = self.block_bytes + block.footprint() + other.footprint() - before;
         let new = number(self.blocks.len());
         self.cells(high).fill(new);
         if self.blocks.len() == self.blocks.capacity() {
-            self.blocks.reserve_exact(self.blocks.len() / 8 + 1);
+            let more = self.blocks.len() / 8 + 1;
+            self.blocks.reserve_exact(more);
+            self.ranges.reserve_exact(more);
         }
         self.blocks.push(other);
+        self.ranges[at] = low;
+        self.ranges.push(high);
         true
     }
 
-    /// Takes an entry out, and says what its key took.
-    pub(crate) fn remove(&mut self, slot: Slot) -> Option<(Entry, usize)> {
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry> {
         let block = self.blocks.get_mut(slot.block as usize)?;
         let before = block.footprint();
         let removed = block.remove(slot.at as usize)?;
         block.tidy();
         self.block_bytes = self.block_bytes + block.footprint() - before;
         self.len -= 1;
-        let tag = removed.0.tag;
-        while self.merge(self.block_of(tag)) {}
+        while self.merge(self.block_of(removed.tag)) {}
         Some(removed)
     }
 
     /// Makes one of a block and the one that it was split from, where both are nearly empty.
     fn merge(&mut self, at: usize) -> bool {
         let len = self.blocks[at].len();
-        let Some((whole, other)) = self.blocks[at].range.whole().filter(|_| len <= MERGED) else {
+        let Some((whole, other)) = self.ranges[at].whole().filter(|_| len <= MERGED) else {
             return false;
         };
         let from = self.block_of(other.first());
-        if self.blocks[from].range != other || len + self.blocks[from].len() > MERGED {
+        if self.ranges[from] != other || len + self.blocks[from].len() > MERGED {
             return false;
         }
         let mut gone = std::mem::take(&mut self.blocks[from]);
         let block = &mut self.blocks[at];
         let before = gone.footprint() + block.footprint();
         gone.move_to(block, |_| true);
-        block.range = whole;
+        self.ranges[at] = whole;
         self.block_bytes = self.block_bytes + block.footprint() - before;
         self.cells(whole).fill(number(at));
         // The last block moves to where there is none any more.
         self.blocks.swap_remove(from);
-        if let Some(moved) = self.blocks.get(from) {
-            self.cells(moved.range).fill(number(from));
+        self.ranges.swap_remove(from);
+        if let Some(&moved) = self.ranges.get(from) {
+            self.cells(moved).fill(number(from));
         }
         if self.blocks.capacity() > 16 && self.blocks.len() < self.blocks.capacity() / 4 {
             self.blocks.shrink_to(self.blocks.len() * 2);
+            self.ranges.shrink_to(self.blocks.len() * 2);
         }
         self.shrink_directory();
         true
@@ -211,13 +212,14 @@ impl Table {
         }
     }
 
-    /// The block that has the hash `from`.
-    pub(crate) fn at(&self, from: u32) -> &Block {
-        &self.blocks[self.block_of(from)]
+    /// The block that has the hash `from`, and the first hash behind that block; `None` where it is the last.
+    pub(crate) fn at(&self, from: u32) -> (&Block, Option<u32>) {
+        let at = self.block_of(from);
+        (&self.blocks[at], self.ranges[at].last().checked_add(1))
     }
 
-    /// Takes out of the block that has the hash `from` what has ended, and says what the keys took.
-    pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool) -> Vec<(Entry, usize)> {
+    /// Takes out of the block that has the hash `from` what has ended.
+    pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool) -> Vec<Entry> {
         let at = self.block_of(from);
         let block = &mut self.blocks[at];
         let before = block.footprint();
@@ -248,6 +250,7 @@ impl Table {
 
     /// How many bytes have been asked of the allocator.
     pub(crate) fn footprint(&self) -> usize {
-        self.directory.capacity() * size_of::<u32>() + self.blocks.capacity() * size_of::<Block>() + self.block_bytes
+        let block = self.blocks.capacity() * size_of::<Block>() + self.ranges.capacity() * size_of::<Range>();
+        self.directory.capacity() * size_of::<u32>() + block + self.block_bytes
     }
 }

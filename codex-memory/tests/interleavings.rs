@@ -18,7 +18,7 @@ of_the_store! {
     clock "../src/clock.rs"
     deadline "../src/deadline.rs"
     entry "../src/entry.rs"
-    keys "../src/keys.rs"
+    key "../src/key.rs"
     limits "../src/limits.rs"
     position "../src/position.rs"
     queues "../src/queues.rs"
