@@ -19,7 +19,8 @@ use crate::{
 /// A key-value store in this process.
 ///
 /// A clone is another handle on the same store; two that were made apart share nothing. Expiry is decided on reading, exactly at the
-/// deadline; the memory of what expired unread is given back within a fraction of a second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
+/// deadline; on the system's clock, what was to live for half an hour or longer may live a tenth of a second longer, and `ttl` say a few milliseconds less, for a
+/// coarse clock is cheaper. The memory of what expired unread is given back within a fraction of a second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
 /// made is done: dropping its future before the first poll is the only way not to make it. Nothing is evicted unless
 /// [`builder`](Self::builder) is told to, and nothing outlives
 /// the process but a [`dump`](Self::dump).
@@ -73,7 +74,7 @@ impl MemoryBackend {
     /// Removes all that has expired, now, and says how many entries that were.
     ///
     /// There is seldom a reason to call it: on the system's clock a thread of this crate does so ten times a second, and on a clock
-    /// of the caller's each write looks at 64 entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one.
+    /// of the caller's each write looks at some dozens of entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one.
     /// Other calls are served in between.
     pub fn reclaim_expired(&self) -> usize {
         let shards = 0..self.store.shards.len();

@@ -54,8 +54,8 @@ impl MemoryBuilder {
         self
     }
 
-    /// At most this many bytes for keys, values and what it takes to find them: 114 bytes of overhead are counted for each entry, the
-    /// most that it can come to; the at most 64 shards, four kilobytes each, are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
+    /// At most this many bytes for keys, values and what it takes to find them: 166 bytes are counted for each entry, a key of up to 46
+    /// bytes among them; the at most 64 shards themselves are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self

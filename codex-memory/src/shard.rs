@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
+    block::BLOCK,
     clock::Reading,
     deadline::Deadline,
     entry::Entry,
@@ -142,7 +143,7 @@ impl Shard {
         Some((self.remove(slot)?, key))
     }
 
-    /// One step of a sweep: removes what has expired in the first block, from the hash `from` on, where that may be; no more than a block
+    /// One step of a sweep: removes what has expired in a few blocks, from the hash `from` on. Less than twice as much as a block
     /// holds, so that nobody waits long for the lock. Answers the hash to go on with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, removed: &mut Vec<Removed>) -> Option<u32> {
         if self.mortal == 0 || !reading.is_past(self.earliest) {
@@ -152,8 +153,7 @@ impl Shard {
         let mut from = from;
         for _ in 0..BLOCKS_PER_STEP {
             let (block, next) = self.table.at(from);
-            let is_due = block.earliest.is_past(now);
-            if is_due {
+            if block.earliest.is_past(now) {
                 let ended = self.table.remove_ended(from, |end| end.is_past(now));
                 removed.extend(ended.into_iter().map(|entry| self.removed(entry)));
             }
@@ -162,14 +162,14 @@ impl Shard {
                 return None;
             };
             from = next;
-            if is_due {
+            if removed.len() >= BLOCK {
                 break;
             }
         }
         Some(from)
     }
 
-    /// Sweeps one block, another each time.
+    /// Sweeps a few blocks, others each time.
     pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, removed: &mut Vec<Removed>) {
         self.hand = self.sweep(self.hand, reading, removed).unwrap_or(0);
     }

@@ -128,7 +128,6 @@ impl Store {
     }
 
     /// The live entries of a block, and where to go on.
-    #[expect(clippy::type_complexity, reason = "named nowhere else")]
     fn page(&self, position: Position) -> (Vec<(String, Bytes, Option<i64>)>, Position) {
         let wall = WallClock::of(self);
         let shard = self.read(position.shard);

@@ -235,7 +235,7 @@ impl Store {
         self.limits.as_ref().map_or_else(|| unreachable!("no limits"), full)
     }
 
-    /// Where nobody else does, a write looks at one block of its shard.
+    /// Where nobody else does, a write looks at a few blocks of its shard.
     #[inline]
     fn sweep_before_write(&self, shard: usize) {
         if self.writers_sweep.load(Ordering::Relaxed) {

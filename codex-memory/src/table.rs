@@ -59,7 +59,7 @@ fn number(index: usize) -> u32 {
 impl Table {
     #[inline]
     fn cell_of(&self, tag: u32) -> usize {
-        (u64::from(tag) >> self.shift) as usize
+        tag.unbounded_shr(self.shift) as usize
     }
 
     #[inline]
@@ -137,7 +137,7 @@ impl Table {
             return false;
         };
         if high.bits() > 32 - self.shift {
-            if self.directory.len() >= MOST_CELLS * self.blocks.len() {
+            if self.directory.len() * 2 > MOST_CELLS * self.blocks.len() {
                 return false;
             }
             self.directory = self.directory.iter().flat_map(|&block| [block; 2]).collect();
@@ -204,10 +204,12 @@ impl Table {
         true
     }
 
+    /// Looks at a bit less of the hashes, as long as no block needs it.
     fn shrink_directory(&mut self) {
-        let (pairs, _) = self.directory.as_chunks();
-        if self.directory.len() > 4 * self.blocks.len() && pairs.iter().all(|[one, other]| one == other) {
-            self.directory = pairs.iter().map(|&[block, _]| block).collect();
+        while let ([first, rest @ ..], _) = self.directory.as_chunks()
+            && std::iter::once(first).chain(rest).all(|[one, other]| one == other)
+        {
+            self.directory = self.directory.iter().copied().step_by(2).collect();
             self.shift += 1;
         }
     }
@@ -252,5 +254,166 @@ impl Table {
     pub(crate) fn footprint(&self) -> usize {
         let block = self.blocks.capacity() * size_of::<Block>() + self.ranges.capacity() * size_of::<Range>();
         self.directory.capacity() * size_of::<u32>() + block + self.block_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::value::Value;
+
+    fn entry(tag: u32, key: &str, deadline: Deadline) -> Entry {
+        Entry::new(tag, key, Value::packed(key.as_bytes()), deadline, tag)
+    }
+
+    fn filled(keys: &BTreeMap<String, u32>) -> Table {
+        let mut table = Table::default();
+        for (key, &tag) in keys {
+            assert_eq!(table.find(tag, key.as_bytes()), None);
+            table.insert(entry(tag, key, Deadline::NEVER));
+            assert!(table.directory.len() <= MOST_CELLS * table.blocks.len());
+            assert_sound(&table);
+        }
+        table
+    }
+
+    /// Spread as hashes are.
+    fn spread(count: u32) -> BTreeMap<String, u32> {
+        let tags = (0..count).map(|number| number.wrapping_mul(0x9E37_79B9).rotate_left(7));
+        tags.map(|tag| (format!("key {tag}"), tag)).collect()
+    }
+
+    fn remove(table: &mut Table, key: &str, tag: u32) {
+        let slot = table.find(tag, key.as_bytes()).unwrap();
+        assert_eq!(table.get(slot).unwrap().key(), key.as_bytes());
+        assert_eq!(table.remove(slot).unwrap().key(), key.as_bytes());
+        assert_eq!(table.find(tag, key.as_bytes()), None);
+        assert_sound(table);
+    }
+
+    fn assert_sound(table: &Table) {
+        assert_eq!(table.directory.len(), 1 << (32 - table.shift));
+        assert_eq!(table.blocks.len(), table.ranges.len());
+        let (mut len, mut bytes, mut cells) = (0, 0, 0);
+        for (at, (block, range)) in table.blocks.iter().zip(&table.ranges).enumerate() {
+            for cell in table.cell_of(range.first())..=table.cell_of(range.last()) {
+                assert_eq!(table.directory[cell] as usize, at);
+                cells += 1;
+            }
+            for entry in block.entries() {
+                assert!((range.first()..=range.last()).contains(&entry.tag));
+                assert!(block.earliest <= entry.deadline);
+            }
+            len += block.len();
+            bytes += block.footprint();
+        }
+        assert_eq!(
+            (table.len, table.block_bytes, table.directory.len()),
+            (len, bytes, cells)
+        );
+    }
+
+    /// The keys in the order of a walk, block by block.
+    fn walk(table: &Table) -> Vec<String> {
+        let (mut keys, mut from) = (Vec::new(), Some(0));
+        while let Some(hash) = from {
+            let (block, next) = table.at(hash);
+            let keys_here = block
+                .entries()
+                .iter()
+                .map(|entry| String::from_utf8_lossy(entry.key()).into_owned());
+            keys.extend(keys_here);
+            from = next;
+        }
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn a_table_grows_and_shrinks() {
+        let mut keys = spread(3000);
+        let mut table = filled(&keys);
+        // Not so many that the blocks are nearly empty, and none too full.
+        assert!(
+            (3000 / BLOCK..3000 / 10).contains(&table.blocks.len()),
+            "{}",
+            table.blocks.len()
+        );
+        assert!(table.blocks.iter().all(|block| block.len() <= BLOCK));
+        assert!(table.blocks.capacity() <= table.blocks.len() * 9 / 8 + 1);
+        while let Some((key, tag)) = keys.pop_first() {
+            remove(&mut table, &key, tag);
+            if keys.len().is_multiple_of(500) {
+                assert_eq!(walk(&table), keys.keys().cloned().collect::<Vec<_>>());
+                assert!(
+                    keys.iter()
+                        .all(|(key, &tag)| table.entry_of(tag, key.as_bytes()).is_some())
+                );
+                assert!(table.blocks.len() <= keys.len() / 4 + 1);
+            }
+        }
+        assert_eq!((table.blocks.len(), table.directory.len(), table.len()), (1, 1, 0));
+        assert!(table.footprint() < 4096);
+    }
+
+    #[test]
+    fn keys_whose_hashes_are_the_same_are_told_apart() {
+        for bits in [0, 3, 6] {
+            let tags = (0..200_u32).map(|number| 0x7654_3210 ^ number & ((1 << bits) - 1));
+            let mut keys: BTreeMap<String, u32> =
+                tags.enumerate().map(|(at, tag)| (format!("key {at}"), tag)).collect();
+            let mut table = filled(&keys);
+            assert!(table.footprint() < 200 * 200, "{}", table.footprint());
+            assert_eq!(walk(&table), keys.keys().cloned().collect::<Vec<_>>());
+            while let Some((key, tag)) = keys.pop_last() {
+                remove(&mut table, &key, tag);
+                assert!(keys.iter().all(|(key, &tag)| table.find(tag, key.as_bytes()).is_some()));
+            }
+            assert_eq!((table.blocks.len(), table.directory.len()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_taken_out_of_a_block_at_once() {
+        let second = |seconds| Deadline::after(Duration::from_secs(seconds), Duration::ZERO);
+        let mut table = Table::default();
+        for number in 0..number(BLOCK) {
+            table.insert(entry(
+                number << 16,
+                &format!("key {number}"),
+                second(u64::from(number % 4)),
+            ));
+        }
+        assert_eq!(table.earliest(), second(0));
+        let now = Duration::from_secs(1);
+        let ended = table.remove_ended(7, |end| end.is_past(now));
+        assert_eq!(ended.len(), BLOCK / 2);
+        assert!(ended.iter().all(|entry| entry.deadline.is_past(now)));
+        assert_sound(&table);
+        assert_eq!((table.len(), table.earliest()), (BLOCK / 2, second(2)));
+        assert!(table.remove_ended(7, |end| end.is_past(now)).is_empty());
+        assert_eq!(table.remove_ended(7, |end| !end.is_never()).len(), BLOCK / 2);
+        assert_eq!(
+            (table.len(), table.earliest(), table.block_bytes),
+            (0, Deadline::NEVER, 0)
+        );
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_seat_and_given_another_end() {
+        let keys = spread(100);
+        let mut table = filled(&keys);
+        for (key, &tag) in &keys {
+            let slot = table.find(tag, key.as_bytes()).unwrap();
+            let seat = table.get(slot).unwrap().seat();
+            assert_eq!(table.find_seat(tag, seat), Some(slot));
+            assert_eq!(table.find_seat(tag, seat ^ 1), None);
+            let (end, other) = (Deadline::after_nanos(5, 5), Deadline::after_nanos(1, 1));
+            assert_eq!(table.end_at(slot, end).unwrap().1, Deadline::NEVER);
+            assert_eq!(table.end_at(slot, other).unwrap().1, end);
+            assert_sound(&table);
+        }
     }
 }
