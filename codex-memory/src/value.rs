@@ -163,6 +163,68 @@ mod tests {
     }
 
     #[test]
+    fn a_value_takes_what_was_asked_of_the_allocator() {
+        let footprint = |len: usize| Value::packed(&vec![7; len]).footprint();
+        // In steps of 16 bytes with the count before them, which is one word.
+        for (len, steps) in [(0, 1), (1, 1), (16, 1), (17, 2), (1008, 63), (1009, 64), (1024, 64)] {
+            assert_eq!(footprint(len), size_of::<usize>() + steps * 16, "{len} bytes");
+        }
+        // Beyond, as long as it is, and three words to share it.
+        for len in [1025, 4096, 4097] {
+            assert_eq!(footprint(len), 3 * size_of::<usize>() + len, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_a_value_will_take_is_said_before() {
+        for len in [0, 1, 16, 17, 1024, 1025, 4096, 4097, 8000] {
+            let shared = Bytes::from(vec![7; len]);
+            let released = Value::of(shared.clone());
+            for value in [
+                Value::of(shared.clone()),
+                Value::of(vec![7; len].into()),
+                Value::packed(&shared),
+            ] {
+                let said = value.tight_footprint();
+                assert_eq!(value.tight().0.footprint(), said, "{len} bytes");
+            }
+            // Nobody else holds it any more.
+            drop(shared);
+            let said = released.tight_footprint();
+            assert_eq!(released.tight().0.footprint(), said, "{len} bytes, released");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_copied_twice() {
+        for len in [1, 16, 1024, 1025, 4096, 4097] {
+            for value in [Value::of(vec![7; len].into()), Value::packed(&vec![7; len])] {
+                let at = value.bytes.as_ptr();
+                let (tight, left) = value.tight();
+                assert!(left.is_none(), "{len} bytes");
+                assert_eq!(tight.bytes.as_ptr(), at, "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn of_what_is_shared_only_the_small_is_copied_to_be_tight() {
+        for (len, is_copied) in [
+            (1, true),
+            (1024, true),
+            (1025, true),
+            (4096, true),
+            (4097, false),
+            (8000, false),
+        ] {
+            let shared = Bytes::from(vec![7; len]);
+            let (tight, left) = Value::of(shared.clone()).tight();
+            assert_eq!(tight.bytes.as_ptr() != shared.as_ptr(), is_copied, "{len} bytes");
+            assert_eq!(left.is_some(), is_copied, "{len} bytes");
+        }
+    }
+
+    #[test]
     fn a_small_value_is_copied_out_of_its_buffer() {
         let buffer = Bytes::from(vec![7; 100_000]).slice(..100);
         let at = buffer.as_ptr();
