@@ -89,12 +89,15 @@ fn pass(store: &Weak<Store>, pace: &mut Pace) -> bool {
     for shard in 0..store.shards.len() {
         store.reclaim_shard(shard, || pace.keep());
     }
-    if store.has_mortals() {
-        return true;
-    }
+    store.has_mortals() || !retire(&store)
+}
+
+/// Watches a store no more, and answers whether it is off the list: not where something has an end in it all the same, which a write has
+/// brought meanwhile. One that found the store unwatched has listed it anew.
+fn retire(store: &Store) -> bool {
     store.is_watched.store(false, Ordering::Release);
     // A write that has not seen the line above is seen here, because the lock of its shard lies in between.
-    store.has_mortals() && !store.is_watched.swap(true, Ordering::AcqRel)
+    !store.has_mortals() || store.is_watched.swap(true, Ordering::AcqRel)
 }
 
 /// When the thread last paused.
@@ -106,5 +109,69 @@ impl Pace {
             thread::sleep(PAUSE);
             self.0 = Instant::now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codex_traits::SetOptions;
+
+    use super::*;
+    use crate::clock::{ManualClock, TimeSource};
+
+    /// A store that the thread does not know, with its clock.
+    fn store() -> (Arc<Store>, ManualClock) {
+        let clock = ManualClock::new();
+        let store = Store::new(TimeSource::Given(Box::new(clock.clone())), None);
+        (Arc::new(store), clock)
+    }
+
+    fn is_watched(store: &Store) -> bool {
+        store.is_watched.load(Ordering::Acquire)
+    }
+
+    fn put_mortal(store: &Store) {
+        let options = SetOptions::expires_after(Duration::from_secs(1));
+        assert!(store.set("k", "v".into(), &options).is_ok());
+    }
+
+    #[test]
+    fn a_store_is_watched_while_something_in_it_has_an_end() {
+        let (store, clock) = store();
+        put_mortal(&store);
+        let (weak, mut pace) = (Arc::downgrade(&store), Pace(Instant::now()));
+        assert!(pass(&weak, &mut pace) && is_watched(&store));
+        clock.advance(Duration::from_secs(1));
+        // Nothing wakes the thread for a store that has nothing to give back.
+        assert!(!pass(&weak, &mut pace) && !is_watched(&store));
+        assert_eq!(store.entries(), 0);
+    }
+
+    #[test]
+    fn a_store_that_is_gone_is_not_looked_at_again() {
+        let (store, _) = store();
+        let weak = Arc::downgrade(&store);
+        drop(store);
+        assert!(!pass(&weak, &mut Pace(Instant::now())));
+    }
+
+    #[test]
+    fn a_write_that_comes_while_a_store_is_retired_keeps_it_watched() {
+        let (store, _) = store();
+        put_mortal(&store);
+        assert!(!retire(&store) && is_watched(&store));
+    }
+
+    #[test]
+    fn there_is_a_pause_after_some_work_and_not_before() {
+        let last = Instant::now();
+        thread::sleep(WORK);
+        let mut pace = Pace(last);
+        pace.keep();
+        assert!(pace.0 > last);
+        let in_an_hour = Instant::now() + Duration::from_secs(3600);
+        let mut pace = Pace(in_an_hour);
+        pace.keep();
+        assert_eq!(pace.0, in_an_hour);
     }
 }
