@@ -140,3 +140,13 @@ impl fmt::Debug for Limits {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_charged_what_the_docs_of_max_bytes_say() {
+        assert_eq!((charge(0), charge(1000)), (166, 1166));
+    }
+}

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use codex_memory::{ManualClock, MemoryBackend};
-use codex_traits::{KvBackend, SetOptions, Ttl};
+use codex_traits::{ErrorKind, KvBackend, SetOptions, Ttl};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// From here on an end is kept in whole milliseconds.
@@ -38,6 +38,19 @@ async fn the_longest_span_is_kept_to_the_millisecond() {
         ttl_of(&MemoryBackend::with_clock(clock), longest).await,
         Ttl::Remaining(longest)
     );
+}
+
+#[tokio::test]
+async fn a_span_whose_end_no_longer_fits_is_refused() {
+    let clock = ManualClock::new();
+    let since_1970 = clock.system_time().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let longest = Duration::from_millis(LONGEST_MILLIS).checked_sub(since_1970).unwrap();
+    let store = MemoryBackend::with_clock(clock);
+    assert_eq!(ttl_of(&store, longest).await, Ttl::Remaining(longest));
+    let options = SetOptions::expires_after(longest + Duration::from_millis(1));
+    let error = store.set("k", "v".into(), options).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    assert_eq!(store.ttl("k").await.unwrap(), Ttl::Remaining(longest));
 }
 
 // Before 1970 the longest span is longer by as much, as it is on a Redis whose clock is wrong.

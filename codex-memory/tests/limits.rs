@@ -38,6 +38,8 @@ async fn a_full_store_refuses_and_changes_nothing() {
     assert_eq!(error.kind(), ErrorKind::Server);
     assert!(!error.may_have_executed());
     assert!(!format!("{error} {error:?}").contains("one more"));
+    let limits = "it holds at most 100 entries and any number of bytes";
+    assert!(error.to_string().contains(limits), "{error}");
     assert_eq!(
         store
             .incr("counter", 1, OnMissing::Create(Expiry::Never))
@@ -250,4 +252,10 @@ fn a_limit_of_zero_is_refused() {
     ] {
         assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::Config);
     }
+}
+
+#[test]
+fn what_has_no_limit_keeps_no_account_of_what_to_evict() {
+    let builder = MemoryBackend::builder().when_full(WhenFull::Evict);
+    assert_eq!(builder.build().unwrap().used_bytes(), MemoryBackend::new().used_bytes());
 }
