@@ -1,9 +1,9 @@
 //! From a key's hash to its entry.
 //!
 //! Extendible hashing: Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic files", ACM TODS 4 (3), 1979. A
-//! directory says which block a hash belongs to; a full block becomes two, and two that are nearly empty become one. So nothing is ever
-//! copied that is larger than a block, except the directory, and a walk in the order of the hashes meets every entry that is there all along
-//! exactly once, whatever else comes and goes.
+//! directory says which block a hash belongs to; a full block becomes two, and two that are nearly empty become one. So hardly anything is ever
+//! copied that is larger than a block: the directory and the list of blocks are a few bytes for each entry. And a walk in the order of the hashes
+//! meets every entry that is there all along exactly once, whatever else comes and goes.
 
 use crate::{
     block::{BLOCK, Block},
