@@ -2,7 +2,7 @@
 
 use codex_traits::{Result, ScanPage, ScanRequest};
 
-use crate::{position::Position, shard::key_text, store::Store};
+use crate::{entry::Entry, position::Position, shard::key_text, store::Store};
 
 /// A page looks at hardly more entries than this whatever it was asked for.
 const MAX_PAGE: usize = 10_000;
@@ -21,15 +21,12 @@ impl Store {
             }
             // A block at a time, so that no writer waits long.
             let shard = self.read(position.shard);
-            let (entries, next) = shard.page(position.hash, reading);
-            for entry in entries {
-                looked_at += 1;
-                if request.pattern.matches(entry.key()) {
-                    page.keys.push(key_text(entry.key()));
-                }
-            }
-            drop(shard);
-            position = position.after(next);
+            let block = shard.page(position.hash);
+            looked_at += block.len();
+            let keys = block.live(reading).map(Entry::key);
+            page.keys
+                .extend(keys.filter(|key| request.pattern.matches(key)).map(key_text));
+            position = position.after(block.next);
         }
         Ok(page)
     }

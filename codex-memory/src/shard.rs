@@ -198,12 +198,32 @@ impl Shard {
         self.entry_bytes + self.table.footprint() + queues
     }
 
-    /// The live entries of the block that has the hash `from`, from there on; and the hash to go on with, `None` at the end.
-    pub(crate) fn page(&self, from: u32, reading: Reading<'_>) -> (impl Iterator<Item = &Entry>, Option<u32>) {
+    /// The block that has the hash `from`, from there on.
+    pub(crate) fn page(&self, from: u32) -> Page<'_> {
         let (block, next) = self.table.at(from);
-        let entries = block.entries().iter();
-        let live = entries.filter(move |entry| entry.tag >= from && !reading.is_past(entry.deadline));
-        (live, next)
+        let entries = block.entries();
+        Page { entries, from, next }
+    }
+}
+
+/// Entries that lie together.
+pub(crate) struct Page<'a> {
+    entries: &'a [Entry],
+    from: u32,
+    /// The hash to go on with, `None` at the end.
+    pub(crate) next: Option<u32>,
+}
+
+impl<'a> Page<'a> {
+    /// How many entries were looked at, expired ones too.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn live(&self, reading: Reading<'a>) -> impl Iterator<Item = &'a Entry> {
+        let from = self.from;
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.tag >= from && !reading.is_past(entry.deadline))
     }
 }
 

@@ -131,12 +131,12 @@ impl Store {
     fn page(&self, position: Position) -> (Vec<(String, Bytes, Option<i64>)>, Position) {
         let wall = WallClock::of(self);
         let shard = self.read(position.shard);
-        let (entries, next) = shard.page(position.hash, Reading::Taken(wall.now));
-        let copied = entries.map(|entry| {
+        let page = shard.page(position.hash);
+        let copied = page.live(Reading::Taken(wall.now)).map(|entry| {
             let end = entry.deadline.since_origin().map(|end| wall.end(end));
             (key_text(entry.key()), entry.value().clone(), end)
         });
-        (copied.collect(), position.after(next))
+        (copied.collect(), position.after(page.next))
     }
 
     fn load(&self, reader: impl Read) -> io::Result<u64> {

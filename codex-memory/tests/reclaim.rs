@@ -6,7 +6,7 @@ use std::{
 };
 
 use codex_memory::{ManualClock, MemoryBackend};
-use codex_traits::{Expiry, KvBackend, SetOptions, SetOutcome};
+use codex_traits::{Expiry, KvBackend, Pattern, ScanRequest, SetOptions, SetOutcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,6 +54,26 @@ async fn on_a_clock_of_ones_own_writes_do_it_too() {
         store.del(&[&format!("no such key {key}")]).await.unwrap();
     }
     assert_eq!(store.len(), 0);
+}
+
+#[tokio::test]
+async fn a_page_of_a_scan_looks_at_few_entries_also_where_all_have_expired() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::with_clock(clock.clone());
+    fill(&store, 0..10_000, SECOND.into()).await;
+    clock.advance(SECOND);
+    let pattern = Pattern::all();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(100);
+    let mut pages = 1;
+    while let Some(next) = {
+        let page = store.scan(request).await.unwrap();
+        assert!(page.keys.is_empty());
+        page.next
+    } {
+        request = ScanRequest::new(&pattern).with_count_hint(100).with_cursor(next);
+        pages += 1;
+    }
+    assert!((50..=101).contains(&pages), "{pages} pages");
 }
 
 #[tokio::test]
