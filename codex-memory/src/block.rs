@@ -131,6 +131,53 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
+
+    fn entry(tag: u32) -> Entry {
+        Entry::new(tag, &format!("key {tag}"), Value::packed(b"v"), Deadline::NEVER, 0)
+    }
+
+    #[test]
+    fn memory_comes_and_goes_by_a_few_entries() {
+        let mut block = Block::default();
+        for tag in 1..=32 {
+            block.push(entry(tag));
+            assert_eq!(
+                block.footprint(),
+                block.len().next_multiple_of(STEP) * size_of::<Entry>()
+            );
+        }
+        let mut room = BLOCK;
+        while block.remove(0).is_some() {
+            block.tidy();
+            if block.len() + 8 == room {
+                room = block.len() + 2;
+            }
+            assert!(block.len() + 8 > room);
+            let room = if block.len() == 0 { 0 } else { room };
+            assert_eq!(block.footprint(), room * size_of::<Entry>());
+        }
+    }
+
+    #[test]
+    fn prints_that_are_alike_are_told_apart() {
+        let mut block = Block::default();
+        let tags: Vec<u32> = (0..40_u32).map(|number| number << 8 | number % 3).collect();
+        for &tag in &tags {
+            block.push(entry(tag));
+        }
+        for (at, &tag) in tags.iter().enumerate() {
+            assert_eq!(block.find(tag, format!("key {tag}").as_bytes()), Some(at));
+            assert_eq!(block.find(tag, b"another key"), None);
+            assert_eq!(block.find(tag ^ 1 << 31, format!("key {tag}").as_bytes()), None);
+        }
+        // The last one moves, from behind the prints too.
+        for &tag in &tags {
+            let at = block.find(tag, format!("key {tag}").as_bytes());
+            assert_eq!(at.and_then(|at| block.remove(at)).map(|entry| entry.tag), Some(tag));
+        }
+        assert_eq!((block.len(), block.remove(0).is_none()), (0, true));
+    }
 
     #[test]
     #[cfg(target_pointer_width = "64")]

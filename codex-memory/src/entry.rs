@@ -83,6 +83,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_takes_what_it_took_before() {
+        let shared = Bytes::from(vec![b'v'; 100]);
+        let (packed, kept) = (Value::packed(&shared), Value::of(shared.clone()));
+        assert_ne!(packed.footprint(), kept.footprint());
+        let footprints = [packed.footprint(), kept.footprint()];
+        for (first, second, [before, after]) in [
+            (Value::packed(&shared), Value::of(shared.clone()), footprints),
+            (kept, packed, [footprints[1], footprints[0]]),
+        ] {
+            let mut entry = Entry::new(1, &"k".repeat(50), first, Deadline::NEVER, 77);
+            assert_eq!(
+                (entry.seat(), entry.value_footprint(), entry.footprint()),
+                (77, before, 50 + before)
+            );
+            let mut value = second;
+            entry.swap(&mut value);
+            assert_eq!(
+                (entry.seat(), entry.value_footprint(), value.footprint()),
+                (77, after, before)
+            );
+            assert_eq!((entry.value(), &value.bytes), (&shared, &shared));
+        }
+    }
+
+    #[test]
     #[cfg(target_pointer_width = "64")]
     fn an_entry_has_96_bytes() {
         assert_eq!(size_of::<Entry>(), 96);

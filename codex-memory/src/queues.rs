@@ -264,3 +264,142 @@ impl Ghosts {
         self.table.allocation_size() + self.order.capacity() * size_of::<u32>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{entry::Entry, value::Value};
+
+    /// The same in the plainest way.
+    #[derive(Default)]
+    struct Model {
+        small: VecDeque<u32>,
+        main: VecDeque<u32>,
+        visits: BTreeMap<u32, u8>,
+        /// Evicted tags, and whether they have not come back since.
+        ghosts: VecDeque<(u32, bool)>,
+    }
+
+    impl Model {
+        fn enter(&mut self, tag: u32) {
+            self.visits.insert(tag, 0);
+            let ghost = self.ghosts.iter_mut().find(|ghost| **ghost == (tag, true));
+            match ghost {
+                Some((_, is_away)) => {
+                    *is_away = false;
+                    self.main.push_back(tag);
+                }
+                None => self.small.push_back(tag),
+            }
+        }
+
+        fn visit(&mut self, tag: u32) {
+            let visits = self.visits.entry(tag).or_default();
+            *visits = (*visits + 1).min(3);
+        }
+
+        fn leave(&mut self, tag: u32) {
+            self.small.retain(|&other| other != tag);
+            self.main.retain(|&other| other != tag);
+        }
+
+        fn victim(&mut self, has_ended: impl Fn(u32) -> bool) -> Option<u32> {
+            loop {
+                let total = self.small.len() + self.main.len();
+                let from_small = !self.small.is_empty() && (self.small.len() * 50 >= total || self.main.is_empty());
+                let queue = if from_small { &mut self.small } else { &mut self.main };
+                let &tag = queue.front()?;
+                if has_ended(tag) {
+                    return Some(tag);
+                }
+                let visits = self.visits[&tag];
+                if visits == 0 {
+                    while self.ghosts.len() >= (total * 2 / 3).max(1) {
+                        self.ghosts.pop_front();
+                    }
+                    self.ghosts.push_back((tag, true));
+                    return Some(tag);
+                }
+                queue.pop_front();
+                self.visits.insert(tag, if from_small { 0 } else { visits - 1 });
+                self.main.push_back(tag);
+            }
+        }
+    }
+
+    /// Marsaglia's xorshift32.
+    fn next(state: &mut u32) -> u32 {
+        *state ^= *state << 13;
+        *state ^= *state >> 17;
+        *state ^= *state << 5;
+        *state
+    }
+
+    #[test]
+    fn the_victims_are_those_of_the_plainest_way() {
+        for (most, tags) in [(1, 3), (10, 30), (300, 800)] {
+            let (mut queues, mut table, mut model) = (Queues::new(), Table::default(), Model::default());
+            let mut held: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut random = 7;
+            let now = Duration::from_secs(1);
+            let ends_of = |tag: u32| {
+                if tag.is_multiple_of(13) {
+                    Deadline::after(now, Duration::ZERO)
+                } else {
+                    Deadline::NEVER
+                }
+            };
+            let mut evictions = 0;
+            for _ in 0..20_000 {
+                // Lower numbers come up more often, as the keys of a cache do.
+                let tag = (next(&mut random) % tags).min(next(&mut random) % tags);
+                if let Some(&seat) = held.get(&tag) {
+                    if next(&mut random).is_multiple_of(10) {
+                        let slot = table.find_seat(tag, seat).unwrap();
+                        table.remove(slot).unwrap();
+                        queues.leave(seat);
+                        model.leave(tag);
+                        held.remove(&tag);
+                    } else {
+                        queues.visit(seat);
+                        model.visit(tag);
+                    }
+                    continue;
+                }
+                if held.len() == most {
+                    let slot = queues.victim(&table, |end| end.is_past(now)).unwrap();
+                    let victim = table.remove(slot).unwrap();
+                    assert_eq!(Some(victim.tag), model.victim(|tag| ends_of(tag).is_past(now)));
+                    assert_eq!(held.remove(&victim.tag), Some(victim.seat()));
+                    queues.leave(victim.seat());
+                    model.leave(victim.tag);
+                    evictions += 1;
+                }
+                let seat = queues.enter(tag);
+                model.enter(tag);
+                table.insert(Entry::new(tag, "k", Value::packed(b"v"), ends_of(tag), seat));
+                assert_eq!(held.insert(tag, seat), None);
+                // Seats are used again, and so is the memory of ghosts.
+                assert!(queues.seats.len() <= most);
+                assert!(queues.seats.capacity() <= most + most / 8 + 1);
+                assert!(queues.ghosts.order.len() <= (most * 2 / 3).max(1));
+                assert!(queues.ghosts.table.len() <= queues.ghosts.order.len());
+            }
+            assert!(evictions > 1000, "{evictions}");
+            let seats = queues.seats.capacity() * 16;
+            let ghosts = queues.ghosts.order.capacity() * 4 + queues.ghosts.table.allocation_size();
+            assert_eq!(queues.footprint(), seats + ghosts);
+        }
+    }
+
+    #[test]
+    fn nobody_is_evicted_where_nobody_is() {
+        let mut queues = Queues::new();
+        assert!(queues.victim(&Table::default(), |_| false).is_none());
+        queues.visit(0);
+        queues.leave(0);
+        assert_eq!(queues.footprint(), 0);
+    }
+}

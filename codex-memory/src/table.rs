@@ -302,6 +302,10 @@ mod tests {
                 assert_eq!(table.directory[cell] as usize, at);
                 cells += 1;
             }
+            if let Some((_, other)) = range.whole() {
+                let from = table.block_of(other.first());
+                assert!(table.ranges[from] != other || block.len() + table.blocks[from].len() > 10);
+            }
             for entry in block.entries() {
                 assert!((range.first()..=range.last()).contains(&entry.tag));
                 assert!(block.earliest <= entry.deadline);
@@ -351,7 +355,7 @@ mod tests {
                     keys.iter()
                         .all(|(key, &tag)| table.entry_of(tag, key.as_bytes()).is_some())
                 );
-                assert!(table.blocks.len() <= keys.len() / 4 + 1);
+                assert!(table.blocks.iter().all(|block| block.len() <= BLOCK));
             }
         }
         assert_eq!((table.blocks.len(), table.directory.len(), table.len()), (1, 1, 0));
