@@ -231,3 +231,166 @@ impl<'a> Page<'a> {
 pub(crate) fn key_text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+
+    const NOW: Reading<'_> = Reading::Taken(Duration::from_secs(10));
+
+    fn at(seconds: u64) -> Deadline {
+        Deadline::after(Duration::from_secs(seconds), Duration::ZERO)
+    }
+
+    /// Spread as hashes are.
+    fn tag(number: u32) -> u32 {
+        number.wrapping_mul(0x9E37_79B9)
+    }
+
+    fn insert(shard: &mut Shard, number: u32, deadline: Deadline) {
+        shard.insert(tag(number), &number.to_string(), Value::packed(b"v"), deadline);
+    }
+
+    fn find(shard: &Shard, number: u32) -> Slot {
+        shard.find(tag(number), &number.to_string()).unwrap()
+    }
+
+    #[test]
+    fn the_books_are_those_of_what_is_there() {
+        for evicting in [false, true] {
+            let mut shard = if evicting { Shard::evicting() } else { Shard::default() };
+            let mut held: BTreeMap<u32, (usize, Deadline)> = BTreeMap::new();
+            for step in 0..3000 {
+                let (number, len) = (tag(step) % 97, (step % 700) as usize);
+                let deadline = if step % 3 == 0 {
+                    Deadline::NEVER
+                } else {
+                    at(u64::from(step))
+                };
+                let bytes = Bytes::from(vec![b'v'; len]);
+                let kept = held.contains_key(&number);
+                match step % 5 {
+                    0 | 1 if !kept => shard.insert(tag(number), &number.to_string(), Value::packed(&bytes), deadline),
+                    0 | 1 => {
+                        // Shared with this test, and so kept as it is.
+                        let mut value = Value::of(bytes.clone());
+                        let slot = find(&shard, number);
+                        shard.replace(slot, &mut value, deadline);
+                        assert_eq!(value.bytes.len(), held[&number].0);
+                    }
+                    2 if kept => {
+                        let slot = find(&shard, number);
+                        shard.set_deadline(slot, deadline);
+                    }
+                    3 if kept => {
+                        let slot = find(&shard, number);
+                        let footprint = shard.value_footprint_at(slot);
+                        let removed = shard.remove(slot).unwrap();
+                        let (len, deadline) = held.remove(&number).unwrap();
+                        assert_eq!((removed.footprint, removed.deadline), (footprint, deadline));
+                        assert!(removed.value.len() == len && footprint >= len);
+                        continue;
+                    }
+                    _ => continue,
+                }
+                let len = if step % 5 == 2 { held[&number].0 } else { len };
+                held.insert(number, (len, deadline));
+
+                let value_bytes: usize = held
+                    .keys()
+                    .map(|&number| shard.value_footprint_at(find(&shard, number)))
+                    .sum();
+                let queues = shard
+                    .queues
+                    .as_ref()
+                    .map_or(0, |queues| size_of::<Queues>() + queues.footprint());
+                assert_eq!(shard.footprint(), value_bytes + shard.table.footprint() + queues);
+                assert_eq!(shard.len(), held.len());
+                assert_eq!(shard.has_mortals(), held.values().any(|(_, end)| !end.is_never()));
+                assert!(held.values().all(|&(_, end)| shard.earliest() <= end));
+            }
+            assert!(shard.len() > 10);
+            for number in held.into_keys() {
+                let slot = find(&shard, number);
+                shard.remove(slot);
+            }
+            assert!(!shard.has_mortals() && shard.earliest().is_never() && shard.entry_bytes == 0);
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_not_live() {
+        let mut shard = Shard::default();
+        for (number, deadline, is_live) in [(1, at(10), false), (2, at(11), true), (3, Deadline::NEVER, true)] {
+            insert(&mut shard, number, deadline);
+            let slot = find(&shard, number);
+            assert_eq!(shard.live_at(slot, NOW).is_some(), is_live);
+            assert_eq!(shard.live(tag(number), &number.to_string(), NOW).is_some(), is_live);
+        }
+    }
+
+    #[test]
+    fn a_sweep_takes_what_has_ended_a_little_at_a_time() {
+        let mut shard = Shard::default();
+        for number in 0..3000 {
+            insert(&mut shard, number, at(10 + u64::from(number % 2)));
+        }
+        let mut swept = Vec::new();
+        assert_eq!(shard.sweep(0, Reading::Taken(Duration::from_secs(9)), &mut swept), None);
+        assert!(swept.is_empty() && shard.earliest() == at(10));
+        let (mut next, mut count, mut steps) = (Some(0), 0, 0);
+        while let Some(from) = next {
+            next = shard.sweep(from, NOW, &mut swept);
+            assert!(swept.len() < 2 * BLOCK && swept.iter().all(|removed| removed.deadline == at(10)));
+            assert!(swept.len() >= BLOCK || next.is_none());
+            count += std::mem::take(&mut swept).len();
+            steps += 1;
+        }
+        assert_eq!((count, shard.len(), shard.earliest()), (1500, 1500, at(11)));
+        assert!(
+            (1500 / (2 * BLOCK)..=1500 / BLOCK + 1).contains(&steps),
+            "{steps} steps"
+        );
+        // Everything has ended: the hand goes round.
+        while shard.len() > 0 {
+            shard.sweep_next(Reading::Taken(Duration::from_secs(11)), &mut swept);
+            assert!(!std::mem::take(&mut swept).is_empty());
+        }
+        assert_eq!(shard.hand, 0);
+    }
+
+    #[test]
+    fn a_sweep_looks_at_a_few_blocks_at_a_time() {
+        let mut shard = Shard::default();
+        for number in 0..6000 {
+            insert(
+                &mut shard,
+                number,
+                if tag(number) > u32::MAX - 1_000_000 {
+                    at(10)
+                } else {
+                    at(20)
+                },
+            );
+        }
+        let blocks = {
+            let (mut from, mut count) = (Some(0), 0);
+            while let Some(hash) = from {
+                from = shard.page(hash).next;
+                count += 1;
+            }
+            count
+        };
+        let (mut next, mut steps, mut swept) = (Some(0), 0, Vec::new());
+        while let Some(from) = next {
+            assert!(swept.is_empty());
+            next = shard.sweep(from, NOW, &mut swept);
+            steps += 1;
+        }
+        assert!(!swept.is_empty());
+        assert!(blocks > 2 * BLOCKS_PER_STEP);
+        assert_eq!(steps, blocks.div_ceil(BLOCKS_PER_STEP));
+    }
+}
