@@ -281,7 +281,11 @@ mod tests {
 
     /// Spread as hashes are.
     fn spread(count: u32) -> BTreeMap<String, u32> {
-        let tags = (0..count).map(|number| number.wrapping_mul(0x9E37_79B9).rotate_left(7));
+        let mix = |number: u32| {
+            let number = number.wrapping_mul(0x9E37_79B9);
+            (number ^ number >> 15).wrapping_mul(0x85EB_CA6B)
+        };
+        let tags = (0..count).map(|number| mix(number) ^ mix(number) >> 13);
         tags.map(|tag| (format!("key {tag}"), tag)).collect()
     }
 
@@ -296,6 +300,8 @@ mod tests {
     fn assert_sound(table: &Table) {
         assert_eq!(table.directory.len(), 1 << (32 - table.shift));
         assert_eq!(table.blocks.len(), table.ranges.len());
+        let deepest = table.ranges.iter().map(|range| range.bits()).max();
+        assert_eq!(deepest, Some(32 - table.shift));
         let (mut len, mut bytes, mut cells) = (0, 0, 0);
         for (at, (block, range)) in table.blocks.iter().zip(&table.ranges).enumerate() {
             for cell in table.cell_of(range.first())..=table.cell_of(range.last()) {
@@ -369,6 +375,7 @@ mod tests {
             let mut keys: BTreeMap<String, u32> =
                 tags.enumerate().map(|(at, tag)| (format!("key {at}"), tag)).collect();
             let mut table = filled(&keys);
+            assert!(bits > 0 || table.directory.len() * 2 > MOST_CELLS * table.blocks.len());
             assert!(table.footprint() < 200 * 200, "{}", table.footprint());
             assert_eq!(walk(&table), keys.keys().cloned().collect::<Vec<_>>());
             while let Some((key, tag)) = keys.pop_last() {
