@@ -292,7 +292,15 @@ mod tests {
     fn remove(table: &mut Table, key: &str, tag: u32) {
         let slot = table.find(tag, key.as_bytes()).unwrap();
         assert_eq!(table.get(slot).unwrap().key(), key.as_bytes());
+        const FEW: usize = 16;
+        let rooms = |table: &Table| [table.blocks.capacity(), table.ranges.capacity()];
+        let before = rooms(table);
         assert_eq!(table.remove(slot).unwrap().key(), key.as_bytes());
+        for (before, after) in before.into_iter().zip(rooms(table)) {
+            // Given back when it is four times what is needed, and then half of it is kept.
+            assert!(after == before || (before > FEW && after / 2 < before / 4 && after >= 2 * table.blocks.len()));
+            assert!(after <= FEW || table.blocks.len() >= after / 4);
+        }
         assert_eq!(table.find(tag, key.as_bytes()), None);
         assert_sound(table);
     }
