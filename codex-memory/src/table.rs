@@ -274,6 +274,8 @@ mod tests {
             assert_eq!(table.find(tag, key.as_bytes()), None);
             table.insert(entry(tag, key, Deadline::NEVER));
             assert!(table.directory.len() <= MOST_CELLS * table.blocks.len());
+            let most = table.blocks.len() + table.blocks.len() / 8 + 1;
+            assert!(table.blocks.capacity() <= most && table.ranges.capacity() <= most);
             assert_sound(&table);
         }
         table
@@ -331,6 +333,8 @@ mod tests {
             (table.len, table.block_bytes, table.directory.len()),
             (len, bytes, cells)
         );
+        let lists = table.directory.capacity() * 4 + table.blocks.capacity() * 64 + table.ranges.capacity() * 4;
+        assert_eq!(table.footprint(), lists + bytes);
     }
 
     /// The keys in the order of a walk, block by block.
