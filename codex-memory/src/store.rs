@@ -350,3 +350,24 @@ impl Store {
         size_of::<Self>() + size_of_val(&*self.shards) + shards
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_store_has_as_many_shards_as_have_something_to_choose_from() {
+        let shards = |entries, bytes| shards_for(&Limits::new(entries, bytes, WhenFull::Evict, None));
+        let by_entries = [(1, 1), (1023, 1), (1024, 2), (5000, 8), (32_768, 64), (usize::MAX, 64)];
+        for (entries, count) in by_entries {
+            assert_eq!(shards(entries, usize::MAX), count, "{entries} entries");
+        }
+        for (entries, count) in by_entries {
+            assert_eq!(
+                shards(usize::MAX, entries.saturating_mul(charge(0))),
+                count,
+                "bytes for {entries} entries"
+            );
+        }
+    }
+}

@@ -133,6 +133,19 @@ async fn what_is_larger_than_the_store_is_refused_and_evicts_nothing() {
 }
 
 #[tokio::test]
+async fn what_fits_exactly_is_taken() {
+    // 166 bytes for the entry and its short key, 24 for a value of a byte.
+    for (most, fits) in [(189, false), (190, true)] {
+        let builder = MemoryBackend::builder().max_bytes(most);
+        let store = builder.when_full(WhenFull::Evict).build().unwrap();
+        for key in ["a", "b"] {
+            assert_eq!(put(&store, key, "v").await.is_ok(), fits, "{most} bytes");
+        }
+        assert_eq!((store.len(), store.evictions()), if fits { (1, 1) } else { (0, 0) });
+    }
+}
+
+#[tokio::test]
 async fn room_given_back_can_be_used_again() {
     let store = MemoryBackend::builder().max_bytes(40_000).build().unwrap();
     let clock = ManualClock::new();
