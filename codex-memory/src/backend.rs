@@ -149,3 +149,17 @@ impl KvBackend for MemoryBackend {
         Ok(sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_says_what_it_is() {
+        let store = MemoryBackend::new();
+        assert!(store.is_empty() && store.capabilities().iter().eq([Capability::LargeValues]));
+        let outcome = store.set("k", "v".into(), SetOptions::new()).await.unwrap();
+        assert!(outcome.is_written() && !store.is_empty());
+        assert_eq!(format!("{store:?}"), "MemoryBackend { entries: 1 }");
+    }
+}
