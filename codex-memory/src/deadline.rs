@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn where_the_two_forms_meet_no_end_is_lost() {
+        for more in [0, 1] {
+            let span = Duration::from_nanos(MOST_NANOS - 1 + more);
+            let end = Deadline::after(Duration::ZERO, span);
+            assert!(!end.is_past(Duration::from_nanos(MOST_NANOS - 2)));
+            assert!(end.is_past(span + Duration::from_millis(1)));
+        }
+    }
+
+    #[test]
     fn whole_numbers_give_the_same_end() {
         for millis in [
             0,

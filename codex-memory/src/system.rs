@@ -91,29 +91,8 @@ mod source {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod source {
-    use std::time::Instant;
-
-    #[derive(Debug)]
-    pub(super) struct Clock {
-        origin: Instant,
-    }
-
-    impl Clock {
-        pub(super) fn start() -> Self {
-            let origin = Instant::now();
-            Self { origin }
-        }
-
-        pub(super) fn exact(&self) -> u64 {
-            u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
-        }
-
-        pub(super) fn coarse(&self) -> u64 {
-            self.exact()
-        }
-    }
-}
+#[path = "portable_clock.rs"]
+mod source;
 
 #[cfg(test)]
 mod tests {
