@@ -152,7 +152,43 @@ impl KvBackend for MemoryBackend {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::{clock::ManualClock, limits::WhenFull};
+
+    #[test]
+    fn room_is_made_in_another_shard_where_there_is_none_in_ones_own() {
+        for (when_full, full, ends) in [
+            (WhenFull::Evict, 0, false),
+            (WhenFull::Evict, 1, false),
+            (WhenFull::Evict, 0, true),
+            (WhenFull::Refuse, 1, true),
+            (WhenFull::Refuse, 0, false),
+        ] {
+            let clock = ManualClock::new();
+            let limits = Limits::new(1024, usize::MAX, when_full, None);
+            let store = Store::new(TimeSource::Given(Box::new(clock.clone())), Some(limits));
+            assert_eq!(store.shards.len(), 2);
+            let mut keys = (0..).map(|number: u32| number.to_string());
+            let mut in_shard = |shard: usize| keys.find(|key| store.place(key).shard == shard).unwrap();
+            let second = Duration::from_secs(1);
+            let options = if ends {
+                SetOptions::expires_after(second)
+            } else {
+                SetOptions::new()
+            };
+            for _ in 0..1024 {
+                let outcome = store.set(&in_shard(full), "v".into(), &options);
+                assert!(outcome.unwrap().is_written());
+            }
+            clock.advance(second);
+            let written = store.set(&in_shard(1 - full), "v".into(), &SetOptions::new());
+            assert_eq!(written.is_ok(), ends || when_full == WhenFull::Evict);
+            let evictions = store.limits.as_ref().map(Limits::evictions);
+            assert_eq!(evictions, Some(u64::from(when_full == WhenFull::Evict && !ends)));
+        }
+    }
 
     #[tokio::test]
     async fn a_store_says_what_it_is() {
