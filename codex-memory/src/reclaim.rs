@@ -1,7 +1,7 @@
 //! The thread that gives back the memory of what expired unread.
 //!
 //! There is one for all stores of the process that run on the system's clock. It starts with the first entry that has an end and waits,
-//! without waking up, while there is none. Ten times a second, as often as Redis looks, it removes what has ended since: 64
+//! without waking up, while there is none. Ten times a second, as often as Redis looks, it removes what has ended since: 63
 //! entries under one hold of a shard's lock at most, and a pause after each fifth of a millisecond, so that it never holds up a call
 //! and takes half of a processor at most.
 
