@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn prints_that_are_alike_are_told_apart() {
         let mut block = Block::default();
-        let tags: Vec<u32> = (0..40_u32).map(|number| number << 8 | number % 3).collect();
+        let tags: Vec<u32> = (0..40_u32).map(|number| (number << 8) | (number % 3)).collect();
         for &tag in &tags {
             block.push(entry(tag));
         }

@@ -291,10 +291,12 @@ mod tests {
         tags.map(|tag| (format!("key {tag}"), tag)).collect()
     }
 
+    /// Lists of no more than this are not shortened.
+    const FEW: usize = 16;
+
     fn remove(table: &mut Table, key: &str, tag: u32) {
         let slot = table.find(tag, key.as_bytes()).unwrap();
         assert_eq!(table.get(slot).unwrap().key(), key.as_bytes());
-        const FEW: usize = 16;
         let rooms = |table: &Table| [table.blocks.capacity(), table.ranges.capacity()];
         let before = rooms(table);
         assert_eq!(table.remove(slot).unwrap().key(), key.as_bytes());
