@@ -75,12 +75,7 @@ impl Table {
 
     #[inline]
     pub(crate) fn find(&self, tag: u32, key: &[u8]) -> Option<Slot> {
-        let block = self.block_of(tag);
-        let at = self.blocks[block].find(tag, key)?;
-        Some(Slot {
-            block: number(block),
-            at: number(at),
-        })
+        self.slot(tag, |block| block.find(tag, key))
     }
 
     /// The entry of `key`.
@@ -92,11 +87,16 @@ impl Table {
 
     /// The slot of the entry with this seat.
     pub(crate) fn find_seat(&self, tag: u32, seat: u32) -> Option<Slot> {
+        self.slot(tag, |block| {
+            block.entries().iter().position(|entry| entry.seat() == seat)
+        })
+    }
+
+    /// The slot that `find` finds in the block of a hash.
+    #[inline]
+    fn slot(&self, tag: u32, find: impl FnOnce(&Block) -> Option<usize>) -> Option<Slot> {
         let block = self.block_of(tag);
-        let at = self.blocks[block]
-            .entries()
-            .iter()
-            .position(|entry| entry.seat() == seat)?;
+        let at = find(&self.blocks[block])?;
         Some(Slot {
             block: number(block),
             at: number(at),
@@ -124,11 +124,17 @@ impl Table {
         while self.blocks[block].len() >= BLOCK && self.split(block) {
             block = self.block_of(entry.tag);
         }
-        let block = &mut self.blocks[block];
-        let before = block.footprint();
-        block.push(entry);
-        self.block_bytes = self.block_bytes + block.footprint() - before;
-        self.len += 1;
+        self.change(block, |block| block.push(entry));
+    }
+
+    /// Changes what is in one block, and keeps the books.
+    fn change<T>(&mut self, at: usize, change: impl FnOnce(&mut Block) -> T) -> T {
+        let block = &mut self.blocks[at];
+        let (len, bytes) = (block.len(), block.footprint());
+        let answer = change(block);
+        self.len = self.len + block.len() - len;
+        self.block_bytes = self.block_bytes + block.footprint() - bytes;
+        answer
     }
 
     /// Makes two blocks of one, by the next bit of the hashes; or answers that this would lead to nothing, because the hashes have too much in common.
@@ -163,14 +169,14 @@ impl Table {
 
     /// Takes an entry out.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Entry> {
-        let block = self.blocks.get_mut(slot.block as usize)?;
-        let before = block.footprint();
-        let removed = block.remove(slot.at as usize)?;
-        block.tidy();
-        self.block_bytes = self.block_bytes + block.footprint() - before;
-        self.len -= 1;
-        while self.merge(self.block_of(removed.tag)) {}
-        Some(removed)
+        let tag = self.get(slot)?.tag;
+        let removed = self.change(slot.block as usize, |block| {
+            let removed = block.remove(slot.at as usize);
+            block.tidy();
+            removed
+        });
+        while self.merge(self.block_of(tag)) {}
+        removed
     }
 
     /// Makes one of a block and the one that it was split from, where both are nearly empty.
@@ -206,9 +212,8 @@ impl Table {
 
     /// Looks at a bit less of the hashes, as long as no block needs it.
     fn shrink_directory(&mut self) {
-        while let ([first, rest @ ..], _) = self.directory.as_chunks()
-            && std::iter::once(first).chain(rest).all(|[one, other]| one == other)
-        {
+        let has_twins = |directory: &[u32]| directory.as_chunks().0.iter().all(|[one, other]| one == other);
+        while self.directory.len() > 1 && has_twins(&self.directory) {
             self.directory = self.directory.iter().copied().step_by(2).collect();
             self.shift += 1;
         }
@@ -222,20 +227,17 @@ impl Table {
 
     /// Takes out of the block that has the hash `from` what has ended.
     pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool) -> Vec<Entry> {
-        let at = self.block_of(from);
-        let block = &mut self.blocks[at];
-        let before = block.footprint();
         let mut removed = Vec::new();
-        // From the end, for what moves into the place of one that is removed has been looked at.
-        for at in (0..block.len()).rev() {
-            if block.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
-                removed.extend(block.remove(at));
+        self.change(self.block_of(from), |block| {
+            // From the end, for what moves into the place of one that is removed has been looked at.
+            for at in (0..block.len()).rev() {
+                if block.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
+                    removed.extend(block.remove(at));
+                }
             }
-        }
-        block.tidy();
-        block.look_for_earliest();
-        self.block_bytes = self.block_bytes + block.footprint() - before;
-        self.len -= removed.len();
+            block.tidy();
+            block.look_for_earliest();
+        });
         while self.merge(self.block_of(from)) {}
         removed
     }
