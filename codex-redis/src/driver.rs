@@ -157,9 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             queue.driver = Some(cx.waker().clone());
             return false;
         }
+        let is_little = || queue.chunks.iter().map(Vec::len).sum::<usize>() < MUCH;
         // What is much already is better on its way: the server has something to do meanwhile.
-        let is_little = queue.chunks.iter().map(Vec::len).sum::<usize>() < MUCH;
-        if !self.gathered && is_little && self.together.max(self.waiting.len()) >= SEVERAL {
+        if !self.gathered && self.together.max(self.waiting.len()) >= SEVERAL && is_little() {
             // Behind everything that is ready to run now, which so has its requests written along with these.
             self.gathered = true;
             drop(queue);
