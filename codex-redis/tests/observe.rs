@@ -6,7 +6,7 @@ mod support;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use codex_redis::RedisBackend;
@@ -19,13 +19,6 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-
-/// Held by each test: where one without a subscriber comes upon a span first, while another sets up its own, `tracing` can have the span
-/// switched off for both.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// On which everything, also a dial, is done by the test's own thread.
 fn runtime() -> Runtime {
@@ -128,9 +121,10 @@ async fn use_it(server: &RedisServer) {
 
 #[test]
 fn spans_and_events_have_the_names_of_the_conventions() {
-    let _alone = alone();
     let server = require!("redis", RedisServer::start());
     let seen = Seen::default();
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    let _second = tracing::Dispatch::new(seen.clone());
     tracing::subscriber::with_default(seen.clone(), || runtime().block_on(use_it(&server)));
     let port = server.port().to_string();
     let get = seen.find(&[("span", "redis"), ("db.operation.name", "GET")]);
@@ -175,7 +169,6 @@ fn spans_and_events_have_the_names_of_the_conventions() {
 fn calls_dials_and_durations_are_counted() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-    let _alone = alone();
     let server = require!("redis", RedisServer::start());
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, Cursor, Error, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -29,6 +29,8 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    let _second = Dispatch::new(log.clone());
     // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does there.
     let shown = tracing::subscriber::with_default(log, || {
         on_a_runtime_of_its_own(async {
