@@ -99,13 +99,15 @@ impl Block {
         Some(entry)
     }
 
-    /// Gives back what removals have left unused, where that is more than a little.
-    pub(crate) fn tidy(&mut self) {
+    /// Gives back what removals have left unused, where that is more than a little. What an empty block had is handed out, to be dropped.
+    pub(crate) fn tidy(&mut self) -> Option<Vec<Entry>> {
         if self.entries.is_empty() {
-            *self = Self::default();
-        } else if self.entries.len() + 2 * STEP <= self.entries.capacity() {
+            return Some(std::mem::take(self).entries);
+        }
+        if self.entries.len() + 2 * STEP <= self.entries.capacity() {
             self.entries.shrink_to(self.entries.len() + STEP / 2);
         }
+        None
     }
 
     /// Moves the entries for which `is_it` holds to another block.

@@ -40,6 +40,7 @@ mod scan;
 mod shard;
 mod snapshot;
 mod store;
+mod swept;
 mod sync;
 mod system;
 mod table;

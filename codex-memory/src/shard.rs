@@ -8,6 +8,7 @@ use crate::{
     deadline::Deadline,
     entry::Entry,
     queues::Queues,
+    swept::Swept,
     table::{Slot, Table},
     value::Value,
 };
@@ -115,23 +116,23 @@ impl Shard {
     /// Removes what is in `slot`, expired or not.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Removed> {
         let entry = self.table.remove(slot)?;
-        Some(self.removed(entry))
+        self.forget(&entry);
+        Some(Removed {
+            deadline: entry.deadline,
+            footprint: entry.footprint(),
+            value: entry.into_value(),
+        })
     }
 
-    fn removed(&mut self, entry: Entry) -> Removed {
-        let footprint = entry.footprint();
-        self.entry_bytes -= footprint;
+    /// Takes an entry that the table has no more out of the books.
+    fn forget(&mut self, entry: &Entry) {
+        self.entry_bytes -= entry.footprint();
         self.mortal -= usize::from(!entry.deadline.is_never());
         if let Some(queues) = &mut self.queues {
             queues.leave(entry.seat());
         }
         if self.table.len() == 0 {
             self.earliest = Deadline::NEVER;
-        }
-        Removed {
-            deadline: entry.deadline,
-            footprint,
-            value: entry.into_value(),
         }
     }
 
@@ -145,7 +146,7 @@ impl Shard {
 
     /// One step of a sweep: removes what has expired in a few blocks, from the hash `from` on. Less than twice as much as a block
     /// holds, so that nobody waits long for the lock. Answers the hash to go on with, or `None` at the end.
-    pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, removed: &mut Vec<Removed>) -> Option<u32> {
+    pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, swept: &mut Swept) -> Option<u32> {
         if self.mortal == 0 || !reading.is_past(self.earliest) {
             return None;
         }
@@ -154,15 +155,18 @@ impl Shard {
         for _ in 0..BLOCKS_PER_STEP {
             let (block, next) = self.table.at(from);
             if block.earliest.is_past(now) {
-                let ended = self.table.remove_ended(from, |end| end.is_past(now));
-                removed.extend(ended.into_iter().map(|entry| self.removed(entry)));
+                let before = swept.entries.len();
+                self.table.remove_ended(from, |end| end.is_past(now), swept);
+                for entry in &swept.entries[before..] {
+                    self.forget(entry);
+                }
             }
             let Some(next) = next else {
                 self.earliest = self.table.earliest();
                 return None;
             };
             from = next;
-            if removed.len() >= BLOCK {
+            if swept.entries.len() >= BLOCK {
                 break;
             }
         }
@@ -170,8 +174,8 @@ impl Shard {
     }
 
     /// Sweeps a few blocks, others each time.
-    pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, removed: &mut Vec<Removed>) {
-        self.hand = self.sweep(self.hand, reading, removed).unwrap_or(0);
+    pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, swept: &mut Swept) {
+        self.hand = self.sweep(self.hand, reading, swept).unwrap_or(0);
     }
 
     /// No entry ends before this.
@@ -337,15 +341,19 @@ mod tests {
         for number in 0..3000 {
             insert(&mut shard, number, at(10 + u64::from(number % 2)));
         }
-        let mut swept = Vec::new();
+        let mut swept = Swept::default();
         assert_eq!(shard.sweep(0, Reading::Taken(Duration::from_secs(9)), &mut swept), None);
-        assert!(swept.is_empty() && shard.earliest() == at(10));
+        assert!(swept.entries.is_empty() && shard.earliest() == at(10));
         let (mut next, mut count, mut steps) = (Some(0), 0, 0);
         while let Some(from) = next {
+            swept = Swept::with_room();
+            let rooms = [swept.entries.capacity(), swept.rooms.capacity()];
             next = shard.sweep(from, NOW, &mut swept);
-            assert!(swept.len() < 2 * BLOCK && swept.iter().all(|removed| removed.deadline == at(10)));
-            assert!(swept.len() >= BLOCK || next.is_none());
-            count += std::mem::take(&mut swept).len();
+            assert_eq!([swept.entries.capacity(), swept.rooms.capacity()], rooms);
+            let removed = swept.entries.len();
+            assert!(removed < 2 * BLOCK && swept.entries.iter().all(|entry| entry.deadline == at(10)));
+            assert!(removed >= BLOCK || next.is_none());
+            count += removed;
             steps += 1;
         }
         assert_eq!((count, shard.len(), shard.earliest()), (1500, 1500, at(11)));
@@ -355,8 +363,9 @@ mod tests {
         );
         // Everything has ended: the hand goes round.
         while shard.len() > 0 {
+            swept = Swept::default();
             shard.sweep_next(Reading::Taken(Duration::from_secs(11)), &mut swept);
-            assert!(!std::mem::take(&mut swept).is_empty());
+            assert!(!swept.entries.is_empty());
         }
         assert_eq!(shard.hand, 0);
     }
@@ -383,13 +392,13 @@ mod tests {
             }
             count
         };
-        let (mut next, mut steps, mut swept) = (Some(0), 0, Vec::new());
+        let (mut next, mut steps, mut swept) = (Some(0), 0, Swept::default());
         while let Some(from) = next {
-            assert!(swept.is_empty());
+            assert!(swept.entries.is_empty());
             next = shard.sweep(from, NOW, &mut swept);
             steps += 1;
         }
-        assert!(!swept.is_empty());
+        assert!(!swept.entries.is_empty());
         assert!(blocks > 2 * BLOCKS_PER_STEP);
         assert_eq!(steps, blocks.div_ceil(BLOCKS_PER_STEP));
     }

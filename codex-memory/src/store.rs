@@ -14,6 +14,7 @@ use crate::{
     key,
     limits::{Limits, WhenFull, charge},
     shard::{Removed, Shard},
+    swept::Swept,
     sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
     table::Slot,
     value::Value,
@@ -245,15 +246,17 @@ impl Store {
 
     #[cold]
     fn sweep_some(&self, shard: usize) {
-        let mut swept = Vec::new();
+        let mut swept = Swept::default();
         let reading = self.time.reading();
         self.write(shard).sweep_next(reading, &mut swept);
-        self.release_all(&swept);
+        self.release_swept(&swept);
     }
 
-    fn release_all(&self, entries: &[Removed]) {
-        for entry in entries {
-            self.release(entry);
+    fn release_swept(&self, swept: &Swept) {
+        if let Some(limits) = &self.limits {
+            for entry in &swept.entries {
+                limits.release(1, charge(entry.footprint()));
+            }
         }
     }
 
@@ -320,10 +323,10 @@ impl Store {
         let mut next = may_have_any.then_some(0);
         let mut count = 0;
         while let Some(block) = next {
-            let mut swept = Vec::new();
+            let mut swept = Swept::with_room();
             next = self.write(shard).sweep(block, reading, &mut swept);
-            count += swept.len();
-            self.release_all(&swept);
+            count += swept.entries.len();
+            self.release_swept(&swept);
             drop(swept);
             pause();
         }

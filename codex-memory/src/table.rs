@@ -10,6 +10,7 @@ use crate::{
     deadline::Deadline,
     entry::Entry,
     range::Range,
+    swept::Swept,
 };
 
 /// Two blocks that have no more than this between them become one.
@@ -172,7 +173,7 @@ impl Table {
         let tag = self.get(slot)?.tag;
         let removed = self.change(slot.block as usize, |block| {
             let removed = block.remove(slot.at as usize);
-            block.tidy();
+            drop(block.tidy());
             removed
         });
         while self.merge(self.block_of(tag)) {}
@@ -226,20 +227,18 @@ impl Table {
     }
 
     /// Takes out of the block that has the hash `from` what has ended.
-    pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool) -> Vec<Entry> {
-        let mut removed = Vec::new();
+    pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool, swept: &mut Swept) {
         self.change(self.block_of(from), |block| {
             // From the end, for what moves into the place of one that is removed has been looked at.
             for at in (0..block.len()).rev() {
                 if block.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
-                    removed.extend(block.remove(at));
+                    swept.entries.extend(block.remove(at));
                 }
             }
-            block.tidy();
+            swept.rooms.extend(block.tidy());
             block.look_for_earliest();
         });
         while self.merge(self.block_of(from)) {}
-        removed
     }
 
     /// The earliest of the ends that the blocks know.
@@ -415,13 +414,18 @@ mod tests {
         }
         assert_eq!(table.earliest(), second(0));
         let now = Duration::from_secs(1);
-        let ended = table.remove_ended(7, |end| end.is_past(now));
-        assert_eq!(ended.len(), BLOCK / 2);
-        assert!(ended.iter().all(|entry| entry.deadline.is_past(now)));
+        let mut swept = Swept::default();
+        table.remove_ended(7, |end| end.is_past(now), &mut swept);
+        assert_eq!((swept.entries.len(), swept.rooms.len()), (BLOCK / 2, 0));
+        assert!(swept.entries.iter().all(|entry| entry.deadline.is_past(now)));
         assert_sound(&table);
         assert_eq!((table.len(), table.earliest()), (BLOCK / 2, second(2)));
-        assert!(table.remove_ended(7, |end| end.is_past(now)).is_empty());
-        assert_eq!(table.remove_ended(7, |end| !end.is_never()).len(), BLOCK / 2);
+        table.remove_ended(7, |end| end.is_past(now), &mut swept);
+        assert_eq!((swept.entries.len(), swept.rooms.len()), (BLOCK / 2, 0));
+        table.remove_ended(7, |end| !end.is_never(), &mut swept);
+        // What was the block's memory is left to the caller.
+        assert_eq!((swept.entries.len(), swept.rooms.len()), (BLOCK, 1));
+        assert!(swept.rooms.iter().all(|room| room.is_empty() && room.capacity() > 0));
         assert_eq!(
             (table.len(), table.earliest(), table.block_bytes),
             (0, Deadline::NEVER, 0)

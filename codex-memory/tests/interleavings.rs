@@ -26,6 +26,7 @@ of_the_store! {
     scan "../src/scan.rs"
     shard "../src/shard.rs"
     store "../src/store.rs"
+    swept "../src/swept.rs"
     system "../src/system.rs"
     table "../src/table.rs"
     value "../src/value.rs"

@@ -37,6 +37,19 @@ fn resident() -> f64 {
     pages * 4096.0 / 1e6
 }
 
+/// Takes as much of a processor as the store's own thread does, at its pace and as long, with no lock and no memory: the control.
+fn other_work() {
+    thread::sleep(Duration::from_secs(6));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        let burst = Instant::now();
+        while burst.elapsed() < Duration::from_micros(200) {
+            std::hint::spin_loop();
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// The durations of calls made without a break while `WATCHED` passes: the longest, the 99.99th percentile, and how many there were.
 fn watch(mut call: impl FnMut(usize)) -> (Duration, Duration, usize) {
     let mut random = Random::new(31);
@@ -85,8 +98,15 @@ pub(crate) fn run() {
     );
     let keys = input::keys(COUNT);
     let value = || Bytes::from(vec![b'v'; VALUE_LEN]);
-    for (name, ends) in [("codex-memory, nothing ends", false), ("codex-memory", true)] {
+    for (name, ends, sets) in [
+        ("codex-memory, nothing ends", false, false),
+        ("codex-memory", true, false),
+        ("nothing ends, 5 % are sets", false, true),
+        ("codex-memory, 5 % are sets", true, true),
+    ] {
         let store = MemoryBackend::new();
+        let other = (!ends).then(|| thread::spawn(other_work));
+        let mut number = 0;
         report(
             name,
             |until| {
@@ -102,9 +122,18 @@ pub(crate) fn run() {
                 }
                 thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
             },
-            |at| drop(black_box(now(store.get(&keys[at])))),
+            |at| {
+                number += 1;
+                if sets && number % 20 == 0 {
+                    let options = SetOptions::expires_after(Duration::from_hours(1));
+                    let _ = now(store.set(&keys[at], value(), options)).expect("set");
+                } else {
+                    drop(black_box(now(store.get(&keys[at]))));
+                }
+            },
             || (),
         );
+        other.map(thread::JoinHandle::join);
     }
     let cache = moka::sync::Cache::<String, (Duration, Bytes)>::builder()
         .expire_after(ToTheSecond)
