@@ -15,13 +15,12 @@ use codex_traits::{
 use redis::{Cmd, Pipeline, Value, cmd};
 
 use crate::{
-    RedisBuilder,
-    cluster::{Cluster, Part},
-    reply,
-    request::{Arguments, Decimal},
-    script,
-    settings::Checked,
-    store::Store,
+    RedisBuilder, commands,
+    config::settings::Checked,
+    route::Store,
+    route::cluster::{Cluster, Part},
+    wire::reply,
+    wire::request::{Arguments, Decimal},
 };
 
 /// How many keys one UNLINK names: others are served in between.
@@ -110,7 +109,7 @@ impl KvBackend for RedisBackend {
             Condition::IfEquals(expected) => {
                 let mut arguments: Vec<&[u8]> = vec![expected, &value];
                 arguments.extend(expiry.iter());
-                let answer = script::SET_IF_EQUALS.run(&self.0, "set", key, &arguments).await?;
+                let answer = commands::SET_IF_EQUALS.run(&self.0, "set", key, &arguments).await?;
                 return reply::outcome("set", answer);
             }
         };
@@ -134,7 +133,7 @@ impl KvBackend for RedisBackend {
     }
 
     async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        let answer = script::DEL_IF_EQUALS
+        let answer = commands::DEL_IF_EQUALS
             .run(&self.0, "del_if_equals", key, &[expected])
             .await?;
         Ok(reply::count("del_if_equals", answer)? > 0)
@@ -142,7 +141,7 @@ impl KvBackend for RedisBackend {
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let answer = match expiry {
-            Expiry::Never => script::PERSIST.run(&self.0, "expire", key, &[]).await?,
+            Expiry::Never => commands::PERSIST.run(&self.0, "expire", key, &[]).await?,
             Expiry::Keep => self.command("expire", key, cmd("EXISTS").arg(key)).await?,
             Expiry::After(Duration::ZERO) => self.command("expire", key, cmd("UNLINK").arg(key)).await?,
             Expiry::After(_) => {
@@ -201,7 +200,7 @@ impl KvBackend for RedisBackend {
             }
         }
         if values.len() != keys.len() {
-            return Err(crate::error::unexpected("get_many"));
+            return Err(crate::wire::error::unexpected("get_many"));
         }
         Ok(values)
     }
@@ -237,7 +236,7 @@ impl KvBackend for RedisBackend {
         if answers.iter().all(|answer| *answer == Value::Okay) {
             Ok(())
         } else {
-            Err(crate::error::unexpected("set_many"))
+            Err(crate::wire::error::unexpected("set_many"))
         }
     }
 
@@ -253,7 +252,7 @@ impl KvBackend for RedisBackend {
         };
         let delta = delta.to_string();
         let arguments = [delta.as_bytes(), made_to_end.as_bytes()];
-        let answer = script::INCREMENT.run(&self.0, "incr", key, &arguments).await?;
+        let answer = commands::INCREMENT.run(&self.0, "incr", key, &arguments).await?;
         reply::counter("incr", answer)
     }
 

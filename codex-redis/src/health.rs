@@ -7,7 +7,9 @@ use futures_util::future::try_join_all;
 use redis::{Pipeline, Value, cmd};
 use tokio::time::Instant;
 
-use crate::{RedisBackend, client::Client, cluster::Cluster, reply, sentinel::text, store::Store};
+use crate::{
+    RedisBackend, route::Store, route::cluster::Cluster, route::standalone::Client, server::sentinel::text, wire::reply,
+};
 
 /// What a [`RedisBackend::health`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,6 @@ fn down() -> Error {
 fn pong(answer: Value) -> Result<()> {
     match reply::accepted("health", answer)? {
         Value::SimpleString(_) => Ok(()),
-        _ => Err(crate::error::unexpected("health")),
+        _ => Err(crate::wire::error::unexpected("health")),
     }
 }

@@ -52,7 +52,7 @@
 //! # Connections
 //!
 //! Any number of calls share a connection. Requests that are ready at the same time are written together; a call alone is not held
-//! back for others. What is larger than 64 KiB has [connections of its own](RedisBuilder::slots), and while one brings in a large
+//! back for others. What is larger than 64 KiB has [connections of its own](RedisBuilder::connections), and while one brings in a large
 //! value, what is small goes by another. A small request that was sent just before a large answer began waits for that.
 //!
 //! Memory is bounded where the server is slow: by the calls that are [under way](RedisBuilder::max_in_flight), and those that
@@ -71,33 +71,17 @@
 //! time: each has connections of its own.
 
 mod backend;
-mod builder;
-mod client;
-mod cluster;
-mod dial;
-mod driver;
-mod endpoint;
-mod error;
+mod commands;
+mod config;
+mod connection;
 mod health;
-mod mux;
-mod node;
 mod observe;
-mod pool;
-mod reply;
-mod request;
-mod resp;
-mod script;
-mod sentinel;
-mod settings;
-mod slot;
-mod store;
-#[cfg(feature = "tls")]
-mod tls;
-mod url;
+mod route;
+mod server;
+mod wire;
 
 pub use backend::RedisBackend;
-pub use builder::RedisBuilder;
-pub use health::Health;
-pub use settings::RespVersion;
 #[cfg(feature = "tls")]
-pub use tls::RedisTls;
+pub use config::tls::RedisTls;
+pub use config::{builder::RedisBuilder, settings::RespVersion};
+pub use health::Health;

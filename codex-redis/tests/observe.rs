@@ -94,7 +94,7 @@ impl Subscriber for Seen {
 /// Something of everything.
 async fn use_it(server: &RedisServer) {
     let url = format!(
-        "redis://127.0.0.1:{}/3?slow_command=0ms&slots=1&command_timeout=5s",
+        "redis://127.0.0.1:{}/3?slow_command=0ms&connections=1&command_timeout=5s",
         server.port()
     );
     let backend = RedisBackend::connect(&url).await.unwrap();

@@ -166,7 +166,7 @@ async fn a_frozen_connection_is_left_after_timeouts_in_a_row() {
     let server = require!("redis", RedisServer::start());
     let backend = RedisBackend::builder()
         .url(&server.url())
-        .slots(1)
+        .connections(1)
         .command_timeout(Duration::from_millis(100))
         .connect_timeout(Duration::from_millis(200))
         .timeouts_before_redial(2)

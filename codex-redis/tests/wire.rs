@@ -125,7 +125,7 @@ async fn calls_wait_for_one_dial_together_and_none_of_them_cancels_it() {
     let server = Impostor::start(b"$-1\r\n", Duration::from_secs(1)).await;
     let backend = RedisBackend::builder()
         .url(&server.url)
-        .slots(1)
+        .connections(1)
         .command_timeout(Duration::from_millis(20))
         .connect_timeout(Duration::from_secs(10))
         .build()
@@ -239,7 +239,7 @@ async fn life_02_what_was_not_written_whole_was_not_executed() {
         begun.send(()).unwrap();
         let _ = closed.await;
     });
-    let built = RedisBackend::builder().url(&url).slots(1);
+    let built = RedisBackend::builder().url(&url).connections(1);
     let backend = built.command_timeout(Duration::from_secs(60)).build().await.unwrap();
     let call = |key: &'static str, bytes: usize| {
         let backend = backend.clone();
@@ -268,7 +268,7 @@ async fn life_02_what_was_not_written_whole_was_not_executed() {
 #[tokio::test]
 async fn an_answer_to_nothing_ends_the_connection() {
     let server = Impostor::start(b"$1\r\na\r\n$1\r\nb\r\n", Duration::ZERO).await;
-    let built = RedisBackend::builder().url(&server.url).slots(1);
+    let built = RedisBackend::builder().url(&server.url).connections(1);
     let backend = built.build().await.unwrap();
     for dials in 1..5 {
         let value = backend.get("k").await.unwrap().unwrap();
@@ -310,7 +310,7 @@ async fn a_deadline_moves_on_while_a_large_value_comes_in() {
     let url = trickle(bytes, true).await;
     let backend = RedisBackend::builder()
         .url(&url)
-        .slots(1)
+        .connections(1)
         .command_timeout(Duration::from_millis(400))
         .build()
         .await;
@@ -323,7 +323,7 @@ async fn a_value_that_stops_coming_in_is_a_timeout() {
     let url = trickle(1000, false).await;
     let backend = RedisBackend::builder()
         .url(&url)
-        .slots(1)
+        .connections(1)
         .command_timeout(Duration::from_millis(400))
         .build()
         .await;

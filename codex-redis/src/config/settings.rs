@@ -1,0 +1,101 @@
+//! Where the server is and how to treat it, checked.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use codex_traits::{Error, ErrorKind};
+use zeroize::Zeroizing;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) database: u32,
+    pub(crate) login: Option<Login>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::config::tls::Connector>,
+    pub(crate) connections: usize,
+    pub(crate) command_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_waiting: usize,
+    pub(crate) timeouts_before_redial: u32,
+    pub(crate) backoff_min: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) client_name: Option<String>,
+    pub(crate) resp: RespVersion,
+    pub(crate) slow_command: Duration,
+}
+
+/// A version of the protocol that Redis is spoken to in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RespVersion {
+    /// What every server speaks, without being asked to.
+    #[default]
+    Resp2,
+    /// What a server speaks after `HELLO 3`. The answers of every verb are the same.
+    Resp3,
+}
+
+/// What a handle is on.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    One(Address),
+    /// The primary that these Sentinels know by this name.
+    Sentinel {
+        sentinels: Vec<Address>,
+        name: String,
+    },
+    /// The cluster that these are nodes of.
+    Cluster(Vec<Address>),
+}
+
+/// Everything that a builder has been told.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) target: Target,
+    pub(crate) settings: Settings,
+    pub(crate) sentinel_login: Option<Login>,
+}
+
+impl Target {
+    pub(crate) fn addresses(&self) -> &[Address] {
+        match self {
+            Self::One(address) => std::slice::from_ref(address),
+            Self::Sentinel { sentinels, .. } => sentinels,
+            Self::Cluster(seeds) => seeds,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) user: Option<String>,
+    pub(crate) password: Zeroizing<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(..)")
+    }
+}
+
+/// The error for a setting. It says what was expected and never what was given, which may be a password in the wrong place.
+pub(crate) fn bad_setting(expected: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "connect", expected)
+}

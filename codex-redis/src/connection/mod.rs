@@ -1,0 +1,8 @@
+//! One connection: socket, login, requests in, replies out, deadlines.
+
+pub(crate) mod connect;
+mod driver;
+pub(crate) mod failure;
+pub(crate) mod multiplexer;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;

@@ -1,0 +1,39 @@
+//! Without the feature `metrics` nothing is counted.
+
+use std::time::Duration;
+
+use codex_traits::Result;
+
+use crate::{server::server::Answer, wire::command_name::Named};
+
+pub(crate) struct Call;
+
+impl Call {
+    pub(crate) fn begin(_: &'static str) -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "with the feature, this is what ends the call")]
+    pub(crate) fn end<A: Answer>(self, _: &Result<A>) {}
+
+    #[expect(clippy::unused_self, reason = "with the feature, this is what ends the call")]
+    pub(crate) fn end_as(self, _: &'static str) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Open;
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+}
+
+pub(crate) fn describe() {}
+pub(crate) fn round_trip(_: &dyn Named, _: Option<&'static str>, _: Duration) {}
+pub(crate) fn slow(_: &'static str) {}
+pub(crate) fn dialled(_: Option<&'static str>) {}
+pub(crate) fn evicted(_: &'static str) {}
+pub(crate) fn sent_again(_: &'static str) {}
+pub(crate) fn failed_over(_: &'static str) {}
+pub(crate) fn slots_moved(_: usize) {}

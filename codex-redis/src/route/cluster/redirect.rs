@@ -1,0 +1,39 @@
+//! What a node answers in place of running a command. None of these has had an effect, so the command may be sent again.
+
+use redis::Value;
+
+use super::slot_map::host_of;
+use crate::{config::settings::Address, server::server::server_error};
+
+pub(crate) enum Redirect {
+    /// The slot is another node's.
+    Moved(Address),
+    /// This key is on its way to another node, or there already.
+    Ask(Address),
+    /// Neither now nor here, but soon.
+    Later,
+}
+
+impl Redirect {
+    /// `asked` stands for a host that the answer leaves out.
+    pub(crate) fn of(reply: &Value, asked: &Address) -> Option<Self> {
+        let error = server_error(reply)?;
+        match error.code() {
+            "MOVED" => place(error.details()?, asked).map(Self::Moved),
+            "ASK" => place(error.details()?, asked).map(Self::Ask),
+            "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" => Some(Self::Later),
+            _ => None,
+        }
+    }
+}
+
+/// Reads `3999 127.0.0.1:6381`; IPv6 addresses come without brackets.
+fn place(details: &str, asked: &Address) -> Option<Address> {
+    let (_, place) = details.split_once(' ')?;
+    let (host, port) = place.trim().rsplit_once(':')?;
+    let host = if host.is_empty() { host_of(asked)? } else { host };
+    Some(Address::Tcp {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}

@@ -1,0 +1,326 @@
+//! A scan of every node.
+//!
+//! What is walked is not nodes but slots: a position says which slots are done, and which of them the node that is being walked
+//! is answerable for. It is answerable for those that it served, by its own word, at each of its pages: page and word are one
+//! transaction, so that nothing moves in between. A slot that has moved away at one of them is dropped from that, and found later at
+//! whoever serves it then; one that moves in was not in it. What goes away and comes back between two pages is in the same place of
+//! the node's table again. So a key that is there from the first page to the last is found wherever its slot goes; it may be found
+//! twice.
+//!
+//! While the keys of a slot are on their way from one node to another, neither has all of them. Such a slot is asked for as a whole,
+//! first where it comes from and then where it goes to: keys move in that direction only.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use codex_traits::{Cursor, Pattern, Result, ScanPage};
+use redis::{Pipeline, Value, cmd};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Cluster, Part,
+    execute::nobody,
+    slot_map::{Master, Own, address_in, owner_in},
+    slots::{SLOTS, SlotSet, slot_of},
+};
+use crate::wire::reply;
+
+/// How many ranges of slots a cursor holds, of those done and of those being walked each, so that its text is short enough.
+const MOST_RANGES: usize = 40;
+
+/// How often a scan looks again where the map and the nodes disagree, and how long it waits before.
+const LOOKS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a scan stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Position {
+    done: SlotSet,
+    walk: Option<Walk>,
+}
+
+/// A node that is being walked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Walk {
+    /// What it is answerable for.
+    slots: SlotSet,
+    node: String,
+    /// The node's own cursor; never 0.
+    cursor: u64,
+}
+
+/// What comes of asking a node.
+enum Step {
+    Page(Vec<String>),
+    /// The slot is not its to scan; perhaps it says whose.
+    Elsewhere(Option<Master>),
+}
+
+impl Cluster {
+    /// One page. Nodes that have nothing are passed over, so that an empty page is seldom.
+    pub(crate) async fn scan(self: &Arc<Self>, cursor: &Cursor, pattern: &Pattern, count: usize) -> Result<ScanPage> {
+        let mut position = Position::read(cursor)?;
+        let mut looks = 0;
+        let mut told = None;
+        loop {
+            let Some(first) = position.done.first_missing() else {
+                return Ok(ScanPage::default());
+            };
+            let map = self.map();
+            let walked = position.walk.as_ref().and_then(|walk| map.by_id(&walk.node));
+            if walked.is_none() {
+                // It serves nothing any more, and its cursor means nothing to another node.
+                position.walk = None;
+            }
+            let Some(master) = walked.cloned().or(told.take()).or_else(|| map.owner(first).cloned()) else {
+                self.look_again(&mut looks).await?;
+                continue;
+            };
+            let keys = match self.step(&master, &mut position, first, pattern, count).await? {
+                Step::Page(keys) => keys,
+                Step::Elsewhere(owner) => {
+                    told = owner;
+                    self.look_again(&mut looks).await?;
+                    continue;
+                }
+            };
+            if position.walk.is_none() && position.done.first_missing().is_none() {
+                return Ok(ScanPage { keys, next: None });
+            }
+            if !keys.is_empty() || position.walk.is_some() {
+                let next = Some(position.write()?);
+                return Ok(ScanPage { keys, next });
+            }
+        }
+    }
+
+    async fn look_again(self: &Arc<Self>, looks: &mut usize) -> Result<()> {
+        *looks += 1;
+        if *looks > LOOKS {
+            return Err(nobody("scan"));
+        }
+        if *looks > 1 {
+            sleep(PAUSE).await;
+        }
+        self.refreshed(Instant::now() + self.settings.command_timeout).await;
+        Ok(())
+    }
+
+    /// The next page of a node, and what the node is answerable for. It may not serve the slot that is wanted.
+    async fn step(
+        self: &Arc<Self>,
+        master: &Master,
+        position: &mut Position,
+        first: u16,
+        pattern: &Pattern,
+        count: usize,
+    ) -> Result<Step> {
+        let walk = position.walk.take();
+        let mut question = Pipeline::new();
+        question.atomic();
+        let cursor = walk.as_ref().map_or(0, |walk| walk.cursor);
+        question.add_command(crate::backend::scan(cursor, pattern, count));
+        question.cmd("CLUSTER").arg("NODES");
+        let executed = self.ask_node(master, &question).await?.pop().unwrap_or_default();
+        let answers = reply::all_accepted("scan", reply::array("scan", executed)?)?;
+        let Ok([page, nodes]) = <[Value; 2]>::try_from(answers) else {
+            return Err(crate::wire::error::unexpected("scan"));
+        };
+        let own = read_own(Some(&nodes))?;
+        let slots = if let Some(walk) = walk {
+            walk.slots.intersection(&own.settled)
+        } else {
+            if let Some((_, to)) = own.leaving.iter().find(|(slot, _)| *slot == first) {
+                let keys = self.leaving_slot(master, to, &nodes, first, pattern).await?;
+                let Some(keys) = keys else {
+                    return Ok(Step::Elsewhere(None));
+                };
+                position.done.insert(first, first);
+                return Ok(Step::Page(keys));
+            }
+            if !own.settled.contains(first) {
+                // It has given the slot away and knows to whom, while the others may not have heard of it.
+                let owner = owner_in(&nodes, first).filter(|id| *id != master.id);
+                return Ok(Step::Elsewhere(owner.and_then(|id| self.by_word_of(&nodes, id))));
+            }
+            position.next_of(&own.settled)
+        };
+        let (cursor, mut keys) = reply::page("scan", page)?;
+        keys.retain(|key| slots.contains(slot_of(key.as_bytes())));
+        if cursor == 0 {
+            position.done = position.done.with(&slots);
+        } else if !slots.is_empty() {
+            position.walk = Some(Walk {
+                slots,
+                node: master.id.clone(),
+                cursor,
+            });
+        }
+        Ok(Step::Page(keys))
+    }
+
+    /// All keys of a slot that is moving from one node to another. `None` where that has ended meanwhile.
+    async fn leaving_slot(
+        self: &Arc<Self>,
+        from: &Master,
+        to: &str,
+        nodes: &Value,
+        slot: u16,
+        pattern: &Pattern,
+    ) -> Result<Option<Vec<String>>> {
+        let Some(to) = self.by_word_of(nodes, to) else {
+            return Ok(None);
+        };
+        let mut question = Pipeline::new();
+        question
+            .cmd("CLUSTER")
+            .arg("GETKEYSINSLOT")
+            .arg(slot)
+            .arg(i32::MAX)
+            .cmd("CLUSTER")
+            .arg("NODES");
+        let mut keys = Vec::new();
+        for (master, is_source) in [(from, true), (&to, false)] {
+            let mut answers = self.ask_node(master, &question).await?.into_iter();
+            for key in reply::array("scan", answers.next().unwrap_or_default())? {
+                // Keys that are not UTF-8 are none of ours.
+                if let Value::BulkString(key) = key
+                    && let Ok(key) = String::from_utf8(key)
+                    && pattern.matches(&key)
+                {
+                    keys.push(key);
+                }
+            }
+            let own = read_own(answers.next().as_ref())?;
+            // Given up at the source, or going on from the destination: keys may have moved the other way, or further.
+            let kept = own.settled.contains(slot);
+            if (is_source && kept) || !(is_source || kept || own.arriving.contains(&slot)) {
+                return Ok(None);
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        // Unlike SCAN, this also names what has expired and is not swept.
+        let asked = keys.iter().map(|key| Part::owned(key, cmd("EXISTS").arg(key).clone()));
+        let there = reply::all_accepted("scan", self.all("scan", asked.collect()).await?)?;
+        let mut there = there.into_iter();
+        keys.retain(|_| there.next() == Some(Value::Int(1)));
+        Ok(Some(keys))
+    }
+
+    /// A node that another one names. One that has served nothing so far is not in the map.
+    fn by_word_of(&self, nodes: &Value, id: &str) -> Option<Master> {
+        if let Some(known) = self.map().by_id(id) {
+            return Some(known.clone());
+        }
+        let node = self.node(&address_in(nodes, id)?);
+        Some(Master {
+            id: id.to_owned(),
+            node,
+        })
+    }
+
+    async fn ask_node(self: &Arc<Self>, master: &Master, question: &Pipeline) -> Result<Vec<Value>> {
+        let (deadline, turn) = self.turns.take("scan").await?;
+        let answers = match turn.end(master.node.pipeline("scan", deadline, question).await) {
+            Ok(answers) => answers,
+            Err(error) => {
+                self.refresh();
+                return Err(error);
+            }
+        };
+        reply::all_accepted("scan", answers)
+    }
+}
+
+fn read_own(answer: Option<&Value>) -> Result<Own> {
+    answer
+        .and_then(Own::read)
+        .ok_or_else(|| crate::wire::error::unexpected("scan"))
+}
+
+impl Position {
+    /// Of these slots, from the lowest one that is not done: as many as a cursor can hold.
+    fn next_of(&self, settled: &SlotSet) -> SlotSet {
+        let mut next = SlotSet::default();
+        for (first, last) in settled.without(&self.done).ranges() {
+            let mut more = next.clone();
+            more.insert(*first, *last);
+            // The first one closes a gap, so that there is always one.
+            if more.ranges().len() > MOST_RANGES || self.done.with(&more).ranges().len() > MOST_RANGES {
+                break;
+            }
+            next = more;
+        }
+        next
+    }
+
+    /// `done/slots/node/cursor`, or `done` alone between two nodes; slots are ranges in base 16.
+    fn write(&self) -> Result<Cursor> {
+        let mut text = write_slots(&self.done);
+        if let Some(walk) = &self.walk {
+            let slots = write_slots(&walk.slots);
+            // Writing to a string does not fail.
+            let _ = write!(text, "/{slots}/{}/{}", walk.node, walk.cursor);
+        }
+        Cursor::new(text)
+    }
+
+    fn read(cursor: &Cursor) -> Result<Self> {
+        if cursor.is_start() {
+            return Ok(Self::default());
+        }
+        let position = Self::parse(cursor.as_str()).ok_or_else(Cursor::unreadable)?;
+        // There is one way to write a position, and its text is short.
+        if position.write()? != *cursor {
+            return Err(Cursor::unreadable());
+        }
+        Ok(position)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let done = read_slots(parts.next()?)?;
+        let walk = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (None, ..) => None,
+            (Some(slots), Some(node), Some(cursor), None) => Some(Walk {
+                slots: read_slots(slots).filter(|slots| !slots.is_empty())?,
+                node: node.to_owned(),
+                cursor: cursor.parse().ok().filter(|cursor| *cursor != 0)?,
+            }),
+            _ => return None,
+        };
+        // A position with all done is never given out.
+        done.first_missing()?;
+        (walk.is_some() || !done.is_empty()).then_some(Self { done, walk })
+    }
+}
+
+fn write_slots(slots: &SlotSet) -> String {
+    let ranges: Vec<String> = slots
+        .ranges()
+        .iter()
+        .map(|(first, last)| format!("{first:x}-{last:x}"))
+        .collect();
+    if ranges.is_empty() {
+        "-".to_owned()
+    } else {
+        ranges.join(".")
+    }
+}
+
+fn read_slots(text: &str) -> Option<SlotSet> {
+    let mut slots = SlotSet::default();
+    if text == "-" {
+        return Some(slots);
+    }
+    for range in text.split('.') {
+        let (first, last) = range.split_once('-')?;
+        let number = |text: &str| u16::from_str_radix(text, 16).ok();
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || last >= SLOTS || slots.ranges().len() > MOST_RANGES {
+            return None;
+        }
+        slots.insert(first, last);
+    }
+    Some(slots)
+}

@@ -1,0 +1,248 @@
+//! Which node serves which slot.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::slots::{SLOTS, SlotSet, slot_of};
+use crate::{config::settings::Address, server::sentinel::text, server::server::Node};
+
+/// A node that serves slots.
+#[derive(Debug, Clone)]
+pub(crate) struct Master {
+    pub(crate) id: String,
+    pub(crate) node: Arc<Node>,
+}
+
+/// Who serves what, as one node saw it at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Map {
+    masters: Vec<Master>,
+    /// For each slot the place of its master in `masters`, or `NOBODY`.
+    owners: Vec<u16>,
+    /// Nodes that serve nothing now, and may after a fail-over.
+    pub(crate) replicas: Vec<Address>,
+}
+
+const NOBODY: u16 = u16::MAX;
+
+impl Map {
+    pub(crate) fn owner(&self, slot: u16) -> Option<&Master> {
+        let place = self.owners.get(usize::from(slot))?;
+        self.masters.get(usize::from(*place))
+    }
+
+    /// Whether every slot is served.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.owners.is_empty() && !self.owners.contains(&NOBODY)
+    }
+
+    pub(crate) fn owner_of(&self, key: &str) -> Option<&Master> {
+        self.owner(slot_of(key.as_bytes()))
+    }
+
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Master> {
+        self.masters.iter().find(|master| master.id == id)
+    }
+
+    /// How many slots other nodes serve than in `before`, and of the nodes that have begun to serve, those that took over from
+    /// nodes that have ended.
+    pub(crate) fn changes(&self, before: &Self) -> (usize, Vec<&Master>) {
+        let mut moved = 0;
+        let mut took_over: Vec<&Master> = Vec::new();
+        for slot in 0..SLOTS {
+            let (Some(old), Some(new)) = (before.owner(slot), self.owner(slot)) else {
+                continue;
+            };
+            if old.id == new.id {
+                continue;
+            }
+            moved += 1;
+            let is_new = before.by_id(&new.id).is_none() && self.by_id(&old.id).is_none();
+            if is_new && !took_over.iter().any(|master| master.id == new.id) {
+                took_over.push(new);
+            }
+        }
+        (moved, took_over)
+    }
+
+    pub(crate) fn masters(&self) -> &[Master] {
+        &self.masters
+    }
+
+    /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas, each with host, port and id.
+    /// `asked` stands for a host that the node does not know of itself.
+    pub(crate) fn read(answer: &Value, asked: &Address, node: impl Fn(Address) -> Arc<Node>) -> Option<Self> {
+        let mut map = Self {
+            owners: vec![NOBODY; usize::from(SLOTS)],
+            ..Self::default()
+        };
+        for range in array(answer)? {
+            let [first, last, master, replicas @ ..] = array(range)? else {
+                return None;
+            };
+            let (address, id) = place(master, asked)?;
+            let known = map.masters.iter().position(|known| known.id == id);
+            let at = known.unwrap_or_else(|| {
+                map.masters.push(Master {
+                    id: id.to_owned(),
+                    node: node(address),
+                });
+                map.masters.len() - 1
+            });
+            let slots = slot(first)?..=slot(last)?;
+            map.owners.get_mut(slots)?.fill(u16::try_from(at).ok()?);
+            for replica in replicas {
+                map.replicas.push(place(replica, asked)?.0);
+            }
+        }
+        Some(map)
+    }
+}
+
+fn array(value: &Value) -> Option<&[Value]> {
+    match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    }
+}
+
+fn slot(value: &Value) -> Option<usize> {
+    match value {
+        Value::Int(slot) => usize::try_from(*slot).ok(),
+        _ => None,
+    }
+}
+
+fn place<'a>(value: &'a Value, asked: &Address) -> Option<(Address, &'a str)> {
+    let [host, Value::Int(port), id, ..] = array(value)? else {
+        return None;
+    };
+    let host = match text(host) {
+        Some(host) if !host.is_empty() && host != "?" => host,
+        _ => host_of(asked)?,
+    };
+    let address = Address::Tcp {
+        host: host.to_owned(),
+        port: u16::try_from(*port).ok()?,
+    };
+    Some((address, text(id)?))
+}
+
+pub(crate) fn host_of(address: &Address) -> Option<&str> {
+    match address {
+        Address::Tcp { host, .. } => Some(host),
+        Address::Unix(_) => None,
+    }
+}
+
+/// What a node says of its own slots.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// Those that it serves and that are not on their way to another.
+    pub(crate) settled: SlotSet,
+    /// Those that it serves and whose keys are moving to the node of this id.
+    pub(crate) leaving: Vec<(u16, String)>,
+    /// Those that it does not serve yet and whose keys are moving to it.
+    pub(crate) arriving: Vec<u16>,
+}
+
+impl Own {
+    /// Reads the node's own line of the answer to CLUSTER NODES:
+    /// <https://redis.io/docs/latest/commands/cluster-nodes/>.
+    pub(crate) fn read(answer: &Value) -> Option<Self> {
+        let line = text(answer)?.lines().find(|line| {
+            let flags = line.split(' ').nth(2).unwrap_or_default();
+            flags.split(',').any(|flag| flag == "myself")
+        })?;
+        let mut own = Self::default();
+        let flags = line.split(' ').nth(2)?;
+        if !flags.split(',').any(|flag| flag == "master") {
+            return Some(own);
+        }
+        for item in line.split(' ').skip(8) {
+            if let Some(moving) = item.strip_prefix('[') {
+                let moving = moving.strip_suffix(']')?;
+                if let Some((slot, to)) = moving.split_once("->-") {
+                    own.leaving.push((slot.parse().ok()?, to.to_owned()));
+                } else if let Some((slot, _)) = moving.split_once("-<-") {
+                    own.arriving.push(slot.parse().ok()?);
+                }
+                continue;
+            }
+            let (first, last) = item.split_once('-').unwrap_or((item, item));
+            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+            if first > last || last >= SLOTS {
+                return None;
+            }
+            own.settled.insert(first, last);
+        }
+        for (slot, _) in &own.leaving {
+            own.settled.remove(*slot);
+        }
+        Some(own)
+    }
+}
+
+/// Where the answer to CLUSTER NODES has the node of this id.
+pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
+    let line = text(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
+    let place = line.split(' ').nth(1)?.split('@').next()?;
+    let (host, port) = place.rsplit_once(':').filter(|(host, _)| !host.is_empty())?;
+    Some(Address::Tcp {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+/// Of whom the answer to CLUSTER NODES says that it serves this slot.
+pub(crate) fn owner_in(answer: &Value, slot: u16) -> Option<&str> {
+    let has_slot = |item: &str| {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else {
+            return false;
+        };
+        (first..=last).contains(&slot)
+    };
+    let line = text(answer)?
+        .lines()
+        .find(|line| line.split(' ').skip(8).any(has_slot))?;
+    line.split(' ').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(lines: &str) -> Option<Own> {
+        Own::read(&Value::BulkString(lines.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_nodes_own_slots_are_read() {
+        let other = "67ed 127.0.0.1:30002@31002,host master - 0 1426238316232 2 connected 5461-10922\n";
+        let found = own(&format!(
+            "{other}e7d1 127.0.0.1:30001@31001 myself,master - 0 0 1 connected 0-99 200 300-302 [50->-67ed] [93-<-292f]\n"
+        ));
+        let found = found.unwrap();
+        assert_eq!(found.settled.ranges(), [(0, 49), (51, 99), (200, 200), (300, 302)]);
+        assert_eq!(
+            (found.leaving, found.arriving),
+            (vec![(50, "67ed".to_owned())], vec![93])
+        );
+        let nodes = Value::BulkString(other.as_bytes().to_vec());
+        assert_eq!(format!("{:?}", address_in(&nodes, "67ed").unwrap()), "127.0.0.1:30002");
+        assert_eq!(address_in(&nodes, "67"), None);
+        assert_eq!((owner_in(&nodes, 5461), owner_in(&nodes, 5460)), (Some("67ed"), None));
+        let replica = own(&format!("{other}e7d1 :30001@31001 myself,slave 67ed 0 0 1 connected\n"));
+        assert_eq!(replica, Some(Own::default()));
+        for bad in [
+            other,
+            "",
+            "e7d1 x myself,master - 0 0 1 connected 5-4",
+            "e7d1 x myself,master - 0 0 1 connected x",
+        ] {
+            assert_eq!(own(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Asking Sentinels where the primary is.
+//!
+//! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with one addition: all of them are asked, and the answer of
+//! the newest configuration epoch counts. A Sentinel that was cut off and still names the old primary is so outvoted by a single
+//! one that knows better.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use codex_traits::ErrorKind;
+use futures_util::future::{BoxFuture, join_all};
+use redis::{Pipeline, ServerError, Value};
+use tokio::time::Instant;
+
+use crate::{
+    config::settings::{Address, Settings},
+    connection::failure::DialError,
+    observe,
+    server::locate::Endpoint,
+    server::server::{Node, server_error},
+};
+
+/// How long a dial waits for Sentinels that do not answer; the others have answered long before.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The Sentinels that watch over one primary.
+pub(crate) struct Sentinels {
+    /// The name that they know the primary by.
+    name: String,
+    nodes: Vec<Node>,
+    /// The one that they named last; never locked across an await.
+    last: Mutex<Option<Address>>,
+}
+
+/// What one Sentinel says.
+enum Word {
+    Primary { address: Address, epoch: u64 },
+    UnknownName,
+    Refused(DialError),
+    Silent,
+}
+
+impl Sentinels {
+    pub(crate) fn new(name: String, addresses: Vec<Address>, settings: &Arc<Settings>) -> Self {
+        let node = |address| Node::new(Endpoint::at(address, Arc::clone(settings)));
+        Self {
+            name,
+            nodes: addresses.into_iter().map(node).collect(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// The address of the primary, as the Sentinel with the newest configuration has it.
+    ///
+    /// Boxed, because a dial asks for it and asking dials.
+    pub(crate) fn primary(&self) -> BoxFuture<'_, Result<Address, DialError>> {
+        Box::pin(self.ask_all())
+    }
+
+    async fn ask_all(&self) -> Result<Address, DialError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut newest = None;
+        let mut unknown = false;
+        let mut refusal = None;
+        for word in join_all(self.nodes.iter().map(|node| self.ask(node, deadline))).await {
+            match word {
+                Word::Primary { address, epoch } => {
+                    if newest.as_ref().is_none_or(|(_, before)| *before < epoch) {
+                        newest = Some((address, epoch));
+                    }
+                }
+                Word::UnknownName => unknown = true,
+                Word::Refused(reason) => refusal = Some(reason),
+                Word::Silent => {}
+            }
+        }
+        match (newest, unknown, refusal) {
+            (Some((address, _)), ..) => {
+                self.note(&address);
+                Ok(address)
+            }
+            (None, true, _) => Err(DialError::config("the Sentinels know no primary of this name")),
+            (None, false, Some(reason)) => Err(reason),
+            (None, false, None) => Err(DialError::unreachable("no Sentinel could be reached")),
+        }
+    }
+
+    fn note(&self, address: &Address) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace(address.clone());
+        drop(last);
+        if before.is_some_and(|before| before != *address) {
+            observe::failed_over("sentinel", address);
+        }
+    }
+
+    async fn ask(&self, node: &Node, deadline: Instant) -> Word {
+        let mut question = Pipeline::new();
+        // The first knows of a fail-over from the moment on at which its outcome is certain, the second has the epoch.
+        question.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
+        question.cmd("SENTINEL").arg("MASTER").arg(&self.name);
+        let answers = match node.pipeline("connect", deadline, &question).await {
+            Ok(answers) => answers,
+            // It was reached, and let us not in.
+            Err(error) if error.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
+            Err(_) => return Word::Silent,
+        };
+        if let Some(error) = answers.iter().find_map(server_error) {
+            return refused(error);
+        }
+        match answers.as_slice() {
+            [place, state] => read(place, state).unwrap_or(Word::Silent),
+            _ => Word::Silent,
+        }
+    }
+}
+
+fn no_entry() -> DialError {
+    DialError::config("the Sentinels want another user name or password of their own, or one at all")
+}
+
+fn refused(error: &ServerError) -> Word {
+    match error.code() {
+        "NOAUTH" => Word::Refused(no_entry()),
+        "NOPERM" => Word::Refused(DialError::config("the Sentinels' user may not ask for the primary")),
+        _ if error.details().is_some_and(|text| text.contains("No such master")) => Word::UnknownName,
+        _ => Word::Silent,
+    }
+}
+
+/// `place` is host and port, `state` names and values in turn.
+fn read(place: &Value, state: &Value) -> Option<Word> {
+    let Value::Array(place) = place else {
+        return Some(Word::UnknownName);
+    };
+    let [host, port] = place.as_slice() else { return None };
+    let address = Address::Tcp {
+        host: text(host)?.to_owned(),
+        port: text(port)?.parse().ok()?,
+    };
+    let Value::Array(state) = state else { return None };
+    let epoch = state
+        .chunks_exact(2)
+        .find(|pair| text(&pair[0]) == Some("config-epoch"))
+        .and_then(|pair| text(&pair[1])?.parse().ok())?;
+    Some(Word::Primary { address, epoch })
+}
+
+/// A text in a reply.
+pub(crate) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.nodes.iter().map(Node::endpoint).collect();
+        write!(f, "the primary by Sentinels {addresses:?}")
+    }
+}

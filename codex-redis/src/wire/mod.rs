@@ -1,0 +1,7 @@
+//! Requests and replies as bytes. No I/O.
+
+pub(crate) mod command_name;
+pub(crate) mod decoder;
+pub(crate) mod error;
+pub(crate) mod reply;
+pub(crate) mod request;
