@@ -7,6 +7,7 @@
 mod clauses;
 mod context;
 pub mod doubles;
+mod every_verb;
 mod failure;
 mod harness;
 mod histories;
@@ -27,14 +28,13 @@ mod report;
 pub mod require;
 mod run;
 mod runtime;
+pub mod secret_audit;
 #[cfg(feature = "proptest")]
 mod sequences;
 #[doc(hidden)]
 pub mod suite;
 mod time;
 mod trace;
-mod verbs;
-pub mod witness;
 
 pub use harness::{Foreign, Harness};
 pub use histories::{NotLinearizable, check_histories};

@@ -49,7 +49,7 @@ fn lists(list: &str, requirement: &str) -> bool {
 ///
 /// Where it is not to be had and `CODEX_REQUIRE` lists the requirement.
 pub fn or_skip<T>(requirement: &str, test: &str, wanted: Result<T, Unavailable>) -> Option<T> {
-    crate::witness::listen();
+    crate::secret_audit::listen();
     settle(requirement, is_required(requirement), test, wanted)
 }
 

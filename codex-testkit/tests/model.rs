@@ -3,7 +3,7 @@
 #[rustfmt::skip]
 #[path = "model/pasted.rs"]
 mod pasted;
-mod zoo;
+mod faulty_backends;
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend};
 use codex_testkit::{Answer, Harness, InProcess, Op, VirtualTime, check_against_model, replay};
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
-use zoo::{Fault, SpecimenHarness, faults};
+use faulty_backends::{Fault, FaultyBackendHarness, faults};
 
 /// Memory backends on one clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
@@ -23,7 +23,9 @@ fn memory() -> impl Harness<Backend = MemoryBackend> {
 
 #[tokio::test]
 async fn what_is_right_answers_as_the_model_does() {
-    check_against_model(&SpecimenHarness::default(), 200).await.unwrap();
+    check_against_model(&FaultyBackendHarness::default(), 200)
+        .await
+        .unwrap();
     check_against_model(&memory(), 500).await.unwrap();
 }
 
@@ -72,17 +74,17 @@ const BEYOND: &[Fault] = &[
 async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
     let mut found = 0;
     for (fault, ..) in faults::ALL.iter().filter(|(fault, ..)| !BEYOND.contains(fault)) {
-        let harness = SpecimenHarness::with(*fault);
+        let harness = FaultyBackendHarness::with(*fault);
         let Err(divergence) = check_against_model(&harness, 500).await else {
             panic!("{fault:?} answers as the model does");
         };
         let operations = divergence.operations();
         assert!(operations.len() <= 4, "{fault:?}: {divergence}");
-        // What is handed out fails again. All but one, for its specimens share what was written before.
+        // What is handed out fails again. All but one, for its backends share what was written before.
         if *fault != Fault::FreshShares {
             assert_eq!(replay(&harness, operations).await, Err(divergence.clone()), "{fault:?}");
         }
-        replay(&SpecimenHarness::default(), operations).await.unwrap();
+        replay(&FaultyBackendHarness::default(), operations).await.unwrap();
         found += 1;
     }
     assert!(found >= 50, "only {found} faults were looked for");
@@ -90,7 +92,7 @@ async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
 
 #[tokio::test]
 async fn a_divergence_prints_as_a_test() {
-    let found = check_against_model(&SpecimenHarness::with(Fault::GhostTtl), 500)
+    let found = check_against_model(&FaultyBackendHarness::with(Fault::GhostTtl), 500)
         .await
         .unwrap_err();
     let printed = found.to_string();
@@ -155,7 +157,7 @@ fn every_operation() -> Vec<Op> {
 /// That it compiles, and holds where nothing is wrong, is the test in `pasted.rs`.
 #[tokio::test]
 async fn the_pasted_test_is_what_was_printed() {
-    let found = replay(&SpecimenHarness::with(Fault::EmptyIsMiss), &every_operation())
+    let found = replay(&FaultyBackendHarness::with(Fault::EmptyIsMiss), &every_operation())
         .await
         .unwrap_err();
     assert_eq!(found.operations(), every_operation());
@@ -164,6 +166,6 @@ async fn the_pasted_test_is_what_was_printed() {
     assert!(pasted.contains(&found.to_string()), "paste this: {found}");
 }
 
-fn harness() -> SpecimenHarness {
-    SpecimenHarness::default()
+fn harness() -> FaultyBackendHarness {
+    FaultyBackendHarness::default()
 }

@@ -1,12 +1,12 @@
 //! The suite itself: that it fails what is wrong, says which clause, and takes nothing for passed that did not run.
 
-mod zoo;
+mod faulty_backends;
 
 use std::path::Path;
 
 use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only, suite::BackendContract};
 use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
-use zoo::{Fault, Specimen, SpecimenHarness};
+use faulty_backends::{Fault, FaultyBackend, FaultyBackendHarness};
 
 fn clause(id: &str) -> ClauseId {
     id.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -14,7 +14,7 @@ fn clause(id: &str) -> ClauseId {
 
 #[tokio::test]
 async fn a_run_reports_every_clause_once_and_in_order() {
-    let report = run(&SpecimenHarness::default()).await;
+    let report = run(&FaultyBackendHarness::default()).await;
     assert!(!report.failed(), "{report}");
     let ids: Vec<ClauseId> = report.outcomes.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, ClauseId::all().collect::<Vec<_>>());
@@ -36,7 +36,7 @@ async fn a_run_reports_every_clause_once_and_in_order() {
 #[tokio::test]
 async fn a_run_of_no_clauses_fails() {
     assert!(Report::default().failed());
-    let report = run_only(&SpecimenHarness::default(), []).await;
+    let report = run_only(&FaultyBackendHarness::default(), []).await;
     assert!(report.failed());
     assert!(
         report
@@ -47,14 +47,14 @@ async fn a_run_of_no_clauses_fails() {
 
 #[tokio::test]
 async fn a_run_of_skipped_clauses_fails() {
-    let report = run_only(&SpecimenHarness::default(), [clause("scan-10")]).await;
+    let report = run_only(&FaultyBackendHarness::default(), [clause("scan-10")]).await;
     assert_eq!(report.failures().count(), 0);
     assert!(report.failed());
 }
 
 /// A sound backend whose `del` panics.
 #[derive(Debug)]
-struct Panicking(Specimen);
+struct Panicking(FaultyBackend);
 
 impl KvBackend for Panicking {
     fn capabilities(&self) -> Capabilities {
@@ -91,7 +91,7 @@ impl KvBackend for Panicking {
 }
 
 #[derive(Default)]
-struct PanickingHarness(SpecimenHarness);
+struct PanickingHarness(FaultyBackendHarness);
 
 impl Harness for PanickingHarness {
     type Backend = Panicking;
@@ -125,7 +125,7 @@ async fn a_panic_fails_its_clause_and_no_other() {
 
 #[tokio::test]
 async fn a_failure_is_shown_in_the_fewest_calls() {
-    let harness = SpecimenHarness::with(Fault::GhostTtl);
+    let harness = FaultyBackendHarness::with(Fault::GhostTtl);
     let report = run_only(&harness, ["del-05", "set-04", "get-01"].map(clause)).await;
     let messages: Vec<&str> = report.failures().map(|(_, message)| message).collect();
     assert_eq!(messages.len(), 2, "{report}");
@@ -142,7 +142,7 @@ async fn a_failure_is_shown_in_the_fewest_calls() {
 
     // One caller cannot show these.
     for (fault, id) in [(Fault::NxInTwoSteps, "cond-07"), (Fault::OutageIsMiss, "life-01")] {
-        let report = run_only(&SpecimenHarness::with(fault), [clause(id)]).await;
+        let report = run_only(&FaultyBackendHarness::with(fault), [clause(id)]).await;
         let (_, message) = report.failures().next().unwrap();
         assert!(!message.contains("#[tokio::test]"), "{message}");
     }
@@ -186,10 +186,10 @@ mod expected_failures {
     use codex_testkit::{Outcome, run_expecting};
 
     use super::{clause, fails_test};
-    use crate::zoo::{Fault, SpecimenHarness};
+    use crate::faulty_backends::{Fault, FaultyBackendHarness};
 
     // The macro's own list, on a backend with a fault.
-    codex_testkit::conformance_tests!(SpecimenHarness::with(Fault::ReversedRangeIsEmpty), skip: {
+    codex_testkit::conformance_tests!(FaultyBackendHarness::with(Fault::ReversedRangeIsEmpty), skip: {
         scan_10: "one node",
     }, fails: {
         glob_02: "the fault",
@@ -214,7 +214,7 @@ mod expected_failures {
 
     #[tokio::test]
     async fn a_run_knows_them_too() {
-        let harness = SpecimenHarness::with(Fault::KeepDropsTtl);
+        let harness = FaultyBackendHarness::with(Fault::KeepDropsTtl);
         let clauses = ["set-04", "get-03", "scan-10"].map(clause);
         let expected = [(clause("set-04"), "to be mended"), (clause("del-01"), "is not run")];
         let report = run_expecting(&harness, clauses, &expected, |_| ()).await;
@@ -239,17 +239,23 @@ mod expected_failures {
 }
 
 fn skips_test(skips: &[&str]) {
-    codex_testkit::suite::test_lists::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", skips, &[]);
+    codex_testkit::suite::test_lists::<BackendContract, _, _>(
+        || Ok(FaultyBackendHarness::default()),
+        "",
+        "",
+        skips,
+        &[],
+    );
 }
 
 /// The lists of a backend that does not keep set-04.
 fn fails_test(fails: &[&str]) {
-    let broken = || Ok(SpecimenHarness::with(Fault::KeepDropsTtl));
+    let broken = || Ok(FaultyBackendHarness::with(Fault::KeepDropsTtl));
     codex_testkit::suite::test_lists::<BackendContract, _, _>(broken, "", "", &["scan_10"], fails);
 }
 
 fn clause_test(ident: &str) {
-    codex_testkit::suite::test::<BackendContract, _, _>(|| Ok(SpecimenHarness::default()), "", "", ident);
+    codex_testkit::suite::test::<BackendContract, _, _>(|| Ok(FaultyBackendHarness::default()), "", "", ident);
 }
 
 /// The list and the papers say the same.

@@ -5,7 +5,7 @@ use codex_kv::{
     testkit::{ClauseId, Outcome},
 };
 
-use crate::specimen::SpecimenHarness;
+use crate::faulty_backend::FaultyBackendHarness;
 
 /// The clauses of a contract, each on one line.
 fn written(contract: &str) -> Vec<(String, String)> {
@@ -51,7 +51,7 @@ fn the_list_of_session_stores_is_the_contract() {
 
 #[tokio::test]
 async fn a_run_reports_every_clause_once_and_in_order() {
-    let report = run_cache(&SpecimenHarness::sound()).await;
+    let report = run_cache(&FaultyBackendHarness::sound()).await;
     assert!(!report.failed(), "{report}");
     let ids: Vec<ClauseId> = report.outcomes.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, cache_clauses().collect::<Vec<_>>());
@@ -60,8 +60,8 @@ async fn a_run_reports_every_clause_once_and_in_order() {
 
 #[tokio::test]
 async fn a_run_of_nothing_fails() {
-    assert!(run_cache_only(&SpecimenHarness::sound(), []).await.failed());
-    let without_outage = SpecimenHarness::never_down();
+    assert!(run_cache_only(&FaultyBackendHarness::sound(), []).await.failed());
+    let without_outage = FaultyBackendHarness::never_down();
     let outages = session_clauses().filter(|clause| clause.ident() == "sverb_06");
     let report = run_session_only(&without_outage, outages).await;
     let reason = "the harness cannot take the store out of service";
@@ -71,7 +71,7 @@ async fn a_run_of_nothing_fails() {
 
 #[tokio::test]
 async fn a_clause_of_another_contract_fails() {
-    let report = run_cache_only(&SpecimenHarness::sound(), session_clauses().take(1)).await;
+    let report = run_cache_only(&FaultyBackendHarness::sound(), session_clauses().take(1)).await;
     let Outcome::Failed(message) = &report.outcomes[0].1 else {
         panic!("{report}")
     };
@@ -81,10 +81,10 @@ async fn a_clause_of_another_contract_fails() {
 /// The whole suite on one thread, and on a store that can be taken out of service: nothing is skipped.
 mod sound {
     mod cache {
-        codex_kv::cache_conformance_tests!(crate::specimen::SpecimenHarness::sound());
+        codex_kv::cache_conformance_tests!(crate::faulty_backend::FaultyBackendHarness::sound());
     }
 
     mod session {
-        codex_kv::session_conformance_tests!(crate::specimen::SpecimenHarness::sound());
+        codex_kv::session_conformance_tests!(crate::faulty_backend::FaultyBackendHarness::sound());
     }
 }

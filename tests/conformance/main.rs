@@ -1,4 +1,4 @@
-//! The suites of caches and of session stores over memory under virtual time, over a real Redis, and over backends that are broken.
+//! The suites of caches and of session stores over memory under virtual time, over a real Redis, and over backends that are faulty.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
 )]
 
 mod contract;
+mod every_fault_is_found;
+mod faulty_backend;
 mod memory;
 mod redis;
-mod specimen;
-mod teeth;

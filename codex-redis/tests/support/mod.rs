@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use codex_redis::RedisBackend;
-use codex_testkit::witness;
+use codex_testkit::secret_audit;
 use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
 
 /// A text that no error and no log line may show, whatever it is used as.
@@ -19,7 +19,7 @@ pub(crate) const SECRET: &str = "hunter2";
 
 /// Every verb, on keys and with values that are secret, and what came of it. The first four only read.
 pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
-    witness::secret(SECRET.as_bytes());
+    secret_audit::secret(SECRET.as_bytes());
     let answers = verbs(backend).await;
     answers
         .iter()
@@ -124,12 +124,12 @@ pub(crate) const READING: usize = 4;
 
 /// A key that no error and no log line may show.
 pub(crate) fn plant(key: &str) {
-    witness::secret(key.as_bytes());
+    secret_audit::secret(key.as_bytes());
 }
 
 /// Every error that a test is given comes by here.
 pub(crate) fn seen(error: &Error) {
-    witness::error(error);
+    secret_audit::error(error);
     assert_discreet(error);
 }
 

@@ -6,7 +6,10 @@ pub(crate) mod exp;
 pub(crate) mod get;
 pub(crate) mod glob;
 pub(crate) mod incr;
-pub(crate) mod life;
 pub(crate) mod many;
+pub(crate) mod resilience;
 pub(crate) mod scan;
 pub(crate) mod set;
+
+// The list calls the clauses by their group, and the group is named after their ids.
+pub(crate) use resilience as life;

@@ -8,7 +8,7 @@ use codex_traits::{
 };
 
 use super::Database;
-use crate::witness::call;
+use crate::secret_audit::call;
 
 /// A backend, and what holds the place that its keys are in, which ends with its last handle: a [`Database`], a cluster, a server.
 #[derive(Debug)]

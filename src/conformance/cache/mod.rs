@@ -1,12 +1,12 @@
 //! The clauses of caches.
 
-mod ckey;
 mod clear;
 mod compute;
-mod ctime;
-mod cval;
-mod cverb;
+mod keys;
 mod list;
+mod timeouts;
+mod values;
+mod verbs;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{Cache, CacheBuilder, KvBackend};
 
 mod clauses {
-    pub(super) use super::{ckey, ctime, cval, cverb};
+    pub(super) use super::{keys as ckey, timeouts as ctime, values as cval, verbs as cverb};
 }
 
 /// What `docs/contract/cache.md` asks of a cache over a backend.

@@ -1,10 +1,10 @@
 //! The clauses of session stores.
 
+mod data;
+mod expiry;
 mod list;
-mod sdat;
-mod sexp;
 mod storage;
-mod sverb;
+mod verbs;
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionStoreBuilder};
 
 mod clauses {
-    pub(super) use super::{sdat, sexp, storage as scod, storage as skey, sverb};
+    pub(super) use super::{data as sdat, expiry as sexp, storage as scod, storage as skey, verbs as sverb};
 }
 
 /// What `docs/contract/session.md` asks of a session store over a backend.

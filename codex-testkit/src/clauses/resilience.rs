@@ -1,8 +1,8 @@
 //! Failure and life: outages, dropped calls, panics, runtimes.
 
 mod history;
-mod leaks;
 mod runtimes;
+mod secrets;
 
 use std::{
     collections::BTreeSet,
@@ -19,15 +19,15 @@ use futures_util::future::try_join_all;
 use crate::{
     Harness, Outage, OutageKind,
     context::{Context, Store},
+    every_verb::{Effect, Made, is_applied, make_every_call, prepare},
     failure::{Checked, Failure, ensure, ensure_eq},
     random::Random,
     runtime::{join, poll_some, sleep, spawn},
-    verbs::{Effect, Made, is_applied, make_every_call, prepare},
 };
 
 pub(crate) use history::life_06_histories_are_linearizable;
-pub(crate) use leaks::life_07_nothing_secret_is_shown;
 pub(crate) use runtimes::life_08_any_runtime_will_do;
+pub(crate) use secrets::life_07_nothing_secret_is_shown;
 
 /// Within which a handle must work again after an outage: a back-off of a few seconds, and the dialling after it.
 const RECOVERY: Duration = Duration::from_secs(8);

@@ -9,10 +9,10 @@ use codex_traits::{
 };
 use tokio::task::yield_now;
 
-use super::{Effect, Specimen};
-use crate::zoo::faults::Fault;
+use super::{Effect, FaultyBackend};
+use crate::faulty_backends::faults::Fault;
 
-impl KvBackend for Specimen {
+impl KvBackend for FaultyBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::new()
             .with(Capability::LargeValues)

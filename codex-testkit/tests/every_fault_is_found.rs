@@ -1,24 +1,25 @@
-//! Each backend of the zoo fails the clause that its fault breaks. That the same without a fault fails none is in `specimen.rs`.
+//! Every faulty backend fails the clause that its fault breaks. `sound_backend.rs` shows that the same
+//! backend without a fault passes them all.
 
-mod zoo;
+mod faulty_backends;
 
 use std::{fmt::Write as _, path::Path};
 
 use codex_testkit::{ClauseId, Outcome, run_only};
-use zoo::{Fault, SpecimenHarness, faults};
+use faulty_backends::{Fault, FaultyBackendHarness, faults};
 
-fn is_killed(fault: Fault, clause: &str) {
+fn is_found(fault: Fault, clause: &str) {
     let id: ClauseId = clause.parse().unwrap_or_else(|error| panic!("{error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    let report = runtime.block_on(run_only(&SpecimenHarness::with(fault), [id]));
+    let report = runtime.block_on(run_only(&FaultyBackendHarness::with(fault), [id]));
     let outcome = &report.outcomes[0].1;
     assert!(
         matches!(outcome, Outcome::Failed(_)),
-        "{id} does not kill {fault:?}: {outcome:?}"
+        "{id} does not find {fault:?}: {outcome:?}"
     );
 }
 
@@ -28,22 +29,23 @@ macro_rules! tests {
             #[test]
             #[expect(non_snake_case, reason = "named after the fault")]
             fn $fault() {
-                is_killed(Fault::$fault, stringify!($clause));
+                is_found(Fault::$fault, stringify!($clause));
             }
         )*
     };
 }
 faults::every_fault!(tests);
 
-/// The table in the docs is this zoo. `UPDATE_DOCS=1` writes it.
+/// `FAULTY_BACKENDS.md` lists the faults. `UPDATE_DOCS=1` writes it.
 #[test]
-fn the_table_in_the_docs_is_this_zoo() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ZOO.md");
+fn faulty_backends_md_lists_every_fault() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("FAULTY_BACKENDS.md");
     let mut table = String::from(
-        "# The zoo\n\n\
-         Backends that are wrong in one way each, and the clause of the contract that tells. `tests/zoo_is_killed.rs` runs the clause on the mutant,\n\
-         where it must fail; the same backend without a fault passes all of them (`tests/specimen.rs`). Every row is a test.\n\n\
-         | mutant | what is wrong | killed by |\n|---|---|---|\n",
+        "# Faulty backends\n\n\
+         Backends with one fault each, and the clause of the contract that finds it.\n\
+         `tests/every_fault_is_found.rs` runs the clause on the faulty backend, where it must fail. The same\n\
+         backend without a fault passes every clause (`tests/sound_backend.rs`). Every row is a test.\n\n\
+         | fault | description | found by |\n|---|---|---|\n",
     );
     for (fault, clause, text) in faults::ALL {
         let id: ClauseId = clause.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -56,16 +58,16 @@ fn the_table_in_the_docs_is_this_zoo() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == table,
-        "ZOO.md is not up to date: run this test with UPDATE_DOCS=1"
+        "FAULTY_BACKENDS.md is not up to date: run this test with UPDATE_DOCS=1"
     );
 }
 
-/// No clause that applies is without a mutant.
+/// Every clause that applies finds at least one fault.
 #[test]
-fn every_clause_kills_something() {
-    let killers: Vec<&str> = faults::ALL.iter().map(|(_, clause, _)| *clause).collect();
+fn every_clause_finds_a_fault() {
+    let finders: Vec<&str> = faults::ALL.iter().map(|(_, clause, _)| *clause).collect();
     let idle: Vec<String> = ClauseId::all()
-        .filter(|id| !killers.contains(&id.ident()))
+        .filter(|id| !finders.contains(&id.ident()))
         .map(|id| id.to_string())
         .collect();
     assert_eq!(idle, ["scan-10"], "scan-10 needs a cluster");

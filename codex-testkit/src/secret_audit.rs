@@ -1,9 +1,12 @@
-//! What the tests saw, written down so that it can be searched for what must not be in it.
+//! An audit of logs and errors: records what the tests emit, to be searched for keys, values and
+//! passwords afterwards (`scripts/secrets`).
 //!
-//! Where the environment variable `CODEX_WITNESS` names a directory, every span and event that anything emits in the process, at
-//! whatever level, goes to a file `events-<pid>` in there, and every error that a test hands to [`error()`] to `errors-<pid>`, as it
-//! is shown to people and to programmers, with its sources. Keys and values that were used go to `secrets-<pid>`; those that go through
-//! a [`Leased`](crate::redis::Leased) do so by themselves, as do its errors. Otherwise nothing of this does anything.
+//! The environment variable `CODEX_SECRET_AUDIT` names a directory. Every span and event of the
+//! process, at any level, is written to `events-<pid>` in it. Every error passed to [`error()`] is
+//! written to `errors-<pid>`, as `Display` and `Debug` show it, with its sources. Keys and values
+//! passed to [`secret()`] are written to `secrets-<pid>`. A
+//! [`Leased`](crate::redis::Leased) records its errors, keys and values itself. Without the variable
+//! these functions do nothing.
 
 use std::{
     collections::HashSet,
@@ -26,31 +29,31 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// Shorter ones are in any text.
+/// Any text contains shorter ones by chance.
 const SHORTEST: usize = 6;
 
-/// A megabyte would not be found in a line of a log.
+/// A log line never holds a longer one whole.
 const LONGEST: usize = 200;
 
-struct Witness {
+struct Audit {
     events: Mutex<File>,
     errors: Mutex<File>,
     secrets: Mutex<(HashSet<String>, File)>,
 }
 
-fn witness() -> Option<&'static Witness> {
-    static WITNESS: OnceLock<Option<Witness>> = OnceLock::new();
+fn audit() -> Option<&'static Audit> {
+    static AUDIT: OnceLock<Option<Audit>> = OnceLock::new();
     static LISTENING: OnceLock<()> = OnceLock::new();
-    let witness = WITNESS
+    let audit = AUDIT
         .get_or_init(|| {
-            let directory = env::var_os("CODEX_WITNESS").filter(|directory| !directory.is_empty())?;
+            let directory = env::var_os("CODEX_SECRET_AUDIT").filter(|directory| !directory.is_empty())?;
             let file = |name: &str| {
                 let path = Path::new(&directory).join(format!("{name}-{}", process::id()));
                 let opened = File::options().create(true).append(true).open(path);
-                Mutex::new(opened.unwrap_or_else(|error| panic!("CODEX_WITNESS cannot be written to: {error}")))
+                Mutex::new(opened.unwrap_or_else(|error| panic!("CODEX_SECRET_AUDIT cannot be written to: {error}")))
             };
             let secrets = file("secrets").into_inner().unwrap_or_else(PoisonError::into_inner);
-            Some(Witness {
+            Some(Audit {
                 events: file("events"),
                 errors: file("errors"),
                 secrets: Mutex::new((HashSet::new(), secrets)),
@@ -58,20 +61,20 @@ fn witness() -> Option<&'static Witness> {
         })
         .as_ref()?;
     LISTENING.get_or_init(|| {
-        let listening = tracing::subscriber::set_global_default(Listener(witness, AtomicU64::new(0)));
-        listening.unwrap_or_else(|_| panic!("CODEX_WITNESS: another subscriber is set in this process"));
+        let listening = tracing::subscriber::set_global_default(Listener(audit, AtomicU64::new(0)));
+        listening.unwrap_or_else(|_| panic!("CODEX_SECRET_AUDIT: another subscriber is set in this process"));
     });
-    Some(witness)
+    Some(audit)
 }
 
-/// Begins to listen, where that is wanted; each of the others does so too.
+/// Starts the audit if it is wanted. The other functions start it too.
 pub fn listen() {
-    witness();
+    audit();
 }
 
-/// An error that a test was given.
+/// Records an error that a test was given.
 pub fn error(error: &(dyn Error + 'static)) {
-    let Some(witness) = witness() else { return };
+    let Some(audit) = audit() else { return };
     let mut text = format!("{error} {error:?}");
     let mut next = error.source();
     while let Some(source) = next {
@@ -79,29 +82,29 @@ pub fn error(error: &(dyn Error + 'static)) {
         let _ = write!(text, " {source} {source:?}");
         next = source.source();
     }
-    write(&witness.errors, &text);
+    write(&audit.errors, &text);
 }
 
-/// A key, a value or a password.
+/// Records a key, a value or a password that no log line and no error may show.
 pub fn secret(secret: &[u8]) {
-    let Some(witness) = witness() else { return };
+    let Some(audit) = audit() else { return };
     let Ok(text) = str::from_utf8(secret) else { return };
     if !(SHORTEST..=LONGEST).contains(&text.len()) || text.contains(['\n', '\r', '\0']) {
         return;
     }
-    let mut secrets = witness.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut secrets = audit.secrets.lock().unwrap_or_else(PoisonError::into_inner);
     if secrets.0.insert(text.to_owned()) {
         let _ = writeln!(secrets.1, "{text}");
     }
 }
 
-/// The secrets of a call and its error, if it has one.
+/// Records the secrets of a call, and its error if it failed.
 #[cfg(feature = "redis")]
 pub(crate) fn call<'a, T>(
     secrets: impl IntoIterator<Item = &'a [u8]>,
     result: codex_traits::Result<T>,
 ) -> codex_traits::Result<T> {
-    if witness().is_some() {
+    if audit().is_some() {
         secrets.into_iter().for_each(secret);
         if let Err(failed) = &result {
             error(failed);
@@ -110,7 +113,7 @@ pub(crate) fn call<'a, T>(
     result
 }
 
-/// One line, which is written at once: nobody is told that the process ends.
+/// Writes one line, unbuffered: nothing announces the end of the process.
 fn write(file: &Mutex<File>, text: &str) {
     let mut line = text.replace('\n', " ");
     line.push('\n');
@@ -120,7 +123,7 @@ fn write(file: &Mutex<File>, text: &str) {
         .write_all(line.as_bytes());
 }
 
-struct Listener(&'static Witness, AtomicU64);
+struct Listener(&'static Audit, AtomicU64);
 
 struct Fields(String);
 

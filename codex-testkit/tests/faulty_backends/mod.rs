@@ -9,21 +9,21 @@ mod keyspace;
 use bytes::Bytes;
 use codex_testkit::{Foreign, Harness, Outage, Time, VirtualTime};
 
-pub(crate) use backend::Specimen;
+pub(crate) use backend::FaultyBackend;
 pub(crate) use faults::Fault;
 use keyspace::{Clock, Service};
 
-/// Makes specimens on one clock.
+/// Makes backends on one clock.
 #[derive(Default)]
-pub(crate) struct SpecimenHarness {
+pub(crate) struct FaultyBackendHarness {
     fault: Option<Fault>,
     clock: Clock,
     service: Service,
     /// What all share, where that is the fault.
-    shared: Specimen,
+    shared: FaultyBackend,
 }
 
-impl SpecimenHarness {
+impl FaultyBackendHarness {
     /// Specimens with this fault.
     pub(crate) fn with(fault: Fault) -> Self {
         Self {
@@ -33,15 +33,15 @@ impl SpecimenHarness {
     }
 }
 
-impl Harness for SpecimenHarness {
-    type Backend = Specimen;
+impl Harness for FaultyBackendHarness {
+    type Backend = FaultyBackend;
 
-    async fn fresh(&self) -> Specimen {
-        let specimen = Specimen::new(self.fault, self.clock.clone(), self.service.clone());
+    async fn fresh(&self) -> FaultyBackend {
+        let backend = FaultyBackend::new(self.fault, self.clock.clone(), self.service.clone());
         if self.fault == Some(Fault::FreshShares) {
-            specimen.on_the_store_of(&self.shared)
+            backend.on_the_store_of(&self.shared)
         } else {
-            specimen
+            backend
         }
     }
 
@@ -53,11 +53,11 @@ impl Harness for SpecimenHarness {
         Some(Outage::new(self.service.clone()))
     }
 
-    fn reopen(&self, backend: &Specimen) -> Option<Specimen> {
+    fn reopen(&self, backend: &FaultyBackend) -> Option<FaultyBackend> {
         Some(backend.clone())
     }
 
-    async fn plant(&self, backend: &Specimen, foreign: &Foreign) -> bool {
+    async fn plant(&self, backend: &FaultyBackend, foreign: &Foreign) -> bool {
         let mut keyspace = backend.keyspace();
         match foreign {
             Foreign::List { key } => keyspace.insert(key.as_bytes(), None, None),
@@ -67,7 +67,7 @@ impl Harness for SpecimenHarness {
         true
     }
 
-    async fn is_planted(&self, backend: &Specimen, foreign: &Foreign) -> bool {
+    async fn is_planted(&self, backend: &FaultyBackend, foreign: &Foreign) -> bool {
         let keyspace = backend.keyspace();
         match foreign {
             Foreign::List { key } => keyspace

@@ -63,13 +63,13 @@ pub(crate) enum Fault {
 
 /// A backend with a fault or without one.
 #[derive(Debug, Clone)]
-pub(crate) struct Specimen {
+pub(crate) struct FaultyBackend {
     inner: MemoryBackend,
     fault: Option<Fault>,
     is_down: Arc<AtomicBool>,
 }
 
-impl Specimen {
+impl FaultyBackend {
     fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }
@@ -118,7 +118,7 @@ macro_rules! ask {
     };
 }
 
-impl KvBackend for Specimen {
+impl KvBackend for FaultyBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::new()
     }
@@ -264,14 +264,14 @@ impl KvBackend for Specimen {
 }
 
 /// Specimens under virtual time.
-pub(crate) struct SpecimenHarness {
+pub(crate) struct FaultyBackendHarness {
     clock: ManualClock,
     fault: Option<Fault>,
     is_down: Arc<AtomicBool>,
     can_be_down: bool,
 }
 
-impl SpecimenHarness {
+impl FaultyBackendHarness {
     fn new(fault: Option<Fault>) -> Self {
         Self {
             clock: ManualClock::new(),
@@ -297,11 +297,11 @@ impl SpecimenHarness {
     }
 }
 
-impl Harness for SpecimenHarness {
-    type Backend = Specimen;
+impl Harness for FaultyBackendHarness {
+    type Backend = FaultyBackend;
 
-    async fn fresh(&self) -> Specimen {
-        Specimen {
+    async fn fresh(&self) -> FaultyBackend {
+        FaultyBackend {
             inner: MemoryBackend::with_clock(self.clock.clone()),
             fault: self.fault,
             is_down: self.is_down.clone(),

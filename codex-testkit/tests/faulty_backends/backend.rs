@@ -40,7 +40,7 @@ struct Wrong {
 }
 
 #[derive(Default)]
-pub(crate) struct Specimen {
+pub(crate) struct FaultyBackend {
     fault: Option<Fault>,
     keyspace: Arc<Mutex<Keyspace>>,
     clock: Clock,
@@ -48,7 +48,7 @@ pub(crate) struct Specimen {
     wrong: Arc<Mutex<Wrong>>,
 }
 
-impl Clone for Specimen {
+impl Clone for FaultyBackend {
     fn clone(&self) -> Self {
         let keyspace = if self.has(Fault::CloneCopies) {
             Arc::new(Mutex::new(self.keyspace().clone()))
@@ -65,9 +65,9 @@ impl Clone for Specimen {
     }
 }
 
-impl fmt::Debug for Specimen {
+impl fmt::Debug for FaultyBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Specimen")
+        f.write_str("FaultyBackend")
     }
 }
 
@@ -79,7 +79,7 @@ enum Effect {
     Grows,
 }
 
-impl Specimen {
+impl FaultyBackend {
     pub(crate) fn new(fault: Option<Fault>, clock: Clock, service: Service) -> Self {
         Self {
             fault,

@@ -1,15 +1,15 @@
-//! That the suites bite: each broken backend fails the clauses that it must, of caches and of session stores.
+//! Every faulty backend fails the clauses of caches and session stores that its fault breaks.
 
 use codex_kv::{
     conformance::{cache_clauses, run_cache_only, run_session_only, session_clauses},
     testkit::Outcome,
 };
 
-use crate::specimen::{Fault, SpecimenHarness};
+use crate::faulty_backend::{Fault, FaultyBackendHarness};
 
 /// Runs the clauses that are named, each of which must fail.
 #[track_caller]
-fn is_bitten(fault: Fault, clauses: &[&str]) {
+fn is_found(fault: Fault, clauses: &[&str]) {
     let named = |ident: &str| clauses.contains(&ident);
     let cache: Vec<_> = cache_clauses().filter(|clause| named(clause.ident())).collect();
     let session: Vec<_> = session_clauses().filter(|clause| named(clause.ident())).collect();
@@ -20,30 +20,30 @@ fn is_bitten(fault: Fault, clauses: &[&str]) {
         .enable_all()
         .build();
     let outcomes = runtime.unwrap().block_on(async {
-        let mut outcomes = run_cache_only(&SpecimenHarness::with(fault), cache).await.outcomes;
-        let session = run_session_only(&SpecimenHarness::with(fault), session).await;
+        let mut outcomes = run_cache_only(&FaultyBackendHarness::with(fault), cache).await.outcomes;
+        let session = run_session_only(&FaultyBackendHarness::with(fault), session).await;
         outcomes.extend(session.outcomes);
         outcomes
     });
     for (id, outcome) in outcomes {
         assert!(
             matches!(outcome, Outcome::Failed(_)),
-            "{id} does not bite {fault:?}: {outcome:?}"
+            "{id} does not find {fault:?}: {outcome:?}"
         );
     }
 }
 
-macro_rules! teeth {
+macro_rules! faults {
     ($($fault:ident [$($clause:ident)+])*) => {$(
         #[test]
         #[expect(non_snake_case, reason = "named after the fault")]
         fn $fault() {
-            is_bitten(Fault::$fault, &[$(stringify!($clause)),+]);
+            is_found(Fault::$fault, &[$(stringify!($clause)),+]);
         }
     )*};
 }
 
-teeth! {
+faults! {
     NxInTwoSteps [cverb_02]
     RefusedNxRefreshes [cverb_02]
     IfEqualsComparesNothing [sverb_03 sverb_04]
