@@ -37,6 +37,7 @@ pub struct SessionStoreBuilder<B, C> {
     project: String,
     key_prefix: String,
     cookie_age: Duration,
+    browser_session: bool,
     clock: Box<Clock>,
 }
 
@@ -48,6 +49,7 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
             project: String::new(),
             key_prefix: "session".to_owned(),
             cookie_age: DEFAULT_COOKIE_AGE,
+            browser_session: false,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -72,6 +74,13 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
+    /// Whether a session's cookie ends with the browser unless the session says otherwise: Django's
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the [cookie age](Self::cookie_age) either way.
+    pub fn browser_session(mut self, browser_session: bool) -> Self {
+        self.browser_session = browser_session;
+        self
+    }
+
     /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or another.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
@@ -80,6 +89,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             project: self.project,
             key_prefix: self.key_prefix,
             cookie_age: self.cookie_age,
+            browser_session: self.browser_session,
             clock: self.clock,
         }
     }
@@ -109,6 +119,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
         let policy = Arc::new(Policy {
             cookie_age: self.cookie_age,
+            browser_session: self.browser_session,
             clock: self.clock,
         });
         Ok(SessionStore::new(
@@ -129,6 +140,7 @@ impl<B: fmt::Debug, C> fmt::Debug for SessionStoreBuilder<B, C> {
             .field("project", &self.project)
             .field("key_prefix", &self.key_prefix)
             .field("cookie_age", &self.cookie_age)
+            .field("browser_session", &self.browser_session)
             .finish_non_exhaustive()
     }
 }

@@ -35,6 +35,9 @@ pub enum SessionError {
     /// A request's session was used after its response; nothing of it would be saved.
     #[error("the request is over, so that nothing of its session would be saved")]
     Finished,
+    /// The caller asked for what no session can do; the message says what was expected. Nothing was changed.
+    #[error("{0}")]
+    InvalidArgument(&'static str),
     /// A setting of the builder is wrong.
     #[error("{0}")]
     Config(&'static str),

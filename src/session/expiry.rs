@@ -98,6 +98,12 @@ impl Kept {
     }
 }
 
+/// Whether the session ends before the year 10000 if it is saved `now`.
+pub(super) fn ends_in_range(now: SystemTime, after: Duration) -> bool {
+    let last = from_utc(LAST, SignedDuration::ZERO);
+    now.checked_add(after).zip(last).is_some_and(|(end, last)| end <= last)
+}
+
 /// The whole seconds of `after`, rounded up, so that half a second is not zero, which means something else.
 pub(super) fn seconds_of(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0))

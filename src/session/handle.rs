@@ -16,7 +16,7 @@ use super::{
     SessionData, SessionError, SessionExpiry, SessionKey,
     changes::Changes,
     data::Name,
-    expiry::{EXPIRY_NAME, Kept, format_date, seconds_of},
+    expiry::{EXPIRY_NAME, Kept, ends_in_range, format_date, seconds_of},
     store::Policy,
 };
 
@@ -186,22 +186,34 @@ impl Session {
     /// ```
     /// # use std::time::Duration;
     /// # use codex_kv::session::*;
-    /// # fn set(session: &mut Session) {
-    /// session.set_expiry(Duration::from_secs(300));
-    /// session.set_expiry(SessionExpiry::BrowserClose);
+    /// # fn set(session: &mut Session) -> Result<(), SessionError> {
+    /// session.set_expiry(Duration::from_secs(300))?;
+    /// session.set_expiry(SessionExpiry::BrowserClose)?;
+    /// # Ok(())
     /// # }
     /// ```
-    pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) {
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::InvalidArgument`] for a [`Duration`] that ends after the year 9999, which neither Django nor a cookie can
+    /// express. Nothing is changed then.
+    pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) -> Result<(), SessionError> {
         let json = match expiry.into() {
             SessionExpiry::Default => {
                 self.remove(EXPIRY_NAME);
-                return;
+                return Ok(());
             }
             SessionExpiry::BrowserClose => "0".to_owned(),
-            SessionExpiry::After(after) => seconds_of(after).to_string(),
+            SessionExpiry::After(after) if ends_in_range(self.policy.now(), after) => seconds_of(after).to_string(),
+            SessionExpiry::After(_) => {
+                return Err(SessionError::InvalidArgument(
+                    "a session's expiry must lie before the year 10000; use a shorter duration",
+                ));
+            }
             SessionExpiry::At(date) => format!("\"{}\"", format_date(date)),
         };
         self.insert_json(EXPIRY_NAME, json);
+        Ok(())
     }
 
     /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age.
@@ -217,10 +229,14 @@ impl Session {
         self.kept_expiry().date(self.policy.now(), self.policy.cookie_age)
     }
 
-    /// Whether the cookie is to have no age, so that the browser drops it when it closes.
+    /// Whether the cookie has no age, so that the browser drops it when it closes: the session's own expiry, or the store's
+    /// [`browser_session`](super::SessionStoreBuilder::browser_session).
     pub fn expires_at_browser_close(&self) -> bool {
         self.mark_accessed();
-        self.kept_expiry() == Kept::BrowserClose
+        match self.kept_expiry() {
+            Kept::Unset => self.policy.browser_session,
+            kept => kept == Kept::BrowserClose,
+        }
     }
 
     /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser
@@ -240,13 +256,11 @@ impl Session {
     }
 
     /// Whether there is no value, without marking it accessed.
-    #[cfg(feature = "axum")]
     pub(crate) fn holds_nothing(&self) -> bool {
         self.data.is_empty()
     }
 
     /// Whether its record was there when the store was last asked.
-    #[cfg(feature = "axum")]
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.is_some()
     }

@@ -66,7 +66,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Removes the record where it is still what was loaded, and leaves a session without a key.
-    #[cfg(feature = "axum")]
     pub(crate) async fn discard(&self, session: &mut Session) -> Result<(), SessionError> {
         if let (Some(key), Some(stored)) = (&session.key, &session.stored) {
             self.remove_exactly(&self.record(key), stored).await?;
@@ -78,7 +77,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-#[cfg(feature = "axum")]
 impl Session {
     /// Leaves the unsaved changes alone, as a session that is not stored yet.
     pub(crate) fn detach(&mut self) -> Result<(), SessionError> {

@@ -27,6 +27,7 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 /// What a session has to know of its store.
 pub(super) struct Policy {
     pub(super) cookie_age: Duration,
+    pub(super) browser_session: bool,
     pub(super) clock: Box<Clock>,
 }
 

@@ -175,7 +175,7 @@ impl Session {
     ///
     /// As [`with`](Self::with).
     pub async fn set_expiry(&self, expiry: impl Into<SessionExpiry> + Send) -> Result<(), SessionError> {
-        self.with(|session| session.set_expiry(expiry)).await
+        self.with(|session| session.set_expiry(expiry)).await?
     }
 
     /// The key that the session is stored under; `None` for a new one, which gets its key when the handler is done.

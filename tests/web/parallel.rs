@@ -173,7 +173,7 @@ async fn a_merge_keeps_removals_and_others_values() {
 
     other.insert("b", "theirs").unwrap();
     other.insert("c", "theirs").unwrap();
-    other.set_expiry(std::time::Duration::from_secs(300));
+    other.set_expiry(std::time::Duration::from_secs(300)).unwrap();
     assert!(matches!(store.save(&mut other).await, Err(SessionError::Conflict)));
     store.save_merged(&mut other).await.unwrap();
     for session in [&other, &store.load(&key).await.unwrap().unwrap()] {

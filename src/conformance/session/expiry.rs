@@ -8,7 +8,7 @@ use super::{
     super::context::{Cx, clauses},
     key, record,
 };
-use crate::{KvBackend, SessionError, SessionExpiry};
+use crate::{ErrorKind, KvBackend, SessionError, SessionExpiry};
 
 clauses! {
     sexp_01_the_time_to_live_is_the_expiry_age {
@@ -42,7 +42,7 @@ async fn the_time_to_live_is_the_expiry_age<B: KvBackend>(cx: &Cx<B>) {
     let (before, date, after) = (cx.now(), session.expiry_date(), cx.now());
     assert!(before + TWO_WEEKS <= date && date <= after + TWO_WEEKS);
 
-    session.set_expiry(Duration::from_secs(300));
+    session.set_expiry(Duration::from_secs(300)).unwrap();
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&record(&key(&session)), Duration::from_secs(300)).await;
 
@@ -65,7 +65,7 @@ async fn a_relative_expiry_begins_anew_with_each_save<B: KvBackend>(cx: &Cx<B>) 
     let mut session = store.create().await.unwrap();
     // A whole number of seconds, of which two fifths are enough for a few calls.
     let age = Duration::from_secs(1 + cx.clock.short().as_secs());
-    session.set_expiry(age);
+    session.set_expiry(age).unwrap();
     assert!(session.is_modified());
     let kept = session.get::<Box<RawValue>>("_session_expiry").unwrap().unwrap();
     assert_eq!(
@@ -89,9 +89,20 @@ async fn an_expiry_too_long_for_any_store_is_an_error<B: KvBackend>(cx: &Cx<B>) 
     let store = cx.store();
     let mut session = store.create().await.unwrap();
     let before = cx.backend.get(&record(&key(&session))).await.unwrap();
-    session.set_expiry(Duration::MAX);
+    let ten_thousand_years = Duration::from_secs(10_000 * 366 * 86_400);
+    for too_long in [Duration::MAX, Duration::from_secs(u64::MAX), ten_thousand_years] {
+        let refused = session.set_expiry(too_long);
+        assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    }
+    assert!(!session.is_modified(), "a refused expiry changes nothing");
+
+    // Another program may have stored one.
+    session.insert("_session_expiry", u64::MAX).unwrap();
     let error = store.save(&mut session).await.unwrap_err();
-    assert!(matches!(error, SessionError::Backend(_)), "{error}");
+    assert!(
+        matches!(&error, SessionError::Backend(error) if error.kind() == ErrorKind::InvalidArgument),
+        "{error}"
+    );
     assert_eq!(cx.backend.get(&record(&key(&session))).await.unwrap(), before);
     assert!(session.expiry_date() > cx.now());
 }
@@ -102,10 +113,10 @@ async fn an_absolute_expiry_floors_to_whole_seconds<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
     let mut session = store.create().await.unwrap();
     for (left, age) in [(29_900, 29), (30_000, 30), (30_001, 30), (1_000, 1), (999, 0), (0, 0)] {
-        session.set_expiry(now + Duration::from_millis(left));
+        session.set_expiry(now + Duration::from_millis(left)).unwrap();
         assert_eq!(session.expiry_age(), Duration::from_secs(age), "{left} ms");
     }
-    session.set_expiry(now + Duration::from_millis(29_900));
+    session.set_expiry(now + Duration::from_millis(29_900)).unwrap();
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&record(&key(&session)), Duration::from_secs(29)).await;
     assert!(!session.expires_at_browser_close());
@@ -116,7 +127,7 @@ async fn zero_is_until_the_browser_closes<B: KvBackend>(cx: &Cx<B>) {
     let mut session = store.create().await.unwrap();
     assert!(!session.expires_at_browser_close());
     for zero in [SessionExpiry::BrowserClose, Duration::ZERO.into()] {
-        session.set_expiry(zero);
+        session.set_expiry(zero).unwrap();
         assert_eq!(
             session.get::<i64>("_session_expiry").unwrap(),
             Some(0),
@@ -127,7 +138,7 @@ async fn zero_is_until_the_browser_closes<B: KvBackend>(cx: &Cx<B>) {
         store.save(&mut session).await.unwrap();
         cx.assert_ttl(&record(&key(&session)), TWO_WEEKS).await;
     }
-    session.set_expiry(Duration::from_secs(1));
+    session.set_expiry(Duration::from_secs(1)).unwrap();
     assert!(!session.expires_at_browser_close());
 }
 
@@ -135,13 +146,13 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let past = cx.now() - Duration::from_secs(1);
     let mut session = store.create().await.unwrap();
-    session.set_expiry(past);
+    session.set_expiry(past).unwrap();
     assert_eq!(session.expiry_age(), Duration::ZERO);
     assert!(session.expiry_date() <= past);
     assert!(store.exists(&key(&session)).await.unwrap(), "not before it is saved");
     store.save(&mut session).await.unwrap();
     assert!(!store.exists(&key(&session)).await.unwrap());
-    session.set_expiry(Duration::from_secs(300));
+    session.set_expiry(Duration::from_secs(300)).unwrap();
     assert!(
         matches!(store.save(&mut session).await, Err(SessionError::Gone)),
         "it is not written back to life"
@@ -159,7 +170,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
         .update(&key(&stale), |session| session.insert("theirs", 1))
         .await
         .unwrap();
-    stale.set_expiry(past);
+    stale.set_expiry(past).unwrap();
     assert!(matches!(store.save(&mut stale).await, Err(SessionError::Conflict)));
     assert!(store.exists(&key(&stale)).await.unwrap());
     assert!(store.delete(&key(&stale)).await.unwrap());
@@ -167,19 +178,19 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
 
     // One that was never stored stays so; a new key would be for a record that is none.
     let mut unstored = store.new_session();
-    unstored.set_expiry(past);
+    unstored.set_expiry(past).unwrap();
     store.save(&mut unstored).await.unwrap();
     assert!(unstored.key().is_none());
 
     let mut cycled = store.create().await.unwrap();
     let old = key(&cycled);
-    cycled.set_expiry(past);
+    cycled.set_expiry(past).unwrap();
     store.cycle_key(&mut cycled).await.unwrap();
     assert!(!store.exists(&old).await.unwrap());
 
     let touched = store.create().await.unwrap();
     let mut other = store.load(&key(&touched)).await.unwrap().unwrap();
-    other.set_expiry(past);
+    other.set_expiry(past).unwrap();
     store.touch(&other).await.unwrap();
     assert!(!store.exists(&key(&touched)).await.unwrap());
 }
@@ -187,12 +198,12 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
 async fn removing_the_expiry_goes_back_to_the_default<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();
-    session.set_expiry(SessionExpiry::Default);
+    session.set_expiry(SessionExpiry::Default).unwrap();
     assert!(!session.is_modified(), "there was none");
 
-    session.set_expiry(Duration::from_secs(300));
+    session.set_expiry(Duration::from_secs(300)).unwrap();
     store.save(&mut session).await.unwrap();
-    session.set_expiry(SessionExpiry::Default);
+    session.set_expiry(SessionExpiry::Default).unwrap();
     assert!(session.is_modified());
     assert!(!session.contains_key("_session_expiry"));
     assert_eq!(session.expiry_age(), TWO_WEEKS);

@@ -121,7 +121,7 @@ async fn save_of_a_session_changed_elsewhere_is_a_conflict_and_writes_nothing<B:
     let mut mine = store.create().await.unwrap();
     let mut theirs = store.load(&key(&mine)).await.unwrap().unwrap();
     theirs.insert("theirs", 1).unwrap();
-    theirs.set_expiry(Duration::from_secs(500));
+    theirs.set_expiry(Duration::from_secs(500)).unwrap();
     store.save(&mut theirs).await.unwrap();
     let written = stored(cx, &key(&mine)).await;
 
@@ -266,7 +266,7 @@ async fn cycle_key_keeps_the_data_and_removes_the_old_record<B: KvBackend>(cx: &
     let mut session = loaded(&store).await;
     let old = key(&session);
     session.insert("user", 42).unwrap();
-    session.set_expiry(Duration::from_secs(300));
+    session.set_expiry(Duration::from_secs(300)).unwrap();
     store.cycle_key(&mut session).await.unwrap();
     let new = key(&session);
     assert_ne!(new, old);
@@ -371,7 +371,7 @@ async fn an_empty_session_that_is_saved_is_a_record<B: KvBackend>(cx: &Cx<B>) {
 async fn touch_renews_the_time_alone<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = loaded(&store).await;
-    session.set_expiry(Duration::from_secs(100));
+    session.set_expiry(Duration::from_secs(100)).unwrap();
     store.save(&mut session).await.unwrap();
     store.update(&key(&session), increment).await.unwrap();
     let before = stored(cx, &key(&session)).await;
