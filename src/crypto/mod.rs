@@ -1,0 +1,9 @@
+//! Encryption at rest (feature `encryption`): keys, key rings, and their rotation.
+//!
+//! A [`KeyRing`] holds the key that encrypts and the older keys that may still decrypt.
+
+mod key;
+mod key_ring;
+
+pub use key::{EncryptionKey, InvalidEncryptionKey};
+pub use key_ring::{CryptoError, KeyRing};
