@@ -18,6 +18,7 @@
 
 mod adapt;
 pub mod cache;
+mod codec_error;
 pub mod coder;
 #[cfg(feature = "testkit")]
 pub mod conformance;
@@ -31,8 +32,13 @@ pub mod tower_sessions;
 #[cfg(feature = "axum")]
 pub mod web;
 
-pub use cache::{Cache, CacheBuilder, CacheError, CodecError, ComputeError, Json, Serializer, Timeout};
-pub use codex_traits::*;
+pub use cache::{Cache, CacheBuilder, CacheError, ComputeError, Json, Serializer, Timeout};
+pub use codec_error::CodecError;
+pub use codex_traits::{
+    AnyBackend, Capabilities, Capability, Condition, Cursor, Error, Error as BackendError, ErrorKind, Expiry,
+    KvBackend, KvBackendExt, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+    parse_integer,
+};
 pub use connect::connect;
 pub use namespaced::namespaced_key;
 pub use session::{

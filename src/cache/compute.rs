@@ -63,7 +63,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
         if let Some(stored) = self.fetch(&key).await? {
-            return Ok(self.decode(&stored)?);
+            return Ok(self.decode(&key, &stored)?);
         }
         let flights = &self.shared.flights;
         let seat = flights.join::<E>(&key);
@@ -81,7 +81,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             .await;
         match (own, landed) {
             (Some(value), _) => Ok(value),
-            (None, Ok(stored)) => Ok(self.decode(stored)?),
+            (None, Ok(stored)) => Ok(self.decode(&key, stored)?),
             (None, Err(error)) => Err(error.clone()),
         }
     }
@@ -106,7 +106,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let value = compute()
             .await
             .map_err(|error| ComputeError::Compute(Arc::new(error)))?;
-        let encoded = self.encode(&value)?;
+        let encoded = self.encode(key, &value)?;
         loop {
             if is_over(expiry) || self.add_stored(key, encoded.clone(), expiry).await? {
                 return Ok((encoded, Some(value)));

@@ -1,6 +1,8 @@
 //! What can go wrong in a cache.
 
-use std::{any::type_name, borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
+
+use crate::CodecError;
 
 /// Why a cache call failed.
 ///
@@ -29,66 +31,6 @@ impl CacheError {
     }
 }
 
-/// Why a value could not be written or read: names the Rust type and the place, never the value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodecError {
-    doing: Doing,
-    type_name: &'static str,
-    reason: Cow<'static, str>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    Encode,
-    Decode,
-}
-
-impl CodecError {
-    /// A `T` that cannot be written. Of a serializer of your own, `reason` must not show the value.
-    pub fn encode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new::<T>(Doing::Encode, reason)
-    }
-
-    /// A stored value that cannot be read as `T`. Of a serializer of your own, `reason` must not show the value.
-    pub fn decode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new::<T>(Doing::Decode, reason)
-    }
-
-    fn new<T: ?Sized>(doing: Doing, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            doing,
-            type_name: type_name::<T>(),
-            reason: reason.into(),
-        }
-    }
-
-    /// The Rust type that was to be written or read.
-    pub fn type_name(&self) -> &'static str {
-        self.type_name
-    }
-
-    /// Whether a stored value could not be read; otherwise a value could not be written.
-    pub fn is_decode(&self) -> bool {
-        self.doing == Doing::Decode
-    }
-}
-
-impl fmt::Display for CodecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            doing,
-            type_name,
-            reason,
-        } = self;
-        match doing {
-            Doing::Encode => write!(f, "a value of type `{type_name}` cannot be stored: {reason}"),
-            Doing::Decode => write!(f, "the stored value cannot be read as `{type_name}`: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for CodecError {}
-
 /// Why [`get_or_try_set_with`](crate::Cache::get_or_try_set_with) gave no value.
 ///
 /// The errors are shared, because every task that waited for the one computation gets them.
@@ -96,7 +38,7 @@ impl std::error::Error for CodecError {}
 #[non_exhaustive]
 pub enum ComputeError<E> {
     /// The cache failed, before the closure was called or when its value was to be stored.
-    #[error("{0}")]
+    #[error("the cache failed")]
     Cache(#[source] Arc<CacheError>),
     /// The closure failed. Nothing was stored.
     #[error("the value could not be computed")]

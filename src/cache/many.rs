@@ -37,7 +37,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             let stored_keys = self.stored_keys(&keys);
             let values = self.shared.backend.get_many(&borrowed(&stored_keys)).await?;
             let hits = keys.into_iter().zip(values);
-            hits.filter_map(|(key, value)| Some(self.decode(&value?).map(|value| (key, value))))
+            hits.zip(&stored_keys)
+                .filter_map(|((key, value), stored)| Some(self.decode(stored, &value?).map(|value| (key, value))))
                 .collect()
         }
     }
@@ -59,7 +60,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let expiry = self.expiry(timeout);
         let entries: Result<Vec<_>, CacheError> = entries
             .into_iter()
-            .map(|(key, value)| Ok((self.stored_key(key.as_ref()), self.encode(&value)?)))
+            .map(|(key, value)| {
+                let key = self.stored_key(key.as_ref());
+                let value = self.encode(&key, &value)?;
+                Ok((key, value))
+            })
             .collect();
         async move {
             let entries = entries?;

@@ -5,6 +5,7 @@ mod clear;
 mod compute;
 mod counter;
 mod error;
+mod json;
 mod key;
 mod many;
 mod serializer;
@@ -22,11 +23,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{Expiry, KvBackend, KvBackendExt, SetOptions};
+use codex_traits::{AnyBackend, Expiry, KvBackend, KvBackendExt, SetOptions};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::CacheBuilder;
-pub use error::{CacheError, CodecError, ComputeError};
+pub use error::{CacheError, ComputeError};
 pub use serializer::{Json, Serializer};
 pub use timeout::Timeout;
 
@@ -88,7 +89,7 @@ pub(crate) use strict::Strict;
 /// what can be left half done.
 ///
 /// A clone, and a view [`with_version`](Self::with_version), is cheap and shares everything with the original.
-pub struct Cache<B, S = Json> {
+pub struct Cache<B = AnyBackend, S = Json> {
     shared: Arc<Shared<B, S>>,
     version: i64,
     /// `{key_prefix}:{version}:`, so that a key is put together from two pieces only.
@@ -114,14 +115,19 @@ impl<B: KvBackend> Cache<B> {
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// The value of `key`, or `None` where there is none.
+    /// Returns the value of `key`, or `None` if there is none.
+    ///
+    /// `T` is an owned type, or one that serde can own, such as `Cow<str>`: the stored bytes are dropped
+    /// before this returns, so `T` cannot borrow from them (`&str`).
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where the stored value is no `T`.
+    /// [`CacheError::Codec`] if the stored value is not a `T`. It names the category (missing field,
+    /// wrong type, end of input) and the place.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
-        match self.fetch(&self.stored_key(key)).await? {
-            Some(stored) => Ok(Some(self.decode(&stored)?)),
+        let key = self.stored_key(key);
+        match self.fetch(&key).await? {
+            Some(stored) => Ok(Some(self.decode(&key, &stored)?)),
             None => Ok(None),
         }
     }
@@ -147,8 +153,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         timeout: impl Into<Timeout> + Send,
     ) -> Result<(), CacheError> {
         let expiry = self.expiry(timeout);
-        let value = self.encode(value)?;
         let key = self.stored_key(key);
+        let value = self.encode(&key, value)?;
         if is_over(expiry) {
             self.shared.backend.del(&[&key]).await?;
         } else {
@@ -177,8 +183,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         timeout: impl Into<Timeout> + Send,
     ) -> Result<bool, CacheError> {
         let expiry = self.expiry(timeout);
-        let value = self.encode(value)?;
-        self.add_stored(&self.stored_key(key), value, expiry).await
+        let key = self.stored_key(key);
+        let value = self.encode(&key, value)?;
+        self.add_stored(&key, value, expiry).await
     }
 
     /// Removes `key` and tells whether it was there.
@@ -228,9 +235,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let key = self.stored_key(key);
         loop {
             if let Some(stored) = self.fetch(&key).await? {
-                return self.decode(&stored);
+                return self.decode(&key, &stored);
             }
-            let value = self.encode(&default)?;
+            let value = self.encode(&key, &default)?;
             if is_over(expiry) || self.add_stored(&key, value, expiry).await? {
                 return Ok(default);
             }
@@ -279,12 +286,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         timeout.into().resolve(self.shared.default_timeout)
     }
 
-    fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CacheError> {
-        Ok(self.shared.serializer.serialize(value)?)
+    #[inline]
+    fn encode<T: Serialize + ?Sized>(&self, key: &StoredKey, value: &T) -> Result<Bytes, CacheError> {
+        Ok(self.shared.serializer.serialize_for(key, value)?)
     }
 
-    fn decode<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CacheError> {
-        Ok(self.shared.serializer.deserialize(stored)?)
+    #[inline]
+    fn decode<T: DeserializeOwned>(&self, key: &StoredKey, stored: &[u8]) -> Result<T, CacheError> {
+        Ok(self.shared.serializer.deserialize_for(key, stored)?)
     }
 
     async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {

@@ -1,25 +1,21 @@
-//! How values become bytes.
+//! The formats of a cache's values.
 
 use std::fmt;
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
 
-use super::{
-    error::CodecError,
-    strict::{REFUSALS, Strict},
-};
-use crate::{adapt::Adapted, coder};
+use super::json;
+use crate::CodecError;
 
-/// A format for the values of a [`Cache`](crate::Cache): the type parameter `S`.
+/// A format for the values of a [`Cache`](crate::Cache): its type parameter `S`.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use codex_kv::{CodecError, Json, Serializer};
 /// use serde::{Serialize, de::DeserializeOwned};
 ///
-/// /// JSON behind a byte that says so, to make room for other formats later.
+/// /// JSON behind a byte that names the format, to make room for other formats later.
 /// #[derive(Debug)]
 /// struct Tagged;
 ///
@@ -36,73 +32,87 @@ use crate::{adapt::Adapted, coder};
 /// }
 /// ```
 ///
-/// [`incr`](crate::Cache::incr) works on what a serializer writes as plain decimal text.
+/// A cache calls [`serialize_for`](Self::serialize_for) and [`deserialize_for`](Self::deserialize_for),
+/// which are given the stored key too. A format that does not depend on the key leaves them as they
+/// are. A format that wraps another one forwards all four methods.
+///
+/// [`incr`](crate::Cache::incr) works on values that a serializer writes as plain decimal text.
 pub trait Serializer: fmt::Debug + Send + Sync + 'static {
-    /// The bytes of `value`.
+    /// Returns the bytes of `value`.
     ///
     /// # Errors
     ///
-    /// [`CodecError::encode`] where the format has no exact form for it. Nothing is stored then.
+    /// [`CodecError::encode`] if the format has no exact form for the value. Nothing is stored then.
     fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError>;
 
-    /// The value of `stored`.
+    /// Returns the value that `stored` holds.
     ///
     /// # Errors
     ///
-    /// [`CodecError::decode`] where the bytes are no `T`. The reason must not show the value.
+    /// [`CodecError::decode`] if the bytes do not hold a `T`. The reason must not show the value.
     fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError>;
+
+    /// Returns the bytes of `value` as they are to be stored under `stored_key`.
+    ///
+    /// `stored_key` is the whole key in the backend, with key prefix and version. A format that binds
+    /// a value to its key (authenticated encryption) overrides this method.
+    ///
+    /// # Errors
+    ///
+    /// As [`serialize`](Self::serialize).
+    #[inline]
+    fn serialize_for<T: Serialize + ?Sized>(&self, stored_key: &str, value: &T) -> Result<Bytes, CodecError> {
+        let _ = stored_key;
+        self.serialize(value)
+    }
+
+    /// Returns the value of the bytes that were found under `stored_key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`deserialize`](Self::deserialize).
+    #[inline]
+    fn deserialize_for<T: DeserializeOwned>(&self, stored_key: &str, stored: &[u8]) -> Result<T, CodecError> {
+        let _ = stored_key;
+        self.deserialize(stored)
+    }
 }
 
 /// Strict UTF-8 JSON, without spaces and without ASCII escaping: what the Python reference writes.
 ///
-/// Refused instead of changed are NaN and the infinities (other writers make `null` of them), raw bytes (`serialize_bytes`), and the
-/// keys of a map that are no string, integer, bool or char. For these and for dates and decimals there is the [`coder`](crate::coder).
+/// A value that JSON would change is refused when it is written, and nothing is stored:
 ///
-/// A `Vec<u8>` is a sequence for serde, and so a list of numbers. An `Option<Option<T>>` and an `Option<()>` have one
-/// `null` for two values, as everywhere in serde's JSON.
+/// * NaN and the infinities, of which other writers make `null`;
+/// * raw bytes (`serialize_bytes`);
+/// * map keys other than strings, integers, bools and chars;
+/// * values nested in more than 127 arrays and objects, which is as deep as the reader goes.
+///
+/// For bytes, dates and decimals there is the [`coder`](crate::coder).
+///
+/// # Types that JSON does not give back
+///
+/// These types are written, and the error comes when they are read, because serde hides the type from
+/// the writer:
+///
+/// | type | why | use instead |
+/// |---|---|---|
+/// | `u128`, `i128` past 64 bits in a `#[serde(flatten)]` field, an untagged or an internally tagged enum | serde buffers the value there, and its buffer holds 64 bits | a plain field, or a string |
+/// | a map with integer or bool keys (`HashMap<u32, _>`) in the same places | the buffer keeps the keys as text | a plain field, or string keys |
+/// | `Option<Option<T>>`, `Option<()>` | two values have one `null`: `Some(None)` is read as `None` | an enum |
+///
+/// A `Vec<u8>` is a sequence for serde, and so a list of numbers; see
+/// [`Cache::set_bytes`](crate::Cache::set_bytes).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;
 
 impl Serializer for Json {
     #[inline]
     fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError> {
-        match serde_json::to_vec(&Adapted::<T, Strict>::new(value)) {
-            // Boxed, so that an in-process store does not keep the spare room of a growing buffer.
-            Ok(json) => Ok(json.into_boxed_slice().into()),
-            Err(error) => Err(encode_error::<T>(&error)),
-        }
+        json::write(value)
     }
 
     #[inline]
     fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError> {
-        serde_json::from_slice(stored).map_err(|error| decode_error::<T>(&error))
+        json::read(stored)
     }
-}
-
-/// A type's own message may hold its value, so only the known ones are handed on.
-#[cold]
-fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
-    let message = error.to_string();
-    let known = REFUSALS
-        .into_iter()
-        .chain(coder::REFUSALS)
-        .find(|refusal| *refusal == message);
-    CodecError::encode::<T>(known.unwrap_or(if error.is_syntax() {
-        // The only thing that serde_json itself refuses while it writes.
-        "a map key must be a string, an integer, a bool or a char"
-    } else {
-        "its `Serialize` implementation failed"
-    }))
-}
-
-/// The message of `serde_json` quotes what it found (`invalid type: string "…"`), so only the kind and the place are kept.
-#[cold]
-fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
-    let what = match error.classify() {
-        Category::Data => "this JSON is no such value",
-        Category::Eof => "the JSON ends too early",
-        Category::Syntax | Category::Io => "this is no JSON",
-    };
-    let (line, column) = (error.line(), error.column());
-    CodecError::decode::<T>(format!("{what} (line {line}, column {column})"))
 }

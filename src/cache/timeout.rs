@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use codex_traits::Expiry;
 
-/// How long a value is kept. A [`Duration`] is an [`After`](Self::After).
+/// The time that a value is kept. A [`Duration`] converts to [`After`](Self::After), and an
+/// `Option<Duration>` to [`After`](Self::After) or [`Never`](Self::Never), as Python's `timeout=None`.
 ///
-/// Whole milliseconds are kept, rounded up. There is no upper limit short of what the backend can hold: 30 days are nothing special.
+/// Whole milliseconds are kept, rounded up. The only upper limit is what the backend can hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Timeout {
     /// The cache's [`default_timeout`](crate::CacheBuilder::default_timeout).
@@ -21,6 +22,12 @@ pub enum Timeout {
 impl From<Duration> for Timeout {
     fn from(after: Duration) -> Self {
         Self::After(after)
+    }
+}
+
+impl From<Option<Duration>> for Timeout {
+    fn from(after: Option<Duration>) -> Self {
+        after.map_or(Self::Never, Self::After)
     }
 }
 

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{
-    codec::CodecError,
+    CodecError,
     data::{Name, SessionData},
 };
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, fmt};
 use indexmap::IndexMap;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::codec::{self, CodecError};
+use super::{CodecError, codec};
 
 /// The names and values of a session, in the order they came in.
 ///

@@ -19,7 +19,7 @@ mod merge;
 mod store;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};
-pub use codec::{CodecError, DjangoSigned, SecretKey, SessionCodec};
+pub use codec::{DjangoSigned, SecretKey, SessionCodec};
 pub use data::SessionData;
 pub use error::SessionError;
 pub use expiry::SessionExpiry;
@@ -27,3 +27,5 @@ pub use handle::Session;
 pub use key::{InvalidSessionKey, SessionKey};
 pub use login::Login;
 pub use store::{ClearExpired, SessionStore};
+
+pub use crate::CodecError;

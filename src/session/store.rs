@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
+use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::{
     CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
@@ -75,7 +75,7 @@ impl Policy {
 /// future is dropped, or that fails with an error that [may have executed](codex_traits::Error::may_have_executed), wrote once
 /// or not at all. The session does not know which: if it was written, the next `save` of the same session is a `Conflict` with
 /// itself, and it has to be loaded again.
-pub struct SessionStore<B, C = DjangoSigned> {
+pub struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     shared: Arc<Shared<B, C>>,
 }
 

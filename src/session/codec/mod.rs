@@ -12,7 +12,7 @@ pub use django::DjangoSigned;
 pub(crate) use python_json::{from_json, to_json, value_to_json};
 pub use secret::SecretKey;
 
-use super::SessionData;
+use super::{CodecError, SessionData};
 
 /// How a session's data is turned into the bytes that are stored.
 ///
@@ -66,34 +66,4 @@ pub trait SessionCodec: Send + Sync + 'static {
     fn validate(&self) -> Result<(), CodecError> {
         Ok(())
     }
-}
-
-/// Why data could not be written or read. Holds nothing of the payload, so that it can be logged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CodecError {
-    /// No secret of this codec signed the payload, or it was changed since.
-    #[error("the signature does not match")]
-    BadSignature,
-    /// The payload, or the JSON in it, is not of the form that was expected.
-    #[error("unreadable: {0}")]
-    Malformed(&'static str),
-    /// The data is larger than the limit, counted as JSON text.
-    #[error("the session is larger than {limit} bytes of JSON")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// A value of the session is there, but is not of the type asked for.
-    #[error("the value cannot be read as `{expected}`")]
-    WrongType {
-        /// The type asked for.
-        expected: &'static str,
-    },
-    /// The value has no form in JSON.
-    #[error("the value cannot be written: {0}")]
-    Unwritable(&'static str),
-    /// A secret is empty, so that anyone could sign.
-    #[error("a secret key must not be empty")]
-    EmptySecret,
 }

@@ -1,0 +1,144 @@
+//! Strict JSON: what is written can be read, and errors show no value.
+
+use std::io;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{error::Category, ser::Formatter};
+
+use super::strict::{REFUSALS, Strict};
+use crate::{CodecError, adapt::Adapted, coder};
+
+/// The arrays and objects around a value that `serde_json` reads: its limit of 128 counts the value
+/// itself.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+pub(super) const TOO_DEEP: &str = "it is nested too deeply: JSON is read through at most 127 arrays and objects";
+
+#[inline]
+pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
+    let mut json = Vec::with_capacity(128);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Readable::default());
+    match Adapted::<T, Strict>::new(value).serialize(&mut serializer) {
+        // Boxed, so that an in-process store does not keep the spare room of a growing buffer.
+        Ok(()) => Ok(json.into_boxed_slice().into()),
+        Err(error) => Err(encode_error::<T>(&error)),
+    }
+}
+
+#[inline]
+pub(super) fn read<T: DeserializeOwned>(stored: &[u8]) -> Result<T, CodecError> {
+    // `serde_json::from_slice` skips fields that the type does not ask for without validating them.
+    let Ok(text) = std::str::from_utf8(stored) else {
+        return Err(CodecError::decode::<T>("it is not UTF-8"));
+    };
+    serde_json::from_str(text).map_err(|error| decode_error::<T>(&error))
+}
+
+/// The number of arrays and objects that a writer is inside of, up to what `serde_json` reads.
+///
+/// `serde_json` reads a [`RawValue`](serde_json::value::RawValue) without a limit, so one counts nothing.
+#[derive(Default)]
+pub(crate) struct Depth(usize);
+
+impl Depth {
+    /// Enters an array or object, and refuses one too many.
+    #[inline]
+    pub(crate) fn enter(&mut self) -> io::Result<()> {
+        self.0 += 1;
+        if self.0 > MAX_DEPTH {
+            return Err(io::Error::other(TOO_DEEP));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.0 -= 1;
+    }
+}
+
+/// Compact JSON, refused where it is too deep to be read.
+#[derive(Default)]
+struct Readable(Depth);
+
+impl Formatter for Readable {
+    #[inline]
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.enter()?;
+        writer.write_all(b"[")
+    }
+
+    #[inline]
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.leave();
+        writer.write_all(b"]")
+    }
+
+    #[inline]
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.enter()?;
+        writer.write_all(b"{")
+    }
+
+    #[inline]
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.leave();
+        writer.write_all(b"}")
+    }
+}
+
+/// Only known messages are handed on, because a type's own message may hold its value.
+#[cold]
+fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
+    let message = error.to_string();
+    let known = REFUSALS
+        .into_iter()
+        .chain(coder::REFUSALS)
+        .find(|refusal| *refusal == message);
+    CodecError::encode::<T>(match known {
+        Some(known) => known,
+        // Writing into memory does not fail, so this is `Depth`.
+        None if error.is_io() => TOO_DEEP,
+        // The only thing that serde_json itself refuses while it writes.
+        None if error.is_syntax() => "a map key must be a string, an integer, a bool or a char",
+        None => "its `Serialize` implementation failed",
+    })
+}
+
+/// The messages of `serde_json` and serde quote what was found (`invalid type: string "…"`), so only
+/// the category and the place are kept.
+#[cold]
+fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
+    let category = category(error);
+    let (line, column) = (error.line(), error.column());
+    CodecError::decode::<T>(format!("{category} (line {line}, column {column})"))
+}
+
+pub(crate) fn category(error: &serde_json::Error) -> &'static str {
+    /// What serde's messages begin with.
+    const DATA: [(&str, &str); 7] = [
+        ("missing field", "missing field"),
+        ("unknown field", "unknown field"),
+        ("duplicate field", "duplicate field"),
+        ("unknown variant", "unknown variant"),
+        ("invalid length", "wrong number of elements"),
+        ("invalid value", "value out of range"),
+        ("invalid type", "wrong type"),
+    ];
+    match error.classify() {
+        Category::Eof => "end of input",
+        Category::Data => {
+            let message = error.to_string();
+            let known = DATA.iter().find(|(start, _)| message.starts_with(start));
+            known.map_or("wrong type or value", |(_, category)| category)
+        }
+        Category::Syntax | Category::Io => {
+            if error.to_string().starts_with("recursion limit exceeded") {
+                "nested too deeply to be read"
+            } else {
+                "not JSON"
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The error of every format: of a cache's values, and of a session's payload.
+
+use std::{any::type_name, borrow::Cow};
+
+use crate::session::SessionData;
+
+/// The reason that a value or a payload could not be written or read.
+///
+/// It names the Rust type and the category of the failure, and for JSON the line and column. It never
+/// holds a key, a value or a part of a payload, so it can be logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// A value has no exact form in the format. Nothing was stored.
+    #[error("a value of type `{type_name}` cannot be stored: {reason}")]
+    Encode {
+        /// The type of the value.
+        type_name: &'static str,
+        /// What is wrong with it, without the value.
+        reason: Cow<'static, str>,
+    },
+    /// A stored value cannot be read as the type asked for. It stays stored.
+    #[error("the stored value cannot be read as `{type_name}`: {reason}")]
+    Decode {
+        /// The type asked for.
+        type_name: &'static str,
+        /// The category and the place, without the value.
+        reason: Cow<'static, str>,
+    },
+    /// No secret of this codec signed the session's payload, or it was changed since.
+    #[error("the signature does not match")]
+    BadSignature,
+    /// The session's payload, or the JSON in it, does not have the expected form.
+    #[error("unreadable: {0}")]
+    Malformed(&'static str),
+    /// The session's data is larger than the limit, counted as JSON text.
+    #[error("the session is larger than {limit} bytes of JSON")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A value of the session is there, but it does not have the type asked for.
+    #[error("the value cannot be read as `{expected}`")]
+    WrongType {
+        /// The type asked for.
+        expected: &'static str,
+    },
+    /// A value of the session has no form in JSON.
+    #[error("the value cannot be written: {0}")]
+    Unwritable(&'static str),
+    /// A secret is empty, so that anyone could sign.
+    #[error("a secret key must not be empty")]
+    EmptySecret,
+}
+
+impl CodecError {
+    /// Returns the error for a `T` that cannot be written.
+    ///
+    /// For serializers outside this crate: `reason` must not show the value.
+    pub fn encode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Encode {
+            type_name: type_name::<T>(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns the error for a stored value that cannot be read as `T`.
+    ///
+    /// For serializers outside this crate: `reason` must not show the value.
+    pub fn decode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Decode {
+            type_name: type_name::<T>(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Returns the Rust type that was to be written or read.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Encode { type_name, .. } | Self::Decode { type_name, .. } => type_name,
+            Self::WrongType { expected } => expected,
+            _ => type_name::<SessionData>(),
+        }
+    }
+
+    /// Returns whether something stored could not be read; otherwise something could not be written.
+    pub fn is_decode(&self) -> bool {
+        matches!(
+            self,
+            Self::Decode { .. } | Self::BadSignature | Self::Malformed(_) | Self::WrongType { .. }
+        )
+    }
+}
