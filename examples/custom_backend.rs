@@ -18,7 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use codex_kv::{
-    Capabilities, Condition, Cursor, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+    BackendError as Error, Capabilities, Condition, Cursor, Expiry, KvBackend, Result, ScanPage, ScanRequest,
+    SetOptions, SetOutcome, Ttl,
     testkit::{Harness, Time, VirtualTime},
 };
 
@@ -74,9 +75,6 @@ impl Entries {
     fn deadline(&self, key: &str, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
         // Refuses zero and what no store can hold.
         let millis = expiry.to_millis(operation)?;
-        if millis.is_some_and(|millis| millis > LONGEST_MILLIS) {
-            return Err(Expiry::too_long(operation));
-        }
         Ok(match expiry {
             Expiry::Keep => self.live(key).and_then(|entry| entry.deadline),
             Expiry::Never | Expiry::After(_) => {
@@ -85,9 +83,6 @@ impl Entries {
         })
     }
 }
-
-/// Redis's deadlines are milliseconds since 1970, today fewer than 2^42, in a signed 64-bit integer: what it refuses, every backend refuses.
-const LONGEST_MILLIS: i64 = i64::MAX - (1 << 42);
 
 /// The backend: a handle on the entries. A clone is another handle on the same ones.
 #[derive(Clone, Default)]
@@ -196,7 +191,7 @@ impl KvBackend for AgingBackend {
             let numbers = numbers.and_then(|(seen, last)| Some((seen.parse().ok()?, last.parse().ok()?)));
             numbers
                 .filter(|(seen, last): &(u64, u64)| seen <= last)
-                .ok_or_else(Cursor::unreadable)?
+                .ok_or_else(Error::unreadable_cursor)?
         };
         let mut ahead = entries
             .by_age

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use codex_traits::{
-    Capabilities, Capability, Expiry, KvBackend, OnMissing, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+    AnyBackend, Capabilities, Capability, Expiry, KvBackend, OnMissing, Result, ScanPage, ScanRequest, SetOptions,
+    SetOutcome, Ttl,
 };
 
 use crate::{
@@ -89,6 +90,12 @@ impl MemoryBackend {
     }
 }
 
+impl From<MemoryBackend> for AnyBackend {
+    fn from(backend: MemoryBackend) -> Self {
+        Self::new(backend)
+    }
+}
+
 impl Default for MemoryBackend {
     fn default() -> Self {
         Self::new()
@@ -106,7 +113,9 @@ impl fmt::Debug for MemoryBackend {
 
 impl KvBackend for MemoryBackend {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new().with(Capability::LargeValues)
+        Capabilities::new()
+            .with(Capability::LargeValues)
+            .with(Capability::AtomicGetWithTtl)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
@@ -139,6 +148,14 @@ impl KvBackend for MemoryBackend {
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         self.store.scan(&request)
+    }
+
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        Ok(self.store.get_with_ttl(key))
+    }
+
+    async fn health(&self) -> Result<()> {
+        Ok(())
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
@@ -193,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_says_what_it_is() {
         let store = MemoryBackend::new();
-        assert!(store.is_empty() && store.capabilities().iter().eq([Capability::LargeValues]));
+        assert!(store.is_empty() && store.capabilities().contains(Capability::LargeValues));
         let outcome = store.set("k", "v".into(), SetOptions::new()).await.unwrap();
         assert!(outcome.is_written() && !store.is_empty());
         assert_eq!(format!("{store:?}"), "MemoryBackend { entries: 1 }");

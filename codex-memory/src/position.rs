@@ -1,6 +1,6 @@
 //! The cursor's text: which hash of which shard comes next.
 
-use codex_traits::{Cursor, Result};
+use codex_traits::{Cursor, Error, Result};
 
 /// Written as `shard.hash`. A walk goes by the hashes of the keys, in their order, so that it passes each key once whatever comes and goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +21,7 @@ impl Position {
                 hash: hash.parse().ok()?,
             })
         });
-        position.ok_or_else(Cursor::unreadable)
+        position.ok_or_else(Error::unreadable_cursor)
     }
 
     pub(crate) fn write(self) -> Result<Cursor> {

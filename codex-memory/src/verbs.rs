@@ -17,14 +17,8 @@ impl Store {
     /// The milliseconds of an `After`, checked; `None` for the other two.
     #[inline]
     fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
-        let Some(millis) = expiry.to_millis(operation)? else {
-            return Ok(None);
-        };
-        // Redis keeps the end as milliseconds since 1970. The wall clock is asked only where that can matter.
-        if millis > i64::MAX / 2 && millis.checked_add(self.time.unix_millis()).is_none() {
-            return Err(Expiry::too_long(operation));
-        }
-        Ok(Some(millis.unsigned_abs()))
+        let millis = expiry.to_millis_at(operation, || self.time.unix_millis())?;
+        Ok(millis.map(i64::unsigned_abs))
     }
 
     #[inline]
@@ -111,6 +105,18 @@ impl Store {
         }
     }
 
+    pub(crate) fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
+        let place = self.place(key);
+        let reading = Reading::Taken(self.time.reading().now());
+        let shard = self.read(place.shard);
+        let entry = shard.live(place.tag, key, reading)?;
+        let ttl = entry
+            .deadline
+            .left(reading.now())
+            .map_or(Ttl::Persistent, Ttl::Remaining);
+        Some((entry.value().clone(), ttl))
+    }
+
     pub(crate) fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
         let span = match on_missing {
             OnMissing::Create(expiry) => self.span(expiry, "incr")?,
@@ -150,7 +156,7 @@ fn end(span: Option<u64>, reading: Reading<'_>) -> Deadline {
 
 fn add(value: &[u8], delta: i64) -> Result<i64> {
     codex_traits::parse_integer(value)
-        .ok_or_else(codex_traits::not_an_integer)?
+        .ok_or_else(codex_traits::Error::not_an_integer)?
         .checked_add(delta)
-        .ok_or_else(codex_traits::integer_overflow)
+        .ok_or_else(codex_traits::Error::integer_overflow)
 }

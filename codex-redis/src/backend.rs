@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use codex_traits::{
-    Capabilities, Capability, Condition, Cursor, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest,
-    SetOptions, SetOutcome, Ttl,
+    AnyBackend, Capabilities, Capability, Condition, Cursor, Error, Expiry, KvBackend, OnMissing, Pattern, Result,
+    ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
 };
 use redis::{Cmd, Pipeline, Value, cmd};
 
@@ -77,6 +77,12 @@ impl RedisBackend {
 impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl From<RedisBackend> for AnyBackend {
+    fn from(backend: RedisBackend) -> Self {
+        Self::new(backend)
     }
 }
 
@@ -170,7 +176,7 @@ impl KvBackend for RedisBackend {
             0 => None,
             next => Some(Cursor::new(next.to_string())?),
         };
-        Ok(ScanPage { keys, next })
+        Ok(ScanPage::new(keys, next))
     }
 
     /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which is one snapshot too. On a cluster
@@ -258,6 +264,10 @@ impl KvBackend for RedisBackend {
 
     /// Each page is one round trip with a deadline of its own: the keys of the page before are removed along with the question
     /// for the next.
+    async fn health(&self) -> Result<()> {
+        Self::health(self).await.map(drop)
+    }
+
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let client = match &*self.0 {
             Store::One(client) => client,
@@ -360,7 +370,7 @@ fn read_cursor(cursor: &Cursor) -> Result<u64> {
     let number = cursor.as_str().parse().ok().filter(|number: &u64| *number != 0);
     number
         .filter(|number| number.to_string() == cursor.as_str())
-        .ok_or_else(Cursor::unreadable)
+        .ok_or_else(Error::unreadable_cursor)
 }
 
 /// What SET is told of the expiry.
@@ -390,14 +400,9 @@ impl ExpiryArguments {
 /// The milliseconds of an `After`. The server refuses what would end too late, but only where it comes to setting it: not where a
 /// compared value differs, or a counter exists. So it is refused here as well, by our clock.
 fn millis(expiry: Expiry, operation: &'static str) -> Result<i64> {
-    let millis = expiry.to_millis(operation)?.unwrap_or_default();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    if millis.checked_add(now).is_none() {
-        return Err(Expiry::too_long(operation));
-    }
-    Ok(millis)
+    let unix_millis = || {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    };
+    Ok(expiry.to_millis_at(operation, unix_millis)?.unwrap_or_default())
 }

@@ -32,7 +32,7 @@ impl Sharded {
         if number == FRAGILE && self.fragile_is_down.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Connection, operation, "a node is down").not_executed());
         }
-        self.nodes.get(number).ok_or_else(Cursor::unreadable)
+        self.nodes.get(number).ok_or_else(Error::unreadable_cursor)
     }
 
     fn node_of(&self, key: &str, operation: &'static str) -> Result<&MemoryBackend> {
@@ -80,8 +80,8 @@ impl KvBackend for Sharded {
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let (mut number, mut cursor) = match request.cursor.as_str().split_once('/') {
             None if request.cursor.is_start() => (0, Cursor::start()),
-            None => return Err(Cursor::unreadable()),
-            Some((number, cursor)) => (number.parse().map_err(|_| Cursor::unreadable())?, cursor.parse()?),
+            None => return Err(Error::unreadable_cursor()),
+            Some((number, cursor)) => (number.parse().map_err(|_| Error::unreadable_cursor())?, cursor.parse()?),
         };
         loop {
             let request = request.clone().with_cursor(cursor);

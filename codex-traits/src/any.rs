@@ -9,9 +9,10 @@ use crate::{
     Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
 };
 
-/// Any backend, behind one type: what a service holds that reads its backend from the environment.
+/// A backend whose type is erased, for a service that chooses its backend at run time.
 ///
-/// It costs one allocation and one indirect call more than the backend itself. A clone is another handle on the same store.
+/// A call costs one allocation and one indirect call more than on the backend itself. A clone is
+/// another handle on the same store.
 ///
 /// ```
 /// # use codex_traits::*;
@@ -19,13 +20,23 @@ use crate::{
 ///     AnyBackend::new(backend)
 /// }
 /// ```
+///
+/// The backends of codex-kv convert with [`From`]. Any other backend converts from an [`Arc`] of
+/// itself; a blanket `From<B>` would conflict with the standard library's `From<T> for T`, because
+/// `AnyBackend` is itself a backend.
 #[derive(Clone)]
 pub struct AnyBackend(Arc<dyn Erased>);
 
 impl AnyBackend {
-    /// Hides which backend it is.
+    /// Erases the type of `backend`.
     pub fn new(backend: impl KvBackend) -> Self {
         Self(Arc::new(backend))
+    }
+}
+
+impl<B: KvBackend> From<Arc<B>> for AnyBackend {
+    fn from(backend: Arc<B>) -> Self {
+        Self(backend)
     }
 }
 
@@ -35,7 +46,8 @@ impl fmt::Debug for AnyBackend {
     }
 }
 
-/// [`KvBackend`] in a form that can be a trait object. Its methods have names of their own, so that none shadows another.
+/// The dyn-compatible form of [`KvBackend`]. Its methods have other names, so that a call on a type
+/// that implements both traits is never ambiguous.
 #[async_trait]
 trait Erased: fmt::Debug + Send + Sync {
     fn erased_capabilities(&self) -> Capabilities;
@@ -50,6 +62,8 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()>;
     async fn erased_incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>>;
     async fn erased_del_matching(&self, pattern: &Pattern) -> Result<u64>;
+    async fn erased_get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>>;
+    async fn erased_health(&self) -> Result<()>;
 }
 
 #[async_trait]
@@ -101,6 +115,14 @@ impl<B: KvBackend> Erased for B {
     async fn erased_del_matching(&self, pattern: &Pattern) -> Result<u64> {
         self.del_matching(pattern).await
     }
+
+    async fn erased_get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        self.get_with_ttl(key).await
+    }
+
+    async fn erased_health(&self) -> Result<()> {
+        self.health().await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -151,5 +173,13 @@ impl KvBackend for AnyBackend {
 
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         self.0.erased_del_matching(pattern).await
+    }
+
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        self.0.erased_get_with_ttl(key).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.0.erased_health().await
     }
 }

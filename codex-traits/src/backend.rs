@@ -10,46 +10,57 @@ use crate::{
 
 /// A key-value store that can hold caches and sessions.
 ///
-/// Eight methods are required, four are provided on them; a backend overrides a provided one where its store can do it in one
-/// round trip. Every sentence below is a clause of the conformance suite in `codex-testkit`; run it on what you write.
+/// Eight methods are required and six are provided on top of them. A backend overrides a provided
+/// method if its store can do the work in one round trip. Every sentence below is a clause of the
+/// conformance suite in `codex-testkit`: run the suite on your backend.
+///
+/// The trait is not dyn-compatible, because its methods are native `async fn`s. Use
+/// [`AnyBackend`](crate::AnyBackend) for a backend that is chosen at run time.
 ///
 /// # Keys and values
 ///
-/// A key is any UTF-8 text: the empty one, one with NUL or spaces, one of a megabyte. It is compared byte for byte. A value is any
-/// run of bytes; an empty value is not a missing one.
+/// A key is any UTF-8 text, including the empty text, text with NUL or spaces, and text of a megabyte.
+/// Keys are compared byte for byte. A value is any sequence of bytes. An empty value is not a missing
+/// one.
 ///
 /// # Absence
 ///
-/// A key that has expired is gone for every verb, whether or not the store has got round to removing it. A miss is never a failure and
-/// a failure never a miss: no verb answers `None`, `false`, `0` or an empty page because it could not ask. One exception is taken over
-/// from Redis: in a [`get_many`](Self::get_many) a key that holds another type is `None`, where [`get`](Self::get) fails with
-/// [`ErrorKind::Data`](crate::ErrorKind::Data).
+/// A key that has expired is absent for every verb, whether or not the store has removed it yet. A
+/// miss is never a failure and a failure never a miss: no verb answers `None`, `false`, `0` or an
+/// empty page because it could not ask. Redis has one exception, which holds here too: in a
+/// [`get_many`](Self::get_many) a key that holds another type is `None`, while [`get`](Self::get)
+/// fails with [`ErrorKind::Data`](crate::ErrorKind::Data).
 ///
 /// # Expiry
 ///
-/// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, [`Expiry::Keep`] leaves it; a key that is created
-/// under `Keep` gets none. Whole milliseconds are kept, rounded up. A value is never gone early, and late by no more than the backend
-/// says. `After` zero is refused by every writing verb, also where its condition would not have held; only [`expire`](Self::expire)
-/// takes it, and removes the key. A duration that the store cannot hold is refused. A refused or failed write leaves value and time
-/// to live as they were.
+/// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, and [`Expiry::Keep`] leaves
+/// it. A key that is created under `Keep` gets none. Backends keep whole milliseconds, rounded up. A
+/// value is never gone early, and late by no more than the backend documents. Every writing verb
+/// refuses `After` zero, even if its condition would not have held; only [`expire`](Self::expire)
+/// accepts it and removes the key. Every store accepts durations up to [`Expiry::MAX`] and refuses a
+/// duration that it cannot hold. A refused or failed write leaves the value and the time to live
+/// unchanged.
 ///
 /// # Atomicity
 ///
-/// [`set`](Self::set) with a [`Condition`](crate::Condition) and [`del_if_equals`](Self::del_if_equals) compare and write in one step: of
-/// many racers exactly one wins. That is the only primitive asked for; [`incr`](Self::incr) is provided on it. Calls on one key are
-/// linearizable on one primary. Calls on many keys are atomic per key; whether [`get_many`](Self::get_many) is one snapshot is
-/// [`Capability::AtomicMany`](crate::Capability::AtomicMany).
+/// [`set`](Self::set) with a [`Condition`](crate::Condition) and
+/// [`del_if_equals`](Self::del_if_equals) compare and write in one step: of many racing callers,
+/// exactly one wins. This is the only atomic primitive that the contract requires;
+/// [`incr`](Self::incr) is provided on it. Calls on one key are linearizable on one primary. Calls on
+/// many keys are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) says
+/// whether [`get_many`](Self::get_many) is one snapshot.
 ///
 /// # Clones
 ///
-/// Where a backend is `Clone`, a clone is another handle on the same store and sees every write at once. Two backends that
-/// were built apart share nothing, unless they were pointed at the same server.
+/// If a backend is `Clone`, a clone is another handle on the same store and sees every write at once.
+/// Two backends that were built separately share nothing, unless they connect to the same server.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped is applied once or not at all; the next call on the same handle gets its own answer. After a
-/// failure, [`Error::may_have_executed`](crate::Error::may_have_executed) says whether the write may have happened all the same. A
-/// backend sends nothing twice by itself unless doing so changes nothing.
+/// A call whose future is dropped is applied once or not at all, and the next call on the same handle
+/// gets its own answer. After a failure,
+/// [`Error::may_have_executed`](crate::Error::may_have_executed) says whether the write may have
+/// happened. A backend never repeats a request on its own, unless the repetition changes nothing.
 ///
 /// # A complete backend
 ///
@@ -64,7 +75,7 @@ use crate::{
 ///
 /// use bytes::Bytes;
 /// use codex_traits::{
-///     Capabilities, Condition, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+///     Capabilities, Condition, Error, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
 /// };
 ///
 /// struct Entry {
@@ -76,7 +87,7 @@ use crate::{
 /// struct MapBackend(Arc<Mutex<BTreeMap<String, Entry>>>);
 ///
 /// impl MapBackend {
-///     /// The map without what has expired: small, and slow with many keys.
+///     /// Returns the map without expired entries: short code, and slow with many keys.
 ///     fn live(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
 ///         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 ///         let now = Instant::now();
@@ -86,13 +97,13 @@ use crate::{
 /// }
 ///
 /// fn deadline(expiry: Expiry, old: Option<Instant>, operation: &'static str) -> Result<Option<Instant>> {
-///     // Refuses zero, and what is too long for any store.
+///     // Refuses zero, and a duration that is too long for any store.
 ///     let Some(millis) = expiry.to_millis(operation)? else {
 ///         return Ok(if expiry == Expiry::Keep { old } else { None });
 ///     };
 ///     let after = Duration::from_millis(millis.unsigned_abs());
 ///     let deadline = Instant::now().checked_add(after);
-///     Ok(Some(deadline.ok_or_else(|| Expiry::too_long(operation))?))
+///     Ok(Some(deadline.ok_or_else(|| Error::expiry_too_long(operation))?))
 /// }
 ///
 /// impl std::fmt::Debug for MapBackend {
@@ -160,11 +171,11 @@ use crate::{
 ///     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
 ///         request.checked_count_hint()?;
 ///         if !request.cursor.is_start() {
-///             return Ok(ScanPage::default()); // nobody was given a cursor: every page is the last
+///             return Ok(ScanPage::default()); // no page has a cursor, so each one is the last
 ///         }
 ///         let map = self.live();
 ///         let keys = map.keys().filter(|key| request.pattern.matches(key)).cloned().collect();
-///         Ok(ScanPage { keys, next: None })
+///         Ok(ScanPage::new(keys, None))
 ///     }
 /// }
 ///
@@ -178,107 +189,149 @@ use crate::{
 /// # }
 /// ```
 ///
-/// (It hands out its whole keyspace as one page, which the suite's scan-05 refuses; `examples/custom_backend.rs` of the `codex-kv` package
-/// pages properly and passes the whole suite.)
+/// This backend returns its whole keyspace as one page, which clause scan-05 of the suite refuses.
+/// `examples/custom_backend.rs` of the `codex-kv` package returns pages and passes the whole suite.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a key-value backend",
+    label = "this type does not implement `KvBackend`",
+    note = "`KvBackend` is not dyn-compatible: use `AnyBackend` instead of `dyn KvBackend`"
+)]
 pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
-    /// What this backend can do beyond the common contract. What is declared is tested.
+    /// Returns the features that this backend has beyond the common contract. The suite tests each
+    /// one that is declared.
     fn capabilities(&self) -> Capabilities;
 
-    /// The value of `key`, or `None` where there is none. Reading never changes the time to live.
+    /// Returns the value of `key`, or `None` if the key is absent. Reading never changes the time to
+    /// live.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Data`](crate::ErrorKind::Data) where the key holds what is no value (a Redis list).
+    /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the key holds something other than a value (a
+    /// Redis list).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
-    /// Writes `value`, where the condition of `options` holds, with their expiry; one atomic step.
+    /// Writes `value` with the expiry of `options` if the condition of `options` holds, in one atomic
+    /// step.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry of zero or one too long to be held,
-    /// also where the condition would not have held. Nothing is changed then.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry of zero or one
+    /// that is too long, even if the condition would not have held. Nothing is changed.
     fn set(&self, key: &str, value: Bytes, options: SetOptions) -> impl Future<Output = Result<SetOutcome>> + Send;
 
-    /// Removes the keys and counts those that were there: a key named twice counts once, an expired one not at all. No keys are `Ok(0)`.
+    /// Removes the keys and returns how many of them existed. A key that is named twice counts once,
+    /// an expired one not at all. No keys give `Ok(0)`.
     ///
     /// # Errors
     ///
-    /// Where the store fails; some of the keys may be removed then.
+    /// If the store fails. Some of the keys may have been removed.
     fn del(&self, keys: &[&str]) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Removes `key` where it holds exactly `expected`, in one atomic step, and tells whether it did.
+    /// Removes `key` if it holds exactly `expected`, in one atomic step, and returns whether it did.
     ///
     /// # Errors
     ///
-    /// Where the store fails.
+    /// If the store fails.
     fn del_if_equals(&self, key: &str, expected: &[u8]) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Changes when `key` ends and tells whether it is there. [`Expiry::Never`] clears the time to live, [`Expiry::After`] zero
-    /// removes the key, [`Expiry::Keep`] changes nothing.
+    /// Changes the expiry of `key` and returns whether the key exists. [`Expiry::Never`] clears the
+    /// time to live, [`Expiry::After`] zero removes the key, and [`Expiry::Keep`] changes nothing.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a duration too long to be held; nothing is changed then.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a duration that is too
+    /// long. Nothing is changed.
     fn expire(&self, key: &str, expiry: Expiry) -> impl Future<Output = Result<bool>> + Send;
 
-    /// How long `key` has left.
+    /// Returns the remaining time to live of `key`.
     ///
     /// # Errors
     ///
-    /// Where the store fails.
+    /// If the store fails.
     fn ttl(&self, key: &str) -> impl Future<Output = Result<Ttl>> + Send;
 
-    /// One page of the keys that match.
+    /// Returns one page of the keys that match.
     ///
-    /// A key that is there from the first page to the last is returned at least once, whatever comes and goes meanwhile, and perhaps
-    /// more than once; one that was never there, or has expired, is not. Only a page without a cursor ends the scan. A scan ends while
-    /// writers add keys. A page is bounded by the hint, give or take a factor, and never the whole keyspace. A scan that is abandoned
-    /// leaks nothing. Keys that are not UTF-8, written by other programs, are left out.
+    /// A key that exists from the first page to the last is returned at least once, whatever else is
+    /// written meanwhile, and possibly more than once. A key that never existed, or has expired, is
+    /// not returned. Only a page without a cursor ends the scan. A scan ends even while writers add
+    /// keys. The hint bounds a page up to a constant factor; a page is never the whole keyspace. An
+    /// abandoned scan leaks nothing. Keys that are not UTF-8, written by other programs, are left out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a hint of zero; for a made-up cursor that, or an end of the scan.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a hint of zero. For a
+    /// made-up cursor, either this error or the end of the scan.
     fn scan(&self, request: ScanRequest<'_>) -> impl Future<Output = Result<ScanPage>> + Send;
 
-    /// The values of `keys`, in the order asked, a key asked twice answered twice.
+    /// Returns the values of `keys` in the order of `keys`. A key that is named twice is answered
+    /// twice.
     ///
-    /// A key that holds another type is `None` here, as Redis's MGET has it. No keys are an empty list.
+    /// A key that holds another type is `None` here, as in Redis's MGET. No keys give an empty list.
     ///
     /// # Errors
     ///
-    /// Where the store fails; there is no partial answer.
+    /// If the store fails. There is no partial answer.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send {
         provided::get_many(self, keys)
     }
 
-    /// Writes all entries with the one expiry; of a key given twice the last value stays. No entries are `Ok(())`.
+    /// Writes all entries with one expiry. If a key is given twice, its last value stays. No entries
+    /// give `Ok(())`.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set): with a bad expiry nothing is written. Where the store fails midway, some entries may be written.
+    /// As for [`set`](Self::set): nothing is written with an invalid expiry. If the store fails
+    /// midway, some entries may have been written.
     fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> impl Future<Output = Result<()>> + Send {
         provided::set_many(self, entries, expiry)
     }
 
-    /// Adds `delta` to the integer that `key` holds as canonical decimal text, keeps its time to live, and answers the sum.
+    /// Adds `delta` to the integer that `key` holds as canonical decimal text, keeps the time to live,
+    /// and returns the sum.
     ///
-    /// Where the key is missing, `on_missing` says what happens: start at zero with an expiry, or `Ok(None)`.
+    /// If the key is missing, `on_missing` decides: start at zero with an expiry, or return
+    /// `Ok(None)`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Data`](crate::ErrorKind::Data) where the value is no such text or the sum does not fit 64 bits, and
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry that `set` would refuse; value and time
-    /// to live stay as they were.
+    /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the value is not such text or the sum does not
+    /// fit 64 bits, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an
+    /// expiry that `set` would refuse. The value and the time to live are unchanged.
     fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> impl Future<Output = Result<Option<i64>>> + Send {
         provided::incr(self, key, delta, on_missing)
     }
 
-    /// Removes every key that matches, page by page, and counts them. Touches nothing else. Keys that appear meanwhile may stay.
+    /// Removes every key that matches, page by page, and returns their number. Touches nothing else.
+    /// Keys that appear meanwhile may stay.
     ///
     /// # Errors
     ///
-    /// Where the store fails; some of the keys may be removed then.
+    /// If the store fails. Some of the keys may have been removed.
     fn del_matching(&self, pattern: &Pattern) -> impl Future<Output = Result<u64>> + Send {
         provided::del_matching(self, pattern)
+    }
+
+    /// Returns the value of `key` and its remaining time to live, or `None` if the key is absent. The
+    /// answer is never [`Ttl::Missing`].
+    ///
+    /// Both are of one moment if the backend declares
+    /// [`Capability::AtomicGetWithTtl`](crate::Capability::AtomicGetWithTtl). Otherwise a concurrent
+    /// write can fall between them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    fn get_with_ttl(&self, key: &str) -> impl Future<Output = Result<Option<(Bytes, Ttl)>>> + Send {
+        provided::get_with_ttl(self, key)
+    }
+
+    /// Checks that the store answers, for a readiness probe. Reads at most one key and writes none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked, within the deadline of one call.
+    fn health(&self) -> impl Future<Output = Result<()>> + Send {
+        provided::health(self)
     }
 }

@@ -2,26 +2,37 @@
 
 use std::fmt;
 
-/// Something that not every store can do. The conformance suite checks each one that is declared.
+/// A feature that not every store has. The conformance suite tests each one that is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
     /// Values of at least 64 MiB.
     LargeValues,
-    /// The store can hold what is no plain value (a Redis list), written by other programs.
+    /// Keys can hold other types than plain values (a Redis list), written by other programs.
     ForeignTypes,
     /// A `get_many` is one snapshot of all its keys.
     AtomicMany,
     /// The keys are spread over several nodes.
     Cluster,
+    /// A `get_with_ttl` answers the value and the time to live of one moment.
+    AtomicGetWithTtl,
+    /// A write that was answered survives the end of the process, clean or not.
+    Durable,
 }
 
 impl Capability {
-    /// Every capability there is.
-    pub const ALL: [Self; 4] = [Self::LargeValues, Self::ForeignTypes, Self::AtomicMany, Self::Cluster];
+    /// Every capability.
+    pub const ALL: &'static [Self] = &[
+        Self::LargeValues,
+        Self::ForeignTypes,
+        Self::AtomicMany,
+        Self::Cluster,
+        Self::AtomicGetWithTtl,
+        Self::Durable,
+    ];
 
-    const fn bit(self) -> u8 {
-        1 << self as u8
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
@@ -32,6 +43,8 @@ impl fmt::Display for Capability {
             Self::ForeignTypes => "foreign_types",
             Self::AtomicMany => "atomic_many",
             Self::Cluster => "cluster",
+            Self::AtomicGetWithTtl => "atomic_get_with_ttl",
+            Self::Durable => "durable",
         })
     }
 }
@@ -46,29 +59,36 @@ impl fmt::Display for Capability {
 /// assert!(!declared.contains(Capability::Cluster));
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Capabilities(u8);
+pub struct Capabilities(u32);
 
 impl Capabilities {
-    /// None.
+    /// Returns the empty set.
     pub const fn new() -> Self {
         Self(0)
     }
 
-    /// These and one more.
+    /// Adds `capability`.
     #[must_use]
     pub const fn with(self, capability: Capability) -> Self {
         Self(self.0 | capability.bit())
     }
 
-    /// Whether `capability` is declared.
+    /// Removes `capability`, for a wrapper that cannot keep what the wrapped backend declares.
+    #[must_use]
+    pub const fn without(self, capability: Capability) -> Self {
+        Self(self.0 & !capability.bit())
+    }
+
+    /// Returns whether `capability` is declared.
     pub const fn contains(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0
     }
 
-    /// The declared ones.
+    /// Returns the declared capabilities.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(move |capability| self.contains(*capability))
     }
 }

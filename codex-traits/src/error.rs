@@ -1,25 +1,25 @@
-//! The one error of every backend.
+//! The error type of every backend.
 
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 
-/// The result of every backend call.
+/// The result of a backend call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong.
+/// The category of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The store could not be reached, or the connection broke.
     Connection,
-    /// No answer within the deadline.
+    /// No answer arrived within the deadline.
     Timeout,
-    /// The store answered that it will not or cannot: read-only, out of memory, no permission, loading.
+    /// The store refused: it is read-only, out of memory or loading, or the user lacks a permission.
     Server,
-    /// The store holds something that the verb does not work on: another type, or text that is no integer.
+    /// The key holds data that the verb does not work on: another type, or text that is not an integer.
     Data,
     /// A setting is wrong: a URL, a password, a limit.
     Config,
-    /// The caller asked for what no store can do.
+    /// The caller passed an argument that no store accepts.
     InvalidArgument,
 }
 
@@ -36,28 +36,43 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Why a backend call failed.
+/// The reason a backend call failed.
 ///
-/// Neither its `Display` nor its `Debug` holds a key, a value, a password or a payload: a key can be a session id and a value
-/// anything, and errors are logged. A backend author owes the same for the message and for the source that is handed in.
-pub struct Error(Box<Inner>);
+/// An error is cheap to clone: clones share the message and the source.
+///
+/// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because a key can
+/// be a session id, a value can be anything, and errors are logged. A backend author must keep them
+/// out of the message and out of the source.
+///
+/// ```
+/// use codex_traits::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::Timeout, "get", "no answer within 500 ms");
+/// assert_eq!(error.to_string(), "get: no answer within 500 ms");
+/// assert!(error.is_retryable());
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: &'static str,
     message: Cow<'static, str>,
     may_have_executed: bool,
     retryable: bool,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// An error of `kind` from the verb `operation`, with a message that says what was expected.
+    /// Creates an error of `kind` for the verb `operation`, with a message that says what was
+    /// expected.
     ///
-    /// What [`may_have_executed`](Self::may_have_executed) and [`is_retryable`](Self::is_retryable) answer follows from the
-    /// kind, on the side of caution; [`not_executed`](Self::not_executed) and [`retryable`](Self::retryable) say otherwise.
+    /// [`may_have_executed`](Self::may_have_executed) and [`is_retryable`](Self::is_retryable) start
+    /// with cautious values that follow from the kind. [`not_executed`](Self::not_executed) and
+    /// [`retryable`](Self::retryable) change them.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             operation,
             message: message.into(),
@@ -67,52 +82,104 @@ impl Error {
         }))
     }
 
-    /// With what caused it, which must not show a key, a value or a password.
+    /// Returns the error of [`incr`](crate::KvBackend::incr) on a value that is not an integer.
+    pub fn not_an_integer() -> Self {
+        Self::new(
+            ErrorKind::Data,
+            "incr",
+            "the stored value is not a decimal 64-bit integer",
+        )
+    }
+
+    /// Returns the error of [`incr`](crate::KvBackend::incr) if the sum does not fit.
+    pub fn integer_overflow() -> Self {
+        Self::new(ErrorKind::Data, "incr", "the sum does not fit a signed 64-bit integer")
+    }
+
+    /// Returns the error for an expiry of zero.
+    pub fn expiry_is_zero(operation: &'static str) -> Self {
+        Self::new(
+            ErrorKind::InvalidArgument,
+            operation,
+            "the expiry must be longer than zero",
+        )
+    }
+
+    /// Returns the error for an expiry that the store cannot hold.
+    pub fn expiry_too_long(operation: &'static str) -> Self {
+        Self::new(
+            ErrorKind::InvalidArgument,
+            operation,
+            "the expiry is too long: its end in milliseconds since 1970 must fit a signed 64-bit integer",
+        )
+    }
+
+    /// Returns the error of [`scan`](crate::KvBackend::scan) for a cursor that the store cannot read.
+    pub fn unreadable_cursor() -> Self {
+        Self::new(
+            ErrorKind::InvalidArgument,
+            "scan",
+            "the cursor is not one that this store returned; start again with `Cursor::start()`",
+        )
+    }
+
+    /// Adds the cause, which must not show a key, a value or a password.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.edit().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Names the verb that failed.
+    ///
+    /// The lower layers of a backend need not know for which verb they work: its outermost layer
+    /// attaches the name.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.edit().operation = operation;
         self
     }
 
     /// States that the request provably never ran.
     #[must_use]
     pub fn not_executed(mut self) -> Self {
-        self.0.may_have_executed = false;
+        self.edit().may_have_executed = false;
         self
     }
 
-    /// States that the same call can succeed later, for a kind where that is not a matter of course.
+    /// States that the same call can succeed later, for a kind that does not imply it.
     #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.0.retryable = true;
+        self.edit().retryable = true;
         self
     }
 
-    /// What kind of thing went wrong.
+    fn edit(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// Returns the category.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The verb that failed, `"get"` or `"connect"` for example.
+    /// Returns the verb that failed, for example `"get"` or `"connect"`.
     pub fn operation(&self) -> &'static str {
         self.0.operation
     }
 
-    /// Whether the store may have been changed by the failed call. `false` only where the request provably never ran, or
-    /// was refused without effect.
+    /// Returns whether the failed call may have changed the store. `false` means that the request
+    /// provably never ran or was refused without effect.
     pub fn may_have_executed(&self) -> bool {
         self.0.may_have_executed
     }
 
-    /// Whether the same call can succeed when it is made again. Whether making it again is safe is another question:
-    /// for a verb that is not idempotent, only where [`may_have_executed`](Self::may_have_executed) is `false`.
+    /// Returns whether the same call can succeed if it is repeated.
+    ///
+    /// Whether a repetition is safe is a separate question: a call that is not idempotent is safe to
+    /// repeat only if [`may_have_executed`](Self::may_have_executed) is `false`.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
-    }
-
-    /// What caused it, where something did.
-    pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
-        self.0.source.as_deref()
     }
 }
 
@@ -122,7 +189,7 @@ impl fmt::Display for Error {
     }
 }
 
-// By hand: a source's own `Debug` tends to show more than its `Display`, the arguments of a command for example.
+// A source's own `Debug` can show more than its `Display`, such as the arguments of a command.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
@@ -163,11 +230,11 @@ mod tests {
         let error = Error::new(ErrorKind::Connection, "get", "the connection broke").with_source(Leaky("hunter2"));
         let debug = format!("{error:?}");
         assert!(debug.contains("broken pipe") && !debug.contains("hunter2"), "{debug}");
-        assert_eq!(StdError::source(&error).unwrap().to_string(), "broken pipe");
+        assert_eq!(error.source().unwrap().to_string(), "broken pipe");
     }
 
     #[test]
-    fn caution_follows_the_kind() {
+    fn the_kind_sets_cautious_defaults() {
         for (kind, executed, retryable) in [
             (ErrorKind::Connection, true, true),
             (ErrorKind::Timeout, true, true),
@@ -187,5 +254,14 @@ mod tests {
             .not_executed()
             .retryable();
         assert_eq!((error.may_have_executed(), error.is_retryable()), (false, true));
+    }
+
+    #[test]
+    fn a_change_to_a_clone_leaves_the_original_alone() {
+        let original = Error::new(ErrorKind::Timeout, "dial", "no answer").with_source(Leaky("hunter2"));
+        let clone = original.clone().with_operation("get").not_executed();
+        assert_eq!((original.operation(), original.may_have_executed()), ("dial", true));
+        assert_eq!((clone.operation(), clone.may_have_executed()), ("get", false));
+        assert_eq!(clone.source().unwrap().to_string(), "broken pipe");
     }
 }

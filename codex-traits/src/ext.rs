@@ -1,4 +1,4 @@
-//! What can be said of any backend without asking more of it.
+//! Convenience methods for every backend.
 
 use std::future::Future;
 
@@ -6,20 +6,21 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
 
-use crate::{Expiry, KvBackend, Pattern, Result, ScanRequest, SetOptions, SetOutcome, Ttl};
+use crate::{AnyBackend, Expiry, KvBackend, Pattern, Result, ScanRequest, SetOptions, SetOutcome, Ttl};
 
-/// Conveniences on every [`KvBackend`].
+/// Convenience methods for every [`KvBackend`].
 pub trait KvBackendExt: KvBackend {
-    /// Whether the key is there. One request; the value is not sent.
+    /// Returns whether the key exists, in one request that does not transfer the value.
     ///
     /// # Errors
     ///
-    /// Whatever [`ttl`](KvBackend::ttl) fails with.
+    /// As for [`ttl`](KvBackend::ttl).
     fn exists(&self, key: &str) -> impl Future<Output = Result<bool>> + Send {
         async move { Ok(self.ttl(key).await? != Ttl::Missing) }
     }
 
-    /// Every key that matches, page by page. Duplicates are possible. The first error ends the stream.
+    /// Returns every key that matches as a stream that requests page after page. Keys can repeat. The
+    /// first error ends the stream.
     fn scan_all<'a>(&'a self, pattern: &'a Pattern) -> impl Stream<Item = Result<String>> + Send + 'a {
         let first = Some(ScanRequest::new(pattern));
         let pages = stream::try_unfold(first, move |request| async move {
@@ -34,11 +35,11 @@ pub trait KvBackendExt: KvBackend {
         stream::TryStreamExt::try_flatten(pages)
     }
 
-    /// Writes only where the key is missing: SET NX with an expiry.
+    /// Writes `value` if the key is missing: SET NX with an expiry.
     ///
     /// # Errors
     ///
-    /// Whatever [`set`](KvBackend::set) fails with.
+    /// As for [`set`](KvBackend::set).
     fn set_if_absent(
         &self,
         key: &str,
@@ -46,6 +47,14 @@ pub trait KvBackendExt: KvBackend {
         expiry: Expiry,
     ) -> impl Future<Output = Result<SetOutcome>> + Send {
         self.set(key, value, SetOptions::if_absent().with_expiry(expiry))
+    }
+
+    /// Erases the type of this backend.
+    fn into_any(self) -> AnyBackend
+    where
+        Self: Sized,
+    {
+        AnyBackend::new(self)
     }
 }
 

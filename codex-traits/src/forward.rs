@@ -1,4 +1,4 @@
-//! Handles that are backends themselves.
+//! Smart pointers that are backends themselves.
 
 use std::sync::Arc;
 
@@ -58,6 +58,14 @@ macro_rules! forward {
 
             async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
                 (**self).del_matching(pattern).await
+            }
+
+            async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+                (**self).get_with_ttl(key).await
+            }
+
+            async fn health(&self) -> Result<()> {
+                (**self).health().await
             }
         }
     };

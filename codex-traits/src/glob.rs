@@ -1,12 +1,13 @@
 //! Redis's glob, as `stringmatchlen` of redis-server 7.0 decides it, in polynomial time.
 
-/// Whether `text` matches `pattern`.
+/// Returns whether `text` matches `pattern`.
 ///
-/// Every token but `*` takes exactly one byte, so going back to the last `*` alone is enough: an earlier one could only
-/// give the later tokens the same bytes again.
+/// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an earlier
+/// one could only offer the later tokens the same bytes again.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
-        // Redis's matcher never enters its loop here, so even `**` fails; SCAN itself takes a lone `*` for everything.
+        // Redis's matcher never enters its loop for an empty text, so `**` fails. SCAN itself treats a
+        // lone `*` as every key.
         return pattern.is_empty() || pattern == b"*";
     }
     let (mut at, mut read) = (0, 0);
@@ -34,7 +35,7 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Matches the token at `at`, which is no `*`, against `byte`: where the next token begins, or `None`.
+/// Matches the token at `at`, which is not a `*`, against `byte`. Returns the start of the next token.
 fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match *pattern.get(at)? {
         b'?' => Some(at + 1),
@@ -47,7 +48,7 @@ fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     }
 }
 
-/// Matches the class whose first byte after the `[` is at `at`.
+/// Matches the class whose first byte after the `[` is at `at`. Returns the start of the next token.
 fn match_class(pattern: &[u8], mut at: usize, byte: u8) -> (bool, usize) {
     let negated = pattern.get(at) == Some(&b'^');
     if negated {
@@ -63,7 +64,7 @@ fn match_class(pattern: &[u8], mut at: usize, byte: u8) -> (bool, usize) {
             }
             [b']', ..] => return (found != negated, at + 1),
             [from, b'-', to, ..] => {
-                // `char` is signed where Redis is mostly run, and it compares the bounds as such.
+                // Redis compares the bounds as `char`, which is signed on x86-64.
                 let (from, to, byte) = (from.cast_signed(), to.cast_signed(), byte.cast_signed());
                 found |= (from.min(to)..=from.max(to)).contains(&byte);
                 at += 3;

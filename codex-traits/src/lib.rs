@@ -1,7 +1,8 @@
 //! The contract of codex-kv: what a key-value store must do to hold caches and sessions.
 //!
-//! [`KvBackend`] is the whole of it. A backend implements its eight required methods; `codex-testkit` proves that it keeps the
-//! contract; caches and sessions (the `codex-kv` package) then work on it. [`AnyBackend`] is any of them, chosen at run time.
+//! [`KvBackend`] is the contract. A backend implements its eight required methods, `codex-testkit`
+//! proves that it keeps the contract, and caches and sessions (the `codex-kv` package) work on it.
+//! [`AnyBackend`] is a backend that is chosen at run time.
 
 mod any;
 mod backend;
@@ -21,7 +22,7 @@ pub use backend::KvBackend;
 pub use capabilities::{Capabilities, Capability};
 pub use error::{Error, ErrorKind, Result};
 pub use ext::KvBackendExt;
-pub use number::{integer_overflow, not_an_integer, parse_integer};
+pub use number::parse_integer;
 pub use options::{Condition, Expiry, OnMissing, SetOptions, SetOutcome, Ttl};
 pub use pattern::Pattern;
 pub use scan::{Cursor, ScanPage, ScanRequest};

@@ -4,25 +4,28 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
-/// Under which condition a [`set`](crate::KvBackend::set) writes.
+/// The condition under which a [`set`](crate::KvBackend::set) writes.
 ///
 /// The comparison and the write are one atomic step.
+///
+/// This enum is exhaustive on purpose. A backend must handle every condition: a new variant would be
+/// a change of the contract, and the compiler should point out each backend that lacks it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Condition {
-    /// Whatever is there.
+    /// Writes in any case.
     #[default]
     Always,
-    /// Only where the key is missing or has expired (Redis: `NX`).
+    /// Writes only if the key is missing or has expired (Redis: `NX`).
     IfAbsent,
-    /// Only where the key is present (Redis: `XX`).
+    /// Writes only if the key is present (Redis: `XX`).
     IfPresent,
-    /// Only where the key is present and holds exactly these bytes: compare-and-set.
+    /// Writes only if the key holds exactly these bytes: compare-and-set.
     IfEquals(Bytes),
 }
 
-// By hand, because a compared value may be anything, a session's payload included.
+// The expected value can be anything, a session's payload included.
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -34,52 +37,66 @@ impl fmt::Debug for Condition {
     }
 }
 
-/// When a key ends.
+/// The time at which a key expires.
+///
+/// This enum is exhaustive on purpose, as [`Condition`] is: a backend must handle every variant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Expiry {
-    /// Never; clears a time to live that was there.
+    /// Never. Clears an existing time to live.
     #[default]
     Never,
-    /// This long after the call; replaces a time to live that was there.
+    /// This long after the call. Replaces an existing time to live.
     ///
-    /// Backends keep whole milliseconds and round up, so that nothing ends early.
+    /// Backends keep whole milliseconds and round up, so that no key expires early.
     After(Duration),
-    /// When it would have ended without the call: an existing time to live stays, and a new key gets none (Redis: `KEEPTTL`).
+    /// Unchanged: an existing time to live stays, and a new key gets none (Redis: `KEEPTTL`).
     Keep,
 }
 
 impl Expiry {
-    /// The milliseconds of [`Expiry::After`], rounded up, and `None` for the others.
+    /// The longest duration that every store must accept: `i64::MAX` − 2⁴² milliseconds, about 292
+    /// million years.
+    ///
+    /// Redis keeps a deadline as milliseconds since 1970 in a signed 64-bit integer. This constant
+    /// leaves room for any present time until the year 2109. A store may accept longer durations as
+    /// far as Redis does, see [`to_millis_at`](Self::to_millis_at).
+    pub const MAX: Duration = Duration::from_millis(MAX_MILLIS.unsigned_abs());
+
+    /// Returns the milliseconds of [`Expiry::After`], rounded up, and `None` for the other variants.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] where the duration is zero or does not fit a signed 64-bit count of milliseconds,
-    /// which is what Redis keeps. A backend whose deadlines are counted from 1970 refuses a little earlier still.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the duration is zero or
+    /// longer than [`Expiry::MAX`].
     #[inline]
     pub fn to_millis(self, operation: &'static str) -> Result<Option<i64>> {
+        self.to_millis_at(operation, || 1 << 42)
+    }
+
+    /// Returns what [`to_millis`](Self::to_millis) does, for a store that knows the present time and
+    /// accepts exactly what Redis accepts at that time.
+    ///
+    /// `unix_millis` returns the milliseconds since 1970. It is called only for a duration longer
+    /// than [`Expiry::MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the duration is zero, or
+    /// if its end does not fit a signed 64-bit count of milliseconds since 1970.
+    #[inline]
+    pub fn to_millis_at(self, operation: &'static str, unix_millis: impl FnOnce() -> i64) -> Result<Option<i64>> {
         let Self::After(duration) = self else {
             return Ok(None);
         };
         match duration_to_millis(duration) {
-            Some(0) => Err(Error::new(
-                ErrorKind::InvalidArgument,
-                operation,
-                "the expiry must be longer than zero",
-            )),
-            Some(millis) => Ok(Some(millis)),
-            None => Err(Self::too_long(operation)),
+            Some(0) => Err(Error::expiry_is_zero(operation)),
+            Some(millis) if millis <= MAX_MILLIS || millis.checked_add(unix_millis()).is_some() => Ok(Some(millis)),
+            _ => Err(Error::expiry_too_long(operation)),
         }
     }
-
-    /// The error for an expiry that the store cannot hold.
-    pub fn too_long(operation: &'static str) -> Error {
-        Error::new(
-            ErrorKind::InvalidArgument,
-            operation,
-            "the expiry is too long: its end in milliseconds since 1970 must fit a signed 64-bit integer",
-        )
-    }
 }
+
+const MAX_MILLIS: i64 = i64::MAX - (1 << 42);
 
 impl From<Duration> for Expiry {
     fn from(after: Duration) -> Self {
@@ -87,16 +104,17 @@ impl From<Duration> for Expiry {
     }
 }
 
-/// Whole milliseconds, rounded up, where they fit `i64`.
+/// Returns whole milliseconds, rounded up, if they fit `i64`.
 #[inline]
 pub(crate) fn duration_to_millis(duration: Duration) -> Option<i64> {
-    // Not by way of `as_nanos`: dividing 128 bits takes as long as all the rest of a set in memory.
+    // `as_nanos` would divide 128 bits, which takes as long as the rest of a set in memory.
     let rest = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
     let millis = duration.as_secs().checked_mul(1000)?.checked_add(rest)?;
     i64::try_from(millis).ok()
 }
 
-/// How a [`set`](crate::KvBackend::set) writes. The default writes always and for ever.
+/// The condition and the expiry of a [`set`](crate::KvBackend::set). The default writes always and
+/// without an expiry.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -108,42 +126,43 @@ pub(crate) fn duration_to_millis(duration: Duration) -> Option<i64> {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct SetOptions {
-    /// When to write at all.
+    /// The condition under which to write.
     pub condition: Condition,
-    /// When the written value ends.
+    /// The time at which the written value expires.
     pub expiry: Expiry,
 }
 
 impl SetOptions {
-    /// Write always, for ever.
+    /// Returns options that write always and without an expiry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Write only where `condition` holds.
+    /// Replaces the condition.
     pub fn with_condition(mut self, condition: Condition) -> Self {
         self.condition = condition;
         self
     }
 
-    /// Write with this expiry; a [`Duration`] is an [`Expiry::After`].
+    /// Replaces the expiry. A [`Duration`] is an [`Expiry::After`].
     pub fn with_expiry(mut self, expiry: impl Into<Expiry>) -> Self {
         self.expiry = expiry.into();
         self
     }
 
-    /// Write only where the key is missing: [`Condition::IfAbsent`].
+    /// Returns options that write only if the key is missing: [`Condition::IfAbsent`].
     pub fn if_absent() -> Self {
         Self::new().with_condition(Condition::IfAbsent)
     }
 
-    /// Write only where the key is present: [`Condition::IfPresent`].
+    /// Returns options that write only if the key is present: [`Condition::IfPresent`].
     pub fn if_present() -> Self {
         Self::new().with_condition(Condition::IfPresent)
     }
 
-    /// Write always, to end after `duration`: [`Expiry::After`].
+    /// Returns options that write always, with an expiry after `duration`: [`Expiry::After`].
     #[inline]
     pub fn expires_after(duration: Duration) -> Self {
         Self::new().with_expiry(duration)
@@ -161,28 +180,71 @@ pub enum SetOutcome {
 }
 
 impl SetOutcome {
-    /// Whether the value was stored.
+    /// Returns whether the value was stored.
     pub fn is_written(self) -> bool {
         self == Self::Written
     }
 }
 
-/// What is known of a key's end.
+/// The remaining time to live of a key.
+///
+/// This enum is exhaustive on purpose: a key is missing, persistent or expires, and a caller that
+/// handles these three has handled everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// There is no such key, or it has expired.
+    /// The key does not exist, or it has expired.
     Missing,
-    /// The key is there for ever.
+    /// The key exists and never expires.
     Persistent,
-    /// The key is there for this long: more than zero, and never more than was set, but for rounding up to a millisecond.
+    /// The key exists and expires after this duration, which is more than zero and never more than
+    /// was set, apart from rounding up to a millisecond.
     Remaining(Duration),
 }
 
-/// What [`incr`](crate::KvBackend::incr) does where there is no key.
+/// What [`incr`](crate::KvBackend::incr) does if the key is missing.
+///
+/// This enum is exhaustive on purpose, as [`Condition`] is: a backend must handle every variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnMissing {
-    /// Start at zero, with this expiry. A counter that is there keeps the time to live it has.
+    /// Starts at zero, with this expiry. An existing counter keeps its time to live.
     Create(Expiry),
-    /// Answer `Ok(None)` and create nothing.
+    /// Answers `Ok(None)` and creates nothing.
     Refuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_expiry_is_the_constant_or_what_still_fits_since_1970() {
+        let after = |millis: i64| Expiry::After(Duration::from_millis(millis.unsigned_abs()));
+        let now = 1_800_000_000_000;
+        assert_eq!(Expiry::After(Expiry::MAX).to_millis("set").unwrap(), Some(MAX_MILLIS));
+        assert!(after(MAX_MILLIS + 1).to_millis("set").is_err());
+        assert_eq!(
+            after(i64::MAX - now).to_millis_at("set", || now).unwrap(),
+            Some(i64::MAX - now)
+        );
+        assert!(after(i64::MAX - now + 1).to_millis_at("set", || now).is_err());
+        for never in [Duration::from_millis(1 << 63), Duration::MAX, Duration::ZERO] {
+            assert!(Expiry::After(never).to_millis_at("set", || 0).is_err(), "{never:?}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_of_a_millisecond_is_rounded_up() {
+        for (nanos, millis) in [
+            (1, 1),
+            (1_000_000, 1),
+            (1_000_001, 2),
+            (1_500_000, 2),
+            (999_999_999, 1000),
+        ] {
+            assert_eq!(
+                Expiry::After(Duration::from_nanos(nanos)).to_millis("set").unwrap(),
+                Some(millis)
+            );
+        }
+    }
 }

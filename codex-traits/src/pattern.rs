@@ -1,10 +1,10 @@
-//! Which keys a scan is about.
+//! Patterns that select keys.
 
 use std::fmt;
 
 use crate::glob;
 
-/// Which keys a scan or a `del_matching` is about: a glob as Redis matches it, byte by byte and case-sensitive.
+/// A glob that selects keys, matched byte by byte and case-sensitively, as Redis matches it.
 ///
 /// ```
 /// use codex_traits::Pattern;
@@ -19,7 +19,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The keys that begin with exactly these bytes; nothing in `prefix` is special.
+    /// Returns the pattern of the keys that begin with exactly these bytes. No byte of `prefix` is
+    /// special.
     pub fn prefix(prefix: impl AsRef<[u8]>) -> Self {
         let prefix = prefix.as_ref();
         let mut glob = Vec::with_capacity(prefix.len() + 1);
@@ -33,34 +34,36 @@ impl Pattern {
         Self { glob: glob.into() }
     }
 
-    /// The keys that match this glob.
+    /// Returns the pattern of the keys that match this glob.
     ///
-    /// `*` is any run of bytes, `?` one byte, `[abc]` one of these, `[a-z]` a range, `[^a]` any other; `\` takes the next byte as
-    /// it is. Redis's edge cases hold too: `[c-a]` is `[a-c]`, an unclosed class ends with the pattern, a trailing `\` is
-    /// itself, and the bounds of a range are compared as signed bytes, as Redis does on x86-64.
+    /// `*` matches any run of bytes, `?` one byte, `[abc]` one of these bytes, `[a-z]` a range and
+    /// `[^a]` any other byte. `\` makes the next byte literal. Redis's edge cases hold too: `[c-a]` is
+    /// `[a-c]`, an unclosed class ends with the pattern, a trailing `\` is literal, and the bounds of a
+    /// range are compared as signed bytes, as Redis does on x86-64.
     pub fn glob(glob: impl AsRef<[u8]>) -> Self {
         Self {
             glob: glob.as_ref().into(),
         }
     }
 
-    /// Every key.
+    /// Returns the pattern of every key.
     pub fn all() -> Self {
         Self::glob("*")
     }
 
-    /// The glob, as Redis takes it.
+    /// Returns the glob in Redis's syntax.
     pub fn as_bytes(&self) -> &[u8] {
         &self.glob
     }
 
-    /// Whether `key` matches, as Redis's own matcher says. Takes at most time in proportion to both lengths multiplied.
+    /// Returns whether `key` matches, as Redis's own matcher decides. The time is at most proportional
+    /// to the product of both lengths.
     pub fn matches(&self, key: impl AsRef<[u8]>) -> bool {
         glob::matches(&self.glob, key.as_ref())
     }
 }
 
-// A pattern may be made from a key.
+// A pattern can contain a key.
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pattern(<{} bytes>)", self.glob.len())

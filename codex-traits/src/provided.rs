@@ -3,15 +3,15 @@
 use bytes::Bytes;
 
 use crate::{
-    Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, Result, ScanRequest, SetOptions, integer_overflow,
-    not_an_integer, parse_integer,
+    Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, Result, ScanRequest, SetOptions, Ttl,
+    parse_integer,
 };
 
 pub(crate) async fn get_many<B: KvBackend + ?Sized>(backend: &B, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
     let mut values = Vec::with_capacity(keys.len());
     for key in keys {
         values.push(match backend.get(key).await {
-            // One key of another type among many is a `None`, as MGET has it; see the trait's docs.
+            // A key of another type is `None` among many, as in MGET.
             Err(error) if error.kind() == ErrorKind::Data => None,
             answer => answer?,
         });
@@ -24,10 +24,11 @@ pub(crate) async fn set_many<B: KvBackend + ?Sized>(
     entries: &[(&str, Bytes)],
     expiry: Expiry,
 ) -> Result<()> {
-    // Before the first write, so that a bad expiry leaves nothing half-written.
-    expiry.to_millis("set_many")?;
+    // Checked before the first write, so that an invalid expiry leaves nothing half-written. Only the
+    // store knows the exact limit, so a duration between `Expiry::MAX` and that limit passes here.
+    expiry.to_millis_at("set_many", || 0)?;
     for (key, value) in entries {
-        // Unconditional, so there is no refusal to look at.
+        // An unconditional write is never refused.
         let _ = backend
             .set(key, value.clone(), SetOptions::new().with_expiry(expiry))
             .await?;
@@ -42,17 +43,17 @@ pub(crate) async fn incr<B: KvBackend + ?Sized>(
     on_missing: OnMissing,
 ) -> Result<Option<i64>> {
     if let OnMissing::Create(expiry) = on_missing {
-        expiry.to_millis("incr")?;
+        expiry.to_millis_at("incr", || 0)?;
     }
     loop {
         let (sum, options) = match (backend.get(key).await?, on_missing) {
             (Some(old), _) => {
                 let sum = parse_integer(&old)
-                    .ok_or_else(not_an_integer)?
+                    .ok_or_else(Error::not_an_integer)?
                     .checked_add(delta)
-                    .ok_or_else(integer_overflow)?;
+                    .ok_or_else(Error::integer_overflow)?;
                 let unchanged = SetOptions::new().with_condition(Condition::IfEquals(old));
-                // `Keep`, because a counter counts within the time it was given.
+                // A counter keeps the time to live that it was created with.
                 (sum, unchanged.with_expiry(Expiry::Keep))
             }
             (None, OnMissing::Create(expiry)) => (delta, SetOptions::if_absent().with_expiry(expiry)),
@@ -76,4 +77,24 @@ pub(crate) async fn del_matching<B: KvBackend + ?Sized>(backend: &B, pattern: &P
         };
         request = ScanRequest::new(pattern).with_cursor(next);
     }
+}
+
+pub(crate) async fn get_with_ttl<B: KvBackend + ?Sized>(backend: &B, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+    let Some(value) = backend.get(key).await? else {
+        return Ok(None);
+    };
+    Ok(match backend.ttl(key).await? {
+        // The key expired or was deleted between the two calls.
+        Ttl::Missing => None,
+        ttl => Some((value, ttl)),
+    })
+}
+
+pub(crate) async fn health<B: KvBackend + ?Sized>(backend: &B) -> Result<()> {
+    // `ttl` transfers no value, and answers for a key of any type.
+    backend
+        .ttl("codex-kv:health")
+        .await
+        .map(drop)
+        .map_err(|error| error.with_operation("health"))
 }

@@ -1,13 +1,15 @@
-//! Walking over keys, page by page.
+//! Iteration over keys, page by page.
 
 use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, Pattern, Result};
 
-/// Where a scan stands. Opaque: only the backend that made it can read it, and only for the same store.
+/// The position of a scan. It is opaque: only the backend that made it can read it, and only for the
+/// same store.
 ///
-/// It can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed, in another process too.
-/// One that was made up is refused by the backend or ends the scan; it never panics or loops.
+/// A cursor can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed, in
+/// another process too. A made-up cursor is refused by the backend or ends the scan; it never panics
+/// or loops.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(String);
 
@@ -15,12 +17,13 @@ impl Cursor {
     /// The longest text of a cursor, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Where every scan begins.
+    /// Returns the position where every scan begins.
     pub fn start() -> Self {
         Self::default()
     }
 
-    /// A backend's own position: printable ASCII without spaces, not empty, at most [`MAX_LEN`](Self::MAX_LEN) bytes.
+    /// Wraps a backend's own position: printable ASCII without spaces, not empty, at most
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes.
     ///
     /// # Errors
     ///
@@ -28,7 +31,7 @@ impl Cursor {
     pub fn new(position: impl Into<String>) -> Result<Self> {
         let position = position.into();
         if position.is_empty() {
-            return Err(invalid("a position is not empty"));
+            return Err(invalid("the position of a cursor must not be empty"));
         }
         Self::checked(position)
     }
@@ -36,25 +39,20 @@ impl Cursor {
     fn checked(text: String) -> Result<Self> {
         if text.len() > Self::MAX_LEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(invalid(
-                "a cursor is at most 1,024 printable ASCII characters without spaces",
+                "a cursor has at most 1,024 printable ASCII characters and no spaces",
             ));
         }
         Ok(Self(text))
     }
 
-    /// Whether this is the beginning.
+    /// Returns whether this is the beginning.
     pub fn is_start(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The backend's own position; empty at the beginning.
+    /// Returns the backend's own position; empty at the beginning.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The error of a backend that cannot read this cursor.
-    pub fn unreadable() -> Error {
-        invalid("this is no cursor that this store has given out")
     }
 }
 
@@ -62,7 +60,8 @@ fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidArgument, "scan", message)
 }
 
-/// Any text that could be a cursor is read; the backend has the last word. The empty text is the beginning.
+/// Reads any text that could be a cursor; the backend decides whether it is one. The empty text is
+/// the beginning.
 impl FromStr for Cursor {
     type Err = Error;
 
@@ -77,30 +76,33 @@ impl fmt::Display for Cursor {
     }
 }
 
-// A sorted store's position may be a key.
+// The position of a sorted store may be a key.
 impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_start() { "Cursor(start)" } else { "Cursor(..)" })
     }
 }
 
-/// One page's worth of work for [`scan`](crate::KvBackend::scan).
+/// The request for one page of a [`scan`](crate::KvBackend::scan).
 #[derive(Debug, Clone)]
 #[must_use]
+#[non_exhaustive]
 pub struct ScanRequest<'a> {
-    /// Where to go on.
+    /// The position to continue from.
     pub cursor: Cursor,
-    /// Which keys to return.
+    /// The keys to return.
     pub pattern: &'a Pattern,
-    /// About how many keys to look at for this page. A hint: a page can hold more, fewer or none. Zero is refused.
+    /// The approximate number of keys to examine for this page. A page can hold more, fewer or none.
+    /// Zero is refused.
     pub count_hint: usize,
 }
 
 impl<'a> ScanRequest<'a> {
-    /// The hint that [`new`](Self::new) gives: enough for throughput, short enough for others to be served in between.
+    /// The hint that [`new`](Self::new) sets. It balances throughput against the time for which a
+    /// server is busy with one page.
     pub const DEFAULT_COUNT_HINT: usize = 1000;
 
-    /// From the beginning.
+    /// Returns a request for the first page.
     pub fn new(pattern: &'a Pattern) -> Self {
         Self {
             cursor: Cursor::start(),
@@ -109,23 +111,23 @@ impl<'a> ScanRequest<'a> {
         }
     }
 
-    /// Go on from `cursor`.
+    /// Continues from `cursor`.
     pub fn with_cursor(mut self, cursor: Cursor) -> Self {
         self.cursor = cursor;
         self
     }
 
-    /// Look at about this many keys.
+    /// Examines about this many keys.
     pub fn with_count_hint(mut self, count_hint: usize) -> Self {
         self.count_hint = count_hint;
         self
     }
 
-    /// The hint, for a backend that is about to use it.
+    /// Returns the hint, for a backend that is about to use it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] where it is zero.
+    /// [`ErrorKind::InvalidArgument`] if it is zero.
     pub fn checked_count_hint(&self) -> Result<usize> {
         if self.count_hint == 0 {
             return Err(invalid("the count hint must be at least 1"));
@@ -134,13 +136,22 @@ impl<'a> ScanRequest<'a> {
     }
 }
 
-/// What one [`scan`](crate::KvBackend::scan) found.
+/// One page of a [`scan`](crate::KvBackend::scan).
 #[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ScanPage {
-    /// The keys that matched. A key can come again on a later page.
+    /// The keys that matched. A key can appear again on a later page.
     pub keys: Vec<String>,
-    /// Where to go on; `None` ends the scan, and nothing else does: an empty page with a cursor is not the end.
+    /// The position to continue from. Only `None` ends the scan: an empty page with a cursor does
+    /// not.
     pub next: Option<Cursor>,
+}
+
+impl ScanPage {
+    /// Returns a page that is followed by the page at `next`, if there is one.
+    pub fn new(keys: Vec<String>, next: Option<Cursor>) -> Self {
+        Self { keys, next }
+    }
 }
 
 // Keys can be session ids.

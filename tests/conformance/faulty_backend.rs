@@ -210,10 +210,11 @@ impl KvBackend for FaultyBackend {
             let pattern = Pattern::glob(glob);
             return self
                 .inner
-                .scan(ScanRequest {
-                    pattern: &pattern,
-                    ..request
-                })
+                .scan(
+                    ScanRequest::new(&pattern)
+                        .with_cursor(request.cursor)
+                        .with_count_hint(request.count_hint),
+                )
                 .await;
         }
         self.inner.scan(request).await

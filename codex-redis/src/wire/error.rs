@@ -4,7 +4,7 @@
 
 use std::io;
 
-use codex_traits::{Error, ErrorKind, Expiry, integer_overflow, not_an_integer};
+use codex_traits::{Error, ErrorKind};
 use redis::ServerError;
 
 /// The server's answer to a command that it did not carry out.
@@ -52,9 +52,9 @@ pub(crate) fn refused(operation: &'static str, error: &ServerError, alone: bool)
             "the server is a node of a cluster that does not serve this key; a redis-cluster:// URL would follow",
             false,
         ),
-        _ if details.contains("invalid expire time") => return Expiry::too_long(operation),
-        _ if details.contains("value is not an integer") => return not_an_integer(),
-        _ if details.contains("would overflow") => return integer_overflow(),
+        _ if details.contains("invalid expire time") => return Error::expiry_too_long(operation),
+        _ if details.contains("value is not an integer") => return Error::not_an_integer(),
+        _ if details.contains("would overflow") => return Error::integer_overflow(),
         code => return unknown(operation, code),
     };
     let error = Error::new(kind, operation, message);

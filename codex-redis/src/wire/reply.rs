@@ -1,7 +1,7 @@
 //! Replies of the server, read by hand: the crate's own conversions quote in their errors what they could not convert.
 
 use bytes::Bytes;
-use codex_traits::{Result, SetOutcome, Ttl, not_an_integer, parse_integer};
+use codex_traits::{Error, Result, SetOutcome, Ttl, parse_integer};
 use redis::Value;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub(crate) fn ttl(operation: &'static str, reply: Value) -> Result<Ttl> {
 pub(crate) fn counter(operation: &'static str, reply: Value) -> Result<Option<i64>> {
     match accepted(operation, reply)? {
         Value::Int(integer) => Ok(Some(integer)),
-        Value::BulkString(text) => parse_integer(&text).map(Some).ok_or_else(not_an_integer),
+        Value::BulkString(text) => parse_integer(&text).map(Some).ok_or_else(Error::not_an_integer),
         Value::Nil => Ok(None),
         _ => Err(unexpected(operation)),
     }

@@ -32,7 +32,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the trait.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: &'static [Self] = &[
         Self::Get,
         Self::Set,
         Self::Del,

@@ -37,9 +37,9 @@ async fn call(backend: &impl KvBackend, verb: Verb) -> Result<()> {
 
 #[tokio::test]
 async fn a_fault_strikes_the_verb_that_it_is_for_and_no_other() {
-    for struck in Verb::ALL {
+    for &struck in Verb::ALL {
         let backend = faulty().with_fault(Fault::refused(ErrorKind::Server).on(struck));
-        for verb in Verb::ALL {
+        for &verb in Verb::ALL {
             let answer = call(&backend, verb).await;
             if verb == struck {
                 let error = answer.unwrap_err();
@@ -65,7 +65,7 @@ async fn a_fault_strikes_the_verb_that_it_is_for_and_no_other() {
 #[tokio::test]
 async fn a_fault_strikes_the_keys_that_it_is_for() {
     let fault = || Fault::refused(ErrorKind::Connection).for_keys(Pattern::prefix("k"));
-    for verb in Verb::ALL {
+    for &verb in Verb::ALL {
         let backend = faulty().with_fault(fault());
         let spared = matches!(verb, Verb::Scan | Verb::DelMatching);
         assert_eq!(call(&backend, verb).await.is_ok(), spared, "{verb}");
@@ -85,7 +85,7 @@ async fn what_is_refused_or_lost_on_the_way_is_not_applied() {
         let backend = faulty();
         call(backend.inner(), Verb::Set).await.unwrap();
         backend.inject(fault);
-        for verb in Verb::ALL {
+        for &verb in Verb::ALL {
             assert!(call(&backend, verb).await.is_err(), "{verb}");
         }
         assert_eq!(backend.inner().get("k").await.unwrap().unwrap(), "1");

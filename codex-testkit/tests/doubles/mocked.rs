@@ -40,7 +40,7 @@ async fn what_was_expected_in_vain_panics() {
 
 #[tokio::test]
 async fn every_verb_can_be_made_to_fail_and_comes_back() {
-    for verb in Verb::ALL {
+    for &verb in Verb::ALL {
         let mut mock = MockBackend::new();
         mock.expect_failure(verb, ErrorKind::Timeout);
         mock.fall_back_to(MemoryBackend::new());

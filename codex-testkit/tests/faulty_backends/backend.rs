@@ -14,7 +14,7 @@ use bytes::Bytes;
 use codex_testkit::OutageKind;
 use codex_traits::{
     Condition, Cursor, Error, ErrorKind, Expiry, OnMissing, Pattern, Result, ScanPage, SetOptions, SetOutcome,
-    integer_overflow, not_an_integer, parse_integer,
+    parse_integer,
 };
 use tokio::task::yield_now;
 
@@ -212,7 +212,7 @@ impl FaultyBackend {
         } else {
             millis
                 .checked_add(since_1970)
-                .ok_or_else(|| Expiry::too_long(operation))?
+                .ok_or_else(|| Error::expiry_too_long(operation))?
         };
         let deadline = deadline.saturating_sub(SINCE_1970);
         let never_shortens = match operation {
@@ -319,7 +319,7 @@ impl FaultyBackend {
             if self.has(Fault::ErrorShowsValue) {
                 Error::new(ErrorKind::Data, "incr", String::from_utf8_lossy(value).into_owned())
             } else {
-                not_an_integer()
+                Error::not_an_integer()
             }
         })
     }
@@ -333,7 +333,7 @@ impl FaultyBackend {
                 reason = "that is the fault"
             )]
             Some(Fault::IncrInFloatingPoint) => Ok((old as f64 + delta as f64) as i64),
-            _ => old.checked_add(delta).ok_or_else(integer_overflow),
+            _ => old.checked_add(delta).ok_or_else(Error::integer_overflow),
         }
     }
 
@@ -374,10 +374,7 @@ impl FaultyBackend {
         let (from, start) = match cursor.as_str() {
             "" => (0, grown),
             "loop" => {
-                return Ok(ScanPage {
-                    keys: Vec::new(),
-                    next: Some(cursor.clone()),
-                });
+                return Ok(ScanPage::new(Vec::new(), Some(cursor.clone())));
             }
             text => match text
                 .split_once('-')
@@ -387,9 +384,9 @@ impl FaultyBackend {
                 _ if self.has(Fault::CursorPanics) => panic!("a cursor is two numbers"),
                 _ if self.has(Fault::CursorLoops) => {
                     let next = Some(Cursor::new("loop")?);
-                    return Ok(ScanPage { keys: Vec::new(), next });
+                    return Ok(ScanPage::new(Vec::new(), next));
                 }
-                _ => return Err(Cursor::unreadable()),
+                _ => return Err(Error::unreadable_cursor()),
             },
         };
         let order = if self.has(Fault::ScanByIndex) {
@@ -426,6 +423,6 @@ impl FaultyBackend {
         let next = next
             .map(|position| Cursor::new(format!("{position}-{start}")))
             .transpose()?;
-        Ok(ScanPage { keys, next })
+        Ok(ScanPage::new(keys, next))
     }
 }

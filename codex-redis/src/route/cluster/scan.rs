@@ -12,7 +12,7 @@
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use codex_traits::{Cursor, Pattern, Result, ScanPage};
+use codex_traits::{Cursor, Error, Pattern, Result, ScanPage};
 use redis::{Pipeline, Value, cmd};
 use tokio::time::{Instant, sleep};
 
@@ -84,11 +84,11 @@ impl Cluster {
                 }
             };
             if position.walk.is_none() && position.done.first_missing().is_none() {
-                return Ok(ScanPage { keys, next: None });
+                return Ok(ScanPage::new(keys, None));
             }
             if !keys.is_empty() || position.walk.is_some() {
                 let next = Some(position.write()?);
-                return Ok(ScanPage { keys, next });
+                return Ok(ScanPage::new(keys, next));
             }
         }
     }
@@ -269,10 +269,10 @@ impl Position {
         if cursor.is_start() {
             return Ok(Self::default());
         }
-        let position = Self::parse(cursor.as_str()).ok_or_else(Cursor::unreadable)?;
+        let position = Self::parse(cursor.as_str()).ok_or_else(Error::unreadable_cursor)?;
         // There is one way to write a position, and its text is short.
         if position.write()? != *cursor {
-            return Err(Cursor::unreadable());
+            return Err(Error::unreadable_cursor());
         }
         Ok(position)
     }
