@@ -18,8 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use codex_kv::{
-    BackendError as Error, Capabilities, Condition, Cursor, Expiry, KvBackend, Result, ScanPage, ScanRequest,
-    SetOptions, SetOutcome, Ttl,
+    Capabilities, Condition, Cursor, Error, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome,
+    Ttl,
     testkit::{Harness, Time, VirtualTime},
 };
 

@@ -58,7 +58,7 @@ async fn a_server_that_is_down_is_told_at_connect() {
     for url in [url, unix_url] {
         let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Connection);
         assert_eq!(error.operation(), "connect");
-        assert!(error.source().is_some(), "{error:?}");
+        assert!(std::error::Error::source(&error).is_some(), "{error:?}");
     }
 }
 

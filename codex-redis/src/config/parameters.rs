@@ -378,7 +378,7 @@ mod tests {
                 .unwrap_err();
             assert!(error.to_string().contains(expected), "{query}: {error}");
             assert!(
-                !format!("{error:?} {:?}", error.source()).contains("hunter2"),
+                !format!("{error:?} {:?}", std::error::Error::source(&error)).contains("hunter2"),
                 "{error:?}"
             );
         }

@@ -137,7 +137,7 @@ pub(crate) fn seen(error: &Error) {
 pub(crate) fn assert_discreet(error: &Error) {
     let shown = format!(
         "{error} {error:?} {:?} {}",
-        error.source().map(ToString::to_string),
+        std::error::Error::source(error).map(ToString::to_string),
         error.kind()
     );
     assert!(!shown.contains(SECRET), "{shown}");
