@@ -268,7 +268,7 @@ fn duration(value: &str, unit: f64) -> String {
         None => "500ms".to_owned(),
         Some(seconds) => {
             let millis = Duration::from_secs_f64(seconds).as_millis();
-            if millis % 1000 == 0 {
+            if millis.is_multiple_of(1000) {
                 format!("{}s", millis / 1000)
             } else {
                 format!("{millis}ms")

@@ -32,12 +32,15 @@ pub(crate) struct Parsed<'a> {
     pub(crate) query: &'a str,
 }
 
+/// A deployment, and the database where the path names one.
+type Place = (Target, Option<u32>);
+
 /// Reads the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
 ///
 /// Written by hand: a general URL parser refuses or rewrites valid passwords, and its errors repeat its input.
 pub(crate) fn parse(url: &str) -> Result<Parsed<'_>> {
     let (scheme, rest) = scheme::split(url)?;
-    let read: fn(&str, &str) -> Result<(Target, Option<u32>)> = match scheme.kind {
+    let read: fn(&str, &str) -> Result<Place> = match scheme.kind {
         Kind::Unix => return unix(rest),
         Kind::Server => one_server,
         Kind::Sentinel => sentinel,
@@ -57,11 +60,11 @@ pub(crate) fn parse(url: &str) -> Result<Parsed<'_>> {
     })
 }
 
-fn one_server(authority: &str, path: &str) -> Result<(Target, Option<u32>)> {
+fn one_server(authority: &str, path: &str) -> Result<Place> {
     Ok((Target::One(server(authority, DEFAULT_PORT)?), optional_database(path)?))
 }
 
-fn sentinel(authorities: &str, path: &str) -> Result<(Target, Option<u32>)> {
+fn sentinel(authorities: &str, path: &str) -> Result<Place> {
     let (name, number) = path.split_once('/').unwrap_or((path, ""));
     if name.is_empty() {
         return Err(bad_setting(
@@ -79,7 +82,7 @@ fn sentinel(authorities: &str, path: &str) -> Result<(Target, Option<u32>)> {
     Ok((target, optional_database(number)?))
 }
 
-fn cluster(authorities: &str, path: &str) -> Result<(Target, Option<u32>)> {
+fn cluster(authorities: &str, path: &str) -> Result<Place> {
     let database = optional_database(path)?;
     if database.is_some_and(|database| database != 0) {
         return Err(bad_setting(
