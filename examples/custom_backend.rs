@@ -253,14 +253,16 @@ async fn main() -> ExitCode {
 #[cfg(test)]
 mod conformance {
     codex_kv::testkit::conformance_tests!(super::AgingHarness::default(), skip: {
-        get_06: "the store holds nothing but plain values",
+        dur_01: "the store ends with its process",
+        dur_02: "the store ends with its process",
         exp_12: "the store has no wall clock",
-        many_06: "the store holds nothing but plain values",
-        scan_09: "keys are text",
-        scan_10: "one node",
+        get_06: "the store holds nothing but plain values",
         life_01: "in process, nothing goes out of service",
         life_02: "in process, nothing goes out of service",
         life_03: "in process, nothing goes out of service",
         life_05: "in process, no answer is lost",
+        many_06: "the store holds nothing but plain values",
+        scan_09: "keys are text",
+        scan_10: "one node",
     });
 }

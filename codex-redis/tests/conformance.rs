@@ -251,6 +251,8 @@ impl<M: Make> Harness for RedisHarness<M> {
 
 mod tcp {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::Tcp>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the server's clock is the machine's",
         scan_10: "one node",
     });
@@ -258,6 +260,8 @@ mod tcp {
 
 mod any_backend {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::Any>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the server's clock is the machine's",
         scan_10: "one node",
     });
@@ -265,35 +269,41 @@ mod any_backend {
 
 mod unix {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::Unix>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the server's clock is the machine's",
-        scan_10: "one node",
         life_01: "the proxy is on TCP",
         life_02: "the proxy is on TCP",
         life_03: "the proxy is on TCP",
         life_05: "the proxy is on TCP",
+        scan_10: "one node",
     });
 }
 
 #[cfg(feature = "tls")]
 mod tls {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::Tls>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the server's clock is the machine's",
-        scan_10: "one node",
         life_01: "the proxy's server has no TLS",
         life_02: "the proxy's server has no TLS",
         life_03: "the proxy's server has no TLS",
         life_05: "the proxy's server has no TLS",
+        scan_10: "one node",
     });
 }
 
 mod sentinel {
     codex_testkit::conformance_tests!(super::RedisHarness::<super::BySentinel>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the server's clock is the machine's",
-        scan_10: "one node",
         life_01: "the proxy's server has no Sentinels",
         life_02: "the proxy's server has no Sentinels",
         life_03: "the proxy's server has no Sentinels",
         life_05: "the proxy's server has no Sentinels",
+        scan_10: "one node",
     });
 }
 

@@ -111,6 +111,8 @@ impl Breaker for OneNode {
 
 mod cluster {
     codex_testkit::conformance_tests!(super::ClusterHarness::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
         exp_12: "the servers' clock is the machine's",
         life_01: "a node goes down, never the whole",
         life_02: "a node goes down, never the whole",

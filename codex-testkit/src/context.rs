@@ -68,7 +68,7 @@ impl<'h, H: Harness> Context<'h, H> {
 
     /// What the clause came to, with the calls that show it, unless the store was out of service.
     pub(crate) async fn explained(&self, id: ClauseId, checked: Checked) -> Checked {
-        if id.group() == "life" || id.capability() == Some(Capability::Cluster) {
+        if matches!(id.group(), "life" | "dur") || id.capability() == Some(Capability::Cluster) {
             return checked;
         }
         self.trace.explain(self.harness, checked).await
@@ -191,6 +191,12 @@ impl<B> Deref for Store<B> {
 }
 
 impl<B: KvBackend> Store<B> {
+    /// The backend itself, so that it can be closed.
+    pub(crate) fn into_backend(self) -> Checked<B> {
+        let shared = |_| Failure::Broken("a task of the clause still holds the store".to_owned());
+        Arc::try_unwrap(self.backend).map_err(shared)
+    }
+
     /// Does `call`, and says when.
     pub(crate) async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Checked<(T, Stamp)> {
         let before = self.clock.now();

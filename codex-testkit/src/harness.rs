@@ -1,6 +1,9 @@
 //! What a backend's author tells the kit.
 
-use std::future::{self, Future};
+use std::{
+    future::{self, Future},
+    process::Command,
+};
 
 use codex_traits::KvBackend;
 
@@ -48,6 +51,46 @@ pub trait Harness: Send + Sync {
 
     /// A second handle on the store of `backend`: a clone, or another connection.
     fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
+        let _ = backend;
+        None
+    }
+
+    /// Closes `backend` and returns a future that opens its store again from what is stored. `None`, the
+    /// default, if the store ends with the backend.
+    ///
+    /// The store must be closed when the method returns, and must not be opened before the future is
+    /// polled: what a clause does in between happens to a closed store.
+    ///
+    /// ```
+    /// # use std::{future::Future, path::{Path, PathBuf}};
+    /// # use codex_testkit::{Harness, Time};
+    /// # use codex_traits::*;
+    /// # trait FileStore: KvBackend { fn open(path: &Path) -> Self; fn path(&self) -> &Path; }
+    /// # struct H<B>(std::marker::PhantomData<fn() -> B>);
+    /// # impl<B: FileStore> Harness for H<B> {
+    /// #     type Backend = B;
+    /// #     async fn fresh(&self) -> B { unimplemented!() }
+    /// #     fn time(&self) -> Time { unimplemented!() }
+    /// fn reopen_from_storage(&self, backend: B) -> Option<impl Future<Output = B> + Send> {
+    ///     let path = backend.path().to_owned();
+    ///     drop(backend); // closes the file
+    ///     Some(async move { B::open(&path) })
+    /// }
+    /// # }
+    /// ```
+    fn reopen_from_storage(&self, backend: Self::Backend) -> Option<impl Future<Output = Self::Backend> + Send> {
+        drop(backend);
+        None::<future::Ready<Self::Backend>>
+    }
+
+    /// Returns the command that starts a process which opens the store of `backend` and calls
+    /// [`write_until_killed`](crate::write_until_killed) on it. `None`, the default, if there is no such process.
+    ///
+    /// The clause closes `backend` before it starts the process, kills the process in the middle of its
+    /// writes, and then opens the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is
+    /// usually the test program itself, which runs an ignored test that does nothing else; see
+    /// `examples/durable_backend.rs`.
+    fn killable_writer(&self, backend: &Self::Backend) -> Option<Command> {
         let _ = backend;
         None
     }

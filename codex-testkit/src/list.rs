@@ -180,6 +180,12 @@ macro_rules! __codex_testkit_clauses {
                 glob_09 glob_09_many_stars_answer_at_once []
                     "`a*` twenty times then `b` answers at once (no exponential time)";
             }
+            dur {
+                dur_01 dur_01_a_reopened_store_has_everything [Durable]
+                    "a store that declares `durable`: after it is closed and opened again (`Harness::reopen_from_storage`), values and TTLs are there, an expiry that passed meanwhile has happened, and a write that was answered is never lost";
+                dur_02 dur_02_an_unclean_end_loses_no_answered_write [Durable]
+                    "a store that declares `durable`: an unclean end (the process is killed during writes) loses no answered write and leaves the store readable";
+            }
             life {
                 life_01 life_01_an_outage_is_an_error_for_every_verb []
                     "an unreachable, stalled, refusing (NOAUTH), read-only or full (OOM) store is an `Err` for every verb, never `None`, `false`, 0 or an empty page (harness `outage`)";

@@ -175,6 +175,8 @@ fn undeclared(capability: codex_traits::Capability) -> &'static str {
         C::ForeignTypes => "the backend does not declare the capability foreign_types",
         C::AtomicMany => "the backend does not declare the capability atomic_many",
         C::Cluster => "the backend does not declare the capability cluster",
+        C::AtomicGetWithTtl => "the backend does not declare the capability atomic_get_with_ttl",
+        C::Durable => "the backend does not declare the capability durable",
         _ => "the backend does not declare the capability that the clause is about",
     }
 }

@@ -5,21 +5,25 @@ mod faulty_backends;
 
 use std::{fmt::Write as _, path::Path};
 
-use codex_testkit::{ClauseId, Outcome, run_only};
-use faulty_backends::{Fault, FaultyBackendHarness, faults};
+use codex_testkit::{ClauseId, Harness, Outcome, run_only};
+use faulty_backends::{
+    Fault, FaultyBackendHarness, faults, journaled,
+    journaled::{JournalFault, JournaledHarness},
+};
 
-fn is_found(fault: Fault, clause: &str) {
+/// The clause fails on the backends of `harness`.
+fn is_found(harness: &impl Harness, fault: &str, clause: &str) {
     let id: ClauseId = clause.parse().unwrap_or_else(|error| panic!("{error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    let report = runtime.block_on(run_only(&FaultyBackendHarness::with(fault), [id]));
+    let report = runtime.block_on(run_only(harness, [id]));
     let outcome = &report.outcomes[0].1;
     assert!(
         matches!(outcome, Outcome::Failed(_)),
-        "{id} does not find {fault:?}: {outcome:?}"
+        "{id} does not find {fault}: {outcome:?}"
     );
 }
 
@@ -29,12 +33,45 @@ macro_rules! tests {
             #[test]
             #[expect(non_snake_case, reason = "named after the fault")]
             fn $fault() {
-                is_found(Fault::$fault, stringify!($clause));
+                let harness = FaultyBackendHarness::with(Fault::$fault);
+                is_found(&harness, stringify!($fault), stringify!($clause));
             }
         )*
     };
 }
 faults::every_fault!(tests);
+
+macro_rules! journal_tests {
+    ($($fault:ident $clause:ident)*) => {
+        $(
+            #[test]
+            #[expect(non_snake_case, reason = "named after the fault")]
+            fn $fault() {
+                let harness = JournaledHarness::new(Some(JournalFault::$fault));
+                is_found(&harness, stringify!($fault), stringify!($clause));
+            }
+        )*
+    };
+}
+journaled::every_journal_fault!(journal_tests);
+
+/// Not a test of its own: the process that dur-02 starts and kills.
+#[tokio::test]
+#[ignore = "started by dur_02 in a process of its own"]
+async fn killable_writer() {
+    journaled::write_if_told_to().await;
+}
+
+/// Every fault with its clause and its description, in the order of the files.
+fn every_fault() -> impl Iterator<Item = (String, &'static str, &'static str)> {
+    let faults = faults::ALL
+        .iter()
+        .map(|(fault, clause, text)| (format!("{fault:?}"), *clause, *text));
+    let journal = journaled::ALL
+        .iter()
+        .map(|(fault, clause, text)| (format!("{fault:?}"), *clause, *text));
+    faults.chain(journal)
+}
 
 /// `FAULTY_BACKENDS.md` lists the faults. `UPDATE_DOCS=1` writes it.
 #[test]
@@ -47,10 +84,10 @@ fn faulty_backends_md_lists_every_fault() {
          backend without a fault passes every clause (`tests/sound_backend.rs`). Every row is a test.\n\n\
          | fault | description | found by |\n|---|---|---|\n",
     );
-    for (fault, clause, text) in faults::ALL {
+    for (fault, clause, text) in every_fault() {
         let id: ClauseId = clause.parse().unwrap_or_else(|error| panic!("{error}"));
         let text = text.replace('|', "\\|").replace('*', "\\*");
-        let _ = writeln!(table, "| {fault:?} | {text} | {id} |");
+        let _ = writeln!(table, "| {fault} | {text} | {id} |");
     }
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &table).unwrap_or_else(|error| panic!("{error}"));
@@ -65,7 +102,7 @@ fn faulty_backends_md_lists_every_fault() {
 /// Every clause that applies finds at least one fault.
 #[test]
 fn every_clause_finds_a_fault() {
-    let finders: Vec<&str> = faults::ALL.iter().map(|(_, clause, _)| *clause).collect();
+    let finders: Vec<&str> = every_fault().map(|(_, clause, _)| clause).collect();
     let idle: Vec<String> = ClauseId::all()
         .filter(|id| !finders.contains(&id.ident()))
         .map(|id| id.to_string())

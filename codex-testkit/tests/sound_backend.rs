@@ -6,6 +6,29 @@ mod conformance {
     use super::faulty_backends::FaultyBackendHarness;
 
     codex_testkit::conformance_tests!(FaultyBackendHarness::default(), skip: {
+        dur_01: "the store ends with its process",
+        dur_02: "the store ends with its process",
         scan_10: "one node",
     });
+}
+
+/// The store behind the faults of durability, without one.
+mod journaled {
+    use codex_testkit::{ClauseId, run_only};
+
+    use super::faulty_backends::journaled::{JournaledHarness, write_if_told_to};
+
+    #[tokio::test]
+    async fn the_journal_is_durable() {
+        let clauses = ClauseId::all().filter(|clause| clause.group() == "dur");
+        let report = run_only(&JournaledHarness::new(None), clauses).await;
+        assert!(!report.failed(), "{report}");
+    }
+
+    /// Not a test of its own: the process that dur-02 starts and kills.
+    #[tokio::test]
+    #[ignore = "started by dur_02 in a process of its own"]
+    async fn killable_writer() {
+        write_if_told_to().await;
+    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cond;
 pub(crate) mod del;
+pub(crate) mod durable;
 pub(crate) mod exp;
 pub(crate) mod get;
 pub(crate) mod glob;
@@ -12,4 +13,5 @@ pub(crate) mod scan;
 pub(crate) mod set;
 
 // The list calls the clauses by their group, and the group is named after their ids.
+pub(crate) use durable as dur;
 pub(crate) use resilience as life;

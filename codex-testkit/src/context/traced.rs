@@ -56,6 +56,17 @@ impl<B: KvBackend> KvBackend for Store<B> {
         self.backend.ttl(key).await
     }
 
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        // Shown as the two calls that it stands for.
+        self.trace.note(key.len(), || Op::get(key));
+        self.trace.note(key.len(), || Op::ttl(key));
+        self.backend.get_with_ttl(key).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.backend.health().await
+    }
+
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         // The first page stands for the whole walk.
         if request.cursor.is_start() {

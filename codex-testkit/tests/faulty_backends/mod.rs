@@ -4,6 +4,7 @@
 mod backend;
 pub(crate) mod faults;
 mod globs;
+pub(crate) mod journaled;
 mod keyspace;
 
 use bytes::Bytes;

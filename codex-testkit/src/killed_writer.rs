@@ -1,0 +1,267 @@
+//! A process that writes to a store until it is killed, and the check of what it left behind.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_traits::{
+    Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, SetOptions, Ttl, parse_integer,
+};
+use futures_util::future::join_all;
+
+use crate::{
+    context::Store,
+    failure::{Checked, Failure, ensure, ensure_eq},
+    runtime::runtime,
+};
+
+/// Begins each line that the writer prints for the clause; a test program prints lines of its own.
+const MARK: &str = "codex-testkit answered ";
+/// Tells the writer how to name its keys, so that each round has keys of its own.
+const ROUND: &str = "CODEX_TESTKIT_WRITER_ROUND";
+const WRITERS: u64 = 4;
+/// A key is removed when this many later ones have been written.
+const KEPT: u64 = 5;
+const HOUR: Duration = Duration::from_secs(3600);
+/// A writer that answers nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Writes to `backend` without end, and prints each write that was answered on standard output. Returns
+/// the error of the first write that fails.
+///
+/// This is the body of the process that [`Harness::killable_writer`](crate::Harness::killable_writer)
+/// starts. Several writers are at work at the same time.
+pub async fn write_until_killed<B: KvBackend>(backend: &B) -> Error {
+    let round = std::env::var(ROUND).unwrap_or_default();
+    let results = join_all((0..WRITERS).map(|writer| write(backend, format!("{round} {writer}")))).await;
+    let first = results.into_iter().find_map(Result::err);
+    // Writers end with an error alone.
+    first.unwrap_or_else(|| Error::new(ErrorKind::Server, "set", "the writers ended without an error"))
+}
+
+async fn write<B: KvBackend>(backend: &B, name: String) -> Result<(), Error> {
+    let (latest, counter) = (format!("{name} latest"), format!("{name} counter"));
+    for number in 0.. {
+        let options = SetOptions::new().with_expiry(expiry(number));
+        let outcome = backend.set(&key(&name, number), value(&name, number), options).await?;
+        answered(outcome.is_written(), "set", &name, number)?;
+
+        let condition = match number {
+            0 => Condition::IfAbsent,
+            _ => Condition::IfEquals((number - 1).to_string().into()),
+        };
+        let options = SetOptions::new().with_condition(condition);
+        let outcome = backend.set(&latest, number.to_string().into(), options).await?;
+        answered(outcome.is_written(), "compared", &name, number)?;
+
+        let sum = backend.incr(&counter, 1, OnMissing::Create(Expiry::Never)).await?;
+        answered(sum == i64::try_from(number + 1).ok(), "counted", &name, number)?;
+
+        if let Some(old) = number.checked_sub(KEPT) {
+            let removed = backend.del(&[&key(&name, old)]).await?;
+            answered(removed == 1, "removed", &name, old)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints that a write was answered, unless the answer is wrong.
+fn answered(is_right: bool, what: &str, name: &str, number: u64) -> Result<(), Error> {
+    if !is_right {
+        return Err(Error::new(
+            ErrorKind::Data,
+            "set",
+            format!("{what} {number} was answered wrongly"),
+        ));
+    }
+    // In one write, so that the end of the process cannot leave half a line that looks whole.
+    let line = format!("\n{MARK}{what} {name} {number} .\n");
+    let mut out = std::io::stdout().lock();
+    let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Error::new(ErrorKind::Server, "set", "the clause no longer listens").with_source(error))
+}
+
+fn key(name: &str, number: u64) -> String {
+    format!("{name} key {number}")
+}
+
+/// Of many lengths, and different in every byte from the value of another key.
+fn value(name: &str, number: u64) -> Bytes {
+    const LENGTHS: [usize; 5] = [0, 1, 64, 1024, 20_000];
+    let text = format!("{name} {number}, ");
+    let length = LENGTHS[usize::try_from(number % 5).unwrap_or(0)];
+    text.bytes().cycle().take(length).collect()
+}
+
+fn expiry(number: u64) -> Expiry {
+    if number.is_multiple_of(2) {
+        Expiry::Never
+    } else {
+        Expiry::After(HOUR)
+    }
+}
+
+/// The number of the last write of each kind that was answered, by writer.
+#[derive(Debug, Default)]
+pub(crate) struct Answered(BTreeMap<String, BTreeMap<String, u64>>);
+
+impl Answered {
+    fn read(&mut self, line: &str) {
+        let told = line.split_once(MARK).and_then(|(_, told)| told.strip_suffix(" ."));
+        let Some((what, rest)) = told.and_then(|told| told.split_once(' ')) else {
+            return;
+        };
+        if let Some((name, number)) = rest.rsplit_once(' ')
+            && let Ok(number) = number.parse()
+        {
+            self.0
+                .entry(name.to_owned())
+                .or_default()
+                .insert(what.to_owned(), number);
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.0
+            .values()
+            .filter_map(|kinds| kinds.get("set"))
+            .map(|number| number + 1)
+            .sum()
+    }
+}
+
+/// Starts the writer, kills it when it has made `enough` writes, and returns what it was told.
+pub(crate) async fn write_and_kill(mut command: Command, round: usize, enough: u64) -> Checked<Answered> {
+    command
+        .env(ROUND, format!("w{round}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    // Waiting for a process blocks a thread.
+    let task = runtime().spawn_blocking(move || watch(command, enough));
+    task.await
+        .map_err(|error| Failure::Broken(format!("the writer could not be watched: {error}")))?
+}
+
+fn watch(mut command: Command, enough: u64) -> Checked<Answered> {
+    let spawned = command.spawn();
+    let mut child = spawned.map_err(|error| Failure::Broken(format!("the writer cannot be started: {error}")))?;
+    let answered = listen(&mut child, enough);
+    let killed = child.kill().and_then(|()| child.wait());
+    let (mut answered, lines) = answered?;
+    killed.map_err(|error| Failure::Broken(format!("the writer cannot be killed: {error}")))?;
+    // Lines that were in the pipe when it was killed are answers too.
+    for line in lines {
+        answered.read(&line);
+    }
+    Ok(answered)
+}
+
+/// Reads until `enough` writes were answered.
+fn listen(child: &mut Child, enough: u64) -> Checked<(Answered, mpsc::Receiver<String>)> {
+    let Some(out) = child.stdout.take() else {
+        return Err(Failure::Broken("the writer has no standard output".to_owned()));
+    };
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut answered = Answered::default();
+    while answered.count() < enough {
+        match lines.recv_timeout(PATIENCE) {
+            Ok(line) => answered.read(&line),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Failure::Broken(format!("the writer wrote nothing for {PATIENCE:?}")));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::Broken(format!(
+                    "the writer ended by itself after {} writes; does it call `write_until_killed`?",
+                    answered.count()
+                )));
+            }
+        }
+    }
+    Ok((answered, lines))
+}
+
+/// Checks that `store` holds everything that was answered, and nothing that was never written.
+pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -> Checked {
+    for (name, kinds) in &answered.0 {
+        let last = |kind: &str| kinds.get(kind).copied();
+        let removed = last("removed");
+        // The writer may have begun to remove one more.
+        let maybe_removed = last("counted").and_then(|number| number.checked_sub(KEPT));
+        for number in 0..=last("set").unwrap_or(0) {
+            let key = key(name, number);
+            let got = store.get(&key).await?;
+            if removed >= Some(number) {
+                ensure_eq!(
+                    got,
+                    None::<Bytes>,
+                    "get of a key whose removal was answered before the kill"
+                );
+            } else if got.is_some() || maybe_removed < Some(number) {
+                ensure_eq!(
+                    got,
+                    Some(value(name, number)),
+                    "get of a key whose write was answered before the kill"
+                );
+                let ttl = store.ttl(&key).await?;
+                // The writer has a clock of its own, and a harness may set the store's by hand.
+                let is_kept = match expiry(number) {
+                    Expiry::Never => ttl == Ttl::Persistent,
+                    _ => matches!(ttl, Ttl::Remaining(left) if left.abs_diff(HOUR) < HOUR / 2),
+                };
+                ensure!(
+                    is_kept,
+                    "ttl of a key that was written before the kill with {:?}: got {ttl:?}",
+                    expiry(number)
+                );
+            }
+        }
+        for (kind, key, more) in [("compared", "latest", 0), ("counted", "counter", 1)] {
+            let Some(number) = last(kind) else { continue };
+            let got = store.get(&format!("{name} {key}")).await?;
+            let got = got
+                .as_deref()
+                .and_then(parse_integer)
+                .and_then(|got| u64::try_from(got).ok());
+            ensure!(
+                got.is_some_and(|got| (number + more..=number + more + 1).contains(&got)),
+                "{key} after the kill: {} was answered, and it holds {got:?}",
+                number + more
+            );
+        }
+    }
+    is_whole(store).await
+}
+
+/// Everything that the store lists can be read, and is a value that the writer has written.
+async fn is_whole<B: KvBackend>(store: &Store<B>) -> Checked {
+    for key in store.keys(&Pattern::all(), 100).await? {
+        let Some(got) = store.get(&key).await? else {
+            return Err(Failure::Broken(
+                "scan lists a key after the kill that get does not find".to_owned(),
+            ));
+        };
+        if let Some((name, number)) = key.split_once(" key ")
+            && let Ok(number) = number.parse()
+        {
+            ensure_eq!(
+                got,
+                value(name, number),
+                "get of a key whose write was under way at the kill"
+            );
+        }
+    }
+    Ok(())
+}
