@@ -14,6 +14,24 @@ pub(crate) trait Policy {
     /// The policy for the keys of maps.
     type Keys: Policy;
 
+    /// Writes a value whose type is still known.
+    #[inline]
+    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        Self: Sized,
+    {
+        Self::parts(value, serializer)
+    }
+
+    /// Writes a value as serde has it, its parts under this policy.
+    #[inline]
+    fn parts<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        Self: Sized,
+    {
+        value.serialize(Adapter::<S, Self>::new(serializer))
+    }
+
     fn bool<S: Serializer>(serializer: S, value: bool) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(value)
     }
@@ -51,7 +69,7 @@ impl<'a, T: ?Sized, P> Adapted<'a, T, P> {
 impl<T: Serialize + ?Sized, P: Policy> Serialize for Adapted<'_, T, P> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(Adapter::<S, P>::new(serializer))
+        P::value(self.0, serializer)
     }
 }
 

@@ -2,22 +2,29 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{bool::dump_bool, hex, load::Loading};
+use super::{bool::dump_bool, hex, load::Loading, typed::Typed};
 use crate::adapt::{Adapted, Policy};
 
 /// A value that is written and read in the coder's forms, however deep they lie in it.
 ///
-/// Written are bools as `"1"` and `"0"`, `None` and units as `""`, raw bytes (`serialize_bytes`) as hex; lists, maps and structs go through,
-/// and everything else, the keys of maps included, passes unchanged. NaN does too, and is then refused by a cache's strict
-/// [`Json`](crate::Json).
+/// Bools are written as `"1"` and `"0"`, `None` and units as `""`, bytes as hex, spans of time as
+/// seconds, and datetimes and decimals as Python writes them: see the [table](super). Lists, maps
+/// and structs are written as such with their contents in these forms. Everything else passes
+/// unchanged, the keys of maps included. So does NaN, which a cache's strict [`Json`](crate::Json)
+/// then refuses.
 ///
-/// Read is what the type asks for: a `bool` from `"1"`, an `Option` from `""`. Three things follow. A `Some` of what is itself
-/// written as `""` (an empty string, empty bytes) reads back as `None`. A type that does not ask (`serde_json::Value`, an untagged enum,
-/// `#[serde(flatten)]`) gets the text as it stands. And an integer past 64 bits inside an `Option` is an error.
+/// The type that is asked for decides how the text is read: a `bool` from `"1"`, an `Option` from
+/// `""`, a `Duration` from `1.5`. Three consequences:
+///
+/// * A `Some` of an empty string or of empty bytes is read back as `None`.
+/// * A type that does not say what it asks for (`serde_json::Value`, an untagged enum,
+///   `#[serde(flatten)]`) is given the text as it stands.
+/// * An integer of more than 64 bits inside an `Option` is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Coded<T>(pub T);
 
-/// `value` in the coder's forms, to be handed to any serializer or to [`Cache::set`](crate::Cache::set); [`Coded`] says which.
+/// `value` in the coder's forms, to be handed to any serializer or to
+/// [`Cache::set`](crate::Cache::set); [`Coded`] says which.
 ///
 /// ```
 /// use codex_kv::coder;
@@ -30,7 +37,8 @@ pub fn dump<T: Serialize + ?Sized>(value: &T) -> Coded<&T> {
     Coded(value)
 }
 
-/// Reads a value that [`dump`] has written, with the type asked for as the hint; [`Coded`] says how.
+/// Reads a value that [`dump`] has written, with the type asked for as the hint; [`Coded`] says
+/// how.
 ///
 /// ```
 /// use codex_kv::coder;
@@ -65,6 +73,13 @@ struct Forms;
 
 impl Policy for Forms {
     type Keys = Unchanged;
+
+    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        match Typed::of::<T>() {
+            Some(typed) => typed.write(value, serializer),
+            None => Self::parts(value, serializer),
+        }
+    }
 
     fn bool<S: Serializer>(serializer: S, value: bool) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(dump_bool(value))

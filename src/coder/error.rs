@@ -25,9 +25,13 @@ const MOMENT: &str =
     "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
 const TIMEDELTA: &str = "a timedelta of the coder has whole microseconds that its seconds as a float hold exactly, and less than a billion days";
 
-#[cfg(feature = "chrono")]
+/// A type's own `Serialize` gave something else than its form is made of, as one with other
+/// features of its crate can.
+pub(super) const HIDDEN: &str =
+    "the coder does not recognise what serde writes for this type; use one of the coder's newtypes or modules";
+
 pub(super) const MOMENT_REFUSED: CoderError = CoderError(MOMENT);
 pub(super) const TIMEDELTA_REFUSED: CoderError = CoderError(TIMEDELTA);
 
 /// The messages of dumping. They hold no value, so the strict serializer may hand them on.
-pub(crate) const REFUSALS: [&str; 2] = [MOMENT, TIMEDELTA];
+pub(crate) const REFUSALS: [&str; 3] = [MOMENT, TIMEDELTA, HIDDEN];

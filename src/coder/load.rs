@@ -1,6 +1,6 @@
 //! A serde deserializer that reads the coder's forms where they are asked for.
 
-use std::fmt;
+use std::{any::TypeId, fmt, time::Duration};
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
@@ -8,9 +8,17 @@ use serde::de::{
     value::{BorrowedStrDeserializer, MapAccessDeserializer, SeqAccessDeserializer},
 };
 
-use super::{bool::load_bool, bytes::load_bytes, none::load_none, text};
+use super::{
+    bool::load_bool,
+    bytes::load_bytes,
+    none::load_none,
+    parts::{DatetimeOrParts, HexOrList, SecondsOrParts},
+    text,
+    typed::is_array,
+};
 
-/// A deserializer, an access or a seed under which bools, options, units and bytes are read from their forms.
+/// A deserializer, an access or a seed under which bools, options, units and bytes are read from
+/// their forms.
 pub(super) struct Loading<D>(pub(super) D);
 
 macro_rules! pass_on {
@@ -41,12 +49,44 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
 
     go_through! {
         deserialize_any();
-        deserialize_seq();
-        deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
         deserialize_map();
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        if is::<V, Vec<u8>>() {
+            self.0.deserialize_any(HexOrList(visitor))
+        } else {
+            self.0.deserialize_seq(Through(visitor))
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
+        if is_array::<V::Value>() {
+            self.0.deserialize_any(HexOrList(visitor))
+        } else if is::<V, (i64, i32)>() {
+            // Also what `chrono` asks for to read a `TimeDelta`.
+            self.0.deserialize_any(SecondsOrParts(visitor))
+        } else {
+            self.0.deserialize_tuple(len, Through(visitor))
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        if is::<V, Duration>() && name == "SystemTime" {
+            // As serde has it, a `SystemTime` is a `Duration` since 1970 under another name.
+            self.0.deserialize_any(DatetimeOrParts(visitor))
+        } else if is::<V, Duration>() {
+            self.0.deserialize_any(SecondsOrParts(visitor))
+        } else {
+            self.0.deserialize_struct(name, fields, Through(visitor))
+        }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -75,7 +115,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         self.deserialize_unit(visitor)
     }
 
-    // Not handed to the one beneath: under an option that is a plain value, which does not know of newtypes.
+    // Not handed to the one beneath: under an option that is a plain value, which does not know of
+    // newtypes.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         visitor.visit_newtype_struct(self)
     }
@@ -83,6 +124,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     fn is_human_readable(&self) -> bool {
         self.0.is_human_readable()
     }
+}
+
+/// Whether the visitor makes a `T`.
+fn is<'de, V: Visitor<'de>, T: 'static>() -> bool {
+    typeid::of::<V::Value>() == TypeId::of::<T>()
 }
 
 macro_rules! visit {
@@ -163,7 +209,8 @@ macro_rules! choose_some {
     )*};
 }
 
-/// `None` of the empty text, and `Some` of anything else but JSON's own `null`, which the coder does not write.
+/// `None` of the empty text, and `Some` of anything else but JSON's own `null`, which the coder
+/// does not write.
 struct Choice<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Choice<V> {

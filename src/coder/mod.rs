@@ -1,40 +1,63 @@
-//! Text forms for what JSON has no type for, as the Python reference writes them.
+//! Text forms for types that JSON lacks, as the Python reference writes them.
 //!
 //! | kind | form | Rust types |
 //! |---|---|---|
-//! | datetime | `2026-04-17T12:30:45.120000+05:30` (`isoformat()`: six digits or no fraction, the offset where there is one) | `NaiveDateTime`, `DateTime<FixedOffset>`, `DateTime<Utc>` (feature `chrono`) |
+//! | datetime | `2026-04-17T12:30:45.120000+05:30` (`isoformat()`: six digits or no fraction, and the offset if there is one) | [`SystemTime`](std::time::SystemTime); `NaiveDateTime`, `DateTime<Utc>`, `DateTime<FixedOffset>`, `DateTime<Local>` (feature `chrono`) |
 //! | date | `2026-04-17` | `NaiveDate` (`chrono`) |
 //! | time | `12:30:45`, `01:02:03+05:30` | `NaiveTime`, `OffsetTime` (`chrono`) |
-//! | timedelta | seconds as a float: `93780.0` | [`Duration`](std::time::Duration), `TimeDelta` (`chrono`) |
+//! | timedelta | seconds as a float: `93780.0` | [`Duration`](std::time::Duration); `TimeDelta` (`chrono`) |
 //! | decimal | `1.10`, `-0.00`, `1E-28` (`str()`) | `Decimal` (feature `rust_decimal`) |
 //! | uuid | `12345678-1234-5678-1234-567812345678` | `Uuid` (feature `uuid`) |
-//! | bytes | lower-case hex | `Vec<u8>`, `Bytes`, … |
+//! | bytes | lower-case hex | `Vec<u8>`, `[u8; N]`, `[u8]`, [`bytes::Bytes`](::bytes::Bytes), `serialize_bytes` |
 //! | set | a list | any set |
 //! | bool | `"1"`, `"0"` | `bool` |
-//! | none | `""` | `Option<T>` |
+//! | none | `""` | `Option<T>`, `()` |
 //!
-//! Exactly the form that is written is read. What a type cannot hold exactly is an error, never rounded.
+//! The functions, modules and newtypes below read exactly the form that they write. A value that a
+//! type or a form cannot hold exactly is an error and is never rounded.
 //!
-//! There are three ways to use them. `dump_…` and `load_…` turn single values. The modules (`coder::datetime`, …) go into
-//! `#[serde(with = "…")]`, those of a text also for an `Option` (`coder::datetime::option`). And [`dump`] turns a whole
-//! value, whatever serde can write; [`Coded`] and [`load`] read it back by the type that is asked for:
+//! # Four ways to use the forms
+//!
+//! | way | for | example |
+//! |---|---|---|
+//! | [`dump`] and [`load`], or [`Coded`] | whole values | `cache.set("job", &coder::dump(&job), …)` |
+//! | modules | one field | `#[serde(with = "coder::datetime")]`, or `coder::datetime::option` for an `Option` |
+//! | newtypes | one field or element, anywhere | `took: coder::Timedelta<Duration>` |
+//! | functions | one value | `coder::dump_datetime(&placed)?` |
+//!
+//! [`dump`] finds each of the types above wherever it lies in a value, also behind a reference, a
+//! `Box`, an `Rc`, an `Arc` or a `Cow`. Three places hide the type from it or from [`load`]:
+//!
+//! | place | written by `dump` as | read by `load` | use instead |
+//! |---|---|---|---|
+//! | inside `#[serde(flatten)]`, an untagged or an internally tagged enum | its form | as text, because serde buffers it: an error for a `bool`, an `Option`, bytes or a span | a newtype or a module |
+//! | behind another pointer, such as a `Mutex` | what serde writes | yes | a newtype, if other programs read it |
+//! | a datetime with another time zone type, such as `chrono_tz::Tz` | what serde writes | yes | `moment.fixed_offset()` |
+//!
+//! A set is written in its own order; [`set`] sorts it, so that equal sets are equal texts.
+//! `chrono` itself drops the seconds of an offset when serde writes it, and `rust_decimal` drops
+//! the sign of a zero when serde reads it: [`Datetime`] and [`Decimal`] keep them.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use codex_kv::{Cache, Timeout, coder, memory::MemoryBackend};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, PartialEq, Serialize, Deserialize)]
 //! struct Job {
 //!     done: bool,
-//!     #[serde(with = "coder::bytes")]
+//!     took: Duration,
 //!     digest: Vec<u8>,
 //!     note: Option<String>,
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let job = Job { done: true, digest: vec![0, 255], note: None };
-//! assert_eq!(serde_json::to_string(&coder::dump(&job))?, r#"{"done":"1","digest":"00ff","note":""}"#);
+//! let took = Duration::from_millis(1_500);
+//! let job = Job { done: true, took, digest: vec![0, 255], note: None };
+//! let dumped = serde_json::to_string(&coder::dump(&job))?;
+//! assert_eq!(dumped, r#"{"done":"1","took":1.5,"digest":"00ff","note":""}"#);
 //!
 //! let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
 //! cache.set("job", &coder::dump(&job), Timeout::Default).await?;
@@ -45,16 +68,21 @@
 //! ```
 
 pub mod bool;
+mod byte_list;
 pub mod bytes;
 mod coded;
 mod error;
 mod hex;
 pub mod kind;
 mod load;
+mod newtypes;
 pub mod none;
+mod parts;
 mod seconds;
 pub mod set;
+mod system_time;
 mod text;
+mod typed;
 
 #[cfg(feature = "chrono")]
 mod moments;
@@ -68,6 +96,7 @@ pub use self::{
     bytes::{dump_bytes, load_bytes},
     coded::{Coded, dump, load},
     error::CoderError,
+    newtypes::{Bool, Bytes, Date, Datetime, Decimal, Time, Timedelta, Uuid},
     none::{dump_none, load_none},
     seconds::{SecondsForm, dump_timedelta, load_timedelta, timedelta},
     set::{dump_set, load_set},

@@ -1,6 +1,6 @@
 //! The datetimes, dates, times and spans of `chrono`, in the form of Python's `isoformat()`.
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 
 use super::{CoderError, SecondsForm, TextForm, error::MOMENT_REFUSED, kind};
 
@@ -45,7 +45,8 @@ impl TextForm<kind::Time> for NaiveTime {
     }
 }
 
-/// chrono reads more than is written (other widths, other fractions, a sign), so what it read is written again.
+/// chrono reads more than is written (other widths, other fractions, a sign), so what it read is
+/// written again.
 fn is_form_of<K>(text: &str, value: &impl TextForm<K>) -> bool {
     value.to_text().is_ok_and(|written| written == text)
 }
@@ -90,6 +91,18 @@ impl TextForm<kind::DateTime> for DateTime<Utc> {
     fn from_text(text: &str) -> Result<Self, CoderError> {
         let moment: DateTime<FixedOffset> = TextForm::from_text(text)?;
         Ok(moment.to_utc())
+    }
+}
+
+/// The same moment in this machine's zone; it is written with the offset that the zone has then.
+impl TextForm<kind::DateTime> for DateTime<Local> {
+    fn to_text(&self) -> Result<String, CoderError> {
+        self.fixed_offset().to_text()
+    }
+
+    fn from_text(text: &str) -> Result<Self, CoderError> {
+        let moment: DateTime<FixedOffset> = TextForm::from_text(text)?;
+        Ok(moment.into())
     }
 }
 

@@ -6,8 +6,9 @@ use rust_decimal::Decimal;
 
 use super::{CoderError, TextForm, kind};
 
-const DECIMAL: CoderError =
-    CoderError::new("expected a decimal number of at most 96 bits and 28 decimal places, as `-1.10` or `1E-28`");
+const NO_DECIMAL: CoderError =
+    CoderError::new("expected a decimal number as Python writes it, as `-1.10`, `1E+3` or `1E-28`");
+const DOES_NOT_FIT: CoderError = CoderError::new("expected a decimal number of at most 96 bits and 28 decimal places");
 
 impl TextForm<kind::Decimal> for Decimal {
     fn to_text(&self) -> Result<String, CoderError> {
@@ -30,48 +31,78 @@ impl TextForm<kind::Decimal> for Decimal {
         })
     }
 
-    /// A number with a positive exponent is read where its value fits (`1E+3` is 1000), and written without the exponent, which `Decimal`
-    /// has no room for.
+    /// A number with a positive exponent is read if its value fits: `1E+3` is 1000. It is written
+    /// without the exponent, because a `Decimal` has no room for one.
     fn from_text(text: &str) -> Result<Self, CoderError> {
-        let parsed = parse(text);
-        let is_form = |decimal: &Self| text.contains("E+") || decimal.to_text().is_ok_and(|written| written == text);
-        parsed.filter(is_form).ok_or(DECIMAL)
+        let digits = Digits::parse(text).ok_or(NO_DECIMAL)?;
+        let decimal = digits.to_decimal().ok_or(DOES_NOT_FIT)?;
+        // The same number can be written in many ways, and Python writes one of them.
+        if digits.exponent > 0 || decimal.to_text()? == text {
+            Ok(decimal)
+        } else {
+            Err(NO_DECIMAL)
+        }
     }
 }
 
-fn parse(text: &str) -> Option<Decimal> {
-    let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (number, exponent) = unsigned
-        .split_once('E')
-        .map_or((unsigned, Some(0)), |(number, exponent)| {
-            // A sign always, digits, and no zero in front of them.
-            let digits = exponent.strip_prefix(['+', '-']).unwrap_or("");
-            (number, exponent.parse::<i64>().ok().filter(|_| is_number(digits)))
-        });
-    let exponent = exponent?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if !is_number(whole) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || number.ends_with('.') {
-        return None;
-    }
-    let mut coefficient: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let mut places = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
-    if text.contains("E+") {
-        // Python writes a positive exponent where it does not fall within the digits, behind a single one.
-        if whole.len() != 1 || places >= 0 {
-            return None;
-        }
-        let shift = u32::try_from(places.checked_neg()?).ok()?;
-        coefficient = if coefficient == 0 {
-            0
-        } else {
-            coefficient.checked_mul(10_i128.checked_pow(shift)?)?
+/// The number that `rust_decimal` writes with these digits, which has no exponent.
+pub(super) fn from_digits(digits: &str) -> Result<Decimal, CoderError> {
+    let parsed = Digits::parse(digits).ok_or(NO_DECIMAL)?;
+    parsed.to_decimal().ok_or(DOES_NOT_FIT)
+}
+
+/// A decimal number, taken apart.
+struct Digits<'a> {
+    is_negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    exponent: i64,
+}
+
+impl<'a> Digits<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (is_negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (number, exponent) = match unsigned.split_once('E') {
+            Some((number, exponent)) => (number, parse_exponent(exponent)?),
+            None => (unsigned, 0),
         };
-        places = 0;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let is_number =
+            is_number(whole) && fraction.bytes().all(|byte| byte.is_ascii_digit()) && !number.ends_with('.');
+        // Python writes a positive exponent behind a single digit, and only if it reaches past the
+        // fraction.
+        let is_form =
+            exponent <= 0 || whole.len() == 1 && i64::try_from(fraction.len()).is_ok_and(|len| len < exponent);
+        (is_number && is_form).then_some(Self {
+            is_negative,
+            whole,
+            fraction,
+            exponent,
+        })
     }
-    let mut decimal = Decimal::try_from_i128_with_scale(coefficient, u32::try_from(places).ok()?).ok()?;
-    // Also of a zero: Python keeps the sign of `-0.00`, and so does this.
-    decimal.set_sign_negative(negative);
-    Some(decimal)
+
+    fn to_decimal(&self) -> Option<Decimal> {
+        let mut coefficient: i128 = format!("{}{}", self.whole, self.fraction).parse().ok()?;
+        let mut places = i64::try_from(self.fraction.len()).ok()?.checked_sub(self.exponent)?;
+        if places < 0 {
+            let shift = u32::try_from(places.checked_neg()?).ok()?;
+            coefficient = match coefficient {
+                0 => 0,
+                _ => coefficient.checked_mul(10_i128.checked_pow(shift)?)?,
+            };
+            places = 0;
+        }
+        let mut decimal = Decimal::try_from_i128_with_scale(coefficient, u32::try_from(places).ok()?).ok()?;
+        // Also of a zero: Python keeps the sign of `-0.00`, and so does this.
+        decimal.set_sign_negative(self.is_negative);
+        Some(decimal)
+    }
+}
+
+/// A sign, and digits without a leading zero.
+fn parse_exponent(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-'])?;
+    if is_number(digits) { text.parse().ok() } else { None }
 }
 
 /// Digits without a leading zero, but for zero itself.

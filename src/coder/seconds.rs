@@ -7,6 +7,9 @@ use super::{CoderError, error::TIMEDELTA_REFUSED};
 /// Python's `timedelta.max`: less than a billion days.
 const MAX_MICROS: u128 = 1_000_000_000 * 86_400 * 1_000_000 - 1;
 
+pub(super) const EXPECTED_SECONDS: &str =
+    "expected the seconds of a timedelta with whole microseconds, in this type's range";
+
 /// A type that holds a span of time.
 pub trait SecondsForm: Sized {
     /// Its microseconds, where it has no smaller part.
@@ -37,8 +40,8 @@ impl SecondsForm for Duration {
 ///
 /// # Errors
 ///
-/// [`CoderError`] where it has a part smaller than a microsecond, a billion days or more, or is so long (from about 285 years)
-/// that the float does not tell its microseconds apart.
+/// [`CoderError`] where it has a part smaller than a microsecond, a billion days or more, or is so
+/// long (from about 285 years) that the float does not tell its microseconds apart.
 pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
     let exact = |micros: &i128| seconds(*micros).and_then(micros_of) == Some(*micros);
     let micros = span.to_micros().filter(exact).ok_or(TIMEDELTA_REFUSED)?;
@@ -49,16 +52,15 @@ pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
 ///
 /// # Errors
 ///
-/// [`CoderError`] where these are not the seconds of whole microseconds, or the type cannot hold them.
+/// [`CoderError`] where these are not the seconds of whole microseconds, or the type cannot hold
+/// them.
 pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
     let micros = micros_of(seconds).and_then(T::from_micros);
-    micros.ok_or(CoderError::new(
-        "expected the seconds of a timedelta with whole microseconds, in this type's range",
-    ))
+    micros.ok_or(CoderError::new(EXPECTED_SECONDS))
 }
 
-/// The float nearest to the seconds. Written out and parsed, which rounds once, as Python's division of integers does; to convert and
-/// divide would round twice.
+/// The float nearest to the seconds. Written out and parsed, which rounds once, as Python's
+/// division of integers does; to convert and divide would round twice.
 fn seconds(micros: i128) -> Option<f64> {
     let magnitude = micros.unsigned_abs();
     let sign = if micros < 0 { "-" } else { "" };
@@ -70,8 +72,15 @@ fn seconds(micros: i128) -> Option<f64> {
     }
 }
 
+/// The microseconds of whole seconds.
+pub(super) fn micros_of_whole(seconds: i128) -> Option<i128> {
+    seconds
+        .checked_mul(1_000_000)
+        .filter(|micros| micros.unsigned_abs() <= MAX_MICROS)
+}
+
 /// The microseconds whose seconds are exactly this float.
-fn micros_of(float: f64) -> Option<i128> {
+pub(super) fn micros_of(float: f64) -> Option<i128> {
     // Beyond a billion days are no timedeltas, and no text worth writing.
     if float.is_nan() || float.abs() > 1e14 {
         return None;

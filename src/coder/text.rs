@@ -10,8 +10,8 @@ use serde::{
 
 use super::CoderError;
 
-/// A type whose values are texts of `Kind`, one of those in [`kind`](super::kind). Implement it for a type of your own to use it
-/// with [`dump_datetime`](super::dump_datetime) and the like.
+/// A type whose values are texts of `Kind`, one of those in [`kind`](super::kind). Implement it for
+/// a type of your own to use it with [`dump_datetime`](super::dump_datetime) and the like.
 pub trait TextForm<Kind>: Sized {
     /// The text of this value.
     ///
@@ -20,11 +20,11 @@ pub trait TextForm<Kind>: Sized {
     /// [`CoderError`] where the form cannot hold it exactly.
     fn to_text(&self) -> Result<String, CoderError>;
 
-    /// The value of `text`: exactly what [`to_text`](Self::to_text) writes.
+    /// Returns the value of `text`, which is in the form of this kind.
     ///
     /// # Errors
     ///
-    /// [`CoderError`] where `text` is no such form, or this type cannot hold its value exactly.
+    /// [`CoderError`] if `text` is not in this form, or if this type cannot hold its value exactly.
     fn from_text(text: &str) -> Result<Self, CoderError>;
 }
 
@@ -78,7 +78,9 @@ macro_rules! kinds {
         ///
         /// # Errors
         ///
-        /// [`CoderError`] where the text is not exactly what is written, or the type cannot hold its value exactly.
+        /// [`CoderError`] if the text is not in the form of this kind, or if the type cannot hold
+        /// its value exactly. A type may read forms that it does not write: `1E+3` is a `Decimal`
+        /// that is written as `1000`.
         pub fn $load<T: TextForm<super::kind::$kind>>(text: &str) -> Result<T, CoderError> {
             T::from_text(text)
         }
@@ -102,7 +104,7 @@ macro_rules! kinds {
             ///
             /// # Errors
             ///
-            /// Where the text is not exactly what is written, or `T` cannot hold it exactly.
+            /// Fails if the text is not in the form of this kind, or if `T` cannot hold it exactly.
             pub fn deserialize<'de, T: TextForm<$kind>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
                 text::deserialize(deserializer, T::from_text)
             }

@@ -317,7 +317,8 @@ fn cval_06_a_timedelta_that_a_float_cannot_hold_is_an_error() {
     assert!(coder::dump_timedelta(&TimeDelta::nanoseconds(1)).is_err());
     assert!(coder::dump_timedelta(&TimeDelta::nanoseconds(-1500)).is_err());
     assert!(coder::dump_timedelta(&Duration::MAX).is_err());
-    // 2^53 microseconds and one; and the longest that Python has, whose last microsecond no float tells.
+    // 2^53 microseconds and one; and the longest that Python has, whose last microsecond no float
+    // tells.
     let long = TimeDelta::microseconds((1 << 60) + 1);
     assert!(coder::dump_timedelta(&long).is_err());
     let days = TimeDelta::days(999_999_999);

@@ -7,4 +7,5 @@
 #![cfg(all(feature = "chrono", feature = "rust_decimal", feature = "uuid"))]
 
 mod forms;
+mod typed;
 mod whole;
