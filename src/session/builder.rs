@@ -7,10 +7,11 @@ use std::{
 };
 
 use codex_traits::{Expiry, KvBackend};
+use jiff::tz::TimeZone;
 
 use super::{
     SessionCodec, SessionError, SessionStore,
-    store::{Clock, Policy},
+    policy::{Clock, Policy},
 };
 
 /// Two weeks, Django's `SESSION_COOKIE_AGE`.
@@ -38,6 +39,7 @@ pub struct SessionStoreBuilder<B, C> {
     key_prefix: String,
     cookie_age: Duration,
     browser_session: bool,
+    time_zone: Option<String>,
     clock: Box<Clock>,
 }
 
@@ -50,6 +52,7 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
             key_prefix: "session".to_owned(),
             cookie_age: DEFAULT_COOKIE_AGE,
             browser_session: false,
+            time_zone: None,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -81,6 +84,18 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
+    /// The time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name in the IANA database, such as
+    /// `America/Los_Angeles`. Unset, expiry dates are written with an offset, as Django does with `USE_TZ = True`.
+    ///
+    /// Such a project keeps expiry dates without an offset, as the clocks of that zone show them, and fails on one that has an
+    /// offset. With this setting dates are read and written in the zone, and compared with its clocks: an hour by which they
+    /// are put forward or back before the session ends shortens or prolongs it, as in Django. A duration is kept in
+    /// seconds and is not affected.
+    pub fn time_zone(mut self, name: impl Into<String>) -> Self {
+        self.time_zone = Some(name.into());
+        self
+    }
+
     /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or another.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
@@ -90,6 +105,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             key_prefix: self.key_prefix,
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
+            time_zone: self.time_zone,
             clock: self.clock,
         }
     }
@@ -106,7 +122,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and [`SessionError::Config`] where the cookie age
-    /// is zero or more than any backend takes.
+    /// is zero or more than any backend takes, and where the time zone is not known.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,
@@ -117,9 +133,16 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
                 "the cookie age must be longer than zero, and its milliseconds must fit a signed 64-bit integer",
             ));
         }
+        let zone = self.time_zone.as_deref().map(TimeZone::get).transpose();
+        let zone = zone.map_err(|_| {
+            SessionError::Config(
+                "the time zone is not in the time zone database; use an IANA name such as `America/Los_Angeles`",
+            )
+        })?;
         let policy = Arc::new(Policy {
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
+            zone,
             clock: self.clock,
         });
         Ok(SessionStore::new(
@@ -141,6 +164,7 @@ impl<B: fmt::Debug, C> fmt::Debug for SessionStoreBuilder<B, C> {
             .field("key_prefix", &self.key_prefix)
             .field("cookie_age", &self.cookie_age)
             .field("browser_session", &self.browser_session)
+            .field("time_zone", &self.time_zone)
             .finish_non_exhaustive()
     }
 }

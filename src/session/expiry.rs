@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{
-    SignedDuration,
+    SignedDuration, Timestamp,
     civil::{DateTime, Time},
     fmt::temporal::Pieces,
-    tz::Offset,
+    tz::{Offset, TimeZone},
 };
 
 /// The name under which Django keeps a session's own expiry.
@@ -54,18 +54,20 @@ pub(super) enum Kept {
     Seconds(i64),
     BrowserClose,
     At(SystemTime),
+    /// A date without an offset, in the store's time zone.
+    Local(DateTime),
 }
 
 impl Kept {
     /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset, so that the session can still
-    /// be used.
-    pub(super) fn read(json: Option<&str>) -> Self {
+    /// be used. A date without an offset is of `zone`, or of UTC without one.
+    pub(super) fn read(json: Option<&str>, zone: Option<&TimeZone>) -> Self {
         let Some(json) = json else {
             return Self::Unset;
         };
         if json.starts_with('"') {
             let text = serde_json::from_str::<String>(json).ok();
-            return text.and_then(|text| parse_date(&text)).map_or(Self::Unset, Self::At);
+            return text.and_then(|text| parse_date(&text, zone)).unwrap_or(Self::Unset);
         }
         match json.parse::<f64>() {
             Ok(seconds) if seconds.is_nan() => Self::Unset,
@@ -78,21 +80,27 @@ impl Kept {
     }
 
     /// How long the session has from `now`, zero where its time has passed.
-    pub(super) fn age(self, now: SystemTime, cookie_age: Duration) -> Duration {
-        match self {
-            Self::Unset | Self::BrowserClose => cookie_age,
-            Self::Seconds(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-            // Django takes `delta.days * 86400 + delta.seconds`, which is the floor.
-            Self::At(date) => Duration::from_secs(date.duration_since(now).map_or(0, |left| left.as_secs())),
-        }
+    ///
+    /// A date without an offset is compared with the time on the zone's clocks, as Python subtracts two such dates: a clock
+    /// that is put back or forward in between counts.
+    pub(super) fn age(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> Duration {
+        // Django takes `delta.days * 86400 + delta.seconds`, which is the floor.
+        let seconds = match self {
+            Self::Unset | Self::BrowserClose => return cookie_age,
+            Self::Seconds(seconds) => seconds,
+            Self::At(date) => return Duration::from_secs(date.duration_since(now).map_or(0, |left| left.as_secs())),
+            Self::Local(date) => date.duration_since(to_local(now, zone)).as_secs(),
+        };
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
     /// When the session ends if it is saved `now`; no later than the year 9999.
-    pub(super) fn date(self, now: SystemTime, cookie_age: Duration) -> SystemTime {
+    pub(super) fn date(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> SystemTime {
         let date = match self {
             Self::At(date) => Some(date),
+            Self::Local(date) => from_local(date, zone),
             Self::Seconds(seconds) if seconds < 0 => now.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
-            kept => now.checked_add(kept.age(now, cookie_age)),
+            kept => now.checked_add(kept.age(now, cookie_age, zone)),
         };
         date.unwrap_or_else(|| from_utc(LAST, SignedDuration::ZERO).unwrap_or(now))
     }
@@ -109,25 +117,48 @@ pub(super) fn seconds_of(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0))
 }
 
-/// As Python's `datetime.isoformat` of a time in UTC: `2030-01-02T03:04:05.678901+00:00`, without a fraction where it is zero.
-pub(super) fn format_date(date: SystemTime) -> String {
-    let utc = to_utc(date);
-    let fraction = match utc.subsec_nanosecond() / 1_000 {
+/// Formats as Python's `datetime.isoformat` does: of a time in UTC `2030-01-02T03:04:05.678901+00:00`, of one in `zone` the same
+/// without the offset; without a fraction where it is zero.
+pub(super) fn format_date(date: SystemTime, zone: Option<&TimeZone>) -> String {
+    let local = to_local(date, zone);
+    let fraction = match local.subsec_nanosecond() / 1_000 {
         0 => String::new(),
         microseconds => format!(".{microseconds:06}"),
     };
-    let (year, month, day) = (utc.year(), utc.month(), utc.day());
-    let (hour, minute, second) = (utc.hour(), utc.minute(), utc.second());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}+00:00")
+    let offset = if zone.is_none() { "+00:00" } else { "" };
+    let (year, month, day) = (local.year(), local.month(), local.day());
+    let (hour, minute, second) = (local.hour(), local.minute(), local.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}")
 }
 
-/// ISO 8601 as Python's `datetime.isoformat` writes it. Without an offset (Django without `USE_TZ`) it is taken as UTC, because the
-/// writer's zone is not in it.
-fn parse_date(text: &str) -> Option<SystemTime> {
+/// Reads ISO 8601 as Python's `datetime.isoformat` writes it.
+fn parse_date(text: &str, zone: Option<&TimeZone>) -> Option<Kept> {
     let pieces = Pieces::parse(text).ok()?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
-    let offset = pieces.to_numeric_offset().map_or(0, Offset::seconds);
-    from_utc(local, SignedDuration::from_secs(offset.into()))
+    let offset = match (pieces.to_numeric_offset(), zone) {
+        (None, Some(_)) => return Some(Kept::Local(local)),
+        (offset, _) => offset.map_or(0, Offset::seconds),
+    };
+    from_utc(local, SignedDuration::from_secs(offset.into())).map(Kept::At)
+}
+
+/// The date and time on the clocks of `zone`, or of UTC without one; of the years that Python can read.
+fn to_local(date: SystemTime, zone: Option<&TimeZone>) -> DateTime {
+    let local = zone.and_then(|zone| Some(zone.to_datetime(Timestamp::try_from(date).ok()?)));
+    local.unwrap_or_else(|| to_utc(date)).clamp(FIRST, LAST)
+}
+
+/// The moment at which the clocks of `zone` show this. Where they do so twice it is the first, and where they never do it is
+/// as much later as the clocks were put forward: Python's `fold=0`.
+fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
+    match zone {
+        Some(zone) => zone
+            .to_ambiguous_timestamp(local)
+            .compatible()
+            .ok()
+            .map(SystemTime::from),
+        None => from_utc(local, SignedDuration::ZERO),
+    }
 }
 
 // By the civil calendar rather than `jiff::Timestamp`, which ends 26 hours before the year 9999 does.
@@ -189,8 +220,11 @@ mod tests {
                 "0001-01-01T00:00:00+00:00",
             ),
         ] {
-            assert_eq!(format_date(date), text);
-            assert_eq!(parse_date(text).map(format_date).as_deref(), Some(text));
+            assert_eq!(format_date(date, None), text);
+            let Some(Kept::At(read)) = parse_date(text, None) else {
+                panic!("{text} has an offset")
+            };
+            assert_eq!(format_date(read, None), text);
         }
     }
 
@@ -204,7 +238,7 @@ mod tests {
             "2030-01-02 03:04:05",
             "2030-01-01T19:04:05.000000-08:00",
         ] {
-            assert_eq!(parse_date(text), Some(date), "{text}");
+            assert_eq!(parse_date(text, None), Some(Kept::At(date)), "{text}");
         }
         for text in [
             "",
@@ -213,7 +247,7 @@ mod tests {
             "2030-01-02T25:00:00+00:00",
             "300",
         ] {
-            assert_eq!(parse_date(text), None, "{text}");
+            assert_eq!(parse_date(text, None), None, "{text}");
         }
     }
 
@@ -234,9 +268,9 @@ mod tests {
             (r#""soon""#, Kept::Unset),
             (r#""\ud800""#, Kept::Unset),
         ] {
-            assert_eq!(Kept::read(Some(json)), kept, "{json}");
+            assert_eq!(Kept::read(Some(json), None), kept, "{json}");
         }
-        assert_eq!(Kept::read(None), Kept::Unset);
+        assert_eq!(Kept::read(None, None), Kept::Unset);
     }
 
     #[test]
@@ -244,5 +278,80 @@ mod tests {
         assert_eq!(seconds_of(Duration::from_millis(1)), 1);
         assert_eq!(seconds_of(Duration::from_millis(1_500)), 2);
         assert_eq!(seconds_of(Duration::from_secs(300)), 300);
+    }
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
+    /// What a store of this zone has read, and what is left of it at `now`, in seconds.
+    fn left(text: &str, now: &str, name: &str) -> u64 {
+        let zone = zone(name);
+        let now = SystemTime::from(now.parse::<Timestamp>().unwrap());
+        let kept = Kept::read(Some(&format!("{text:?}")), Some(&zone));
+        kept.age(now, Duration::from_secs(1_209_600), Some(&zone)).as_secs()
+    }
+
+    #[test]
+    fn sexp_07_a_date_without_an_offset_is_of_the_zone() {
+        for (name, text) in [
+            ("America/Los_Angeles", "2030-01-01T19:04:05.678901"),
+            ("Asia/Kolkata", "2030-01-02T08:34:05.678901"),
+            ("Pacific/Kiritimati", "2030-01-02T17:04:05.678901"),
+            ("UTC", "2030-01-02T03:04:05.678901"),
+        ] {
+            let zone = zone(name);
+            let date = at(1_893_553_445, 678_901_000);
+            assert_eq!(format_date(date, Some(&zone)), text, "{name}");
+            let kept = Kept::read(Some(&format!("{text:?}")), Some(&zone));
+            assert_eq!(kept.date(date, Duration::from_secs(60), Some(&zone)), date, "{name}");
+            assert_eq!(left(text, "2030-01-02T03:03:35.678901Z", name), 30, "{name}");
+            assert_eq!(left(text, "2030-01-02T03:03:35.678902Z", name), 29, "{name}");
+            assert_eq!(left(text, "2030-01-02T03:04:06Z", name), 0, "{name}");
+            // One that says its offset is the same everywhere.
+            assert_eq!(left("2030-01-02T03:04:05+00:00", "2030-01-02T03:04:00Z", name), 5);
+        }
+    }
+
+    // `datetime.fromisoformat(text) - datetime.now()` and `.timestamp()` of CPython 3.11.7 under that TZ.
+    #[test]
+    fn sexp_07_clocks_that_are_changed_count_as_python_counts_them() {
+        let los_angeles = "America/Los_Angeles";
+        // 2030-11-03 02:00 PDT is 01:00 PST. A day on the clocks is 25 hours, and 24 of them are counted.
+        assert_eq!(left("2030-11-03T12:00:00", "2030-11-02T19:00:00Z", los_angeles), 86_400);
+        // The second 01:30, which Python's clock without a fold cannot tell from the first.
+        assert_eq!(left("2030-11-03T01:45:00", "2030-11-03T08:30:00Z", los_angeles), 900);
+        assert_eq!(left("2030-11-03T01:45:00", "2030-11-03T09:30:00Z", los_angeles), 900);
+        // 2030-03-10 02:00 PST is 03:00 PDT.
+        assert_eq!(left("2030-03-10T03:00:10", "2030-03-10T09:59:50Z", los_angeles), 3_620);
+        assert_eq!(left("2030-03-10T02:30:00", "2030-03-10T10:00:00Z", los_angeles), 0);
+
+        let zone = zone(los_angeles);
+        for (text, moment) in [
+            ("2030-11-03T01:30:00", "2030-11-03T08:30:00Z"),
+            ("2030-03-10T02:30:00", "2030-03-10T10:30:00Z"),
+        ] {
+            let kept = Kept::read(Some(&format!("{text:?}")), Some(&zone));
+            let date = kept.date(at(0, 0), Duration::ZERO, Some(&zone));
+            assert_eq!(Timestamp::try_from(date).unwrap(), moment.parse().unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sexp_07_the_ends_of_the_calendar_are_ends_in_any_zone() {
+        for name in ["America/Los_Angeles", "Pacific/Kiritimati"] {
+            let zone = zone(name);
+            let last = format_date(at(i64::MAX as u64, 0), Some(&zone));
+            assert_eq!(last, "9999-12-31T23:59:59.999999", "{name}");
+            let first = SystemTime::UNIX_EPOCH - Duration::from_secs(62_135_596_800);
+            assert!(format_date(first, Some(&zone)).starts_with("0001-01-01T"), "{name}");
+            for text in ["9999-12-31T23:59:59.999999", "0001-01-01T00:00:00"] {
+                let kept = Kept::read(Some(&format!("{text:?}")), Some(&zone));
+                let now = at(1_893_553_445, 0);
+                let age = kept.age(now, Duration::ZERO, Some(&zone));
+                assert_eq!(age.is_zero(), text.starts_with('0'));
+                let _ = kept.date(now, Duration::ZERO, Some(&zone));
+            }
+        }
     }
 }

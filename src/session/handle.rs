@@ -17,7 +17,7 @@ use super::{
     changes::Changes,
     data::Name,
     expiry::{EXPIRY_NAME, Kept, ends_in_range, format_date, seconds_of},
-    store::Policy,
+    policy::Policy,
 };
 
 /// Where Django keeps its test cookie, and what it keeps there.
@@ -210,7 +210,7 @@ impl Session {
                     "a session's expiry must lie before the year 10000; use a shorter duration",
                 ));
             }
-            SessionExpiry::At(date) => format!("\"{}\"", format_date(date)),
+            SessionExpiry::At(date) => format!("\"{}\"", format_date(date, self.policy.zone.as_ref())),
         };
         self.insert_json(EXPIRY_NAME, json);
         Ok(())
@@ -226,7 +226,9 @@ impl Session {
     /// When the session ends if it is saved now.
     pub fn expiry_date(&self) -> SystemTime {
         self.mark_accessed();
-        self.kept_expiry().date(self.policy.now(), self.policy.cookie_age)
+        let policy = &self.policy;
+        self.kept_expiry()
+            .date(policy.now(), policy.cookie_age, policy.zone.as_ref())
     }
 
     /// Whether the cookie has no age, so that the browser drops it when it closes: the session's own expiry, or the store's
@@ -266,11 +268,12 @@ impl Session {
     }
 
     pub(super) fn expiry_age_at(&self, now: SystemTime) -> Duration {
-        self.kept_expiry().age(now, self.policy.cookie_age)
+        self.kept_expiry()
+            .age(now, self.policy.cookie_age, self.policy.zone.as_ref())
     }
 
     fn kept_expiry(&self) -> Kept {
-        Kept::read(self.data.get_json(EXPIRY_NAME))
+        Kept::read(self.data.get_json(EXPIRY_NAME), self.policy.zone.as_ref())
     }
 
     pub(super) fn data(&self) -> &SessionData {

@@ -16,6 +16,7 @@ mod handle;
 mod key;
 mod login;
 mod merge;
+mod policy;
 mod store;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};

@@ -1,17 +1,12 @@
 //! The verbs.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, future::Future, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::{
-    CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
+    CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder, policy::Policy,
 };
 use crate::namespaced_key;
 
@@ -21,21 +16,6 @@ const KEY_ATTEMPTS: usize = 8;
 /// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a
 /// task fails only where it loses to a thousand others in a row: more than any session's writers have between them.
 pub(super) const UPDATE_ATTEMPTS: usize = 1_000;
-
-pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
-
-/// What a session has to know of its store.
-pub(super) struct Policy {
-    pub(super) cookie_age: Duration,
-    pub(super) browser_session: bool,
-    pub(super) clock: Box<Clock>,
-}
-
-impl Policy {
-    pub(super) fn now(&self) -> SystemTime {
-        (self.clock)()
-    }
-}
 
 /// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the same store, and cheap.
 ///
