@@ -12,7 +12,7 @@
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
-//! | `encryption` | | encryption at rest, with a [`KeyRing`](crypto::KeyRing) |
+//! | `encryption` | | encryption at rest: [`session::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
 //! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` |
 

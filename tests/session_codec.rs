@@ -275,6 +275,58 @@ fn scod_05_values_are_typed_only_when_asked_for() {
 }
 
 #[test]
+fn scod_05_a_raw_value_takes_the_numbers_of_python() {
+    for value in [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "[1,NaN]",
+        r#"{"NaN":[-Infinity,"NaN"]}"#,
+    ] {
+        let data = SessionData::from_json(&format!(r#"{{"a":{value}}}"#)).unwrap();
+        let raw = data.get::<Box<RawValue>>("a").unwrap().unwrap();
+        assert_eq!(raw.get(), value);
+        let raw = data.get::<Option<Box<RawValue>>>("a").unwrap().unwrap().unwrap();
+        assert_eq!(raw.get(), value);
+
+        let mut copy = SessionData::new();
+        copy.insert("b", &raw).unwrap();
+        copy.insert("c", &[&raw]).unwrap();
+        assert_eq!(
+            there_and_back(&copy.to_json()),
+            format!(r#"{{"b":{value},"c":[{value}]}}"#)
+        );
+
+        // Not a number of another value, and not `null`.
+        assert!(
+            matches!(data.get::<f64>("a"), Err(CodecError::WrongType { .. })),
+            "{value}"
+        );
+        assert!(
+            matches!(data.get::<Option<f64>>("a"), Err(CodecError::WrongType { .. })),
+            "{value}"
+        );
+        assert!(
+            matches!(data.get::<serde_json::Value>("a"), Err(CodecError::WrongType { .. })),
+            "{value}"
+        );
+        assert!(
+            matches!(data.get::<()>("a"), Err(CodecError::WrongType { .. })),
+            "{value}"
+        );
+    }
+    let data = SessionData::from_json(r#"{"text":"NaN","null":null}"#).unwrap();
+    assert_eq!(data.get::<String>("text").unwrap().as_deref(), Some("NaN"));
+    assert_eq!(
+        data.get::<Option<Box<RawValue>>>("null")
+            .unwrap()
+            .flatten()
+            .map(|raw| raw.get().to_owned()),
+        None
+    );
+}
+
+#[test]
 fn scod_05_a_raw_value_can_be_put_back_as_it_was() {
     let mut data = SessionData::from_json(r#"{"a":[1180591620717411303424,"\ud800",1E5]}"#).unwrap();
     let raw = data.get::<Box<RawValue>>("a").unwrap().unwrap();
@@ -328,6 +380,32 @@ fn scod_06_text_that_is_no_json_is_unreadable() {
 fn scod_06_deep_nesting_is_no_stack_overflow() {
     let json = format!(r#"{{"deep":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(there_and_back(&json), json);
+}
+
+/// As many arrays in one another.
+fn nested(depth: usize) -> serde_json::Value {
+    (0..depth).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]))
+}
+
+#[test]
+fn scod_06_a_value_nested_deeper_than_it_can_be_read_is_refused() {
+    let mut data = SessionData::new();
+    let as_object = (0..128).fold(serde_json::json!(1), |inner, _| serde_json::json!({ "a": inner }));
+    for too_deep in [
+        nested(127),
+        nested(128),
+        nested(1_000),
+        as_object,
+        serde_json::json!({ "a": nested(126 + 1) }),
+    ] {
+        let error = data.insert("a", &too_deep).unwrap_err();
+        assert!(error.to_string().contains("nested too deeply"), "{error}");
+        assert!(data.is_empty(), "nothing is changed");
+    }
+    for deep in [nested(126), serde_json::json!({ "a": nested(125) })] {
+        data.insert("a", &deep).unwrap();
+        assert_eq!(data.get::<serde_json::Value>("a").unwrap(), Some(deep));
+    }
 }
 
 #[derive(Serialize)]
@@ -426,6 +504,33 @@ fn scod_06_a_signed_body_that_is_cut_is_unreadable() {
         assert!(matches!(error, CodecError::Malformed(_)), "{signed}: {error}");
     }
 }
+
+// `signing.dumps(data, key=…, salt="django.contrib.sessions.TenantSession", compress=True)` of Django 5.2.
+#[test]
+fn scod_01_the_salt_of_another_class_is_a_setting() {
+    let tenant = "django.contrib.sessions.TenantSession";
+    let plain = DjangoSigned::new("secret");
+    for salted in [
+        DjangoSigned::new("secret").with_salt(tenant),
+        DjangoSigned::new("another")
+            .with_fallbacks(["secret"])
+            .with_salt(tenant),
+        DjangoSigned::new("another")
+            .with_salt(tenant)
+            .with_fallbacks(["secret"]),
+    ] {
+        let data = salted.decode(TENANT.as_bytes()).unwrap();
+        assert_eq!(data.to_json(), r#"{"uid":42}"#);
+        assert_eq!(plain.decode(TENANT.as_bytes()), Err(CodecError::BadSignature));
+        let payload = salted.encode(&data, at(1_700_000_000)).unwrap();
+        assert_eq!(plain.decode(&payload), Err(CodecError::BadSignature));
+    }
+    let data = SessionData::from_json(r#"{"uid":42}"#).unwrap();
+    let payload = plain.with_salt(tenant).encode(&data, at(1_700_000_000)).unwrap();
+    assert_eq!(payload, TENANT);
+}
+
+const TENANT: &str = "eyJ1aWQiOjQyfQ:1r31eq:g0cea2hJQBS74NHTMfYPom8pYJxE_IGZ6WPyJWVaWzc";
 
 /// Any JSON tree, with the strings that go wrong.
 fn json() -> impl Strategy<Value = serde_json::Value> {

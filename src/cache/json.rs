@@ -13,7 +13,7 @@ use crate::{CodecError, adapt::Adapted, coder};
 /// itself.
 pub(crate) const MAX_DEPTH: usize = 127;
 
-pub(super) const TOO_DEEP: &str = "it is nested too deeply: JSON is read through at most 127 arrays and objects";
+pub(crate) const TOO_DEEP: &str = "it is nested too deeply: JSON is read through at most 127 arrays and objects";
 
 #[inline]
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {

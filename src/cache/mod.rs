@@ -35,6 +35,7 @@ use compute::Flights;
 use key::{KeyFunction, StoredKey};
 use timeout::is_over;
 
+pub(crate) use json::{Depth, TOO_DEEP};
 pub(crate) use strict::Strict;
 
 /// Typed values on a [`KvBackend`].

@@ -40,6 +40,7 @@ pub struct SessionStoreBuilder<B, C> {
     cookie_age: Duration,
     browser_session: bool,
     time_zone: Option<String>,
+    fail_on_unreadable: bool,
     clock: Box<Clock>,
 }
 
@@ -53,6 +54,7 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
             cookie_age: DEFAULT_COOKIE_AGE,
             browser_session: false,
             time_zone: None,
+            fail_on_unreadable: false,
             clock: Box::new(SystemTime::now),
         }
     }
@@ -96,6 +98,19 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
+    /// Whether [`load`](SessionStore::load) fails on a record that it cannot read, with
+    /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing, as in Django.
+    ///
+    /// A visitor whose session counts as missing gets a new one as soon as something is saved, which is a logout. With `true`
+    /// the request fails instead and the cookie stays, so that a process with the wrong secret, or one that was deployed
+    /// before the others could read its codec, logs nobody out. A record that stays unreadable then fails each of its
+    /// visitor's requests until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for changing the
+    /// codec without unreadable sessions.
+    pub fn fail_on_unreadable(mut self, fail: bool) -> Self {
+        self.fail_on_unreadable = fail;
+        self
+    }
+
     /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or another.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
@@ -106,6 +121,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
             time_zone: self.time_zone,
+            fail_on_unreadable: self.fail_on_unreadable,
             clock: self.clock,
         }
     }
@@ -143,6 +159,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
             zone,
+            fail_on_unreadable: self.fail_on_unreadable,
             clock: self.clock,
         });
         Ok(SessionStore::new(

@@ -38,19 +38,14 @@ impl SessionData {
         codec::to_json(self)
     }
 
-    /// The value, where there is one.
+    /// The value, where there is one. A `Box<serde_json::value::RawValue>` takes any, Python's `NaN` too; another type takes
+    /// none that holds such a number.
     ///
     /// # Errors
     ///
     /// [`CodecError::WrongType`] where it is there and cannot be read as `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CodecError> {
-        // The cause is not told: what serde_json says of a mismatch holds the value.
-        let read = |text| {
-            serde_json::from_str(text).map_err(|_| CodecError::WrongType {
-                expected: std::any::type_name::<T>(),
-            })
-        };
-        self.get_json(name).map(read).transpose()
+        self.get_json(name).map(codec::value_from_json).transpose()
     }
 
     /// The value as its JSON text.
@@ -62,8 +57,8 @@ impl SessionData {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text.
-    /// Nothing is changed then.
+    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text; and for
+    /// a value in more than 127 arrays and objects, which is as deep as [`get`](Self::get) reads. Nothing is changed then.
     pub fn insert<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CodecError> {
         let text = codec::value_to_json(value)?;
         self.entries.insert(Name::new(name), text);

@@ -76,7 +76,7 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>` takes any value as it was written. A `serde_json::Value` turns an integer past 64
+    /// A `Box<serde_json::value::RawValue>` takes any value as it was written, Python's `NaN` too. A `serde_json::Value` turns an integer past 64
     /// bits into a float.
     ///
     /// # Errors
@@ -90,8 +90,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text. Nothing
-    /// is changed then.
+    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text; and for a
+    /// value in more than 127 arrays and objects, which is as deep as [`get`](Self::get) reads. Nothing is changed then.
     pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
         self.mark_accessed();
         self.data.insert(name, &value)?;

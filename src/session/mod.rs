@@ -20,7 +20,9 @@ mod policy;
 mod store;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};
-pub use codec::{DjangoSigned, SecretKey, SessionCodec};
+#[cfg(feature = "encryption")]
+pub use codec::Encrypted;
+pub use codec::{DjangoSigned, MigratingCodec, PlainJson, SecretKey, SessionCodec};
 pub use data::SessionData;
 pub use error::SessionError;
 pub use expiry::SessionExpiry;

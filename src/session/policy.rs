@@ -12,6 +12,8 @@ pub(super) struct Policy {
     pub(super) browser_session: bool,
     /// Where expiry dates without an offset are read and written; none where they have one.
     pub(super) zone: Option<TimeZone>,
+    /// Whether a record that cannot be read is an error; it counts as missing otherwise.
+    pub(super) fail_on_unreadable: bool,
     pub(super) clock: Box<Clock>,
 }
 

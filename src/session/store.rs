@@ -6,7 +6,8 @@ use bytes::Bytes;
 use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::{
-    CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder, policy::Policy,
+    CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
+    policy::Policy,
 };
 use crate::namespaced_key;
 
@@ -116,21 +117,23 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// [revoked](Self::revoke_all) since. Creates nothing.
     ///
     /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and
-    /// payload.
+    /// payload, unless the store is to [fail](SessionStoreBuilder::fail_on_unreadable).
     ///
     /// # Errors
     ///
     /// [`SessionError::Backend`] where the store fails.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
-        let Some(payload) = self.backend().get(&self.record(key)).await? else {
+        let record = self.record(key);
+        let Some(payload) = self.backend().get(&record).await? else {
             return Ok(None);
         };
-        Ok(match self.shared.codec.decode(&payload) {
+        Ok(match self.shared.codec.decode_for(&record, &payload) {
             Ok(data) if self.is_revoked(&data).await? => None,
             Ok(data) => {
                 let session = Session::new(data, self.shared.policy.clone());
                 Some(session.stored_as(key.clone(), payload))
             }
+            Err(error) if self.shared.policy.fail_on_unreadable => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(reason = %error, "a stored session cannot be read and counts as missing");
                 None
@@ -165,7 +168,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             session.mark_saved();
             return Ok(());
         }
-        let payload = self.shared.codec.encode(&session.data, now)?;
+        let payload = self.shared.codec.encode_for(&record, &session.data, now)?;
         let options = SetOptions::expires_after(age).with_condition(Condition::IfEquals(stored));
         let outcome = self.backend().set(&record, payload.clone(), options).await?;
         if !outcome.is_written() {
@@ -316,12 +319,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if age.is_zero() {
             return Ok(());
         }
-        let payload = self.shared.codec.encode(&session.data, now)?;
         for _ in 0..KEY_ATTEMPTS {
             let key = SessionKey::generate()?;
+            let record = self.record(&key);
+            let payload = self.shared.codec.encode_for(&record, &session.data, now)?;
             let written = self
                 .backend()
-                .set_if_absent(&self.record(&key), payload.clone(), Expiry::After(age))
+                .set_if_absent(&record, payload.clone(), Expiry::After(age))
                 .await?;
             if written.is_written() {
                 session.key = Some(key);

@@ -9,4 +9,6 @@
 
 mod alone;
 mod broken;
+#[cfg(feature = "encryption")]
+mod rotation;
 mod support;

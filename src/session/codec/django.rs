@@ -1,6 +1,6 @@
 //! Django's signed sessions: `signing.dumps(data, salt="django.contrib.sessions.SessionStore", compress=True)`.
 //!
-//! The format is that of `django/core/signing.py` (`TimestampSigner.sign_object`), Django 4.1 to 5.2:
+//! The format is that of `django/core/signing.py` (`TimestampSigner.sign_object`), Django 4.1 to 6.1:
 //!
 //! ```text
 //! payload   = body ":" timestamp ":" signature
@@ -20,9 +20,8 @@ use zeroize::Zeroizing;
 use super::{CodecError, SecretKey, SessionCodec, zlib};
 use crate::session::SessionData;
 
-/// `SessionBase.key_salt` of a class named `SessionStore`, and what `Signer.signature` adds to it.
-const SALT: &[u8] = b"django.contrib.sessions.SessionStore\
-                      signer";
+/// `SessionBase.key_salt` of a class named `SessionStore`.
+const SALT: &str = "django.contrib.sessions.SessionStore";
 
 /// The codec of Django's own sessions, so that both sides read what the other wrote.
 ///
@@ -43,10 +42,12 @@ const SALT: &[u8] = b"django.contrib.sessions.SessionStore\
 /// ```
 #[derive(Clone)]
 pub struct DjangoSigned {
-    current: Signer,
-    fallbacks: Vec<Signer>,
+    /// The current one first. Kept for a salt that comes later.
+    secrets: Vec<SecretKey>,
+    /// Of the secrets, in their order.
+    signers: Vec<Signer>,
+    salt: String,
     max_size: usize,
-    empty_secret: bool,
 }
 
 impl DjangoSigned {
@@ -57,23 +58,55 @@ impl DjangoSigned {
     ///
     /// An empty secret is refused when the store is built, and by every `encode` and `decode`.
     pub fn new(secret: impl Into<SecretKey>) -> Self {
-        let secret = secret.into();
         Self {
-            current: Signer::new(&secret),
-            fallbacks: Vec::new(),
+            secrets: Vec::new(),
+            signers: Vec::new(),
+            salt: SALT.to_owned(),
             max_size: Self::DEFAULT_MAX_SIZE,
-            empty_secret: secret.as_bytes().is_empty(),
         }
+        .with_fallbacks([secret])
     }
 
-    /// Also reads what these older secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written is signed with the current one.
+    /// Also reads what these other secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written is signed with the current one.
+    ///
+    /// # Rotation
+    ///
+    /// To replace the secret while processes with either run side by side, deploy three times, each time to every process
+    /// before the next step:
+    ///
+    /// 1. the old secret, with the new one among the fallbacks: every process can read what the new one signs;
+    /// 2. the new secret, with the old one among the fallbacks;
+    /// 3. the new secret alone, when the longest session that was signed with the old one has ended.
+    ///
+    /// A process that skips the first step takes the sessions that others signed for missing, and their users are logged out.
     #[must_use]
     pub fn with_fallbacks<S: Into<SecretKey>>(mut self, secrets: impl IntoIterator<Item = S>) -> Self {
         for secret in secrets {
             let secret = secret.into();
-            self.fallbacks.push(Signer::new(&secret));
-            self.empty_secret |= secret.as_bytes().is_empty();
+            self.signers.push(Signer::new(&self.salt, &secret));
+            self.secrets.push(secret);
         }
+        self
+    }
+
+    /// Signs and verifies with another salt than `django.contrib.sessions.SessionStore`, which is that of every session engine
+    /// whose class is called `SessionStore`: Django takes `django.contrib.sessions.` and the qualified name of the class.
+    ///
+    /// ```
+    /// use codex_kv::DjangoSigned;
+    ///
+    /// // Of `class TenantSession(SessionBase)`.
+    /// let codec = DjangoSigned::new("the SECRET_KEY of Django's settings")
+    ///     .with_salt("django.contrib.sessions.TenantSession");
+    /// ```
+    #[must_use]
+    pub fn with_salt(mut self, salt: impl Into<String>) -> Self {
+        self.salt = salt.into();
+        self.signers = self
+            .secrets
+            .iter()
+            .map(|secret| Signer::new(&self.salt, secret))
+            .collect();
         self
     }
 
@@ -130,7 +163,8 @@ impl SessionCodec for DjangoSigned {
         }
         payload.push(':');
         push_base62(&mut payload, unix_seconds(now));
-        let signature = self.current.sign(payload.as_bytes());
+        let signer = self.signers.first().ok_or(CodecError::EmptySecret)?;
+        let signature = signer.sign(payload.as_bytes());
         payload.push(':');
         URL_SAFE_NO_PAD.encode_string(signature, &mut payload);
         Ok(payload.into())
@@ -144,8 +178,7 @@ impl SessionCodec for DjangoSigned {
             Ok(32) => {}
             _ => return Err(CodecError::BadSignature),
         }
-        let mut signers = std::iter::once(&self.current).chain(&self.fallbacks);
-        if !signers.any(|signer| signer.verify(signed, &tag)) {
+        if !self.signers.iter().any(|signer| signer.verify(signed, &tag)) {
             return Err(CodecError::BadSignature);
         }
         let (body, timestamp) = split_last_colon(signed).ok_or(CodecError::Malformed("there is no timestamp"))?;
@@ -157,7 +190,7 @@ impl SessionCodec for DjangoSigned {
     }
 
     fn validate(&self) -> Result<(), CodecError> {
-        if self.empty_secret {
+        if self.secrets.iter().any(|secret| secret.as_bytes().is_empty()) {
             return Err(CodecError::EmptySecret);
         }
         Ok(())
@@ -167,7 +200,7 @@ impl SessionCodec for DjangoSigned {
 impl fmt::Debug for DjangoSigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DjangoSigned")
-            .field("fallbacks", &self.fallbacks.len())
+            .field("fallbacks", &self.secrets.len().saturating_sub(1))
             .field("max_size", &self.max_size)
             .finish_non_exhaustive()
     }
@@ -178,8 +211,10 @@ impl fmt::Debug for DjangoSigned {
 struct Signer(Hmac<Sha256>);
 
 impl Signer {
-    fn new(secret: &SecretKey) -> Self {
-        let derived = Sha256::new().chain_update(SALT).chain_update(secret.as_bytes());
+    fn new(salt: &str, secret: &SecretKey) -> Self {
+        // `Signer.signature` adds a word to the salt.
+        let derived = Sha256::new().chain_update(salt).chain_update("signer");
+        let derived = derived.chain_update(secret.as_bytes());
         let mut key = Zeroizing::new([0; 64]);
         // A key shorter than a block is padded with zeros (RFC 2104), so the block is the key.
         key[..32].copy_from_slice(&derived.finalize());

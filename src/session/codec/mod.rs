@@ -1,6 +1,10 @@
 //! Bytes to data and back. No I/O, and the time is passed in.
 
 mod django;
+#[cfg(feature = "encryption")]
+mod encrypted;
+mod migrating;
+mod plain;
 mod python_json;
 mod secret;
 mod zlib;
@@ -9,7 +13,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 pub use django::DjangoSigned;
-pub(crate) use python_json::{from_json, to_json, value_to_json};
+#[cfg(feature = "encryption")]
+pub use encrypted::Encrypted;
+pub use migrating::MigratingCodec;
+pub use plain::PlainJson;
+pub(crate) use python_json::{from_json, to_json, value_from_json, value_to_json};
 pub use secret::SecretKey;
 
 use super::{CodecError, SessionData};
@@ -58,6 +66,27 @@ pub trait SessionCodec: Send + Sync + 'static {
     /// Where the bytes cannot be read or are not to be trusted.
     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError>;
 
+    /// The bytes to store under the stored key `record`. A codec that binds a payload to its record (authenticated encryption)
+    /// overrides this; a codec that wraps another one forwards it.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    fn encode_for(&self, record: &str, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        let _ = record;
+        self.encode(data, now)
+    }
+
+    /// The data of bytes that were found under the stored key `record`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    fn decode_for(&self, record: &str, payload: &[u8]) -> Result<SessionData, CodecError> {
+        let _ = record;
+        self.decode(payload)
+    }
+
     /// Whether the codec can work as it was set up. A store asks once, when it is built.
     ///
     /// # Errors
@@ -65,5 +94,27 @@ pub trait SessionCodec: Send + Sync + 'static {
     /// Where every `encode` would fail.
     fn validate(&self) -> Result<(), CodecError> {
         Ok(())
+    }
+}
+
+impl<C: SessionCodec + ?Sized> SessionCodec for Box<C> {
+    fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        C::encode(self, data, now)
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
+        C::decode(self, payload)
+    }
+
+    fn encode_for(&self, record: &str, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        C::encode_for(self, record, data, now)
+    }
+
+    fn decode_for(&self, record: &str, payload: &[u8]) -> Result<SessionData, CodecError> {
+        C::decode_for(self, record, payload)
+    }
+
+    fn validate(&self) -> Result<(), CodecError> {
+        C::validate(self)
     }
 }

@@ -8,14 +8,14 @@ use std::{borrow::Cow, fmt, io};
 use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::{ser::Formatter, value::RawValue};
 
 use super::CodecError;
 use crate::{
     adapt::Adapted,
-    cache::Strict,
+    cache::{Depth, Strict, TOO_DEEP},
     session::data::{Name, SessionData},
 };
 
@@ -24,11 +24,17 @@ pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>
     let mut text = Vec::with_capacity(64);
     // The cause is not told: what a `Serialize` says of a value can hold the value.
     Adapted::<T, Strict>::new(value)
-        .serialize(&mut serde_json::Serializer::with_formatter(&mut text, PythonFormatter))
-        .map_err(|_| {
-            CodecError::Unwritable(
-                "it holds NaN, an infinity, raw bytes or a map key that is no text, or its `Serialize` failed",
-            )
+        .serialize(&mut serde_json::Serializer::with_formatter(
+            &mut text,
+            PythonFormatter::default(),
+        ))
+        .map_err(|error| {
+            // Writing into memory does not fail, so this is `Depth`.
+            CodecError::Unwritable(if error.is_io() {
+                TOO_DEEP
+            } else {
+                "it holds NaN, an infinity, raw bytes or a map key that is no text, or its `Serialize` failed"
+            })
         })?;
     let text = String::from_utf8(text).map_err(|_| CodecError::Unwritable("its `Serialize` wrote no UTF-8"))?;
     Ok(text.into())
@@ -140,6 +146,57 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
+/// Reads the JSON text of one value.
+///
+/// Python's numbers that JSON has not (`NaN`) are read by a [`RawValue`] alone, or by an `Option` of one, as the text that
+/// they are: in another type they would have to become something else.
+pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, CodecError> {
+    let read = match serde_json::from_str(text) {
+        Err(_) if without_python_numbers(text).is_some() => T::deserialize(RawText(text)),
+        read => read,
+    };
+    // The cause is not told: what serde_json says of a mismatch holds the value.
+    read.map_err(|_| CodecError::WrongType {
+        expected: std::any::type_name::<T>(),
+    })
+}
+
+/// Gives a [`RawValue`] its text as it is, in the way that `serde_json` passes such text on: a map of one entry under the name
+/// of the type. Every other type is refused.
+struct RawText<'a>(&'a str);
+
+impl<'de> Deserializer<'de> for RawText<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(serde_json::Error::custom("not JSON"))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        if name != RAW_VALUE {
+            return self.deserialize_any(visitor);
+        }
+        let entry = std::iter::once((RAW_VALUE, self.0));
+        visitor.visit_map(MapDeserializer::new(entry))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// The name by which a [`RawValue`] asks for its text. Private to `serde_json`, and tested here.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// `text` with each of Python's numbers replaced by one of JSON that is as long; `None` where there is none of them.
 fn without_python_numbers(text: &str) -> Option<String> {
     const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
@@ -248,8 +305,9 @@ fn push_name(out: &mut String, name: &Name) {
     }
 }
 
-/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`.
-struct PythonFormatter;
+/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`. Refuses what is too deep to be read.
+#[derive(Default)]
+struct PythonFormatter(Depth);
 
 impl PythonFormatter {
     /// Rust's `Debug` and Python's `repr` write the fewest digits that read back, and change to an exponent at the same sizes.
@@ -267,6 +325,26 @@ impl PythonFormatter {
 }
 
 impl Formatter for PythonFormatter {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.enter()?;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.leave();
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.enter()?;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.leave();
+        writer.write_all(b"}")
+    }
+
     fn write_f32<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f32) -> io::Result<()> {
         Self::write_float(writer, &format!("{value:?}"))
     }

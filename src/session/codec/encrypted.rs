@@ -1,0 +1,94 @@
+//! Payloads encrypted at rest.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{CodecError, SessionCodec};
+use crate::{
+    crypto::{CryptoError, KeyRing},
+    session::SessionData,
+};
+
+/// Encrypts what another codec wrote, with the keys of a [`KeyRing`] (feature `encryption`).
+///
+/// A payload is bound to the stored key of its record: a payload that is copied to another record is unreadable there. Django
+/// cannot read these sessions.
+///
+/// ```
+/// # #[cfg(feature = "memory")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use codex_kv::{
+///     SessionStore,
+///     crypto::{EncryptionKey, KeyRing},
+///     memory::MemoryBackend,
+///     session::{Encrypted, PlainJson},
+/// };
+///
+/// // From outside the store: 64 hexadecimal digits, as `openssl rand -hex 32` prints.
+/// let key: EncryptionKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".parse()?;
+/// let store = SessionStore::builder(MemoryBackend::new())
+///     .codec(Encrypted::new(PlainJson::new(), KeyRing::new(1, key)))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "memory"))]
+/// # fn main() {}
+/// ```
+///
+/// Keys are rotated as [`KeyRing`] says. From sessions in the clear to encrypted ones, and back, goes
+/// [`MigratingCodec`](super::MigratingCodec).
+///
+/// Encryption hides what a session holds, not how long it is. The codec inside decides whether it is compressed.
+#[derive(Debug, Clone)]
+pub struct Encrypted<C> {
+    inner: C,
+    keys: KeyRing,
+}
+
+impl<C> Encrypted<C> {
+    /// Creates a codec that encrypts the payloads of `inner`.
+    pub fn new(inner: C, keys: KeyRing) -> Self {
+        Self { inner, keys }
+    }
+}
+
+impl<C: SessionCodec> SessionCodec for Encrypted<C> {
+    /// The payload of no record: only [`decode`](Self::decode) reads it back.
+    fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        self.encode_for("", data, now)
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
+        self.decode_for("", payload)
+    }
+
+    fn encode_for(&self, record: &str, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
+        let payload = self.inner.encode_for(record, data, now)?;
+        let sealed = self.keys.seal(&payload, record.as_bytes()).map_err(|error| {
+            CodecError::Unwritable(match error {
+                CryptoError::Generator(_) => "the operating system's random generator failed",
+                _ => "it is too long to be encrypted",
+            })
+        })?;
+        Ok(sealed.into())
+    }
+
+    fn decode_for(&self, record: &str, payload: &[u8]) -> Result<SessionData, CodecError> {
+        let opened = self
+            .keys
+            .open(payload, record.as_bytes())
+            .map_err(|error| match error {
+                CryptoError::NotAuthentic => CodecError::BadSignature,
+                CryptoError::UnknownKey { .. } => {
+                    CodecError::Malformed("it was encrypted with a key that is not in the key ring")
+                }
+                _ => CodecError::Malformed("it is not encrypted"),
+            })?;
+        self.inner.decode_for(record, &opened)
+    }
+
+    fn validate(&self) -> Result<(), CodecError> {
+        self.inner.validate()
+    }
+}
