@@ -1,9 +1,7 @@
 //! Random operations against a model, and random damage to a snapshot. `scripts/fuzz-memory` runs both for as long as it is told to.
 
-#[path = "support/model.rs"]
-mod model;
-#[path = "support/ops.rs"]
-mod ops;
+#[path = "support/random_ops.rs"]
+mod random_ops;
 
 use std::{
     io::{self, Write},
@@ -11,9 +9,9 @@ use std::{
 };
 
 use codex_memory::{ManualClock, MemoryBackend, WhenFull};
-use codex_traits::{KvBackend, Pattern, Result, SetOptions};
-use model::Model;
-use ops::{Answer, Op, Random, answer, random_op};
+use codex_testkit::{Answer, Model, Op};
+use codex_traits::{KvBackend, Pattern, Result, SetOptions, SetOutcome};
+use random_ops::{Random, random_op};
 
 const SPANS: [Duration; 5] = [
     Duration::from_millis(2),
@@ -84,7 +82,7 @@ fn random_operations_answer_as_the_model_does() {
                 0 | 1 => {
                     let by = SPANS[random.below(4)];
                     clock.advance(by);
-                    model.now += by;
+                    model.pass(by);
                 }
                 2 => {
                     for store in &stores {
@@ -102,9 +100,9 @@ fn random_operations_answer_as_the_model_does() {
                 }
                 _ => {
                     let op = random_op(&mut random, &SPANS);
-                    let expected = model.answer(op.clone());
+                    let expected = op.apply(&mut model);
                     for store in &stores {
-                        let got = runtime.block_on(answer(store, op.clone()));
+                        let got = runtime.block_on(op.call(store));
                         assert_eq!(got, expected, "seed {seed}, operation {number}: {op:?}");
                     }
                 }
@@ -125,16 +123,16 @@ fn a_small_cache_keeps_its_limits_and_never_lies() {
         for number in 0..OPS {
             clock.advance(SPANS[random.below(3)]);
             let op = random_op(&mut random, &SPANS);
-            let got = runtime.block_on(answer(&store, op.clone()));
+            let got = runtime.block_on(op.call(&store));
             assert!(
                 store.len() <= most,
                 "seed {seed}, operation {number}: {op:?} left {}",
                 store.len()
             );
-            if let Op::Set(key, value, _) = op
-                && got == Answer::Flag(true)
+            if let Op::Set { key, value, .. } = op
+                && got == Answer::Outcome(SetOutcome::Written)
             {
-                let held = runtime.block_on(KvBackend::get(&store, key)).unwrap();
+                let held = runtime.block_on(KvBackend::get(&store, &key)).unwrap();
                 assert_eq!(held, Some(value), "seed {seed}, operation {number}");
             }
         }
@@ -162,7 +160,7 @@ fn a_damaged_snapshot_is_refused_or_loads_the_same() {
         let store = MemoryBackend::with_clock(clock.clone());
         for _ in 0..random.below(40) {
             let op = random_op(&mut random, &SPANS);
-            runtime.block_on(answer(&store, op));
+            runtime.block_on(op.call(&store));
         }
         let bytes = dumped(&store).unwrap();
         let entries = |store: &MemoryBackend| {

@@ -1,16 +1,16 @@
 //! The same operations on the memory backend and on a real Redis give the same answers. `CODEX_DIFFERENTIAL_OPS` says how many;
 //! `scripts/differential-memory` runs a million.
 
-#[path = "support/ops.rs"]
-mod ops;
+#[path = "support/random_ops.rs"]
+mod random_ops;
 
 use std::time::Duration;
 
 use codex_memory::{MemoryBackend, WhenFull};
 use codex_redis::RedisBackend;
-use codex_testkit::{redis::Database, require};
+use codex_testkit::{Answer, redis::Database, require};
 use codex_traits::{KvBackend, Ttl};
-use ops::{Answer, Random, answer, random_op};
+use random_ops::{Random, random_op};
 
 /// Long enough that nothing ends while the test runs, however slow the machine; zero ends at once.
 const SPANS: [Duration; 3] = [
@@ -42,9 +42,9 @@ fn random_operations_answer_as_redis_does() {
         let mut random = Random::new(5);
         for number in 0..ops {
             let op = random_op(&mut random, &SPANS);
-            let theirs = answer(&redis, op.clone()).await;
+            let theirs = op.call(&redis).await;
             for memory in &memories {
-                let ours = answer(memory, op.clone()).await;
+                let ours = op.call(memory).await;
                 assert!(
                     agree(&ours, &theirs),
                     "operation {number}, {op:?}: {ours:?}, and Redis {theirs:?}"

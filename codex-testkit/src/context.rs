@@ -1,28 +1,17 @@
 //! What a clause works with: stores, and the clock.
 
-mod traced;
-
-use std::{
-    collections::BTreeSet,
-    fmt,
-    future::Future,
-    ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use codex_traits::{Capability, Error, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
 
 use crate::{
-    ClauseId, Harness, Op, Time, VirtualTime,
+    ClauseId, Harness, Op,
+    clock::Clock,
+    doubles::Intercepted,
     failure::{Checked, Failure, ensure, ensure_eq, mismatch, show},
-    runtime::sleep,
     trace::Trace,
 };
-
-/// Answers and durations are told apart at a millisecond, which is what stores keep.
-const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// One run of one clause.
 pub(crate) struct Context<'h, H: Harness> {
@@ -49,9 +38,8 @@ impl<'h, H: Harness> Context<'h, H> {
     /// `backend`, a handle on the last store, with the clause's clock.
     pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
         Store {
-            backend: Arc::new(backend),
+            backend: Intercepted::with_interceptor(Arc::new(backend), self.trace.clone()),
             clock: self.clock.clone(),
-            trace: self.trace.clone(),
         }
     }
 
@@ -83,81 +71,6 @@ impl<H: Harness> Deref for Context<'_, H> {
     }
 }
 
-/// The time of the store under test, as the clause sees it.
-#[derive(Debug)]
-pub struct Clock {
-    time: Time,
-    advanced: Mutex<Duration>,
-    started: Instant,
-}
-
-impl Clock {
-    /// A clock that shows nothing yet.
-    pub fn new(time: Time) -> Self {
-        Self {
-            time,
-            advanced: Mutex::new(Duration::ZERO),
-            started: Instant::now(),
-        }
-    }
-
-    /// The handle on a clock that can be moved.
-    pub fn virtual_time(&self) -> Option<&VirtualTime> {
-        match &self.time {
-            Time::Virtual(time) => Some(time),
-            Time::Real { .. } => None,
-        }
-    }
-
-    /// Time since the clause began.
-    pub fn now(&self) -> Duration {
-        match self.time {
-            Time::Virtual(_) => *self.advanced.lock().unwrap_or_else(PoisonError::into_inner),
-            Time::Real { .. } => self.started.elapsed(),
-        }
-    }
-
-    /// Lets `duration` pass.
-    pub async fn pass(&self, duration: Duration) {
-        match &self.time {
-            Time::Virtual(time) => {
-                *self.advanced.lock().unwrap_or_else(PoisonError::into_inner) += duration;
-                time.advance(duration);
-            }
-            Time::Real { .. } => sleep(duration).await,
-        }
-    }
-
-    /// Lets a key that has `ttl` left come to its end, with what the store may be late.
-    pub async fn outlive(&self, ttl: Duration) {
-        self.pass(ttl + self.tolerance()).await;
-    }
-
-    /// How far an answer about time may be off.
-    pub fn tolerance(&self) -> Duration {
-        match self.time {
-            Time::Virtual(_) => MILLISECOND,
-            Time::Real { granularity } => granularity + MILLISECOND,
-        }
-    }
-
-    /// A time to live that is soon over, and yet long enough for a few calls.
-    pub fn short(&self) -> Duration {
-        match self.time {
-            Time::Virtual(_) => Duration::from_secs(1),
-            Time::Real { granularity } => granularity * 4 + Duration::from_millis(60),
-        }
-    }
-
-    /// Long enough to show in a time to live.
-    pub fn noticeable(&self) -> Duration {
-        match self.time {
-            Time::Virtual(_) => Duration::from_secs(7),
-            Time::Real { .. } => self.tolerance() * 4 + Duration::from_millis(10),
-        }
-    }
-}
-
 /// Between which moments a call was made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
@@ -165,11 +78,17 @@ pub(crate) struct Stamp {
     pub(crate) after: Duration,
 }
 
-/// A backend, the clause's clock and the trace of what is asked; its methods are the steps that many clauses share.
+/// A backend whose calls are traced, and the clause's clock. Its methods are the steps that many clauses share.
 pub(crate) struct Store<B> {
-    backend: Arc<B>,
+    backend: Intercepted<Arc<B>, Arc<Trace>>,
     clock: Arc<Clock>,
-    trace: Arc<Trace>,
+}
+
+impl<B> Store<B> {
+    /// Returns the backend, for the harness.
+    pub(crate) fn backend(&self) -> &B {
+        self.backend.inner()
+    }
 }
 
 impl<B> Clone for Store<B> {
@@ -177,15 +96,14 @@ impl<B> Clone for Store<B> {
         Self {
             backend: self.backend.clone(),
             clock: self.clock.clone(),
-            trace: self.trace.clone(),
         }
     }
 }
 
 impl<B> Deref for Store<B> {
-    type Target = B;
+    type Target = Intercepted<Arc<B>, Arc<Trace>>;
 
-    fn deref(&self) -> &B {
+    fn deref(&self) -> &Self::Target {
         &self.backend
     }
 }
@@ -318,6 +236,6 @@ impl<B: KvBackend> Store<B> {
 
 impl<B: fmt::Debug> fmt::Debug for Store<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Store").field(&self.backend).finish()
+        f.debug_tuple("Store").field(self.backend()).finish()
     }
 }

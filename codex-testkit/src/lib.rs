@@ -4,9 +4,13 @@
 //! [`run`]. Nothing that did not run counts as passed: a clause that does not apply must be listed with its reason, one that is
 //! listed and would apply is a failure, and so is a run of no clauses.
 
+mod clause_id;
 mod clauses;
+mod clock;
 mod context;
+mod contract;
 pub mod doubles;
+mod event;
 mod every_verb;
 mod failure;
 mod harness;
@@ -37,11 +41,12 @@ pub mod suite;
 mod time;
 mod trace;
 
+pub use clause_id::{ClauseId, UnknownClause};
+pub use event::Event;
 pub use harness::{Foreign, Harness};
 pub use histories::{NotLinearizable, check_histories};
 pub use in_process::InProcess;
 pub use killed_writer::write_until_killed;
-pub use list::{ClauseId, UnknownClause};
 pub use model::Model;
 pub use operation::{Answer, Op};
 pub use outage::{Breaker, Outage, OutageKind};
@@ -49,7 +54,7 @@ pub use proxy::{Fault, Proxy};
 pub use rendering::{Progress, ProgressStyle, TimedReport};
 pub use replay::{Divergence, replay};
 pub use report::{Outcome, Report};
-pub use run::{Event, run, run_expecting, run_only, run_with};
+pub use run::{run, run_expecting, run_only, run_with};
 #[cfg(feature = "proptest")]
 pub use sequences::{Sequences, check_against_model};
 pub use time::{Time, VirtualClock, VirtualTime, WallShift};

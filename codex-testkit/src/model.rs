@@ -56,6 +56,16 @@ impl Model {
             .retain(|_, entry| entry.deadline.is_none_or(|deadline| deadline > now));
     }
 
+    /// Returns the number of keys.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<Bytes> {
         self.entries.get(key).map(|entry| entry.value.clone())

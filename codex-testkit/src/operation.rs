@@ -8,7 +8,7 @@ use codex_traits::{
 };
 use futures_util::FutureExt;
 
-use crate::{Model, runtime::panic_message};
+use crate::{Model, doubles::Request, runtime::panic_message};
 
 /// One call of a verb of [`KvBackend`], or time that passes.
 ///
@@ -207,8 +207,8 @@ impl Op {
         Self::Scan { pattern, count_hint }
     }
 
-    /// What the model answers.
-    pub(crate) fn ask(&self, model: &mut Model) -> Answer {
+    /// Makes the call on `model` and returns its answer. [`Op::Pass`] moves the model's time.
+    pub fn apply(&self, model: &mut Model) -> Answer {
         match self {
             Self::Get { key } => Answer::Value(model.get(key)),
             Self::Set { key, value, options } => told(model.set(key, value.clone(), options.clone()), Answer::Outcome),
@@ -231,8 +231,10 @@ impl Op {
         }
     }
 
-    /// What the backend answers. Time does not pass here: [`Op::Pass`] is done by whoever has the clock.
-    pub(crate) async fn call<B: KvBackend>(&self, backend: &B) -> Answer {
+    /// Makes the call on `backend` and returns its answer; a panic is an answer too.
+    ///
+    /// [`Op::Pass`] does nothing here: the caller moves the clock.
+    pub async fn call<B: KvBackend>(&self, backend: &B) -> Answer {
         match AssertUnwindSafe(self.call_unguarded(backend)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Answer::Failed(error.kind()),
@@ -260,6 +262,28 @@ impl Op {
             Self::Scan { pattern, count_hint } => scan(backend, pattern, *count_hint).await?,
             Self::Pass(_) => Answer::Done,
         })
+    }
+}
+
+/// The call, with copies of its keys and values. A `scan` becomes the whole scan.
+impl From<&Request<'_>> for Op {
+    fn from(request: &Request<'_>) -> Self {
+        match request {
+            Request::Get { key } => Self::get(key),
+            Request::Set { key, value, options } => Self::set(key, value, options.clone()),
+            Request::Del { keys } => Self::del(keys),
+            Request::DelIfEquals { key, expected } => Self::del_if_equals(key, expected),
+            Request::Expire { key, expiry } => Self::expire(key, *expiry),
+            Request::Ttl { key } => Self::ttl(key),
+            Request::Scan(scan) => Self::scan(scan.pattern.clone(), scan.count_hint),
+            Request::GetMany { keys } => Self::get_many(keys),
+            Request::SetMany { entries, expiry } => {
+                let entries: Vec<(&str, &[u8])> = entries.iter().map(|(key, value)| (*key, &value[..])).collect();
+                Self::set_many(&entries, *expiry)
+            }
+            Request::Incr { key, delta, on_missing } => Self::incr(key, *delta, *on_missing),
+            Request::DelMatching { pattern } => Self::del_matching((*pattern).clone()),
+        }
     }
 }
 

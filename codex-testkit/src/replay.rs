@@ -4,7 +4,7 @@ use std::{fmt, future::Future, time::Duration};
 
 use codex_traits::{Pattern, Ttl};
 
-use crate::{Answer, Harness, Model, Op, context::Clock, failure::show};
+use crate::{Answer, Harness, Model, Op, clock::Clock, failure::show};
 
 /// Does `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each answer; at the end, all that is there.
 ///
@@ -47,7 +47,7 @@ impl<B: codex_traits::KvBackend> Run<B> {
             self.clock.pass(duration).await;
             self.passed += duration;
         }
-        let expected = op.ask(&mut self.model);
+        let expected = op.apply(&mut self.model);
         let got = op.call(&self.backend).await;
         self.done.push(op);
         // What a real clock has gone on by itself; the model's has not.

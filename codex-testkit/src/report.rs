@@ -1,8 +1,6 @@
 //! What a run came to.
 
-use std::fmt;
-
-use crate::{ClauseId, rendering};
+use crate::ClauseId;
 
 /// What one clause came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +38,5 @@ impl Report {
 
     fn count(&self, of: impl Fn(&Outcome) -> bool) -> usize {
         self.outcomes.iter().filter(|(_, outcome)| of(outcome)).count()
-    }
-}
-
-/// Text for a person, group by group.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        rendering::text(self, f)
     }
 }

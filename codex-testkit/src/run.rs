@@ -14,12 +14,12 @@ use futures_util::{
 };
 
 use crate::{
-    ClauseId, Harness, Outcome, Report, TimedReport, UnknownClause,
+    ClauseId, Event, Harness, Outcome, Report, TimedReport, UnknownClause,
+    contract::Contract,
     failure::{Checked, Failure},
     list::BackendContract,
     require::{self, Unavailable},
     runtime::{panic_message, runtime, sleep},
-    suite::Contract,
 };
 
 /// No clause needs a tenth of it: what takes longer hangs.
@@ -98,36 +98,6 @@ pub async fn run_contract<C: Contract, H: Harness>(
         times.push(took);
     }
     TimedReport::new(report, times, beginning.elapsed())
-}
-
-/// What [`run_with`] tells its observer.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A clause begins.
-    #[non_exhaustive]
-    Started {
-        /// Which one.
-        id: ClauseId,
-        /// Its place in this run, from 1.
-        number: usize,
-        /// How many this run has.
-        of: usize,
-    },
-    /// A clause is done.
-    #[non_exhaustive]
-    Finished {
-        /// Which one.
-        id: ClauseId,
-        /// Its place in this run, from 1.
-        number: usize,
-        /// How many this run has.
-        of: usize,
-        /// What it came to.
-        outcome: &'a Outcome,
-        /// How long it took.
-        took: Duration,
-    },
 }
 
 /// Runs one clause.

@@ -23,11 +23,16 @@ use std::{
     },
 };
 
+#[cfg(feature = "redis")]
+use codex_traits::Pattern;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
+
+#[cfg(feature = "redis")]
+use crate::doubles::Request;
 
 /// Any text contains shorter ones by chance.
 const SHORTEST: usize = 6;
@@ -98,19 +103,15 @@ pub fn secret(secret: &[u8]) {
     }
 }
 
-/// Records the secrets of a call, and its error if it failed.
+/// Records the keys and values of a call.
 #[cfg(feature = "redis")]
-pub(crate) fn call<'a, T>(
-    secrets: impl IntoIterator<Item = &'a [u8]>,
-    result: codex_traits::Result<T>,
-) -> codex_traits::Result<T> {
-    if audit().is_some() {
-        secrets.into_iter().for_each(secret);
-        if let Err(failed) = &result {
-            error(failed);
-        }
+pub(crate) fn request(request: &Request<'_>) {
+    if audit().is_none() {
+        return;
     }
-    result
+    request.keys().into_iter().map(str::as_bytes).for_each(secret);
+    request.values().into_iter().for_each(secret);
+    request.pattern().map(Pattern::as_bytes).into_iter().for_each(secret);
 }
 
 /// Writes one line, unbuffered: nothing announces the end of the process.

@@ -1,14 +1,17 @@
 //! What a clause has asked of its store, so that a failure can be shown in as few calls as it takes.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use codex_traits::Result;
 use futures_util::future::{self, Either};
 
 use crate::{
     Divergence, Harness, Op,
+    doubles::{Interceptor, Reply, Request},
     failure::{Checked, Failure},
     replay,
     replay::shorten,
@@ -62,6 +65,19 @@ impl Trace {
                 "{message}\n\nThe same in the fewest calls found, as a test:\n\n{fewest}"
             ))),
         }
+    }
+}
+
+impl Interceptor for Arc<Trace> {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        // The first page of a scan stands for all of them.
+        if !matches!(&request, Request::Scan(scan) if !scan.cursor.is_start()) {
+            let bytes = request.keys().iter().map(|key| key.len() + 1).sum::<usize>()
+                + request.values().iter().map(|value| value.len()).sum::<usize>()
+                + request.pattern().map_or(0, |pattern| pattern.as_bytes().len());
+            self.note(bytes, || Op::from(&request));
+        }
+        call.await
     }
 }
 

@@ -2,10 +2,15 @@
 
 mod faulty_backends;
 
-use std::path::Path;
+use std::{future::Future, path::Path};
 
-use codex_testkit::{ClauseId, Harness, Outcome, Report, Time, run, run_only, suite::BackendContract};
-use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
+use codex_testkit::{
+    ClauseId, Harness, Outcome, Report, Time,
+    doubles::{Intercepted, Interceptor, Reply, Request, Verb},
+    run, run_only,
+    suite::BackendContract,
+};
+use codex_traits::Result;
 use faulty_backends::{Fault, FaultyBackend, FaultyBackendHarness};
 
 fn clause(id: &str) -> ClauseId {
@@ -52,41 +57,14 @@ async fn a_run_of_skipped_clauses_fails() {
     assert!(report.failed());
 }
 
-/// A sound backend whose `del` panics.
+/// Panics where `del` is called.
 #[derive(Debug)]
-struct Panicking(FaultyBackend);
+struct PanicsOnDel;
 
-impl KvBackend for Panicking {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<bytes::Bytes>> {
-        self.0.get(key).await
-    }
-
-    async fn set(&self, key: &str, value: bytes::Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.0.set(key, value, options).await
-    }
-
-    async fn del(&self, _: &[&str]) -> Result<u64> {
-        panic!("del is not for me")
-    }
-
-    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        self.0.del_if_equals(key, expected).await
-    }
-
-    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.0.expire(key, expiry).await
-    }
-
-    async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.0.ttl(key).await
-    }
-
-    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.0.scan(request).await
+impl Interceptor for PanicsOnDel {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        assert!(request.verb() != Verb::Del, "del is not for me");
+        call.await
     }
 }
 
@@ -94,10 +72,10 @@ impl KvBackend for Panicking {
 struct PanickingHarness(FaultyBackendHarness);
 
 impl Harness for PanickingHarness {
-    type Backend = Panicking;
+    type Backend = Intercepted<FaultyBackend, PanicsOnDel>;
 
-    async fn fresh(&self) -> Panicking {
-        Panicking(self.0.fresh().await)
+    async fn fresh(&self) -> Self::Backend {
+        Intercepted::with_interceptor(self.0.fresh().await, PanicsOnDel)
     }
 
     fn time(&self) -> Time {

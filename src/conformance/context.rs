@@ -15,7 +15,7 @@ use codex_testkit::{
 };
 use futures_util::FutureExt as _;
 
-use super::watched::Watched;
+use super::watched::{Watch, Watched};
 use crate::{KvBackend, SetOptions, Ttl};
 
 /// How far a time to live on a running clock may be below what was set: as long as a few calls can take on a busy machine.
@@ -76,7 +76,7 @@ pub(super) struct Cx<B> {
 impl<B: KvBackend> Cx<B> {
     /// The store again, with what is asked of it written down.
     pub(super) fn watched(&self) -> Watched<B> {
-        Watched::new(self.backend.clone())
+        Watched::with_interceptor(self.backend.clone(), Watch::new())
     }
 
     /// What is stored under a stored key.

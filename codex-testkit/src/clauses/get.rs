@@ -150,12 +150,12 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
 pub(crate) async fn get_06_another_type_is_a_data_error<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
     let list = Foreign::List { key: "list".to_owned() };
-    if !cx.harness.plant(&store, &list).await {
+    if !cx.harness.plant(store.backend(), &list).await {
         return Err(Failure::NotApplicable("the harness cannot plant a key of another type"));
     }
     ensure_kind(store.get("list").await, ErrorKind::Data, "get of a list")?;
     ensure!(
-        cx.harness.is_planted(&store, &list).await,
+        cx.harness.is_planted(store.backend(), &list).await,
         "get of a list removed the list, or `Harness::is_planted` does not see it"
     );
     Ok(())

@@ -334,7 +334,7 @@ pub(crate) async fn life_09_a_panic_poisons_nothing<H: Harness>(cx: &Context<'_,
     );
 
     for _ in 0..3 {
-        let Some(second) = cx.harness.reopen(&store) else {
+        let Some(second) = cx.harness.reopen(store.backend()) else {
             return Err(Failure::NotApplicable("the harness gives no second handle on a store"));
         };
         let second = cx.adopt(second);

@@ -248,7 +248,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     store.fill(&keys).await?;
     let all: BTreeSet<String> = keys.into_iter().collect();
     // Through another handle too, where there is one.
-    let second = cx.harness.reopen(&store).map(|backend| cx.adopt(backend));
+    let second = cx.harness.reopen(store.backend()).map(|backend| cx.adopt(backend));
     for reader in std::iter::once(&store).chain(&second) {
         let found = walk_by_text(&store, reader, None).await?;
         ensure!(
@@ -427,7 +427,7 @@ async fn abandon<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, cou
             "a scan of 1,000 keys with a hint of 10 is one page"
         );
     }
-    Ok(cx.harness.memory_in_use(store).await.unwrap_or_default())
+    Ok(cx.harness.memory_in_use(store.backend()).await.unwrap_or_default())
 }
 
 pub(crate) async fn scan_08_an_empty_store_is_one_empty_page<H: Harness>(cx: &Context<'_, H>) -> Checked {

@@ -87,7 +87,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     );
     one.holds("k", "1").await?;
 
-    let Some(second) = cx.harness.reopen(&one) else {
+    let Some(second) = cx.harness.reopen(one.backend()) else {
         return Err(Failure::NotApplicable("the harness gives no second handle on a store"));
     };
     let second = cx.adopt(second);

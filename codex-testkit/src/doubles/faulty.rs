@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use codex_traits::{
-    Capabilities, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
-};
+use codex_traits::Result;
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::{
-    Effect, Fault, Injected, Verb,
+    Effect, Fault, Injected, Intercepted, Interceptor, Reply, Request, Verb,
     fault::{Scheduled, lost, refusal},
 };
 
@@ -44,9 +41,11 @@ use super::{
 /// # Ok(())
 /// # }
 /// ```
+pub type FaultyBackend<B> = Intercepted<B, FaultSchedule>;
+
+/// The faults of a [`FaultyBackend`]. Clones are one schedule.
 #[derive(Clone)]
-pub struct FaultyBackend<B> {
-    inner: B,
+pub struct FaultSchedule {
     faults: Arc<Mutex<Faults>>,
     sleep: Arc<Sleep>,
 }
@@ -62,20 +61,20 @@ struct Faults {
     injected: Vec<Injected>,
 }
 
-impl<B> FaultyBackend<B> {
-    /// `inner`, with no fault in force.
+impl<B> Intercepted<B, FaultSchedule> {
+    /// Wraps `inner`, with no fault in force.
     pub fn new(inner: B) -> Self {
-        Self {
-            inner,
+        let schedule = FaultSchedule {
             faults: Arc::default(),
             sleep: Arc::new(|duration| default_sleep(duration).boxed()),
-        }
+        };
+        Self::with_interceptor(inner, schedule)
     }
 
     /// With this seed for all that is random; without it, the seed is 0. It is for every clone, and for what comes.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
-        self.faults().seed = seed;
+        self.interceptor.faults().seed = seed;
         self
     }
 
@@ -119,13 +118,13 @@ impl<B> FaultyBackend<B> {
         F: Fn(Duration) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.sleep = Arc::new(move |duration| sleep(duration).boxed());
+        self.interceptor.sleep = Arc::new(move |duration| sleep(duration).boxed());
         self
     }
 
     /// Puts a fault in force.
     pub fn inject(&self, fault: Fault) {
-        let mut faults = self.faults();
+        let mut faults = self.interceptor.faults();
         let stream = faults.ever;
         faults.ever += 1;
         faults.scheduled.push(Scheduled::new(fault, stream));
@@ -133,19 +132,16 @@ impl<B> FaultyBackend<B> {
 
     /// Lifts every fault. A call that is held up is done when its time is over.
     pub fn heal(&self) {
-        self.faults().scheduled.clear();
+        self.interceptor.faults().scheduled.clear();
     }
 
     /// What was injected so far, in the order of the calls: a test that looks at it cannot pass because nothing went wrong.
     pub fn injected(&self) -> Vec<Injected> {
-        self.faults().injected.clone()
+        self.interceptor.faults().injected.clone()
     }
+}
 
-    /// The backend that is wrapped, which no fault is for.
-    pub fn inner(&self) -> &B {
-        &self.inner
-    }
-
+impl FaultSchedule {
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,26 +169,21 @@ impl<B> FaultyBackend<B> {
     }
 }
 
-impl<B: KvBackend> FaultyBackend<B> {
-    async fn call<T: Send>(
-        &self,
-        verb: Verb,
-        keys: &[&str],
-        inner: impl Future<Output = Result<T>> + Send,
-    ) -> Result<T> {
-        for effect in self.plan(verb, keys) {
+impl Interceptor for FaultSchedule {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let verb = request.verb();
+        for effect in self.plan(verb, &request.keys()) {
             match effect {
                 Effect::Delayed(duration) => (self.sleep)(duration).await,
                 Effect::Refused(kind) => return Err(refusal(kind, verb)),
                 Effect::RequestLost(loss) => return Err(lost(loss, verb)),
                 Effect::AnswerLost(loss) => {
-                    // Whatever it was, nobody hears of it.
-                    drop(inner.await);
+                    drop(call.await);
                     return Err(lost(loss, verb));
                 }
             }
         }
-        inner.await
+        call.await
     }
 }
 
@@ -204,70 +195,13 @@ async fn default_sleep(duration: Duration) {
     }
 }
 
-impl<B: fmt::Debug> fmt::Debug for FaultyBackend<B> {
+impl fmt::Debug for FaultSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults = self.faults();
-        f.debug_struct("FaultyBackend")
-            .field("inner", &self.inner)
+        f.debug_struct("FaultSchedule")
             .field("seed", &faults.seed)
             .field("in_force", &faults.scheduled.len())
             .field("injected", &faults.injected.len())
             .finish_non_exhaustive()
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl<B: KvBackend> KvBackend for FaultyBackend<B> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.call(Verb::Get, &[key], self.inner.get(key)).await
-    }
-
-    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.call(Verb::Set, &[key], self.inner.set(key, value, options)).await
-    }
-
-    async fn del(&self, keys: &[&str]) -> Result<u64> {
-        self.call(Verb::Del, keys, self.inner.del(keys)).await
-    }
-
-    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        self.call(Verb::DelIfEquals, &[key], self.inner.del_if_equals(key, expected))
-            .await
-    }
-
-    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.call(Verb::Expire, &[key], self.inner.expire(key, expiry)).await
-    }
-
-    async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.call(Verb::Ttl, &[key], self.inner.ttl(key)).await
-    }
-
-    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.call(Verb::Scan, &[], self.inner.scan(request)).await
-    }
-
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
-        self.call(Verb::GetMany, keys, self.inner.get_many(keys)).await
-    }
-
-    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
-        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        self.call(Verb::SetMany, &keys, self.inner.set_many(entries, expiry))
-            .await
-    }
-
-    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        self.call(Verb::Incr, &[key], self.inner.incr(key, delta, on_missing))
-            .await
-    }
-
-    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
-        self.call(Verb::DelMatching, &[], self.inner.del_matching(pattern))
-            .await
     }
 }

@@ -7,11 +7,13 @@
 //! * [`RecordingBackend`] keeps a log of what was asked and answered, without the values.
 //! * `MockBackend` (feature `mock`) answers as it is told, and fails the test where it is asked for anything else.
 //!
-//! Each wraps a backend and passes the conformance suite with it as long as it is told nothing.
+//! Each wraps a backend and passes the conformance suite with it as long as it is told nothing. The
+//! first two are an [`Intercepted`] backend, and so can doubles of your own be.
 
 mod call;
 mod fault;
 mod faulty;
+mod intercept;
 #[cfg(feature = "mock")]
 mod mock;
 mod recording;
@@ -19,8 +21,9 @@ mod verb;
 
 pub use call::{Answer, Call, ConditionKind};
 pub use fault::{Effect, Fault, Injected, Loss};
-pub use faulty::FaultyBackend;
+pub use faulty::{FaultSchedule, FaultyBackend};
+pub use intercept::{Intercepted, Interceptor, Reply, Request};
 #[cfg(feature = "mock")]
 pub use mock::MockBackend;
-pub use recording::{RecordingBackend, Redaction};
+pub use recording::{Recorder, RecordingBackend, Redaction};
 pub use verb::Verb;

@@ -7,13 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use codex_traits::{
-    Capabilities, Condition, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions,
-    SetOutcome, Ttl,
-};
+use codex_traits::{Pattern, Result};
 
-use super::{Answer, Call, ConditionKind, Verb};
+use super::{Answer, Call, ConditionKind, Intercepted, Interceptor, Reply, Request, Verb};
 
 /// What a log leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,9 +45,11 @@ pub enum Redaction {
 /// # Ok(())
 /// # }
 /// ```
+pub type RecordingBackend<B> = Intercepted<B, Recorder>;
+
+/// The log of a [`RecordingBackend`]. Clones write to the same log.
 #[derive(Clone)]
-pub struct RecordingBackend<B> {
-    inner: B,
+pub struct Recorder {
     redaction: Redaction,
     log: Arc<Mutex<Log>>,
 }
@@ -65,7 +63,7 @@ struct Log {
     numbers: HashMap<String, usize>,
 }
 
-impl<B> RecordingBackend<B> {
+impl<B> Intercepted<B, Recorder> {
     /// Records what is asked of `inner`, without the values.
     pub fn new(inner: B) -> Self {
         Self::with_redaction(inner, Redaction::Values)
@@ -74,50 +72,60 @@ impl<B> RecordingBackend<B> {
     /// Records what is asked of `inner`, without what `redaction` names.
     pub fn with_redaction(inner: B, redaction: Redaction) -> Self {
         let log = Arc::default();
-        Self { inner, redaction, log }
+        Self::with_interceptor(inner, Recorder { redaction, log })
     }
 
     /// The calls so far.
     pub fn calls(&self) -> Vec<Call> {
-        self.log().calls.clone()
+        self.interceptor.log().calls.clone()
     }
 
     /// The calls so far, a line each, as [`Call`] is displayed.
     pub fn lines(&self) -> Vec<String> {
-        self.log().calls.iter().map(ToString::to_string).collect()
+        self.interceptor.log().calls.iter().map(ToString::to_string).collect()
     }
 
     /// How often `verb` was called.
     pub fn count(&self, verb: Verb) -> usize {
-        self.log().calls.iter().filter(|call| call.verb == verb).count()
+        self.interceptor
+            .log()
+            .calls
+            .iter()
+            .filter(|call| call.verb == verb)
+            .count()
     }
 
     /// Forgets the calls so far. Numbers of redacted keys stay as they are.
     pub fn clear(&self) {
-        let mut log = self.log();
+        let mut log = self.interceptor.log();
         log.cleared += log.calls.len();
         log.calls.clear();
     }
+}
 
-    /// The backend that is wrapped; what is asked of it directly is not recorded.
-    pub fn inner(&self) -> &B {
-        &self.inner
-    }
-
+impl Recorder {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a call down, and answers its ticket.
-    fn begin(&self, mut call: Call, keys: &[&str]) -> usize {
+    /// Appends a call to the log and returns its ticket.
+    fn begin(&self, request: &Request<'_>) -> usize {
+        let mut call = Call::new(request.verb());
+        call.value_lengths = request.values().into_iter().map(<[u8]>::len).collect();
+        call.expiry = request.expiry();
+        call.pattern = request.pattern().map(|pattern| self.pattern(pattern));
+        if let Request::Set { options, .. } = request {
+            call.condition = Some(ConditionKind::from(&options.condition));
+        }
         let mut log = self.log();
-        call.keys = keys
-            .iter()
+        call.keys = request
+            .keys()
+            .into_iter()
             .map(|key| match self.redaction {
-                Redaction::Values => (*key).to_owned(),
+                Redaction::Values => key.to_owned(),
                 Redaction::ValuesAndKeys => {
                     let next = log.numbers.len() + 1;
-                    format!("#{}", log.numbers.entry((*key).to_owned()).or_insert(next))
+                    format!("#{}", log.numbers.entry(key.to_owned()).or_insert(next))
                 }
             })
             .collect();
@@ -133,21 +141,15 @@ impl<B> RecordingBackend<B> {
     }
 }
 
-impl<B: KvBackend> RecordingBackend<B> {
-    async fn record<T: Send>(
-        &self,
-        call: Call,
-        keys: &[&str],
-        answer: impl FnOnce(&T) -> Answer + Send,
-        inner: impl Future<Output = Result<T>> + Send,
-    ) -> Result<T> {
-        let ticket = self.begin(call, keys);
-        let result = inner.await;
+impl Interceptor for Recorder {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let ticket = self.begin(&request);
+        let result = call.await;
         let mut log = self.log();
         let at = ticket.checked_sub(log.cleared);
         if let Some(call) = at.and_then(|at| log.calls.get_mut(at)) {
             call.answer = match &result {
-                Ok(value) => answer(value),
+                Ok(value) => value.summary(),
                 Err(error) => Answer::Failed(error.kind()),
             };
         }
@@ -156,109 +158,11 @@ impl<B: KvBackend> RecordingBackend<B> {
     }
 }
 
-impl<B: fmt::Debug> fmt::Debug for RecordingBackend<B> {
+impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordingBackend")
-            .field("inner", &self.inner)
+        f.debug_struct("Recorder")
             .field("redaction", &self.redaction)
             .field("calls", &self.log().calls.len())
             .finish_non_exhaustive()
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl<B: KvBackend> KvBackend for RecordingBackend<B> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let answer = |value: &Option<Bytes>| Answer::Values(vec![value.as_ref().map(Bytes::len)]);
-        self.record(Call::new(Verb::Get), &[key], answer, self.inner.get(key))
-            .await
-    }
-
-    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let mut call = Call::new(Verb::Set);
-        call.value_lengths.push(value.len());
-        if let Condition::IfEquals(expected) = &options.condition {
-            call.value_lengths.push(expected.len());
-        }
-        call.condition = Some(ConditionKind::from(&options.condition));
-        call.expiry = Some(options.expiry);
-        let inner = self.inner.set(key, value, options);
-        self.record(call, &[key], |outcome| Answer::Set(*outcome), inner).await
-    }
-
-    async fn del(&self, keys: &[&str]) -> Result<u64> {
-        let answer = |count: &u64| Answer::Count(*count);
-        self.record(Call::new(Verb::Del), keys, answer, self.inner.del(keys))
-            .await
-    }
-
-    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        let mut call = Call::new(Verb::DelIfEquals);
-        call.value_lengths.push(expected.len());
-        let inner = self.inner.del_if_equals(key, expected);
-        self.record(call, &[key], |deleted| Answer::Flag(*deleted), inner).await
-    }
-
-    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let mut call = Call::new(Verb::Expire);
-        call.expiry = Some(expiry);
-        let inner = self.inner.expire(key, expiry);
-        self.record(call, &[key], |present| Answer::Flag(*present), inner).await
-    }
-
-    async fn ttl(&self, key: &str) -> Result<Ttl> {
-        let answer = |ttl: &Ttl| Answer::Ttl(*ttl);
-        self.record(Call::new(Verb::Ttl), &[key], answer, self.inner.ttl(key))
-            .await
-    }
-
-    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        let mut call = Call::new(Verb::Scan);
-        call.pattern = Some(self.pattern(request.pattern));
-        let answer = |page: &ScanPage| Answer::Page {
-            keys: page.keys.len(),
-            last: page.next.is_none(),
-        };
-        self.record(call, &[], answer, self.inner.scan(request)).await
-    }
-
-    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
-        let answer = |values: &Vec<Option<Bytes>>| {
-            let lengths = values.iter().map(|value| value.as_ref().map(Bytes::len));
-            Answer::Values(lengths.collect())
-        };
-        self.record(Call::new(Verb::GetMany), keys, answer, self.inner.get_many(keys))
-            .await
-    }
-
-    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
-        let mut call = Call::new(Verb::SetMany);
-        call.value_lengths = entries.iter().map(|(_, value)| value.len()).collect();
-        call.expiry = Some(expiry);
-        let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        let inner = self.inner.set_many(entries, expiry);
-        self.record(call, &keys, |()| Answer::Done, inner).await
-    }
-
-    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        let mut call = Call::new(Verb::Incr);
-        if let OnMissing::Create(expiry) = on_missing {
-            call.expiry = Some(expiry);
-        }
-        // The sum is the value.
-        let answer = |sum: &Option<i64>| Answer::Flag(sum.is_some());
-        self.record(call, &[key], answer, self.inner.incr(key, delta, on_missing))
-            .await
-    }
-
-    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
-        let mut call = Call::new(Verb::DelMatching);
-        call.pattern = Some(self.pattern(pattern));
-        let inner = self.inner.del_matching(pattern);
-        self.record(call, &[], |count| Answer::Count(*count), inner).await
     }
 }

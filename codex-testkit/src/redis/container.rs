@@ -13,7 +13,7 @@ use std::{
 use redis::IntoConnectionInfo as _;
 use testcontainers::{GenericImage, ImageExt as _, core::IntoContainerPort as _, runners::AsyncRunner as _};
 
-use super::{raw::dial, server::DATABASES, watchdog::Watchdog};
+use super::{numbers::DATABASES, raw::dial, watchdog::Watchdog};
 use crate::require::Unavailable;
 
 /// Removes the container at the end of standard input: by the engine's own client, or else over its socket. `$1` is the

@@ -8,9 +8,10 @@ use std::{
 use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, Value, cmd};
 
 use super::{
+    numbers::Numbers,
     raw::{Raw, dial},
     server::RedisServer,
-    shared::{Numbers, Shared, reach, shared},
+    shared::{Shared, reach, shared},
 };
 use crate::require::Unavailable;
 

@@ -18,7 +18,11 @@ use std::{
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError, RedisResult, Value};
 
-use super::{raw::Raw, shared::Numbers, watchdog::Watchdog};
+use super::{
+    numbers::{DATABASES, Numbers},
+    raw::Raw,
+    watchdog::Watchdog,
+};
 use crate::require::Unavailable;
 
 /// Runs the server and removes it at the end of standard input.
@@ -45,9 +49,6 @@ const STARTUP: Duration = Duration::from_secs(20);
 
 /// The file that is a server's configuration, beside its arguments.
 pub(super) const CONFIGURATION: &str = "server.conf";
-
-/// How many databases a server of ours has.
-pub(super) const DATABASES: u32 = 16_384;
 
 /// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a unix socket.
 ///

@@ -1,18 +1,10 @@
 //! The one server that the tests of a process share.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::{env, sync::OnceLock};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _};
 
-use super::{
-    container::RedisContainer,
-    raw::dial,
-    server::{DATABASES, RedisServer},
-};
+use super::{container::RedisContainer, numbers::Numbers, raw::dial, server::RedisServer};
 use crate::require::Unavailable;
 
 const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
@@ -79,49 +71,4 @@ pub(super) fn reach(url: &str) -> Result<ConnectionInfo, Unavailable> {
         .and_then(|_| dial(&info))
         .map_err(|error| Unavailable::new(format!("its server does not answer: {error}")))?;
     Ok(info)
-}
-
-/// The databases of a server that is ours alone, so that a counter is enough to tell who has which.
-#[derive(Debug, Default)]
-pub(super) struct Numbers(Mutex<Used>);
-
-#[derive(Debug, Default)]
-struct Used {
-    ever: u32,
-    returned: BTreeSet<u32>,
-}
-
-impl Numbers {
-    /// A number that nobody holds, and whether somebody did before. Fresh ones first: what a test left running cannot disturb the
-    /// next one there. Database 0 is never leased, because commands that forget to select one end up in it.
-    pub(super) fn take(&self) -> Option<(u32, bool)> {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.ever + 1 < DATABASES {
-            used.ever += 1;
-            return Some((used.ever, false));
-        }
-        used.returned.pop_first().map(|number| (number, true))
-    }
-
-    pub(super) fn give_back(&self, number: u32) {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        used.returned.insert(number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_leased_once_and_again_after_it_was_given_back() {
-        let numbers = Numbers::default();
-        let all: BTreeSet<u32> = std::iter::from_fn(|| numbers.take())
-            .map(|(number, _)| number)
-            .collect();
-        assert_eq!(all, (1..DATABASES).collect());
-        numbers.give_back(7);
-        assert_eq!(numbers.take(), Some((7, true)));
-        assert_eq!(numbers.take(), None);
-    }
 }

@@ -1,86 +1,82 @@
-//! For CI systems: JUnit XML, in the form that Jenkins, GitLab and GitHub's actions read.
+//! For CI systems: JUnit XML, as Jenkins, GitLab and GitHub's actions read it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
-use super::{Counts, Line, NOTHING_PASSED, View, escape::escape};
+use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatus, TestSuite};
+
+use super::{Line, NOTHING_PASSED, View};
 use crate::Outcome;
 
 pub(super) fn render(view: View<'_>) -> String {
-    let counts = view.counts();
     let name = if view.subject.is_empty() {
         "codex-testkit"
     } else {
         view.subject
     };
-    let mut suites = String::new();
+    let mut report = JunitReport::new(name);
+    if let Some(took) = view.took {
+        report.set_time(took);
+    }
     for (group, lines) in view.groups() {
-        suites.push_str(&suite(name, group, &lines));
+        report.add_test_suite(suite(name, group, &lines));
     }
-    let mut failures = counts.failed;
-    let mut tests = counts.total();
-    if counts.passed == 0 {
+    if view.counts().passed == 0 {
         // Readers of JUnit take a file without a failure for a success.
-        tests += 1;
-        failures += 1;
-        let _ = write!(
-            suites,
-            "  <testsuite name=\"run\" tests=\"1\" failures=\"1\" errors=\"0\" skipped=\"0\">\n    \
-             <testcase classname=\"{}\" name=\"something_passed\">\n      \
-             <failure message=\"{NOTHING_PASSED}\"/>\n    </testcase>\n  </testsuite>\n",
-            escape(name),
-        );
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message(NOTHING_PASSED);
+        let mut case = TestCase::new("something_passed", status);
+        case.set_classname(name);
+        let mut suite = TestSuite::new("run");
+        suite.add_test_case(case);
+        report.add_test_suite(suite);
     }
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"{}\"{}>\n{suites}</testsuites>\n",
-        escape(name),
-        counts.skipped,
-        time(view.took),
-    )
+    report
+        .to_string()
+        .unwrap_or_else(|error| unreachable!("a string takes whatever is written to it: {error}"))
 }
 
-fn suite(name: &str, group: &str, lines: &[Line<'_>]) -> String {
-    let counts = Counts::of(lines.iter().map(|line| line.outcome));
-    let took: Option<Duration> = lines.iter().map(|line| line.took).sum();
-    let cases: String = lines.iter().map(|line| case(name, group, line)).collect();
-    format!(
-        "  <testsuite name=\"{group}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\"{}>\n{cases}  </testsuite>\n",
-        counts.total(),
-        counts.failed,
-        counts.skipped,
-        time(took),
-    )
+fn suite(name: &str, group: &str, lines: &[Line<'_>]) -> TestSuite {
+    let mut suite = TestSuite::new(group);
+    if let Some(took) = lines.iter().map(|line| line.took).sum::<Option<Duration>>() {
+        suite.set_time(took);
+    }
+    suite.add_test_cases(lines.iter().map(|line| case(name, group, line)));
+    suite
 }
 
-fn case(name: &str, group: &str, line: &Line<'_>) -> String {
-    // A dot in the class name would be taken for a package.
-    let class = format!("{}.{group}", name.replace('.', "_"));
-    let open = format!(
-        "    <testcase classname=\"{}\" name=\"{}\"{}",
-        escape(&class),
-        line.id.name(),
-        time(line.took),
-    );
-    match line.outcome {
-        Outcome::Passed => format!("{open}/>\n"),
+fn case(name: &str, group: &str, line: &Line<'_>) -> TestCase {
+    let status = match line.outcome {
+        Outcome::Passed => TestCaseStatus::success(),
         Outcome::Skipped(reason) => {
-            format!(
-                "{open}>\n      <skipped message=\"{}\"/>\n    </testcase>\n",
-                escape(reason)
-            )
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(shown(reason));
+            status
         }
-        Outcome::Failed(message) => format!(
-            "{open}>\n      <failure message=\"{}\">{}: {}\n{}</failure>\n    </testcase>\n",
-            escape(message.lines().next().unwrap_or_default()),
-            line.id,
-            escape(line.id.text()),
-            escape(message),
-        ),
+        Outcome::Failed(message) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(shown(message.lines().next().unwrap_or_default()));
+            status.set_description(format!("{}: {}\n{}", line.id, line.id.text(), shown(message)));
+            status
+        }
+    };
+    let mut case = TestCase::new(line.id.name(), status);
+    // A dot in the class name would be taken for a package.
+    case.set_classname(format!("{}.{group}", name.replace('.', "_")));
+    if let Some(took) = line.took {
+        case.set_time(took);
     }
+    case
 }
 
-/// In seconds.
-fn time(took: Option<Duration>) -> String {
-    took.map(|took| format!(" time=\"{:.6}\"", took.as_secs_f64()))
-        .unwrap_or_default()
+/// Writes control characters as Rust does; the crate would leave them out, tabs too.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() && char != '\n' || matches!(char, '\u{fffe}' | '\u{ffff}') {
+            shown.extend(char.escape_unicode());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }

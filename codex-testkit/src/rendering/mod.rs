@@ -99,9 +99,11 @@ impl<'a> View<'a> {
     }
 }
 
-/// [`Report`]'s `Display`.
-pub(crate) fn text(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    text::render(View::bare(report), f)
+/// Text for a person, group by group.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::render(View::bare(self), f)
+    }
 }
 
 impl Report {

@@ -16,7 +16,7 @@ use tokio::sync::{Barrier, Notify};
 use super::{
     super::{
         context::{Cx, clauses},
-        watched::Watched,
+        watched::{Watch, Watched},
     },
     MINUTE,
 };
@@ -119,7 +119,7 @@ async fn under_way<B: KvBackend, B2: KvBackend>(
 
 /// Callers that wait for the one that is under way; what they would compute themselves counts.
 async fn waiting<B: KvBackend>(
-    (cache, calls): &(Cache<Watched<B>>, Watched<B>),
+    (cache, calls): &(Cache<Watched<B>>, Watch),
     runs: &Arc<AtomicUsize>,
 ) -> Vec<JoinHandle<Answer<f64>>> {
     calls.take();

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     context::{Context, Cx},
-    watched::Watched,
+    watched::{Watch, Watched},
 };
 use crate::{Cache, CacheBuilder, KvBackend};
 
@@ -44,9 +44,10 @@ impl<B: KvBackend> Cx<B> {
     }
 
     /// The same, and what it asks of the backend.
-    fn counted(&self) -> (Cache<Watched<B>>, Watched<B>) {
+    fn counted(&self) -> (Cache<Watched<B>>, Watch) {
         let watched = self.watched();
-        let cache = Cache::builder(watched.clone()).key_prefix("shop").build();
-        (cache.unwrap(), watched)
+        let watch = watched.interceptor().clone();
+        let cache = Cache::builder(watched).key_prefix("shop").build();
+        (cache.unwrap(), watch)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{
     context::{Context, Cx},
-    watched::Watched,
+    watched::{Watch, Watched},
 };
 use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionStoreBuilder};
 
@@ -46,14 +46,15 @@ impl<B: KvBackend> Cx<B> {
     }
 
     /// The same, and what it asks of the backend.
-    fn watched_store(&self) -> (SessionStore<Watched<B>>, Watched<B>) {
+    fn watched_store(&self) -> (SessionStore<Watched<B>>, Watch) {
         let watched = self.watched();
-        let store = SessionStore::builder(watched.clone())
+        let watch = watched.interceptor().clone();
+        let store = SessionStore::builder(watched)
             .codec(DjangoSigned::new(SECRET))
             .clock(self.time_of_day())
             .project("shop")
             .build();
-        (store.unwrap(), watched)
+        (store.unwrap(), watch)
     }
 }
 

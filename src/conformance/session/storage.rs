@@ -157,19 +157,17 @@ async fn another_codec<B: KvBackend>(cx: &Cx<B>) {
 
 async fn a_session_past_the_limit_is_neither_saved_nor_read<B: KvBackend>(cx: &Cx<B>) {
     let watched = cx.watched();
+    let watch = watched.interceptor().clone();
     let codec = DjangoSigned::new(SECRET).with_max_size(100);
-    let store = SessionStore::builder(watched.clone())
-        .project("shop")
-        .codec(codec)
-        .build();
+    let store = SessionStore::builder(watched).project("shop").codec(codec).build();
     let store = store.unwrap();
     let mut session = store.create().await.unwrap();
     session.insert("a", "a".repeat(100)).unwrap();
-    watched.take();
+    watch.take();
     let too_large = |result| matches!(result, Err(SessionError::TooLarge { limit: 100 }));
     assert!(too_large(store.save(&mut session).await));
     assert!(too_large(store.cycle_key(&mut session).await));
-    assert_eq!(watched.take(), [""; 0]);
+    assert_eq!(watch.take(), [""; 0]);
     assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
 
     // Written by a store without the limit, it is unreadable here.

@@ -40,7 +40,7 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
             for foreign in [Foreign::List {
                 key: format!("{KEY}-list"),
             }] {
-                cx.harness.plant(&store, &foreign).await;
+                cx.harness.plant(store.backend(), &foreign).await;
             }
             provoke(&store, &mut shown).await;
             for kind in kinds {

@@ -16,7 +16,7 @@ pub(crate) async fn scan_09_keys_that_are_not_utf8_are_left_alone<H: Harness>(cx
     let texts: [&[u8]; 4] = [b"app:\xff", b"\xc3", b"app:\xed\xa0\x80", b"app:1\xc0\x80"];
     let foreign = texts.map(|key| Foreign::NonUtf8Key { key: key.to_vec() });
     for foreign in &foreign {
-        if !cx.harness.plant(&store, foreign).await {
+        if !cx.harness.plant(store.backend(), foreign).await {
             return Err(Failure::NotApplicable(
                 "the harness cannot plant a key that is not UTF-8",
             ));
@@ -45,7 +45,7 @@ pub(crate) async fn scan_09_keys_that_are_not_utf8_are_left_alone<H: Harness>(cx
     store.lacks("app:1").await?;
     for foreign in &foreign {
         ensure!(
-            cx.harness.is_planted(&store, foreign).await,
+            cx.harness.is_planted(store.backend(), foreign).await,
             "a key that is not UTF-8 was removed, or `Harness::is_planted` does not see it"
         );
     }
