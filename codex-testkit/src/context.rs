@@ -45,7 +45,7 @@ impl<'h, H: Harness> Context<'h, H> {
 
     /// Lets `duration` pass.
     pub(crate) async fn pass(&self, duration: Duration) {
-        self.trace.note(0, || Op::Pass(duration));
+        self.trace.note(0, || Some(Op::Pass(duration)));
         self.clock.pass(duration).await;
     }
 

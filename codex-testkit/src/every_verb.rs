@@ -43,7 +43,7 @@ impl Made {
 }
 
 /// What each key holds before.
-const BEFORE: [(&str, &str); 11] = [
+const BEFORE: [(&str, &str); 12] = [
     ("get", "here"),
     ("set", "old"),
     ("del", "old"),
@@ -55,6 +55,7 @@ const BEFORE: [(&str, &str); 11] = [
     ("set_many", "old"),
     ("incr", "5"),
     ("del_matching", "old"),
+    ("get_with_ttl", "here"),
 ];
 
 /// Puts the keys in place.
@@ -72,7 +73,21 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
     let new = || Bytes::from_static(b"new");
     let entries = [("set_many", new())];
     let matching = Pattern::glob("del_matching");
-    let (get, set, del, del_if_equals, expire, ttl, scan, get_many, set_many, incr, refused, del_matching) = tokio::join!(
+    let (
+        get,
+        set,
+        del,
+        del_if_equals,
+        expire,
+        ttl,
+        scan,
+        get_many,
+        set_many,
+        incr,
+        refused,
+        del_matching,
+        get_with_ttl,
+    ) = tokio::join!(
         store.get("get"),
         store.set("set", new(), SetOptions::new()),
         store.del(&["del"]),
@@ -85,6 +100,7 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
         store.incr("incr", 1, OnMissing::Refuse),
         store.incr("missing", 1, OnMissing::Refuse),
         store.del_matching(&matching),
+        store.get_with_ttl("get_with_ttl"),
     );
     vec![
         Made::new("get", Effect::Reads, get, "Some(b\"here\")"),
@@ -99,6 +115,12 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
         Made::new("incr", Effect::Grows, incr, "Some(6)"),
         Made::new("incr of a missing key", Effect::Reads, refused, "None"),
         Made::new("del_matching", Effect::Changes, del_matching, "1"),
+        Made::new(
+            "get_with_ttl",
+            Effect::Reads,
+            get_with_ttl,
+            "Some((b\"here\", Persistent))",
+        ),
     ]
 }
 

@@ -135,6 +135,11 @@ impl Model {
         }
     }
 
+    /// The value of `key` and how long it has left.
+    pub fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
+        self.get(key).map(|value| (value, self.ttl(key)))
+    }
+
     /// The values of `keys`, in their order.
     pub fn get_many(&self, keys: &[&str]) -> Vec<Option<Bytes>> {
         keys.iter().map(|key| self.get(key)).collect()

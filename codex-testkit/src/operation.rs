@@ -98,6 +98,12 @@ pub enum Op {
         /// The hint of every page.
         count_hint: usize,
     },
+    /// `get_with_ttl`
+    #[non_exhaustive]
+    GetWithTtl {
+        /// The key.
+        key: String,
+    },
     /// Time passes.
     Pass(Duration),
 }
@@ -110,6 +116,8 @@ pub enum Answer {
     Done,
     /// Of `get`.
     Value(Option<Bytes>),
+    /// Of `get_with_ttl`.
+    ValueWithTtl(Option<(Bytes, Ttl)>),
     /// Of `get_many`.
     Values(Vec<Option<Bytes>>),
     /// Of `set`.
@@ -174,6 +182,11 @@ impl Op {
         Self::Ttl { key: key.to_owned() }
     }
 
+    /// A `get_with_ttl`.
+    pub fn get_with_ttl(key: &str) -> Self {
+        Self::GetWithTtl { key: key.to_owned() }
+    }
+
     /// A `get_many`.
     pub fn get_many(keys: &[&str]) -> Self {
         Self::GetMany { keys: owned(keys) }
@@ -216,6 +229,7 @@ impl Op {
             Self::DelIfEquals { key, expected } => Answer::Is(model.del_if_equals(key, expected)),
             Self::Expire { key, expiry } => told(model.expire(key, *expiry), Answer::Is),
             Self::Ttl { key } => Answer::Ttl(model.ttl(key)),
+            Self::GetWithTtl { key } => Answer::ValueWithTtl(model.get_with_ttl(key)),
             Self::GetMany { keys } => Answer::Values(model.get_many(&borrowed(keys))),
             Self::SetMany { entries, expiry } => {
                 told(model.set_many(&borrowed_entries(entries), *expiry), |()| Answer::Done)
@@ -252,6 +266,7 @@ impl Op {
             Self::DelIfEquals { key, expected } => Answer::Is(backend.del_if_equals(key, expected).await?),
             Self::Expire { key, expiry } => Answer::Is(backend.expire(key, *expiry).await?),
             Self::Ttl { key } => Answer::Ttl(backend.ttl(key).await?),
+            Self::GetWithTtl { key } => Answer::ValueWithTtl(backend.get_with_ttl(key).await?),
             Self::GetMany { keys } => Answer::Values(backend.get_many(&borrowed(keys)).await?),
             Self::SetMany { entries, expiry } => {
                 backend.set_many(&borrowed_entries(entries), *expiry).await?;
@@ -265,10 +280,10 @@ impl Op {
     }
 }
 
-/// The call, with copies of its keys and values. A `scan` becomes the whole scan.
-impl From<&Request<'_>> for Op {
-    fn from(request: &Request<'_>) -> Self {
-        match request {
+impl Op {
+    /// Copies a call, its keys and values. A `scan` becomes the whole scan; `health` is no operation.
+    pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
+        Some(match request {
             Request::Get { key } => Self::get(key),
             Request::Set { key, value, options } => Self::set(key, value, options.clone()),
             Request::Del { keys } => Self::del(keys),
@@ -283,7 +298,9 @@ impl From<&Request<'_>> for Op {
             }
             Request::Incr { key, delta, on_missing } => Self::incr(key, *delta, *on_missing),
             Request::DelMatching { pattern } => Self::del_matching((*pattern).clone()),
-        }
+            Request::GetWithTtl { key } => Self::get_with_ttl(key),
+            Request::Health => return None,
+        })
     }
 }
 
@@ -333,6 +350,7 @@ impl fmt::Display for Op {
             Self::DelIfEquals { key, expected } => write!(f, "Op::del_if_equals({key:?}, {})", Literal(expected)),
             Self::Expire { key, expiry } => write!(f, "Op::expire({key:?}, {})", ExpiryCode(*expiry)),
             Self::Ttl { key } => write!(f, "Op::ttl({key:?})"),
+            Self::GetWithTtl { key } => write!(f, "Op::get_with_ttl({key:?})"),
             Self::GetMany { keys } => write!(f, "Op::get_many(&{keys:?})"),
             Self::SetMany { entries, expiry } => {
                 f.write_str("Op::set_many(&[")?;

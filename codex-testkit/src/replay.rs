@@ -64,8 +64,15 @@ impl<B: codex_traits::KvBackend> Run<B> {
 }
 
 fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
+    let near = |expected: &Ttl, got: &Ttl| match (expected, got) {
+        (Ttl::Remaining(expected), Ttl::Remaining(got)) => expected.abs_diff(*got) <= slack,
+        _ => expected == got,
+    };
     match (expected, got) {
-        (Answer::Ttl(Ttl::Remaining(expected)), Answer::Ttl(Ttl::Remaining(got))) => expected.abs_diff(*got) <= slack,
+        (Answer::Ttl(expected), Answer::Ttl(got)) => near(expected, got),
+        (Answer::ValueWithTtl(Some((value, expected))), Answer::ValueWithTtl(Some((held, got)))) => {
+            value == held && near(expected, got)
+        }
         _ => expected == got,
     }
 }

@@ -234,6 +234,7 @@ fn reads() -> impl Strategy<Value = Op> {
     prop_oneof![
         key().prop_map(Op::get),
         key().prop_map(Op::ttl),
+        key().prop_map(Op::get_with_ttl),
         keys().prop_map(|keys| Op::get_many(&keys)),
         (pattern(), select(COUNT_HINTS)).prop_map(|(pattern, hint)| Op::scan(pattern, hint)),
     ]

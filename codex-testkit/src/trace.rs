@@ -39,11 +39,11 @@ impl Trace {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
-    /// Keeps the call that `op` makes, which takes `bytes` bytes of keys and values.
-    pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Op) {
+    /// Keeps the operation that `op` makes, which takes `bytes` bytes of keys and values.
+    pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Option<Op>) {
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *calls {
-            Some(calls) if calls.len() < MOST_CALLS && bytes <= MOST_BYTES => calls.push(op()),
+            Some(calls) if calls.len() < MOST_CALLS && bytes <= MOST_BYTES => calls.extend(op()),
             // A part of the calls shows nothing.
             calls => *calls = None,
         }
@@ -75,7 +75,7 @@ impl Interceptor for Arc<Trace> {
             let bytes = request.keys().iter().map(|key| key.len() + 1).sum::<usize>()
                 + request.values().iter().map(|value| value.len()).sum::<usize>()
                 + request.pattern().map_or(0, |pattern| pattern.as_bytes().len());
-            self.note(bytes, || Op::from(&request));
+            self.note(bytes, || Op::from_request(&request));
         }
         call.await
     }

@@ -63,9 +63,11 @@ pub enum Answer {
     Failed(ErrorKind),
     /// Of `get` and `get_many`: how long each value is that was there.
     Values(Vec<Option<usize>>),
+    /// Of `get_with_ttl`: how long the value is, and what it has left.
+    ValueWithTtl(Option<(usize, Ttl)>),
     /// Of `set`.
     Set(SetOutcome),
-    /// Of `set_many`.
+    /// Of `set_many` and `health`.
     Done,
     /// Of `del_if_equals` and `expire`; of `incr`, whether there is a sum.
     Flag(bool),
@@ -141,12 +143,20 @@ impl fmt::Display for Answer {
             Self::Done => f.write_str("done"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Count(count) => write!(f, "{count}"),
-            Self::Ttl(Ttl::Missing) => f.write_str("missing"),
-            Self::Ttl(Ttl::Persistent) => f.write_str("persistent"),
-            Self::Ttl(Ttl::Remaining(rest)) => write!(f, "{:?} left", whole_millis(*rest)),
+            Self::ValueWithTtl(None) => f.write_str("none"),
+            Self::ValueWithTtl(Some((length, ttl))) => write!(f, "{length} bytes, {}", shown(*ttl)),
+            Self::Ttl(ttl) => f.write_str(&shown(*ttl)),
             Self::Page { keys, last: true } => write!(f, "{keys} keys, the last page"),
             Self::Page { keys, last: false } => write!(f, "{keys} keys, more to come"),
         }
+    }
+}
+
+fn shown(ttl: Ttl) -> String {
+    match ttl {
+        Ttl::Missing => "missing".to_owned(),
+        Ttl::Persistent => "persistent".to_owned(),
+        Ttl::Remaining(rest) => format!("{:?} left", whole_millis(rest)),
     }
 }
 

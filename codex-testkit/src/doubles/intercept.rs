@@ -139,6 +139,13 @@ pub enum Request<'a> {
         /// The pattern.
         pattern: &'a Pattern,
     },
+    /// [`KvBackend::get_with_ttl`]
+    GetWithTtl {
+        /// The key.
+        key: &'a str,
+    },
+    /// [`KvBackend::health`]
+    Health,
 }
 
 impl<'a> Request<'a> {
@@ -156,10 +163,12 @@ impl<'a> Request<'a> {
             Self::SetMany { .. } => Verb::SetMany,
             Self::Incr { .. } => Verb::Incr,
             Self::DelMatching { .. } => Verb::DelMatching,
+            Self::GetWithTtl { .. } => Verb::GetWithTtl,
+            Self::Health => Verb::Health,
         }
     }
 
-    /// Returns the keys that the call names, in its order. `scan` and `del_matching` name none.
+    /// Returns the keys that the call names, in its order. `scan`, `del_matching` and `health` name none.
     pub fn keys(&self) -> Vec<&'a str> {
         match self {
             Self::Get { key }
@@ -167,10 +176,11 @@ impl<'a> Request<'a> {
             | Self::DelIfEquals { key, .. }
             | Self::Expire { key, .. }
             | Self::Ttl { key }
+            | Self::GetWithTtl { key }
             | Self::Incr { key, .. } => vec![key],
             Self::Del { keys } | Self::GetMany { keys } => keys.to_vec(),
             Self::SetMany { entries, .. } => entries.iter().map(|(key, _)| *key).collect(),
-            Self::Scan(_) | Self::DelMatching { .. } => Vec::new(),
+            Self::Scan(_) | Self::DelMatching { .. } | Self::Health => Vec::new(),
         }
     }
 
@@ -246,6 +256,7 @@ replies! {
     // The sum is the value.
     Option<i64>: |sum| Answer::Flag(sum.is_some());
     (): |_done| Answer::Done;
+    Option<(Bytes, Ttl)>: |found| Answer::ValueWithTtl(found.as_ref().map(|(value, ttl)| (value.len(), *ttl)));
     ScanPage: |page| Answer::Page { keys: page.keys.len(), last: page.next.is_none() };
 }
 
@@ -349,5 +360,14 @@ impl<B: KvBackend, I: Interceptor> KvBackend for Intercepted<B, I> {
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let call = self.inner.del_matching(pattern);
         self.interceptor.around(Request::DelMatching { pattern }, call).await
+    }
+
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        let call = self.inner.get_with_ttl(key);
+        self.interceptor.around(Request::GetWithTtl { key }, call).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.interceptor.around(Request::Health, self.inner.health()).await
     }
 }

@@ -51,6 +51,8 @@ mock! {
         async fn set_many<'a>(&self, entries: &[(&'a str, Bytes)], expiry: Expiry) -> Result<()>;
         async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>>;
         async fn del_matching(&self, pattern: &Pattern) -> Result<u64>;
+        async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>>;
+        async fn health(&self) -> Result<()>;
     }
 }
 
@@ -115,6 +117,8 @@ impl MockBackend {
             SetMany expect_set_many |_, _|;
             Incr expect_incr |_, _, _|;
             DelMatching expect_del_matching |_|;
+            GetWithTtl expect_get_with_ttl |_|;
+            Health expect_health | |;
         }
     }
 
@@ -147,6 +151,8 @@ impl MockBackend {
             expect_set_many set_many(entries, expiry);
             expect_incr incr(key, delta, on_missing);
             expect_del_matching del_matching(pattern);
+            expect_get_with_ttl get_with_ttl(key);
+            expect_health health();
         }
     }
 }

@@ -28,6 +28,10 @@ pub enum Verb {
     Incr,
     /// [`del_matching`](codex_traits::KvBackend::del_matching)
     DelMatching,
+    /// [`get_with_ttl`](codex_traits::KvBackend::get_with_ttl)
+    GetWithTtl,
+    /// [`health`](codex_traits::KvBackend::health)
+    Health,
 }
 
 impl Verb {
@@ -44,6 +48,8 @@ impl Verb {
         Self::SetMany,
         Self::Incr,
         Self::DelMatching,
+        Self::GetWithTtl,
+        Self::Health,
     ];
 
     /// The method's name, which is also the [`operation`](codex_traits::Error::operation) of an error.
@@ -60,6 +66,8 @@ impl Verb {
             Self::SetMany => "set_many",
             Self::Incr => "incr",
             Self::DelMatching => "del_matching",
+            Self::GetWithTtl => "get_with_ttl",
+            Self::Health => "health",
         }
     }
 }

@@ -58,6 +58,8 @@ async fn every_verb_can_be_made_to_fail_and_comes_back() {
                 Verb::SetMany => mock.set_many(&[("k", "1".into())], Expiry::Never).await,
                 Verb::Incr => mock.incr("k", 1, OnMissing::Refuse).await.map(drop),
                 Verb::DelMatching => mock.del_matching(&all).await.map(drop),
+                Verb::GetWithTtl => mock.get_with_ttl("k").await.map(drop),
+                Verb::Health => mock.health().await,
                 _ => unreachable!("a verb that this test does not know"),
             };
             let failed = answer.err().map(|error| {
