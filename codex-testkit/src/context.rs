@@ -112,7 +112,7 @@ impl<B: KvBackend> Store<B> {
     /// The backend itself, so that it can be closed.
     pub(crate) fn into_backend(self) -> Checked<B> {
         let shared = |_| Failure::Broken("a task of the clause still holds the store".to_owned());
-        Arc::try_unwrap(self.backend).map_err(shared)
+        Arc::try_unwrap(self.backend.into_inner()).map_err(shared)
     }
 
     /// Does `call`, and says when.

@@ -145,7 +145,7 @@ pub(crate) async fn dur_02_an_unclean_end_loses_no_answered_write<H: Harness>(cx
     store.put("before", "1").await?;
     // Each kill comes at another moment, and on a file that was left unclean before.
     for (round, writes) in [40, 97, 251].into_iter().enumerate() {
-        let Some(command) = cx.harness.killable_writer(&store) else {
+        let Some(command) = cx.harness.killable_writer(store.backend()) else {
             return Err(Failure::NotApplicable("the harness has no process that can be killed"));
         };
         let mut answered = None;

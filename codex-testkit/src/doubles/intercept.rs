@@ -271,6 +271,11 @@ impl<B, I> Intercepted<B, I> {
         &self.inner
     }
 
+    /// Returns the backend and drops the interceptor.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+
     /// Returns the interceptor.
     pub fn interceptor(&self) -> &I {
         &self.interceptor
