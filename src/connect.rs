@@ -2,16 +2,19 @@
 
 use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 
-/// The backend that `url` names, so that one environment variable swaps it.
+/// Returns the backend that `url` names, so that one environment variable selects it.
 ///
 /// | URL | backend | feature |
 /// |---|---|---|
 /// | `memory://` | a new, empty store in this process | `memory` |
 /// | `redis://[user[:password]@]host[:port][/database]` | one Redis server over TCP | `redis` |
-/// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS, whose certificate a public authority has signed | `redis-tls` |
 /// | `redis-sentinel://[user[:password]@]host[:port],.../name[/database]` | the primary that Sentinels know by this name | `redis` |
 /// | `redis-cluster://[user[:password]@]host[:port],...` | the Redis Cluster that these are nodes of | `redis` |
-/// | `redis+unix:///path/to/socket[?db=N]` | one Redis server over a unix socket | `redis` |
+/// | `redis+unix:///path/to/socket[?db=N]`, `unix://…` | one Redis server over a Unix socket | `redis` |
+/// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS | `redis-tls` |
+///
+/// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean the same. Every setting of
+/// the Redis backend can follow a `?`; `docs/redis.md` in the repository lists them.
 ///
 /// A Redis server is dialled before this returns, so that a wrong password or host is found here and not at the first request.
 /// Needs a tokio runtime for Redis and none for memory. Dropping the future gives the attempt up.
@@ -36,12 +39,19 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(unknown());
     };
-    match scheme {
-        "memory" => memory(rest),
-        "redis" | "redis+unix" | "redis-sentinel" | "redis-cluster" | "rediss" | "rediss-sentinel"
-        | "rediss-cluster" => redis(url).await,
-        _ => Err(unknown()),
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme == "memory" {
+        memory(rest)
+    } else if is_redis(&scheme) {
+        redis(url).await
+    } else {
+        Err(unknown())
     }
+}
+
+/// Whether the Redis backend reads URLs of this scheme, if only to say what to write instead.
+fn is_redis(scheme: &str) -> bool {
+    scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }
 
 fn config(message: &'static str) -> Error {

@@ -39,6 +39,40 @@ async fn a_redis_is_reached_over_tcp_and_unix_socket() {
 }
 
 #[tokio::test]
+async fn a_scheme_has_no_case_and_valkey_is_redis() {
+    round_trip(&connect("Memory://").await.unwrap()).await;
+    let database = codex_testkit::require!("redis", codex_testkit::redis::Database::lease());
+    let tcp = database.url();
+    for url in [
+        tcp.replace("redis://", "REDIS://"),
+        tcp.replace("redis://", "valkey://"),
+        // A password that was not set.
+        tcp.replace("redis://", "redis://:@"),
+        format!("{tcp}?client_name=a@b"),
+    ] {
+        round_trip(&connect(&url).await.unwrap()).await;
+    }
+    let unix = database.unix_url().unwrap_or_default();
+    for url in ["unix", "UNIX", "valkey+unix"].map(|scheme| unix.replace("redis+unix", scheme)) {
+        if !unix.is_empty() {
+            round_trip(&connect(&url).await.unwrap()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_setting_of_another_client_is_refused_with_ours_beside_it() {
+    for (url, expected) in [
+        ("redis://localhost?socket_timeout=5", "command_timeout=5s"),
+        ("valkey://localhost/0?SOCKET_CONNECT_TIMEOUT=2", "connect_timeout=2s"),
+        ("unix:///run/redis.sock?password=hunter2", "user:password@"),
+        ("redis+sentinel://alice:hunter2@localhost/main", "redis-sentinel://"),
+    ] {
+        assert!(refused(url).await.contains(expected), "{url}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_scheme_is_told_which_there_are() {
     for url in [
         "",

@@ -111,24 +111,28 @@ impl RedisBuilder {
         }
     }
 
-    /// One of these forms; what a URL leaves out keeps its setting.
+    /// Reads the settings that a URL names. A setting that it leaves out keeps its value.
     ///
-    /// | URL | what it is |
+    /// | URL | deployment |
     /// |---|---|
     /// | `redis://[[user]:password@]host[:port][/database]` | one server over TCP |
-    /// | `redis+unix://[[user]:password@]/path` | one server over a unix socket |
+    /// | `redis+unix://[[user]:password@]/path`, `unix://…` | one server over a Unix socket |
     /// | `redis-sentinel://[[user]:password@]host[:port],.../name[/database]` | [the primary](Self::sentinel) of that name |
     /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
     /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
-    /// Each may end with settings: `?command_timeout=200ms&connections=4`. Their names are those of the builder's methods, but for `db`,
-    /// the database, `backoff_min` and `backoff_max`, and, for a `rediss` URL, `tls_ca_file`, `tls_cert_file`, `tls_key_file`
-    /// (paths of PEM files, read by [`build`](Self::build)) and `tls_server_name`. A duration is a whole number and one of the units
-    /// `ms`, `s`, `m` and `h`; `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. A name that is not known or comes twice is an
-    /// error, and so is a value of another form.
+    /// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean the same.
     ///
-    /// User name, password, path, the primary's name and the values of parameters are percent-decoded. An `@` behind the host must
-    /// be percent-encoded; the last one ends the password.
+    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. Their names are those of the builder's methods. In
+    /// addition there are `db`, `backoff_min`, `backoff_max` and, for TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths
+    /// of PEM files) and `tls_server_name`. A duration is a whole number and one of the units `ms`, `s`, `m` and `h`;
+    /// `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. An unknown name, a name that is given twice and
+    /// a value of another form are errors. A setting under the name of another client is refused with ours beside it:
+    /// `socket_timeout=5` with `command_timeout=5s`.
+    ///
+    /// User name, password, path, the primary's name and the values of settings are percent-decoded. `:@` before the host is no
+    /// login. The authority ends at the first `/`, `?` or `#`; if that is not valid, the last `@` ends the password, so most
+    /// passwords work without encoding.
     pub fn url(mut self, url: &str) -> Self {
         let taken = url::parse(url).and_then(|parsed| self.take(parsed));
         if let Err(error) = taken {
@@ -336,6 +340,10 @@ impl RedisBuilder {
             (
                 !matches!(addresses, [Address::Unix(path)] if path.as_os_str().is_empty()),
                 "unix_socket: the path must not be empty",
+            ),
+            (
+                cfg!(unix) || !matches!(addresses, [Address::Unix(_)]),
+                "unix_socket: this platform has no Unix sockets; connect over TCP with redis://host:port",
             ),
             (
                 i32::try_from(self.database).is_ok(),

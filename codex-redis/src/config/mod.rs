@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 mod parameters;
 pub(crate) mod settings;
+mod spellings;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod url;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use codex_traits::{Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
-use super::builder::RedisBuilder;
+use super::{builder::RedisBuilder, spellings};
 use crate::{
     config::settings::{RespVersion, Target},
     config::url,
@@ -43,9 +43,13 @@ pub(super) struct TlsParameters {
     server_name: Option<String>,
 }
 
+/// Whether a setting of this name is one of ours, or of another client.
+pub(super) fn is_known(name: &str) -> bool {
+    NAMES.contains(&name) || spellings::is_known(name)
+}
+
 impl RedisBuilder {
-    /// Takes over `name=value&name=value`. Neither the name nor the value of what is refused is shown: they may be a password in
-    /// the wrong place.
+    /// Takes over `name=value&name=value`. A refused name or value is not shown: it may be a password in the wrong place.
     pub(super) fn parameters(&mut self, query: &str, has_database: bool) -> Result<()> {
         let mut seen = [false; NAMES.len()];
         // The path gives it too.
@@ -53,14 +57,13 @@ impl RedisBuilder {
         let given = query.split('&').filter(|parameter| !parameter.is_empty());
         for (at, parameter) in given.enumerate() {
             let (name, value) = parameter.split_once('=').ok_or_else(|| unknown(at))?;
-            let known = NAMES
-                .iter()
-                .position(|known| *known == name)
-                .ok_or_else(|| unknown(at))?;
+            let value = Zeroizing::new(url::decoded(value)?);
+            let Some(known) = NAMES.iter().position(|known| *known == name) else {
+                return Err(spellings::refused(name, &value, &NAMES).unwrap_or_else(|| unknown(at)));
+            };
             if std::mem::replace(&mut seen[known], true) {
                 return Err(refused(NAMES[known], "is given twice in the URL"));
             }
-            let value = Zeroizing::new(url::decoded(value)?);
             self.parameter(NAMES[known], &value)?;
         }
         Ok(())
@@ -305,7 +308,9 @@ mod tests {
                 "connections=3&hunter2=x",
                 "parameter 2 of the URL must be name=value with one of the names db, command_timeout",
             ),
-            ("Slots=3", "parameter 1"),
+            ("Slots=3", "use connections=3"),
+            ("Connections=3", "use connections"),
+            ("socket_timeout=5", "use command_timeout=5s"),
             ("connections=3&connections=3", "connections: is given twice"),
             ("connections=hunter2", "connections: must be a whole number"),
             ("connections=", "connections: must be a whole number"),

@@ -12,7 +12,7 @@ use redis::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
     time::Instant,
 };
 
@@ -91,7 +91,10 @@ pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Link,
             }
             log_in(stream, address, settings).await
         }
-        Address::Unix(path) => log_in(UnixStream::connect(path).await?, address, settings).await,
+        #[cfg(unix)]
+        Address::Unix(path) => log_in(tokio::net::UnixStream::connect(path).await?, address, settings).await,
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(DialError::config("this platform has no Unix sockets; connect over TCP")),
     }
 }
 
