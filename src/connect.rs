@@ -54,6 +54,34 @@ fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }
 
+/// Returns the backend that `url` names, without a connection: the first call dials, so no server is needed at the start.
+///
+/// The URLs are those of [`connect`]. It does not wait and needs no runtime.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] if the URL is not one of these. A server that is down, and a wrong password, are errors of the calls.
+///
+/// ```
+/// # #[cfg(feature = "redis")] {
+/// let backend = codex_kv::connect_lazy("redis://cache.internal:6379/0")?;
+/// # }
+/// # Ok::<(), codex_kv::BackendError>(())
+/// ```
+pub fn connect_lazy(url: &str) -> Result<AnyBackend> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(unknown());
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme == "memory" {
+        memory(rest)
+    } else if is_redis(&scheme) {
+        redis_lazy(url)
+    } else {
+        Err(unknown())
+    }
+}
+
 fn config(message: &'static str) -> Error {
     Error::new(ErrorKind::Config, "connect", message)
 }
@@ -83,9 +111,19 @@ async fn redis(url: &str) -> Result<AnyBackend> {
     Ok(AnyBackend::new(codex_redis::RedisBackend::connect(url).await?))
 }
 
+#[cfg(feature = "redis")]
+fn redis_lazy(url: &str) -> Result<AnyBackend> {
+    Ok(AnyBackend::new(codex_redis::RedisBackend::connect_lazy(url)?))
+}
+
 #[cfg(not(feature = "redis"))]
-fn redis(_: &str) -> std::future::Ready<Result<AnyBackend>> {
-    std::future::ready(Err(config(
+fn redis(url: &str) -> std::future::Ready<Result<AnyBackend>> {
+    std::future::ready(redis_lazy(url))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis_lazy(_: &str) -> Result<AnyBackend> {
+    Err(config(
         "a Redis URL needs codex-kv's feature `redis`, and for TLS also `redis-tls`",
-    )))
+    ))
 }

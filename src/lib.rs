@@ -39,7 +39,7 @@ pub use codex_traits::{
     KvBackend, KvBackendExt, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
     parse_integer,
 };
-pub use connect::connect;
+pub use connect::{connect, connect_lazy};
 pub use namespaced::namespaced_key;
 pub use session::{
     DjangoSigned, Login, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore,

@@ -39,6 +39,31 @@ async fn a_redis_is_reached_over_tcp_and_unix_socket() {
 }
 
 #[tokio::test]
+async fn a_lazy_backend_needs_no_server_at_the_start() {
+    round_trip(&codex_kv::connect_lazy("memory://").unwrap()).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let backend = codex_kv::connect_lazy(&format!("redis://127.0.0.1:{port}")).unwrap();
+    let error = backend.get("k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    for url in [
+        "redis://",
+        "http://x",
+        "localhost",
+        "redis://h?socket_timeout=5",
+        "memory://x",
+    ] {
+        let error = codex_kv::connect_lazy(url).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+    }
+    let database = codex_testkit::require!("redis", codex_testkit::redis::Database::lease());
+    round_trip(&codex_kv::connect_lazy(&database.url()).unwrap()).await;
+}
+
+#[tokio::test]
 async fn a_scheme_has_no_case_and_valkey_is_redis() {
     round_trip(&connect("Memory://").await.unwrap()).await;
     let database = codex_testkit::require!("redis", codex_testkit::redis::Database::lease());

@@ -61,8 +61,33 @@ impl RedisBackend {
         RedisBuilder::new()
     }
 
+    /// Makes a handle to the server that the URL names, which the first call dials: no server is needed at the start. It needs no
+    /// runtime.
+    ///
+    /// ```
+    /// let backend = codex_redis::RedisBackend::connect_lazy("redis://cache.internal:6379/0")?;
+    /// # Ok::<(), codex_traits::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting. If the server is down, or the password is wrong,
+    /// the calls say so.
+    pub fn connect_lazy(url: &str) -> Result<Self> {
+        Self::builder().url(url).build_lazy()
+    }
+
     pub(crate) async fn dial(checked: Checked) -> Result<Self> {
-        Ok(Self(Arc::new(Store::connect(checked).await?)))
+        let is_lazy = checked.lazy;
+        let store = Store::new(checked);
+        if !is_lazy {
+            store.connect().await?;
+        }
+        Ok(Self(Arc::new(store)))
+    }
+
+    pub(crate) fn lazy(checked: Checked) -> Self {
+        Self(Arc::new(Store::new(checked)))
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -83,5 +83,5 @@ mod wire;
 pub use backend::RedisBackend;
 #[cfg(feature = "tls")]
 pub use config::tls::RedisTls;
-pub use config::{builder::RedisBuilder, settings::RespVersion};
+pub use config::{builder::RedisBuilder, credentials::Credentials, settings::RespVersion};
 pub use health::Health;

@@ -1,15 +1,17 @@
 //! Every setting of the backend.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, future::Future, path::PathBuf, time::Duration};
 
 use codex_traits::Result;
 use zeroize::Zeroizing;
 
-use crate::{
-    RedisBackend,
-    config::settings::{Address, Checked, Login, RespVersion, Settings, Target, bad_setting},
-    config::url,
+use super::{
+    address_map::AddressMap,
+    credentials::{Credentials, Login, LoginSource, ProviderError},
+    settings::{Address, Checked, RespVersion, Settings, Target, bad_setting},
+    url,
 };
+use crate::RedisBackend;
 
 /// Settings of a [`RedisBackend`], checked when it is built.
 ///
@@ -23,6 +25,9 @@ use crate::{
 /// | [`database`](Self::database) | the number of the database |
 /// | [`username`](Self::username) | of the server's ACL |
 /// | [`password`](Self::password) | wiped from memory when dropped, and never printed |
+/// | [`credentials`](Self::credentials), [`sentinel_credentials`](Self::sentinel_credentials) | a function that is asked for user and password at each login |
+/// | [`lazy`](Self::lazy) | whether the first call dials, in place of [`build`](Self::build) |
+/// | [`address_map`](Self::address_map) | the addresses that reach servers behind address translation |
 /// | [`command_timeout`](Self::command_timeout) | the deadline of a round trip: waiting, dialling and answer, and [more for what is large](crate#deadline) |
 /// | [`connect_timeout`](Self::connect_timeout) | for one dial: name, connection, login and a first answer |
 /// | `tls` (feature `tls`) | TLS, whom to trust, and a certificate of the client's |
@@ -63,6 +68,10 @@ pub struct RedisBuilder {
     pub(super) database: u32,
     pub(super) username: Option<String>,
     pub(super) password: Option<Zeroizing<String>>,
+    credentials: Option<LoginSource>,
+    sentinel_credentials: Option<LoginSource>,
+    pub(super) lazy: bool,
+    pub(super) address_map: Option<AddressMap>,
     pub(super) tls_by_url: bool,
     pub(super) tls_parameters: super::parameters::TlsParameters,
     #[cfg(feature = "tls")]
@@ -93,6 +102,10 @@ impl RedisBuilder {
             database: 0,
             username: None,
             password: None,
+            credentials: None,
+            sentinel_credentials: None,
+            lazy: false,
+            address_map: None,
             tls_by_url: false,
             tls_parameters: super::parameters::TlsParameters::default(),
             #[cfg(feature = "tls")]
@@ -226,6 +239,67 @@ impl RedisBuilder {
         self
     }
 
+    /// Asks `provider` for the user and the password at each login, so that credentials which rotate or expire keep working. It
+    /// takes the place of [`username`](Self::username) and [`password`](Self::password).
+    ///
+    /// Each dial asks once, within its [`connect_timeout`](Self::connect_timeout), from the runtime that dials. A connection that
+    /// is up stays logged in. An error of the provider fails the dial and is the source of the error that callers get, so its
+    /// text must hold no secret.
+    ///
+    /// ```no_run
+    /// use codex_redis::{Credentials, RedisBackend};
+    ///
+    /// # async fn example() -> codex_traits::Result<()> {
+    /// let backend = RedisBackend::builder()
+    ///     .url("rediss://cache.internal")
+    ///     .credentials(|| async {
+    ///         let token = tokio::fs::read_to_string("/run/secrets/redis-token").await?;
+    ///         Ok(Credentials::new("app", token.trim()))
+    ///     })
+    ///     .build()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn credentials<P, F>(mut self, provider: P) -> Self
+    where
+        P: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<Credentials, ProviderError>> + Send + 'static,
+    {
+        self.credentials = Some(LoginSource::provider(provider));
+        self
+    }
+
+    /// The same for the Sentinels, in place of [`sentinel_username`](Self::sentinel_username) and
+    /// [`sentinel_password`](Self::sentinel_password).
+    pub fn sentinel_credentials<P, F>(mut self, provider: P) -> Self
+    where
+        P: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = std::result::Result<Credentials, ProviderError>> + Send + 'static,
+    {
+        self.sentinel_credentials = Some(LoginSource::provider(provider));
+        self
+    }
+
+    /// Whether no server is needed at the start: [`build`](Self::build) checks the settings and dials nothing, and the first call
+    /// dials within its deadline. A wrong password is then found by that call. In a URL it is `lazy=true`.
+    pub fn lazy(mut self, lazy: bool) -> Self {
+        self.lazy = lazy;
+        self
+    }
+
+    /// Translates the addresses that nodes of a cluster or Sentinels state of servers, where network address translation makes
+    /// others of them. `translate` gets host and port as stated, and returns those that reach the server from here, or `None` if
+    /// they are the same. The addresses in the settings are not translated. In a URL it is
+    /// `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
+    pub fn address_map(
+        mut self,
+        translate: impl Fn(&str, u16) -> Option<(String, u16)> + Send + Sync + 'static,
+    ) -> Self {
+        self.address_map = Some(AddressMap::new(translate));
+        self
+    }
+
     /// TLS, also where the URL is not a `rediss://` one. Not over a unix socket.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::RedisTls) -> Self {
@@ -316,6 +390,15 @@ impl RedisBuilder {
         RedisBackend::dial(self.check()?).await
     }
 
+    /// Checks the settings, and leaves the dial to the first call, as with [`lazy`](Self::lazy). It needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting.
+    pub fn build_lazy(self) -> Result<RedisBackend> {
+        Ok(RedisBackend::lazy(self.check()?))
+    }
+
     fn check_values(&self) -> Result<()> {
         let addresses = self.target.addresses();
         for (holds, expected) in [
@@ -393,15 +476,17 @@ impl RedisBuilder {
     }
 
     #[cfg(feature = "tls")]
-    fn check_tls(&self) -> Result<Option<crate::config::tls::Connector>> {
+    fn check_tls(&self) -> Result<Option<crate::config::tls::TlsSource>> {
         let tls = match &self.tls {
             Some(tls) => Some(tls.clone()),
-            None => self.tls_by_url.then(|| self.tls_parameters.read()).transpose()?,
+            None => self.tls_by_url.then(|| self.tls_parameters.settings()).transpose()?,
         };
         if tls.is_some() && matches!(self.target, Target::One(Address::Unix(_))) {
-            return Err(bad_setting("tls: there is none over a unix socket"));
+            return Err(bad_setting(
+                "tls: there is none over a Unix socket; use redis+unix:// without it, or rediss://host:port",
+            ));
         }
-        tls.map(|tls| tls.check()).transpose()
+        tls.map(crate::RedisTls::check).transpose()
     }
 
     pub(super) fn check(mut self) -> Result<Checked> {
@@ -417,13 +502,18 @@ impl RedisBuilder {
             ));
         }
         self.check_values()?;
-        let own_login = login(self.username, self.password)?;
-        let sentinel_login = login(self.sentinel_username, self.sentinel_password)?;
+        let own_login = source(self.credentials, self.username, self.password)?;
+        let sentinel_login = source(
+            self.sentinel_credentials,
+            self.sentinel_username,
+            self.sentinel_password,
+        )?;
         let settings = Settings {
             database: self.database,
             login: own_login,
             #[cfg(feature = "tls")]
             tls,
+            address_map: self.address_map,
             connections: self.connections,
             command_timeout: self.command_timeout,
             connect_timeout: self.connect_timeout,
@@ -441,15 +531,23 @@ impl RedisBuilder {
             target: self.target,
             settings,
             sentinel_login,
+            lazy: self.lazy,
         })
     }
 }
 
-fn login(user: Option<String>, password: Option<Zeroizing<String>>) -> Result<Option<Login>> {
-    match (user, password) {
-        (user, Some(password)) => Ok(Some(Login { user, password })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(bad_setting("a user name needs a password")),
+fn source(
+    provider: Option<LoginSource>,
+    user: Option<String>,
+    password: Option<Zeroizing<String>>,
+) -> Result<Option<LoginSource>> {
+    match (provider, user, password) {
+        (Some(provider), ..) => Ok(Some(provider)),
+        (None, user, Some(password)) => Ok(Some(LoginSource::Fixed(Login { user, password }))),
+        (None, None, None) => Ok(None),
+        (None, Some(_), None) => Err(bad_setting(
+            "username: a user name needs a password; set `password`, or `user:password@` in the URL",
+        )),
     }
 }
 
@@ -486,7 +584,9 @@ mod tests {
             .check()
             .unwrap();
         let settings = &settings.settings;
-        let login = settings.login.as_ref().unwrap();
+        let Some(LoginSource::Fixed(login)) = &settings.login else {
+            panic!("{settings:?}")
+        };
         assert_eq!(
             (login.user.as_deref(), login.password.as_str(), settings.database),
             (Some("app"), "new", 4)

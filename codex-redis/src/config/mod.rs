@@ -1,6 +1,8 @@
 //! Settings as plain values: the builder, URLs, and what comes of them when they are checked.
 
+pub(crate) mod address_map;
 pub(crate) mod builder;
+pub(crate) mod credentials;
 mod parameters;
 pub(crate) mod settings;
 mod spellings;

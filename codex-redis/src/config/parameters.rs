@@ -5,14 +5,14 @@ use std::time::Duration;
 use codex_traits::{Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
-use super::{builder::RedisBuilder, spellings};
+use super::{address_map::AddressMap, builder::RedisBuilder, spellings};
 use crate::{
     config::settings::{RespVersion, Target},
     config::url,
 };
 
 /// Their names are those of the builder.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "db",
     "command_timeout",
     "connect_timeout",
@@ -26,6 +26,8 @@ const NAMES: [&str; 19] = [
     "client_name",
     "resp",
     "slow_command",
+    "lazy",
+    "address_map",
     "sentinel_username",
     "sentinel_password",
     "tls_ca_file",
@@ -102,6 +104,14 @@ impl RedisBuilder {
                 }
             }
             "slow_command" => self.slow_command = duration(name, value)?,
+            "lazy" => {
+                self.lazy = match value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(refused(name, "must be true or false")),
+                }
+            }
+            "address_map" => self.address_map = Some(AddressMap::parse(value)?),
             "sentinel_username" | "sentinel_password" => {
                 if !matches!(self.target, Target::Sentinel { .. }) {
                     return Err(refused(name, "is for a redis-sentinel:// URL only"));
@@ -131,22 +141,13 @@ impl RedisBuilder {
 
 #[cfg(feature = "tls")]
 impl TlsParameters {
-    /// Reads the files.
-    pub(super) fn read(&self) -> Result<crate::RedisTls> {
-        let read = |name, path: &String| {
-            // Only the kind of the error: its text, and so the path, may be anything.
-            std::fs::read(path).map_err(|error| {
-                refused(name, "names a file that cannot be read").with_source(std::io::Error::from(error.kind()))
-            })
-        };
+    pub(super) fn settings(&self) -> Result<crate::RedisTls> {
         let mut tls = crate::RedisTls::new();
         if let Some(path) = &self.authority {
-            tls = tls.certificate_authority(read("tls_ca_file", path)?);
+            tls = tls.certificate_authority_file(path);
         }
         match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => {
-                tls = tls.client_certificate(read("tls_cert_file", certificate)?, read("tls_key_file", key)?);
-            }
+            (Some(certificate), Some(key)) => tls = tls.client_certificate_files(certificate, key),
             (None, None) => {}
             (Some(_), None) => return Err(refused("tls_cert_file", "needs tls_key_file")),
             (None, Some(_)) => return Err(refused("tls_key_file", "needs tls_cert_file")),
@@ -198,7 +199,17 @@ fn duration(name: &'static str, value: &str) -> Result<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::credentials::{Login, LoginSource},
+        *,
+    };
+
+    fn fixed(source: Option<LoginSource>) -> Login {
+        match source {
+            Some(LoginSource::Fixed(login)) => login,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn every_setting_can_be_in_the_url_of_every_kind() {
@@ -243,6 +254,11 @@ mod tests {
             assert_eq!(settings.client_name.as_deref(), Some("shop-1"));
             assert_eq!(settings.resp, RespVersion::Resp3);
         }
+        let lazy = RedisBuilder::new()
+            .url("redis://h?lazy=true&address_map=a:1>b:2")
+            .check()
+            .unwrap();
+        assert!(lazy.lazy && lazy.settings.address_map.is_some());
         let off = RedisBuilder::new()
             .url("redis://h/?keepalive=off&client_name=&db=4")
             .check()
@@ -253,9 +269,9 @@ mod tests {
         );
         let url = "redis-sentinel://:own@a/main/3?sentinel_username=app&sentinel_password=p%40%3F%26";
         let checked = RedisBuilder::new().url(url).check().unwrap();
-        let login = checked.sentinel_login.unwrap();
+        let login = fixed(checked.sentinel_login);
         assert_eq!((login.user.as_deref(), login.password.as_str()), (Some("app"), "p@?&"));
-        assert_eq!(checked.settings.login.unwrap().password.as_str(), "own");
+        assert_eq!(fixed(checked.settings.login).password.as_str(), "own");
         // A password may hold what begins the parameters elsewhere.
         let checked = RedisBuilder::new()
             .url("redis://:a?connections=9@h?connections=3")
@@ -263,7 +279,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             (
-                checked.settings.login.unwrap().password.as_str(),
+                fixed(checked.settings.login).password.as_str(),
                 checked.settings.connections
             ),
             ("a?connections=9", 3)
@@ -278,7 +294,7 @@ mod tests {
         for row in guide.lines().filter(|line| line.matches('|').count() == 5) {
             let cells: Vec<&str> = row.split('|').collect();
             let (name, default) = (text(cells[2]), text(cells[3]));
-            let Some(name) = NAMES.iter().find(|known| **known == name) else {
+            let Some(name) = NAMES.iter().find(|known| **known == name && default != "none") else {
                 continue;
             };
             let stated = RedisBuilder::new()
@@ -295,7 +311,8 @@ mod tests {
         }
         for name in NAMES {
             assert!(guide.contains(&format!("`{name}`")), "{name} is not in the guide");
-            let is_plain = !(name == "db" || name.starts_with("sentinel_") || name.starts_with("tls_"));
+            let is_plain =
+                !(name == "db" || name == "address_map" || name.starts_with("sentinel_") || name.starts_with("tls_"));
             assert_eq!(found.contains(&name), is_plain, "{name}");
         }
     }
@@ -340,6 +357,8 @@ mod tests {
             ("client_name=two%20words", "client_name: must be printable ASCII"),
             ("client_name=%ff", "must be UTF-8"),
             ("resp=hunter2", "resp: must be 2 or 3"),
+            ("lazy=hunter2", "lazy: must be true or false"),
+            ("address_map=hunter2", "address_map: must be pairs"),
             ("db=x", "database must be a number"),
             ("db=1&db=1", "db: is given twice"),
             (
@@ -369,13 +388,10 @@ mod tests {
     #[test]
     fn certificates_come_from_the_files_that_a_url_names() {
         for (query, expected) in [
-            (
-                "tls_ca_file=/hunter2/ca.pem",
-                "tls_ca_file: names a file that cannot be read",
-            ),
+            ("tls_ca_file=/hunter2/ca.pem", "tls_ca_file: the file cannot be read"),
             ("tls_cert_file=/hunter2/a", "tls_cert_file: needs tls_key_file"),
             ("tls_key_file=/hunter2/a", "tls_key_file: needs tls_cert_file"),
-            ("tls_server_name=two%20words", "server name"),
+            ("tls_server_name=two%20words", "tls_server_name: must be"),
         ] {
             let error = RedisBuilder::new()
                 .url(&format!("rediss://h?{query}"))

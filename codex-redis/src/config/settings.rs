@@ -3,14 +3,16 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use codex_traits::{Error, ErrorKind};
-use zeroize::Zeroizing;
+
+use super::{address_map::AddressMap, credentials::LoginSource};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) database: u32,
-    pub(crate) login: Option<Login>,
+    pub(crate) login: Option<LoginSource>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::config::tls::Connector>,
+    pub(crate) tls: Option<crate::config::tls::TlsSource>,
+    pub(crate) address_map: Option<AddressMap>,
     pub(crate) connections: usize,
     pub(crate) command_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -54,7 +56,19 @@ pub(crate) enum Target {
 pub(crate) struct Checked {
     pub(crate) target: Target,
     pub(crate) settings: Settings,
-    pub(crate) sentinel_login: Option<Login>,
+    pub(crate) sentinel_login: Option<LoginSource>,
+    /// No server is needed at the start.
+    pub(crate) lazy: bool,
+}
+
+impl Settings {
+    /// Returns the address that reaches the server which states `address` of itself.
+    pub(crate) fn reachable(&self, address: Address) -> Address {
+        match &self.address_map {
+            Some(map) => map.translate(address),
+            None => address,
+        }
+    }
 }
 
 impl Target {
@@ -80,18 +94,6 @@ impl fmt::Debug for Address {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct Login {
-    pub(crate) user: Option<String>,
-    pub(crate) password: Zeroizing<String>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login(..)")
     }
 }
 

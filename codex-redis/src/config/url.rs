@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use codex_traits::Result;
 use percent_encoding::percent_decode_str;
 
-use self::{
-    authority::{server, servers},
-    scheme::Kind,
+pub(super) use self::authority::server;
+use self::{authority::servers, scheme::Kind};
+use crate::config::{
+    credentials::Login,
+    settings::{Address, Target, bad_setting},
 };
-use crate::config::settings::{Address, Login, Target, bad_setting};
 
 /// The port of Redis and Valkey.
 pub(crate) const DEFAULT_PORT: u16 = 6379;

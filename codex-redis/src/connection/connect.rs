@@ -83,7 +83,8 @@ pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Link,
             tune(&stream, settings.keepalive)?;
             #[cfg(feature = "tls")]
             if let Some(tls) = &settings.tls {
-                let stream = tls
+                let stream = super::tls::connector(tls)
+                    .await?
                     .connect(host, stream)
                     .await
                     .map_err(|error| handshake_failed(&error))?;
@@ -156,7 +157,9 @@ enum Step {
 async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
     let mut request = Pipeline::new();
     let mut steps = Vec::with_capacity(5);
-    if let Some(login) = &settings.login {
+    if let Some(source) = &settings.login {
+        let login = source.login().await;
+        let login = login.map_err(|_| DialError::unreachable("the credentials provider failed"))?;
         request.cmd("AUTH");
         if let Some(user) = &login.user {
             request.arg(user);

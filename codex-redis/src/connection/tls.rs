@@ -10,7 +10,24 @@ use tokio_rustls::{
 };
 
 use super::failure::DialError;
-use crate::config::tls::Connector;
+use crate::config::tls::{Connector, TlsSource};
+
+/// Makes the connector of one dial, with the files as they are now.
+pub(super) async fn connector(source: &TlsSource) -> Result<Connector, DialError> {
+    let made = if source.has_files() {
+        let source = source.clone();
+        let reading = tokio::task::spawn_blocking(move || source.connector());
+        reading
+            .await
+            .map_err(|_| DialError::unreachable("the TLS files were not read: the runtime is shutting down"))?
+    } else {
+        source.connector()
+    };
+    made.map_err(|error| DialError {
+        source: error.source,
+        ..DialError::config(error.message)
+    })
+}
 
 impl Connector {
     pub(crate) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {

@@ -23,11 +23,12 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    pub(crate) async fn connect(checked: Checked) -> Result<Self> {
+    /// Dials nothing.
+    pub(crate) fn new(checked: Checked) -> Self {
         crate::observe::metrics::describe();
         let settings = Arc::new(checked.settings);
         let origin = match checked.target {
-            Target::Cluster(seeds) => return Ok(Self::Cluster(Cluster::connect(seeds, settings).await?)),
+            Target::Cluster(seeds) => return Self::Cluster(Cluster::new(seeds, settings)),
             Target::One(address) => Origin::At(address),
             Target::Sentinel { sentinels, name } => {
                 // They are asked seldom and briefly, have no databases, and are logged in to apart.
@@ -40,7 +41,15 @@ impl Store {
                 Origin::Elected(Arc::new(Sentinels::new(name, sentinels, &Arc::new(own))))
             }
         };
-        Ok(Self::One(Client::connect(Endpoint { origin, settings }).await?))
+        Self::One(Client::new(Endpoint { origin, settings }))
+    }
+
+    /// Makes a first connection, so that what is wrong with the settings is said here.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        match self {
+            Self::One(client) => client.connect().await,
+            Self::Cluster(cluster) => cluster.connect().await,
+        }
     }
 
     /// Sends one command on one key, without making it before where that is not needed. An error that a server answers with is still

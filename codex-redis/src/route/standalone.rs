@@ -27,12 +27,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// With a first connection, so that what is wrong with the settings is said here.
-    pub(crate) async fn connect(endpoint: Endpoint) -> Result<Self> {
-        let turns = Turns::new(Arc::clone(&endpoint.settings));
-        let node = Node::new(endpoint);
-        node.connect().await?;
-        Ok(Self { node, turns })
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            turns: Turns::new(Arc::clone(&endpoint.settings)),
+            node: Node::new(endpoint),
+        }
+    }
+
+    /// Makes a first connection.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        self.node.connect().await
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {

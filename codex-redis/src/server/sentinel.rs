@@ -31,6 +31,7 @@ pub(crate) struct Sentinels {
     /// The name that they know the primary by.
     name: String,
     nodes: Vec<Node>,
+    settings: Arc<Settings>,
     /// The one that they named last; never locked across an await.
     last: Mutex<Option<Address>>,
 }
@@ -49,6 +50,7 @@ impl Sentinels {
         Self {
             name,
             nodes: addresses.into_iter().map(node).collect(),
+            settings: Arc::clone(settings),
             last: Mutex::default(),
         }
     }
@@ -79,6 +81,7 @@ impl Sentinels {
         }
         match (newest, unknown, refusal) {
             (Some((address, _)), ..) => {
+                let address = self.settings.reachable(address);
                 self.note(&address);
                 Ok(address)
             }

@@ -6,7 +6,10 @@ use codex_traits::Result;
 use zeroize::Zeroizing;
 
 use super::decoded;
-use crate::config::settings::{Address, Login, bad_setting};
+use crate::config::{
+    credentials::Login,
+    settings::{Address, bad_setting},
+};
 
 /// Reads `user:password`. Both empty is no login: `redis://:@host` is what templates make of an unset password.
 pub(super) fn login(text: &str) -> Result<Option<Login>> {
@@ -30,7 +33,7 @@ pub(super) fn servers(list: &str, default: u16) -> Result<Vec<Address>> {
     list.split(',').map(|authority| server(authority, default)).collect()
 }
 
-pub(super) fn server(authority: &str, default: u16) -> Result<Address> {
+pub(in crate::config) fn server(authority: &str, default: u16) -> Result<Address> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed_host(bracketed)?,
         None => plain_host(authority)?,

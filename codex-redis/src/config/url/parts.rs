@@ -3,10 +3,7 @@
 use codex_traits::Result;
 
 use super::authority::login;
-use crate::config::{
-    parameters,
-    settings::{Login, bad_setting},
-};
+use crate::config::{credentials::Login, parameters, settings::bad_setting};
 
 pub(super) struct Parts<'a, T> {
     pub(super) login: Option<Login>,

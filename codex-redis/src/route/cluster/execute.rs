@@ -85,10 +85,10 @@ impl<'a> Part<'a> {
 
     fn redirect(&mut self, cluster: &Arc<Cluster>, redirect: Redirect, reply: Value) {
         self.next = match redirect {
-            Redirect::Ask(address) => Next::Asked(cluster.node(&address)),
+            Redirect::Ask(address) => Next::Asked(cluster.named(address)),
             Redirect::Moved(address) => {
                 cluster.refresh();
-                Next::Moved(cluster.node(&address))
+                Next::Moved(cluster.named(address))
             }
             Redirect::Later => {
                 cluster.refresh();

@@ -42,31 +42,30 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// By the first of the seeds that answers.
-    pub(crate) async fn connect(seeds: Vec<Address>, settings: Arc<Settings>) -> Result<Arc<Self>> {
-        let cluster = Arc::new(Self {
+    pub(crate) fn new(seeds: Vec<Address>, settings: Arc<Settings>) -> Arc<Self> {
+        Arc::new(Self {
             turns: Turns::new(Arc::clone(&settings)),
             seeds,
             map: RwLock::default(),
             nodes: Mutex::default(),
             refreshes: Refreshes::default(),
             settings,
-        });
+        })
+    }
+
+    /// Learns the slot map from the first of the seeds that answers.
+    pub(crate) async fn connect(&self) -> Result<()> {
         let mut failure = Error::new(ErrorKind::Config, "connect", "cluster: there must be at least one node");
-        for seed in &cluster.seeds {
-            let node = cluster.node(seed);
+        for seed in &self.seeds {
+            let node = self.node(seed);
             let connected = match node.connect().await {
-                Ok(()) => {
-                    cluster
-                        .ask(&node, Instant::now() + cluster.settings.connect_timeout)
-                        .await
-                }
+                Ok(()) => self.ask(&node, Instant::now() + self.settings.connect_timeout).await,
                 Err(error) => Err(error),
             };
             match connected {
                 Ok(map) => {
-                    cluster.learn(map);
-                    return Ok(cluster);
+                    self.learn(map);
+                    return Ok(());
                 }
                 Err(error) => failure = error,
             }
@@ -142,6 +141,11 @@ impl Cluster {
 
     fn map(&self) -> Arc<Map> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The node that another one names by this address.
+    fn named(&self, address: Address) -> Arc<Node> {
+        self.node(&self.settings.reachable(address))
     }
 
     /// The node at this address, with the connections that it has.

@@ -212,7 +212,7 @@ impl Cluster {
         if let Some(known) = self.map().by_id(id) {
             return Some(known.clone());
         }
-        let node = self.node(&address_in(nodes, id)?);
+        let node = self.named(address_in(nodes, id)?);
         Some(Master {
             id: id.to_owned(),
             node,

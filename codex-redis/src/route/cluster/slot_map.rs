@@ -72,7 +72,14 @@ impl Map {
 
     /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas, each with host, port and id.
     /// `asked` stands for a host that the node does not know of itself.
-    pub(crate) fn read(answer: &Value, asked: &Address, node: impl Fn(Address) -> Arc<Node>) -> Option<Self> {
+    ///
+    /// `reachable` translates an address that is stated.
+    pub(crate) fn read(
+        answer: &Value,
+        asked: &Address,
+        reachable: impl Fn(Address) -> Address,
+        node: impl Fn(Address) -> Arc<Node>,
+    ) -> Option<Self> {
         let mut map = Self {
             owners: vec![NOBODY; usize::from(SLOTS)],
             ..Self::default()
@@ -86,14 +93,14 @@ impl Map {
             let at = known.unwrap_or_else(|| {
                 map.masters.push(Master {
                     id: id.to_owned(),
-                    node: node(address),
+                    node: node(reachable(address)),
                 });
                 map.masters.len() - 1
             });
             let slots = slot(first)?..=slot(last)?;
             map.owners.get_mut(slots)?.fill(u16::try_from(at).ok()?);
             for replica in replicas {
-                map.replicas.push(place(replica, asked)?.0);
+                map.replicas.push(reachable(place(replica, asked)?.0));
             }
         }
         Some(map)

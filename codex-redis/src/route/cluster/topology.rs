@@ -104,7 +104,8 @@ impl Cluster {
                 _ => failed(ErrorKind::Config, "the server is not a node of a cluster"),
             });
         }
-        let map = Map::read(&answer, address_of(node), |address| self.node(&address))
+        let reachable = |address| self.settings.reachable(address);
+        let map = Map::read(&answer, address_of(node), reachable, |address| self.node(&address))
             .ok_or_else(|| crate::wire::error::unexpected("connect"))?;
         if map.masters().is_empty() {
             return Err(failed(ErrorKind::Server, "no node of the cluster serves anything yet").retryable());
