@@ -13,10 +13,15 @@
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
 //! | `encryption` | | encryption at rest: [`session::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
+//! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for a middleware of one's own |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
-//! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` |
+//! | `actix` | | sessions in actix-web: [`SessionMiddleware`](web::actix::SessionMiddleware) and the extractor [`web::Session`] |
+//! | `actix-session` | | [`ActixSessionStore`](actix_session::ActixSessionStore), a store for `actix-session` 0.11 |
+//! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` 0.15 |
+//! | `tower-sessions-0-14` | | the same for `tower-sessions` 0.14, which axum-login 0.18 uses |
 
 mod adapt;
+mod adapters;
 pub mod cache;
 mod codec_error;
 pub mod coder;
@@ -27,11 +32,12 @@ mod connect;
 pub mod crypto;
 mod namespaced;
 pub mod session;
-#[cfg(feature = "tower-sessions")]
-pub mod tower_sessions;
-#[cfg(feature = "axum")]
 pub mod web;
 
+#[cfg(feature = "actix-session")]
+pub use adapters::actix_session;
+#[cfg(any(feature = "tower-sessions", feature = "tower-sessions-0-14"))]
+pub use adapters::tower_sessions;
 pub use cache::{Cache, CacheBuilder, CacheError, ComputeError, Json, Serializer, Timeout};
 pub use codec_error::CodecError;
 pub use codex_traits::{

@@ -6,19 +6,19 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Response},
 };
-use codex_kv::{CacheError, ComputeError, Error, SessionError};
+use codex_kv::{CacheError, ComputeError, SessionError};
 
 use crate::page;
 
 /// The answer to an error of sessions, and by [`Failure`] to one of the cache.
 pub(crate) fn page_of(error: &SessionError) -> Response {
-    let (status, text) = match error {
-        SessionError::Gone => (StatusCode::BAD_REQUEST, "You were logged out meanwhile."),
-        SessionError::Backend(_) | SessionError::Conflict => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The store is out of service. Your login and your cart are safe; try again shortly.",
-        ),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong."),
+    let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = match status {
+        StatusCode::BAD_REQUEST => "You were logged out meanwhile.",
+        StatusCode::SERVICE_UNAVAILABLE => {
+            "The store is out of service. Your login and your cart are safe; please try again shortly."
+        }
+        _ => "Something went wrong.",
     };
     (status, Html(page::message(text))).into_response()
 }
@@ -39,11 +39,7 @@ impl From<&CacheError> for Failure {
     fn from(error: &CacheError) -> Self {
         match error {
             // As a session's outage, so that the layer answers both alike.
-            CacheError::Backend(error) => Self::Session(SessionError::Backend(Error::new(
-                error.kind(),
-                "cache",
-                "the cache is out of service",
-            ))),
+            CacheError::Backend(error) => Self::Session(SessionError::Backend(error.clone())),
             _ => Self::Cache,
         }
     }

@@ -29,6 +29,7 @@ use codex_kv::{
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tower_http::csrf::CsrfLayer;
 
 use crate::{failure::Failure, visits::Visits};
 
@@ -50,11 +51,11 @@ struct Shop {
     slow: Duration,
 }
 
-fn app(shop: Shop, cookie: SessionCookie) -> Router {
+fn app(shop: Shop, cookie: SessionCookie) -> Result<Router, SessionError> {
     let sessions = SessionLayer::new(shop.store.clone())
-        .cookie(cookie)
+        .cookie(cookie)?
         .on_error(failure::page_of);
-    Router::new()
+    let router = Router::new()
         .route("/", get(home))
         .route("/login", post(log_in))
         .route("/logout", post(log_out))
@@ -64,9 +65,10 @@ fn app(shop: Shop, cookie: SessionCookie) -> Router {
         .route("/slow", get(slow))
         .route("/sessions", get(sessions_of_mine))
         .layer(sessions)
-        .layer(middleware::from_fn(safety::same_origin))
+        .layer(CsrfLayer::new().with_rejection_response(safety::from_another_site))
         .layer(middleware::map_response(safety::headers))
-        .with_state(Arc::new(shop))
+        .with_state(Arc::new(shop));
+    Ok(router)
 }
 
 async fn home(session: Session) -> Result<Html<String>, SessionError> {
@@ -202,7 +204,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let shop = Shop::new(&codex_kv::connect(&url).await?, &secret, SLOW)?;
     // Plain HTTP, because this runs on the machine that it is looked at from.
-    let app = app(shop, SessionCookie::new().over_plain_http());
+    let app = app(shop, SessionCookie::new().over_plain_http())?;
     let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("http://{}", listener.local_addr()?);

@@ -1,32 +1,17 @@
-//! Against what other sites' pages can make a browser do.
+//! Protection against what other sites' pages can make a browser do.
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
+use tower_http::csrf::ProtectionError;
 
 use crate::page;
 
-/// Against CSRF, beside the cookie's `SameSite=Lax`: what another site's page makes the browser send changes nothing. Browsers say where a
-/// request comes from; what says nothing is no browser, and has no cookie of a victim.
-pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
-    let changes = request.method() != Method::GET && request.method() != Method::HEAD;
-    if changes && is_foreign(request.headers()) {
-        let text = Html(page::message("That came from another site."));
-        return (StatusCode::FORBIDDEN, text).into_response();
-    }
-    next.run(request).await
-}
-
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => !matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != text("host"),
-        (None, None) => false,
-    }
+/// The answer of the `CsrfLayer`, which refuses requests that another site's page has made and that could change something.
+pub(crate) fn from_another_site(_: ProtectionError) -> Response {
+    let text = Html(page::message("That came from another site."));
+    (StatusCode::FORBIDDEN, text).into_response()
 }
 
 /// No scripts, no frames around the page (a click that its user did not mean), and nothing of it kept for the next user of the machine.

@@ -43,7 +43,7 @@ impl SessionKey {
     }
 
     /// A new key from the operating system's generator.
-    pub(super) fn generate() -> Result<Self, SessionError> {
+    pub(crate) fn generate() -> Result<Self, SessionError> {
         Self::from_generator(|bytes| getrandom::fill(bytes).map_err(|error| SessionError::Generator(error.to_string())))
     }
 

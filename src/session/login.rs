@@ -121,18 +121,32 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// As [`cycle_key_merged`](Self::cycle_key_merged).
+    /// As [`cycle_key_merged`](Self::cycle_key_merged). If the store fails after the new record was stored, the session has the
+    /// new key, and another user's record may be there until it expires.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
-        self.prepare_login(session, login).await?;
-        self.cycle_key_merged(session).await
+        let replaced = self.prepare_login(session, login).await?;
+        self.cycle_key_merged(session).await?;
+        if let Some(replaced) = replaced {
+            self.delete(&replaced).await?;
+        }
+        Ok(())
     }
 
-    /// A login but for the new key.
-    pub(crate) async fn prepare_login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
-        if login.is_another_than(&session.data) {
-            self.flush(session).await?;
-        }
+    /// Does all of a login that needs no new key, and returns the key of another user's session, which is to be deleted once this
+    /// one is stored.
+    pub(crate) async fn prepare_login(
+        &self,
+        session: &mut Session,
+        login: &Login,
+    ) -> Result<Option<SessionKey>, SessionError> {
+        // Asked before anything is changed, because it can fail.
         let generation = self.generation(&login.user).await?;
+        let mut replaced = None;
+        if login.is_another_than(&session.data) {
+            replaced = session.key.take();
+            session.stored = None;
+            session.clear();
+        }
         session.insert(USER, &login.user)?;
         if let Some(django) = &login.django {
             session.insert(AUTH_BACKEND, &django.auth_backend)?;
@@ -147,7 +161,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 session.remove(GENERATION);
             }
         }
-        Ok(())
+        Ok(replaced)
     }
 
     /// Ends all sessions of a user at once, in one step however many there are: "log out everywhere".

@@ -1,15 +1,21 @@
 //! The cookie that holds the session key.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
-use cookie::Cookie;
-pub use cookie::SameSite;
-use http::{HeaderMap, HeaderValue, header};
-
+use super::headers::CookieHeader;
 use crate::session::{SessionError, SessionKey};
 
-/// How the session cookie is named and where the browser sends it. The defaults are safe, and those of Django but for `Secure`,
-/// which Django leaves off.
+/// Browsers drop a cookie whose name and value are longer than this together, in bytes.
+const MAX_NAME_AND_VALUE: usize = 4096;
+/// The longest session key that is taken from a cookie, in bytes.
+const MAX_KEY: usize = 128;
+/// Browsers ignore an attribute that is longer than this, in bytes.
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// The name of the session cookie and where the browser sends it. The defaults are safe, and those of Django except for
+/// `Secure`, which Django leaves off.
+///
+/// The settings are checked when the cookie is given to a layer: a cookie that a browser would drop is an error there.
 #[derive(Debug, Clone)]
 pub struct SessionCookie {
     name: Cow<'static, str>,
@@ -17,6 +23,29 @@ pub struct SessionCookie {
     domain: Option<Cow<'static, str>>,
     same_site: SameSite,
     transport: Transport,
+    partitioned: bool,
+}
+
+/// Which requests that another site causes carry the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SameSite {
+    /// None: not even a link that the user follows.
+    Strict,
+    /// Links that the user follows, and no other.
+    #[default]
+    Lax,
+    /// All. Needs `Secure`, and leaves protection against CSRF to the application.
+    None,
+}
+
+impl SameSite {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,107 +62,305 @@ impl Default for SessionCookie {
             domain: None,
             same_site: SameSite::Lax,
             transport: Transport::HttpsOnly,
+            partitioned: false,
         }
     }
 }
 
 impl SessionCookie {
-    /// `sessionid`, path `/`, no domain, `HttpOnly`, `Secure`, `SameSite=Lax`.
+    /// Returns `sessionid`, path `/`, no domain, `HttpOnly`, `Secure`, `SameSite=Lax`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Django's `SESSION_COOKIE_NAME`: `sessionid` unless set.
+    /// Sets the name, Django's `SESSION_COOKIE_NAME`: `sessionid` unless set.
+    ///
+    /// A name that begins with `__Host-` makes browsers insist on `Secure`, path `/` and no domain, so that no other host can
+    /// plant the cookie.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Django's `SESSION_COOKIE_PATH`: `/` unless set.
+    /// Sets the path, Django's `SESSION_COOKIE_PATH`: `/` unless set.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Django's `SESSION_COOKIE_DOMAIN`: none unless set, so that the cookie is for this host alone. With one it is sent to all
-    /// subdomains, and whoever runs one of them can set it.
+    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`: none unless set, so that the cookie is for this host alone. With a
+    /// domain it is sent to all subdomains, and each of them can set it.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Django's `SESSION_COOKIE_SAMESITE`: `Lax` unless set.
+    /// Sets Django's `SESSION_COOKIE_SAMESITE`: `Lax` unless set.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Without `Secure`: also sent over plain HTTP, where anyone on the way can read it. For development; browsers take a `Secure` cookie of
-    /// `http://localhost` too, but for Safari.
+    /// Keeps one cookie per top-level site when the page is embedded in other sites (`Partitioned`). Goes with
+    /// [`SameSite::None`], because no other cookie is sent to an embedded page.
+    #[must_use]
+    pub fn partitioned(mut self) -> Self {
+        self.partitioned = true;
+        self
+    }
+
+    /// Leaves `Secure` off: the cookie is also sent over plain HTTP, where anyone on the way can read it. For development;
+    /// browsers other than Safari take a `Secure` cookie from `http://localhost` too.
     #[must_use]
     pub fn over_plain_http(mut self) -> Self {
         self.transport = Transport::Any;
         self
     }
 
-    /// What the request's cookie of this name holds: the last one's value where there are several, as Django takes it.
-    pub(super) fn presented(&self, headers: &HeaderMap) -> Presented {
-        let mut presented = Presented::Nothing;
-        for header in headers.get_all(header::COOKIE) {
-            // Another cookie's bytes may be no UTF-8; ours can hold none.
-            let text = String::from_utf8_lossy(header.as_bytes());
-            for cookie in Cookie::split_parse(text.as_ref()).flatten() {
-                if cookie.name() == self.name {
-                    presented = cookie.value().parse().map_or(Presented::NoKey, Presented::Key);
-                }
+    /// Returns an error if a browser would drop the cookie, or take it for another one.
+    pub(super) fn check(&self) -> Result<(), SessionError> {
+        let error = |message| Err(SessionError::Config(message));
+        if self.name.is_empty() || !self.name.bytes().all(is_token) {
+            return error("a cookie's name must be ASCII letters, digits and any of !#$%&'*+-.^_`|~");
+        }
+        if self.name.len() + MAX_KEY > MAX_NAME_AND_VALUE {
+            return error("a session cookie's name must be at most 3,968 bytes, because browsers drop longer cookies");
+        }
+        if !self.path.starts_with('/') || !is_attribute(&self.path) {
+            return error(
+                "a cookie's path must begin with `/` and be at most 1,024 bytes of printable ASCII without `;`",
+            );
+        }
+        if let Some(domain) = &self.domain
+            && !is_domain(domain)
+        {
+            return error(
+                "a cookie's domain must be a host name in ASCII, for example `example.org`, without scheme and port",
+            );
+        }
+        let secure = self.transport == Transport::HttpsOnly;
+        if !secure && self.same_site == SameSite::None {
+            return error("`SameSite=None` needs `Secure`: leave out `over_plain_http`");
+        }
+        if !secure && self.partitioned {
+            return error("`Partitioned` needs `Secure`: leave out `over_plain_http`");
+        }
+        // Browsers compare the prefixes without regard to case.
+        let has_prefix = |prefix: &str| {
+            let start = self.name.get(..prefix.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        let for_host = has_prefix("__Host-");
+        if !secure && (for_host || has_prefix("__Secure-") || has_prefix("__Http-")) {
+            return error(
+                "a cookie named `__Host-…`, `__Secure-…` or `__Http-…` needs `Secure`: leave out `over_plain_http`",
+            );
+        }
+        if for_host && (self.domain.is_some() || self.path != "/") {
+            return error("a cookie named `__Host-…` must have the path `/` and no domain");
+        }
+        Ok(())
+    }
+
+    /// Returns the first value of this name that can be a session key.
+    pub(super) fn key_in(&self, headers: &impl CookieHeader) -> Option<SessionKey> {
+        let mut values = headers
+            .cookie_headers()
+            .flat_map(|header| header.split(|byte| *byte == b';'));
+        values.find_map(|pair| {
+            let equals = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
+            if name != self.name.as_bytes() {
+                return None;
             }
+            let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            std::str::from_utf8(quoted.unwrap_or(value)).ok()?.parse().ok()
+        })
+    }
+
+    /// Returns `Set-Cookie` for this key. Without an age the cookie ends with the browser.
+    pub(super) fn set(&self, key: &SessionKey, max_age: Option<Duration>) -> String {
+        let mut cookie = self.with_value(key.as_str());
+        if let Some(max_age) = max_age {
+            // Writing to a `String` cannot fail, here and below.
+            let _ = write!(cookie, "; Max-Age={}", max_age.as_secs());
         }
-        presented
+        cookie
     }
 
-    /// `Set-Cookie` for this key; with no age it ends with the browser.
-    pub(super) fn set(&self, key: &SessionKey, max_age: Option<Duration>) -> Result<HeaderValue, SessionError> {
-        let mut cookie = self.base(key.as_str().to_owned());
-        cookie.set_max_age(max_age.and_then(|age| age.try_into().ok()));
-        header_value(&cookie)
+    /// Returns `Set-Cookie` by which the browser forgets the key.
+    pub(super) fn remove(&self) -> String {
+        let mut cookie = self.with_value("");
+        cookie.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
+        cookie
     }
 
-    /// `Set-Cookie` by which the browser forgets the key.
-    pub(super) fn remove(&self) -> Result<HeaderValue, SessionError> {
-        let mut cookie = self.base(String::new());
-        cookie.make_removal();
-        header_value(&cookie)
-    }
-
-    fn base(&self, value: String) -> Cookie<'static> {
-        let cookie = Cookie::build((self.name.clone(), value))
-            .path(self.path.clone())
-            .http_only(true)
-            .secure(self.transport == Transport::HttpsOnly)
-            .same_site(self.same_site);
-        match &self.domain {
-            Some(domain) => cookie.domain(domain.clone()).build(),
-            None => cookie.build(),
+    fn with_value(&self, value: &str) -> String {
+        let mut cookie = format!("{}={value}; HttpOnly; SameSite={}", self.name, self.same_site.as_str());
+        if self.partitioned {
+            cookie.push_str("; Partitioned");
         }
+        if self.transport == Transport::HttpsOnly {
+            cookie.push_str("; Secure");
+        }
+        let _ = write!(cookie, "; Path={}", self.path);
+        if let Some(domain) = &self.domain {
+            // Browsers ignore the leading dot that Django's settings often have.
+            let _ = write!(cookie, "; Domain={}", domain.strip_prefix('.').unwrap_or(domain));
+        }
+        cookie
     }
 }
 
-/// What a request has under the cookie's name.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Presented {
-    Nothing,
-    /// Something that could not be a key.
-    NoKey,
-    Key(SessionKey),
+/// A character of RFC 9110's `token`.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn header_value(cookie: &Cookie<'_>) -> Result<HeaderValue, SessionError> {
-    let mut value = HeaderValue::try_from(cookie.to_string())
-        .map_err(|_| SessionError::Config("the session cookie's name, path or domain cannot stand in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
+fn is_attribute(text: &str) -> bool {
+    text.len() <= MAX_ATTRIBUTE && text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';')
+}
+
+fn is_domain(domain: &str) -> bool {
+    let name = domain.strip_prefix('.').unwrap_or(domain);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
+
+    fn key_in(header: &str) -> Option<String> {
+        let key = SessionCookie::new().key_in(&header);
+        key.map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn skey_04_a_quoted_value_is_read_without_the_quotes() {
+        for header in [
+            format!("sessionid=\"{KEY}\""),
+            format!("a=b; sessionid = \"{KEY}\" ; c=\"d\""),
+            format!("sessionid={KEY}"),
+        ] {
+            assert_eq!(key_in(&header).as_deref(), Some(KEY), "{header}");
+        }
+        for header in [
+            format!("sessionid=\"{KEY}"),
+            format!("sessionid={KEY}\""),
+            format!("sessionid=\"\"{KEY}\"\""),
+            format!("sessionid='{KEY}'"),
+            "sessionid=\"".to_owned(),
+            "sessionid=\"\"".to_owned(),
+            format!("SessionId={KEY}"),
+            format!("\"sessionid\"={KEY}"),
+        ] {
+            assert_eq!(key_in(&header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn skey_04_the_first_value_that_can_be_a_key_counts() {
+        for (header, key) in [
+            (format!("sessionid=x; sessionid={KEY}"), KEY),
+            (format!("sessionid={KEY}; sessionid=x"), KEY),
+            (format!("sessionid={KEY}; sessionid=zzzzzzzz"), KEY),
+            (format!("sessionid=zzzzzzzz; sessionid={KEY}"), "zzzzzzzz"),
+            (
+                format!("sessionid; sessionid=; sessionid=\"{KEY}\"; sessionid=yyyyyyyy"),
+                KEY,
+            ),
+            (format!("other=zzzzzzzz; sessionid={KEY}"), KEY),
+        ] {
+            assert_eq!(key_in(&header).as_deref(), Some(key), "{header}");
+        }
+        // HTTP/2 may split the header.
+        let split: Vec<&[u8]> = vec![b"sessionid=x; a=\xff", b"sessionid=0123456789abcdefghijklmnopqrstuv"];
+        assert!(SessionCookie::new().key_in(&split).is_some());
+    }
+
+    #[test]
+    fn scook_03_what_a_browser_would_drop_is_an_error() {
+        let new = SessionCookie::new;
+        let long = "a".repeat(5_000);
+        for cookie in [
+            new().name(""),
+            new().name("a=b"),
+            new().name("a b"),
+            new().name("a;b"),
+            new().name("a\r\nb"),
+            new().name("sítio"),
+            new().name("(a)"),
+            new().name(long.clone()),
+            new().name("a".repeat(3_969)),
+            new().path(""),
+            new().path("shop"),
+            new().path("/;a"),
+            new().path("/\r\nSet-Cookie: a=b"),
+            new().path("/ü"),
+            new().path(format!("/{long}")),
+            new().domain(""),
+            new().domain("."),
+            new().domain("https://example.org"),
+            new().domain("example.org:443"),
+            new().domain("example.org/"),
+            new().domain("exa mple.org"),
+            new().domain("example..org"),
+            new().domain("-a.example.org"),
+            new().domain("*.example.org"),
+            new().domain("müller.de"),
+            new().domain("example.org; Secure"),
+            new().domain(long),
+            new().same_site(SameSite::None).over_plain_http(),
+            new().partitioned().over_plain_http(),
+            new().name("__Host-a").domain("example.org"),
+            new().name("__Host-a").path("/shop"),
+            new().name("__Host-a").over_plain_http(),
+            new().name("__HOST-a").over_plain_http(),
+            new().name("__Secure-a").over_plain_http(),
+            new().name("__secure-a").over_plain_http(),
+            new().name("__Http-a").over_plain_http(),
+            new().name("__Host-Http-a").domain("example.org"),
+        ] {
+            let checked = cookie.check();
+            assert!(matches!(checked, Err(SessionError::Config(_))), "{cookie:?}");
+        }
+        for cookie in [
+            new(),
+            new().over_plain_http(),
+            new().name("__Host-session"),
+            new().name("__Host-session").same_site(SameSite::None).partitioned(),
+            new().name("__Secure-session").domain(".example.org").path("/shop"),
+            new().name("__Hostess").over_plain_http(),
+            new().name("a".repeat(3_968)),
+            new().domain("localhost"),
+            new().domain("xn--mller-kva.de"),
+            new().same_site(SameSite::Strict).over_plain_http(),
+        ] {
+            assert!(cookie.check().is_ok(), "{cookie:?}");
+        }
+    }
+
+    #[test]
+    fn scook_03_partitioned_and_domain_stand_in_the_header() {
+        let cookie = SessionCookie::new().same_site(SameSite::None).partitioned();
+        assert_eq!(
+            cookie.domain(".example.org").remove(),
+            "sessionid=; HttpOnly; SameSite=None; Partitioned; Secure; Path=/; Domain=example.org; Max-Age=0; \
+             Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+    }
 }

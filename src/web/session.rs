@@ -1,24 +1,22 @@
 //! The session of a request, as handlers see it.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    MissingSessionLayer,
-    cookie::Presented,
+    Outcome, SessionOutput, Sessions,
+    settings::SaveWhen,
     store::{KeyOnCommit, Store},
 };
 use crate::session::{Login, Session as Loaded, SessionError, SessionExpiry, SessionKey};
 
 /// The session of a request: an argument of a handler.
 ///
-/// A clone is the same session, so that middleware and handler see each other's changes. The first question loads it; what is changed
-/// is saved when the handler is done. After that every method fails with [`SessionError::Finished`], because nothing would be saved
-/// any more.
+/// A clone is the same session, so that middleware and handler see each other's changes. The first question loads it; changes
+/// are saved when the handler is done. After that every method fails with [`SessionError::Finished`], because nothing would be
+/// saved any more.
 ///
 /// An error is a response too, so a handler can return `Result<_, SessionError>` and use `?`.
 #[derive(Clone)]
@@ -27,8 +25,8 @@ pub struct Session {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
-    presented: Presented,
+    sessions: Sessions,
+    presented: Option<SessionKey>,
     // Held across the load, so that a request with two askers loads once.
     state: Mutex<State>,
 }
@@ -37,37 +35,26 @@ struct Shared {
 struct State {
     loaded: Option<Loaded>,
     key: KeyOnCommit,
-    flushed: bool,
+    /// The key of another user's session, which a login in this request takes the place of.
+    replaced: Option<SessionKey>,
+    /// This request has removed the record of the browser's key.
+    ended: bool,
     accessed: bool,
     finished: bool,
-    /// Why it could not be loaded, for a handler that did not want to know.
-    failure: Option<codex_traits::Error>,
+    /// Why the session could not be loaded, for a handler that ignored the error.
+    failure: Option<SessionError>,
 }
 
-/// What the response is to say.
-pub(super) struct Finished {
-    pub(super) accessed: bool,
-    pub(super) cookie: CookieChange,
-    pub(super) failure: Option<SessionError>,
-}
-
-pub(super) enum CookieChange {
+enum CookieChange {
     None,
     Set(SessionKey, Option<Duration>),
     Remove,
 }
 
-/// When an unchanged session is saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SaveWhen {
-    Modified,
-    EveryRequest,
-}
-
 impl Session {
-    pub(super) fn new(store: Arc<dyn Store>, presented: Presented) -> Self {
+    pub(super) fn new(sessions: Sessions, presented: Option<SessionKey>) -> Self {
         let shared = Shared {
-            store,
+            sessions,
             presented,
             state: Mutex::default(),
         };
@@ -76,7 +63,8 @@ impl Session {
         }
     }
 
-    /// Does several things to the session at once, with all that [`codex_kv::Session`](crate::Session) offers.
+    /// Runs a closure on the session, with all that [`codex_kv::Session`](crate::Session) offers. The closure returns a `Result`
+    /// or a plain value; see [`SessionOutput`].
     ///
     /// ```
     /// # use codex_kv::{SessionError, web::Session};
@@ -86,28 +74,29 @@ impl Session {
     ///         let mut cart: Vec<String> = session.get("cart")?.unwrap_or_default();
     ///         cart.push("SKU-1".to_owned());
     ///         session.insert("cart", &cart)?;
-    ///         Ok::<_, SessionError>(cart.len())
+    ///         Ok(cart.len())
     ///     })
-    ///     .await??;
+    ///     .await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the session cannot be loaded, [`SessionError::Finished`] after the response.
-    pub async fn with<R>(&self, act: impl FnOnce(&mut Loaded) -> R) -> Result<R, SessionError> {
+    /// [`SessionError::Backend`] if the session cannot be loaded, [`SessionError::Finished`] after the response, and the error
+    /// that the closure returned.
+    pub async fn with<R: SessionOutput>(&self, act: impl FnOnce(&mut Loaded) -> R) -> Result<R::Value, SessionError> {
         let mut state = self.open().await?;
-        self.load(&mut state).await.map(act)
+        act(self.load(&mut state).await?).into_result()
     }
 
     /// The value, where there is one.
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] where it cannot be read as `T`.
+    /// As [`with`](Self::with), and [`SessionError::Codec`] if it cannot be read as `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
-        self.with(|session| session.get(name)).await?
+        self.with(|session| session.get(name)).await
     }
 
     /// Sets a value.
@@ -116,7 +105,7 @@ impl Session {
     ///
     /// As [`with`](Self::with), and [`SessionError::Codec`] for what JSON has no form for; nothing is changed then.
     pub async fn insert<T: Serialize + Send>(&self, name: &str, value: T) -> Result<(), SessionError> {
-        self.with(|session| session.insert(name, value)).await?
+        self.with(|session| session.insert(name, value)).await
     }
 
     /// Sets a value that is computed from the one before it (`None` where there is none), and returns it. Requests of one browser
@@ -139,7 +128,7 @@ impl Session {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        self.with(|session| session.update(name, change)).await?
+        self.with(|session| session.update(name, change)).await
     }
 
     /// Removes a value and tells whether it was there.
@@ -173,9 +162,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// As [`with`](Self::with), and [`SessionError::InvalidArgument`] as [`crate::Session::set_expiry`].
     pub async fn set_expiry(&self, expiry: impl Into<SessionExpiry> + Send) -> Result<(), SessionError> {
-        self.with(|session| session.set_expiry(expiry)).await?
+        self.with(|session| session.set_expiry(expiry)).await
     }
 
     /// The key that the session is stored under; `None` for a new one, which gets its key when the handler is done.
@@ -196,8 +185,8 @@ impl Session {
         self.with(|session| session.user()).await
     }
 
-    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session gets its new key when the
-    /// handler is done. Check the password first.
+    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session gets its new key, and another
+    /// user's session ends, when the handler is done. Check the password first.
     ///
     /// # Errors
     ///
@@ -205,11 +194,14 @@ impl Session {
     pub async fn login(&self, login: &Login) -> Result<(), SessionError> {
         let mut state = self.open().await?;
         let session = self.load(&mut state).await?;
-        if let Err(error) = self.shared.store.login(session, login).await {
-            return Err(state.remember(error));
+        match self.store().login(session, login).await {
+            Ok(replaced) => {
+                state.replaced = state.replaced.take().or(replaced);
+                state.key = KeyOnCommit::Cycle;
+                Ok(())
+            }
+            Err(error) => Err(state.remember(error)),
         }
-        state.key = KeyOnCommit::Cycle;
-        Ok(())
     }
 
     /// Logs the user out: [`flush`](Self::flush).
@@ -221,8 +213,8 @@ impl Session {
         self.flush().await
     }
 
-    /// Gives the session a new key when the handler is done, and keeps its data: what has to be done when the user's rights
-    /// change, against session fixation. A response of 500 and above leaves the key as it was.
+    /// Gives the session a new key when the handler is done, and keeps its data: necessary when the user's rights change, against
+    /// session fixation. A response of 500 and above leaves the key as it was.
     ///
     /// # Errors
     ///
@@ -234,91 +226,100 @@ impl Session {
         Ok(())
     }
 
-    /// Removes the record at once and leaves an empty session: a logout. What is put in afterwards is stored under a new key.
+    /// Removes the record at once and leaves an empty session: a logout. Data that is put in afterwards is stored under a new key.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the store fails; the session is as before then. [`SessionError::Finished`] after the
-    /// response.
+    /// [`SessionError::Backend`] if the store fails; the session is as before then. [`SessionError::Finished`] after the response.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
-        let key = match (&state.loaded, &self.shared.presented) {
-            (Some(loaded), _) => loaded.key(),
-            (None, Presented::Key(key)) => Some(key),
-            (None, _) => None,
+        let key = match &state.loaded {
+            Some(loaded) => loaded.key().or(state.replaced.as_ref()),
+            None => self.shared.presented.as_ref(),
         };
-        if let Some(key) = key
-            && let Err(error) = self.shared.store.delete(key).await
-        {
-            return Err(state.remember(error));
+        let removed = match key {
+            Some(key) => self.store().delete(key).await,
+            None => Ok(false),
+        };
+        match removed {
+            Ok(removed) => state.ended |= removed,
+            Err(error) => return Err(state.remember(error)),
         }
         state.failure = None;
-        state.loaded = Some(self.shared.store.new_session());
+        state.loaded = Some(self.store().new_session());
         state.key = KeyOnCommit::Keep;
-        state.flushed = true;
+        state.replaced = None;
         Ok(())
     }
 
-    /// Saves what is to be saved and says what the response is to carry. `failed` is a response of 500 and above.
-    pub(super) async fn finish(&self, save: SaveWhen, failed: bool) -> Finished {
+    /// Saves the session and says what the response carries. `failed` saves nothing.
+    pub(super) async fn finish(&self, failed: bool) -> Outcome {
         let mut state = self.shared.state.lock().await;
         state.finished = true;
         let saved = match state.failure.take() {
-            Some(error) => Err(error.into()),
-            None if failed => Ok(self.cookie_without_saving(&state)),
-            None => self.save(&mut state, save).await,
+            _ if failed => Ok(state.removal()),
+            Some(error) => Err(error),
+            None => self.save(&mut state).await,
         };
-        let (cookie, failure) = match saved {
-            Ok(cookie) => (cookie, None),
-            Err(error) => (CookieChange::None, Some(error)),
+        let (change, error) = match saved {
+            Ok(change) => (change, None),
+            Err(error) => (state.removal(), Some(error)),
         };
-        Finished {
-            accessed: state.accessed,
-            cookie,
-            failure,
+        let cookie = self.shared.sessions.session_cookie();
+        let set_cookie = match change {
+            CookieChange::None => None,
+            CookieChange::Set(key, max_age) => Some(cookie.set(&key, max_age)),
+            CookieChange::Remove => Some(cookie.remove()),
+        };
+        Outcome {
+            // A response that carries a session key depends on the cookie too, even if no handler asked for the session.
+            vary: state.accessed || set_cookie.is_some(),
+            set_cookie,
+            error,
         }
     }
 
-    async fn save(&self, state: &mut State, save: SaveWhen) -> Result<CookieChange, SessionError> {
-        if save == SaveWhen::EveryRequest && matches!(self.shared.presented, Presented::Key(_)) {
+    /// Ends the session without saving, where [`finish`](Self::finish) has not ended it.
+    pub(super) fn close(&self) {
+        // A lock that is held belongs to a handle that outlives its request and whose change would be lost either way.
+        if let Ok(mut state) = self.shared.state.try_lock() {
+            state.finished = true;
+        }
+    }
+
+    async fn save(&self, state: &mut State) -> Result<CookieChange, SessionError> {
+        let save = self.shared.sessions.saves();
+        if save == SaveWhen::EveryRequest && self.shared.presented.is_some() {
             self.load(state).await?;
         }
         let Some(session) = &mut state.loaded else {
             return Ok(CookieChange::None);
         };
-        let store = &self.shared.store;
+        let store = self.store();
         if session.is_modified() || state.key == KeyOnCommit::Cycle {
-            store.commit(session, state.key).await?;
+            state.ended |= store.commit(session, state.key).await?;
+            if let Some(replaced) = state.replaced.take() {
+                store.delete(&replaced).await?;
+            }
         } else if save == SaveWhen::Modified || session.key().is_none() {
-            return Ok(self.cookie_without_saving(state));
+            return Ok(state.removal());
         } else if session.expiry_age().is_zero() {
-            store.commit(session, KeyOnCommit::Keep).await?;
+            state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {
             // The time alone begins anew, which no other request's change can be in the way of.
-            store.touch(session).await?;
+            match store.touch(session).await {
+                // Another request has ended the session; this one has changed nothing that could be lost.
+                Err(SessionError::Gone) => return Ok(CookieChange::None),
+                touched => touched?,
+            }
         }
         Ok(match session.key() {
             Some(key) if session.is_stored() => {
                 let max_age = (!session.expires_at_browser_close()).then(|| session.expiry_age());
                 CookieChange::Set(key.clone(), max_age)
             }
-            _ => self.removal(),
+            _ => state.removal(),
         })
-    }
-
-    /// The browser forgets a key that is not in the store. Not one that was not looked at.
-    fn cookie_without_saving(&self, state: &State) -> CookieChange {
-        match &state.loaded {
-            Some(session) if session.key().is_none() && (state.flushed || !session.is_modified()) => self.removal(),
-            _ => CookieChange::None,
-        }
-    }
-
-    fn removal(&self) -> CookieChange {
-        match self.shared.presented {
-            Presented::Nothing => CookieChange::None,
-            Presented::NoKey | Presented::Key(_) => CookieChange::Remove,
-        }
     }
 
     async fn open(&self) -> Result<MutexGuard<'_, State>, SessionError> {
@@ -333,48 +334,42 @@ impl Session {
     async fn load<'a>(&self, state: &'a mut State) -> Result<&'a mut Loaded, SessionError> {
         if state.loaded.is_none() {
             let found = match &self.shared.presented {
-                Presented::Key(key) => self.shared.store.load(key).await,
-                Presented::Nothing | Presented::NoKey => Ok(None),
+                Some(key) => self.store().load(key).await,
+                None => Ok(None),
             };
             match found {
                 Ok(found) => {
                     state.failure = None;
-                    state.loaded = Some(found.unwrap_or_else(|| self.shared.store.new_session()));
+                    state.loaded = found;
                 }
                 Err(error) => return Err(state.remember(error)),
             }
         }
-        Ok(state.loaded.get_or_insert_with(|| self.shared.store.new_session()))
+        Ok(state.loaded.get_or_insert_with(|| self.store().new_session()))
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.shared.sessions.store()
     }
 }
 
 impl State {
-    /// Keeps an outage, so that the response can tell of it whatever the handler makes of the error.
+    /// Keeps an outage, so that the response can tell of it even if the handler ignores the error.
     fn remember(&mut self, error: SessionError) -> SessionError {
         if let SessionError::Backend(error) = &error {
-            self.failure = Some(codex_traits::Error::new(
-                error.kind(),
-                error.operation(),
-                "the session was asked for in vain",
-            ));
+            self.failure = Some(error.clone().into());
         }
         error
     }
-}
 
-impl<S: Send + Sync> FromRequestParts<S> for Session {
-    type Rejection = MissingSessionLayer;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(MissingSessionLayer)
-    }
-}
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Self::Rejection> {
-        Ok(parts.extensions.get::<Self>().cloned())
+    /// The browser forgets the key only if this request ended its session: any other key may be one that a login in another
+    /// request has replaced meanwhile, and its response may have come first.
+    fn removal(&self) -> CookieChange {
+        if self.ended {
+            CookieChange::Remove
+        } else {
+            CookieChange::None
+        }
     }
 }
 

@@ -108,7 +108,7 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     // A session of which nothing is left in the store is not made up.
     store(backend.clone()).delete(&key).await.unwrap();
     let page = browser.get("/plain").await;
-    assert!(page.set_cookie().unwrap().contains("Max-Age=0"));
+    assert_eq!((page.status, page.set_cookie()), (StatusCode::OK, None));
 }
 
 #[tokio::test]

@@ -9,11 +9,13 @@
 mod app;
 mod client;
 mod cookies;
+mod cut_short;
 mod failures;
 mod hostile;
 mod lazy;
 mod login;
 mod parallel;
+mod request;
 mod secrets;
 mod side_by_side;
 mod watched;

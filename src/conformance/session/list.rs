@@ -10,6 +10,8 @@ macro_rules! __codex_kv_session_clauses {
             skey {
                 skey_01 skey_01_the_stored_key_is_project_prefix_and_session_key []
                     "the stored key is `{project}:{key_prefix}:{session_key}`, empty segments left out (`wire/cache.json`, `session_keys`)";
+                skey_04 skey_04_a_quoted_key_is_read_and_the_first_that_can_be_one_counts []
+                    "the cookie value may be quoted (`\"…\"`) and is read without the quotes; of several cookies of the name the first that can be a key counts";
             }
             scod {
                 scod_02 scod_02_what_django_wrote_is_read_and_kept []
@@ -46,6 +48,16 @@ macro_rules! __codex_kv_session_clauses {
                     "`clear_expired` does nothing on a backend that expires by itself, and says so";
                 sverb_11 sverb_11_an_empty_session_that_is_saved_is_a_record []
                     "an empty session that is saved is a record";
+                sverb_12 sverb_12_each_kind_of_failure_has_its_own_answer []
+                    "each kind of failure has its own answer: what was asked wrongly is never answered as an outage, and an outage never as a mistake of the caller";
+            }
+            scook {
+                scook_01 scook_01_a_response_removes_no_cookie_of_another_response []
+                    "a response never removes a session cookie that the browser may have received from another response meanwhile: an unknown key is ignored and a session gets a new key only when it is written; the cookie is removed only by the request that ended the session";
+                scook_02 scook_02_a_browser_session_has_no_max_age []
+                    "a store built with `browser_session(true)` (Django's `SESSION_EXPIRE_AT_BROWSER_CLOSE`) writes cookies without `Max-Age` unless the session says otherwise";
+                scook_03 scook_03_a_cookie_that_a_browser_would_drop_is_an_error []
+                    "cookie name, path, domain, `Partitioned` and prefix rules (`__Host-`, `__Secure-`) are checked when the layer is built: what a browser would drop is an error there";
             }
             sdat {
                 sdat_01 sdat_01_reading_marks_accessed_and_writing_marks_modified []

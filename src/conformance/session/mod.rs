@@ -5,6 +5,7 @@ mod expiry;
 mod list;
 mod storage;
 mod verbs;
+mod web;
 
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use super::{
 use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionStoreBuilder};
 
 mod clauses {
-    pub(super) use super::{data as sdat, expiry as sexp, storage as scod, storage as skey, verbs as sverb};
+    pub(super) use super::{
+        data as sdat, expiry as sexp, storage as scod, storage as skey, verbs as sverb, web as scook,
+    };
 }
 
 /// What `docs/contract/session.md` asks of a session store over a backend.

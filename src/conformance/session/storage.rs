@@ -14,6 +14,8 @@ use crate::{
     session::{CodecError, SessionCodec, SessionData},
 };
 
+pub(super) use super::web::skey_04_a_quoted_key_is_read_and_the_first_that_can_be_one_counts;
+
 clauses! {
     scod_02_what_django_wrote_is_read_and_kept {
         a_session_of_django_is_loaded

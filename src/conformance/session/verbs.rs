@@ -18,6 +18,8 @@ use crate::{
     session::ClearExpired,
 };
 
+pub(super) use super::web::sverb_12_each_kind_of_failure_has_its_own_answer;
+
 clauses! {
     sverb_01_create_stores_at_once {
         create_stores_at_once_with_a_time_to_live

@@ -1,0 +1,180 @@
+//! Sessions of `actix-session` on any backend (feature `actix-session`).
+//!
+//! For a service that uses `actix-session` and wants to keep doing so. For sessions that are shared with Django and merged when
+//! requests meet, use [`web::actix`](crate::web::actix) (feature `actix`) instead.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
+use actix_web::cookie::time;
+use anyhow::anyhow;
+use bytes::Bytes;
+use codex_traits::{Expiry, KvBackend, KvBackendExt as _, SetOptions};
+
+use crate::namespaced_key;
+
+/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance.
+const KEY_ATTEMPTS: usize = 8;
+
+/// A store for `actix_session::SessionMiddleware` on a [`KvBackend`].
+///
+/// * A new session does not overwrite another one.
+/// * An outage is an error from every call, never a session that is not there.
+/// * The record expires with the session, and is JSON, not signed. `actix-session` signs or encrypts the cookie that holds the
+///   key, not the record.
+///
+/// If two requests save the same session at once, the later one's data stays.
+///
+/// ```
+/// use codex_kv::{AnyBackend, actix_session::ActixSessionStore};
+///
+/// fn sessions(backend: AnyBackend) -> ActixSessionStore<AnyBackend> {
+///     // For `actix_session::SessionMiddleware::new`. Records are `shop:actix-session:{key}`.
+///     ActixSessionStore::new(backend).project("shop")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ActixSessionStore<B> {
+    backend: B,
+    project: String,
+    key_prefix: String,
+    revive: bool,
+}
+
+impl<B: KvBackend> ActixSessionStore<B> {
+    /// Returns a store of records `actix-session:{key}`.
+    pub fn new(backend: B) -> Self {
+        Self {
+            backend,
+            project: String::new(),
+            key_prefix: "actix-session".to_owned(),
+            revive: true,
+        }
+    }
+
+    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = project.into();
+        self
+    }
+
+    /// Sets the second segment of every stored key: `actix-session` unless set. An empty one is left out.
+    #[must_use]
+    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
+        self.key_prefix = key_prefix.into();
+        self
+    }
+
+    /// Makes a change to a session that has ended meanwhile an error, and so a response of 500.
+    ///
+    /// Without this, `actix-session`'s own contract holds: the state is stored once more under a new key. A request that was on
+    /// its way during a logout then logs the user in again.
+    #[must_use]
+    pub fn refuse_ended(mut self) -> Self {
+        self.revive = false;
+        self
+    }
+
+    fn record(&self, key: &str) -> String {
+        namespaced_key(&self.project, &self.key_prefix, key)
+    }
+
+    async fn store_anew(&self, value: Bytes, ttl: Duration) -> Result<SessionKey, anyhow::Error> {
+        for _ in 0..KEY_ATTEMPTS {
+            let key = crate::SessionKey::generate()?.as_str().to_owned();
+            let written = self
+                .backend
+                .set_if_absent(&self.record(&key), value.clone(), Expiry::After(ttl))
+                .await?;
+            if written.is_written() {
+                return key
+                    .try_into()
+                    .map_err(|_| anyhow!("a new session key is too long for a cookie"));
+            }
+        }
+        Err(anyhow!("every new session key that was tried is taken"))
+    }
+}
+
+impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
+    async fn load(&self, session_key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
+        let stored = self.backend.get(&self.record(session_key.as_ref())).await;
+        let Some(value) = stored.map_err(|error| LoadError::Other(error.into()))? else {
+            return Ok(None);
+        };
+        // The cause is left out: what serde_json says of a mismatch can hold the value.
+        let state = serde_json::from_slice(&value);
+        state
+            .map(Some)
+            .map_err(|_| LoadError::Deserialization(anyhow!("the stored session is no object of texts")))
+    }
+
+    async fn save(
+        &self,
+        session_state: HashMap<String, String>,
+        ttl: &time::Duration,
+    ) -> Result<SessionKey, SaveError> {
+        let value = encode(&session_state).map_err(SaveError::Serialization)?;
+        let ttl = positive(ttl).map_err(SaveError::Other)?;
+        self.store_anew(value, ttl).await.map_err(SaveError::Other)
+    }
+
+    async fn update(
+        &self,
+        session_key: SessionKey,
+        session_state: HashMap<String, String>,
+        ttl: &time::Duration,
+    ) -> Result<SessionKey, UpdateError> {
+        let value = encode(&session_state).map_err(UpdateError::Serialization)?;
+        let ttl = positive(ttl).map_err(UpdateError::Other)?;
+        let options = SetOptions::if_present().with_expiry(Expiry::After(ttl));
+        let written = self
+            .backend
+            .set(&self.record(session_key.as_ref()), value.clone(), options)
+            .await
+            .map_err(|error| UpdateError::Other(error.into()))?;
+        if written.is_written() {
+            Ok(session_key)
+        } else if self.revive {
+            self.store_anew(value, ttl).await.map_err(UpdateError::Other)
+        } else {
+            Err(UpdateError::Other(anyhow!(
+                "the session was deleted elsewhere or has expired"
+            )))
+        }
+    }
+
+    async fn update_ttl(&self, session_key: &SessionKey, ttl: &time::Duration) -> Result<(), anyhow::Error> {
+        let expiry = Expiry::After(positive(ttl)?);
+        // A session that has ended meanwhile has no time to renew.
+        let _exists = self.backend.expire(&self.record(session_key.as_ref()), expiry).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, session_key: &SessionKey) -> Result<(), anyhow::Error> {
+        self.backend.del(&[&self.record(session_key.as_ref())]).await?;
+        Ok(())
+    }
+}
+
+fn encode(state: &HashMap<String, String>) -> Result<Bytes, anyhow::Error> {
+    let text = serde_json::to_vec(state).map_err(|_| anyhow!("the session has no form in JSON"))?;
+    Ok(text.into())
+}
+
+fn positive(ttl: &time::Duration) -> Result<Duration, anyhow::Error> {
+    let ttl = Duration::try_from(*ttl).ok().filter(|ttl| !ttl.is_zero());
+    ttl.ok_or_else(|| anyhow!("a session's time to live must be longer than zero"))
+}
+
+impl<B: fmt::Debug> fmt::Debug for ActixSessionStore<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActixSessionStore")
+            .field("backend", &self.backend)
+            .field("project", &self.project)
+            .field("key_prefix", &self.key_prefix)
+            .field("revive", &self.revive)
+            .finish()
+    }
+}

@@ -1,0 +1,315 @@
+//! Sessions of `tower-sessions` on any backend: 0.15 (feature `tower-sessions`), and 0.14 (feature `tower-sessions-0-14`), which
+//! axum-login 0.18 uses.
+//!
+//! For a service that uses `tower-sessions` and wants to keep doing so. For sessions that are signed, shared with Django and
+//! merged when requests meet, use `codex_kv::web` instead.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
+
+use crate::namespaced_key;
+
+/// How many new ids to try before giving up. Two ids of 128 bits do not meet by chance.
+const ID_ATTEMPTS: usize = 8;
+
+/// How often a cache writes when others write the same record at the same time.
+const CACHE_ATTEMPTS: usize = 100;
+
+/// Stands in a cache for a session that was deleted. No record is empty.
+const DELETED: &[u8] = b"";
+
+/// How long a cache remembers that a session was deleted: longer than any request that loaded it before is on its way.
+const DELETED_FOR: Duration = Duration::from_secs(3_600);
+
+/// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], of `tower-sessions` 0.14 and 0.15 alike.
+///
+/// * `create` does not overwrite: a record whose id is taken gets another id.
+/// * `save` does not bring back a session that was deleted or has expired: it fails, and nothing is written.
+/// * An outage is an error from every call, never a session that is not there.
+/// * The record expires with the session, and is JSON, not signed: anyone who can write the store can write sessions.
+///
+/// If two requests save the same session at once, the later one's data stays: the trait hands over the whole session and does
+/// not say what was changed.
+///
+/// ```
+/// use codex_kv::{AnyBackend, tower_sessions::TowerSessionStore};
+///
+/// fn sessions(backend: AnyBackend) -> TowerSessionStore<AnyBackend> {
+///     // For `tower_sessions::SessionManagerLayer::new`. Records are `shop:tower-session:{id}`.
+///     TowerSessionStore::new(backend).project("shop")
+/// }
+/// ```
+///
+/// # Halves of a `CachingSessionStore`
+///
+/// A store as above is the second half, the one that knows. The first half, the cache, has another contract, which
+/// [`as_cache`](Self::as_cache) sets.
+#[derive(Clone)]
+pub struct TowerSessionStore<B> {
+    backend: B,
+    project: String,
+    key_prefix: String,
+    contract: Contract,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contract {
+    Store,
+    Cache,
+}
+
+/// Why a call failed; both versions of the trait have an error of their own. Holds no key and no value.
+enum Failure {
+    Encode,
+    Decode,
+    Backend(String),
+}
+
+impl From<codex_traits::Error> for Failure {
+    fn from(error: codex_traits::Error) -> Self {
+        // The traits take text alone.
+        Self::Backend(error.to_string())
+    }
+}
+
+impl<B: KvBackend> TowerSessionStore<B> {
+    /// Returns a store of records `tower-session:{id}`.
+    pub fn new(backend: B) -> Self {
+        Self {
+            backend,
+            project: String::new(),
+            key_prefix: "tower-session".to_owned(),
+            contract: Contract::Store,
+        }
+    }
+
+    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = project.into();
+        self
+    }
+
+    /// Sets the second segment of every stored key: `tower-session` unless set. An empty one is left out.
+    #[must_use]
+    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
+        self.key_prefix = key_prefix.into();
+        self
+    }
+
+    /// Makes this the cache half of a `tower_sessions::CachingSessionStore`, on a backend or under a prefix of its own.
+    ///
+    /// `CachingSessionStore` fills its cache by `save`, so that here `save` also writes a record that is not there, after a
+    /// restart or a miss. `create` writes under the id that the store half has chosen, and a record that cannot be read is a
+    /// miss. A deleted session is remembered for an hour, so that a request that has loaded it before cannot put it back.
+    ///
+    /// A cache in the memory of one process does not learn what other processes change or delete. Use it in a service with one
+    /// process, or on a shared backend.
+    ///
+    /// ```
+    /// # use codex_kv::{AnyBackend, memory::MemoryBackend, tower_sessions::TowerSessionStore};
+    /// fn halves(redis: AnyBackend) -> (TowerSessionStore<MemoryBackend>, TowerSessionStore<AnyBackend>) {
+    ///     // For `CachingSessionStore::new(cache, store)`.
+    ///     (TowerSessionStore::new(MemoryBackend::new()).as_cache(), TowerSessionStore::new(redis))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn as_cache(mut self) -> Self {
+        self.contract = Contract::Cache;
+        self
+    }
+
+    fn key(&self, id: &dyn fmt::Display) -> String {
+        namespaced_key(&self.project, &self.key_prefix, &id.to_string())
+    }
+
+    async fn create_record<R: Record>(&self, record: &mut R) -> Result<(), Failure> {
+        if self.contract == Contract::Cache {
+            return self.save_record(record).await;
+        }
+        for _ in 0..ID_ATTEMPTS {
+            let Some(left) = time_left(record) else {
+                return Ok(());
+            };
+            // Encoded each time, because the id is a part of the record.
+            let (key, value) = (self.key(record.id()), record.encode()?);
+            let written = self.backend.set_if_absent(&key, value, Expiry::After(left)).await?;
+            if written.is_written() {
+                return Ok(());
+            }
+            record.draw_id();
+        }
+        Err(Failure::Backend(
+            "every new session id that was tried is taken".to_owned(),
+        ))
+    }
+
+    async fn save_record<R: Record>(&self, record: &R) -> Result<(), Failure> {
+        let key = self.key(record.id());
+        let Some(left) = time_left(record) else {
+            self.backend.del(&[&key]).await?;
+            return Ok(());
+        };
+        let value = record.encode()?;
+        match self.contract {
+            Contract::Store => {
+                let options = SetOptions::if_present().with_expiry(Expiry::After(left));
+                if self.backend.set(&key, value, options).await?.is_written() {
+                    return Ok(());
+                }
+                let gone = "the session was deleted elsewhere or has expired";
+                Err(Failure::Backend(gone.to_owned()))
+            }
+            Contract::Cache => self.fill(&key, value, left).await,
+        }
+    }
+
+    /// Writes the record, unless the session was deleted.
+    async fn fill(&self, key: &str, value: Bytes, left: Duration) -> Result<(), Failure> {
+        let mut condition = Condition::IfAbsent;
+        for _ in 0..CACHE_ATTEMPTS {
+            let options = SetOptions::expires_after(left).with_condition(condition);
+            if self.backend.set(key, value.clone(), options).await?.is_written() {
+                return Ok(());
+            }
+            condition = match self.backend.get(key).await? {
+                Some(deleted) if deleted == DELETED => return Ok(()),
+                Some(stored) => Condition::IfEquals(stored),
+                None => Condition::IfAbsent,
+            };
+        }
+        let busy = "other requests write this session all the time";
+        Err(Failure::Backend(busy.to_owned()))
+    }
+
+    async fn load_record<R: Record>(&self, id: &R::Id) -> Result<Option<R>, Failure> {
+        let Some(value) = self.backend.get(&self.key(id)).await? else {
+            return Ok(None);
+        };
+        match R::decode(&value) {
+            // A record copied under another id is not that session.
+            Some(record) => Ok((record.id() == id).then_some(record)),
+            None if self.contract == Contract::Cache => Ok(None),
+            None => Err(Failure::Decode),
+        }
+    }
+
+    async fn delete_record(&self, id: &(dyn fmt::Display + Sync)) -> Result<(), Failure> {
+        let key = self.key(id);
+        match self.contract {
+            Contract::Store => self.backend.del(&[&key]).await.map(drop)?,
+            Contract::Cache => {
+                let options = SetOptions::expires_after(DELETED_FOR);
+                // An unconditional write is never refused.
+                let _written = self.backend.set(&key, Bytes::from_static(DELETED), options).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The record of either version.
+trait Record: Sized + Send + Sync {
+    type Id: fmt::Display + PartialEq + Send + Sync;
+
+    fn id(&self) -> &Self::Id;
+    fn draw_id(&mut self);
+    fn expiry_date(&self) -> SystemTime;
+    fn encode(&self) -> Result<Bytes, Failure>;
+    fn decode(value: &[u8]) -> Option<Self>;
+}
+
+/// The time that the session has left; `None` if it has passed.
+fn time_left(record: &impl Record) -> Option<Duration> {
+    let left = record.expiry_date().duration_since(SystemTime::now()).ok();
+    left.filter(|left| !left.is_zero())
+}
+
+macro_rules! implement {
+    ($version:ident) => {
+        impl Record for $version::session::Record {
+            type Id = $version::session::Id;
+
+            fn id(&self) -> &Self::Id {
+                &self.id
+            }
+
+            fn draw_id(&mut self) {
+                self.id = Self::Id::default();
+            }
+
+            fn expiry_date(&self) -> SystemTime {
+                self.expiry_date.into()
+            }
+
+            fn encode(&self) -> Result<Bytes, Failure> {
+                serde_json::to_vec(self)
+                    .map(Bytes::from)
+                    .map_err(|_| Failure::Encode)
+            }
+
+            fn decode(value: &[u8]) -> Option<Self> {
+                // The cause is left out: what serde_json says of a mismatch can hold the value.
+                serde_json::from_slice(value).ok()
+            }
+        }
+
+        impl From<Failure> for $version::session_store::Error {
+            fn from(failure: Failure) -> Self {
+                match failure {
+                    Failure::Encode => Self::Encode("the session has no form in JSON".to_owned()),
+                    Failure::Decode => Self::Decode("the stored session is no record".to_owned()),
+                    Failure::Backend(text) => Self::Backend(text),
+                }
+            }
+        }
+
+        #[async_trait::async_trait]
+        impl<B: KvBackend> $version::SessionStore for TowerSessionStore<B> {
+            async fn create(&self, record: &mut $version::session::Record) -> $version::session_store::Result<()> {
+                Ok(self.create_record(record).await?)
+            }
+
+            async fn save(&self, record: &$version::session::Record) -> $version::session_store::Result<()> {
+                Ok(self.save_record(record).await?)
+            }
+
+            async fn load(
+                &self,
+                id: &$version::session::Id,
+            ) -> $version::session_store::Result<Option<$version::session::Record>> {
+                Ok(self.load_record(id).await?)
+            }
+
+            async fn delete(&self, id: &$version::session::Id) -> $version::session_store::Result<()> {
+                Ok(self.delete_record(id).await?)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "tower-sessions")]
+implement!(tower_sessions_core);
+#[cfg(feature = "tower-sessions-0-14")]
+implement!(tower_sessions_core_0_14);
+
+impl<B: fmt::Debug> fmt::Debug for TowerSessionStore<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TowerSessionStore")
+            .field("backend", &self.backend)
+            .field("project", &self.project)
+            .field("key_prefix", &self.key_prefix)
+            .field("contract", &self.contract)
+            .finish()
+    }
+}
+
+/// Runs the guide's code as a doctest.
+#[cfg(all(doctest, feature = "memory"))]
+#[doc = include_str!("../../docs/from-tower-sessions.md")]
+struct FromTowerSessions;

@@ -1,0 +1,383 @@
+//! What browsers and visitors get: keys in cookies, cookies in responses, and a status for each failure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    super::context::{Cx, clauses},
+    key, record,
+};
+use crate::{
+    Capabilities, Error, ErrorKind, Expiry, KvBackend, Login, Result, ScanPage, ScanRequest, SessionError,
+    SessionExpiry, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl,
+    web::{Outcome, RequestSession, SameSite, SessionCookie, Sessions},
+};
+
+clauses! {
+    skey_04_a_quoted_key_is_read_and_the_first_that_can_be_one_counts {
+        a_quoted_value_is_read_without_the_quotes
+        the_first_value_that_can_be_a_key_counts
+    }
+    scook_01_a_response_removes_no_cookie_of_another_response {
+        a_request_with_the_key_from_before_a_login_leaves_the_cookie
+        an_unknown_key_is_ignored_and_never_taken_over
+        the_request_that_ends_a_session_removes_its_cookie
+        a_renewal_of_an_ended_session_leaves_the_cookie
+    }
+    scook_02_a_browser_session_has_no_max_age {
+        a_browser_session_has_no_max_age
+    }
+    scook_03_a_cookie_that_a_browser_would_drop_is_an_error {
+        a_cookie_that_a_browser_would_drop_is_an_error
+    }
+    sverb_12_each_kind_of_failure_has_its_own_answer {
+        each_kind_of_failure_has_its_own_answer
+        a_mistake_is_told_where_it_is_made
+    }
+}
+
+/// The `Cookie` header of a browser that was given this outcome.
+fn cookie(outcome: &Outcome) -> String {
+    let set_cookie = outcome.set_cookie.as_deref().expect("a cookie is set");
+    set_cookie.split(';').next().unwrap().to_owned()
+}
+
+fn key_of(cookie: &str) -> SessionKey {
+    cookie.strip_prefix("sessionid=").unwrap().parse().unwrap()
+}
+
+/// A visitor whose session holds `name`.
+async fn visitor<B: KvBackend>(store: &SessionStore<B>) -> String {
+    let request = RequestSession::begin(store, None);
+    request.insert("name", "Ada").await.unwrap();
+    cookie(&request.finish(200).await)
+}
+
+async fn name<B: KvBackend>(store: &SessionStore<B>, header: &str) -> Option<String> {
+    let request = RequestSession::begin(store, header);
+    let name = request.get("name").await.unwrap();
+    let outcome = request.finish(200).await;
+    assert_eq!((outcome.set_cookie, outcome.vary), (None, true), "{header}");
+    assert!(outcome.error.is_none());
+    name
+}
+
+async fn a_quoted_value_is_read_without_the_quotes<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let cookie = visitor(&store).await;
+    let key = key_of(&cookie);
+    for header in [
+        format!("sessionid=\"{}\"", key.as_str()),
+        format!("theme=\"dark\"; sessionid = \"{}\" ; a=b", key.as_str()),
+        cookie.clone(),
+    ] {
+        assert_eq!(name(&store, &header).await.as_deref(), Some("Ada"), "{header}");
+    }
+    for header in [
+        format!("sessionid=\"{}", key.as_str()),
+        format!("sessionid={}\"", key.as_str()),
+        format!("sessionid=\"\"{}\"\"", key.as_str()),
+    ] {
+        assert_eq!(name(&store, &header).await, None, "{header}");
+    }
+}
+
+async fn the_first_value_that_can_be_a_key_counts<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let (ada, other) = (visitor(&store).await, "sessionid=zzzzzzzzzzzzzzzz");
+    for (header, expected) in [
+        (format!("sessionid=x; {ada}"), Some("Ada")),
+        (format!("{ada}; sessionid=x"), Some("Ada")),
+        (
+            format!("sessionid=\"\"; sessionid; sessionid=\u{fc}bergro\u{df}; {ada}"),
+            Some("Ada"),
+        ),
+        (format!("{ada}; {other}"), Some("Ada")),
+        (format!("{other}; {ada}"), None),
+    ] {
+        assert_eq!(name(&store, &header).await.as_deref(), expected, "{header}");
+    }
+}
+
+async fn a_request_with_the_key_from_before_a_login_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let before = visitor(&store).await;
+    let login = RequestSession::begin(&store, before.as_str());
+    login.login(&Login::new("42")).await.unwrap();
+    let after = cookie(&login.finish(303).await);
+    assert_ne!(after, before);
+
+    // A poll that was on its way, and a second click on the button that logs out.
+    assert_eq!(name(&store, &before).await, None);
+    let late = RequestSession::begin(&store, before.as_str());
+    late.logout().await.unwrap();
+    assert_eq!(late.finish(303).await.set_cookie, None);
+    for header in [format!("{before}; theme=dark"), format!("sessionid=junk; {before}")] {
+        assert_eq!(name(&store, &header).await, None);
+    }
+    assert_eq!(name(&store, &after).await.as_deref(), Some("Ada"));
+}
+
+async fn an_unknown_key_is_ignored_and_never_taken_over<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    for unknown in [
+        "sessionid=attackerattackerattackerattacker",
+        "sessionid=junk",
+        "sessionid=",
+    ] {
+        assert_eq!(name(&store, unknown).await, None);
+        let written = RequestSession::begin(&store, unknown);
+        written.insert("name", "Eve").await.unwrap();
+        let given = cookie(&written.finish(200).await);
+        assert_ne!(given, unknown, "a visitor gets a key that nobody chose");
+        assert_eq!(name(&store, &given).await.as_deref(), Some("Eve"));
+    }
+    let ended = visitor(&store).await;
+    store.delete(&key_of(&ended)).await.unwrap();
+    assert_eq!(name(&store, &ended).await, None);
+    let removed = RequestSession::begin(&store, ended.as_str());
+    assert!(!removed.remove("name").await.unwrap());
+    removed.with(crate::Session::clear).await.unwrap();
+    assert_eq!(removed.finish(200).await.set_cookie, None);
+}
+
+async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    for status in [200, 500] {
+        let cookie = visitor(&store).await;
+        let logout = RequestSession::begin(&store, cookie.as_str());
+        logout.flush().await.unwrap();
+        let removal = logout.finish(status).await.set_cookie.expect("the cookie is removed");
+        assert!(
+            removal.starts_with("sessionid=; ") && removal.contains("Max-Age=0"),
+            "{removal}"
+        );
+        let again = RequestSession::begin(&store, cookie.as_str());
+        again.flush().await.unwrap();
+        assert_eq!(again.finish(status).await.set_cookie, None, "it is ended already");
+    }
+
+    // The last value goes, and the session's time passes.
+    let cookie = visitor(&store).await;
+    let emptied = RequestSession::begin(&store, cookie.as_str());
+    assert!(emptied.remove("name").await.unwrap());
+    assert!(
+        emptied
+            .finish(200)
+            .await
+            .set_cookie
+            .unwrap()
+            .starts_with("sessionid=; ")
+    );
+    let cookie = visitor(&store).await;
+    let passed = RequestSession::begin(&store, cookie.as_str());
+    passed.set_expiry(cx.now() - Duration::from_secs(5)).await.unwrap();
+    assert!(passed.finish(200).await.set_cookie.unwrap().starts_with("sessionid=; "));
+    assert!(!store.exists(&key_of(&cookie)).await.unwrap());
+}
+
+async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watched) = cx.watched_store();
+    let sessions = Sessions::new(store.clone()).save_every_request();
+    let cookie = visitor(&store).await;
+    let renewed = sessions.begin(cookie.as_str()).finish(200).await;
+    assert!(renewed.set_cookie.unwrap().starts_with(&cookie));
+
+    // Another request ends the session between this one's load and its renewal.
+    let (elsewhere, ended) = (cx.store(), key_of(&cookie));
+    watched.before("expire", async move {
+        assert!(elsewhere.delete(&ended).await.unwrap());
+    });
+    for _ in 0..2 {
+        let outcome = sessions.begin(cookie.as_str()).finish(200).await;
+        assert!(outcome.error.is_none() && outcome.set_cookie.is_none(), "{outcome:?}");
+    }
+}
+
+async fn a_browser_session_has_no_max_age<B: KvBackend>(cx: &Cx<B>) {
+    let age = Duration::from_secs(5_000);
+    let builder = || cx.sessions().project("shop").cookie_age(age);
+    let store = builder().browser_session(true).build().unwrap();
+    let request = RequestSession::begin(&store, None);
+    request.insert("name", "Ada").await.unwrap();
+    assert!(
+        request
+            .with(|session| session.expires_at_browser_close())
+            .await
+            .unwrap()
+    );
+    let outcome = request.finish(200).await;
+    let cookie = cookie(&outcome);
+    assert!(!outcome.set_cookie.unwrap().contains("Max-Age"));
+    cx.assert_ttl(&record(&key_of(&cookie)), age).await;
+
+    // What the session says itself comes first; what it says is kept as Django keeps it.
+    for (expiry, max_age) in [
+        (SessionExpiry::After(Duration::from_secs(300)), Some("; Max-Age=300")),
+        (SessionExpiry::BrowserClose, None),
+        (SessionExpiry::Default, None),
+    ] {
+        let request = RequestSession::begin(&store, cookie.as_str());
+        request.set_expiry(expiry).await.unwrap();
+        let set_cookie = request.finish(200).await.set_cookie.unwrap();
+        match max_age {
+            Some(max_age) => assert!(set_cookie.ends_with(max_age), "{expiry:?}: {set_cookie}"),
+            None => assert!(!set_cookie.contains("Max-Age"), "{expiry:?}: {set_cookie}"),
+        }
+        let changed = RequestSession::begin(&store, cookie.as_str());
+        changed.insert("changed", 1).await.unwrap();
+        let set_cookie = changed.finish(200).await.set_cookie.unwrap();
+        assert_eq!(
+            set_cookie.contains("Max-Age"),
+            max_age.is_some(),
+            "{expiry:?}: {set_cookie}"
+        );
+    }
+
+    let lasting = builder().build().unwrap();
+    let request = RequestSession::begin(&lasting, cookie.as_str());
+    request.insert("changed", 2).await.unwrap();
+    let set_cookie = request.finish(200).await.set_cookie.unwrap();
+    assert!(set_cookie.ends_with("; Max-Age=5000"), "{set_cookie}");
+}
+
+async fn a_cookie_that_a_browser_would_drop_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    let new = SessionCookie::new;
+    for cookie in [
+        new().name("a=b"),
+        new().name(""),
+        new().name("__Host-a").domain("example.org"),
+        new().name("__Host-a").path("/shop"),
+        new().name("__Secure-a").over_plain_http(),
+        new().same_site(SameSite::None).over_plain_http(),
+        new().partitioned().over_plain_http(),
+        new().path("shop"),
+        new().path("/\r\nSet-Cookie: a=b"),
+        new().domain("https://example.org"),
+        new().name("a".repeat(4_000)),
+    ] {
+        let refused = Sessions::new(cx.store()).cookie(cookie.clone());
+        assert!(matches!(refused, Err(SessionError::Config(_))), "{cookie:?}");
+    }
+    let cookie = new().name("__Host-a").same_site(SameSite::None).partitioned();
+    let sessions = Sessions::new(cx.store()).cookie(cookie).unwrap();
+    let request = sessions.begin("sessionid=zzzzzzzz");
+    request.insert("a", 1).await.unwrap();
+    let set_cookie = request.finish(200).await.set_cookie.unwrap();
+    assert!(set_cookie.starts_with("__Host-a="), "{set_cookie}");
+    assert!(
+        set_cookie.contains("; HttpOnly; SameSite=None; Partitioned; Secure; Path=/"),
+        "{set_cookie}"
+    );
+}
+
+async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watched) = cx.watched_store();
+    let cookie = visitor(&store).await;
+    let failing = |error| {
+        let builder = SessionStore::builder(Failing(error)).codec(crate::DjangoSigned::new(super::SECRET));
+        builder.build().unwrap()
+    };
+    for (kind, retryable, status) in [
+        (ErrorKind::Connection, true, 503),
+        (ErrorKind::Timeout, true, 503),
+        (ErrorKind::Server, true, 503),
+        (ErrorKind::Server, false, 500),
+        (ErrorKind::Data, false, 500),
+        (ErrorKind::Config, false, 500),
+        (ErrorKind::InvalidArgument, false, 500),
+    ] {
+        let error = Error::new(kind, "get", "it fails");
+        let error = if retryable { error.retryable() } else { error };
+        let request = RequestSession::begin(&failing(error), cookie.as_str());
+        let answer = request.get::<String>("name").await.unwrap_err();
+        assert_eq!(answer.status_code(), status, "{kind}");
+        // Also if the handler ignores it.
+        let outcome = request.finish(200).await;
+        assert_eq!(outcome.error.unwrap().status_code(), status, "{kind}");
+        assert_eq!(outcome.set_cookie, None);
+    }
+
+    // An outage between the load and the save.
+    let request = RequestSession::begin(&store, cookie.as_str());
+    request.insert("name", "Grace").await.unwrap();
+    watched.fail_after(0);
+    let outcome = request.finish(200).await;
+    watched.fail_after(usize::MAX);
+    assert_eq!((outcome.error.unwrap().status_code(), outcome.set_cookie), (503, None));
+    assert_eq!(name(&store, &cookie).await.as_deref(), Some("Ada"));
+
+    // The session ends between them: nobody's outage, and the visitor is to log in again.
+    let request = RequestSession::begin(&store, cookie.as_str());
+    request.insert("name", "Grace").await.unwrap();
+    store.delete(&key_of(&cookie)).await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(matches!(outcome.error, Some(SessionError::Gone)), "{outcome:?}");
+    assert_eq!(SessionError::Gone.status_code(), 400);
+}
+
+async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let request = RequestSession::begin(&store, None);
+    request.insert("name", "Ada").await.unwrap();
+    for mistake in [
+        request.set_expiry(Duration::MAX).await.unwrap_err(),
+        request.insert("nan", f64::NAN).await.unwrap_err(),
+        request.get::<u64>("name").await.unwrap_err(),
+    ] {
+        assert!(!matches!(mistake, SessionError::Backend(_)), "{mistake:?}");
+        assert_eq!(mistake.status_code(), 500, "{mistake:?}");
+    }
+    let cookie = cookie(&request.finish(200).await);
+    assert_eq!(
+        name(&store, &cookie).await.as_deref(),
+        Some("Ada"),
+        "nothing else is lost"
+    );
+
+    let mut large = store.load(&key_of(&cookie)).await.unwrap().unwrap();
+    large.insert("large", "x".repeat(2_000_000)).unwrap();
+    let refused = store.save(&mut large).await.unwrap_err();
+    assert!(matches!(refused, SessionError::TooLarge { .. }), "{refused:?}");
+    assert_eq!(refused.status_code(), 500);
+    assert!(store.load(&key(&large)).await.unwrap().is_some());
+}
+
+/// A backend on which every call fails in the same way.
+#[derive(Debug)]
+struct Failing(Error);
+
+impl KvBackend for Failing {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+    }
+
+    async fn get(&self, _: &str) -> Result<Option<Bytes>> {
+        Err(self.0.clone())
+    }
+
+    async fn set(&self, _: &str, _: Bytes, _: SetOptions) -> Result<SetOutcome> {
+        Err(self.0.clone())
+    }
+
+    async fn del(&self, _: &[&str]) -> Result<u64> {
+        Err(self.0.clone())
+    }
+
+    async fn del_if_equals(&self, _: &str, _: &[u8]) -> Result<bool> {
+        Err(self.0.clone())
+    }
+
+    async fn expire(&self, _: &str, _: Expiry) -> Result<bool> {
+        Err(self.0.clone())
+    }
+
+    async fn ttl(&self, _: &str) -> Result<Ttl> {
+        Err(self.0.clone())
+    }
+
+    async fn scan(&self, _: ScanRequest<'_>) -> Result<ScanPage> {
+        Err(self.0.clone())
+    }
+}

@@ -1,0 +1,281 @@
+//! Sessions in actix-web (feature `actix`).
+//!
+//! [`SessionMiddleware`] reads the cookie and writes it; [`Session`] in a handler's arguments is the session of the request. All
+//! rules are those of [the module above](super).
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer, web::get};
+//! use codex_kv::{DjangoSigned, SessionError, SessionStore, web::{Session, actix::SessionMiddleware}};
+//!
+//! async fn visits(session: Session) -> Result<String, SessionError> {
+//!     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?;
+//!     Ok(format!("visit {visits}"))
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let backend = codex_kv::connect("memory://").await?;
+//!     let store = SessionStore::builder(backend).codec(DjangoSigned::new("a secret")).build()?;
+//!     let sessions = SessionMiddleware::new(store);
+//!     let server = HttpServer::new(move || App::new().wrap(sessions.clone()).route("/", get().to(visits)));
+//!     server.bind(("127.0.0.1", 8080))?.run().await?;
+//!     Ok(())
+//! }
+//! ```
+
+#![expect(
+    clippy::future_not_send,
+    reason = "actix-web runs a request on the thread that accepted it"
+)]
+
+use std::{
+    fmt,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::Arc,
+};
+
+use actix_web::{
+    FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError,
+    body::{EitherBody, MessageBody},
+    dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    error::InternalError,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+};
+use codex_traits::KvBackend;
+
+use super::{Outcome, RequestSession, Session, SessionCookie, Sessions, headers::names_cookie};
+use crate::{
+    CacheError,
+    session::{SessionCodec, SessionError, SessionStore},
+};
+
+type Respond = dyn Fn(&SessionError) -> HttpResponse + Send + Sync;
+
+/// Gives each request a [`Session`] and each response its cookie. For `App::wrap`.
+#[derive(Clone)]
+pub struct SessionMiddleware {
+    sessions: Sessions,
+    on_error: Arc<Respond>,
+}
+
+impl SessionMiddleware {
+    /// Returns a middleware for the sessions of this store, with the default [`SessionCookie`].
+    pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
+        Sessions::new(store).into()
+    }
+
+    /// Sets how the cookie is named and where it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Config`] if a browser would drop the cookie, as [`Sessions::cookie`].
+    pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
+        self.sessions = self.sessions.cookie(cookie)?;
+        Ok(self)
+    }
+
+    /// Renews the session's time, and the cookie's, with every request: [`Sessions::save_every_request`].
+    #[must_use]
+    pub fn save_every_request(mut self) -> Self {
+        self.sessions = self.sessions.save_every_request();
+        self
+    }
+
+    /// Sets the response to a failure of the session, in place of a line of text with the
+    /// [status of the error](SessionError::status_code).
+    #[must_use]
+    pub fn on_error(mut self, respond: impl Fn(&SessionError) -> HttpResponse + Send + Sync + 'static) -> Self {
+        self.on_error = Arc::new(respond);
+        self
+    }
+}
+
+/// A middleware with settings that others share.
+impl From<Sessions> for SessionMiddleware {
+    fn from(sessions: Sessions) -> Self {
+        Self {
+            sessions,
+            on_error: Arc::new(|error| respond(error.answer())),
+        }
+    }
+}
+
+impl fmt::Debug for SessionMiddleware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionMiddleware")
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for SessionMiddleware
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Transform = SessionService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(SessionService {
+            service,
+            middleware: self.clone(),
+        }))
+    }
+}
+
+/// A service inside a [`SessionMiddleware`].
+#[derive(Debug)]
+pub struct SessionService<S> {
+    service: S,
+    middleware: SessionMiddleware,
+}
+
+impl<S, B> Service<ServiceRequest> for SessionService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>>>>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let SessionMiddleware { sessions, on_error } = self.middleware.clone();
+        let cookies: Vec<&[u8]> = request
+            .headers()
+            .get_all(header::COOKIE)
+            .map(HeaderValue::as_bytes)
+            .collect();
+        let session = sessions.begin(cookies);
+        request.extensions_mut().insert(session.session().clone());
+        let response = self.service.call(request);
+        Box::pin(async move {
+            match response.await {
+                Ok(response) => Ok(finish(session, response, &*on_error).await),
+                Err(error) => Err(finish_failed(session, error, &*on_error).await),
+            }
+        })
+    }
+}
+
+async fn finish<B>(
+    session: RequestSession,
+    response: ServiceResponse<B>,
+    on_error: &Respond,
+) -> ServiceResponse<EitherBody<B>> {
+    let returned = response.response().error().and_then(as_session_error);
+    // A handler that failed on the session has not done its work, whatever the status of that is.
+    let outcome = match returned {
+        Some(_) => session.finish_without_saving().await,
+        None => session.finish(response.status().as_u16()).await,
+    };
+    let replacement = returned.or(outcome.error.as_ref()).map(on_error);
+    let mut response = match replacement {
+        Some(replacement) => response.into_response(replacement).map_into_right_body(),
+        None => response.map_into_left_body(),
+    };
+    apply(&outcome, response.headers_mut());
+    response
+}
+
+/// A middleware inside this one failed. Its error becomes a response further out, which needs the cookie too.
+async fn finish_failed(session: RequestSession, error: actix_web::Error, on_error: &Respond) -> actix_web::Error {
+    let returned = as_session_error(&error);
+    let outcome = match returned {
+        Some(_) => session.finish_without_saving().await,
+        None => session.finish(error.as_response_error().status_code().as_u16()).await,
+    };
+    let replacement = returned.or(outcome.error.as_ref()).map(on_error);
+    let mut response = replacement.unwrap_or_else(|| error.error_response());
+    apply(&outcome, response.headers_mut());
+    InternalError::from_response(error, response).into()
+}
+
+fn as_session_error(error: &actix_web::Error) -> Option<&SessionError> {
+    error.as_error::<SessionError>()
+}
+
+fn apply(outcome: &Outcome, headers: &mut HeaderMap) {
+    // The cookie's settings were checked and a key is ASCII, so that the conversion does not fail.
+    let cookie = outcome.set_cookie.as_deref();
+    if let Some(mut cookie) = cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok()) {
+        cookie.set_sensitive(true);
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    if outcome.vary
+        && !headers
+            .get_all(header::VARY)
+            .any(|value| names_cookie(value.as_bytes()))
+    {
+        headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+impl FromRequest for Session {
+    type Error = MissingSessionMiddleware;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = request.extensions().get::<Self>().cloned();
+        ready(session.ok_or(MissingSessionMiddleware))
+    }
+}
+
+/// Why a handler did not get its [`Session`]: there is no [`SessionMiddleware`] around its route. A response of 500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a handler takes a session, and there is no SessionMiddleware around its route: add one with `App::wrap`")]
+pub struct MissingSessionMiddleware;
+
+impl ResponseError for MissingSessionMiddleware {
+    fn error_response(&self) -> HttpResponse {
+        tracing::error!("{self}");
+        HttpResponse::InternalServerError().finish()
+    }
+}
+
+/// A line of text with the [status of the error](SessionError::status_code). Inside a [`SessionMiddleware`] with
+/// [`on_error`](SessionMiddleware::on_error), that answers instead.
+impl ResponseError for SessionError {
+    fn status_code(&self) -> StatusCode {
+        status(self.answer().0)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        tracing::warn!(reason = %self, "a handler failed on its session");
+        respond(self.answer())
+    }
+}
+
+/// A line of text with the [status of the error](CacheError::status_code).
+impl ResponseError for CacheError {
+    fn status_code(&self) -> StatusCode {
+        status(self.answer().0)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        tracing::warn!(reason = %self, "a handler failed on its cache");
+        respond(self.answer())
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn respond((code, text): (u16, &'static str)) -> HttpResponse {
+    HttpResponse::build(status(code))
+        .content_type(header::ContentType::plaintext())
+        .body(text)
+}

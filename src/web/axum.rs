@@ -1,0 +1,224 @@
+//! Sessions in axum: the layer, the extractor, and errors as responses.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum_core::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use codex_traits::KvBackend;
+use http::{Request, StatusCode, request::Parts};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Session, SessionCookie, Sessions};
+use crate::{
+    CacheError,
+    session::{SessionCodec, SessionError, SessionStore},
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+type Respond = dyn Fn(&SessionError) -> Response + Send + Sync;
+
+/// Gives each request a [`Session`] and each response its cookie; see [the module](super).
+///
+/// Put layers that can cut a handler short (timeouts) outside this one: add them after it. See
+/// [all or nothing](super#all-or-nothing).
+///
+/// ```
+/// use axum::{Router, http::StatusCode, response::{IntoResponse, Redirect}, routing::get};
+/// use codex_kv::{AnyBackend, SessionError, SessionStore, web::{SessionCookie, SessionLayer}};
+///
+/// fn app(store: SessionStore<AnyBackend>) -> Result<Router, SessionError> {
+///     let sessions = SessionLayer::new(store)
+///         .cookie(SessionCookie::new().name("__Host-session"))?
+///         .on_error(|error| match error {
+///             SessionError::Gone => Redirect::to("/login").into_response(),
+///             error if error.status_code() == 503 => {
+///                 (StatusCode::SERVICE_UNAVAILABLE, "back in a minute").into_response()
+///             }
+///             _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+///         });
+///     Ok(Router::new().route("/", get(|| async { "hello" })).layer(sessions))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct SessionLayer {
+    sessions: Sessions,
+    on_error: Arc<Respond>,
+}
+
+impl SessionLayer {
+    /// Returns a layer for the sessions of this store, with the default [`SessionCookie`].
+    pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
+        Sessions::new(store).into()
+    }
+
+    /// Sets how the cookie is named and where it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Config`] if a browser would drop the cookie, as [`Sessions::cookie`].
+    pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
+        self.sessions = self.sessions.cookie(cookie)?;
+        Ok(self)
+    }
+
+    /// Renews the session's time, and the cookie's, with every request: [`Sessions::save_every_request`].
+    #[must_use]
+    pub fn save_every_request(mut self) -> Self {
+        self.sessions = self.sessions.save_every_request();
+        self
+    }
+
+    /// Sets the response to a failure of the session, in place of a line of text with the
+    /// [status of the error](SessionError::status_code).
+    #[must_use]
+    pub fn on_error(mut self, respond: impl Fn(&SessionError) -> Response + Send + Sync + 'static) -> Self {
+        self.on_error = Arc::new(respond);
+        self
+    }
+}
+
+/// A layer with settings that other middleware shares.
+impl From<Sessions> for SessionLayer {
+    fn from(sessions: Sessions) -> Self {
+        Self {
+            sessions,
+            on_error: Arc::new(default_response),
+        }
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for SessionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A service inside a [`SessionLayer`].
+#[derive(Debug, Clone)]
+pub struct SessionService<S> {
+    inner: S,
+    layer: SessionLayer,
+}
+
+impl<S, ReqBody> Service<Request<ReqBody>> for SessionService<S>
+where
+    S: Service<Request<ReqBody>> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+    ReqBody: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        // The clone may not be ready, so the service that is ready goes into the future.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let SessionLayer { sessions, on_error } = self.layer.clone();
+        let session = sessions.begin(request.headers());
+        request.extensions_mut().insert(session.session().clone());
+        Box::pin(async move {
+            let mut response = inner.call(request).await?.into_response();
+            let returned = response.extensions_mut().remove::<Failure>();
+            // A handler that failed on the session has not done its work, whatever the status of that is.
+            let outcome = match &returned {
+                Some(_) => session.finish_without_saving().await,
+                None => session.finish(response.status().as_u16()).await,
+            };
+            if let Some(error) = returned.as_ref().map(|failure| &*failure.0).or(outcome.error.as_ref()) {
+                response = on_error(error);
+            }
+            outcome.apply(response.headers_mut());
+            Ok(response)
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = MissingSessionLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get().cloned().ok_or(MissingSessionLayer)
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get().cloned())
+    }
+}
+
+/// Why a handler did not get its [`Session`]: there is no [`SessionLayer`] around its route. A response of 500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a handler takes a session, and there is no SessionLayer around its route: add one with `Router::layer`")]
+pub struct MissingSessionLayer;
+
+impl IntoResponse for MissingSessionLayer {
+    fn into_response(self) -> Response {
+        tracing::error!("{self}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+/// Rides on the response of a handler that failed with a session error, so that the layer can answer in its own way.
+#[derive(Clone)]
+struct Failure(Arc<SessionError>);
+
+/// A line of text with the [status of the error](SessionError::status_code). Inside a [`SessionLayer`] with
+/// [`on_error`](SessionLayer::on_error), that answers instead.
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        tracing::warn!(reason = %self, "a handler failed on its session");
+        let mut response = default_response(&self);
+        response.extensions_mut().insert(Failure(Arc::new(self)));
+        response
+    }
+}
+
+/// A line of text with the [status of the error](CacheError::status_code).
+impl IntoResponse for CacheError {
+    fn into_response(self) -> Response {
+        tracing::warn!(reason = %self, "a handler failed on its cache");
+        respond(self.answer())
+    }
+}
+
+fn default_response(error: &SessionError) -> Response {
+    respond(error.answer())
+}
+
+fn respond((status, text): (u16, &'static str)) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, text).into_response()
+}

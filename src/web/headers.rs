@@ -1,0 +1,87 @@
+//! Request and response headers, in whatever types a framework has them.
+
+use std::{iter, slice};
+
+/// The `Cookie` header of a request, as a framework hands it out: text, bytes, a list of several headers, or nothing.
+///
+/// Prefer bytes. A header that holds another application's cookie may not be UTF-8, and a framework's conversion to text then
+/// fails for the session's cookie too. HTTP/2 allows several `Cookie` headers in one request: pass all of them.
+pub trait CookieHeader {
+    /// Returns the header values, in order.
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]>;
+}
+
+impl CookieHeader for &str {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        iter::once(self.as_bytes())
+    }
+}
+
+impl CookieHeader for &String {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        iter::once(self.as_bytes())
+    }
+}
+
+impl CookieHeader for &[u8] {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        iter::once(*self)
+    }
+}
+
+// The only impl for an `Option`, so that a bare `None` has a type.
+impl CookieHeader for Option<&str> {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|header| header.as_bytes())
+    }
+}
+
+impl CookieHeader for Vec<&[u8]> {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        slice::Iter::copied(self.iter())
+    }
+}
+
+#[cfg(feature = "http")]
+impl CookieHeader for &http::HeaderMap {
+    fn cookie_headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.get_all(http::header::COOKIE)
+            .iter()
+            .map(http::HeaderValue::as_bytes)
+    }
+}
+
+#[cfg(feature = "http")]
+impl super::Outcome {
+    /// Adds `Set-Cookie` and `Vary: Cookie` to a response, where this request needs them. The cookie is marked as sensitive, so
+    /// that layers which log headers leave it out.
+    pub fn apply(&self, headers: &mut http::HeaderMap) {
+        use http::{HeaderValue, header};
+        // The cookie's settings were checked and a key is ASCII, so that the conversion does not fail.
+        if let Some(mut cookie) = self
+            .set_cookie
+            .as_deref()
+            .and_then(|cookie| HeaderValue::try_from(cookie).ok())
+        {
+            cookie.set_sensitive(true);
+            headers.append(header::SET_COOKIE, cookie);
+        }
+        if self.vary
+            && !headers
+                .get_all(header::VARY)
+                .iter()
+                .any(|value| names_cookie(value.as_bytes()))
+        {
+            headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+        }
+    }
+}
+
+/// Whether a `Vary` header names `Cookie`, or everything.
+#[cfg(any(feature = "http", feature = "actix"))]
+pub(super) fn names_cookie(vary: &[u8]) -> bool {
+    vary.split(|byte| *byte == b',').any(|name| {
+        let name = name.trim_ascii();
+        name == b"*" || name.eq_ignore_ascii_case(b"cookie")
+    })
+}

@@ -1,0 +1,50 @@
+//! What a closure on a session may return.
+
+use std::time::{Duration, SystemTime};
+
+use crate::session::{SessionError, SessionKey};
+
+/// What the closure of [`Session::with`](super::Session::with) returns: a `Result` whose error is a [`SessionError`], or a plain
+/// value of a common type. Wrap any other value in `Ok`.
+#[diagnostic::on_unimplemented(
+    message = "a closure on a session cannot return `{Self}`",
+    note = "wrap the value in `Ok`, and convert an error into a `SessionError`"
+)]
+pub trait SessionOutput {
+    /// The value of the `Result`, or the plain value.
+    type Value;
+
+    /// Converts to a `Result`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the `Result`.
+    fn into_result(self) -> Result<Self::Value, SessionError>;
+}
+
+// For this one error type alone, so that `?` in a closure knows what to convert to.
+impl<T> SessionOutput for Result<T, SessionError> {
+    type Value = T;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+macro_rules! plain_values {
+    ($(($($generic:ident)?) $type:ty),+ $(,)?) => {
+        $(impl$(<$generic>)? SessionOutput for $type {
+            type Value = Self;
+
+            fn into_result(self) -> Result<Self, SessionError> {
+                Ok(self)
+            }
+        })+
+    };
+}
+
+plain_values! {
+    () (), () bool, () char, () u8, () u16, () u32, () u64, () u128, () usize, () i8, () i16, () i32, () i64, () i128, () isize,
+    () f32, () f64, () String, () &'static str, () Duration, () SystemTime, () SessionKey,
+    (T) Option<T>, (T) Vec<T>, (T) Box<T>,
+}

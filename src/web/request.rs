@@ -1,0 +1,133 @@
+//! The session of a request as a middleware sees it: begun with the request's cookie, finished with the response's status.
+
+use std::{fmt, ops::Deref};
+
+use codex_traits::KvBackend;
+
+use super::{CookieHeader, Session, Sessions};
+use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
+
+/// The session of one request, for a middleware of any framework.
+///
+/// [`begin`](Self::begin) it with the request's `Cookie` header, give the handler a clone of [`session`](Self::session), and
+/// [`finish`](Self::finish) it with the status of the response. All rules are in here: nothing is loaded before it is asked for,
+/// changes are saved and merged when the request is finished, a login gets its new key then, and a response of 500 and above
+/// saves nothing.
+///
+/// ```
+/// use codex_kv::{AnyBackend, Login, SessionError, SessionStore, web::RequestSession};
+///
+/// async fn serve(store: &SessionStore<AnyBackend>, cookie: Option<&str>) -> Result<(), SessionError> {
+///     let request = RequestSession::begin(store, cookie);
+///
+///     // The handler's part.
+///     request.login(&Login::new("42")).await?;
+///     let mut status = 200;
+///
+///     let outcome = request.finish(status).await;
+///     if let Some(error) = &outcome.error {
+///         status = error.status_code(); // in place of the handler's response
+///     }
+///     if let Some(set_cookie) = &outcome.set_cookie {
+///         // add `Set-Cookie` to the response
+///     }
+///     if outcome.vary {
+///         // add `Vary: Cookie`
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// A request that is dropped before it is finished saves nothing.
+#[must_use = "nothing is saved before `finish`"]
+pub struct RequestSession {
+    session: Session,
+}
+
+/// What the response has to carry, and whether it has to be replaced.
+#[derive(Default)]
+#[must_use = "the response needs the cookie"]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The value of a `Set-Cookie` header to be added.
+    pub set_cookie: Option<String>,
+    /// Whether the response depends on the request's cookie and needs `Vary: Cookie`, so that no shared cache hands it to another
+    /// visitor.
+    pub vary: bool,
+    /// Why the session was not saved. The handler's response claims what did not happen: answer
+    /// [`status_code`](SessionError::status_code) in its place. Always `None` for a response that had failed by itself.
+    pub error: Option<SessionError>,
+}
+
+impl RequestSession {
+    /// Begins the session of a request, with the default [`SessionCookie`](super::SessionCookie). Does no I/O. For other settings
+    /// use [`Sessions::begin`].
+    pub fn begin<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, cookie_header: impl CookieHeader) -> Self {
+        Sessions::new(store.clone()).begin(cookie_header)
+    }
+
+    pub(super) fn new(sessions: Sessions, presented: Option<SessionKey>) -> Self {
+        Self {
+            session: Session::new(sessions, presented),
+        }
+    }
+
+    /// Returns the session for the handler. A clone is the same session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Saves the session, and returns what the response has to carry. Every later call on the session fails with
+    /// [`SessionError::Finished`].
+    ///
+    /// A `status` of 500 and above, or of 408 (a timeout has cut the handler short), saves nothing. A [flush](Session::flush) has happened by
+    /// then and is not undone.
+    pub async fn finish(self, status: u16) -> Outcome {
+        self.end(status >= 500 || status == 408).await
+    }
+
+    /// Ends the request without saving: for a handler that failed with a [`SessionError`], whatever the status of its response.
+    pub async fn finish_without_saving(self) -> Outcome {
+        self.end(true).await
+    }
+
+    async fn end(self, failed: bool) -> Outcome {
+        let outcome = self.session.finish(failed).await;
+        if let Some(error) = &outcome.error {
+            tracing::warn!(reason = %error, "a request failed on its session");
+        }
+        outcome
+    }
+}
+
+/// The verbs of the session.
+impl Deref for RequestSession {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Drop for RequestSession {
+    fn drop(&mut self) {
+        self.session.close();
+    }
+}
+
+impl fmt::Debug for RequestSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestSession").finish_non_exhaustive()
+    }
+}
+
+// The cookie holds the key.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("set_cookie", &self.set_cookie.as_ref().map(|_| ".."))
+            .field("vary", &self.vary)
+            .field("error", &self.error)
+            .finish()
+    }
+}

@@ -1,0 +1,72 @@
+//! Handlers that do not come to their end: all of their changes are saved, or none.
+
+use std::time::Duration;
+
+use axum::{BoxError, Router, error_handling::HandleErrorLayer, http::StatusCode, routing::get};
+use codex_kv::{
+    SessionError,
+    memory::MemoryBackend,
+    web::{Session, SessionLayer},
+};
+use tower::ServiceBuilder;
+
+use crate::app::{Browser, routes, store};
+
+const LIMIT: Duration = Duration::from_millis(20);
+
+/// Changes the session, waits for longer than any timeout, and changes it again.
+async fn slow(session: Session) -> Result<&'static str, SessionError> {
+    session.insert("first", "half").await?;
+    std::future::pending::<()>().await;
+    session.insert("second", "half").await?;
+    Ok("done")
+}
+
+fn slow_routes() -> Router {
+    routes().route("/slow", get(slow))
+}
+
+async fn saves_nothing_of_a_slow_handler(app: Router, status: u16) {
+    let mut browser = Browser::new(app);
+    browser.get("/set/name/Ada").await;
+    let key = browser.key();
+    let page = browser.get("/slow").await;
+    assert_eq!((page.status.as_u16(), page.set_cookie()), (status, None));
+    assert_eq!(browser.key(), key);
+    assert_eq!(browser.get("/get/first").await.body, "nothing", "half of it was saved");
+    assert_eq!(browser.get("/get/name").await.body, "Ada");
+}
+
+#[tokio::test]
+async fn a_timeout_inside_the_layer_saves_nothing() {
+    for status in [408, 500, 503, 504] {
+        let answer = move |_: BoxError| async move { StatusCode::from_u16(status).unwrap() };
+        let timeout = ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(answer))
+            .layer(tower::timeout::TimeoutLayer::new(LIMIT));
+        let app = slow_routes()
+            .layer(timeout)
+            .layer(SessionLayer::new(store(MemoryBackend::new())));
+        saves_nothing_of_a_slow_handler(app, status).await;
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_outside_the_layer_saves_nothing() {
+    let answer = |_: BoxError| async { StatusCode::GATEWAY_TIMEOUT };
+    let timeout = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(answer))
+        .layer(tower::timeout::TimeoutLayer::new(LIMIT));
+    let app = slow_routes()
+        .layer(SessionLayer::new(store(MemoryBackend::new())))
+        .layer(timeout);
+    saves_nothing_of_a_slow_handler(app, 504).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_saves_nothing() {
+    let mut browser = Browser::new(slow_routes().layer(SessionLayer::new(store(MemoryBackend::new()))));
+    browser.get("/set/name/Ada").await;
+    assert!(tokio::time::timeout(LIMIT, browser.get("/slow")).await.is_err());
+    assert_eq!(browser.get("/get/first").await.body, "nothing");
+}

@@ -1,0 +1,163 @@
+//! The core that every framework's middleware is written on.
+
+use codex_kv::{
+    KvBackend as _, Login, SessionError,
+    memory::MemoryBackend,
+    web::{RequestSession, Sessions},
+};
+
+use crate::{app::store, watched::Watched};
+
+fn cookie(set_cookie: Option<String>) -> String {
+    let set_cookie = set_cookie.expect("a cookie is set");
+    set_cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_request_that_asks_nothing_costs_nothing() {
+    let backend = Watched::default();
+    let store = store(backend.clone());
+    for header in [None, Some("sessionid=0123456789abcdef0123456789abcdef"), Some("junk")] {
+        let outcome = RequestSession::begin(&store, header).finish(200).await;
+        assert_eq!((outcome.set_cookie, outcome.vary), (None, false));
+        assert!(outcome.error.is_none());
+    }
+    assert_eq!(backend.verbs(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_login_cannot_be_lost_and_a_logout_sets_no_cookie() {
+    let store = store(MemoryBackend::new());
+    let request = RequestSession::begin(&store, None);
+    request.login(&Login::new("42")).await.unwrap();
+    let logged_in = cookie(request.finish(303).await.set_cookie);
+
+    let request = RequestSession::begin(&store, logged_in.as_str());
+    assert_eq!(request.user().await.unwrap().as_deref(), Some("42"));
+    request.logout().await.unwrap();
+    assert_eq!(request.user().await.unwrap(), None);
+    let removal = request.finish(303).await.set_cookie.unwrap();
+    assert!(
+        removal.starts_with("sessionid=;") && removal.contains("Max-Age=0"),
+        "{removal}"
+    );
+
+    let request = RequestSession::begin(&store, logged_in.as_str());
+    assert_eq!(request.user().await.unwrap(), None);
+    assert_eq!(request.finish(200).await.set_cookie, None);
+}
+
+#[tokio::test]
+async fn a_failed_response_saves_nothing_and_a_dropped_request_neither() {
+    let backend = Watched::default();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    request.insert("name", "Ada").await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+    for status in [408, 500, 503, 599] {
+        backend.take();
+        let request = RequestSession::begin(&store, ada.as_str());
+        request.insert("name", "Grace").await.unwrap();
+        request.cycle_key().await.unwrap();
+        let outcome = request.finish(status).await;
+        assert_eq!((outcome.set_cookie, outcome.vary), (None, true), "{status}");
+        assert_eq!(backend.verbs(), ["get"], "{status}");
+    }
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    request.insert("name", "Grace").await.unwrap();
+    let outcome = request.finish_without_saving().await;
+    assert!(outcome.set_cookie.is_none() && outcome.error.is_none());
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    let session = request.session().clone();
+    session.insert("name", "Grace").await.unwrap();
+    drop(request);
+    assert!(matches!(
+        session.insert("name", "Eve").await,
+        Err(SessionError::Finished)
+    ));
+    let request = RequestSession::begin(&store, ada.as_str());
+    assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+}
+
+#[tokio::test]
+async fn another_users_session_ends_only_with_the_login() {
+    let backend = MemoryBackend::new();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    request.login(&Login::new("ada")).await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    request.login(&Login::new("grace")).await.unwrap();
+    let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+    assert!(
+        backend.get(&record).await.unwrap().is_some(),
+        "the handler is not done yet"
+    );
+    let grace = cookie(request.finish(200).await.set_cookie);
+    assert!(backend.get(&record).await.unwrap().is_none());
+
+    // A login and a logout in one request end both.
+    let request = RequestSession::begin(&store, grace.as_str());
+    request.login(&Login::new("ada")).await.unwrap();
+    request.logout().await.unwrap();
+    assert!(request.finish(200).await.set_cookie.unwrap().contains("Max-Age=0"));
+    let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
+    assert!(backend.get(&record).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_closure_needs_one_question_mark() {
+    let store = store(MemoryBackend::new());
+    let request = RequestSession::begin(&store, None);
+    let items: usize = request
+        .with(|session| {
+            session.insert("cart", ["SKU-1"])?;
+            Ok(session.keys().count())
+        })
+        .await
+        .unwrap();
+    assert_eq!(items, 1);
+    assert!(request.with(|session| session.remove("cart")).await.unwrap());
+    request.with(codex_kv::Session::clear).await.unwrap();
+    let failed = request.with(|session| session.insert("nan", f64::NAN)).await;
+    assert!(matches!(failed, Err(SessionError::Codec(_))));
+}
+
+#[tokio::test]
+async fn headers_come_in_many_forms() {
+    let sessions = Sessions::new(store(MemoryBackend::new()));
+    let request = sessions.begin(None);
+    request.insert("name", "Ada").await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+    let mut map = axum::http::HeaderMap::new();
+    map.append("cookie", axum::http::HeaderValue::from_bytes(b"theme=\xff").unwrap());
+    map.append("cookie", ada.parse().unwrap());
+    for request in [
+        sessions.begin(ada.as_str()),
+        sessions.begin(&ada),
+        sessions.begin(Some(ada.as_str())),
+        sessions.begin(ada.as_bytes()),
+        sessions.begin(vec![b"theme=\xff".as_slice(), ada.as_bytes()]),
+        sessions.begin(&map),
+    ] {
+        assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+    }
+}
+
+#[tokio::test]
+async fn no_key_is_shown() {
+    let store = store(MemoryBackend::new());
+    let request = RequestSession::begin(&store, None);
+    request.insert("name", "hunter2").await.unwrap();
+    let shown = format!("{request:?}");
+    let outcome = request.finish(200).await;
+    let key = outcome.set_cookie.clone().unwrap();
+    let shown = format!("{shown} {outcome:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains(key.split(';').next().unwrap()),
+        "{shown}"
+    );
+}
