@@ -12,8 +12,10 @@
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
-//! | `encryption` | | encryption at rest: [`session::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
 //! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for a middleware of one's own |
+//! | `encryption` | | encryption at rest: [`session::Encrypted`] and [`cache::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
+//! | `messagepack` | | [`MessagePack`], a format for the values of a cache |
+//! | `compression` | | [`Compressed`], which compresses large values of a cache |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
 //! | `actix` | | sessions in actix-web: [`SessionMiddleware`](web::actix::SessionMiddleware) and the extractor [`web::Session`] |
 //! | `actix-session` | | [`ActixSessionStore`](actix_session::ActixSessionStore), a store for `actix-session` 0.11 |
@@ -30,6 +32,8 @@ pub mod conformance;
 mod connect;
 #[cfg(feature = "encryption")]
 pub mod crypto;
+#[cfg(any(feature = "compression", feature = "encryption", feature = "messagepack"))]
+mod formats;
 mod namespaced;
 pub mod session;
 pub mod web;
@@ -46,6 +50,10 @@ pub use codex_traits::{
     parse_integer,
 };
 pub use connect::{connect, connect_lazy};
+#[cfg(feature = "compression")]
+pub use formats::Compressed;
+#[cfg(feature = "messagepack")]
+pub use formats::MessagePack;
 pub use namespaced::namespaced_key;
 pub use session::{
     DjangoSigned, Login, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore,

@@ -116,6 +116,21 @@ fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
 }
 
 pub(crate) fn category(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        Category::Eof => "end of input",
+        Category::Data => data_category(&error.to_string()),
+        Category::Syntax | Category::Io => {
+            if error.to_string().starts_with("recursion limit exceeded") {
+                "nested too deeply to be read"
+            } else {
+                "not JSON"
+            }
+        }
+    }
+}
+
+/// The category of a message of serde, which holds what was found.
+pub(crate) fn data_category(message: &str) -> &'static str {
     /// What serde's messages begin with.
     const DATA: [(&str, &str); 7] = [
         ("missing field", "missing field"),
@@ -126,19 +141,6 @@ pub(crate) fn category(error: &serde_json::Error) -> &'static str {
         ("invalid value", "value out of range"),
         ("invalid type", "wrong type"),
     ];
-    match error.classify() {
-        Category::Eof => "end of input",
-        Category::Data => {
-            let message = error.to_string();
-            let known = DATA.iter().find(|(start, _)| message.starts_with(start));
-            known.map_or("wrong type or value", |(_, category)| category)
-        }
-        Category::Syntax | Category::Io => {
-            if error.to_string().starts_with("recursion limit exceeded") {
-                "nested too deeply to be read"
-            } else {
-                "not JSON"
-            }
-        }
-    }
+    let known = DATA.iter().find(|(start, _)| message.starts_with(start));
+    known.map_or("wrong type or value", |(_, category)| category)
 }

@@ -26,6 +26,8 @@ use bytes::Bytes;
 use codex_traits::{AnyBackend, Expiry, KvBackend, KvBackendExt, SetOptions};
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "encryption")]
+pub use crate::formats::Encrypted;
 pub use builder::CacheBuilder;
 pub use error::{CacheError, ComputeError};
 pub use serializer::{Json, Serializer};
@@ -36,6 +38,8 @@ use key::{KeyFunction, StoredKey};
 use timeout::is_over;
 
 pub(crate) use json::{Depth, TOO_DEEP};
+#[cfg(feature = "messagepack")]
+pub(crate) use json::data_category;
 pub(crate) use strict::Strict;
 
 /// Typed values on a [`KvBackend`].

@@ -34,7 +34,7 @@ use crate::CodecError;
 ///
 /// A cache calls [`serialize_for`](Self::serialize_for) and [`deserialize_for`](Self::deserialize_for),
 /// which are given the stored key too. A format that does not depend on the key leaves them as they
-/// are. A format that wraps another one forwards all four methods.
+/// are. A format that wraps another one forwards all five methods.
 ///
 /// [`incr`](crate::Cache::incr) works on values that a serializer writes as plain decimal text.
 pub trait Serializer: fmt::Debug + Send + Sync + 'static {
@@ -75,6 +75,18 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     fn deserialize_for<T: DeserializeOwned>(&self, stored_key: &str, stored: &[u8]) -> Result<T, CodecError> {
         let _ = stored_key;
         self.deserialize(stored)
+    }
+
+    /// Returns the bytes that were found under the stored key `from` as they are to be stored under
+    /// `to`, for [`incr_version`](crate::Cache::incr_version). A format that binds a value to its key
+    /// overrides this method.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError::decode`] if the bytes cannot be read. They stay where they are then.
+    fn rebind(&self, from: &str, to: &str, stored: Bytes) -> Result<Bytes, CodecError> {
+        let _ = (from, to);
+        Ok(stored)
     }
 }
 

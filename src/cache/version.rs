@@ -55,10 +55,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 // Gone between the two questions; the next round says so.
                 Ttl::Missing => continue,
             };
+            let rebound = self.shared.serializer.rebind(&from, &to, value.clone())?;
             // Unconditional, so there is no refusal to look at.
-            let _ = backend
-                .set(&to, value.clone(), SetOptions::new().with_expiry(expiry))
-                .await?;
+            let _ = backend.set(&to, rebound, SetOptions::new().with_expiry(expiry)).await?;
             moved = true;
             if backend.del_if_equals(&from, &value).await? {
                 return Ok(version);

@@ -1,0 +1,99 @@
+//! MessagePack.
+
+use bytes::Bytes;
+use rmp_serde::{Deserializer, decode::Error as DecodeError, encode::Error as EncodeError};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::header::Header;
+use crate::{CodecError, Serializer, cache::data_category, coder};
+
+mod depth;
+
+use depth::{MAX_DEPTH, Unreadable};
+
+/// Values in MessagePack (feature `messagepack`): smaller than JSON, and exact for floats and
+/// bytes.
+///
+/// Structs are maps with the names of their fields, so that a field can be added later. NaN, the
+/// infinities, raw bytes and map keys of any type are written and read as they are.
+///
+/// A value begins with the bytes `C1 6D`. Every other format reports such a value as an error, and
+/// so does this one for a value of another format. Change the cache's
+/// [version](crate::CacheBuilder::version) together with its format.
+///
+/// Django does not read these values, and [`incr`](crate::Cache::incr) does not work on them.
+///
+/// ```
+/// use codex_kv::{Cache, MessagePack, Timeout, memory::MemoryBackend};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), codex_kv::CacheError> {
+/// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").serializer(MessagePack).build()?;
+/// cache.set("limits", &[f64::MIN, f64::INFINITY], Timeout::Default).await?;
+/// assert_eq!(cache.get("limits").await?, Some([f64::MIN, f64::INFINITY]));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Limits
+///
+/// A value nested in more than 127 arrays and maps is refused when it is written, and when it is
+/// read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MessagePack;
+
+impl Serializer for MessagePack {
+    fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError> {
+        let mut written = Vec::with_capacity(128);
+        written.extend_from_slice(&Header::MessagePack.bytes());
+        let mut serializer = rmp_serde::Serializer::new(&mut written).with_struct_map();
+        value
+            .serialize(&mut serializer)
+            .map_err(|error| encode_error::<T>(&error))?;
+        depth::check(&written[Header::LENGTH..]).map_err(|unreadable| match unreadable {
+            Unreadable::TooDeep => CodecError::encode::<T>(format!(
+                "it is nested too deeply: MessagePack is read through at most {MAX_DEPTH} arrays and maps"
+            )),
+            Unreadable::Malformed => CodecError::encode::<T>("its `Serialize` implementation gave no single value"),
+        })?;
+        // Boxed, so that an in-process store does not keep the spare room of a growing buffer.
+        Ok(written.into_boxed_slice().into())
+    }
+
+    fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError> {
+        let value = Header::MessagePack
+            .strip(stored)
+            .ok_or_else(|| CodecError::decode::<T>("it is not MessagePack of this cache's format"))?;
+        // `rmp-serde` descends into enums without a limit, and ignores what stands behind the
+        // value.
+        depth::check(value).map_err(|unreadable| {
+            CodecError::decode::<T>(match unreadable {
+                Unreadable::TooDeep => "nested too deeply to be read",
+                Unreadable::Malformed => "not MessagePack",
+            })
+        })?;
+        T::deserialize(&mut Deserializer::from_read_ref(value))
+            .map_err(|error| CodecError::decode::<T>(category(&error)))
+    }
+}
+
+/// Only known messages are handed on, because a type's own message may hold its value.
+#[cold]
+fn encode_error<T: ?Sized>(error: &EncodeError) -> CodecError {
+    let message = error.to_string();
+    let known = coder::REFUSALS.into_iter().find(|refusal| *refusal == message);
+    CodecError::encode::<T>(known.unwrap_or("its `Serialize` implementation failed"))
+}
+
+#[cold]
+fn category(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::InvalidMarkerRead(_) | DecodeError::InvalidDataRead(_) => "end of input",
+        DecodeError::TypeMismatch(_) => "wrong type",
+        DecodeError::OutOfRange => "value out of range",
+        DecodeError::LengthMismatch(_) => "wrong number of elements",
+        DecodeError::Utf8Error(_) => "a text that is not UTF-8",
+        DecodeError::DepthLimitExceeded => "nested too deeply to be read",
+        _ => data_category(&error.to_string()),
+    }
+}

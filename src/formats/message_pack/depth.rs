@@ -1,0 +1,101 @@
+//! Whether bytes are one MessagePack value that can be read without a deep recursion.
+
+/// The arrays and maps around a value that are read, as many as with JSON.
+pub(super) const MAX_DEPTH: usize = 127;
+
+/// Why bytes are not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// They end within the value, go on behind it, or use the one byte that MessagePack does not
+    /// have.
+    Malformed,
+    TooDeep,
+}
+
+/// Checks that `bytes` are exactly one value, nested no deeper than [`MAX_DEPTH`]. Takes time and
+/// memory that do not depend on what the bytes claim about their length.
+pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
+    let mut rest = bytes;
+    // The number of values that are still to come in each open array and map.
+    let mut open: Vec<u64> = Vec::new();
+    loop {
+        if let Next::Container { children } = next(&mut rest).ok_or(Unreadable::Malformed)? {
+            // An empty one is a level too, as in JSON.
+            if open.len() == MAX_DEPTH {
+                return Err(Unreadable::TooDeep);
+            }
+            if children > 0 {
+                open.push(children);
+                continue;
+            }
+        }
+        while let Some(left) = open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                break;
+            }
+            open.pop();
+        }
+        if open.is_empty() {
+            return if rest.is_empty() {
+                Ok(())
+            } else {
+                Err(Unreadable::Malformed)
+            };
+        }
+    }
+}
+
+enum Next {
+    Leaf,
+    /// An array or a map of this many keys and values.
+    Container {
+        children: u64,
+    },
+}
+
+/// Takes one marker and the bytes that belong to it alone.
+fn next(rest: &mut &[u8]) -> Option<Next> {
+    let marker = take(rest, 1)?[0];
+    let children = match marker {
+        0x80..=0x8f => 2 * u64::from(marker & 0x0f),
+        0x90..=0x9f => u64::from(marker & 0x0f),
+        0xdc => number(rest, 2)?,
+        0xdd => number(rest, 4)?,
+        0xde => 2 * number(rest, 2)?,
+        0xdf => 2 * number(rest, 4)?,
+        _ => {
+            let length = match marker {
+                0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => 0,
+                0xcc | 0xd0 => 1,
+                0xcd | 0xd1 => 2,
+                0xca | 0xce | 0xd2 => 4,
+                0xcb | 0xcf | 0xd3 => 8,
+                0xa0..=0xbf => u64::from(marker & 0x1f),
+                0xc4 | 0xd9 => number(rest, 1)?,
+                0xc5 | 0xda => number(rest, 2)?,
+                0xc6 | 0xdb => number(rest, 4)?,
+                // Extensions have a type byte besides.
+                0xd4..=0xd8 => 1 + (1 << (marker - 0xd4)),
+                0xc7 => 1 + number(rest, 1)?,
+                0xc8 => 1 + number(rest, 2)?,
+                0xc9 => 1 + number(rest, 4)?,
+                0xc1 | 0x80..=0x9f | 0xdc..=0xdf => return None,
+            };
+            take(rest, usize::try_from(length).ok()?)?;
+            return Some(Next::Leaf);
+        }
+    };
+    Some(Next::Container { children })
+}
+
+fn number(rest: &mut &[u8], length: usize) -> Option<u64> {
+    let bytes = take(rest, length)?;
+    Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(taken)
+}

@@ -1,0 +1,17 @@
+//! The formats beside JSON.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test, a panic is the report"
+)]
+#![cfg(all(
+    feature = "memory",
+    feature = "messagepack",
+    feature = "compression",
+    feature = "encryption"
+))]
+
+mod compressed;
+mod encrypted;
+mod message_pack;
+mod mixed;
