@@ -37,9 +37,9 @@ use compute::Flights;
 use key::{KeyFunction, StoredKey};
 use timeout::is_over;
 
-pub(crate) use json::{Depth, TOO_DEEP};
 #[cfg(feature = "messagepack")]
 pub(crate) use json::data_category;
+pub(crate) use json::{Depth, TOO_DEEP};
 pub(crate) use strict::Strict;
 
 /// Typed values on a [`KvBackend`].
