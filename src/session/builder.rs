@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -40,6 +41,10 @@ pub struct SessionStoreBuilder<B, C> {
     cookie_age: Duration,
     browser_session: bool,
     time_zone: Option<String>,
+    idle_timeout: Option<Duration>,
+    absolute_timeout: Option<Duration>,
+    touch_interval: Option<Duration>,
+    sessions_per_user: Option<NonZeroUsize>,
     fail_on_unreadable: bool,
     clock: Box<Clock>,
 }
@@ -54,6 +59,10 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
             cookie_age: DEFAULT_COOKIE_AGE,
             browser_session: false,
             time_zone: None,
+            idle_timeout: None,
+            absolute_timeout: None,
+            touch_interval: None,
+            sessions_per_user: None,
             fail_on_unreadable: false,
             clock: Box::new(SystemTime::now),
         }
@@ -98,6 +107,47 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
+    /// Ends a session that was not used for this long. The record lives until then, or until an earlier end of its own.
+    ///
+    /// A session is used when it is saved, touched or [renewed](SessionStore::renew). The session layer renews one that a
+    /// handler has asked for, and sends the cookie again. Renewals are written at most every
+    /// [`touch_interval`](Self::touch_interval), so a session can end that much earlier than this after its last use. A login
+    /// that is [remembered](super::Login::remember_for) has no idle timeout.
+    ///
+    /// A Django project that shares the sessions needs this as its `SESSION_COOKIE_AGE`.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Ends a session this long after its login, however much it is used: the record lives no longer, and
+    /// [`load`](SessionStore::load) takes one that does for missing. A new key and a merge do not change it; a new login
+    /// does, and so does a login that is [remembered](super::Login::remember_for). A session that nobody logged in to has
+    /// none.
+    ///
+    /// The time of the login is kept in the session, under `_codex_login`. A login by Django that does not write it begins
+    /// with the first save here.
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.absolute_timeout = Some(timeout);
+        self
+    }
+
+    /// How often the time of a session that is used but not changed is renewed at most: with
+    /// [`idle_timeout`](Self::idle_timeout) a tenth of it unless set, but not more than 60 s. Without, setting it makes the
+    /// [cookie age](Self::cookie_age) begin anew with each use.
+    pub fn touch_interval(mut self, interval: Duration) -> Self {
+        self.touch_interval = Some(interval);
+        self
+    }
+
+    /// Ends the oldest session of a user whose [login](SessionStore::login) would make more than this many.
+    ///
+    /// It counts what [`sessions`](SessionStore::sessions) lists, so a login by Django does not count. No limit unless set.
+    pub fn sessions_per_user(mut self, limit: NonZeroUsize) -> Self {
+        self.sessions_per_user = Some(limit);
+        self
+    }
+
     /// Whether [`load`](SessionStore::load) fails on a record that it cannot read, with
     /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing, as in Django.
     ///
@@ -121,6 +171,10 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
             time_zone: self.time_zone,
+            idle_timeout: self.idle_timeout,
+            absolute_timeout: self.absolute_timeout,
+            touch_interval: self.touch_interval,
+            sessions_per_user: self.sessions_per_user,
             fail_on_unreadable: self.fail_on_unreadable,
             clock: self.clock,
         }
@@ -138,7 +192,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and [`SessionError::Config`] where the cookie age
-    /// is zero or more than any backend takes, and where the time zone is not known.
+    /// or a timeout is zero or more than any backend takes, where the touch interval is not shorter than the idle timeout,
+    /// and where the time zone is not known.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,
@@ -147,6 +202,21 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         if Expiry::After(self.cookie_age).to_millis("build").is_err() {
             return Err(SessionError::Config(
                 "the cookie age must be longer than zero, and its milliseconds must fit a signed 64-bit integer",
+            ));
+        }
+        for timeout in [self.idle_timeout, self.absolute_timeout].into_iter().flatten() {
+            if Expiry::After(timeout).to_millis("build").is_err() {
+                return Err(SessionError::Config(
+                    "an idle or absolute timeout must be longer than zero, and its milliseconds must fit a signed 64-bit \
+                     integer",
+                ));
+            }
+        }
+        if let Some(interval) = self.touch_interval
+            && interval >= self.idle_timeout.unwrap_or(self.cookie_age)
+        {
+            return Err(SessionError::Config(
+                "the touch interval must be shorter than the idle timeout, or than the cookie age without one",
             ));
         }
         let zone = self.time_zone.as_deref().map(TimeZone::get).transpose();
@@ -159,6 +229,10 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
             cookie_age: self.cookie_age,
             browser_session: self.browser_session,
             zone,
+            idle_timeout: self.idle_timeout,
+            absolute_timeout: self.absolute_timeout,
+            touch_interval: self.touch_interval,
+            sessions_per_user: self.sessions_per_user,
             fail_on_unreadable: self.fail_on_unreadable,
             clock: self.clock,
         });
@@ -182,6 +256,10 @@ impl<B: fmt::Debug, C> fmt::Debug for SessionStoreBuilder<B, C> {
             .field("cookie_age", &self.cookie_age)
             .field("browser_session", &self.browser_session)
             .field("time_zone", &self.time_zone)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("absolute_timeout", &self.absolute_timeout)
+            .field("touch_interval", &self.touch_interval)
+            .field("sessions_per_user", &self.sessions_per_user)
             .finish_non_exhaustive()
     }
 }

@@ -39,6 +39,8 @@ pub struct Session {
     accessed: AtomicBool,
     pub(super) modified: bool,
     pub(super) changes: Changes,
+    /// How long the record had to live, and when that was seen; none where the store does not renew, or nobody has looked.
+    pub(super) left: Option<(Duration, SystemTime)>,
     policy: Arc<Policy>,
 }
 
@@ -51,6 +53,7 @@ impl Session {
             accessed: AtomicBool::new(false),
             modified: false,
             changes: Changes::default(),
+            left: None,
             policy,
         }
     }
@@ -204,20 +207,16 @@ impl Session {
                 return Ok(());
             }
             SessionExpiry::BrowserClose => "0".to_owned(),
-            SessionExpiry::After(after) if ends_in_range(self.policy.now(), after) => seconds_of(after).to_string(),
-            SessionExpiry::After(_) => {
-                return Err(SessionError::InvalidArgument(
-                    "a session's expiry must lie before the year 10000; use a shorter duration",
-                ));
-            }
+            SessionExpiry::After(after) => self.whole_seconds(after)?.as_secs().to_string(),
             SessionExpiry::At(date) => format!("\"{}\"", format_date(date, self.policy.zone.as_ref())),
         };
         self.insert_json(EXPIRY_NAME, json);
         Ok(())
     }
 
-    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age.
-    /// Zero where its time has passed.
+    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age; no
+    /// longer than the store's [`idle_timeout`](super::SessionStoreBuilder::idle_timeout), and not past its
+    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout). Zero where its time has passed.
     pub fn expiry_age(&self) -> Duration {
         self.mark_accessed();
         self.expiry_age_at(self.policy.now())
@@ -226,16 +225,14 @@ impl Session {
     /// When the session ends if it is saved now.
     pub fn expiry_date(&self) -> SystemTime {
         self.mark_accessed();
-        let policy = &self.policy;
-        self.kept_expiry()
-            .date(policy.now(), policy.cookie_age, policy.zone.as_ref())
+        self.policy.end(&self.data, self.policy.now())
     }
 
     /// Whether the cookie has no age, so that the browser drops it when it closes: the session's own expiry, or the store's
     /// [`browser_session`](super::SessionStoreBuilder::browser_session).
     pub fn expires_at_browser_close(&self) -> bool {
         self.mark_accessed();
-        match self.kept_expiry() {
+        match self.policy.kept(&self.data) {
             Kept::Unset => self.policy.browser_session,
             kept => kept == Kept::BrowserClose,
         }
@@ -268,12 +265,21 @@ impl Session {
     }
 
     pub(super) fn expiry_age_at(&self, now: SystemTime) -> Duration {
-        self.kept_expiry()
-            .age(now, self.policy.cookie_age, self.policy.zone.as_ref())
+        self.policy.age(&self.data, now)
     }
 
-    fn kept_expiry(&self) -> Kept {
-        Kept::read(self.data.get_json(EXPIRY_NAME), self.policy.zone.as_ref())
+    pub(super) fn now(&self) -> SystemTime {
+        self.policy.now()
+    }
+
+    /// A duration as it is kept: in whole seconds, rounded up.
+    pub(super) fn whole_seconds(&self, after: Duration) -> Result<Duration, SessionError> {
+        if ends_in_range(self.policy.now(), after) {
+            return Ok(Duration::from_secs(seconds_of(after)));
+        }
+        Err(SessionError::InvalidArgument(
+            "a session's expiry must lie before the year 10000; use a shorter duration",
+        ))
     }
 
     pub(super) fn data(&self) -> &SessionData {

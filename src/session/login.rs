@@ -1,23 +1,31 @@
-//! Who is logged in: names that Django shares, against session fixation, and an end to all sessions of a user at once.
+//! Who is logged in: names that Django shares, against session fixation.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
-use bytes::Bytes;
-use codex_traits::{KvBackend, SetOptions};
+use codex_traits::KvBackend;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{SecretKey, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore};
+use super::{
+    SecretKey, Session, SessionCodec, SessionData, SessionError, SessionExpiry, SessionKey, SessionStore,
+    login_record::{LOGIN, LoginRecord},
+};
 
 /// Where Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`, `HASH_SESSION_KEY` of `django.contrib.auth`).
 const USER: &str = "_auth_user_id";
 const AUTH_BACKEND: &str = "_auth_user_backend";
 const AUTH_HASH: &str = "_auth_user_hash";
 /// Where a session keeps the generation of its user that it was logged in under; nothing while there is none.
-const GENERATION: &str = "_codex_generation";
+pub(super) const GENERATION: &str = "_codex_generation";
 
 /// `key_salt` of `AbstractBaseUser._get_session_auth_hash`.
 const AUTH_HASH_SALT: &[u8] = b"django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+
+/// Longer labels are refused, in bytes.
+const LONGEST_LABEL: usize = 1_024;
 
 /// Who logs in; what [`SessionStore::login`] takes.
 ///
@@ -27,11 +35,15 @@ const AUTH_HASH_SALT: &[u8] = b"django.contrib.auth.models.AbstractBaseUser.get_
 /// let login = Login::new("42");
 /// // Of a user in Django's database, who is to be logged in there too: the primary key, the password column, and `SECRET_KEY`.
 /// let login = Login::django("42", "pbkdf2_sha256$1000000$…", "the SECRET_KEY of Django's settings");
+/// // With "remember me", and a name by which the user finds the session among the others.
+/// let login = login.remember_for(std::time::Duration::from_secs(30 * 86_400)).label("Firefox on Linux");
 /// ```
 #[derive(Clone)]
 pub struct Login {
     user: String,
     django: Option<Django>,
+    remember: Option<Duration>,
+    label: Option<String>,
 }
 
 #[derive(Clone)]
@@ -46,13 +58,15 @@ impl Login {
         Self {
             user: user.into(),
             django: None,
+            remember: None,
+            label: None,
         }
     }
 
     /// The user of this primary key, in Django too. `password` is the user's password column as it is in the database, an
     /// encoded hash: Django ends the session when the user changes the password. `secret` is Django's `SECRET_KEY`.
     ///
-    /// The hash that ties the session to the password is that of `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 5.2.
+    /// The hash that ties the session to the password is that of `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 6.1.
     pub fn django(user: impl Into<String>, password: &str, secret: impl Into<SecretKey>) -> Self {
         let key = Sha256::new().chain_update(AUTH_HASH_SALT);
         let key = key.chain_update(secret.into().as_bytes()).finalize();
@@ -64,12 +78,30 @@ impl Login {
             }
         }
         Self {
-            user: user.into(),
             django: Some(Django {
                 auth_backend: "django.contrib.auth.backends.ModelBackend".to_owned(),
                 auth_hash,
             }),
+            ..Self::new(user)
         }
+    }
+
+    /// Remembers this login: it lasts for `duration` from now, in whole seconds, and its cookie survives the end of the browser.
+    /// For this login it replaces the store's [`idle_timeout`](super::SessionStoreBuilder::idle_timeout),
+    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) and
+    /// [`browser_session`](super::SessionStoreBuilder::browser_session).
+    #[must_use]
+    pub fn remember_for(mut self, duration: Duration) -> Self {
+        self.remember = Some(duration);
+        self
+    }
+
+    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser, or the `sid` of an OpenID
+    /// provider. At most 1,024 bytes.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
     }
 
     /// The authentication backend that Django is to ask for the user: `django.contrib.auth.backends.ModelBackend` unless set. It
@@ -80,6 +112,25 @@ impl Login {
             django.auth_backend = path.into();
         }
         self
+    }
+
+    /// What the session is to say of this login.
+    fn record(&self, session: &Session) -> Result<LoginRecord, SessionError> {
+        if self.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
+            return Err(SessionError::InvalidArgument(
+                "the label of a login must not be longer than 1,024 bytes",
+            ));
+        }
+        let remember = self
+            .remember
+            .map(|remember| session.whole_seconds(remember))
+            .transpose()?;
+        if remember.is_some_and(|remember| remember.is_zero()) {
+            return Err(SessionError::InvalidArgument(
+                "a login must be remembered for longer than zero; leave `remember_for` out otherwise",
+            ));
+        }
+        LoginRecord::new(session.now(), remember, self.label.clone())
     }
 
     fn is_another_than(&self, session: &SessionData) -> bool {
@@ -107,10 +158,16 @@ impl Session {
     pub fn user(&self) -> Option<String> {
         user_of(self.data())
     }
+
+    /// The opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays when the key changes. None for a session
+    /// that nobody logged in to by [`SessionStore::login`].
+    pub fn login_id(&self) -> Option<String> {
+        LoginRecord::of(self.data()).map(|login| login.id)
+    }
 }
 
 /// The id as text. Django keeps text; another program may keep a number.
-fn user_of(data: &SessionData) -> Option<String> {
+pub(super) fn user_of(data: &SessionData) -> Option<String> {
     let json = data.get_json(USER).filter(|json| *json != "null")?;
     Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
 }
@@ -119,10 +176,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Logs the user in: stores the session under a new key, against session fixation, and removes the old one. The visitor's
     /// data stays, unless somebody else was logged in (or the same user, before a change of password): then nothing of it does.
     ///
+    /// The login is noted in the list of the user's [sessions](Self::sessions), and the store's
+    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) begins.
+    ///
     /// # Errors
     ///
     /// As [`cycle_key_merged`](Self::cycle_key_merged). If the store fails after the new record was stored, the session has the
-    /// new key, and another user's record may be there until it expires.
+    /// new key, and another user's record may be there until it expires. [`SessionError::InvalidArgument`] for a label of more
+    /// than 1,024 bytes, and for a login that is to be remembered for no time or past the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         let replaced = self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;
@@ -139,7 +200,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         session: &mut Session,
         login: &Login,
     ) -> Result<Option<SessionKey>, SessionError> {
-        // Asked before anything is changed, because it can fail.
+        // Checked and asked before anything is changed, because it can fail.
+        let record = login.record(session)?;
         let generation = self.generation(&login.user).await?;
         let mut replaced = None;
         if login.is_another_than(&session.data) {
@@ -147,6 +209,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             session.stored = None;
             session.clear();
         }
+        let was_remembered = LoginRecord::of(&session.data).is_some_and(|before| before.remember().is_some());
+        match login.remember {
+            Some(remember) => session.set_expiry(remember)?,
+            None if was_remembered => session.set_expiry(SessionExpiry::Default)?,
+            None => {}
+        }
+        session.insert(LOGIN, &record)?;
         session.insert(USER, &login.user)?;
         if let Some(django) = &login.django {
             session.insert(AUTH_BACKEND, &django.auth_backend)?;
@@ -162,46 +231,5 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             }
         }
         Ok(replaced)
-    }
-
-    /// Ends all sessions of a user at once, in one step however many there are: "log out everywhere".
-    ///
-    /// No list of sessions is kept. The user gets a new generation, a random value stored under
-    /// `{project}:{key_prefix}-generation:{user}`; a session says which generation it was logged in under, and
-    /// [`load`](Self::load) takes one of another generation for missing. The records themselves expire in their time.
-    ///
-    /// Costs every load of a session with a user (`_auth_user_id`) one more `GET`, and every user who was ever revoked one small
-    /// record that does not expire: an old session could outlive it otherwise. Do not let the store evict it.
-    ///
-    /// # With Django
-    ///
-    /// A session of Django's own `login` says no generation, which is the generation of a user who was never revoked. So it is
-    /// ended here like any other. For Django to heed the generation, and for its logins to be valid here after the user's first
-    /// `revoke_all`, it has to check and to write it: `examples/django/codex_sessions.py` shows both, in ten lines.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Backend`] where the store fails; perhaps the sessions are ended then. [`SessionError::Generator`].
-    pub async fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
-        // Random and not counted: a count that was lost and begun anew would bring old sessions back.
-        let generation = Bytes::copy_from_slice(SessionKey::generate()?.as_str().as_bytes());
-        let record = self.generation_record(user);
-        // An unconditional write is never refused.
-        let _written = self.backend().set(&record, generation, SetOptions::new()).await?;
-        Ok(())
-    }
-
-    /// Whether the session's user was revoked since the login.
-    pub(super) async fn is_revoked(&self, data: &SessionData) -> Result<bool, SessionError> {
-        let Some(user) = user_of(data) else {
-            return Ok(false);
-        };
-        let stamped = data.get::<String>(GENERATION).ok().flatten();
-        Ok(self.generation(&user).await? != stamped)
-    }
-
-    async fn generation(&self, user: &str) -> Result<Option<String>, SessionError> {
-        let stored = self.backend().get(&self.generation_record(user)).await?;
-        Ok(stored.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 }

@@ -9,20 +9,26 @@
 mod builder;
 mod changes;
 mod codec;
+mod commit;
 mod data;
 mod error;
 mod expiry;
 mod handle;
 mod key;
 mod login;
-mod merge;
+mod login_record;
 mod policy;
+mod renewal;
+mod revocation;
 mod store;
+mod user_sessions;
+mod users;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};
 #[cfg(feature = "encryption")]
 pub use codec::Encrypted;
 pub use codec::{DjangoSigned, MigratingCodec, PlainJson, SecretKey, SessionCodec};
+pub(crate) use commit::KeyOnCommit;
 pub use data::SessionData;
 pub use error::SessionError;
 pub use expiry::SessionExpiry;
@@ -30,5 +36,6 @@ pub use handle::Session;
 pub use key::{InvalidSessionKey, SessionKey};
 pub use login::Login;
 pub use store::{ClearExpired, SessionStore};
+pub use user_sessions::UserSession;
 
 pub use crate::CodecError;

@@ -1,22 +1,28 @@
 //! The verbs.
 
-use std::{fmt, future::Future, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
-use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
+use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions, Ttl};
+use futures_util::future::try_join;
 
 use super::{
     CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
+    login::user_of,
+    login_record::{LOGIN, LoginRecord},
     policy::Policy,
+    revocation::Asked,
+    users::UserMemory,
 };
 use crate::namespaced_key;
 
 /// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that one collision is a fault already.
 const KEY_ATTEMPTS: usize = 8;
-
-/// How often [`SessionStore::update`] tries. Each failure means that somebody else's change was stored meanwhile, so that a
-/// task fails only where it loses to a thousand others in a row: more than any session's writers have between them.
-pub(super) const UPDATE_ATTEMPTS: usize = 1_000;
 
 /// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the same store, and cheap.
 ///
@@ -66,6 +72,15 @@ struct Shared<B, C> {
     project: String,
     key_prefix: String,
     policy: Arc<Policy>,
+    /// Whose sessions were seen.
+    users: UserMemory,
+}
+
+/// A record as it was found, and what was asked together with it.
+struct Found {
+    payload: Bytes,
+    left: Option<Duration>,
+    asked: Option<Asked>,
 }
 
 /// What [`SessionStore::clear_expired`] did.
@@ -92,6 +107,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 project,
                 key_prefix,
                 policy,
+                users: UserMemory::new(),
             }),
         }
     }
@@ -113,32 +129,94 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(session)
     }
 
-    /// The session of this key; `None` where it is missing, has expired or cannot be read, or its user was
-    /// [revoked](Self::revoke_all) since. Creates nothing.
+    /// The session of this key; `None` where it is missing, has expired or cannot be read, its user was
+    /// [revoked](Self::revoke_all) since, or its login has lasted for as long as it may. Creates nothing.
     ///
     /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and
     /// payload, unless the store is to [fail](SessionStoreBuilder::fail_on_unreadable).
+    ///
+    /// One round trip, but for the first load of a logged-in session by this store: see [`revoke_all`](Self::revoke_all).
     ///
     /// # Errors
     ///
     /// [`SessionError::Backend`] where the store fails.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
-        let record = self.record(key);
-        let Some(payload) = self.backend().get(&record).await? else {
+        let user = self.shared.users.get(key);
+        let Some((session, asked)) = self.read(key, user).await? else {
             return Ok(None);
         };
-        Ok(match self.shared.codec.decode_for(&record, &payload) {
-            Ok(data) if self.is_revoked(&data).await? => None,
+        match user_of(&session.data) {
+            Some(user) => self.shared.users.remember(key, &user),
+            None if asked.is_some() => self.shared.users.forget(key),
+            None => {}
+        }
+        Ok(if self.is_revoked(&session.data, asked).await? {
+            None
+        } else {
+            Some(session)
+        })
+    }
+
+    /// As [`load`](Self::load), whatever generation the session is of.
+    pub(super) async fn load_unrevoked(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
+        Ok(self.read(key, None).await?.map(|(session, _)| session))
+    }
+
+    async fn read(
+        &self,
+        key: &SessionKey,
+        user: Option<Arc<str>>,
+    ) -> Result<Option<(Session, Option<Asked>)>, SessionError> {
+        let record = self.record(key);
+        let Some(found) = self.find(&record, user).await? else {
+            return Ok(None);
+        };
+        let now = self.now();
+        match self.codec().decode_for(&record, &found.payload) {
+            Ok(data) if self.policy().login_is_over(&data, now) => Ok(None),
             Ok(data) => {
                 let session = Session::new(data, self.shared.policy.clone());
-                Some(session.stored_as(key.clone(), payload))
+                let mut session = session.stored_as(key.clone(), found.payload);
+                session.left = found.left.map(|left| (left, now));
+                Ok(Some((session, found.asked)))
             }
-            Err(error) if self.shared.policy.fail_on_unreadable => return Err(error.into()),
+            Err(error) if self.policy().fail_on_unreadable => Err(error.into()),
             Err(error) => {
                 tracing::warn!(reason = %error, "a stored session cannot be read and counts as missing");
-                None
+                Ok(None)
             }
-        })
+        }
+    }
+
+    /// Asks for the record, and in the same round trip for its time to live where sessions are renewed, and for the generation
+    /// of the user who is thought to be its.
+    async fn find(&self, record: &str, user: Option<Arc<str>>) -> Result<Option<Found>, SessionError> {
+        let (found, asked) = match (user, self.policy().renews()) {
+            (None, false) => (self.backend().get(record).await?.map(|payload| (payload, None)), None),
+            (None, true) => (self.find_with_ttl(record).await?, None),
+            (Some(user), false) => {
+                let generation = self.generation_record(&user);
+                let mut values = self.backend().get_many(&[record, &generation]).await?.into_iter();
+                let payload = values.next().flatten();
+                let asked = values.next().map(|generation| Asked { user, generation });
+                (payload.map(|payload| (payload, None)), asked)
+            }
+            (Some(user), true) => {
+                let generation = self.generation_record(&user);
+                let generation = async { Ok(self.backend().get(&generation).await?) };
+                let (found, generation) = try_join(self.find_with_ttl(record), generation).await?;
+                (found, Some(Asked { user, generation }))
+            }
+        };
+        Ok(found.map(|(payload, left)| Found { payload, left, asked }))
+    }
+
+    async fn find_with_ttl(&self, record: &str) -> Result<Option<(Bytes, Option<Duration>)>, SessionError> {
+        let found = self.backend().get_with_ttl(record).await?;
+        Ok(found.map(|(payload, ttl)| match ttl {
+            Ttl::Remaining(left) => (payload, Some(left)),
+            _ => (payload, None),
+        }))
     }
 
     /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from is still stored: one atomic
@@ -154,6 +232,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// session that was changed elsewhere and then ended between the two looks is `Gone`.
     pub async fn save(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
+        self.date_login(session, now)?;
         let age = session.expiry_age_at(now);
         let Some(key) = &session.key else {
             self.store_anew(session, now).await?;
@@ -168,54 +247,16 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             session.mark_saved();
             return Ok(());
         }
-        let payload = self.shared.codec.encode_for(&record, &session.data, now)?;
+        let payload = self.codec().encode_for(&record, &session.data, now)?;
         let options = SetOptions::expires_after(age).with_condition(Condition::IfEquals(stored));
         let outcome = self.backend().set(&record, payload.clone(), options).await?;
         if !outcome.is_written() {
             return Err(self.gone_or_conflict(&record).await?);
         }
         session.stored = Some(payload);
+        session.left = Some((age, now));
         session.mark_saved();
         Ok(())
-    }
-
-    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change came in between. Returns
-    /// what `change` returned last.
-    ///
-    /// `change` can run many times, so it should do nothing but change the session. Where it fails nothing is saved.
-    ///
-    /// ```
-    /// # use codex_kv::{KvBackend, session::*};
-    /// # async fn count<B: KvBackend>(store: &SessionStore<B>, key: &SessionKey) -> Result<(), SessionError> {
-    /// let visits = store
-    ///     .update(key, |session| {
-    ///         let visits = session.get::<u64>("visits")?.unwrap_or(0) + 1;
-    ///         session.insert("visits", visits)?;
-    ///         Ok(visits)
-    ///     })
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Gone`] where the session is missing or cannot be read, [`SessionError::Conflict`] where a thousand
-    /// attempts in a row lost to somebody else, what `change` failed with, and whatever [`save`](Self::save) fails with.
-    pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
-    where
-        T: Send,
-        F: FnMut(&mut Session) -> Result<T, SessionError> + Send,
-    {
-        for _ in 0..UPDATE_ATTEMPTS {
-            let mut session = self.load(key).await?.ok_or(SessionError::Gone)?;
-            let result = change(&mut session)?;
-            match self.save(&mut session).await {
-                Err(SessionError::Conflict) => {}
-                saved => return saved.map(|()| result),
-            }
-        }
-        Err(SessionError::Conflict)
     }
 
     /// Removes the record and tells whether it was there. One that is not is no error.
@@ -273,19 +314,41 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.store_anew(session, now).await?;
         match self.remove_exactly(&self.record(&old_key), &old_payload).await {
             Err(lost @ (SessionError::Gone | SessionError::Conflict)) => {
-                let new_key = session.key.replace(old_key);
+                let new_key = session.key.replace(old_key.clone());
                 session.stored = Some(old_payload);
-                if let Some(new_key) = new_key {
-                    // Where it fails, a record stays that nobody knows the key of, until it expires. What was lost says more.
-                    let _ = self.delete(&new_key).await;
-                }
-                Err(lost)
+                self.take_back(session, &old_key, new_key, lost).await
             }
             removed => {
                 session.mark_saved();
                 removed
             }
         }
+    }
+
+    /// Removes the record of a new key, because the old one was changed or ended elsewhere, and returns why that is.
+    async fn take_back(
+        &self,
+        session: &Session,
+        old_key: &SessionKey,
+        new_key: Option<SessionKey>,
+        lost: SessionError,
+    ) -> Result<(), SessionError> {
+        let Some(new_key) = new_key else {
+            return Err(lost);
+        };
+        // Where it fails, a record stays that nobody knows the key of, until it expires. What was lost says more.
+        let was_there = self.delete(&new_key).await.unwrap_or(true);
+        if !was_there {
+            // The user has ended this login while its key was the new one.
+            self.delete(old_key).await?;
+            return Err(SessionError::Gone);
+        }
+        if matches!(lost, SessionError::Conflict)
+            && let Some((user, login)) = listed(&session.data)
+        {
+            self.enlist(&user, &login.id, old_key).await?;
+        }
+        Err(lost)
     }
 
     /// Removes the record, whoever changed it, and leaves an empty session without a key: a logout.
@@ -322,18 +385,51 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         for _ in 0..KEY_ATTEMPTS {
             let key = SessionKey::generate()?;
             let record = self.record(&key);
-            let payload = self.shared.codec.encode_for(&record, &session.data, now)?;
+            let payload = self.codec().encode_for(&record, &session.data, now)?;
             let written = self
                 .backend()
                 .set_if_absent(&record, payload.clone(), Expiry::After(age))
                 .await?;
             if written.is_written() {
-                session.key = Some(key);
-                session.stored = Some(payload);
-                return Ok(());
+                return self.enter(session, key, payload, (age, now)).await;
             }
         }
         Err(SessionError::KeyTaken)
+    }
+
+    /// Gives a session the key that it was stored under. A login is listed first, so that none lives unlisted.
+    async fn enter(
+        &self,
+        session: &mut Session,
+        key: SessionKey,
+        payload: Bytes,
+        left: (Duration, SystemTime),
+    ) -> Result<(), SessionError> {
+        if let Some((user, login)) = listed(&session.data)
+            && let Err(error) = self.enlist(&user, &login.id, &key).await
+        {
+            // Where it fails too, a record stays that nobody knows the key of, until it expires.
+            let _ = self.delete(&key).await;
+            return Err(error);
+        }
+        if let Some(user) = user_of(&session.data) {
+            self.shared.users.remember(&key, &user);
+        }
+        session.key = Some(key);
+        session.stored = Some(payload);
+        session.left = Some(left);
+        Ok(())
+    }
+
+    /// Notes the time of a login that another program made, where the store has to know it.
+    fn date_login(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
+        if self.policy().absolute_timeout.is_some()
+            && user_of(&session.data).is_some()
+            && LoginRecord::of(&session.data).is_none()
+        {
+            session.insert(LOGIN, LoginRecord::new(now, None, None)?)?;
+        }
+        Ok(())
     }
 
     /// Removes the record where it holds these bytes, in one step.
@@ -367,13 +463,34 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         namespaced_key(&self.shared.project, &prefix, user)
     }
 
+    pub(super) fn list_record(&self, user: &str) -> String {
+        let prefix = match self.shared.key_prefix.as_str() {
+            "" => "logins".to_owned(),
+            prefix => format!("{prefix}-logins"),
+        };
+        namespaced_key(&self.shared.project, &prefix, user)
+    }
+
     pub(super) fn backend(&self) -> &B {
         &self.shared.backend
     }
 
-    fn now(&self) -> SystemTime {
+    pub(super) fn codec(&self) -> &C {
+        &self.shared.codec
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
         self.shared.policy.now()
     }
+}
+
+/// The user and the login of a session that is listed with the user's others.
+fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
+    Some((user_of(data)?, LoginRecord::of(data)?))
 }
 
 // Not derived: neither the backend nor the codec has to be `Clone`.

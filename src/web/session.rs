@@ -5,12 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{
-    Outcome, SessionOutput, Sessions,
-    settings::SaveWhen,
-    store::{KeyOnCommit, Store},
-};
-use crate::session::{Login, Session as Loaded, SessionError, SessionExpiry, SessionKey};
+use super::{Outcome, SessionOutput, Sessions, settings::SaveWhen, store::Store};
+use crate::session::{KeyOnCommit, Login, Session as Loaded, SessionError, SessionExpiry, SessionKey};
 
 /// The session of a request: an argument of a handler.
 ///
@@ -301,8 +297,12 @@ impl Session {
             if let Some(replaced) = state.replaced.take() {
                 store.delete(&replaced).await?;
             }
-        } else if save == SaveWhen::Modified || session.key().is_none() {
+        } else if session.key().is_none() {
             return Ok(state.removal());
+        } else if save == SaveWhen::Modified || store.renews() {
+            if !store.renew(session).await? {
+                return Ok(state.removal());
+            }
         } else if session.expiry_age().is_zero() {
             state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {

@@ -1,0 +1,56 @@
+//! What a session says of its login: since when, for how long, and by which name its user finds it among the others.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{SessionData, SessionError, SessionKey};
+
+/// Where a session keeps its [`LoginRecord`].
+pub(super) const LOGIN: &str = "_codex_login";
+
+/// JSON under [`LOGIN`]; other programs may write it too: `{"id":"…","at":1700000000000}`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct LoginRecord {
+    /// What the user's other sessions know it by. Stays when the key changes.
+    pub(super) id: String,
+    /// The time of the login, in milliseconds since 1970.
+    at: u64,
+    /// For how long the login was asked to be remembered, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remember: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<String>,
+}
+
+impl LoginRecord {
+    pub(super) fn new(
+        now: SystemTime,
+        remember: Option<Duration>,
+        label: Option<String>,
+    ) -> Result<Self, SessionError> {
+        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            // As hard to guess as a key, though it opens nothing.
+            id: SessionKey::generate()?.as_str().to_owned(),
+            at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            remember: remember.map(|remember| remember.as_secs()),
+            label,
+        })
+    }
+
+    /// The record of a session; none where it has none that can be read.
+    pub(super) fn of(data: &SessionData) -> Option<Self> {
+        data.get_json(LOGIN)?;
+        data.get(LOGIN).ok().flatten()
+    }
+
+    /// When the login was; the end of time where that is past what the clock can say.
+    pub(super) fn at(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.at))
+    }
+
+    pub(super) fn remember(&self) -> Option<Duration> {
+        self.remember.map(Duration::from_secs)
+    }
+}

@@ -1,0 +1,51 @@
+//! Sessions whose time begins anew when they are used.
+
+use codex_traits::KvBackend;
+
+use super::{Session, SessionCodec, SessionError, SessionStore};
+
+impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
+    /// Returns whether the session's time is to begin anew because it was used: the store has an
+    /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout) or a
+    /// [`touch_interval`](super::SessionStoreBuilder::touch_interval), and the last renewal is at least that interval ago. Asks
+    /// nothing of the store.
+    pub fn renewal_is_due(&self, session: &Session) -> bool {
+        if session.key().is_none() || session.stored.is_none() || !self.policy().renews() {
+            return false;
+        }
+        let now = self.now();
+        let Some((left, seen)) = session.left else {
+            return true;
+        };
+        let left = left.saturating_sub(now.duration_since(seen).unwrap_or_default());
+        self.policy().renewal_is_due(left, session.expiry_age_at(now))
+    }
+
+    pub(crate) fn renews(&self) -> bool {
+        self.policy().renews()
+    }
+
+    /// Lets the session's time begin anew if that [is due](Self::renewal_is_due), without writing its data, and returns whether
+    /// it did. The cookie is to be sent again then.
+    ///
+    /// For the end of each request that used the session and saved nothing: a save renews too. A session that was ended
+    /// elsewhere meanwhile is not renewed, and that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] if the store fails.
+    pub async fn renew(&self, session: &mut Session) -> Result<bool, SessionError> {
+        if !self.renewal_is_due(session) {
+            return Ok(false);
+        }
+        match self.touch(session).await {
+            Ok(()) => {
+                let now = self.now();
+                session.left = Some((session.expiry_age_at(now), now));
+                Ok(true)
+            }
+            Err(SessionError::Gone) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

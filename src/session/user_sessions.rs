@@ -1,0 +1,271 @@
+//! "My devices": the sessions of a user, by an id that opens nothing.
+//!
+//! A record beside the sessions lists the ids of a user's logins with the keys of their sessions. It is a hint: what is listed
+//! is looked up before it is told, so a list that is lost or out of date ends no session and brings none back.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, SetOptions, Ttl};
+use futures_util::future::{try_join, try_join_all};
+
+use super::{
+    Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
+    commit::{ATTEMPTS, Write},
+    login::{GENERATION, user_of},
+    login_record::LoginRecord,
+    revocation::generation_of,
+};
+
+/// How many logins of a user are listed, unless the store has a lower limit. The oldest are left out.
+const MOST_LISTED: usize = 100;
+
+/// How long a list is kept after the user's last login: as long as browsers keep a cookie.
+const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
+
+/// A session of a user, as [`SessionStore::sessions`] lists it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserSession {
+    /// The opaque id of the login, for [`SessionStore::end`]. It is not the session's key, and opens nothing.
+    pub id: String,
+    /// The time of the login.
+    pub created: SystemTime,
+    /// When the session's time last began anew: with a save, a touch or a renewal. Not later than that, but earlier where the
+    /// absolute timeout or a fixed date cut the time short.
+    pub last_seen: SystemTime,
+    /// The [label](super::Login::label) of the login.
+    pub label: Option<String>,
+}
+
+/// The listed logins, in their order: a name is an id, its value the session's key. And the bytes that it was read from.
+struct List {
+    entries: SessionData,
+    stored: Option<Bytes>,
+}
+
+impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
+    /// Returns the live sessions of a user, the latest login first: for a page of "my devices".
+    ///
+    /// Listed are sessions that [`login`](Self::login) began, at most 100 of a user, the latest. What Django logged in is not
+    /// among them. Two round trips.
+    ///
+    /// The session of a request is the one whose id is [`Session::login_id`].
+    ///
+    /// ```
+    /// # use codex_kv::{KvBackend, session::*};
+    /// # async fn show<B: KvBackend>(store: &SessionStore<B>, session: &Session) -> Result<(), SessionError> {
+    /// let Some(user) = session.user() else { return Ok(()) };
+    /// for device in store.sessions(&user).await? {
+    ///     let here = session.login_id().as_ref() == Some(&device.id);
+    ///     println!("{} {} {here}", device.id, device.label.unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] if the store fails.
+    pub async fn sessions(&self, user: &str) -> Result<Vec<UserSession>, SessionError> {
+        let (list, generation) = try_join(self.list(user), self.generation(user)).await?;
+        let keys: Vec<(String, SessionKey)> = list.keys().collect();
+        let found = try_join_all(keys.iter().map(|(_, key)| self.stored_with_ttl(key))).await?;
+        let now = self.now();
+        let mut live = Vec::new();
+        let mut dead = Vec::new();
+        for ((id, key), found) in keys.iter().zip(found) {
+            let session = found.and_then(|(payload, left)| {
+                let data = self.codec().decode_for(&self.record(key), &payload).ok()?;
+                let login = LoginRecord::of(&data).filter(|login| login.id == *id)?;
+                let is_live = user_of(&data).as_deref() == Some(user)
+                    && generation_of(&data) == generation
+                    && !self.policy().login_is_over(&data, now);
+                is_live.then(|| self.described(login, &data, left, now))
+            });
+            match session {
+                Some(session) => live.push(session),
+                None => dead.push(id.as_str()),
+            }
+        }
+        self.prune(user, list, &dead).await?;
+        live.reverse();
+        Ok(live)
+    }
+
+    /// Ends one session of a user, by its id from [`sessions`](Self::sessions), and returns whether it was there. The record is
+    /// deleted, whoever changed it.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Backend`] if the store fails; [`SessionError::Conflict`] if a thousand attempts in a row to update the
+    /// list lost to other logins of the user, after the session was ended.
+    pub async fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
+        let mut ended = false;
+        for _ in 0..ATTEMPTS {
+            let mut list = self.list(user).await?;
+            let Some(key) = list.key(id) else {
+                return Ok(ended);
+            };
+            ended |= self.delete(&key).await?;
+            list.entries.remove(id);
+            // The session has got a new key where somebody else has changed the list meanwhile.
+            if self.store_list(user, &list).await? {
+                return Ok(ended);
+            }
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Ends every session of this session's user but this one: "log out all other devices".
+    ///
+    /// It works as [`revoke_all`](Self::revoke_all) does, not by the list, so it ends what is not listed too. This session is
+    /// saved, with its unsaved changes, and merged where it was changed elsewhere. A request of the same browser that runs at
+    /// the same time may find nobody logged in, for the time of one write.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::InvalidArgument`] if nobody is logged in; [`SessionError::Gone`] if this session was ended elsewhere: the
+    /// others are ended all the same. As [`save_merged`](Self::save_merged) otherwise; where the store fails in between, this
+    /// session may have ended with the others.
+    pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
+        let Some(user) = user_of(session.data()) else {
+            return Err(SessionError::InvalidArgument(
+                "nobody is logged in to this session, so that there are no others",
+            ));
+        };
+        let generation = self.new_generation(&user).await?;
+        session.insert(GENERATION, &generation)?;
+        self.write(session, Write::SaveAs(&user)).await.map(drop)
+    }
+
+    /// Notes that the session of a login is stored under `key`, and ends the oldest where that makes one too many.
+    pub(super) async fn enlist(&self, user: &str, id: &str, key: &SessionKey) -> Result<(), SessionError> {
+        for _ in 0..ATTEMPTS {
+            let mut list = self.list(user).await?;
+            list.entries.insert(id, key.as_str())?;
+            self.make_room(&mut list, id).await?;
+            if self.store_list(user, &list).await? {
+                return Ok(());
+            }
+        }
+        Err(SessionError::Conflict)
+    }
+
+    async fn make_room(&self, list: &mut List, newest: &str) -> Result<(), SessionError> {
+        let limit = self.policy().sessions_per_user.map_or(MOST_LISTED, Into::into);
+        if list.entries.len() <= limit {
+            return Ok(());
+        }
+        let others: Vec<(String, SessionKey)> = list.keys().filter(|(id, _)| id != newest).collect();
+        let records: Vec<String> = others.iter().map(|(_, key)| self.record(key)).collect();
+        let names: Vec<&str> = records.iter().map(String::as_str).collect();
+        let found = self.backend().get_many(&names).await?;
+        let is_live = |index: &usize| found.get(*index).is_some_and(Option::is_some);
+        let live: Vec<usize> = (0..others.len()).filter(is_live).collect();
+        let too_many = (live.len() + 1).saturating_sub(limit);
+        let (oldest, kept) = live.split_at(too_many.min(live.len()));
+        // Ended before they are struck off, so that none lives on unlisted.
+        if self.policy().sessions_per_user.is_some() && !oldest.is_empty() {
+            let ended: Vec<&str> = oldest.iter().map(|&index| names[index]).collect();
+            self.backend().del(&ended).await?;
+        }
+        for (index, (id, _)) in others.iter().enumerate() {
+            if !kept.contains(&index) {
+                list.entries.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn prune(&self, user: &str, mut list: List, dead: &[&str]) -> Result<(), SessionError> {
+        let unreadable = list.entries.len() > list.keys().count();
+        if dead.is_empty() && !unreadable {
+            return Ok(());
+        }
+        let live: Vec<(String, SessionKey)> = list.keys().filter(|(id, _)| !dead.contains(&id.as_str())).collect();
+        list.entries.clear();
+        for (id, key) in live {
+            list.entries.insert(&id, key.as_str())?;
+        }
+        // Whoever was faster has written what is newer, and the next reading prunes again.
+        let _written = self.store_list(user, &list).await?;
+        Ok(())
+    }
+
+    /// One that cannot be read counts as empty, and is replaced by the next login.
+    async fn list(&self, user: &str) -> Result<List, SessionError> {
+        let record = self.list_record(user);
+        let stored = self.backend().get(&record).await?;
+        let entries = stored.as_ref().map(|stored| self.codec().decode_for(&record, stored));
+        let entries = entries.transpose().unwrap_or_else(|error| {
+            tracing::warn!(reason = %error, "the list of a user's sessions cannot be read and counts as empty");
+            None
+        });
+        Ok(List {
+            entries: entries.unwrap_or_default(),
+            stored,
+        })
+    }
+
+    /// Stores the list where it is still what was read, and returns whether it was.
+    async fn store_list(&self, user: &str, list: &List) -> Result<bool, SessionError> {
+        let record = self.list_record(user);
+        if list.entries.is_empty() {
+            return Ok(match &list.stored {
+                Some(stored) => self.backend().del_if_equals(&record, stored).await?,
+                None => true,
+            });
+        }
+        let payload = self.codec().encode_for(&record, &list.entries, self.now())?;
+        let condition = list.stored.clone().map_or(Condition::IfAbsent, Condition::IfEquals);
+        let options = SetOptions::new()
+            .with_condition(condition)
+            .with_expiry(Expiry::After(LIST_AGE));
+        Ok(self.backend().set(&record, payload, options).await?.is_written())
+    }
+
+    async fn stored_with_ttl(&self, key: &SessionKey) -> Result<Option<(Bytes, Ttl)>, SessionError> {
+        Ok(self.backend().get_with_ttl(&self.record(key)).await?)
+    }
+
+    fn described(&self, login: LoginRecord, data: &SessionData, left: Ttl, now: SystemTime) -> UserSession {
+        let created = login.at().unwrap_or(now);
+        let renewed = match left {
+            Ttl::Remaining(left) => self.policy().renewed_at(data, left, now),
+            _ => None,
+        };
+        UserSession {
+            id: login.id,
+            created,
+            last_seen: renewed.map_or(created, |renewed| renewed.max(created)),
+            label: login.label,
+        }
+    }
+}
+
+impl List {
+    fn keys(&self) -> impl Iterator<Item = (String, SessionKey)> + '_ {
+        self.entries
+            .keys()
+            .filter_map(|id| Some((id.to_owned(), self.key(id)?)))
+    }
+
+    fn key(&self, id: &str) -> Option<SessionKey> {
+        let key = self.entries.get::<String>(id).ok().flatten()?;
+        key.parse().ok()
+    }
+}
+
+// A label can be anything, and an id ends a session.
+impl fmt::Debug for UserSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserSession")
+            .field("created", &self.created)
+            .field("last_seen", &self.last_seen)
+            .finish_non_exhaustive()
+    }
+}
