@@ -14,6 +14,7 @@
 //! | `uuid` | | UUIDs in the coder |
 //! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for a middleware of one's own |
 //! | `encryption` | | encryption at rest: [`session::Encrypted`] and [`cache::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
+//! | `blocking` | | caches and sessions without `async`: [`blocking`] |
 //! | `messagepack` | | [`MessagePack`], a format for the values of a cache |
 //! | `compression` | | [`Compressed`], which compresses large values of a cache |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
@@ -24,6 +25,8 @@
 
 mod adapt;
 mod adapters;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 pub mod cache;
 mod codec_error;
 pub mod coder;

@@ -1,0 +1,306 @@
+//! The verbs of a cache.
+
+use std::{collections::HashMap, future, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{CacheBuilder, executor::wait};
+use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Serializer, Timeout};
+
+/// Typed values on a [`KvBackend`], without `async`: each verb is the one of
+/// [`codex_kv::Cache`](crate::Cache) of the same name.
+///
+/// ```
+/// use codex_kv::{Timeout, blocking::Cache, memory::MemoryBackend};
+///
+/// # fn main() -> Result<(), codex_kv::CacheError> {
+/// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+/// cache.set("hits", &0, Timeout::Default)?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..4 {
+///         scope.spawn(|| cache.incr("hits", 1));
+///     }
+/// });
+/// assert_eq!(cache.get::<i64>("hits")?, Some(4));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// The errors of the async verbs. On a thread of an async runtime, [`CacheError::Backend`] of kind
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
+#[derive(Debug)]
+pub struct Cache<B = AnyBackend, S = Json>(crate::Cache<B, S>);
+
+impl<B: KvBackend> Cache<B> {
+    /// Returns the settings of a cache on `backend`.
+    pub fn builder(backend: B) -> CacheBuilder<B> {
+        CacheBuilder::new(crate::Cache::builder(backend))
+    }
+}
+
+impl<B, S> From<crate::Cache<B, S>> for Cache<B, S> {
+    fn from(cache: crate::Cache<B, S>) -> Self {
+        Self(cache)
+    }
+}
+
+impl<B, S> From<Cache<B, S>> for crate::Cache<B, S> {
+    fn from(cache: Cache<B, S>) -> Self {
+        cache.0
+    }
+}
+
+// A derived one would require `B: Clone` and `S: Clone`.
+impl<B, S> Clone for Cache<B, S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: KvBackend, S: Serializer> Cache<B, S> {
+    /// Returns the value of `key`; see [`Cache::get`](crate::Cache::get).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Codec`] if the stored value is not a `T`, and those of [every verb](Self#errors).
+    #[inline]
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
+        wait(self.0.get(key))
+    }
+
+    /// Returns the value of `key`, or `default`; see [`Cache::get_or`](crate::Cache::get_or).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_or<T: DeserializeOwned + Send>(&self, key: &str, default: T) -> Result<T, CacheError> {
+        wait(self.0.get_or(key, default))
+    }
+
+    /// Stores `value`; see [`Cache::set`](crate::Cache::set).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Codec`] if the value has no form in the cache's format, and those of
+    /// [every verb](Self#errors).
+    pub fn set<T: Serialize + Sync + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        timeout: impl Into<Timeout> + Send,
+    ) -> Result<(), CacheError> {
+        wait(self.0.set(key, value, timeout))
+    }
+
+    /// Stores `value` if the key is free, and returns whether it did; see
+    /// [`Cache::add`](crate::Cache::add).
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn add<T: Serialize + Sync + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        timeout: impl Into<Timeout> + Send,
+    ) -> Result<bool, CacheError> {
+        wait(self.0.add(key, value, timeout))
+    }
+
+    /// Removes `key` and returns whether it was there; see [`Cache::delete`](crate::Cache::delete).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn delete(&self, key: &str) -> Result<bool, CacheError> {
+        wait(self.0.delete(key))
+    }
+
+    /// Returns whether `key` is there; see [`Cache::has_key`](crate::Cache::has_key).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn has_key(&self, key: &str) -> Result<bool, CacheError> {
+        wait(self.0.has_key(key))
+    }
+
+    /// Gives `key` another timeout and returns whether it was there; see
+    /// [`Cache::touch`](crate::Cache::touch).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
+        wait(self.0.touch(key, timeout))
+    }
+
+    /// Returns the values that are there, in one round trip; see
+    /// [`Cache::get_many`](crate::Cache::get_many).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_many<T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<HashMap<String, T>, CacheError> {
+        wait(self.0.get_many(keys))
+    }
+
+    /// Stores all entries, in one round trip; see [`Cache::set_many`](crate::Cache::set_many).
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn set_many<T: Serialize>(
+        &self,
+        entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<(), CacheError> {
+        wait(self.0.set_many(entries, timeout))
+    }
+
+    /// Removes all keys and counts those that were there, in one round trip; see
+    /// [`Cache::delete_many`](crate::Cache::delete_many).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<u64, CacheError> {
+        wait(self.0.delete_many(keys))
+    }
+
+    /// Adds to an integer and returns the sum; see [`Cache::incr`](crate::Cache::incr).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::NotFound`] if the key is missing, and those of [every verb](Self#errors).
+    pub fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        wait(self.0.incr(key, delta))
+    }
+
+    /// Subtracts from an integer and returns the difference; see [`Cache::decr`](crate::Cache::decr).
+    ///
+    /// # Errors
+    ///
+    /// As [`incr`](Self::incr).
+    pub fn decr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        wait(self.0.decr(key, delta))
+    }
+
+    /// Returns the value of `key`, or stores `default` and returns it; see
+    /// [`Cache::get_or_set`](crate::Cache::get_or_set).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`set`](Self::set).
+    pub fn get_or_set<T: Serialize + DeserializeOwned + Send + Sync>(
+        &self,
+        key: &str,
+        default: T,
+        timeout: impl Into<Timeout> + Send,
+    ) -> Result<T, CacheError> {
+        wait(self.0.get_or_set(key, default, timeout))
+    }
+
+    /// Returns the value of `key`, or what the closure computes, which is stored; see
+    /// [`Cache::get_or_try_set_with`](crate::Cache::get_or_try_set_with).
+    ///
+    /// Of the threads that ask for a missing key at once, one runs its closure, on its own thread. The
+    /// closure may use this cache with other keys.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// use codex_kv::{blocking::Cache, memory::MemoryBackend};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+    /// let compute = || Ok::<_, Infallible>("slow to compute".to_owned());
+    /// let report: String = cache.get_or_try_set_with("report", Duration::from_secs(60), compute)?;
+    /// assert_eq!(cache.get("report")?, Some(report));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache does.
+    pub fn get_or_try_set_with<T, E, F>(
+        &self,
+        key: &str,
+        timeout: impl Into<Timeout> + Send,
+        compute: F,
+    ) -> Result<T, ComputeError<E>>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Result<T, E> + Send,
+    {
+        let compute = || future::ready(compute());
+        let computed = async { Ok(self.0.get_or_try_set_with(key, timeout, compute).await) };
+        wait::<_, CacheError>(computed)?
+    }
+
+    /// Moves a value to a higher version; see [`Cache::incr_version`](crate::Cache::incr_version).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::NotFound`] if the key is missing, and those of [every verb](Self#errors).
+    pub fn incr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        wait(self.0.incr_version(key, delta))
+    }
+
+    /// Moves a value to a lower version; see [`Cache::decr_version`](crate::Cache::decr_version).
+    ///
+    /// # Errors
+    ///
+    /// As [`incr_version`](Self::incr_version).
+    pub fn decr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
+        wait(self.0.decr_version(key, delta))
+    }
+
+    /// Removes every value of this key prefix and counts them; see
+    /// [`Cache::clear`](crate::Cache::clear).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidArgument`] without a key prefix, and those of [every verb](Self#errors).
+    pub fn clear(&self) -> Result<u64, CacheError> {
+        wait(self.0.clear())
+    }
+
+    /// Returns the stored key of `key`.
+    pub fn make_key(&self, key: &str) -> String {
+        self.0.make_key(key)
+    }
+
+    /// Returns the same cache at another version.
+    #[must_use]
+    pub fn with_version(&self, version: i64) -> Self {
+        Self(self.0.with_version(version))
+    }
+
+    /// Returns the version that this cache reads and writes.
+    pub fn version(&self) -> i64 {
+        self.0.version()
+    }
+
+    /// Returns the start of every stored key.
+    pub fn key_prefix(&self) -> &str {
+        self.0.key_prefix()
+    }
+
+    /// Returns the timeout that [`Timeout::Default`] stands for; `None` is for ever.
+    pub fn default_timeout(&self) -> Option<Duration> {
+        self.0.default_timeout()
+    }
+
+    /// Returns the backend.
+    pub fn backend(&self) -> &B {
+        self.0.backend()
+    }
+}

@@ -1,0 +1,201 @@
+//! Running a future to its end on the thread that asks for it.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
+
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    task::{Id, coop},
+};
+
+use crate::{Error, ErrorKind};
+
+/// Threads of the background runtime, which drive connections and refresh values. The calls themselves
+/// run on the threads that make them.
+const WORKERS: usize = 2;
+
+const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall every task of it; use the \
+                            async `codex_kv::Cache` or `codex_kv::SessionStore`, or call it inside `tokio::task::spawn_blocking`";
+
+const FORKED: &str = "the process was forked after its first blocking call, so that no thread of the background runtime is left to \
+                      answer; make the first call after the fork, or start another program instead";
+
+/// Runs `future` to its end.
+///
+/// Fails on a thread of an async runtime, without polling the future.
+pub(super) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    if is_runtime_thread() {
+        return Err(refusal(ON_A_RUNTIME).into());
+    }
+    let background = background()?;
+    let _context = background.runtime.enter();
+    let mut future = pin!(future);
+    with_parker(|parker, waker| {
+        let mut context = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
+                return outcome;
+            }
+            // Looked at only before a wait, because an in-process store needs no thread to answer.
+            if std::process::id() != background.process {
+                return Err(refusal(FORKED).into());
+            }
+            parker.park();
+        }
+    })
+}
+
+fn refusal(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, "blocking", message)
+}
+
+struct Background {
+    runtime: Runtime,
+    process: u32,
+}
+
+/// The one background runtime of this process. It is never shut down.
+fn background() -> Result<&'static Background, Error> {
+    static BACKGROUND: OnceLock<Result<Background, Error>> = OnceLock::new();
+    let background = BACKGROUND.get_or_init(|| {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("codex-kv-blocking")
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => Ok(Background {
+                runtime,
+                process: std::process::id(),
+            }),
+            Err(error) => Err(Error::new(
+                ErrorKind::Config,
+                "blocking",
+                "the background runtime could not start its threads",
+            )
+            .with_source(error)),
+        }
+    });
+    background.as_ref().map_err(Clone::clone)
+}
+
+/// Wakes a thread that parks.
+struct Parker {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Parker {
+    fn park(&self) {
+        // The thread's own token may be taken by a call inside this one, so it says nothing.
+        while !self.is_woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// Lends the thread's parker. A call inside another one, from a closure that computes a value, gets a
+/// parker of its own.
+fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
+    thread_local! {
+        static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
+    }
+    let (parker, waker) = PARKER.take().unwrap_or_else(|| {
+        let parker = Arc::new(Parker {
+            thread: thread::current(),
+            is_woken: AtomicBool::new(false),
+        });
+        let waker = Waker::from(Arc::clone(&parker));
+        (parker, waker)
+    });
+    let outcome = run(&parker, &waker);
+    PARKER.set(Some((parker, waker)));
+    outcome
+}
+
+/// Whether this thread runs tasks of a tokio runtime just now, so that it must not block.
+///
+/// tokio answers this question by a panic alone, which a program may have set to abort. So it is
+/// asked by its effects: a task that yields on a worker is put off by the scheduler, and a task's
+/// budget is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`, or where a
+/// runtime is only entered.
+fn is_runtime_thread() -> bool {
+    if Handle::try_current().is_err() {
+        return false;
+    }
+    if is_put_off_by_a_scheduler() {
+        return true;
+    }
+    // The future of `Runtime::block_on`, and the tasks of a `LocalSet` in it.
+    thread_local! {
+        static LAST: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
+    }
+    let task = tokio::task::try_id();
+    match (task, LAST.get()) {
+        (Some(task), Some((last, is_limited))) if task == last => is_limited,
+        _ => {
+            let is_limited = has_a_limited_budget();
+            LAST.set(task.map(|task| (task, is_limited)));
+            is_limited
+        }
+    }
+}
+
+fn is_put_off_by_a_scheduler() -> bool {
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let yielded = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
+    yielded.is_pending() && !woken.0.load(Ordering::Relaxed)
+}
+
+/// Notes that it was woken.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Takes from the budget until it is used up, and gives everything back.
+fn has_a_limited_budget() -> bool {
+    /// More than tokio gives a task.
+    const MOST: usize = 256;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut taken = Vec::new();
+    let is_limited = (0..MOST).any(|_| match coop::poll_proceed(&mut context) {
+        Poll::Ready(restore) => {
+            taken.push(restore);
+            false
+        }
+        Poll::Pending => true,
+    });
+    // Each puts back what was there before it, so the first one comes last.
+    while taken.pop().is_some() {}
+    is_limited
+}

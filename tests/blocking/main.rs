@@ -1,0 +1,10 @@
+//! Caches and sessions without `async`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test, a panic is the report"
+)]
+#![cfg(all(feature = "blocking", feature = "memory"))]
+
+mod runtimes;
+mod threads;

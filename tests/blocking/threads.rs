@@ -1,0 +1,104 @@
+//! Calls from threads.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use codex_kv::{ComputeError, Timeout, blocking::Cache, memory::MemoryBackend};
+
+fn cache() -> Cache<MemoryBackend> {
+    Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap()
+}
+
+#[test]
+fn many_threads_share_a_cache() {
+    let cache = cache();
+    cache.set("n", &0, Timeout::Default).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    cache.incr("n", 1).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(cache.get("n").unwrap(), Some(1_600));
+}
+
+#[test]
+fn of_many_threads_one_computes() {
+    let (cache, runs, start) = (cache(), AtomicUsize::new(0), Barrier::new(16));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                start.wait();
+                let value = cache.get_or_try_set_with("k", Timeout::Default, || {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    // Long enough for the others to wait for it.
+                    thread::sleep(Duration::from_millis(50));
+                    Ok::<_, Infallible>(7)
+                });
+                assert_eq!(value.unwrap(), 7);
+            });
+        }
+    });
+    assert_eq!(runs.into_inner(), 1);
+}
+
+#[test]
+fn a_closure_may_use_the_cache() {
+    let cache = cache();
+    for round in 0..100 {
+        let outer = format!("outer {round}");
+        let value = cache.get_or_try_set_with(&outer, Timeout::Default, || {
+            let inner = cache.get_or_try_set_with("inner", Timeout::Default, || Ok::<_, Infallible>(1));
+            inner.map(|inner: i32| inner + 1)
+        });
+        assert_eq!(value.unwrap(), 2);
+    }
+}
+
+#[test]
+fn an_error_of_a_closure_is_returned() {
+    #[derive(Debug, PartialEq)]
+    struct Closed;
+    let failed = cache().get_or_try_set_with::<i32, _, _>("k", Timeout::Default, || Err(Closed));
+    let Err(ComputeError::Compute(error)) = failed else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(*error, Closed);
+}
+
+/// A wait whose wake-up comes from another thread, with calls inside calls: none is missed.
+#[test]
+fn no_wake_up_is_lost() {
+    let cache = cache();
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let key = format!("{round}");
+                    let value = cache.get_or_try_set_with(&key, Timeout::Default, || {
+                        let inner = cache.get_or_try_set_with(&format!("inner {round}"), Timeout::Default, || {
+                            thread::yield_now();
+                            Ok::<_, Infallible>(round)
+                        });
+                        if thread % 2 == 0 {
+                            thread::yield_now();
+                        }
+                        inner
+                    });
+                    assert_eq!(value.unwrap(), round);
+                }
+            });
+        }
+    });
+}
