@@ -45,7 +45,10 @@ pub mod web;
 pub use adapters::actix_session;
 #[cfg(any(feature = "tower-sessions", feature = "tower-sessions-0-14"))]
 pub use adapters::tower_sessions;
-pub use cache::{Cache, CacheBuilder, CacheError, ComputeError, Json, Serializer, Timeout};
+pub use cache::{
+    Cache, CacheBuilder, CacheError, CacheStats, ComputeError, Group, Json, LoadState, Loaded, Loader, LoaderBuilder,
+    Outage, Serializer, Timeout,
+};
 pub use codec_error::CodecError;
 pub use codex_traits::{
     AnyBackend, Capabilities, Capability, Condition, Cursor, Error, Error as BackendError, ErrorKind, Expiry,

@@ -9,20 +9,29 @@ use std::{
 use codex_traits::{Expiry, KvBackend};
 
 use super::{
-    Cache, CacheError, Json, Serializer, Shared,
-    compute::Flights,
+    Cache, CacheError, Json, Outage, Serializer, Shared,
+    fills::Fills,
+    flights::Flights,
     key::{self, KeyFunction},
+    outage::OutagePolicy,
+    stats::Stats,
 };
+
+/// The longest wait for another caller's computation, unless set.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Cache`], each with its default.
 #[must_use]
 pub struct CacheBuilder<B, S = Json> {
     backend: B,
     serializer: S,
+    name: Option<String>,
     key_prefix: String,
     version: i64,
     default_timeout: Option<Duration>,
     key_function: Option<KeyFunction>,
+    max_wait: Duration,
+    outage: Option<Outage>,
 }
 
 impl<B: KvBackend> CacheBuilder<B> {
@@ -30,10 +39,13 @@ impl<B: KvBackend> CacheBuilder<B> {
         Self {
             backend,
             serializer: Json,
+            name: None,
             key_prefix: String::new(),
             version: 1,
             default_timeout: Some(Duration::from_secs(300)),
             key_function: None,
+            max_wait: MAX_WAIT,
+            outage: None,
         }
     }
 }
@@ -80,15 +92,58 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         self
     }
 
+    /// Sets the name by which the cache is counted and logged; the key prefix unless set.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how long a caller waits for another caller's computation of the same value before it
+    /// computes for itself; 10 s unless set.
+    ///
+    /// The other caller may be alive and yet not polled any more, for example in a stream that waits for
+    /// this one. A verb that deletes or replaces a value waits at most as long for a computed value that
+    /// is being stored.
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.max_wait = max_wait;
+        self
+    }
+
+    /// Sets what reads answer while the backend fails or cannot be reached, instead of its error.
+    ///
+    /// The default is the error. The setting holds for `get`, `get_or`, `get_many`, `get_bytes`,
+    /// `has_key`, the reads of `get_or_try_set_with` (whose computed value is returned though it is not
+    /// stored) and of loaders. Each such answer is logged by `tracing` and counted in
+    /// [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
+    ///
+    /// Writes never go on without the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases and
+    /// sessions fail with its error.
+    ///
+    /// ```
+    /// use codex_kv::{Cache, Outage, memory::MemoryBackend};
+    ///
+    /// # fn main() -> Result<(), codex_kv::CacheError> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").on_outage(Outage::Miss).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_outage(mut self, outage: Outage) -> Self {
+        self.outage = Some(outage);
+        self
+    }
+
     /// The format of the values, instead of [`Json`].
     pub fn serializer<S2: Serializer>(self, serializer: S2) -> CacheBuilder<B, S2> {
         CacheBuilder {
             backend: self.backend,
             serializer,
+            name: self.name,
             key_prefix: self.key_prefix,
             version: self.version,
             default_timeout: self.default_timeout,
             key_function: self.key_function,
+            max_wait: self.max_wait,
+            outage: self.outage,
         }
     }
 
@@ -106,17 +161,25 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
                 "the default timeout is too long: its milliseconds must fit a signed 64-bit integer; `None` is for ever",
             ));
         }
+        let name = self.name.unwrap_or_else(|| self.key_prefix.clone());
         Ok(Cache {
             version: self.version,
             lead: key::lead(&self.key_prefix, self.version),
+            scope: None,
             shared: Arc::new(Shared {
                 backend: self.backend,
                 serializer: self.serializer,
+                stats: Stats::new(&name),
+                name,
                 key_prefix: self.key_prefix,
                 default_timeout: self.default_timeout,
                 key_function: self.key_function,
                 warned: AtomicBool::new(false),
+                leases: AtomicBool::new(false),
+                max_wait: self.max_wait,
+                outage: self.outage.map(OutagePolicy::new),
                 flights: Flights::default(),
+                fills: Arc::new(Fills::default()),
             }),
         })
     }
@@ -127,10 +190,13 @@ impl<B: fmt::Debug, S: fmt::Debug> fmt::Debug for CacheBuilder<B, S> {
         f.debug_struct("CacheBuilder")
             .field("backend", &self.backend)
             .field("serializer", &self.serializer)
+            .field("name", &self.name)
             .field("key_prefix", &self.key_prefix)
             .field("version", &self.version)
             .field("default_timeout", &self.default_timeout)
             .field("key_function", &self.key_function.as_ref().map(|_| "custom"))
+            .field("max_wait", &self.max_wait)
+            .field("outage", &self.outage)
             .finish()
     }
 }

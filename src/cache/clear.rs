@@ -3,7 +3,7 @@
 use codex_traits::{KvBackend, Pattern, ScanPage, ScanRequest, parse_integer};
 use futures_util::future::try_join;
 
-use super::{Cache, CacheError, Serializer};
+use super::{Cache, CacheError, Serializer, fills::Keys};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Removes every value of this `key_prefix`, of every version, and counts them.
@@ -13,12 +13,18 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// written.) The store is walked page by page and others are served in between; the whole of it is never flushed. Values that are
     /// stored meanwhile may stay.
     ///
+    /// Of a [`group`](Self::group) only the values of its present generation are removed.
+    ///
     /// # Errors
     ///
     /// [`CacheError::InvalidArgument`] with an empty prefix, or a [`key_function`](crate::CacheBuilder::key_function) whose keys do not
     /// begin with `{key_prefix}:{version}:`, because then a cache cannot tell its own keys from others'; nothing is removed. Where the backend
     /// fails or the future is dropped, some values may be removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
+        self.counted(self.clear_stored().await)
+    }
+
+    async fn clear_stored(&self) -> Result<u64, CacheError> {
         let prefix = format!("{}:", self.shared.key_prefix);
         if self.shared.key_prefix.is_empty() {
             return Err(CacheError::invalid(
@@ -30,16 +36,25 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 "a cache can be cleared where its key function's keys begin with `{key_prefix}:{version}:`",
             ));
         }
-        let pattern = pattern(&prefix);
+        // Of a group: all keys begin as one of the empty text does.
+        let scope = self.scope.as_ref().map(|_| self.make_key(""));
+        let pattern = match &scope {
+            Some(start) => Pattern::prefix(start),
+            None => pattern(&prefix),
+        };
+        let is_own = |key: &str| match &scope {
+            Some(start) => key.starts_with(&**start),
+            None => is_own(&prefix, key),
+        };
+        if let Some(outage) = &self.shared.outage {
+            outage.forget_all();
+        }
+        let affected = scope.as_deref().map_or(Keys::All, Keys::Prefix);
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, affected).await;
         let mut page = self.scan(ScanRequest::new(&pattern)).await?;
         let mut removed = 0;
         loop {
-            let keys: Vec<&str> = page
-                .keys
-                .iter()
-                .map(String::as_str)
-                .filter(|key| is_own(&prefix, key))
-                .collect();
+            let keys: Vec<&str> = page.keys.iter().map(String::as_str).filter(|key| is_own(key)).collect();
             let Some(next) = page.next else {
                 return Ok(removed + self.remove(&keys).await?);
             };

@@ -1,25 +1,22 @@
 //! Computing a missing value once, however many tasks ask for it.
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use codex_traits::{Expiry, KvBackend};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::OnceCell;
 
-use super::{Cache, ComputeError, Serializer, Timeout, key::StoredKey, timeout::is_over};
+use super::{Cache, ComputeError, Serializer, Timeout, fills::Fill, key::StoredKey, stats::Event, timeout::is_over};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// The value of `key`; where there is none, what the closure computes, which is stored.
+    /// Returns the value of `key`; if there is none, runs the closure and stores its value.
     ///
-    /// However many tasks ask for a missing key at once, the closure of one of them runs, and all get its value or its error. "All"
-    /// are those that ask this cache or a clone of it, with the same error type `E`. Another process computes for itself, and the value
-    /// that is stored first is the one that everybody gets. With a timeout of zero the value is returned and not stored.
+    /// If many tasks ask for a missing key at once, one of them runs its closure, and all get its value
+    /// or its error. The tasks that share a computation are those that ask this cache or a clone of it
+    /// with the same error type `E`. Another process computes for itself, and the value that is stored
+    /// first is the one that all get. [`loader`](Self::loader) can keep the computation to one process.
+    ///
+    /// With a timeout of zero the value is returned and not stored.
     ///
     /// ```
     /// use std::{convert::Infallible, time::Duration};
@@ -39,15 +36,23 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// # }
     /// ```
     ///
+    /// # Outdated results
+    ///
+    /// If the key is deleted or replaced through this cache or a clone of it while its value is
+    /// computed, the value is returned to the callers that asked before, and is not stored. A caller that
+    /// asks afterwards computes anew.
+    ///
     /// # Errors
     ///
-    /// [`ComputeError::Compute`] where the closure fails, and [`ComputeError::Cache`] where the cache does. Nothing is stored then, and the next
-    /// caller tries again.
+    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache does.
+    /// Nothing is stored then, and the next caller tries again.
     ///
     /// # Cancellation
     ///
-    /// The closure runs in the task of the caller that was first, without a task of its own. Where that caller is dropped, so is its
-    /// computation, and one of the others runs its own closure. The closure must not ask for its own key.
+    /// The closure runs in the task of the caller that was first. If that caller is dropped, its
+    /// computation is dropped too, and one of the others runs its own closure. If that caller is not
+    /// polled any more, or its closure asks for its own key, the others wait for at most
+    /// [`max_wait`](crate::CacheBuilder::max_wait) and then run their own closures.
     pub async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
         key: &str,
@@ -62,35 +67,57 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
-        if let Some(stored) = self.fetch(&key).await? {
-            return Ok(self.decode(&key, &stored)?);
+        if let Some(stored) = self.look_up(&key).await? {
+            return Ok(self.counted(self.decode(&key, &stored))?);
         }
-        let flights = &self.shared.flights;
-        let seat = flights.join::<E>(&key);
+        let seat = self.shared.flights.join::<E>(&self.shared.fills, &key);
+        // Taken by whichever of the two places runs it.
+        let mut compute = Some(compute);
         let mut own = None;
-        let landed = seat
-            .flight
-            .get_or_init(|| async {
-                let outcome = self.fly(&key, expiry, compute).await;
-                // Before the others wake: who asks from now on asks anew, and gets no error from before.
-                flights.close(&seat.id, &seat.flight);
+        let landed = {
+            let flight = async {
+                let outcome = match compute.take() {
+                    // Boxed: a hit should not carry the room of a computation.
+                    Some(compute) => Box::pin(self.fly(&key, expiry, seat.fill(), compute)).await,
+                    // Not reached: a flight calls this once.
+                    None => Err(ComputeError::Aborted),
+                };
+                // Before the others wake: a caller from now on asks anew, and gets no old error.
+                seat.close();
                 let (stored, value) = outcome?;
                 own = value;
                 Ok(stored)
-            })
-            .await;
+            };
+            seat.land(self.shared.max_wait, flight).await
+        };
         match (own, landed) {
             (Some(value), _) => Ok(value),
-            (None, Ok(stored)) => Ok(self.decode(&key, stored)?),
-            (None, Err(error)) => Err(error.clone()),
+            (None, Some(Ok(stored))) => {
+                self.count(Event::Coalesced);
+                Ok(self.counted(self.decode(&key, stored))?)
+            }
+            (None, Some(Err(error))) => Err(error.clone()),
+            (None, None) => {
+                // The task that computes makes no progress, so nobody else should wait for it.
+                seat.close();
+                let Some(compute) = compute else {
+                    return Err(ComputeError::Aborted);
+                };
+                let fill = self.shared.fills.begin(&key);
+                match Box::pin(self.fly(&key, expiry, &fill, compute)).await? {
+                    (_, Some(value)) => Ok(value),
+                    (stored, None) => Ok(self.counted(self.decode(&key, &stored))?),
+                }
+            }
         }
     }
 
-    /// What is stored in the end and, where that was computed here, the value itself.
+    /// Returns the bytes that are stored in the end and, if it was computed here, the value itself.
     async fn fly<T, E, F, Fut>(
         &self,
         key: &StoredKey,
         expiry: Expiry,
+        fill: &Fill,
         compute: F,
     ) -> Result<(Bytes, Option<T>), ComputeError<E>>
     where
@@ -100,98 +127,44 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         // Another flight can have landed between this caller's miss and its boarding.
-        if let Some(stored) = self.fetch(key).await? {
-            return Ok((stored, None));
-        }
-        let value = compute()
-            .await
-            .map_err(|error| ComputeError::Compute(Arc::new(error)))?;
-        let encoded = self.encode(key, &value)?;
-        loop {
-            if is_over(expiry) || self.add_stored(key, encoded.clone(), expiry).await? {
-                return Ok((encoded, Some(value)));
-            }
-            if let Some(stored) = self.fetch(key).await? {
-                return Ok((stored, None));
+        match self.fetch(key).await {
+            Ok(Some(stored)) => return Ok((stored, None)),
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(stored) = self.instead_of(key, error)? {
+                    return Ok((stored, None));
+                }
             }
         }
-    }
-}
-
-/// One computation that is under way, and how it ended: its bytes, because types do not have to be `Clone`, or its error. `OnceCell` lets
-/// the next waiter in where the one that computes is dropped.
-type Flight<E> = OnceCell<Result<Bytes, ComputeError<E>>>;
-
-/// The stored key, and the type of the error, so that a flight's error can be given to all who are on it.
-type FlightId = (TypeId, String);
-
-/// The computations that are under way.
-#[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<FlightId, Boarding>>);
-
-struct Boarding {
-    /// A `Flight<E>`.
-    flight: Arc<dyn Any + Send + Sync>,
-    seats: usize,
-}
-
-impl Flights {
-    fn join<E: Send + Sync + 'static>(&self, key: &str) -> Seat<'_, E> {
-        let id = (TypeId::of::<E>(), key.to_owned());
-        let mut flights = self.lock();
-        let boarding = flights.entry(id.clone()).or_insert_with(|| Boarding {
-            flight: Arc::new(Flight::<E>::new()),
-            seats: 0,
-        });
-        boarding.seats += 1;
-        // Always one of `E`, by its id. Were it not, a flight for this caller alone would be right too.
-        let flight = Arc::clone(&boarding.flight).downcast().unwrap_or_default();
-        Seat {
-            flights: self,
-            id,
-            flight,
+        let started = Instant::now();
+        let computed = compute().await;
+        self.count(Event::Computed(started.elapsed()));
+        let value = computed.map_err(|error| ComputeError::Compute(Arc::new(error)))?;
+        let encoded = self.counted(self.encode(key, &value))?;
+        if is_over(expiry) {
+            return Ok((encoded, Some(value)));
         }
-    }
-
-    /// Nobody boards this flight any more.
-    fn close<E: Send + Sync + 'static>(&self, id: &FlightId, flight: &Arc<Flight<E>>) {
-        let mut flights = self.lock();
-        if flights.get(id).is_some_and(|boarding| boarding.is(flight)) {
-            flights.remove(id);
-        }
-    }
-
-    /// Never held across an await or a caller's code. A panic inside leaves at worst one entry too many, so a poisoned lock is taken.
-    fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Boarding>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Boarding {
-    fn is<E>(&self, flight: &Arc<Flight<E>>) -> bool {
-        // Only the addresses: a trait object's vtable may differ between two pointers to one thing.
-        std::ptr::addr_eq(Arc::as_ptr(&self.flight), Arc::as_ptr(flight))
-    }
-}
-
-/// One caller's place; the last one to leave takes the entry with it.
-struct Seat<'a, E: Send + Sync + 'static> {
-    flights: &'a Flights,
-    id: FlightId,
-    flight: Arc<Flight<E>>,
-}
-
-impl<E: Send + Sync + 'static> Drop for Seat<'_, E> {
-    fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        // Closed flights are gone, and their key may have a new one by now.
-        if let Some(boarding) = flights.get_mut(&self.id)
-            && boarding.is(&self.flight)
-        {
-            boarding.seats -= 1;
-            if boarding.seats == 0 {
-                flights.remove(&self.id);
+        let written = fill.write(
+            self.add_or_fetch(key, encoded.clone(), expiry),
+            self.take_back(key, &encoded),
+        );
+        match written.await {
+            Some(Ok(None)) => Ok((encoded, Some(value))),
+            Some(Ok(Some(there))) => {
+                self.count(Event::RefusedFill);
+                Ok((there, None))
             }
+            None => {
+                self.count(Event::RefusedFill);
+                Ok((encoded, Some(value)))
+            }
+            // The value is there and the cache is not, which was said to be no reason to fail.
+            Some(Err(error)) if self.shared.outage.is_some() && error.is_outage() => {
+                self.count(Event::Error);
+                tracing::warn!(cache = self.shared.name, %error, "a computed value could not be stored");
+                Ok((encoded, Some(value)))
+            }
+            Some(Err(error)) => Ok(self.counted(Err(error))?),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Counters.
 
-use codex_traits::{KvBackend, OnMissing};
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
 
-use super::{Cache, CacheError, Serializer};
+use super::{Cache, CacheError, Serializer, key::StoredKey, marker::Stored};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Adds `delta` to the integer that is stored, in one atomic step, and answers the sum. The time to live stays as it is.
@@ -28,8 +28,34 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// none) or the sum does not fit; the value stays.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         let key = self.stored_key(key);
-        let sum = self.shared.backend.incr(&key, delta, OnMissing::Refuse).await?;
-        sum.ok_or(CacheError::NotFound)
+        self.saw(&key, None);
+        self.counted(self.add_delta(&key, delta).await)
+    }
+
+    async fn add_delta(&self, key: &StoredKey, delta: i64) -> Result<i64, CacheError> {
+        let backend = &self.shared.backend;
+        loop {
+            let error = match backend.incr(key, delta, OnMissing::Refuse).await {
+                Ok(sum) => return sum.ok_or(CacheError::NotFound),
+                Err(error) => error,
+            };
+            if error.kind() != ErrorKind::Data {
+                return Err(error.into());
+            }
+            // The marker of a lease makes an integer into other text. The sum is newer than what the
+            // holder computes, so its lease ends here.
+            match backend.get(key).await?.map(Stored::read) {
+                Some(Stored::Placeholder { .. }) => return Err(CacheError::NotFound),
+                Some(Stored::Leased { value, raw, .. }) => {
+                    let unmarked = SetOptions::new()
+                        .with_condition(Condition::IfEquals(raw))
+                        .with_expiry(Expiry::Keep);
+                    // If it is refused, another writer was faster, and the next round sees its value.
+                    let _ = backend.set(key, value, unmarked).await?;
+                }
+                _ => return Err(error.into()),
+            }
+        }
     }
 
     /// Subtracts `delta`: [`incr`](Self::incr) the other way.

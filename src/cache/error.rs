@@ -1,13 +1,13 @@
 //! What can go wrong in a cache.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use crate::CodecError;
 
 /// Why a cache call failed.
 ///
 /// A miss is never an error, but for the verbs that need a value to work on. No error shows a key or a value.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
     /// The verb works on a value that is there ([`incr`](crate::Cache::incr), [`incr_version`](crate::Cache::incr_version)),
@@ -23,6 +23,9 @@ pub enum CacheError {
     /// The caller asked for what a cache cannot do; the message says what was expected.
     #[error("{0}")]
     InvalidArgument(Cow<'static, str>),
+    /// A computation ended without a result; see [`ComputeError::Aborted`].
+    #[error("the computation ended without a result: it panicked, or its runtime was shut down")]
+    Aborted,
 }
 
 impl CacheError {
@@ -43,6 +46,9 @@ pub enum ComputeError<E> {
     /// The closure failed. Nothing was stored.
     #[error("the value could not be computed")]
     Compute(#[source] Arc<E>),
+    /// The computation ended without a result: the closure panicked, or its runtime was shut down.
+    #[error("the computation ended without a result: it panicked, or its runtime was shut down")]
+    Aborted,
 }
 
 // By hand: a derived one would ask for `E: Clone`.
@@ -51,6 +57,7 @@ impl<E> Clone for ComputeError<E> {
         match self {
             Self::Cache(error) => Self::Cache(Arc::clone(error)),
             Self::Compute(error) => Self::Compute(Arc::clone(error)),
+            Self::Aborted => Self::Aborted,
         }
     }
 }
@@ -58,5 +65,16 @@ impl<E> Clone for ComputeError<E> {
 impl<E> From<CacheError> for ComputeError<E> {
     fn from(error: CacheError) -> Self {
         Self::Cache(Arc::new(error))
+    }
+}
+
+/// For a closure that cannot fail, so that `?` works in a function that returns [`CacheError`].
+impl From<ComputeError<Infallible>> for CacheError {
+    fn from(error: ComputeError<Infallible>) -> Self {
+        match error {
+            ComputeError::Cache(error) => Arc::unwrap_or_clone(error),
+            ComputeError::Compute(never) => match *never {},
+            ComputeError::Aborted => Self::Aborted,
+        }
     }
 }

@@ -2,10 +2,18 @@
 
 use std::{collections::HashMap, future::Future};
 
+use bytes::Bytes;
 use codex_traits::KvBackend;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Cache, CacheError, Serializer, Timeout, key::StoredKey, timeout::is_over};
+use super::{
+    Cache, CacheError, Serializer, Timeout,
+    fills::Keys,
+    key::StoredKey,
+    marker::{self, Stored},
+    stats::Event,
+    timeout::is_over,
+};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// The values of those `keys` that are there, in one round trip.
@@ -35,12 +43,28 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let keys: Vec<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         async move {
             let stored_keys = self.stored_keys(&keys);
-            let values = self.shared.backend.get_many(&borrowed(&stored_keys)).await?;
-            let hits = keys.into_iter().zip(values);
-            hits.zip(&stored_keys)
-                .filter_map(|((key, value), stored)| Some(self.decode(stored, &value?).map(|value| (key, value))))
-                .collect()
+            let values = match self.shared.backend.get_many(&borrowed(&stored_keys)).await {
+                Ok(values) => values,
+                Err(error) => self.instead_of_many(&stored_keys, &error.into())?,
+            };
+            let mut found = HashMap::with_capacity(keys.len());
+            for ((key, stored_key), value) in keys.into_iter().zip(&stored_keys).zip(values) {
+                let value = value.and_then(|value| Stored::read(value).into_value());
+                self.saw(stored_key, value.as_ref());
+                self.count(if value.is_some() { Event::Hit } else { Event::Miss });
+                if let Some(value) = value {
+                    found.insert(key, self.counted(self.decode(stored_key, &value))?);
+                }
+            }
+            Ok(found)
         }
+    }
+
+    /// What every key is answered when the backend has failed: the error, unless the cache was told
+    /// otherwise.
+    #[cold]
+    fn instead_of_many(&self, keys: &[StoredKey], error: &CacheError) -> Result<Vec<Option<Bytes>>, CacheError> {
+        keys.iter().map(|key| self.instead_of(key, error.clone())).collect()
     }
 
     /// Stores all entries with the one timeout, in one round trip. Of a key given twice, the last value stays. With a timeout of zero, removes
@@ -62,20 +86,27 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             .into_iter()
             .map(|(key, value)| {
                 let key = self.stored_key(key.as_ref());
-                let value = self.encode(&key, &value)?;
+                let value = self.counted(self.encode(&key, &value))?;
                 Ok((key, value))
             })
             .collect();
         async move {
             let entries = entries?;
             if is_over(expiry) {
-                let keys: Vec<&str> = entries.iter().map(|(key, _)| &**key).collect();
-                self.shared.backend.del(&keys).await?;
-            } else {
-                let entries: Vec<_> = entries.iter().map(|(key, value)| (&**key, value.clone())).collect();
-                self.shared.backend.set_many(&entries, expiry).await?;
+                let keys: Vec<StoredKey> = entries.into_iter().map(|(key, _)| key).collect();
+                return self.remove_many(&keys).await.map(drop);
             }
-            Ok(())
+            let keys: Vec<&str> = entries.iter().map(|(key, _)| &**key).collect();
+            let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::Many(&keys)).await;
+            for (key, value) in &entries {
+                self.saw(key, Some(value));
+            }
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(key, value)| (&**key, marker::plain(value.clone())))
+                .collect();
+            let answer = self.shared.backend.set_many(&entries, expiry).await;
+            self.counted(answer.map_err(CacheError::from))
         }
     }
 
@@ -89,7 +120,21 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<u64, CacheError>> + Send {
         let keys: Vec<StoredKey> = keys.into_iter().map(|key| self.stored_key(key.as_ref())).collect();
-        async move { Ok(self.shared.backend.del(&borrowed(&keys)).await?) }
+        async move { self.remove_many(&keys).await }
+    }
+
+    async fn remove_many(&self, keys: &[StoredKey]) -> Result<u64, CacheError> {
+        let borrowed = borrowed(keys);
+        let _outdating = self
+            .shared
+            .fills
+            .outdate(self.shared.max_wait, Keys::Many(&borrowed))
+            .await;
+        for key in keys {
+            self.saw(key, None);
+        }
+        let answer = self.shared.backend.del(&borrowed).await;
+        self.counted(answer.map_err(CacheError::from))
     }
 
     fn stored_keys(&self, keys: &[String]) -> Vec<StoredKey> {

@@ -1,16 +1,28 @@
 //! Typed values on any backend.
 
 mod builder;
+mod bytes;
 mod clear;
 mod compute;
 mod counter;
 mod error;
+mod fills;
+mod flights;
+mod group;
 mod json;
 mod key;
+mod loader;
 mod many;
+mod marker;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod outage;
 mod serializer;
+mod stats;
+mod stored;
 mod strict;
 mod timeout;
+mod timer;
 mod version;
 
 use std::{
@@ -22,19 +34,26 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use codex_traits::{AnyBackend, Expiry, KvBackend, KvBackendExt, SetOptions};
+use codex_traits::{AnyBackend, Expiry, KvBackend, KvBackendExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "encryption")]
 pub use crate::formats::Encrypted;
 pub use builder::CacheBuilder;
 pub use error::{CacheError, ComputeError};
+pub use group::Group;
+pub use loader::{LoadState, Loaded, Loader, LoaderBuilder};
+pub use outage::Outage;
 pub use serializer::{Json, Serializer};
+pub use stats::CacheStats;
 pub use timeout::Timeout;
 
-use compute::Flights;
+use fills::Fills;
+use flights::Flights;
+use group::Scope;
 use key::{KeyFunction, StoredKey};
+use outage::OutagePolicy;
+use stats::Stats;
 use timeout::is_over;
 
 #[cfg(feature = "messagepack")]
@@ -99,17 +118,26 @@ pub struct Cache<B = AnyBackend, S = Json> {
     version: i64,
     /// `{key_prefix}:{version}:`, so that a key is put together from two pieces only.
     lead: Arc<str>,
+    /// Of a group: what stands between the two.
+    scope: Option<Scope>,
 }
 
 struct Shared<B, S> {
     backend: B,
     serializer: S,
+    name: String,
     key_prefix: String,
     default_timeout: Option<Duration>,
     key_function: Option<KeyFunction>,
     /// Whether an odd key was warned about.
     warned: AtomicBool,
+    /// Whether a loader of this cache uses leases, so that a placeholder can be met.
+    leases: AtomicBool,
+    max_wait: Duration,
+    outage: Option<OutagePolicy>,
     flights: Flights,
+    fills: Arc<Fills>,
+    stats: Stats,
 }
 
 impl<B: KvBackend> Cache<B> {
@@ -131,8 +159,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// wrong type, end of input) and the place.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         let key = self.stored_key(key);
-        match self.fetch(&key).await? {
-            Some(stored) => Ok(Some(self.decode(&key, &stored)?)),
+        match self.look_up(&key).await? {
+            Some(stored) => self.counted(self.decode(&key, &stored)).map(Some),
             None => Ok(None),
         }
     }
@@ -159,24 +187,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ) -> Result<(), CacheError> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
-        let value = self.encode(&key, value)?;
-        if is_over(expiry) {
-            self.shared.backend.del(&[&key]).await?;
-        } else {
-            // Unconditional, so there is no refusal to look at.
-            let _ = self
-                .shared
-                .backend
-                .set(&key, value, SetOptions::new().with_expiry(expiry))
-                .await?;
-        }
-        Ok(())
+        let value = self.counted(self.encode(&key, value))?;
+        self.counted(self.put(&key, value, expiry).await)
     }
 
     /// Stores `value` where nothing is stored, in one atomic step (SET NX EX), and tells whether it did. What is there keeps its value
     /// and its time to live.
     ///
-    /// With a timeout of zero nothing is stored or removed; the answer is still whether the key was free.
+    /// With a timeout of zero nothing is stored or removed, and the answer is `false`.
     ///
     /// # Errors
     ///
@@ -189,8 +207,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ) -> Result<bool, CacheError> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
-        let value = self.encode(&key, value)?;
-        self.add_stored(&key, value, expiry).await
+        let value = self.counted(self.encode(&key, value))?;
+        self.counted(self.add_bytes_of(&key, value, expiry).await)
     }
 
     /// Removes `key` and tells whether it was there.
@@ -199,7 +217,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// Where the backend fails.
     pub async fn delete(&self, key: &str) -> Result<bool, CacheError> {
-        Ok(self.shared.backend.del(&[&self.stored_key(key)]).await? > 0)
+        let key = self.stored_key(key);
+        self.counted(self.remove_stored(&key).await)
     }
 
     /// Whether `key` is there, a stored `null` included. The value is neither sent nor read.
@@ -208,7 +227,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// Where the backend fails.
     pub async fn has_key(&self, key: &str) -> Result<bool, CacheError> {
-        Ok(self.shared.backend.exists(&self.stored_key(key)).await?)
+        let key = self.stored_key(key);
+        let there = match self.shared.backend.exists(&key).await {
+            // Where leases are in use, what is there can be the placeholder of one.
+            Ok(true) if self.uses_leases() => self.fetch(&key).await.map(|value| value.is_some()),
+            answer => answer.map_err(CacheError::from),
+        };
+        match there {
+            Ok(there) => Ok(there),
+            Err(error) => Ok(self.instead_of(&key, error)?.is_some()),
+        }
     }
 
     /// Gives `key` a new timeout and tells whether it is there. [`Timeout::Never`] takes its time to live away; zero removes it, and
@@ -219,7 +247,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Where the backend fails.
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
         let expiry = self.expiry(timeout);
-        Ok(self.shared.backend.expire(&self.stored_key(key), expiry).await?)
+        let key = self.stored_key(key);
+        if is_over(expiry) {
+            return self.counted(self.remove_by_expiry(&key).await);
+        }
+        self.counted(self.touch_stored(&key, expiry).await)
     }
 
     /// The value of `key`; where there is none, stores `default` and returns it. Where another writer is faster, the value that it
@@ -238,33 +270,63 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ) -> Result<T, CacheError> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
-        loop {
-            if let Some(stored) = self.fetch(&key).await? {
-                return self.decode(&key, &stored);
-            }
-            let value = self.encode(&key, &default)?;
-            if is_over(expiry) || self.add_stored(&key, value, expiry).await? {
-                return Ok(default);
-            }
+        if let Some(stored) = self.look_up(&key).await? {
+            return self.counted(self.decode(&key, &stored));
+        }
+        let value = self.counted(self.encode(&key, &default))?;
+        if is_over(expiry) {
+            return Ok(default);
+        }
+        match self.counted(self.add_or_fetch(&key, value, expiry).await)? {
+            Some(stored) => self.counted(self.decode(&key, &stored)),
+            None => Ok(default),
         }
     }
 
-    /// The stored key of `key`.
+    /// Returns the stored key of `key`.
     pub fn make_key(&self, key: &str) -> String {
         match &self.shared.key_function {
-            Some(function) => function(&self.shared.key_prefix, self.version, key),
-            None => [&self.lead, key].concat(),
+            Some(function) => match &self.scope {
+                Some(scope) => function(&self.shared.key_prefix, self.version, &scope.join("", key)),
+                None => function(&self.shared.key_prefix, self.version, key),
+            },
+            None => self.stored_key(key).to_string(),
         }
     }
 
-    /// The same cache at another version: a cheap view that shares everything but the keys.
+    /// Returns the same cache at another version: a cheap view that shares everything but the keys.
     #[must_use]
     pub fn with_version(&self, version: i64) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             version,
             lead: key::lead(&self.shared.key_prefix, version),
+            scope: self.scope.clone(),
         }
+    }
+
+    /// Returns what this cache and its clones, views, groups and loaders have answered so far.
+    ///
+    /// ```
+    /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), codex_kv::CacheError> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+    /// cache.set("a", &1, Timeout::Default).await?;
+    /// cache.get::<i64>("a").await?;
+    /// cache.get::<i64>("b").await?;
+    /// assert_eq!((cache.stats().hits, cache.stats().misses), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stats(&self) -> CacheStats {
+        self.shared.stats.read()
+    }
+
+    /// Returns the name by which the cache is counted and logged: the key prefix unless set.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
     /// The version that this cache reads and writes; 1 unless set.
@@ -291,32 +353,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         timeout.into().resolve(self.shared.default_timeout)
     }
 
-    #[inline]
-    fn encode<T: Serialize + ?Sized>(&self, key: &StoredKey, value: &T) -> Result<Bytes, CacheError> {
-        Ok(self.shared.serializer.serialize_for(key, value)?)
-    }
-
-    #[inline]
-    fn decode<T: DeserializeOwned>(&self, key: &StoredKey, stored: &[u8]) -> Result<T, CacheError> {
-        Ok(self.shared.serializer.deserialize_for(key, stored)?)
-    }
-
-    async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
-        Ok(self.shared.backend.get(key).await?)
-    }
-
-    async fn add_stored(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<bool, CacheError> {
-        if is_over(expiry) {
-            return Ok(!self.shared.backend.exists(key).await?);
-        }
-        let options = SetOptions::if_absent().with_expiry(expiry);
-        Ok(self.shared.backend.set(key, value, options).await?.is_written())
-    }
-
     fn stored_key(&self, key: &str) -> StoredKey {
-        let key = match &self.shared.key_function {
-            Some(_) => StoredKey::Heap(self.make_key(key)),
-            None => StoredKey::join(&self.lead, key),
+        let key = match (&self.shared.key_function, &self.scope) {
+            (Some(_), _) => StoredKey::Heap(self.make_key(key)),
+            (None, None) => StoredKey::join(&self.lead, key),
+            (None, Some(scope)) => StoredKey::Heap(scope.join(&self.lead, key)),
         };
         self.warn_once(&key);
         key
@@ -343,6 +384,7 @@ impl<B, S> Clone for Cache<B, S> {
             shared: Arc::clone(&self.shared),
             version: self.version,
             lead: Arc::clone(&self.lead),
+            scope: self.scope.clone(),
         }
     }
 }

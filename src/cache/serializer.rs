@@ -108,7 +108,7 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 ///
 /// | type | why | use instead |
 /// |---|---|---|
-/// | `u128`, `i128` past 64 bits in a `#[serde(flatten)]` field, an untagged or an internally tagged enum | serde buffers the value there, and its buffer holds 64 bits | a plain field, or a string |
+/// | `u128`, `i128` in a `#[serde(flatten)]` field, an untagged or an internally tagged enum | serde buffers the value there, and its buffer holds 64 bits | a plain field, or a string |
 /// | a map with integer or bool keys (`HashMap<u32, _>`) in the same places | the buffer keeps the keys as text | a plain field, or string keys |
 /// | `Option<Option<T>>`, `Option<()>` | two values have one `null`: `Some(None)` is read as `None` | an enum |
 ///

@@ -2,7 +2,11 @@
 
 use codex_traits::{Expiry, KvBackend, SetOptions, Ttl};
 
-use super::{Cache, CacheError, Serializer};
+use super::{
+    Cache, CacheError, Serializer,
+    fills::Keys,
+    marker::{self, Stored},
+};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Moves the value of `key`, with the time to live that it has left, `delta` versions up, and answers its new version. What was
@@ -18,7 +22,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// [`CacheError::NotFound`] where the key is missing in this cache's version, and [`CacheError::InvalidArgument`] where the new
     /// version does not fit 64 bits.
     pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
-        self.move_to(key, self.version.checked_add(delta)).await
+        self.counted(self.move_to(key, self.version.checked_add(delta)).await)
     }
 
     /// Moves the value of `key` `delta` versions down: [`incr_version`](Self::incr_version) the other way.
@@ -27,7 +31,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// As [`incr_version`](Self::incr_version).
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
-        self.move_to(key, self.version.checked_sub(delta)).await
+        self.counted(self.move_to(key, self.version.checked_sub(delta)).await)
     }
 
     async fn move_to(&self, key: &str, version: Option<i64>) -> Result<i64, CacheError> {
@@ -43,9 +47,17 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 Err(CacheError::NotFound)
             };
         }
+        self.saw(&from, None);
+        self.saw(&to, None);
+        let keys = [&*from, &*to];
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::Many(&keys)).await;
         let mut moved = false;
         loop {
-            let Some(value) = backend.get(&from).await? else {
+            let found = backend
+                .get(&from)
+                .await?
+                .map(|raw| (Stored::read(raw.clone()).into_value(), raw));
+            let Some((Some(value), raw)) = found else {
                 // Gone after it was written: another caller has finished the same move.
                 return if moved { Ok(version) } else { Err(CacheError::NotFound) };
             };
@@ -55,11 +67,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 // Gone between the two questions; the next round says so.
                 Ttl::Missing => continue,
             };
-            let rebound = self.shared.serializer.rebind(&from, &to, value.clone())?;
+            let rebound = self.shared.serializer.rebind(&from, &to, value)?;
             // Unconditional, so there is no refusal to look at.
-            let _ = backend.set(&to, rebound, SetOptions::new().with_expiry(expiry)).await?;
+            let options = SetOptions::new().with_expiry(expiry);
+            let _ = backend.set(&to, marker::plain(rebound), options).await?;
             moved = true;
-            if backend.del_if_equals(&from, &value).await? {
+            if backend.del_if_equals(&from, &raw).await? {
                 return Ok(version);
             }
         }

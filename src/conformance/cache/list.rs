@@ -30,6 +30,10 @@ macro_rules! __codex_kv_cache_clauses {
                     "a serializer is a type parameter; `Json` is the default";
                 cval_07 cval_07_an_integer_is_stored_as_its_decimal_text []
                     "an integer is stored as its decimal text, so that `incr` works on it; a bool is not an integer";
+                cval_09 cval_09_what_is_stored_can_be_read []
+                    "what `set` accepts `get` of the same type reads: a value nested deeper than the reader's limit is refused on writing, with an error that says \"nested too deeply\"";
+                cval_10 cval_10_bytes_are_stored_as_they_are []
+                    "`get_bytes`, `set_bytes` (and `add_bytes`, `get_or_set_bytes`) store bytes as they are, with the cache's keys, timeouts and versions";
             }
             ctime {
                 ctime_01 ctime_01_default_is_the_caches_default_timeout []
@@ -68,6 +72,44 @@ macro_rules! __codex_kv_cache_clauses {
                     "`clear` removes what a cache of this prefix can have written, `{prefix}:{integer version}:…`, every version, and nothing else: a session stored as `{prefix}:session:{key}` survives, as does the cache `app2`";
                 cverb_12 cverb_12_a_backend_failure_is_an_error_from_every_verb []
                     "a backend failure is an error from every verb; there is no silent fallback";
+                cverb_13 cverb_13_an_outdated_value_is_not_stored []
+                    "`delete`, `set`, `touch(0)`, `clear`, `group.invalidate()` through any clone of a cache, while a value of that key is being computed: the computed value is returned to those who asked before and is not stored; whoever asks after it computes anew";
+                cverb_14 cverb_14_no_wait_is_without_a_bound []
+                    "no wait without a bound: a caller that waits for another's computation computes for itself after `max_wait` (default 10 s), also when the other one is not being polled";
+            }
+            load {
+                load_01 load_01_a_key_is_computed_once_per_process []
+                    "a `Loader` computes a key once per process, however many ask, in a task of its own: a caller that is dropped stops nothing and strands nobody";
+                load_02 load_02_fresh_stale_missing []
+                    "fresh, stale, missing: within `fresh_for` the stored value; within `stale_for` after that the stored value at once and one refresh in the background; after that callers wait";
+                load_03 load_03_the_state_is_told []
+                    "the state is told: `Loaded { value, state: Fresh | Stale | Computed, age }`";
+                load_04 load_04_freshness_comes_from_the_remaining_ttl []
+                    "freshness comes from the remaining TTL (TTL = `fresh_for + stale_for`, read with the value in one round trip), so that what is stored stays plain JSON that Django reads";
+                load_05 load_05_a_failed_computation_leaves_the_stale_value []
+                    "when the computation fails and a stale value is there, that value is returned, the failure is logged and counted, and the next attempt waits `retry_after`; without one the error is returned to all who waited";
+                load_06 load_06_with_a_lease_one_process_computes []
+                    "`lease(d)`: across processes one computes and the others wait or get the stale value; a holder that dies delays the others by at most `d`; a holder whose lease has passed stores nothing";
+                load_07 load_07_a_deleted_or_replaced_key_voids_the_lease []
+                    "deleting or replacing the key while a lease is held makes the holder's result not be stored, by whichever process it was deleted";
+                load_08 load_08_the_placeholder_is_never_handed_out []
+                    "the placeholder of a lease is never handed to a caller of `Cache`, and is only ever written by a loader that was given `lease`";
+                load_09 load_09_jitter_spreads_deadlines []
+                    "`jitter(f)` spreads deadlines by up to that fraction, never beyond `fresh_for + stale_for`";
+                load_10 load_10_many_keys_at_once []
+                    "`get_many` of a loader: one round trip for what is there, one call of a batch function for what is missing";
+            }
+            group {
+                group_01 group_01_a_group_is_a_cache_under_a_random_generation []
+                    "`cache.group(\"user:42\").await` is a cache whose keys live under a random generation; `invalidate()` writes a new one: O(1), whatever the group holds";
+                group_02 group_02_old_values_are_never_seen_under_a_new_generation []
+                    "a value that was computed under an old generation is never seen under the new one, whichever process stored it, and when";
+                group_03 group_03_a_lost_record_is_replaced_by_a_new_generation []
+                    "a generation record that is lost (evicted, expired, flushed) is replaced by a new random one: old values never come back";
+            }
+            stat {
+                stat_01 stat_01_a_cache_counts_what_it_answers []
+                    "hits, misses, stale hits, computations, refused fills and errors are counted per cache (`cache.stats()`; with the feature `metrics` by the facade), with the cache's name and no key";
             }
         }
     };

@@ -2,8 +2,13 @@
 
 mod clear;
 mod compute;
+mod group;
 mod keys;
+mod lease;
 mod list;
+mod load;
+mod outdated;
+mod stat;
 mod timeouts;
 mod values;
 mod verbs;
@@ -17,7 +22,7 @@ use super::{
 use crate::{Cache, CacheBuilder, KvBackend};
 
 mod clauses {
-    pub(super) use super::{keys as ckey, timeouts as ctime, values as cval, verbs as cverb};
+    pub(super) use super::{group, keys as ckey, load, stat, timeouts as ctime, values as cval, verbs as cverb};
 }
 
 /// What `docs/contract/cache.md` asks of a cache over a backend.

@@ -33,6 +33,17 @@ clauses! {
     cval_07_an_integer_is_stored_as_its_decimal_text {
         an_integer_is_stored_as_its_decimal_text
     }
+    cval_09_what_is_stored_can_be_read {
+        what_is_nested_as_deep_as_the_reader_goes_is_read
+        what_is_nested_deeper_is_refused
+        invalid_utf_8_is_an_error_in_every_field
+        what_serde_hides_is_an_error_and_no_wrong_value
+    }
+    cval_10_bytes_are_stored_as_they_are {
+        bytes_are_stored_as_they_are
+        bytes_have_the_caches_keys_timeouts_and_versions
+        add_bytes_and_get_or_set_bytes
+    }
 }
 
 #[derive(Deserialize)]
@@ -313,4 +324,195 @@ async fn an_integer_is_stored_as_its_decimal_text<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cache.get::<bool>("k").await.unwrap(), Some(true));
     cache.set("k", &1, Timeout::Default).await.unwrap();
     assert!(matches!(cache.get::<bool>("k").await, Err(CacheError::Codec(_))));
+}
+
+/// So many arrays, objects or enum variants around a value, alone and in turn.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Nested {
+    Leaf,
+    List(Vec<Nested>),
+    Map(BTreeMap<String, Nested>),
+    Pair { first: Box<Nested> },
+}
+
+/// The text of `depth` arrays and objects in turn.
+fn nested_value(depth: usize) -> Value {
+    (0..depth).fold(Value::from(1), |inner, level| {
+        if level % 2 == 0 {
+            Value::from(vec![inner])
+        } else {
+            Value::from_iter([("k", inner)])
+        }
+    })
+}
+
+/// A value whose text has `2 * levels` arrays and objects, or a little more.
+fn nested_enum(levels: usize) -> Nested {
+    (0..levels).fold(Nested::Leaf, |inner, level| match level % 3 {
+        0 => Nested::List(vec![inner]),
+        1 => Nested::Map(BTreeMap::from([("k".to_owned(), inner)])),
+        _ => Nested::Pair { first: Box::new(inner) },
+    })
+}
+
+async fn what_is_nested_as_deep_as_the_reader_goes_is_read<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for depth in [0, 1, 100, 126, 127] {
+        let value = nested_value(depth);
+        cache.set("k", &value, Timeout::Default).await.unwrap();
+        assert_eq!(cache.get::<Value>("k").await.unwrap(), Some(value), "{depth} levels");
+    }
+    // Each level is two of the text: the variant's object, and what is in it.
+    let value = nested_enum(63);
+    cache.set("k", &value, Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<Nested>("k").await.unwrap(), Some(value));
+    // Levels beside each other do not add up.
+    let wide: Vec<Value> = (0..300).map(|_| nested_value(100)).collect();
+    cache.set("k", &wide, Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<Vec<Value>>("k").await.unwrap(), Some(wide));
+}
+
+async fn what_is_nested_deeper_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for depth in [128, 129, 1000] {
+        assert_refused(&cache, nested_value(depth), "nested too deeply").await;
+        let empty: Vec<Value> = Vec::new();
+        let inside = (1..depth).fold(Value::from(empty), |inner, _| Value::from(vec![inner]));
+        assert_refused(&cache, inside, "nested too deeply").await;
+    }
+    for levels in [64, 65, 200] {
+        assert_refused(&cache, nested_enum(levels), "nested too deeply").await;
+    }
+    // What another program has stored so deep is no "no JSON".
+    let text = "[".repeat(200) + &"]".repeat(200);
+    cx.put("shop:1:k", text).await;
+    let error = cache.get::<Value>("k").await.unwrap_err();
+    assert!(error.to_string().contains("nested too deeply"), "{error}");
+}
+
+async fn invalid_utf_8_is_an_error_in_every_field<B: KvBackend>(cx: &Cx<B>) {
+    #[derive(Debug, Deserialize)]
+    struct Done {
+        #[expect(dead_code, reason = "only reading is looked at")]
+        done: String,
+    }
+    let cache = cx.cache();
+    for stored in [
+        &b"{\"done\":\"1\",\"x\":\"\xff\"}"[..],
+        b"{\"x\":{\"y\":[\"\xc3\x28\"]},\"done\":\"1\"}",
+        b"{\"done\":\"1\",\"\xff\":1}",
+        b"{\"done\":\"\xff\"}",
+    ] {
+        cx.put("shop:1:k", Bytes::from_static(stored)).await;
+        let answer = cache.get::<Done>("k").await;
+        assert!(matches!(answer, Err(CacheError::Codec(_))), "{answer:?}");
+        assert!(cache.get_many::<Done>(["k"]).await.is_err());
+    }
+}
+
+async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B>) {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wide {
+        number: u128,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Keyed {
+        by_id: HashMap<u32, u8>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        inner: T,
+    }
+    let cache = cx.cache();
+    // Where serde does not buffer, both are given back.
+    let wide = Wide { number: u128::MAX };
+    assert_eq!(round_trip(&cache, Wide { number: u128::MAX }).await, wide);
+    let keyed = HashMap::from([(1, 2)]);
+    assert_eq!(
+        round_trip(&cache, Keyed { by_id: keyed.clone() }).await,
+        Keyed { by_id: keyed.clone() }
+    );
+    // The documented limits: an error when it is read, and never another value.
+    cache.set("k", &Flat { inner: wide }, Timeout::Default).await.unwrap();
+    assert!(matches!(cache.get::<Flat<Wide>>("k").await, Err(CacheError::Codec(_))));
+    cache.set("k", &Flat { inner: keyed }, Timeout::Default).await.unwrap();
+    assert!(matches!(
+        cache.get::<Flat<HashMap<u32, u8>>>("k").await,
+        Err(CacheError::Codec(_))
+    ));
+}
+
+async fn bytes_are_stored_as_they_are<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let values = [
+        vec![0; 300],
+        Vec::new(),
+        every_byte,
+        b"null".to_vec(),
+        b"{\"not\": json".to_vec(),
+        b"text with white space behind it \t\r\n   ".to_vec(),
+        vec![b' '; 4096],
+        vec![0xff; 1 << 20],
+    ];
+    for value in values {
+        cache.set_bytes("k", value.clone(), Timeout::Default).await.unwrap();
+        assert_eq!(cx.stored("shop:1:k").await.unwrap(), value, "{} bytes", value.len());
+        assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), value);
+    }
+    // What is JSON is read as a value, and a value is read as its bytes.
+    cache.set_bytes("k", "[1,2]", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<Vec<u8>>("k").await.unwrap(), Some(vec![1, 2]));
+    cache.set("k", "ü", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "\"ü\"");
+    assert_eq!(cache.get_bytes("missing").await.unwrap(), None);
+}
+
+async fn bytes_have_the_caches_keys_timeouts_and_versions<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let minute = std::time::Duration::from_secs(60);
+    cache.set_bytes("k", "a", Timeout::Default).await.unwrap();
+    cx.assert_ttl("shop:1:k", minute * 5).await;
+    cache.set_bytes("k", "a", minute).await.unwrap();
+    cx.assert_ttl("shop:1:k", minute).await;
+    cache.set_bytes("k", "a", None).await.unwrap();
+    cx.assert_ttl("shop:1:k", None).await;
+    cache.with_version(2).set_bytes("k", "b", minute).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "a");
+    cache.set_bytes("k", "c", std::time::Duration::ZERO).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+    assert_eq!(cache.with_version(2).get_bytes("k").await.unwrap().unwrap(), "b");
+}
+
+async fn add_bytes_and_get_or_set_bytes<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (zeros, ones) = (vec![0; 300], vec![1; 300]);
+    assert!(cache.add_bytes("k", zeros.clone(), Timeout::Default).await.unwrap());
+    assert!(!cache.add_bytes("k", ones.clone(), Timeout::Default).await.unwrap());
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), zeros);
+    assert!(
+        !cache
+            .add_bytes("free", ones.clone(), std::time::Duration::ZERO)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        cache
+            .get_or_set_bytes("k", ones.clone(), Timeout::Default)
+            .await
+            .unwrap(),
+        zeros
+    );
+    assert_eq!(
+        cache
+            .get_or_set_bytes("new", ones.clone(), Timeout::Default)
+            .await
+            .unwrap(),
+        ones
+    );
+    assert_eq!(cx.stored("shop:1:new").await.unwrap(), ones);
+    let zero = std::time::Duration::ZERO;
+    assert_eq!(cache.get_or_set_bytes("zero", ones.clone(), zero).await.unwrap(), ones);
+    assert_eq!(cx.stored("shop:1:zero").await, None);
 }

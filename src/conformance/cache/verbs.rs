@@ -15,6 +15,7 @@ use super::{
 pub(super) use super::{
     clear::{cverb_10_clear_scans_and_deletes_its_prefix, cverb_11_clear_removes_every_version_and_nothing_else},
     compute::cverb_08_a_missing_value_is_computed_once,
+    outdated::{cverb_13_an_outdated_value_is_not_stored, cverb_14_no_wait_is_without_a_bound},
 };
 use crate::{Cache, CacheError, ComputeError, ErrorKind, KvBackend, SetOptions, Timeout};
 

@@ -1,0 +1,158 @@
+//! Computed values that are still to be stored, and the writes that make them outdated.
+//!
+//! A computation registers a [`Fill`] before it looks at the store for the last time. A verb that
+//! removes or replaces values marks the fills of its keys before it acts, and again afterwards for
+//! those that were registered meanwhile. A marked fill stores nothing.
+//!
+//! Marking alone leaves one race: the fill looks at its mark, the verb marks and removes, and then the
+//! fill's write arrives. So a fill holds a lock while it writes, and a verb waits for it, for at most
+//! the cache's `max_wait`: the task that holds the lock may not be polled any more. If the verb does
+//! not wait that long, the fill finds the mark after its write and takes the value back.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::timer::within;
+
+/// The fills of a cache and its clones.
+#[derive(Default)]
+pub(super) struct Fills {
+    /// The number of fills in `by_key`, so that a verb takes no lock while nothing is computed.
+    count: AtomicUsize,
+    by_key: Mutex<HashMap<String, Vec<Arc<Mark>>>>,
+}
+
+#[derive(Default)]
+struct Mark {
+    outdated: AtomicBool,
+    /// Held while the value is written.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Fills {
+    /// Registers a computation whose result is to be stored under `key`.
+    pub(super) fn begin(self: &Arc<Self>, key: &str) -> Fill {
+        let mark = Arc::new(Mark::default());
+        // Before the entry is made: a verb that sees no count must be one that began before this.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.lock().entry(key.to_owned()).or_default().push(Arc::clone(&mark));
+        Fill {
+            fills: Arc::clone(self),
+            key: key.to_owned(),
+            mark,
+        }
+    }
+
+    /// Marks the fills of `keys`, and waits for those that are writing. Fills that are registered until
+    /// the answer is dropped are marked too.
+    pub(super) async fn outdate<'a>(&'a self, max_wait: Duration, keys: Keys<'a>) -> Outdating<'a> {
+        // Made first, so that a dropped call marks all the same.
+        let outdating = Outdating { fills: self, keys };
+        for mark in outdating.mark() {
+            // The lock is free unless the fill is writing at this moment.
+            let _ = within(max_wait, mark.writing.lock()).await;
+        }
+        outdating
+    }
+
+    /// Never held across an await or a caller's code. A panic inside leaves one fill too many, which
+    /// costs a lock per verb.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stored keys that a verb removes or replaces.
+pub(super) enum Keys<'a> {
+    One(&'a str),
+    Many(&'a [&'a str]),
+    Prefix(&'a str),
+    All,
+}
+
+/// A verb that removes or replaces values, from before it asks the backend until it has the answer.
+pub(super) struct Outdating<'a> {
+    fills: &'a Fills,
+    keys: Keys<'a>,
+}
+
+impl Outdating<'_> {
+    fn mark(&self) -> Vec<Arc<Mark>> {
+        if self.fills.count.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
+        let by_key = self.fills.lock();
+        let of_key = |key: &str| by_key.get(key).into_iter().flatten();
+        let marks: Vec<_> = match self.keys {
+            Keys::One(key) => of_key(key).cloned().collect(),
+            Keys::Many(keys) => keys.iter().flat_map(|key| of_key(key)).cloned().collect(),
+            Keys::Prefix(prefix) => {
+                let affected = by_key.iter().filter(|(key, _)| key.starts_with(prefix));
+                affected.flat_map(|(_, marks)| marks).cloned().collect()
+            }
+            Keys::All => by_key.values().flatten().cloned().collect(),
+        };
+        for mark in &marks {
+            mark.outdated.store(true, Ordering::SeqCst);
+        }
+        marks
+    }
+}
+
+impl Drop for Outdating<'_> {
+    fn drop(&mut self) {
+        self.mark();
+    }
+}
+
+/// A computation whose result is to be stored.
+pub(super) struct Fill {
+    fills: Arc<Fills>,
+    key: String,
+    mark: Arc<Mark>,
+}
+
+impl Fill {
+    /// Runs `write`, unless the result is outdated, and `take_back` if it became so meanwhile. `None`
+    /// if the result is not stored because it is outdated.
+    pub(super) async fn write<T>(
+        &self,
+        write: impl Future<Output = T>,
+        take_back: impl Future<Output = ()>,
+    ) -> Option<T> {
+        let _writing = self.mark.writing.lock().await;
+        if self.is_outdated() {
+            return None;
+        }
+        let written = write.await;
+        if self.is_outdated() {
+            take_back.await;
+            return None;
+        }
+        Some(written)
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.mark.outdated.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        let mut by_key = self.fills.lock();
+        if let Some(marks) = by_key.get_mut(&self.key) {
+            marks.retain(|mark| !Arc::ptr_eq(mark, &self.mark));
+            if marks.is_empty() {
+                by_key.remove(&self.key);
+            }
+        }
+        self.fills.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}

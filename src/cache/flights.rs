@@ -1,0 +1,149 @@
+//! Single flight: one computation of a key for all tasks that ask for it at once.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::{
+    ComputeError,
+    fills::{Fill, Fills},
+    timer::Timer,
+};
+
+/// How a computation ended: with bytes, because types need not be `Clone`, or with its error.
+pub(super) type Landed<E> = Result<Bytes, ComputeError<E>>;
+
+/// One computation that is under way.
+///
+/// `OnceCell` lets the next waiter in if the task that computes is dropped.
+#[derive(Debug)]
+struct Flight<E>(OnceCell<Landed<E>>);
+
+/// The stored key, and the type of the error, so that a flight's error can be given to all on it.
+type FlightId = (TypeId, String);
+
+/// The computations that are under way.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<FlightId, Boarding>>);
+
+struct Boarding {
+    /// A `Flight<E>`.
+    flight: Arc<dyn Any + Send + Sync>,
+    fill: Arc<Fill>,
+    seats: usize,
+}
+
+impl Flights {
+    /// Joins the flight of `key`, or opens one. A flight whose result is outdated takes nobody in.
+    pub(super) fn join<E: Send + Sync + 'static>(&self, fills: &Arc<Fills>, key: &str) -> Seat<'_, E> {
+        let open = || Boarding {
+            flight: Arc::new(Flight::<E>(OnceCell::new())),
+            fill: Arc::new(fills.begin(key)),
+            seats: 0,
+        };
+        let id = (TypeId::of::<E>(), key.to_owned());
+        let mut flights = self.lock();
+        let boarding = flights.entry(id.clone()).or_insert_with(open);
+        if boarding.fill.is_outdated() {
+            *boarding = open();
+        }
+        boarding.seats += 1;
+        // Always one of `E`, by its id. If it were not, a flight for this caller alone would do.
+        let flight = Arc::clone(&boarding.flight)
+            .downcast()
+            .unwrap_or_else(|_| Arc::new(Flight(OnceCell::new())));
+        Seat {
+            flights: self,
+            id,
+            flight,
+            fill: Arc::clone(&boarding.fill),
+        }
+    }
+
+    /// Never held across an await or a caller's code. A panic inside leaves at worst one entry too many,
+    /// so a poisoned lock is taken.
+    fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Boarding>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One caller's place; the last one to leave takes the entry with it.
+pub(super) struct Seat<'a, E: Send + Sync + 'static> {
+    flights: &'a Flights,
+    id: FlightId,
+    flight: Arc<Flight<E>>,
+    fill: Arc<Fill>,
+}
+
+impl<E: Send + Sync + 'static> Seat<'_, E> {
+    pub(super) fn fill(&self) -> &Fill {
+        &self.fill
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn close(&self) {
+        let mut flights = self.flights.lock();
+        if flights.get(&self.id).is_some_and(|boarding| self.is_of(boarding)) {
+            flights.remove(&self.id);
+        }
+    }
+
+    /// Runs `compute` if nobody does so already, and returns what the flight came to. `None` after
+    /// `max_wait` of waiting for another caller's computation; `compute` has not run then.
+    pub(super) async fn land(
+        &self,
+        max_wait: Duration,
+        compute: impl Future<Output = Landed<E>>,
+    ) -> Option<&Landed<E>> {
+        // The two futures below are polled by one task, so there is nothing to order.
+        let leads = AtomicBool::new(false);
+        let mut landing = pin!(self.flight.0.get_or_init(|| {
+            leads.store(true, Ordering::Relaxed);
+            compute
+        }));
+        let mut timer = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(landed) = landing.as_mut().poll(cx) {
+                return Poll::Ready(Some(landed));
+            }
+            if leads.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            let timer = timer.get_or_insert_with(|| Timer::after(max_wait));
+            timer.poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    fn is_of(&self, boarding: &Boarding) -> bool {
+        // Only the addresses: a trait object's vtable may differ between two pointers to one thing.
+        std::ptr::addr_eq(Arc::as_ptr(&boarding.flight), Arc::as_ptr(&self.flight))
+    }
+}
+
+impl<E: Send + Sync + 'static> Drop for Seat<'_, E> {
+    fn drop(&mut self) {
+        let mut flights = self.flights.lock();
+        // A closed flight is gone, and its key may have a new one by now.
+        if let Some(boarding) = flights.get_mut(&self.id)
+            && self.is_of(boarding)
+        {
+            boarding.seats -= 1;
+            if boarding.seats == 0 {
+                flights.remove(&self.id);
+            }
+        }
+    }
+}

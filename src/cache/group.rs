@@ -1,0 +1,256 @@
+//! Groups of values that are invalidated at once.
+
+use std::{
+    fmt::{self, Write as _},
+    ops::Deref,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use bytes::Bytes;
+use codex_traits::{AnyBackend, Expiry, KvBackend};
+use sha2::{Digest as _, Sha256};
+
+use super::{Cache, CacheError, Json, Serializer, fills::Keys, key::StoredKey, marker::Stored};
+
+/// What stands before the name of a group in the key of its record.
+const RECORD: &str = "group:";
+
+/// The generation of a group, shared by all views of one handle.
+#[derive(Clone)]
+pub(super) struct Scope(Arc<RwLock<Arc<str>>>);
+
+impl Scope {
+    fn new(generation: Arc<str>) -> Self {
+        Self(Arc::new(RwLock::new(generation)))
+    }
+
+    /// `{lead}{generation}:{key}`.
+    pub(super) fn join(&self, lead: &str, key: &str) -> String {
+        [lead, &self.generation(), ":", key].concat()
+    }
+
+    pub(super) fn generation(&self) -> Arc<str> {
+        // Only ever assigned to, so a poisoned lock holds a whole value.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, generation: Arc<str>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = generation;
+    }
+}
+
+/// A part of a [`Cache`] that can be invalidated at once; see [`Cache::group`].
+///
+/// It is a cache: all verbs work on the group's own keys.
+///
+/// ```
+/// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), codex_kv::CacheError> {
+/// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+///
+/// let user = cache.group("user:42").await?;
+/// user.set("basket", &["tea"], Timeout::Default).await?;
+/// user.set("name", "Ada", Timeout::Default).await?;
+///
+/// cache.group("user:42").await?.invalidate().await?;
+/// assert_eq!(cache.group("user:42").await?.get::<String>("name").await?, None);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Generations
+///
+/// The keys of a group hold its generation, 128 random bits that are stored in a record of the group.
+/// A handle reads the record once, when it is made; a handle that lives longer does not notice that
+/// another one invalidated the group. [`invalidate`](Self::invalidate) writes a new generation, which
+/// costs the same whatever the group holds; the old values are left to their timeouts. A record that is
+/// lost is replaced by a new generation too, so a lost record is an invalidation.
+pub struct Group<B = AnyBackend, S = Json> {
+    cache: Cache<B, S>,
+    /// The cache that the records are in.
+    parent: Cache<B, S>,
+    scope: Scope,
+    /// Sorted, each once.
+    names: Arc<[String]>,
+}
+
+impl<B: KvBackend, S: Serializer> Cache<B, S> {
+    /// Returns the group of this name: a cache of its own that can be invalidated at once. One round
+    /// trip, and two more for the first handle of a new group.
+    ///
+    /// The record is stored under the key `group:{name}` of this cache, without a timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Backend`] if the backend fails.
+    pub async fn group(&self, name: &str) -> Result<Group<B, S>, CacheError> {
+        self.groups(&[name]).await
+    }
+
+    /// Returns a group for values that belong to several groups: it ends when any of them is
+    /// invalidated. The order of the names does not matter.
+    ///
+    /// ```
+    /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), codex_kv::CacheError> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+    /// let both = cache.groups(&["user:42", "tenant:7"]).await?;
+    /// both.set("report", "slow to compute", Timeout::Default).await?;
+    ///
+    /// cache.group("tenant:7").await?.invalidate().await?;
+    /// let both = cache.groups(&["user:42", "tenant:7"]).await?;
+    /// assert_eq!(both.get::<String>("report").await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidArgument`] without a name, and [`CacheError::Backend`] if the backend fails.
+    pub async fn groups(&self, names: &[impl AsRef<str> + Sync]) -> Result<Group<B, S>, CacheError> {
+        let mut names: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Err(CacheError::invalid("expected the name of at least one group"));
+        }
+        let generations = self.counted(self.generations(&names).await)?;
+        let scope = Scope::new(self.scoped(&generations));
+        let cache = Self {
+            scope: Some(scope.clone()),
+            ..self.clone()
+        };
+        Ok(Group {
+            cache,
+            parent: self.clone(),
+            scope,
+            names: names.into(),
+        })
+    }
+
+    /// The generations of groups; those that have none get one.
+    async fn generations(&self, names: &[String]) -> Result<Vec<String>, CacheError> {
+        let records: Vec<StoredKey> = names.iter().map(|name| self.record(name)).collect();
+        let keys: Vec<&str> = records.iter().map(|key| &**key).collect();
+        let stored = self.shared.backend.get_many(&keys).await?;
+        let mut generations = Vec::with_capacity(names.len());
+        for (key, stored) in records.iter().zip(stored) {
+            let there = if let Some(there) = stored.and_then(|stored| Stored::read(stored).into_value()) {
+                there
+            } else {
+                let new = self.encode(key, &random()?)?;
+                let there = self.add_or_fetch(key, new.clone(), Expiry::Never).await?;
+                there.unwrap_or(new)
+            };
+            generations.push(self.decode(key, &there)?);
+        }
+        Ok(generations)
+    }
+
+    /// The generation of values that belong to all of these groups; in a group, of that one too.
+    fn scoped(&self, generations: &[String]) -> Arc<str> {
+        let outer = self.scope.as_ref().map(Scope::generation);
+        if let ([generation], None) = (generations, &outer) {
+            return (**generation).into();
+        }
+        let mut hash = Sha256::new();
+        for generation in outer.as_deref().into_iter().chain(generations.iter().map(|own| &**own)) {
+            hash.update(generation);
+            hash.update(":");
+        }
+        hex(&hash.finalize()[..16]).into()
+    }
+
+    fn record(&self, name: &str) -> StoredKey {
+        self.stored_key(&[RECORD, name].concat())
+    }
+}
+
+impl<B: KvBackend, S: Serializer> Group<B, S> {
+    /// Ends all values of the group, for every process: a handle that is made from now on finds none of
+    /// them, and neither does this handle. Of a handle of several groups, each is invalidated.
+    ///
+    /// A value that is computed meanwhile through this handle's cache is not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Backend`] if the backend fails. The group may have been invalidated then.
+    pub async fn invalidate(&self) -> Result<(), CacheError> {
+        self.parent.counted(self.renew().await)
+    }
+
+    async fn renew(&self) -> Result<(), CacheError> {
+        let shared = &self.cache.shared;
+        let mut generations = Vec::with_capacity(self.names.len());
+        let mut records = Vec::with_capacity(self.names.len());
+        for name in self.names.iter() {
+            let (key, generation) = (self.parent.record(name), random()?);
+            records.push((self.parent.encode(&key, &generation)?, key));
+            generations.push(generation);
+        }
+        let entries: Vec<(&str, Bytes)> = records.iter().map(|(record, key)| (&**key, record.clone())).collect();
+        let old = self.cache.make_key("");
+        let _outdating = shared.fills.outdate(shared.max_wait, Keys::Prefix(&old)).await;
+        shared.backend.set_many(&entries, Expiry::Never).await?;
+        self.scope.replace(self.parent.scoped(&generations));
+        Ok(())
+    }
+
+    /// Returns the names of the groups, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+/// 128 bits of the operating system's generator, so that no generation comes back.
+fn random() -> Result<String, CacheError> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|_| {
+        CacheError::invalid("the operating system's random generator failed: a group has no generation")
+    })?;
+    Ok(hex(&bits))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+impl<B, S> Deref for Group<B, S> {
+    type Target = Cache<B, S>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.cache
+    }
+}
+
+// A derived one would ask for `B: Clone` and `S: Clone`.
+impl<B, S> Clone for Group<B, S> {
+    fn clone(&self) -> Self {
+        Self {
+            cache: self.cache.clone(),
+            parent: self.parent.clone(),
+            scope: self.scope.clone(),
+            names: Arc::clone(&self.names),
+        }
+    }
+}
+
+// A group's name can be a user's.
+impl<B: fmt::Debug, S: fmt::Debug> fmt::Debug for Group<B, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("cache", &self.cache)
+            .field("names", &format_args!("<{}>", self.names.len()))
+            .finish_non_exhaustive()
+    }
+}

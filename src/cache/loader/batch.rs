@@ -1,0 +1,235 @@
+//! Many keys at once.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    sync::Arc,
+};
+
+use codex_traits::KvBackend;
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::{BoxFuture, join_all},
+    stream,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    super::{ComputeError, Serializer, key::StoredKey},
+    Found, Inner, LoadState, Loaded, Loader,
+    flight::Boarded,
+    lease::{Claimed, Prepared, WhenBusy},
+    run::{Opened, Why, runtime},
+};
+
+/// The most keys that are read, or computed one by one, at a time.
+const AT_A_TIME: usize = 256;
+
+/// The function of [`Loader::batch`].
+pub(super) type BatchFn<T, E> = dyn Fn(Vec<String>) -> BoxFuture<'static, Result<HashMap<String, T>, E>> + Send + Sync;
+
+impl<T, E, B, S> Loader<T, E, B, S>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    B: KvBackend,
+    S: Serializer,
+{
+    /// Sets the function that [`get_many`](Self::get_many) calls once for all keys that are missing. A
+    /// key that it returns no value for has none.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use codex_kv::{Cache, memory::MemoryBackend};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build()?;
+    /// let lengths = cache
+    ///     .loader("length")
+    ///     .load(|key| async move { Ok::<_, Infallible>(key.len()) })
+    ///     .batch(|keys| async move { Ok(keys.into_iter().map(|key| (key.clone(), key.len()))) });
+    /// let found = lengths.get_many(["a", "bb"]).await?;
+    /// assert_eq!((found["a"].value, found["bb"].value), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn batch<F, Fut, I>(mut self, load: F) -> Self
+    where
+        F: Fn(Vec<String>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<I, E>> + Send + 'static,
+        I: IntoIterator<Item = (String, T)>,
+    {
+        self.batch = Some(Arc::new(move |keys| {
+            load(keys).map(|values| Ok(values?.into_iter().collect())).boxed()
+        }));
+        self
+    }
+
+    /// Returns the values of `keys`: those that are stored, which are asked for at once, and those that
+    /// one call of the [`batch`](Self::batch) function computes. Without one, each missing key is
+    /// computed by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get): there is no partial answer.
+    ///
+    /// # Cancellation
+    ///
+    /// As [`get`](Self::get).
+    pub fn get_many(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> impl Future<Output = Result<HashMap<String, Loaded<T>>, ComputeError<E>>> + Send {
+        // Taken before the first await, so that neither the iterator nor its items need to be `Send`.
+        // Each once.
+        let keys: BTreeSet<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
+        let cache = &self.inner.cache;
+        let keys: Vec<(String, StoredKey)> = keys
+            .into_iter()
+            .map(|key| (key.clone(), cache.stored_key(&key)))
+            .collect();
+        async move {
+            let inner = &self.inner;
+            inner.check()?;
+            let found: Vec<Found> = stream::iter(0..keys.len())
+                .map(|at| inner.look_up(&keys[at].1))
+                .buffered(AT_A_TIME)
+                .try_collect()
+                .await?;
+            let mut loaded = HashMap::with_capacity(keys.len());
+            let mut missing = Vec::new();
+            for ((key, stored_key), found) in keys.into_iter().zip(found) {
+                let value = match found {
+                    Found::Fresh(stored, age) => inner.loaded(&stored_key, &stored, LoadState::Fresh, age)?,
+                    Found::Stale(stored, age) => {
+                        inner.refresh_behind(&key, &stored_key);
+                        inner.loaded(&stored_key, &stored, LoadState::Stale, age)?
+                    }
+                    Found::Missing => {
+                        missing.push((key, stored_key));
+                        continue;
+                    }
+                };
+                loaded.insert(key, value);
+            }
+            if !missing.is_empty() {
+                loaded.extend(self.compute_many(missing).await?);
+            }
+            Ok(loaded)
+        }
+    }
+
+    async fn compute_many(
+        &self,
+        missing: Vec<(String, StoredKey)>,
+    ) -> Result<Vec<(String, Loaded<T>)>, ComputeError<E>> {
+        let inner = &self.inner;
+        let Some(batch) = &self.batch else {
+            let computed = stream::iter(missing).map(|(key, stored_key)| async move {
+                let loaded = inner.wait_for(&key, &stored_key, Why::Missing).await?;
+                Ok((key, loaded))
+            });
+            return computed.buffer_unordered(AT_A_TIME).try_collect().await;
+        };
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for (key, stored_key) in missing {
+            let begin = || inner.cache.shared.fills.begin(&stored_key);
+            match inner.flights.board(&stored_key, None, false, begin) {
+                Boarded::Joined(_) => others.push((key, stored_key)),
+                Boarded::Opened(opened) => own.push((key, stored_key, opened)),
+            }
+        }
+        let flights: Vec<_> = own
+            .iter()
+            .map(|(key, _, opened)| (key.clone(), Arc::clone(&opened.flight)))
+            .collect();
+        if !own.is_empty() {
+            let (inner, batch) = (Arc::clone(inner), Arc::clone(batch));
+            runtime()?.spawn(async move { inner.run_batch(own, &*batch).await });
+        }
+        let mut loaded = Vec::new();
+        for (key, flight) in flights {
+            // A key without an outcome has no value.
+            if let Some(outcome) = flight.landed().await {
+                let landed = outcome?;
+                let stored_key = inner.cache.stored_key(&key);
+                let value = inner.loaded(&stored_key, &landed.bytes, landed.state, landed.age)?;
+                loaded.push((key, value));
+            }
+        }
+        let waited = stream::iter(others).map(|(key, stored_key)| async move {
+            let loaded = inner.wait_for(&key, &stored_key, Why::Missing).await?;
+            Ok::<_, ComputeError<E>>((key, loaded))
+        });
+        loaded.extend(waited.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?);
+        Ok(loaded)
+    }
+}
+
+/// A key that is to be computed, and its flight.
+type Entry<E> = (String, StoredKey, Opened<E>);
+
+impl<T, E, B, S> Inner<T, E, B, S>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    B: KvBackend,
+    S: Serializer,
+{
+    /// Runs the flights of many keys with one computation.
+    async fn run_batch(&self, entries: Vec<Entry<E>>, batch: &BatchFn<T, E>) {
+        let prepared = join_all(
+            entries
+                .iter()
+                .map(|(_, stored_key, _)| self.prepare(stored_key, Why::Missing, WhenBusy::Tell)),
+        );
+        let prepared = prepared.await;
+        let (mut claimed, mut busy) = (Vec::new(), Vec::new());
+        for (entry, prepared) in entries.into_iter().zip(prepared) {
+            let (key, stored_key, opened) = entry;
+            match prepared {
+                Ok(Prepared::Compute(claim)) => claimed.push((key, stored_key, opened, claim)),
+                Ok(Prepared::Done(landed)) => self.land(&stored_key, &opened, Some(Ok(landed))),
+                Ok(Prepared::Busy) => busy.push((key, stored_key, opened)),
+                Err(error) => self.land(&stored_key, &opened, Some(Err(error.into()))),
+            }
+        }
+        let waiting = join_all(busy.into_iter().map(|(key, stored_key, opened)| async move {
+            self.run(&key, &stored_key, Why::Missing, opened).await;
+        }));
+        tokio::join!(waiting, self.compute_batch(claimed, batch));
+    }
+
+    async fn compute_batch(&self, claimed: Vec<(String, StoredKey, Opened<E>, Claimed)>, batch: &BatchFn<T, E>) {
+        if claimed.is_empty() {
+            return;
+        }
+        let keys = claimed.iter().map(|(key, ..)| key.clone()).collect();
+        let (mut values, failed) = match self.computed(batch(keys), "").await {
+            Ok(values) => (values, None),
+            Err(error) => (HashMap::new(), Some(error)),
+        };
+        let finishes = claimed.into_iter().map(|(key, stored_key, opened, claim)| {
+            let computed = match &failed {
+                Some(error) => Some(Err(error.clone())),
+                None => values.remove(&key).map(Ok),
+            };
+            async move {
+                let outcome = if let Some(computed) = computed {
+                    let finished = self.finish(&stored_key, Why::Missing, &opened.fill, &claim, computed);
+                    Some(finished.await)
+                } else {
+                    self.release(&stored_key, &claim).await;
+                    None
+                };
+                self.land(&stored_key, &opened, outcome);
+            }
+        });
+        // Collected first: the closure borrows the values.
+        let finishes: Vec<_> = finishes.collect();
+        join_all(finishes).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! The computations of a loader that are under way, and those that failed lately.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::watch, time::Instant};
+
+use super::{super::fills::Fill, ComputeError, LoadState, run::Opened};
+
+/// What a computation came to: bytes, because types need not be `Clone`.
+#[derive(Debug, Clone)]
+pub(super) struct Landed {
+    pub(super) bytes: Bytes,
+    pub(super) state: LoadState,
+    pub(super) age: Duration,
+}
+
+pub(super) type Outcome<E> = Result<Landed, ComputeError<E>>;
+
+/// One computation, which runs in a task of its own.
+pub(super) struct Flight<E> {
+    /// Closed without an outcome if the task ends without one: a panic, or the end of its runtime.
+    outcome: watch::Receiver<Option<Outcome<E>>>,
+    fill: Arc<Fill>,
+}
+
+impl<E: Send + Sync> Flight<E> {
+    /// The outcome, or `None` if the task ended without one.
+    pub(super) async fn landed(&self) -> Option<Outcome<E>> {
+        let mut outcome = self.outcome.clone();
+        let landed = outcome.wait_for(Option::is_some).await;
+        landed.ok().and_then(|outcome| outcome.clone())
+    }
+}
+
+pub(super) struct LoaderFlights<E>(Mutex<HashMap<String, Arc<Flight<E>>>>);
+
+impl<E> Default for LoaderFlights<E> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+/// A place on a flight.
+pub(super) enum Boarded<E> {
+    /// On one that was under way.
+    Joined(Arc<Flight<E>>),
+    /// On a new one, which is to be started.
+    Opened(Opened<E>),
+}
+
+impl<E> LoaderFlights<E> {
+    /// Joins the flight of `key`, unless its result is outdated, it was `given_up`, or its task has
+    /// ended; otherwise, or to fly `alone`, opens one.
+    pub(super) fn board(
+        &self,
+        key: &str,
+        given_up: Option<&Arc<Flight<E>>>,
+        alone: bool,
+        begin: impl FnOnce() -> Fill,
+    ) -> Boarded<E> {
+        let mut flights = self.lock();
+        if !alone
+            && let Some(flight) = flights.get(key)
+            && !flight.fill.is_outdated()
+            && !given_up.is_some_and(|other| Arc::ptr_eq(other, flight))
+            && flight.outcome.has_changed().is_ok()
+        {
+            return Boarded::Joined(Arc::clone(flight));
+        }
+        let (sender, outcome) = watch::channel(None);
+        let fill = Arc::new(begin());
+        let flight = Arc::new(Flight {
+            outcome,
+            fill: Arc::clone(&fill),
+        });
+        flights.insert(key.to_owned(), Arc::clone(&flight));
+        Boarded::Opened(Opened { flight, sender, fill })
+    }
+
+    /// Lets nobody join this flight any more.
+    pub(super) fn close(&self, key: &str, flight: &Arc<Flight<E>>) {
+        let mut flights = self.lock();
+        if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
+            flights.remove(key);
+        }
+    }
+
+    /// Never held across an await or a caller's code; a map is whole after a panic.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Flight<E>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most keys whose failed refreshes are remembered; further ones are tried again at once.
+const MAX_FAILED: usize = 10_000;
+
+/// As good as never, and short enough to be added to any moment.
+const LONGEST_RETRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// When the failed refreshes of keys may be tried again.
+#[derive(Default)]
+pub(super) struct Failed(Mutex<HashMap<String, Instant>>);
+
+impl Failed {
+    pub(super) fn may_try(&self, key: &str) -> bool {
+        let mut failed = self.lock();
+        match failed.get(key) {
+            Some(again_at) if *again_at > Instant::now() => false,
+            Some(_) => {
+                failed.remove(key);
+                true
+            }
+            None => true,
+        }
+    }
+
+    pub(super) fn failed(&self, key: &str, retry_after: Duration) {
+        let now = Instant::now();
+        let again_at = now + retry_after.min(LONGEST_RETRY);
+        let mut failed = self.lock();
+        if failed.len() >= MAX_FAILED {
+            failed.retain(|_, again_at| *again_at > now);
+        }
+        if failed.len() < MAX_FAILED {
+            failed.insert(key.to_owned(), again_at);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

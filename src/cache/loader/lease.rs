@@ -1,0 +1,228 @@
+//! Who may compute a key, across processes.
+//!
+//! A process that is to compute claims the key with a conditional write: `IfAbsent` for a missing key,
+//! `IfEquals` for a stale value or for the claim of a holder whose lease has passed. It fills the key
+//! with `IfEquals` of its own claim. Each claim holds a random token, so a value that was deleted and
+//! written again is not taken for it. Any `set`, `delete`, expiry or eviction changes the bytes and
+//! voids the claim. The age of a claim is the difference of two times to live, both told by the store.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, SetOptions, Ttl};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        CacheError, Serializer,
+        key::StoredKey,
+        marker::{self, Stored},
+        stats::Event,
+        timer::sleep,
+    },
+    Found, Inner, LoadState,
+    flight::Landed,
+    run::Why,
+};
+
+/// The waits between two looks at a key that another process computes: they double.
+const SHORTEST_WAIT: Duration = Duration::from_millis(2);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// What a computation was allowed to replace.
+pub(super) struct Claimed {
+    /// The bytes that must still be stored at the fill; `None`: nothing.
+    pub(super) expected: Option<Bytes>,
+    pub(super) lease: Option<Lease>,
+    /// Whether the store could be asked. Nothing is stored otherwise.
+    pub(super) is_stored: bool,
+}
+
+pub(super) enum Lease {
+    /// Of a missing key. The placeholder ends with the lease.
+    Placeholder,
+    /// Of a stale value, which keeps its time to live.
+    Value { value: Bytes, claimed_at: marker::Claim },
+}
+
+pub(super) enum Prepared {
+    /// There is nothing to compute.
+    Done(Landed),
+    Compute(Claimed),
+    /// Another process computes a missing key.
+    Busy,
+}
+
+/// Whether to wait for another process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenBusy {
+    Wait,
+    Tell,
+}
+
+/// A write that is allowed to replace what was read, or nothing.
+fn replacing(expected: Option<Bytes>, expiry: Expiry) -> SetOptions {
+    let condition = expected.map_or(Condition::IfAbsent, Condition::IfEquals);
+    SetOptions::new().with_condition(condition).with_expiry(expiry)
+}
+
+impl<T, E, B, S> Inner<T, E, B, S>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    B: KvBackend,
+    S: Serializer,
+{
+    /// Looks at the key for the last time before a computation, and with leases claims it.
+    pub(super) async fn prepare(&self, key: &StoredKey, why: Why, busy: WhenBusy) -> Result<Prepared, CacheError> {
+        let backend = &self.cache.shared.backend;
+        let began = Instant::now();
+        let mut wait = SHORTEST_WAIT;
+        loop {
+            let found = match backend.get_with_ttl(key).await {
+                Ok(found) => found,
+                // A lease never fails open.
+                Err(error) if self.settings.lease.is_some() => return self.cache.counted(Err(error.into())),
+                Err(error) => return self.prepare_without_store(key, error.into()),
+            };
+            if why != Why::Refresh
+                && let Some(landed) = self.landed_already(found.clone(), why)
+            {
+                return Ok(Prepared::Done(landed));
+            }
+            let raw = found.as_ref().map(|(raw, _)| raw.clone());
+            let remaining = found.as_ref().and_then(|(_, ttl)| match ttl {
+                Ttl::Remaining(remaining) => Some(*remaining),
+                Ttl::Persistent | Ttl::Missing => None,
+            });
+            let unclaimed = Prepared::Compute(Claimed {
+                expected: raw.clone(),
+                lease: None,
+                is_stored: true,
+            });
+            let Some(lease) = self.settings.lease else {
+                return Ok(unclaimed);
+            };
+            let (claim, held, expiry) = match found.map(|(raw, _)| Stored::read(raw)) {
+                Some(Stored::Placeholder { claim, .. })
+                    if why != Why::Refresh && !claim.has_passed(lease, remaining) =>
+                {
+                    if busy == WhenBusy::Tell {
+                        return Ok(Prepared::Busy);
+                    }
+                    if began.elapsed() >= self.settings.max_wait {
+                        return Ok(unclaimed);
+                    }
+                    // The placeholder ends with the lease, so there is no need to wait any longer.
+                    let left = remaining.map_or(LONGEST_WAIT, |left| left + Duration::from_millis(1));
+                    sleep(wait.min(left)).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                    continue;
+                }
+                None | Some(Stored::Placeholder { .. }) => {
+                    (marker::placeholder(lease)?, Lease::Placeholder, Expiry::After(lease))
+                }
+                Some(Stored::Leased { value, claim, .. })
+                    if why != Why::Refresh && !claim.has_passed(lease, remaining) =>
+                {
+                    return Ok(Prepared::Done(Landed {
+                        bytes: value,
+                        state: LoadState::Stale,
+                        age: Duration::ZERO,
+                    }));
+                }
+                Some(Stored::Value(value) | Stored::Leased { value, .. }) => {
+                    // The age of a claim cannot be told by a value that does not end.
+                    let Some(remaining) = remaining else {
+                        return Ok(unclaimed);
+                    };
+                    let claim = marker::leased(&value, remaining)?;
+                    let claimed_at = marker::Claim::at(remaining);
+                    (claim, Lease::Value { value, claimed_at }, Expiry::Keep)
+                }
+            };
+            let claimed = backend.set(key, claim.clone(), replacing(raw, expiry)).await;
+            if self.cache.counted(claimed.map_err(CacheError::from))?.is_written() {
+                return Ok(Prepared::Compute(Claimed {
+                    expected: Some(claim),
+                    lease: Some(held),
+                    is_stored: true,
+                }));
+            }
+        }
+    }
+
+    /// What makes a computation unnecessary: a fresh value, or to a caller that found none any value.
+    fn landed_already(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<Landed> {
+        match self.found(found) {
+            Found::Fresh(bytes, age) => Some(Landed {
+                bytes,
+                state: LoadState::Fresh,
+                age,
+            }),
+            Found::Stale(bytes, age) if why == Why::Missing => Some(Landed {
+                bytes,
+                state: LoadState::Stale,
+                age,
+            }),
+            _ => None,
+        }
+    }
+
+    fn prepare_without_store(&self, key: &StoredKey, error: CacheError) -> Result<Prepared, CacheError> {
+        Ok(match self.cache.instead_of(key, error)? {
+            Some(bytes) => Prepared::Done(Landed {
+                bytes,
+                state: LoadState::Stale,
+                age: self.settings.lifetime().unwrap_or_default(),
+            }),
+            None => Prepared::Compute(Claimed {
+                expected: None,
+                lease: None,
+                is_stored: false,
+            }),
+        })
+    }
+
+    /// Stores a computed value if nothing has changed since it was begun, and returns whether it did.
+    pub(super) async fn fill(
+        &self,
+        key: &StoredKey,
+        value: &Bytes,
+        expiry: Expiry,
+        claimed: &Claimed,
+    ) -> Result<bool, CacheError> {
+        let backend = &self.cache.shared.backend;
+        if let (Some(Lease::Value { claimed_at, .. }), Some(lease)) = (&claimed.lease, self.settings.lease) {
+            // The claim of a value lives as long as the value, so the store is asked for its age.
+            let remaining = match backend.ttl(key).await? {
+                Ttl::Remaining(remaining) => Some(remaining),
+                Ttl::Persistent | Ttl::Missing => None,
+            };
+            if claimed_at.has_passed(lease, remaining) {
+                return Ok(false);
+            }
+        }
+        let options = replacing(claimed.expected.clone(), expiry);
+        let outcome = backend.set(key, marker::plain(value.clone()), options).await?;
+        Ok(outcome.is_written())
+    }
+
+    /// Ends a lease whose computation failed, so that others need not wait for its end.
+    pub(super) async fn release(&self, key: &StoredKey, claimed: &Claimed) {
+        let backend = &self.cache.shared.backend;
+        let released = match (&claimed.lease, &claimed.expected) {
+            (Some(Lease::Placeholder), Some(expected)) => backend.del_if_equals(key, expected).await.map(drop),
+            (Some(Lease::Value { value, .. }), Some(expected)) => {
+                let options = replacing(Some(expected.clone()), Expiry::Keep);
+                backend.set(key, marker::plain(value.clone()), options).await.map(drop)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = released {
+            self.cache.count(Event::Error);
+            tracing::debug!(cache = self.cache.name(), loader = self.name, %error, "a lease is left to its end");
+        }
+    }
+}

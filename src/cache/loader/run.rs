@@ -1,0 +1,265 @@
+//! The computation of one key.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use codex_traits::{Expiry, KvBackend};
+use futures_util::FutureExt as _;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{runtime::Handle, sync::watch};
+use tracing::Instrument as _;
+
+use super::{
+    super::{
+        CacheError, ComputeError, Serializer,
+        fills::{Fill, Keys},
+        key::StoredKey,
+        stats::Event,
+        timeout::is_over,
+        timer::within,
+    },
+    Inner, LoadState, Loaded,
+    flight::{Boarded, Flight, Landed, Outcome},
+    lease::{Claimed, Prepared, WhenBusy},
+};
+
+/// Why a key is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A caller found no value.
+    Missing,
+    /// A caller found a stale one, and does not wait.
+    Stale,
+    /// A caller asked for a new one.
+    Refresh,
+}
+
+tokio::task_local! {
+    /// The loader and the key whose function runs in this task.
+    static COMPUTING: (usize, String);
+}
+
+/// A flight that was opened and is to be ended by its task.
+pub(super) struct Opened<E> {
+    pub(super) flight: Arc<Flight<E>>,
+    pub(super) sender: watch::Sender<Option<Outcome<E>>>,
+    pub(super) fill: Arc<Fill>,
+}
+
+/// The runtime that a computation gets a task on.
+pub(super) fn runtime() -> Result<Handle, CacheError> {
+    Handle::try_current()
+        .map_err(|_| CacheError::invalid("a loader computes in a task of its own: call it on a tokio runtime"))
+}
+
+impl<T, E, B, S> Inner<T, E, B, S>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    B: KvBackend,
+    S: Serializer,
+{
+    /// Computes the key, or waits for the computation that is under way.
+    pub(super) async fn wait_for(
+        self: &Arc<Self>,
+        key: &str,
+        stored_key: &StoredKey,
+        why: Why,
+    ) -> Result<Loaded<T>, ComputeError<E>> {
+        let is_inside = COMPUTING.try_with(|(loader, computed)| *loader == self.id() && computed == key);
+        if is_inside.unwrap_or(false) {
+            return Err(CacheError::invalid("the function of a loader asked its own loader for its own key").into());
+        }
+        let mut given_up = None;
+        // The flight that is under way, then the one that replaced it, then one for this caller alone.
+        for is_last in [false, false, true] {
+            let (flight, is_own) = self.board(key, stored_key, why, given_up.as_ref(), is_last)?;
+            let landed = if is_own {
+                flight.landed().await
+            } else {
+                within(self.settings.max_wait, flight.landed()).await.flatten()
+            };
+            match landed {
+                Some(outcome) => {
+                    if !is_own {
+                        self.cache.count(Event::Coalesced);
+                    }
+                    let Landed { bytes, state, age } = outcome?;
+                    return self.loaded(stored_key, &bytes, state, age);
+                }
+                None if is_own => return Err(ComputeError::Aborted),
+                None => given_up = Some(flight),
+            }
+        }
+        Err(ComputeError::Aborted)
+    }
+
+    /// A place on the flight of a key, and whether it was opened for this caller.
+    fn board(
+        self: &Arc<Self>,
+        key: &str,
+        stored_key: &StoredKey,
+        why: Why,
+        given_up: Option<&Arc<Flight<E>>>,
+        alone: bool,
+    ) -> Result<(Arc<Flight<E>>, bool), CacheError> {
+        let runtime = runtime()?;
+        let begin = || self.cache.shared.fills.begin(stored_key);
+        let boarded = self.flights.board(stored_key, given_up, alone, begin);
+        Ok(match boarded {
+            Boarded::Joined(flight) => (flight, false),
+            Boarded::Opened(opened) => {
+                let flight = Arc::clone(&opened.flight);
+                let (inner, key, stored_key) = (Arc::clone(self), key.to_owned(), stored_key.to_string());
+                runtime.spawn(async move {
+                    inner.run(&key, &StoredKey::Heap(stored_key), why, opened).await;
+                });
+                (flight, true)
+            }
+        })
+    }
+
+    /// Refreshes a stale value in the background, unless that is under way or failed a short while ago.
+    pub(super) fn refresh_behind(self: &Arc<Self>, key: &str, stored_key: &StoredKey) {
+        if !self.failed.may_try(stored_key) {
+            return;
+        }
+        if let Err(error) = self.board(key, stored_key, Why::Stale, None, false) {
+            tracing::warn!(cache = self.cache.name(), loader = self.name, %error, "a stale value is not refreshed");
+        }
+    }
+
+    /// Marks the computations of a key that were begun before now.
+    pub(super) async fn outdate(&self, key: &StoredKey) {
+        let shared = &self.cache.shared;
+        drop(shared.fills.outdate(shared.max_wait, Keys::One(key)).await);
+    }
+
+    /// Runs a flight to its end. The task that calls this does nothing else.
+    pub(super) async fn run(&self, key: &str, stored_key: &StoredKey, why: Why, opened: Opened<E>) {
+        let prepared = self.prepare(stored_key, why, WhenBusy::Wait).await;
+        let outcome = match prepared {
+            Ok(Prepared::Compute(claimed)) => {
+                let computed = self.computed((self.load)(key.to_owned()), key).await;
+                self.finish(stored_key, why, &opened.fill, &claimed, computed).await
+            }
+            Ok(Prepared::Done(landed)) => Ok(landed),
+            // Not answered to one that waits.
+            Ok(Prepared::Busy) => Err(ComputeError::Aborted),
+            Err(error) => Err(error.into()),
+        };
+        self.land(stored_key, &opened, Some(outcome));
+    }
+
+    /// Ends a flight. Without an outcome, those on it compute for themselves once its sender is dropped.
+    pub(super) fn land(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
+        // Before the others wake: a caller from now on asks anew, and gets no old error.
+        self.flights.close(stored_key, &opened.flight);
+        if let Some(outcome) = outcome {
+            opened.sender.send_replace(Some(outcome));
+        }
+    }
+
+    /// Runs the caller's function.
+    pub(super) async fn computed<R>(
+        &self,
+        computation: impl Future<Output = Result<R, E>>,
+        key: &str,
+    ) -> Result<R, ComputeError<E>> {
+        let span = tracing::debug_span!("codex.cache.compute", cache = self.cache.name(), loader = self.name);
+        let started = Instant::now();
+        let computed = COMPUTING.scope((self.id(), key.to_owned()), computation.instrument(span));
+        // A panic must not leave a lease behind. It has been reported by the panic hook.
+        let computed = AssertUnwindSafe(computed).catch_unwind().await;
+        self.cache.count(Event::Computed(started.elapsed()));
+        match computed {
+            Ok(computed) => computed.map_err(|error| ComputeError::Compute(Arc::new(error))),
+            Err(_) => Err(ComputeError::Aborted),
+        }
+    }
+
+    /// Stores what was computed, or ends the lease.
+    pub(super) async fn finish(
+        &self,
+        key: &StoredKey,
+        why: Why,
+        fill: &Fill,
+        claimed: &Claimed,
+        computed: Result<T, ComputeError<E>>,
+    ) -> Outcome<E> {
+        let encoded = computed.and_then(|value| Ok(self.cache.encode(key, &value)?));
+        let bytes = match encoded {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.report(key, why);
+                self.release(key, claimed).await;
+                return Err(error);
+            }
+        };
+        let expiry = self.expiry()?;
+        if !claimed.is_stored || is_over(expiry) {
+            self.release(key, claimed).await;
+        } else {
+            let write = self.fill(key, &bytes, expiry, claimed);
+            match fill.write(write, self.cache.take_back(key, &bytes)).await {
+                Some(Ok(true)) => self.cache.saw(key, Some(&bytes)),
+                Some(Ok(false)) | None => self.cache.count(Event::RefusedFill),
+                Some(Err(error)) => self.not_stored(error)?,
+            }
+        }
+        Ok(Landed {
+            bytes,
+            state: LoadState::Computed,
+            age: Duration::ZERO,
+        })
+    }
+
+    /// A computed value could not be stored. That is an error, unless the cache was told otherwise.
+    fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
+        let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
+        self.cache.count(Event::Error);
+        if !is_forgiven {
+            return Err(error);
+        }
+        tracing::warn!(cache = self.cache.name(), loader = self.name, %error, "a computed value could not be stored");
+        Ok(())
+    }
+
+    /// Counts a failed computation. The error itself may hold a value, so it is not logged.
+    fn report(&self, key: &StoredKey, why: Why) {
+        self.cache.count(Event::Error);
+        if why == Why::Stale {
+            let retry_after = self.settings.retry_after;
+            self.failed.failed(key, retry_after);
+            tracing::warn!(
+                cache = self.cache.name(),
+                loader = self.name,
+                ?retry_after,
+                "a refresh failed, and the stale value is answered"
+            );
+        }
+    }
+
+    /// How long a value that is stored now lives.
+    fn expiry(&self) -> Result<Expiry, CacheError> {
+        let (Some(lifetime), Some(fresh_for)) = (self.settings.lifetime(), self.settings.fresh_for) else {
+            return Ok(Expiry::Never);
+        };
+        if self.settings.jitter == 0.0 {
+            return Ok(Expiry::After(lifetime));
+        }
+        let random = getrandom::u32().map_err(|_| {
+            CacheError::invalid("the operating system's random generator failed: no jitter can be drawn")
+        })?;
+        let fraction = f64::from(random) / f64::from(u32::MAX) * self.settings.jitter;
+        Ok(Expiry::After(lifetime.saturating_sub(fresh_for.mul_f64(fraction))))
+    }
+
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}

@@ -1,0 +1,204 @@
+//! The marker of a lease: white space behind a stored value.
+//!
+//! JSON allows white space behind a value, so every JSON reader ignores a marker. It holds a random
+//! token, which makes the bytes of each claim unique, and the time to live at the moment of the claim,
+//! two bits to a character. A checksum tells it from other white space. A value that would end in a
+//! marker by itself (raw bytes, other formats) is stored with a marker of kind `Plain` behind it, so
+//! that every value is read as it was written.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::CacheError;
+
+/// The four characters of JSON's white space.
+const ALPHABET: [u8; 4] = *b" \t\n\r";
+
+/// Kind, token, milliseconds and checksum, in characters of two bits.
+const LENGTH: usize = 1 + 32 + 32 + 16;
+
+/// The value of a placeholder, which Django reads as `None`: its answer for a missing key.
+const PLACEHOLDER: &[u8] = b"null";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Ends a value that would end in a marker by itself.
+    Plain,
+    /// Stands for a value that is being computed.
+    Placeholder,
+    /// Ends a value that is being refreshed.
+    Leased,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Plain, Self::Placeholder, Self::Leased];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marker {
+    kind: Kind,
+    token: u64,
+    /// What the key had left at the claim.
+    millis: u64,
+}
+
+impl Marker {
+    fn checksum(self) -> u32 {
+        // FNV-1a.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let kind = [self.kind as u8];
+        let bytes = kind
+            .into_iter()
+            .chain(self.token.to_le_bytes())
+            .chain(self.millis.to_le_bytes());
+        for byte in bytes {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        // Folded, so that every bit of the hash counts.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is kept")]
+        let folded = (hash ^ (hash >> 32)) as u32;
+        folded
+    }
+
+    fn append_to(self, value: &[u8]) -> Bytes {
+        let mut marked = Vec::with_capacity(value.len() + LENGTH);
+        marked.extend_from_slice(value);
+        push(&mut marked, self.kind as u64, 1);
+        push(&mut marked, self.token, 32);
+        push(&mut marked, self.millis, 32);
+        push(&mut marked, u64::from(self.checksum()), 16);
+        marked.into()
+    }
+
+    /// The marker at the end of `stored`.
+    fn at_end_of(stored: &[u8]) -> Option<Self> {
+        // Nearly every value ends here: JSON that is written has no white space behind it.
+        if !stored.last().is_some_and(|last| ALPHABET.contains(last)) {
+            return None;
+        }
+        let (_, marker) = stored.split_last_chunk::<LENGTH>()?;
+        let mut rest = marker.as_slice();
+        let kind = usize::try_from(take(&mut rest, 1)?).ok()?;
+        let marker = Self {
+            kind: *Kind::ALL.get(kind)?,
+            token: take(&mut rest, 32)?,
+            millis: take(&mut rest, 32)?,
+        };
+        (take(&mut rest, 16)? == u64::from(marker.checksum())).then_some(marker)
+    }
+}
+
+fn push(out: &mut Vec<u8>, bits: u64, characters: u32) {
+    out.extend((0..characters).map(|at| ALPHABET[(bits >> (2 * at) & 3) as usize]));
+}
+
+fn take(rest: &mut &[u8], characters: usize) -> Option<u64> {
+    let (taken, behind) = rest.split_at_checked(characters)?;
+    *rest = behind;
+    let mut bits = 0;
+    for (at, byte) in taken.iter().enumerate() {
+        let two = ALPHABET.iter().position(|known| known == byte)?;
+        bits |= (two as u64) << (2 * at);
+    }
+    Some(bits)
+}
+
+/// What is stored under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// A value that nobody refreshes.
+    Value(Bytes),
+    /// A value that is being refreshed under a lease.
+    Leased {
+        value: Bytes,
+        /// The bytes that are stored.
+        raw: Bytes,
+        claim: Claim,
+    },
+    /// No value: one is being computed under a lease.
+    Placeholder { raw: Bytes, claim: Claim },
+}
+
+impl Stored {
+    #[inline]
+    pub(super) fn read(stored: Bytes) -> Self {
+        match Marker::at_end_of(&stored) {
+            None => Self::Value(stored),
+            Some(marker) => Self::of(&stored, marker),
+        }
+    }
+
+    #[cold]
+    fn of(stored: &Bytes, marker: Marker) -> Self {
+        let (raw, value) = (stored.clone(), stored.slice(..stored.len() - LENGTH));
+        let claim = Claim(Duration::from_millis(marker.millis));
+        match marker.kind {
+            Kind::Plain => Self::Value(value),
+            Kind::Leased => Self::Leased { value, raw, claim },
+            Kind::Placeholder => Self::Placeholder { raw, claim },
+        }
+    }
+
+    /// The value, which a placeholder has not.
+    #[inline]
+    pub(super) fn into_value(self) -> Option<Bytes> {
+        match self {
+            Self::Value(value) | Self::Leased { value, .. } => Some(value),
+            Self::Placeholder { .. } => None,
+        }
+    }
+}
+
+/// The time to live of a key at the moment when a lease was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim(Duration);
+
+impl Claim {
+    /// A claim of a key that has `remaining` left.
+    pub(super) fn at(remaining: Duration) -> Self {
+        Self(remaining)
+    }
+
+    /// Whether a lease of this length has passed, by the store's own clock. A time to live that was
+    /// prolonged or removed since tells no age, and counts as one that has passed.
+    pub(super) fn has_passed(self, lease: Duration, remaining: Option<Duration>) -> bool {
+        let age = remaining.and_then(|remaining| self.0.checked_sub(remaining));
+        age.is_none_or(|age| age >= lease)
+    }
+}
+
+/// `value` as it is stored: as it is, unless it could be read as something else.
+#[inline]
+pub(super) fn plain(value: Bytes) -> Bytes {
+    if Marker::at_end_of(&value).is_none() {
+        return value;
+    }
+    let marker = Marker {
+        kind: Kind::Plain,
+        token: 0,
+        millis: 0,
+    };
+    marker.append_to(&value)
+}
+
+/// A placeholder that nobody else's equals, for a key that is to live for `lease`.
+pub(super) fn placeholder(lease: Duration) -> Result<Bytes, CacheError> {
+    claim(Kind::Placeholder, PLACEHOLDER, lease)
+}
+
+/// `value` with the marker of a claim, for a key that has `remaining` left.
+pub(super) fn leased(value: &[u8], remaining: Duration) -> Result<Bytes, CacheError> {
+    claim(Kind::Leased, value, remaining)
+}
+
+fn claim(kind: Kind, value: &[u8], remaining: Duration) -> Result<Bytes, CacheError> {
+    let token = getrandom::u64()
+        .map_err(|_| CacheError::invalid("the operating system's random generator failed: no lease can be claimed"))?;
+    let marker = Marker {
+        kind,
+        token,
+        millis: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+    };
+    Ok(marker.append_to(value))
+}

@@ -1,0 +1,94 @@
+//! Reads that go on while the backend does not answer.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use codex_traits::ErrorKind;
+use indexmap::IndexMap;
+
+use super::CacheError;
+
+/// What reads answer while the backend cannot be reached; see
+/// [`CacheBuilder::on_outage`](crate::CacheBuilder::on_outage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outage {
+    /// A read finds nothing.
+    Miss,
+    /// A read finds the value that this process last saw, however old it is; if it has seen none, it
+    /// finds nothing.
+    ///
+    /// The cache keeps the 1,000 values that it has read or written last, of at most 16 KiB each.
+    Stale,
+}
+
+/// The values of [`Outage::Stale`].
+const MAX_VALUES: usize = 1000;
+const MAX_LENGTH: usize = 16 << 10;
+
+pub(super) struct OutagePolicy {
+    /// `None` under [`Outage::Miss`].
+    seen: Option<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    values: IndexMap<String, Bytes>,
+    /// The next value to make room.
+    hand: usize,
+}
+
+impl OutagePolicy {
+    pub(super) fn new(outage: Outage) -> Self {
+        Self {
+            seen: (outage == Outage::Stale).then(Mutex::default),
+        }
+    }
+
+    /// The value that was seen last.
+    pub(super) fn last(&self, key: &str) -> Option<Bytes> {
+        lock(self.seen.as_ref()?).values.get(key).cloned()
+    }
+
+    pub(super) fn saw(&self, key: &str, value: Option<&Bytes>) {
+        let Some(seen) = &self.seen else { return };
+        let mut seen = lock(seen);
+        let Some(value) = value.filter(|value| value.len() <= MAX_LENGTH) else {
+            seen.values.swap_remove(key);
+            return;
+        };
+        if let Some(old) = seen.values.get_mut(key) {
+            *old = value.clone();
+            return;
+        }
+        if seen.values.len() >= MAX_VALUES {
+            let hand = seen.hand % seen.values.len();
+            // The last value moves to the freed place, and the hand goes past it.
+            seen.values.swap_remove_index(hand);
+            seen.hand = hand + 1;
+        }
+        seen.values.insert(key.to_owned(), value.clone());
+    }
+
+    pub(super) fn forget_all(&self) {
+        if let Some(seen) = &self.seen {
+            lock(seen).values.clear();
+        }
+    }
+}
+
+/// A map is whole after a panic, so a poisoned lock is taken.
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CacheError {
+    /// Returns whether the backend could not be asked, or did not answer.
+    pub(super) fn is_outage(&self) -> bool {
+        let Self::Backend(error) = self else { return false };
+        matches!(
+            error.kind(),
+            ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Server
+        )
+    }
+}

@@ -1,0 +1,148 @@
+//! Counts of what a cache answered.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+#[cfg(feature = "metrics")]
+use super::metrics::Metrics;
+
+/// What a cache and its clones, views, groups and loaders have answered since it was built.
+///
+/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, labelled with
+/// the cache's [`name`](crate::CacheBuilder::name). No key is ever part of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Values that were found; of a [`Loader`](crate::Loader) those that were fresh.
+    pub hits: u64,
+    /// Stale values that a [`Loader`](crate::Loader) answered.
+    pub stale_hits: u64,
+    /// Keys that were asked for and not found.
+    pub misses: u64,
+    /// Computations that ended, failed ones included.
+    pub computations: u64,
+    /// Callers that got the value or error of another caller's computation.
+    pub coalesced: u64,
+    /// Computed values that were not stored: the key was deleted or replaced meanwhile, another writer
+    /// was faster, or the lease had passed.
+    pub refused_fills: u64,
+    /// Calls that failed: the backend's errors, values that could not be written or read, and failed
+    /// computations.
+    pub errors: u64,
+    /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered in the backend's place. Each
+    /// is counted as an error too.
+    pub outage_reads: u64,
+    /// The time that the computations took together.
+    pub compute_time: Duration,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Event {
+    Hit,
+    StaleHit,
+    Miss,
+    Computed(Duration),
+    Coalesced,
+    RefusedFill,
+    Error,
+    OutageRead,
+}
+
+/// One per event, and the nanoseconds of the computations.
+const COUNTERS: usize = 9;
+const COMPUTE_NANOS: usize = 8;
+
+impl Event {
+    fn index(self) -> usize {
+        match self {
+            Self::Hit => 0,
+            Self::StaleHit => 1,
+            Self::Miss => 2,
+            Self::Computed(_) => 3,
+            Self::Coalesced => 4,
+            Self::RefusedFill => 5,
+            Self::Error => 6,
+            Self::OutageRead => 7,
+        }
+    }
+}
+
+const STRIPES: usize = 8;
+
+/// Counters in stripes, so that threads do not write to one cache line with every hit.
+pub(super) struct Stats {
+    stripes: [Stripe; STRIPES],
+    #[cfg(feature = "metrics")]
+    metrics: Metrics,
+}
+
+/// Two cache lines, because processors fetch them in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; COUNTERS]);
+
+impl Stats {
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(unused_variables, reason = "only the recorder is told the name")
+    )]
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            stripes: std::array::from_fn(|_| Stripe::default()),
+            #[cfg(feature = "metrics")]
+            metrics: Metrics::new(name),
+        }
+    }
+
+    #[inline]
+    pub(super) fn count(&self, event: Event) {
+        let Stripe(counters) = &self.stripes[stripe()];
+        // `Relaxed` suffices: nothing else is read by these.
+        counters[event.index()].fetch_add(1, Ordering::Relaxed);
+        if let Event::Computed(took) = event {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            counters[COMPUTE_NANOS].fetch_add(nanos, Ordering::Relaxed);
+        }
+        #[cfg(feature = "metrics")]
+        self.metrics.count(event);
+    }
+
+    pub(super) fn read(&self) -> CacheStats {
+        let sum = |index: usize| -> u64 {
+            let counts = self.stripes.iter().map(|Stripe(counters)| &counters[index]);
+            counts.fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+        };
+        let of = |event: Event| sum(event.index());
+        CacheStats {
+            hits: of(Event::Hit),
+            stale_hits: of(Event::StaleHit),
+            misses: of(Event::Miss),
+            computations: of(Event::Computed(Duration::ZERO)),
+            coalesced: of(Event::Coalesced),
+            refused_fills: of(Event::RefusedFill),
+            errors: of(Event::Error),
+            outage_reads: of(Event::OutageRead),
+            compute_time: Duration::from_nanos(sum(COMPUTE_NANOS)),
+        }
+    }
+}
+
+/// The stripe of this thread.
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(STRIPES) };
+    }
+    // A thread that is ending counts with the first.
+    let stripe = STRIPE.try_with(|own| {
+        if own.get() == STRIPES {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        own.get()
+    });
+    stripe.unwrap_or(0) % STRIPES
+}

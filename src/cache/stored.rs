@@ -1,0 +1,199 @@
+//! The steps that verbs are made of: stored keys, and bytes.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::Bytes;
+use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Cache, CacheError, Serializer,
+    fills::Keys,
+    key::StoredKey,
+    marker::{self, Stored},
+    stats::Event,
+    timeout::is_over,
+};
+
+impl<B: KvBackend, S: Serializer> Cache<B, S> {
+    #[inline]
+    pub(super) fn count(&self, event: Event) {
+        self.shared.stats.count(event);
+    }
+
+    /// Counts an outcome that is an error.
+    #[inline]
+    pub(super) fn counted<T>(&self, outcome: Result<T, CacheError>) -> Result<T, CacheError> {
+        if let Err(CacheError::Codec(_) | CacheError::Backend(_)) = outcome {
+            self.count(Event::Error);
+        }
+        outcome
+    }
+
+    #[inline]
+    pub(super) fn encode<T: Serialize + ?Sized>(&self, key: &StoredKey, value: &T) -> Result<Bytes, CacheError> {
+        Ok(self.shared.serializer.serialize_for(key, value)?)
+    }
+
+    #[inline]
+    pub(super) fn decode<T: DeserializeOwned>(&self, key: &StoredKey, stored: &[u8]) -> Result<T, CacheError> {
+        Ok(self.shared.serializer.deserialize_for(key, stored)?)
+    }
+
+    /// The bytes of `key`, counted as a hit or a miss.
+    #[inline]
+    pub(super) async fn look_up(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
+        let stored = self.fetch(key).await;
+        if let Some(outage) = &self.shared.outage
+            && let Ok(stored) = &stored
+        {
+            outage.saw(key, stored.as_ref());
+        }
+        match stored {
+            Ok(stored) => {
+                self.count(if stored.is_some() { Event::Hit } else { Event::Miss });
+                Ok(stored)
+            }
+            Err(error) => self.instead_of(key, error),
+        }
+    }
+
+    /// What a read answers when the backend has failed: the error, unless the cache was told otherwise.
+    #[cold]
+    pub(super) fn instead_of(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
+        self.count(Event::Error);
+        match &self.shared.outage {
+            Some(outage) if error.is_outage() => {
+                self.count(Event::OutageRead);
+                let last = outage.last(key);
+                let answer = if last.is_some() {
+                    "the value last seen"
+                } else {
+                    "a miss"
+                };
+                tracing::warn!(cache = self.shared.name, %error, answer, "the backend failed, and a read goes on without it");
+                Ok(last)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// The bytes of `key`, without a marker.
+    #[inline]
+    pub(super) async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
+        let stored = self.shared.backend.get(key).await?;
+        Ok(stored.and_then(|stored| Stored::read(stored).into_value()))
+    }
+
+    /// Stores encoded bytes, or with an expiry of zero removes what is there.
+    pub(super) async fn put(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<(), CacheError> {
+        if is_over(expiry) {
+            self.remove_stored(key).await?;
+            return Ok(());
+        }
+        self.saw(key, Some(&value));
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
+        // Unconditional, so there is no refusal to look at.
+        let _ = self
+            .shared
+            .backend
+            .set(key, marker::plain(value), SetOptions::new().with_expiry(expiry))
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn remove_stored(&self, key: &StoredKey) -> Result<bool, CacheError> {
+        self.saw(key, None);
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
+        Ok(self.shared.backend.del(&[key]).await? > 0)
+    }
+
+    /// Removes by way of an expiry of zero, as `touch` does.
+    pub(super) async fn remove_by_expiry(&self, key: &StoredKey) -> Result<bool, CacheError> {
+        self.saw(key, None);
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
+        let expiry = Expiry::After(Duration::ZERO);
+        Ok(self.shared.backend.expire(key, expiry).await?)
+    }
+
+    pub(super) async fn touch_stored(&self, key: &StoredKey, expiry: Expiry) -> Result<bool, CacheError> {
+        if self.uses_leases() && self.is_placeholder(key).await? {
+            return Ok(false);
+        }
+        Ok(self.shared.backend.expire(key, expiry).await?)
+    }
+
+    /// SET NX. With an expiry of zero nothing is stored.
+    pub(super) async fn add_bytes_of(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<bool, CacheError> {
+        if is_over(expiry) {
+            // Asked although the answer is known: a backend that fails is an error of every verb.
+            self.shared.backend.exists(key).await?;
+            return Ok(false);
+        }
+        let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
+        if self.uses_leases() {
+            return Ok(self.add_or_fetch(key, value, expiry).await?.is_none());
+        }
+        let options = SetOptions::if_absent().with_expiry(expiry);
+        let outcome = self.shared.backend.set(key, marker::plain(value), options).await?;
+        Ok(outcome.is_written())
+    }
+
+    /// Stores where no value is stored, and answers the value that was. The expiry is not zero.
+    ///
+    /// A placeholder is no value, so it is replaced: that voids the lease.
+    pub(super) async fn add_or_fetch(
+        &self,
+        key: &StoredKey,
+        value: Bytes,
+        expiry: Expiry,
+    ) -> Result<Option<Bytes>, CacheError> {
+        let backend = &self.shared.backend;
+        let value = marker::plain(value);
+        loop {
+            let options = SetOptions::if_absent().with_expiry(expiry);
+            if backend.set(key, value.clone(), options).await?.is_written() {
+                return Ok(None);
+            }
+            // Whatever is found gone or changed here ends another caller's write, so this ends too.
+            match backend.get(key).await?.map(Stored::read) {
+                None => {}
+                Some(Stored::Value(there) | Stored::Leased { value: there, .. }) => return Ok(Some(there)),
+                Some(Stored::Placeholder { raw, .. }) => {
+                    let options = SetOptions::new()
+                        .with_condition(Condition::IfEquals(raw))
+                        .with_expiry(expiry);
+                    if backend.set(key, value.clone(), options).await?.is_written() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes a value that was stored although it had become outdated.
+    pub(super) async fn take_back(&self, key: &StoredKey, value: &Bytes) {
+        let stored = marker::plain(value.clone());
+        if let Err(error) = self.shared.backend.del_if_equals(key, &stored).await {
+            self.count(Event::Error);
+            tracing::warn!(cache = self.shared.name, %error, "an outdated value may have been stored: it could not be removed");
+        }
+    }
+
+    pub(super) fn uses_leases(&self) -> bool {
+        // Set before the first claim of this process; the placeholders of others count as values until then.
+        self.shared.leases.load(Ordering::Relaxed)
+    }
+
+    async fn is_placeholder(&self, key: &StoredKey) -> Result<bool, CacheError> {
+        let stored = self.shared.backend.get(key).await?.map(Stored::read);
+        Ok(matches!(stored, Some(Stored::Placeholder { .. })))
+    }
+
+    #[inline]
+    pub(super) fn saw(&self, key: &StoredKey, value: Option<&Bytes>) {
+        if let Some(outage) = &self.shared.outage {
+            outage.saw(key, value);
+        }
+    }
+}

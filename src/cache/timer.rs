@@ -1,0 +1,59 @@
+//! Bounds on waiting, on any executor.
+
+use std::{
+    future::{Future, poll_fn},
+    panic::catch_unwind,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_timer::Delay;
+use tokio::{runtime::Handle, time::Sleep};
+
+/// A moment that can be awaited.
+pub(super) enum Timer {
+    Tokio(Pin<Box<Sleep>>),
+    /// On any other executor, and on a tokio runtime that was built without its timer.
+    Thread(Delay),
+}
+
+impl Timer {
+    pub(super) fn after(duration: Duration) -> Self {
+        if Handle::try_current().is_ok() {
+            // There is no way to ask a runtime whether it has a timer: making a `Sleep` panics.
+            if let Ok(sleep) = catch_unwind(|| Box::pin(tokio::time::sleep(duration))) {
+                return Self::Tokio(sleep);
+            }
+        }
+        Self::Thread(Delay::new(duration))
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tokio(sleep) => sleep.as_mut().poll(cx),
+            Self::Thread(delay) => Pin::new(delay).poll(cx),
+        }
+    }
+}
+
+/// Returns the output of `future`, or `None` if it takes longer than `limit`.
+///
+/// The timer is made only when `future` has to wait.
+pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let timer = timer.get_or_insert_with(|| Timer::after(limit));
+        timer.poll(cx).map(|()| None)
+    })
+    .await
+}
+
+pub(super) async fn sleep(duration: Duration) {
+    let mut timer = Timer::after(duration);
+    poll_fn(|cx| timer.poll(cx)).await;
+}

@@ -1,0 +1,160 @@
+//! Groups.
+
+use std::sync::Arc;
+
+use codex_testkit::suite::spawn;
+
+use super::super::context::{Cx, clauses};
+use crate::{CacheError, KvBackend, Timeout};
+
+clauses! {
+    group_01_a_group_is_a_cache_under_a_random_generation {
+        a_group_is_a_cache_of_its_own
+        invalidate_writes_a_new_generation_whatever_the_group_holds
+        a_value_of_several_groups_ends_with_each
+        racers_for_a_new_group_agree
+        a_group_without_a_name_is_refused
+    }
+    group_02_old_values_are_never_seen_under_a_new_generation {
+        a_value_stored_after_the_invalidation_is_not_seen
+    }
+    group_03_a_lost_record_is_replaced_by_a_new_generation {
+        a_lost_record_is_replaced
+    }
+}
+
+async fn a_group_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (user, other) = (
+        cache.group("user:42").await.unwrap(),
+        cache.group("user:4").await.unwrap(),
+    );
+    user.set("k", "of 42", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<String>("k").await.unwrap(), None);
+    assert_eq!(other.get::<String>("k").await.unwrap(), None);
+    // A handle of another process, made later.
+    let again = cx.cache().group("user:42").await.unwrap();
+    assert_eq!(again.get::<String>("k").await.unwrap().as_deref(), Some("of 42"));
+    let key = user.make_key("k");
+    assert!(
+        key.starts_with("shop:1:"),
+        "the key of a group's value is not one of its cache"
+    );
+    assert_eq!(cx.stored(&key).await.unwrap(), "\"of 42\"");
+    // The generation is read once per handle.
+    let (counted, calls) = cx.counted();
+    let handle = counted.group("user:42").await.unwrap();
+    assert_eq!(calls.take().len(), 1);
+    handle.get::<String>("k").await.unwrap();
+    handle.get::<String>("k").await.unwrap();
+    assert_eq!(calls.take(), ["get", "get"]);
+    // `clear` of a group is of its own values.
+    other.set("k", "of 4", Timeout::Default).await.unwrap();
+    cache.set("plain", &1, Timeout::Default).await.unwrap();
+    assert_eq!(other.clear().await.unwrap(), 1);
+    assert!(user.has_key("k").await.unwrap() && cache.has_key("plain").await.unwrap());
+    // `clear` of the cache takes groups along.
+    cache.clear().await.unwrap();
+    assert_eq!(user.get::<String>("k").await.unwrap(), None);
+}
+
+async fn invalidate_writes_a_new_generation_whatever_the_group_holds<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let group = cache.group("g").await.unwrap();
+    let mut seen = vec![group.make_key("")];
+    for size in [0, 1, 500] {
+        let entries = (0..size).map(|number| (number.to_string(), number));
+        group.set_many(entries, Timeout::Default).await.unwrap();
+        let other = cache.group("g").await.unwrap();
+        calls.take();
+        other.invalidate().await.unwrap();
+        assert_eq!(calls.take().len(), 1, "an invalidation of {size} values");
+        assert_eq!(other.get::<u32>("0").await.unwrap(), None);
+        // A handle from before reads no new generation; a new one does.
+        let fresh = cache.group("g").await.unwrap();
+        assert!(fresh.get_many::<u32>(["0", "1", "499"]).await.unwrap().is_empty());
+        assert_eq!(fresh.make_key(""), other.make_key(""));
+        seen.push(fresh.make_key(""));
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "a generation came twice");
+}
+
+async fn a_value_of_several_groups_ends_with_each<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for end in ["user:42", "tenant:7"] {
+        let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
+        both.set("k", &1, Timeout::Default).await.unwrap();
+        let turned = cache.groups(&["tenant:7", "user:42", "tenant:7"]).await.unwrap();
+        assert_eq!(turned.get::<u8>("k").await.unwrap(), Some(1));
+        // One of them alone is another group.
+        assert_eq!(cache.group(end).await.unwrap().get::<u8>("k").await.unwrap(), None);
+        cache.group(end).await.unwrap().invalidate().await.unwrap();
+        let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
+        assert_eq!(both.get::<u8>("k").await.unwrap(), None, "after the end of {end}");
+    }
+    let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
+    let alone = cache.group("tenant:7").await.unwrap();
+    alone.set("k", &1, Timeout::Default).await.unwrap();
+    both.invalidate().await.unwrap();
+    assert_eq!(
+        cache.group("tenant:7").await.unwrap().get::<u8>("k").await.unwrap(),
+        None
+    );
+}
+
+async fn racers_for_a_new_group_agree<B: KvBackend>(cx: &Cx<B>) {
+    for round in 0..10 {
+        let racers: Vec<_> = (0..8)
+            .map(|_| {
+                let cache = cx.cache();
+                spawn(async move { cache.group(&format!("g{round}")).await.unwrap().make_key("k") })
+            })
+            .collect();
+        let mut keys = Vec::new();
+        for racer in racers {
+            keys.push(racer.await.unwrap());
+        }
+        assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
+    }
+}
+
+async fn a_group_without_a_name_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let none: [&str; 0] = [];
+    let answer = cx.cache().groups(&none).await;
+    assert!(matches!(answer, Err(CacheError::InvalidArgument(_))), "{answer:?}");
+}
+
+async fn a_value_stored_after_the_invalidation_is_not_seen<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let old = cx.cache().group("g").await.unwrap();
+    cache.group("g").await.unwrap().invalidate().await.unwrap();
+    // Another process that computed under the old generation stores late.
+    old.set("k", "outdated", Timeout::Never).await.unwrap();
+    let computed = old.get_or_try_set_with("c", Timeout::Never, || async { Ok::<_, CacheError>(1) });
+    assert_eq!(computed.await.unwrap(), 1);
+    for handle in [cache.group("g").await.unwrap(), cx.cache().group("g").await.unwrap()] {
+        assert_eq!(handle.get::<String>("k").await.unwrap(), None);
+        assert_eq!(handle.get::<u8>("c").await.unwrap(), None);
+    }
+}
+
+async fn a_lost_record_is_replaced<B: KvBackend>(cx: &Cx<B>) {
+    let cache = Arc::new(cx.cache());
+    let mut keys = Vec::new();
+    for _ in 0..8 {
+        let group = cache.group("g").await.unwrap();
+        assert_eq!(group.get::<u8>("k").await.unwrap(), None, "an old value came back");
+        group.set("k", &1, Timeout::Never).await.unwrap();
+        keys.push(group.make_key("k"));
+        // As an eviction or an expiry of the record would have it.
+        assert!(
+            cx.backend.del(&["shop:1:group:g"]).await.unwrap() > 0,
+            "the record is not where it was said to be"
+        );
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 8, "a generation came twice");
+}

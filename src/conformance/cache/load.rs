@@ -1,0 +1,538 @@
+//! Loaders in one process.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{Barrier, Notify};
+
+pub(super) use super::lease::{
+    load_06_with_a_lease_one_process_computes, load_07_a_deleted_or_replaced_key_voids_the_lease,
+    load_08_the_placeholder_is_never_handed_out,
+};
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+    compute::Closed,
+};
+use crate::{Cache, CacheError, ComputeError, KvBackend, LoadState, Loaded, Loader, LoaderBuilder, Ttl};
+
+clauses! {
+    load_01_a_key_is_computed_once_per_process {
+        one_computation_for_all_who_ask_at_once
+        a_dropped_caller_stops_nothing
+        a_panic_strands_nobody
+        asking_for_its_own_key_is_an_error
+    }
+    load_02_fresh_stale_missing {
+        a_fresh_value_is_not_computed_again
+        a_stale_value_is_answered_at_once_and_refreshed_once
+        after_that_callers_wait
+    }
+    load_03_the_state_is_told {
+        the_state_and_the_age_are_told
+    }
+    load_04_freshness_comes_from_the_remaining_ttl {
+        what_is_stored_is_plain_json
+        freshness_is_the_remaining_ttl
+        a_hit_is_one_round_trip
+    }
+    load_05_a_failed_computation_leaves_the_stale_value {
+        a_failed_refresh_leaves_the_stale_value
+        without_a_value_the_error_is_returned_to_all
+    }
+    load_09_jitter_spreads_deadlines {
+        jitter_spreads_deadlines
+        a_setting_that_cannot_work_is_an_error
+    }
+    load_10_many_keys_at_once {
+        what_is_there_is_one_round_trip_and_what_is_missing_one_call
+        a_batch_and_single_callers_compute_once
+        without_a_batch_function_each_is_computed
+    }
+}
+
+/// The loader's calls get a task on a runtime, whatever executor the suite runs on.
+pub(super) async fn get<T, B>(loader: &Loader<T, Closed, B>, key: &str) -> Result<Loaded<T>, ComputeError<Closed>>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    B: KvBackend,
+{
+    asked(loader, key).await.unwrap()
+}
+
+pub(super) fn asked<T, B>(
+    loader: &Loader<T, Closed, B>,
+    key: &str,
+) -> JoinHandle<Result<Loaded<T>, ComputeError<Closed>>>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    B: KvBackend,
+{
+    let (loader, key) = (loader.clone(), key.to_owned());
+    spawn(async move { loader.get(&key).await })
+}
+
+/// A function that counts its runs and answers their number, when it is let.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) runs: Arc<AtomicUsize>,
+    pub(super) fails: Arc<AtomicBool>,
+    /// A run waits for one.
+    pub(super) gate: Option<Arc<Notify>>,
+    pub(super) entered: Arc<Notify>,
+}
+
+impl Source {
+    pub(super) fn open() -> Self {
+        Self {
+            runs: Arc::default(),
+            fails: Arc::default(),
+            gate: None,
+            entered: Arc::default(),
+        }
+    }
+
+    pub(super) fn gated() -> Self {
+        Self {
+            gate: Some(Arc::default()),
+            ..Self::open()
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        self.gate.as_ref().unwrap().notify_one();
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn of<B: KvBackend>(&self, builder: LoaderBuilder<B>) -> Loader<usize, Closed, B> {
+        let source = self.clone();
+        builder.load(move |_| {
+            let source = source.clone();
+            async move {
+                let run = source.runs.fetch_add(1, Ordering::SeqCst) + 1;
+                source.entered.notify_one();
+                match &source.gate {
+                    Some(gate) => gate.notified().await,
+                    None => yield_now().await,
+                }
+                if source.fails.load(Ordering::SeqCst) {
+                    return Err(Closed);
+                }
+                Ok(run)
+            }
+        })
+    }
+}
+
+/// Waits until a condition holds that the background brings about. A macro, because the future of an
+/// async closure cannot be said to be `Send`.
+macro_rules! until {
+    ($what:literal, $holds:expr $(,)?) => {{
+        let mut rounds = 0;
+        while !$holds {
+            rounds += 1;
+            assert!(rounds < 2000, concat!($what, ": not within 10 s"));
+            codex_testkit::suite::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }};
+}
+pub(super) use until;
+
+async fn one_computation_for_all_who_ask_at_once<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
+    for round in 1..=20 {
+        let barrier = Arc::new(Barrier::new(32));
+        let callers: Vec<_> = (0..32)
+            .map(|_| {
+                let (loader, barrier) = (loader.clone(), Arc::clone(&barrier));
+                spawn(async move {
+                    barrier.wait().await;
+                    loader.get(&format!("k{round}")).await
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap().unwrap().value, round);
+        }
+        assert_eq!(source.runs(), round);
+    }
+}
+
+async fn a_dropped_caller_stops_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let cache = cx.cache();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE));
+    let first = asked(&loader, "k");
+    source.entered.notified().await;
+    let second = asked(&loader, "k");
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    source.leave();
+    assert_eq!(second.await.unwrap().unwrap().value, 1);
+    assert_eq!(source.runs(), 1);
+    // Nor does it stop what nobody waits for any more.
+    let only = asked(&loader, "alone");
+    source.entered.notified().await;
+    only.abort();
+    assert!(only.await.unwrap_err().is_cancelled());
+    source.leave();
+    until!("a value whose only caller was dropped is stored", {
+        cache.get::<usize>("alone").await.unwrap() == Some(2)
+    });
+}
+
+async fn a_panic_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let builder = cx.cache().loader("l").fresh_for(MINUTE).lease(MINUTE);
+    let loader: Loader<usize, Closed, _> = builder.load(move |_| {
+        let run = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            assert_ne!(run, 0, "planted");
+            Ok(run)
+        }
+    });
+    let answer = get(&loader, "k").await;
+    assert!(matches!(answer, Err(ComputeError::Aborted)), "{answer:?}");
+    // It holds no lease, either.
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+}
+
+async fn asking_for_its_own_key_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    type Own<B> = Arc<Mutex<Option<Loader<usize, Closed, Arc<B>>>>>;
+    let own: Own<B> = Arc::default();
+    let inside = Arc::clone(&own);
+    let loader = cx.cache().loader("l").load(move |key| {
+        let own = inside.lock().unwrap().clone().unwrap();
+        async move {
+            let answer = own.get(&key).await;
+            assert!(matches!(answer, Err(ComputeError::Cache(_))), "{answer:?}");
+            Ok(2)
+        }
+    });
+    *own.lock().unwrap() = Some(loader.clone());
+    assert_eq!(get(&loader, "k").await.unwrap().value, 2);
+    *own.lock().unwrap() = None;
+}
+
+async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE));
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    for _ in 0..3 {
+        let got = get(&loader, "k").await.unwrap();
+        assert_eq!((got.value, got.state), (1, LoadState::Fresh));
+    }
+    assert_eq!(source.runs(), 1);
+    // Asked to, it computes all the same.
+    let loader = loader.clone();
+    let refreshed = spawn(async move { loader.refresh("k").await }).await.unwrap().unwrap();
+    assert_eq!((refreshed.value, refreshed.state), (2, LoadState::Computed));
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "2");
+}
+
+async fn a_stale_value_is_answered_at_once_and_refreshed_once<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let fresh_for = cx.clock.short();
+    let loader = source.of(cx.cache().loader("l").fresh_for(fresh_for).stale_for(MINUTE));
+    source.leave();
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    cx.clock.outlive(fresh_for).await;
+    for _ in 0..8 {
+        let got = get(&loader, "k").await.unwrap();
+        assert_eq!((got.value, got.state), (1, LoadState::Stale));
+    }
+    until!("a refresh begins", source.runs() == 2);
+    source.leave();
+    until!("the refreshed value is answered", {
+        get(&loader, "k").await.unwrap().value == 2
+    });
+}
+
+async fn after_that_callers_wait<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let each = cx.clock.short() / 2;
+    let loader = source.of(cx.cache().loader("l").fresh_for(each).stale_for(each));
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    cx.clock.outlive(each * 2).await;
+    let got = get(&loader, "k").await.unwrap();
+    assert_eq!((got.value, got.state), (2, LoadState::Computed));
+}
+
+async fn the_state_and_the_age_are_told<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let (fresh_for, stale_for) = (MINUTE * 10, MINUTE * 20);
+    let loader = source.of(cx.cache().loader("l").fresh_for(fresh_for).stale_for(stale_for));
+    let got = get(&loader, "k").await.unwrap();
+    assert_eq!((got.state, got.age), (LoadState::Computed, Duration::ZERO));
+    let slack = Duration::from_secs(30);
+    let near = |age: Duration, expected: Duration| age + cx.clock.tolerance() >= expected && age <= expected + slack;
+    let got = get(&loader, "k").await.unwrap();
+    assert!(
+        got.state == LoadState::Fresh && near(got.age, Duration::ZERO),
+        "{got:?}"
+    );
+    // Older, as its remaining time tells.
+    let age = MINUTE * 4;
+    cx.backend
+        .expire(
+            "shop:1:k",
+            crate::Expiry::After((fresh_for + stale_for).saturating_sub(age)),
+        )
+        .await
+        .unwrap();
+    let got = get(&loader, "k").await.unwrap();
+    assert!(got.state == LoadState::Fresh && near(got.age, age), "{got:?}");
+    let age = MINUTE * 12;
+    cx.backend
+        .expire(
+            "shop:1:k",
+            crate::Expiry::After((fresh_for + stale_for).saturating_sub(age)),
+        )
+        .await
+        .unwrap();
+    let got = get(&loader, "k").await.unwrap();
+    assert!(got.state == LoadState::Stale && near(got.age, age), "{got:?}");
+}
+
+async fn what_is_stored_is_plain_json<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let loader: Loader<HashMap<String, String>, Closed, _> = cache
+        .loader("l")
+        .fresh_for(MINUTE)
+        .stale_for(MINUTE * 2)
+        .load(|key| async move { Ok(HashMap::from([("für".to_owned(), key)])) });
+    get(&loader, "k").await.unwrap();
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "{\"für\":\"k\"}".as_bytes());
+    cx.assert_ttl("shop:1:k", MINUTE * 3).await;
+}
+
+async fn freshness_is_the_remaining_ttl<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let cache = cx.cache();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
+    // What another program has stored.
+    for (timeout, state) in [
+        (Some(MINUTE * 3), LoadState::Fresh),
+        (Some(MINUTE * 100), LoadState::Fresh),
+        (None, LoadState::Fresh),
+        (Some(MINUTE), LoadState::Stale),
+    ] {
+        cache.set("k", &7, timeout).await.unwrap();
+        let got = get(&loader, "k").await.unwrap();
+        assert_eq!((got.value, got.state), (7, state), "{timeout:?}");
+    }
+    source.leave();
+}
+
+async fn a_hit_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let loader = Source::open().of(cache.loader("l").fresh_for(MINUTE));
+    get(&loader, "k").await.unwrap();
+    calls.take();
+    get(&loader, "k").await.unwrap();
+    assert_eq!(calls.take(), ["get_with_ttl"]);
+    assert!(matches!(cx.backend.ttl("shop:1:k").await, Ok(Ttl::Remaining(_))));
+}
+
+async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let cache = cx.cache();
+    cache.set("k", &7, MINUTE).await.unwrap();
+    let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2);
+    let loader = source.of(builder.retry_after(MINUTE * 60));
+    source.fails.store(true, Ordering::SeqCst);
+    let errors = cache.stats().errors;
+    for _ in 0..20 {
+        let got = get(&loader, "k").await.unwrap();
+        assert_eq!((got.value, got.state), (7, LoadState::Stale));
+        until!("the refresh fails", cache.stats().errors > errors);
+        // Until the task has noted when to try again.
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(
+        source.runs(),
+        1,
+        "a failed refresh was tried again before `retry_after`"
+    );
+    // With a short wait it is tried again.
+    let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2);
+    let loader = source.of(builder.retry_after(Duration::from_millis(1)));
+    until!("it is tried again", {
+        assert_eq!(get(&loader, "k").await.unwrap().value, 7);
+        source.runs() >= 4
+    });
+    source.fails.store(false, Ordering::SeqCst);
+    until!("it succeeds in the end", {
+        get(&loader, "k").await.unwrap().value != 7
+    });
+}
+
+async fn without_a_value_the_error_is_returned_to_all<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    source.fails.store(true, Ordering::SeqCst);
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE).lease(MINUTE));
+    let callers: Vec<_> = (0..8).map(|_| asked(&loader, "k")).collect();
+    source.entered.notified().await;
+    // All have asked; that the last of them waits is a moment that nothing can be seen of.
+    sleep(Duration::from_millis(100)).await;
+    source.leave();
+    for caller in callers {
+        let answer = caller.await.unwrap();
+        assert!(matches!(answer, Err(ComputeError::Compute(_))), "{answer:?}");
+    }
+    assert_eq!(source.runs(), 1);
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    // The next one tries again, at once.
+    source.fails.store(false, Ordering::SeqCst);
+    source.leave();
+    assert_eq!(get(&loader, "k").await.unwrap().value, 2);
+}
+
+async fn jitter_spreads_deadlines<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let (fresh_for, stale_for) = (MINUTE * 100, MINUTE * 100);
+    let builder = cx.cache().loader("l").fresh_for(fresh_for).stale_for(stale_for);
+    let loader = source.of(builder.jitter(0.5));
+    let mut deadlines = BTreeSet::new();
+    for number in 0..40 {
+        let key = format!("k{number}");
+        get(&loader, &key).await.unwrap();
+        let Ttl::Remaining(remaining) = cx.backend.ttl(&format!("shop:1:{key}")).await.unwrap() else {
+            panic!("a value without a time to live")
+        };
+        let least = (fresh_for + stale_for).mul_f64(0.49);
+        assert!((least..=fresh_for + stale_for).contains(&remaining), "{remaining:?}");
+        deadlines.insert(remaining.as_secs() / 60);
+    }
+    assert!(deadlines.len() > 10, "the deadlines are not spread: {deadlines:?}");
+}
+
+async fn a_setting_that_cannot_work_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let builders = [
+        cache.loader("l").jitter(1.5),
+        cache.loader("l").jitter(-0.1),
+        cache.loader("l").jitter(f64::NAN),
+        cache.loader("l").lease(Duration::ZERO),
+        cache.loader("l").fresh_for(Duration::MAX),
+    ];
+    for builder in builders {
+        let answer = get(&Source::open().of(builder), "k").await;
+        let Err(ComputeError::Cache(error)) = answer else {
+            panic!("a setting that cannot work was taken: {answer:?}")
+        };
+        assert!(matches!(*error, CacheError::InvalidArgument(_)));
+    }
+}
+
+/// A loader whose batch function counts its calls, and knows no key that begins with `-`.
+fn batched<B: KvBackend>(cache: &Cache<B>, calls: &Arc<Mutex<Vec<Vec<String>>>>) -> Loader<String, Closed, B> {
+    let calls = Arc::clone(calls);
+    cache
+        .loader("l")
+        .fresh_for(MINUTE)
+        .load(|key| async move { Ok(format!("single {key}")) })
+        .batch(move |keys| {
+            calls.lock().unwrap().push(keys.clone());
+            async move {
+                yield_now().await;
+                let known = keys.into_iter().filter(|key| !key.starts_with('-'));
+                Ok(known
+                    .map(|key| (key.clone(), format!("batch {key}")))
+                    .collect::<Vec<_>>())
+            }
+        })
+}
+
+async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watched) = cx.counted();
+    let batches = Arc::default();
+    let loader = batched(&cache, &batches);
+    let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
+    for key in &keys[..10] {
+        cache.set(key, &format!("stored {key}"), MINUTE).await.unwrap();
+    }
+    watched.take();
+    // The first answer comes when all were asked for: they are on their way together.
+    let all_asked = watched.clone();
+    watched.before("get_with_ttl", async move { all_asked.reach(22).await });
+    let (loading, mut asked_for) = (loader.clone(), keys.clone());
+    asked_for.extend(["-unknown".to_owned(), "k1".to_owned(), "-none".to_owned()]);
+    let call = spawn(async move { loading.get_many(asked_for).await });
+    let got = call.await.unwrap().unwrap();
+    assert_eq!(got.len(), 20);
+    for (number, key) in keys.iter().enumerate() {
+        let (expected, state) = if number < 10 {
+            (format!("stored {key}"), LoadState::Fresh)
+        } else {
+            (format!("batch {key}"), LoadState::Computed)
+        };
+        assert_eq!((&got[key].value, got[key].state), (&expected, state));
+    }
+    let batches: Vec<BTreeSet<String>> = batches
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|keys| keys.iter().cloned().collect())
+        .collect();
+    let mut missing: BTreeSet<String> = keys[10..].iter().cloned().collect();
+    missing.extend(["-unknown".to_owned(), "-none".to_owned()]);
+    assert_eq!(batches, [missing]);
+    // What was computed is stored; an empty list is no error.
+    assert_eq!(cache.get::<String>("k15").await.unwrap().unwrap(), "batch k15");
+    let none: [&str; 0] = [];
+    let empty = spawn(async move { loader.get_many(none).await }).await.unwrap();
+    assert!(empty.unwrap().is_empty());
+}
+
+async fn a_batch_and_single_callers_compute_once<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
+    let batches = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&batches);
+    let loader = loader.batch(move |keys| {
+        counted.fetch_add(keys.len(), Ordering::SeqCst);
+        async move { Ok(keys.into_iter().map(|key| (key, 100))) }
+    });
+    let single = asked(&loader, "a");
+    source.entered.notified().await;
+    let many = loader.clone();
+    let many = spawn(async move { many.get_many(["a", "b"]).await });
+    until!("the batch computes what is not under way", {
+        batches.load(Ordering::SeqCst) == 1
+    });
+    source.leave();
+    let got = many.await.unwrap().unwrap();
+    assert_eq!((got["a"].value, got["b"].value), (1, 100));
+    assert_eq!(single.await.unwrap().unwrap().value, 1);
+    assert_eq!((source.runs(), batches.load(Ordering::SeqCst)), (1, 1));
+}
+
+async fn without_a_batch_function_each_is_computed<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
+    let asking = loader.clone();
+    let got = spawn(async move { asking.get_many(["a", "b", "a"]).await })
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((got.len(), source.runs()), (2, 2));
+    let again = spawn(async move { loader.get_many(["a", "b"]).await })
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(again.values().all(|got| got.state == LoadState::Fresh));
+}

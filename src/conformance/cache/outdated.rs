@@ -1,0 +1,249 @@
+//! Computed values that become outdated, and waits that have a bound.
+
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use codex_testkit::suite::{sleep, spawn};
+use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
+use tokio::sync::Notify;
+
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+    compute::{Closed, under_way},
+};
+use crate::{Cache, KvBackend, Timeout};
+
+clauses! {
+    cverb_13_an_outdated_value_is_not_stored {
+        a_value_that_was_deleted_or_replaced_meanwhile_is_not_stored
+        a_caller_after_the_delete_computes_anew
+        a_delete_waits_for_a_value_that_is_being_stored
+        a_group_that_is_invalidated_meanwhile_stores_nothing
+        other_keys_are_not_affected
+    }
+    cverb_14_no_wait_is_without_a_bound {
+        a_computation_that_is_not_polled_delays_for_max_wait
+        a_closure_may_ask_for_its_own_key
+        a_delete_does_not_wait_for_a_task_that_is_not_polled
+    }
+}
+
+type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
+
+/// The verbs that delete or replace the value of `k`, and what is stored after them.
+fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
+    vec![
+        (
+            "delete",
+            |cache| async move { cache.delete("k").await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "delete_many",
+            |cache| async move { cache.delete_many(["k"]).await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "touch(0)",
+            |cache| async move { cache.touch("k", Duration::ZERO).await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "clear",
+            |cache| async move { cache.clear().await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "set(0)",
+            |cache| async move { cache.set("k", &2, Duration::ZERO).await.unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "set",
+            |cache| async move { cache.set("k", &2, MINUTE).await.unwrap() }.boxed(),
+            Some("2"),
+        ),
+        (
+            "set_many",
+            |cache| async move { cache.set_many([("k", 2)], MINUTE).await.unwrap() }.boxed(),
+            Some("2"),
+        ),
+        (
+            "set_bytes",
+            |cache| async move { cache.set_bytes("k", "2", MINUTE).await.unwrap() }.boxed(),
+            Some("2"),
+        ),
+        (
+            "add",
+            |cache| async move { assert!(cache.add("k", &2, MINUTE).await.unwrap()) }.boxed(),
+            Some("2"),
+        ),
+        (
+            "set and delete by another program",
+            |cache| {
+                async move {
+                    cache.set("k", &2, MINUTE).await.unwrap();
+                    cache.backend().del(&["shop:1:k"]).await.map(drop).unwrap();
+                }
+                .boxed()
+            },
+            None,
+        ),
+        (
+            "incr_version onto it",
+            |cache| {
+                async move {
+                    let old = cache.with_version(0);
+                    old.set("k", &2, MINUTE).await.unwrap();
+                    old.incr_version("k", 1).await.map(drop).unwrap();
+                }
+                .boxed()
+            },
+            Some("2"),
+        ),
+    ]
+}
+
+async fn a_value_that_was_deleted_or_replaced_meanwhile_is_not_stored<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for (verb, act, after) in verbs() {
+        let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
+        act(cache.clone()).await;
+        leave.notify_one();
+        let answered = first.await.unwrap().unwrap();
+        let stored = cx.stored("shop:1:k").await;
+        assert_eq!(
+            stored.as_deref(),
+            after.map(str::as_bytes),
+            "what is stored after {verb} came while the value was computed"
+        );
+        assert!((answered - 1.0).abs() < f64::EPSILON, "{verb}: {answered}");
+        let _ = cache.delete("k").await.unwrap();
+    }
+}
+
+async fn a_caller_after_the_delete_computes_anew<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
+    assert!(!cache.clone().delete("k").await.unwrap());
+    let anew = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) });
+    let Either::Left((anew, _)) = select(Box::pin(anew), Box::pin(sleep(Duration::from_secs(5)))).await else {
+        panic!("a caller that asked after the delete waited for the computation from before it")
+    };
+    assert!((anew.unwrap() - 2.0).abs() < f64::EPSILON, "it got the outdated value");
+    leave.notify_one();
+    // The value that is stored is the newer one.
+    first.await.unwrap().unwrap();
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "2.0");
+}
+
+async fn a_delete_waits_for_a_value_that_is_being_stored<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    for round in 0..10 {
+        // The delete begins when the value is on its way to the store.
+        let (deleting, deleted) = (cache.clone(), Arc::new(Notify::new()));
+        let done = Arc::clone(&deleted);
+        calls.before("set", async move {
+            spawn(async move {
+                deleting.delete("k").await.unwrap();
+                done.notify_one();
+            });
+            sleep(Duration::from_millis(20)).await;
+        });
+        let computed = cache.get_or_try_set_with("k", MINUTE, || async move { Ok::<_, Closed>(round) });
+        assert_eq!(computed.await.unwrap(), round);
+        deleted.notified().await;
+        assert_eq!(cx.stored("shop:1:k").await, None, "an outdated value stayed");
+    }
+}
+
+async fn a_group_that_is_invalidated_meanwhile_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let group = cache.group("g").await.unwrap();
+    let old = group.make_key("k");
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (computing, inside, wait) = (group.clone(), Arc::clone(&entered), Arc::clone(&leave));
+    let first = spawn(async move {
+        computing
+            .get_or_try_set_with("k", MINUTE, || async move {
+                inside.notify_one();
+                wait.notified().await;
+                Ok::<_, Closed>(1)
+            })
+            .await
+    });
+    entered.notified().await;
+    group.invalidate().await.unwrap();
+    leave.notify_one();
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    assert_eq!(cx.stored(&old).await, None);
+    assert_eq!(group.get::<u8>("k").await.unwrap(), None);
+}
+
+async fn other_keys_are_not_affected<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
+    cache.delete("other").await.unwrap();
+    cache.with_version(2).delete("k").await.unwrap();
+    leave.notify_one();
+    first.await.unwrap().unwrap();
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1.0");
+}
+
+/// A cache whose waits are short.
+fn impatient<B: KvBackend>(cx: &Cx<B>) -> Cache<Arc<B>> {
+    let builder = cx.builder().key_prefix("shop").max_wait(Duration::from_millis(100));
+    builder.build().unwrap()
+}
+
+/// Fails if `call` takes much longer than the short wait.
+async fn in_time<T>(what: &str, call: impl Future<Output = T> + Send) -> T {
+    match select(Box::pin(call), Box::pin(sleep(Duration::from_secs(8)))).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right(_) => panic!("{what} waited without a bound: max_wait is 100 ms"),
+    }
+}
+
+async fn a_computation_that_is_not_polled_delays_for_max_wait<B: KvBackend>(cx: &Cx<B>) {
+    let cache = impatient(cx);
+    let mut stuck = Box::pin(cache.get_or_try_set_with("k", MINUTE, pending::<Result<u8, Closed>>));
+    // From here on it is alive, and is not polled.
+    assert!(matches!(
+        select(&mut stuck, Box::pin(sleep(Duration::from_millis(200)))).await,
+        Either::Right(_)
+    ));
+    let second = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(2) });
+    assert_eq!(in_time("a second caller", second).await.unwrap(), 2);
+    // What it computed is stored, and found without a wait.
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(2));
+}
+
+async fn a_closure_may_ask_for_its_own_key<B: KvBackend>(cx: &Cx<B>) {
+    let cache = &impatient(cx);
+    let outer = cache.get_or_try_set_with("k", MINUTE, || async move {
+        let inner = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) });
+        Ok::<_, Closed>(inner.await.unwrap() + 1)
+    });
+    // The inner value was stored first, and is believed.
+    assert_eq!(in_time("a closure that asks for its own key", outer).await.unwrap(), 1);
+}
+
+async fn a_delete_does_not_wait_for_a_task_that_is_not_polled<B: KvBackend>(cx: &Cx<B>) {
+    let watched = cx.watched();
+    let watch = watched.interceptor().clone();
+    let builder = Cache::builder(watched).key_prefix("shop");
+    let cache = builder.max_wait(Duration::from_millis(100)).build().unwrap();
+    watch.before("set", pending());
+    let mut storing = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) }));
+    assert!(matches!(
+        select(&mut storing, Box::pin(sleep(Duration::from_millis(200)))).await,
+        Either::Right(_)
+    ));
+    in_time("a delete", cache.delete("k")).await.unwrap();
+    in_time("a set", cache.set("k", &3, Timeout::Default)).await.unwrap();
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(3));
+}

@@ -1,0 +1,152 @@
+//! Counts.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+    compute::{Closed, under_way},
+    load::{Source, asked, get, until},
+};
+use crate::{Cache, KvBackend, Outage, Timeout};
+
+clauses! {
+    stat_01_a_cache_counts_what_it_answers {
+        hits_and_misses
+        computations_and_refused_fills
+        loaders_count_stale_hits_and_coalesced_callers
+        errors
+        reads_during_an_outage_are_counted
+    }
+}
+
+async fn hits_and_misses<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let counts = || (cache.stats().hits, cache.stats().misses, cache.stats().errors);
+    assert_eq!(counts(), (0, 0, 0));
+    cache.set("k", &1, Timeout::Default).await.unwrap();
+    cache.get::<u8>("k").await.unwrap();
+    cache.get::<u8>("missing").await.unwrap();
+    assert_eq!(counts(), (1, 1, 0));
+    cache.get_or("k", 1).await.unwrap();
+    cache.get_bytes("k").await.unwrap();
+    assert_eq!(counts(), (3, 1, 0));
+    cache.get_many::<u8>(["k", "a", "b"]).await.unwrap();
+    assert_eq!(counts(), (4, 3, 0));
+    cache.get_or_set("k", 2, MINUTE).await.unwrap();
+    cache.get_or_set("new", 2, MINUTE).await.unwrap();
+    assert_eq!(counts(), (5, 4, 0));
+    // Clones, views and groups count together, and other caches apart.
+    cache.clone().with_version(2).get::<u8>("k").await.unwrap();
+    cache.group("g").await.unwrap().get::<u8>("k").await.unwrap();
+    assert_eq!(counts(), (5, 6, 0));
+    assert_eq!(cx.cache().stats().hits, 0);
+    assert_eq!(cache.name(), "shop");
+    let named = cx.builder().key_prefix("shop").name("basket").build().unwrap();
+    assert_eq!(named.name(), "basket");
+}
+
+async fn computations_and_refused_fills<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let compute = || async {
+        codex_testkit::suite::sleep(Duration::from_millis(5)).await;
+        Ok::<_, Closed>(1)
+    };
+    cache.get_or_try_set_with("a", MINUTE, compute).await.unwrap();
+    cache.get_or_try_set_with("a", MINUTE, compute).await.unwrap();
+    let stats = cache.stats();
+    assert_eq!((stats.computations, stats.misses, stats.hits), (1, 1, 1));
+    assert!(stats.compute_time >= Duration::from_millis(4), "{stats:?}");
+    let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
+    cache.delete("k").await.unwrap();
+    leave.notify_one();
+    first.await.unwrap().unwrap();
+    let stats = cache.stats();
+    assert_eq!((stats.computations, stats.refused_fills, stats.errors), (2, 1, 0));
+}
+
+async fn loaders_count_stale_hits_and_coalesced_callers<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let source = Source::gated();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
+    let callers = [asked(&loader, "k"), asked(&loader, "k")];
+    source.entered.notified().await;
+    until!("both wait", cache.stats().misses == 2);
+    codex_testkit::suite::sleep(Duration::from_millis(50)).await;
+    source.leave();
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.computations, stats.coalesced, stats.stale_hits), (1, 1, 0));
+    get(&loader, "k").await.unwrap();
+    assert_eq!((cache.stats().hits, cache.stats().stale_hits), (stats.hits + 1, 0));
+    cache.set("k", &7, MINUTE).await.unwrap();
+    get(&loader, "k").await.unwrap();
+    assert_eq!((cache.stats().hits, cache.stats().stale_hits), (stats.hits + 1, 1));
+    source.leave();
+}
+
+async fn errors<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    cx.put("shop:1:k", "not JSON").await;
+    assert!(cache.get::<u8>("k").await.is_err());
+    assert_eq!(cache.stats().errors, 1);
+    assert!(cache.set("k", &f64::NAN, MINUTE).await.is_err());
+    assert_eq!(cache.stats().errors, 2);
+    calls.fail_after(0);
+    assert!(cache.get::<u8>("k").await.is_err());
+    assert!(cache.set("k", &1, MINUTE).await.is_err());
+    assert!(cache.add("k", &1, MINUTE).await.is_err());
+    assert!(cache.delete("k").await.is_err());
+    assert!(cache.incr("k", 1).await.is_err());
+    assert!(cache.get_many::<u8>(["k"]).await.is_err());
+    assert_eq!(cache.stats().errors, 8);
+    assert_eq!(cache.stats().outage_reads, 0);
+}
+
+async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
+    for outage in [Outage::Miss, Outage::Stale] {
+        let watched = cx.watched();
+        let watch = watched.interceptor().clone();
+        let builder = Cache::builder(watched).key_prefix("shop").on_outage(outage);
+        let cache = Arc::new(builder.build().unwrap());
+        cache.set("k", &1, MINUTE).await.unwrap();
+        assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));
+        cache.set("gone", &1, MINUTE).await.unwrap();
+        cache.delete("gone").await.unwrap();
+        watch.fail_after(0);
+        let last = (outage == Outage::Stale).then_some(1);
+        assert_eq!(cache.get::<u8>("k").await.unwrap(), last, "{outage:?}");
+        assert_eq!(cache.get_many::<u8>(["k"]).await.unwrap().get("k").copied(), last);
+        assert_eq!(cache.get_bytes("k").await.unwrap().is_some(), last.is_some());
+        assert_eq!(cache.has_key("k").await.unwrap(), last.is_some());
+        assert_eq!(cache.get::<u8>("gone").await.unwrap(), None);
+        assert_eq!(cache.get::<u8>("unseen").await.unwrap(), None);
+        assert_eq!((cache.stats().outage_reads, cache.stats().errors), (6, 6));
+        let computed = cache.get_or_try_set_with("new", MINUTE, || async { Ok::<_, Closed>(2) });
+        assert_eq!(computed.await.unwrap(), 2);
+        // Writes never go on without the backend.
+        assert!(cache.set("k", &1, MINUTE).await.is_err());
+        assert!(cache.add("k", &1, MINUTE).await.is_err());
+        assert!(cache.delete("k").await.is_err());
+        assert!(cache.incr("k", 1).await.is_err());
+        assert!(cache.get_or_set("unseen", 1, MINUTE).await.is_err());
+        assert!(cache.touch("k", MINUTE).await.is_err());
+        assert!(cache.clear().await.is_err());
+        assert!(cache.group("g").await.is_err());
+        let leased = Source::open().of(cache.loader("l").lease(MINUTE));
+        assert!(
+            get(&leased, "unseen").await.is_err(),
+            "a lease was claimed without a backend"
+        );
+        let plain = Source::open().of(cache.loader("l"));
+        assert_eq!(get(&plain, "unseen").await.unwrap().value, 1);
+        watch.fail_after(usize::MAX);
+        assert_eq!(
+            cache.get::<u8>("unseen").await.unwrap(),
+            None,
+            "it was stored during the outage"
+        );
+    }
+}
