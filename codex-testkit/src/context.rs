@@ -216,9 +216,12 @@ impl<B: KvBackend> Store<B> {
     ) -> Checked<usize> {
         /// Ten times the largest keyspace of any clause, one key a page.
         const MOST_PAGES: usize = 1_000_000;
+        /// A store may lay its keys out anew during a scan, but not this often without getting on.
+        const MOST_REPEATS: usize = 1_000;
+        let mut repeats = 0;
         let mut request = ScanRequest::new(pattern).with_count_hint(count_hint);
         for pages in 1..=MOST_PAGES {
-            let page = self.scan(request).await?;
+            let page = self.scan(request.clone()).await?;
             let next = page.next.clone();
             visit(page);
             let Some(next) = next else {
@@ -227,6 +230,11 @@ impl<B: KvBackend> Store<B> {
             ensure!(
                 !next.is_start(),
                 "scan answered the starting cursor as the next one, which begins again"
+            );
+            repeats = if next == request.cursor { repeats + 1 } else { 0 };
+            ensure!(
+                repeats < MOST_REPEATS,
+                "scan answered the cursor that it was given as the next one, {MOST_REPEATS} times in a row: it does not end"
             );
             request = ScanRequest::new(pattern).with_count_hint(count_hint).with_cursor(next);
         }

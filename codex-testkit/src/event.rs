@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ClauseId, Outcome};
+use crate::{ClauseId, Outcome, doubles::Verb};
 
 /// What [`run_with`](crate::run_with) tells its observer.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,22 @@ pub enum Event<'a> {
         number: usize,
         /// How many this run has.
         of: usize,
+    },
+    /// A clause takes long. Sent every five seconds, and at each quarter of a shorter [`Harness::time_limit`](crate::Harness::time_limit).
+    #[non_exhaustive]
+    Running {
+        /// Which one.
+        id: ClauseId,
+        /// Its place in this run, from 1.
+        number: usize,
+        /// How many this run has.
+        of: usize,
+        /// How long it has taken so far.
+        took: Duration,
+        /// How many calls it has made of the backend. Zero in the suites of caches and of session stores, which do not count them.
+        calls: u64,
+        /// The call that it waits for, and for how long.
+        waits_for: Option<(Verb, Duration)>,
     },
     /// A clause is done.
     #[non_exhaustive]

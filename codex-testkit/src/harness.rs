@@ -3,6 +3,7 @@
 use std::{
     future::{self, Future},
     process::Command,
+    time::Duration,
 };
 
 use codex_traits::KvBackend;
@@ -110,6 +111,31 @@ pub trait Harness: Send + Sync {
     /// What no error, no `Debug` and no log line may show beside keys and values: the password, where there is one.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns how long a clause may take before it has failed. The default is 90 s, which is ten times what a fast store needs for
+    /// the longest clause.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(90)
+    }
+
+    /// Returns why the store of `backend` must not be asked for patterns with many stars, or `None`, the default, if it may be.
+    ///
+    /// A matcher that goes back into every star takes years for `a*a*a*…b` (Redis before 6.0.18, 6.2.11 and 7.0.9: CVE-2022-36021), and a
+    /// server answers nobody else meanwhile. Clauses with such patterns are skipped with this reason.
+    fn avoids_many_stars(&self, backend: &Self::Backend) -> impl Future<Output = Option<&'static str>> + Send {
+        let _ = backend;
+        future::ready(None)
+    }
+
+    /// Removes what a clause has left behind. It is called after each clause, when the clause's backends are dropped, and also after a
+    /// clause that was given up.
+    ///
+    /// # Errors
+    ///
+    /// Says what could not be removed, and where it is. The clause has then failed. The default removes nothing and is `Ok`.
+    fn clean_up(&self) -> impl Future<Output = Result<(), String>> + Send {
+        future::ready(Ok(()))
     }
 
     /// How many bytes of memory the store of `backend` takes: for a server, what the server says. The default is the memory of this

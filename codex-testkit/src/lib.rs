@@ -4,6 +4,7 @@
 //! [`run`]. Nothing that did not run counts as passed: a clause that does not apply must be listed with its reason, one that is
 //! listed and would apply is a failure, and so is a run of no clauses.
 
+mod activity;
 mod clause_id;
 mod clauses;
 mod clock;
@@ -27,6 +28,7 @@ mod proxy;
 mod random;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod remote_harness;
 mod rendering;
 mod replay;
 mod report;
@@ -38,6 +40,7 @@ pub mod secret_audit;
 mod sequences;
 #[doc(hidden)]
 pub mod suite;
+mod supervise;
 mod time;
 mod trace;
 

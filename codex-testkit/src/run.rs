@@ -2,33 +2,32 @@
 
 use std::{
     collections::BTreeSet,
-    panic::AssertUnwindSafe,
+    future::Future,
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use codex_traits::KvBackend;
-use futures_util::{
-    FutureExt,
-    future::{self, Either},
-};
+use futures_util::future::{self, Either};
 
 use crate::{
     ClauseId, Event, Harness, Outcome, Report, TimedReport, UnknownClause,
+    activity::Activity,
     contract::Contract,
     failure::{Checked, Failure},
     list::BackendContract,
+    remote_harness::RemoteHarness,
     require::{self, Unavailable},
-    runtime::{panic_message, runtime, sleep},
+    runtime::runtime,
+    supervise,
 };
-
-/// No clause needs a tenth of it: what takes longer hangs.
-const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs every clause on the backends of `harness`, one after another.
 ///
-/// A clause that panics has failed. Works on any executor; tasks that race are started on a tokio runtime of the kit's own, unless
-/// the caller is on a multi-threaded one.
+/// A clause that panics has failed, and so has one that is not done within [`Harness::time_limit`]. The run always ends: each clause runs on
+/// a thread of its own, inside the kit's own tokio runtime, and the thread of a clause that blocks it is abandoned. `harness` itself is asked
+/// on the caller's executor, which can be any.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }
@@ -81,7 +80,18 @@ pub async fn run_contract<C: Contract, H: Harness>(
         let number = at + 1;
         observer(Event::Started { id, number, of });
         let start = Instant::now();
-        let outcome = run_clause::<C, H>(harness, id).await;
+        let outcome = run_clause::<C, H>(harness, id, |activity| {
+            let summary = activity.summary();
+            observer(Event::Running {
+                id,
+                number,
+                of,
+                took: activity.elapsed(),
+                calls: summary.calls,
+                waits_for: summary.oldest,
+            });
+        })
+        .await;
         let outcome = match failures.iter().find(|(failing, _)| *failing == id) {
             Some((_, reason)) => expected_to_fail(&outcome, reason),
             None => outcome,
@@ -100,19 +110,43 @@ pub async fn run_contract<C: Contract, H: Harness>(
     TimedReport::new(report, times, beginning.elapsed())
 }
 
-/// Runs one clause.
-pub(crate) async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId) -> Outcome {
-    let checked = pin!(AssertUnwindSafe(check::<C, H>(harness, id)).catch_unwind());
-    let limit = pin!(sleep(TIME_LIMIT));
-    let checked = match future::select(checked, limit).await {
-        Either::Left((Ok(checked), _)) => checked,
-        Either::Left((Err(payload), _)) => Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))),
-        Either::Right(_) => Err(hangs()),
+/// Runs one clause of a borrowed harness.
+async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId, tick: impl FnMut(&Activity) + Send) -> Outcome {
+    let (remote, asks) = RemoteHarness::of(harness);
+    let outcome = pin!(supervised::<C, _>(Arc::new(remote), id, harness.time_limit(), tick));
+    let served = pin!(asks.serve(harness));
+    let outcome = match future::select(outcome, served).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(((), _)) => unreachable!("a harness is served until the clause is done"),
+    };
+    cleaned_up(harness.clean_up(), outcome).await
+}
+
+/// Runs one clause on a thread of its own.
+async fn supervised<C: Contract, H: Harness + 'static>(
+    harness: Arc<H>,
+    id: ClauseId,
+    limit: Duration,
+    tick: impl FnMut(&Activity) + Send,
+) -> Outcome {
+    let clause = async move { check::<C, H>(&*harness, id).await };
+    let checked = match supervise::start(&id.to_string(), clause) {
+        Ok(supervised) => supervised.outcome(limit, tick).await,
+        Err(failure) => Err(failure),
     };
     match checked {
         Ok(()) => Outcome::Passed,
         Err(Failure::Broken(message)) => Outcome::Failed(message),
         Err(Failure::NotApplicable(reason)) => Outcome::Skipped(reason),
+    }
+}
+
+/// A clause that leaves data behind has failed, whatever else came of it.
+async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, outcome: Outcome) -> Outcome {
+    match (clean_up.await, outcome) {
+        (Ok(()), outcome) => outcome,
+        (Err(left), Outcome::Failed(message)) => Outcome::Failed(format!("{message}\n\n{left}")),
+        (Err(left), Outcome::Passed | Outcome::Skipped(_)) => Outcome::Failed(left),
     }
 }
 
@@ -123,10 +157,6 @@ fn expected_to_fail(outcome: &Outcome, reason: &'static str) -> Outcome {
         Outcome::Passed => Outcome::Failed(format!("is expected to fail ({reason}), and holds")),
         Outcome::Skipped(why) => Outcome::Failed(format!("is expected to fail ({reason}), and does not apply: {why}")),
     }
-}
-
-fn hangs() -> Failure {
-    Failure::Broken(format!("was not done in {TIME_LIMIT:?}"))
 }
 
 async fn check<C: Contract, H: Harness>(harness: &H, id: ClauseId) -> Checked {
@@ -230,14 +260,11 @@ fn make<H>(harness: impl FnOnce() -> H) -> H {
     harness()
 }
 
-/// Runs a clause on a task of the kit's runtime, so that the test ends even where the backend blocks the thread for good.
+/// Runs a clause of an owned harness.
 fn run_apart<C: Contract, H: Harness + 'static>(harness: H, id: ClauseId) -> Outcome {
-    let task = runtime().spawn(async move { run_clause::<C, H>(&harness, id).await });
+    let harness = Arc::new(harness);
     runtime().block_on(async {
-        match tokio::time::timeout(TIME_LIMIT + Duration::from_secs(10), task).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => Outcome::Failed(format!("the clause's task died: {error}")),
-            Err(_) => Outcome::Failed("blocked its thread and did not end".to_owned()),
-        }
+        let outcome = supervised::<C, H>(harness.clone(), id, harness.time_limit(), |_| ()).await;
+        cleaned_up(harness.clean_up(), outcome).await
     })
 }

@@ -11,6 +11,7 @@ use futures_util::future::{self, Either};
 
 use crate::{
     Divergence, Harness, Op,
+    activity::Activity,
     doubles::{Interceptor, Reply, Request},
     failure::{Checked, Failure},
     replay,
@@ -27,21 +28,27 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The calls to the last store of a clause, in the order in which they were begun.
 #[derive(Debug)]
-pub(crate) struct Trace(Mutex<Option<Vec<Op>>>);
+pub(crate) struct Trace {
+    calls: Mutex<Option<Vec<Op>>>,
+    activity: Arc<Activity>,
+}
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Some(Vec::new())))
+        Self {
+            calls: Mutex::new(Some(Vec::new())),
+            activity: Activity::current(),
+        }
     }
 
     /// Forgets what was asked of the store before.
     pub(crate) fn begin(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
     /// Keeps the operation that `op` makes, which takes `bytes` bytes of keys and values.
     pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Option<Op>) {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *calls {
             Some(calls) if calls.len() < MOST_CALLS && bytes <= MOST_BYTES => calls.extend(op()),
             // A part of the calls shows nothing.
@@ -50,7 +57,7 @@ impl Trace {
     }
 
     fn take(&self) -> Option<Vec<Op>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// `checked`, and where it failed, with the fewest of the calls to which the backends of `harness` answer something else than the model
@@ -77,7 +84,7 @@ impl Interceptor for Arc<Trace> {
                 + request.pattern().map_or(0, |pattern| pattern.as_bytes().len());
             self.note(bytes, || Op::from_request(&request));
         }
-        call.await
+        self.activity.of_call(request.verb(), call).await
     }
 }
 

@@ -68,6 +68,7 @@ impl<W: Write> Progress<W> {
     fn plain(&mut self, event: &Event<'_>) -> String {
         match event {
             Event::Started { id, .. } => self.heading(id.group(), ""),
+            Event::Running { id, took, .. } => format!("  {id}  running {:>8}  {}\n", readable(*took), waiting(event)),
             Event::Finished { id, outcome, took, .. } => {
                 let (word, reason) = described(outcome);
                 let mut text = format!("  {id}  {word:<7} {:>8}  {}\n", readable(*took), id.text());
@@ -90,6 +91,13 @@ impl<W: Write> Progress<W> {
                 "{}{DIM}  {id}  running  [{number}/{of}]  {}{RESET}",
                 self.heading(id.group(), BOLD),
                 shortened(id.text()),
+            ),
+            Event::Running {
+                id, number, of, took, ..
+            } => format!(
+                "{CLEAR}{DIM}  {id}  running {:>8}  [{number}/{of}]  {}{RESET}",
+                readable(*took),
+                waiting(event),
             ),
             Event::Finished { id, outcome, took, .. } => {
                 let (word, reason) = described(outcome);
@@ -126,6 +134,22 @@ impl<W> fmt::Debug for Progress<W> {
         f.debug_struct("Progress")
             .field("style", &self.style)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a clause that takes long is doing.
+fn waiting(event: &Event<'_>) -> String {
+    let Event::Running { calls, waits_for, .. } = event else {
+        return String::new();
+    };
+    let calls = if *calls == 0 {
+        String::new()
+    } else {
+        format!("{calls} calls so far")
+    };
+    match waits_for {
+        Some((verb, waits)) => format!("{calls}, waiting for `{verb}` for {}", readable(*waits)),
+        None => calls,
     }
 }
 
