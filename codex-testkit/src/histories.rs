@@ -70,7 +70,7 @@ pub async fn check_histories<H: Harness>(harness: &H, histories: usize, seed: u6
     match record_and_check(&Context::new(harness), histories, shape).await {
         Ok(()) => Ok(()),
         Err(Failure::Broken(message)) => Err(NotLinearizable(message)),
-        Err(Failure::NotApplicable(reason)) => Err(NotLinearizable(reason.to_owned())),
+        Err(Failure::NotApplicable(reason) | Failure::Avoided(reason)) => Err(NotLinearizable(reason.to_owned())),
     }
 }
 

@@ -1,11 +1,11 @@
 //! A TCP proxy that breaks what passes through it.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpStream, UnixStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
@@ -61,6 +61,13 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
+/// Where the server is.
+#[derive(Debug, Clone)]
+enum Upstream {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Control {
     fault: Fault,
@@ -75,6 +82,19 @@ impl Proxy {
     ///
     /// Where no port can be had.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
+        Self::in_front_of(Upstream::Tcp(upstream)).await
+    }
+
+    /// A proxy, on TCP, that passes everything on to the server on the Unix socket at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Where no port can be had.
+    pub async fn start_unix(path: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::in_front_of(Upstream::Unix(path.into())).await
+    }
+
+    async fn in_front_of(upstream: Upstream) -> io::Result<Self> {
         // On the kit's runtime, for the caller's may be one of many.
         let bound = runtime().spawn(TcpListener::bind(("127.0.0.1", 0)));
         let listener = bound.await.map_err(io::Error::other)??;
@@ -128,7 +148,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn serve(first: TcpListener, address: SocketAddr, upstream: SocketAddr, control: Arc<watch::Sender<Control>>) {
+async fn serve(first: TcpListener, address: SocketAddr, upstream: Upstream, control: Arc<watch::Sender<Control>>) {
     let mut listener = Some(first);
     let mut changes = control.subscribe();
     loop {
@@ -151,7 +171,7 @@ async fn serve(first: TcpListener, address: SocketAddr, upstream: SocketAddr, co
         tokio::select! {
             accepted = listening.accept() => {
                 if let Ok((client, _)) = accepted {
-                    let control = control.clone();
+                    let (control, upstream) = (control.clone(), upstream.clone());
                     tokio::spawn(async move {
                         // However a connection ends, both of its ends see that it did.
                         let _ = pass(client, upstream, control).await;
@@ -168,22 +188,45 @@ async fn serve(first: TcpListener, address: SocketAddr, upstream: SocketAddr, co
 }
 
 /// One connection, until one side ends it or a fault does.
-async fn pass(client: TcpStream, upstream: SocketAddr, control: Arc<watch::Sender<Control>>) -> io::Result<()> {
+async fn pass(client: TcpStream, upstream: Upstream, control: Arc<watch::Sender<Control>>) -> io::Result<()> {
+    // Before the server is dialled: a cut meanwhile is for this connection too.
     let generation = control.borrow().generation;
-    let mut cut = control.subscribe();
-    let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
+    match upstream {
+        Upstream::Tcp(address) => {
+            let server = TcpStream::connect(address).await?;
+            server.set_nodelay(true)?;
+            let (from, to) = server.into_split();
+            exchange(client, from, to, generation, &control).await
+        }
+        Upstream::Unix(path) => {
+            let (from, to) = UnixStream::connect(path).await?.into_split();
+            exchange(client, from, to, generation, &control).await
+        }
+    }
+}
+
+async fn exchange(
+    client: TcpStream,
+    from_server: impl AsyncRead + Unpin,
+    to_server: impl AsyncWrite + Unpin,
+    generation: u64,
+    control: &watch::Sender<Control>,
+) -> io::Result<()> {
+    let mut cut = control.subscribe();
     let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
     tokio::select! {
-        done = requests(from_client, to_server, &control) => done,
-        done = replies(from_server, to_client, &control) => done,
+        done = requests(from_client, to_server, control) => done,
+        done = replies(from_server, to_client, control) => done,
         _ = cut.wait_for(|control| control.generation > generation) => Ok(()),
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watch::Sender<Control>) -> io::Result<()> {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: impl AsyncWrite + Unpin,
+    control: &watch::Sender<Control>,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
     loop {
@@ -202,7 +245,11 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &wat
     }
 }
 
-async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &watch::Sender<Control>) -> io::Result<()> {
+async fn replies(
+    mut from: impl AsyncRead + Unpin,
+    mut to: OwnedWriteHalf,
+    control: &watch::Sender<Control>,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
     let mut changes = control.subscribe();

@@ -61,12 +61,17 @@ fn settle<T>(requirement: &str, required: bool, test: &str, wanted: Result<T, Un
                 !required,
                 "CODEX_REQUIRE lists {requirement}, which is not to be had: {reason}"
             );
-            // Straight to the stream: what the print macros write is captured with a test that passes. On a line of its own,
-            // because with one thread the test's name stands there already. A closed stream is nobody's loss.
-            let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
+            skip(test, &reason);
             None
         }
     }
+}
+
+/// Says that `test` was skipped, on the line that scripts count.
+pub(crate) fn skip(test: &str, reason: &dyn fmt::Display) {
+    // Straight to the stream: what the print macros write is captured with a test that passes. On a line of its own, because with one thread
+    // the test's name stands there already. A closed stream is nobody's loss.
+    let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
 }
 
 /// The path of a test, of the type name of an item inside it.

@@ -115,11 +115,15 @@ async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId, tick: im
     let (remote, asks) = RemoteHarness::of(harness);
     let outcome = pin!(supervised::<C, _>(Arc::new(remote), id, harness.time_limit(), tick));
     let served = pin!(asks.serve(harness));
-    let outcome = match future::select(outcome, served).await {
-        Either::Left((outcome, _)) => outcome,
+    let checked = match future::select(outcome, served).await {
+        Either::Left((checked, _)) => checked,
         Either::Right(((), _)) => unreachable!("a harness is served until the clause is done"),
     };
-    cleaned_up(harness.clean_up(), outcome).await
+    match cleaned_up(harness.clean_up(), checked).await {
+        Ok(()) => Outcome::Passed,
+        Err(Failure::Broken(message)) => Outcome::Failed(message),
+        Err(Failure::NotApplicable(reason) | Failure::Avoided(reason)) => Outcome::Skipped(reason),
+    }
 }
 
 /// Runs one clause on a thread of its own.
@@ -128,25 +132,17 @@ async fn supervised<C: Contract, H: Harness + 'static>(
     id: ClauseId,
     limit: Duration,
     tick: impl FnMut(&Activity) + Send,
-) -> Outcome {
+) -> Checked {
     let clause = async move { check::<C, H>(&*harness, id).await };
-    let checked = match supervise::start(&id.to_string(), clause) {
-        Ok(supervised) => supervised.outcome(limit, tick).await,
-        Err(failure) => Err(failure),
-    };
-    match checked {
-        Ok(()) => Outcome::Passed,
-        Err(Failure::Broken(message)) => Outcome::Failed(message),
-        Err(Failure::NotApplicable(reason)) => Outcome::Skipped(reason),
-    }
+    supervise::start(&id.to_string(), clause)?.outcome(limit, tick).await
 }
 
 /// A clause that leaves data behind has failed, whatever else came of it.
-async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, outcome: Outcome) -> Outcome {
-    match (clean_up.await, outcome) {
-        (Ok(()), outcome) => outcome,
-        (Err(left), Outcome::Failed(message)) => Outcome::Failed(format!("{message}\n\n{left}")),
-        (Err(left), Outcome::Passed | Outcome::Skipped(_)) => Outcome::Failed(left),
+async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked: Checked) -> Checked {
+    match (clean_up.await, checked) {
+        (Ok(()), checked) => checked,
+        (Err(left), Err(Failure::Broken(message))) => Err(Failure::Broken(format!("{message}\n\n{left}"))),
+        (Err(left), _) => Err(Failure::Broken(left)),
     }
 }
 
@@ -198,9 +194,10 @@ where
         return;
     };
     match run_apart::<C, H>(harness, id) {
-        Outcome::Passed => {}
-        Outcome::Failed(message) => panic!("{id} ({}) does not hold: {message}", id.text()),
-        Outcome::Skipped(reason) => panic!(
+        Ok(()) => {}
+        Err(Failure::Broken(message)) => panic!("{id} ({}) does not hold: {message}", id.text()),
+        Err(Failure::Avoided(reason)) => require::skip(test, &reason),
+        Err(Failure::NotApplicable(reason)) => panic!(
             "{id} ({}) does not apply: {reason}. If that is right, list it: skip: {{ {}: \"why\" }}",
             id.text(),
             id.ident()
@@ -240,13 +237,15 @@ where
             return;
         };
         match (run_apart::<C, H>(harness, id), must_fail) {
-            (Outcome::Skipped(_), false) | (Outcome::Failed(_), true) => {}
-            (Outcome::Passed, false) => faults.push(format!("{ident} is listed, but applies and holds")),
-            (Outcome::Failed(message), false) => {
+            (Err(Failure::NotApplicable(_)), false)
+            | (Err(Failure::Broken(_)), true)
+            | (Err(Failure::Avoided(_)), _) => {}
+            (Ok(()), false) => faults.push(format!("{ident} is listed, but applies and holds")),
+            (Err(Failure::Broken(message)), false) => {
                 faults.push(format!("{ident} is listed, but applies, and does not hold: {message}"));
             }
-            (Outcome::Passed, true) => faults.push(format!("{ident} is listed as failing, but holds")),
-            (Outcome::Skipped(reason), true) => {
+            (Ok(()), true) => faults.push(format!("{ident} is listed as failing, but holds")),
+            (Err(Failure::NotApplicable(reason)), true) => {
                 faults.push(format!("{ident} is listed as failing, but does not apply: {reason}"));
             }
         }
@@ -261,10 +260,10 @@ fn make<H>(harness: impl FnOnce() -> H) -> H {
 }
 
 /// Runs a clause of an owned harness.
-fn run_apart<C: Contract, H: Harness + 'static>(harness: H, id: ClauseId) -> Outcome {
+fn run_apart<C: Contract, H: Harness + 'static>(harness: H, id: ClauseId) -> Checked {
     let harness = Arc::new(harness);
     runtime().block_on(async {
-        let outcome = supervised::<C, H>(harness.clone(), id, harness.time_limit(), |_| ()).await;
-        cleaned_up(harness.clean_up(), outcome).await
+        let checked = supervised::<C, H>(harness.clone(), id, harness.time_limit(), |_| ()).await;
+        cleaned_up(harness.clean_up(), checked).await
     })
 }

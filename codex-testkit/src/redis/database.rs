@@ -1,13 +1,19 @@
 //! An empty database for one test.
 
 use std::{
-    fmt, thread,
+    fmt,
+    io::Write as _,
+    net::SocketAddr,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError, RedisResult, Value, cmd};
 
 use super::{
+    cleaning::{self, Cleaning, is_refused, said},
+    ledger::{Ledger, left_behind},
     numbers::Numbers,
     raw::{Raw, dial},
     server::RedisServer,
@@ -26,13 +32,21 @@ pub struct Database {
     tls_url: Option<String>,
     raw: Raw,
     lease: Lease,
+    /// The settings of the URL that a given server came with: `?protocol=resp3`.
+    settings: String,
 }
 
 enum Lease {
     /// A number of a server of our own.
     Number(&'static Numbers),
-    /// A claim against other processes: a subscription, which ends with the connection however its holder ends.
-    Claim(#[expect(dead_code, reason = "held, so that it stays open")] Connection),
+    /// A claim on a database of a server that is not ours.
+    Claim {
+        /// A subscription, which other processes see. It ends with the connection however its holder ends.
+        _subscription: Connection,
+        cleaning: Cleaning,
+        /// Told when the database is given back.
+        ledger: Option<Arc<Ledger>>,
+    },
 }
 
 impl Database {
@@ -47,7 +61,7 @@ impl Database {
     /// [`Unavailable`] where there is no server, or no empty database on it.
     pub fn lease() -> Result<Self, Unavailable> {
         match shared()? {
-            Shared::Given(info) => Self::claim(info, None, PATIENCE),
+            Shared::Given(info) => Self::claim(info, None, "", PATIENCE),
             Shared::Process(server) => Self::lease_on(server),
             Shared::Container(container, numbers) => {
                 Self::number_of(numbers, |number| (container.database_url(number), None, None))
@@ -90,6 +104,7 @@ impl Database {
             tls_url,
             raw: Raw::new(info),
             lease: Lease::Number(numbers),
+            settings: String::new(),
         };
         if was_used {
             database
@@ -104,19 +119,37 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where the server does not answer, or has no such database that is empty.
+    /// [`Unavailable`] where the server does not answer, has no such database that is empty, or refuses a command without which it could not
+    /// be emptied again. Nothing was written then.
     pub fn lease_from(url: &str) -> Result<Self, Unavailable> {
-        Self::claim(&reach(url)?, named_database(url)?, PATIENCE)
+        Self::claim(&reach(url)?, named_database(url)?, settings_of(url), PATIENCE)
     }
 
     /// As [`lease_from`](Self::lease_from), but does not wait where every empty one is in use.
     pub(super) fn lease_at_once(url: &str) -> Result<Self, Unavailable> {
-        Self::claim(&reach(url)?, named_database(url)?, Duration::ZERO)
+        Self::claim(&reach(url)?, named_database(url)?, settings_of(url), Duration::ZERO)
+    }
+
+    /// Lets `ledger` know of this database, and when it is given back.
+    pub(super) fn entered_in(mut self, ledger: &Arc<Ledger>) -> Self {
+        if let Lease::Claim {
+            cleaning, ledger: own, ..
+        } = &mut self.lease
+        {
+            ledger.lend(self.number, self.raw.another(), *cleaning);
+            *own = Some(ledger.clone());
+        }
+        self
     }
 
     /// A database of a server that is not ours: `only` this one, or any.
-    fn claim(info: &ConnectionInfo, only: Option<u32>, patience: Duration) -> Result<Self, Unavailable> {
-        let failed = |error: RedisError| Unavailable::new(format!("no database could be claimed: {error}"));
+    fn claim(
+        info: &ConnectionInfo,
+        only: Option<u32>,
+        settings: &str,
+        patience: Duration,
+    ) -> Result<Self, Unavailable> {
+        let failed = |error: RedisError| Unavailable::new(unclaimed(&error));
         let numbers: Vec<u32> = only.map_or_else(|| (0..databases_of(info)).collect(), |number| vec![number]);
         let deadline = Instant::now() + patience;
         loop {
@@ -130,15 +163,21 @@ impl Database {
                     .clone()
                     .set_redis_settings(info.redis_settings().clone().set_db(i64::from(number)));
                 let raw = Raw::new(selected);
-                if raw.command(&["DBSIZE"]).map_err(failed)? == Value::Int(0) {
-                    let (url, unix_url) = urls_of(info, number);
+                if cleaning::keys(&raw).map_err(failed)? == 0 {
+                    let (url, unix_url) = urls_of(info, number, settings);
+                    let cleaning = Cleaning::of(&raw)?;
                     return Ok(Self {
                         number,
                         url,
                         unix_url,
                         tls_url: None,
                         raw,
-                        lease: Lease::Claim(claim),
+                        lease: Lease::Claim {
+                            _subscription: claim,
+                            cleaning,
+                            ledger: None,
+                        },
+                        settings: settings.to_owned(),
                     });
                 }
             }
@@ -197,6 +236,24 @@ impl Database {
     pub fn flush(&self) -> Result<(), RedisError> {
         self.command(&["FLUSHDB"]).map(drop)
     }
+
+    /// Returns why the server must not be asked for patterns with many stars, if it must not be:
+    /// [`Harness::avoids_many_stars`](crate::Harness::avoids_many_stars) of any client.
+    pub fn avoids_many_stars(&self) -> Option<&'static str> {
+        cleaning::avoids_many_stars(cleaning::server_info(&self.raw).as_deref())
+    }
+
+    /// Returns where the server listens, unless that is by TLS.
+    pub(super) fn upstream(&self) -> Option<ConnectionAddr> {
+        let address = self.raw.address();
+        matches!(address, ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)).then(|| address.clone())
+    }
+
+    /// Returns the URL of this database behind a proxy that listens at `proxy`.
+    pub(super) fn url_through(&self, proxy: SocketAddr) -> String {
+        let login = login_of(self.raw.info());
+        format!("redis://{login}{proxy}/{}{}", self.number, query("?", &self.settings))
+    }
 }
 
 impl fmt::Debug for Database {
@@ -217,9 +274,24 @@ impl Drop for Database {
                     numbers.give_back(self.number);
                 }
             }
-            // While the claim still holds. A server that is gone has nothing to empty.
-            Lease::Claim(_) => {
-                let _ = self.flush();
+            // While the claim still holds.
+            Lease::Claim { cleaning, ledger, .. } => {
+                let cleaned = cleaning.clean(&self.raw);
+                if let Err(reason) = &cleaned {
+                    // Past the capture of the test harness. A closed stream is nobody's loss.
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "\nCODEX-LEFT-BEHIND {}",
+                        left_behind(self.number, reason)
+                    );
+                }
+                if let Some(ledger) = ledger {
+                    ledger.give_back(self.number, cleaned);
+                } else if let Err(reason) = cleaned
+                    && !thread::panicking()
+                {
+                    panic!("{}", left_behind(self.number, &reason));
+                }
             }
         }
     }
@@ -241,6 +313,19 @@ fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connec
 fn subscribers(info: &ConnectionInfo, channel: &str) -> RedisResult<u64> {
     let (_, count): (String, u64) = cmd("PUBSUB").arg("NUMSUB").arg(channel).query(&mut dial(info)?)?;
     Ok(count)
+}
+
+/// Says why no database could be claimed, and what to allow if that is it.
+fn unclaimed(error: &RedisError) -> String {
+    let said = said(error);
+    if is_refused(error) {
+        return format!(
+            "no database could be claimed ({said}), so nothing was written: the suite needs SELECT, SUBSCRIBE and PUBSUB NUMSUB on \
+             channels `codex-testkit:*`, and SCAN or DBSIZE; for an ACL user: `+select +subscribe +pubsub +scan +dbsize \
+             &codex-testkit:*`"
+        );
+    }
+    format!("no database could be claimed: {said}")
 }
 
 /// As many as a server has by default where it does not tell.
@@ -271,22 +356,48 @@ fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     }
 }
 
-fn urls_of(info: &ConnectionInfo, number: u32) -> (String, Option<String>) {
+/// The settings in a URL, but for its database: `protocol=resp3&command_timeout=1s`.
+fn settings_of(url: &str) -> &str {
+    url.split_once('?').map_or("", |(_, query)| query)
+}
+
+/// A query of these settings, without a database: that of the URL comes elsewhere.
+fn query(before: &str, settings: &str) -> String {
+    let others: Vec<&str> = settings
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.starts_with("db="))
+        .collect();
+    if others.is_empty() {
+        return String::new();
+    }
+    format!("{before}{}", others.join("&"))
+}
+
+fn login_of(info: &ConnectionInfo) -> String {
     let settings = info.redis_settings();
     let user = settings.username().map(encoded).unwrap_or_default();
-    let login = settings
+    settings
         .password()
         .map(|password| format!("{user}:{}@", encoded(password)))
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+fn urls_of(info: &ConnectionInfo, number: u32, settings: &str) -> (String, Option<String>) {
+    let login = login_of(info);
     match info.addr() {
         ConnectionAddr::Unix(path) => {
-            let url = format!("redis+unix://{login}{}?db={number}", path.display());
+            let others = query("&", settings);
+            let url = format!("redis+unix://{login}{}?db={number}{others}", path.display());
             (url.clone(), Some(url))
         }
         ConnectionAddr::Tcp(host, port) if host.contains(':') => {
-            (format!("redis://{login}[{host}]:{port}/{number}"), None)
+            let others = query("?", settings);
+            (format!("redis://{login}[{host}]:{port}/{number}{others}"), None)
         }
-        address => (format!("redis://{login}{address}/{number}"), None),
+        address => {
+            let others = query("?", settings);
+            (format!("redis://{login}{address}/{number}{others}"), None)
+        }
     }
 }
 
@@ -301,6 +412,26 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settings_of_a_url_are_kept_and_its_database_is_not() {
+        for (url, number, expected) in [
+            ("redis://h:1/3", 3, "redis://h:1/3"),
+            (
+                "redis://u:p%40@h:1?protocol=resp3",
+                7,
+                "redis://u:p%40@h:1/7?protocol=resp3",
+            ),
+            (
+                "redis+unix:///s?db=2&protocol=resp3",
+                2,
+                "redis+unix:///s?db=2&protocol=resp3",
+            ),
+        ] {
+            let info = url.into_connection_info().unwrap();
+            assert_eq!(urls_of(&info, number, settings_of(url)).0, expected);
+        }
+    }
 
     #[test]
     fn a_database_is_named_by_the_url_or_not_at_all() {

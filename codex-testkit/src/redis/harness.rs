@@ -1,13 +1,31 @@
 //! The harness of any client of a Redis server.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
-use codex_traits::{KvBackend, Result};
+use codex_traits::{Error, ErrorKind, KvBackend, Result};
+use futures_util::future::BoxFuture;
+use redis::ConnectionAddr;
+use tokio::net::lookup_host;
 
-use super::{Database, Leased};
-use crate::{Foreign, Harness, Time, require::Unavailable};
+use super::{Database, Leased, ledger::Ledger};
+use crate::{
+    Breaker, Fault, Foreign, Harness, Outage, OutageKind, Proxy, Time,
+    context::Context,
+    every_verb::{make_every_call, prepare},
+    failure::Failure,
+    require::Unavailable,
+    runtime::runtime,
+};
 
 /// Runs the clauses on the backend that `connect` makes of a URL: each store is a [`Database`] of a server.
+///
+/// For outages it puts a [`Proxy`] between the backend and the server, which refuses and stalls connections and loses answers; the
+/// server itself is not touched. It cannot do so where the server speaks TLS.
 ///
 /// ```no_run
 /// use codex_testkit::redis::ServerHarness;
@@ -24,6 +42,9 @@ pub struct ServerHarness<C> {
     url: Option<String>,
     confined: bool,
     connect: C,
+    ledger: Arc<Ledger>,
+    /// In front of the stores to come, as long as somebody holds the switch of the outages.
+    proxy: Mutex<Weak<Proxy>>,
 }
 
 // With the bounds of `Harness` already here, so that a closure's argument needs no type.
@@ -44,6 +65,8 @@ where
             url: None,
             confined: false,
             connect,
+            ledger: Arc::default(),
+            proxy: Mutex::default(),
         })
     }
 
@@ -51,7 +74,8 @@ where
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where it does not answer or has no database that is empty.
+    /// [`Unavailable`] where it does not answer, has no database that is empty, or none that could be emptied again. Nothing was
+    /// written then.
     pub fn on(url: &str, connect: C) -> Result<Self, Unavailable> {
         let first = Database::lease_from(url)?;
         let confined = Database::lease_at_once(url).is_err();
@@ -60,7 +84,54 @@ where
             url: Some(url.to_owned()),
             confined,
             connect,
+            ledger: Arc::default(),
+            proxy: Mutex::default(),
         })
+    }
+}
+
+impl<C, F, B> ServerHarness<C>
+where
+    C: Fn(String) -> F + Send + Sync,
+    F: Future<Output = Result<B>> + Send,
+    B: KvBackend + Clone,
+{
+    /// Calls every verb once, so that a server which refuses a command of the backend's (an ACL, `rename-command`) is found before any
+    /// clause is run.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] with each verb that the server refused and what it said; also where the backend cannot connect.
+    pub async fn check_commands(&self) -> std::result::Result<(), Unavailable> {
+        let database = self.lease()?.entered_in(&self.ledger);
+        let backend = (self.connect)(database.url()).await;
+        let backend = backend.map_err(|error| Unavailable::new(format!("the backend does not connect: {error}")))?;
+        let context = Context::new(self);
+        let store = context.adopt(Leased::new(backend, database));
+        let mut refused: Vec<Error> = Vec::new();
+        match prepare(&store).await {
+            Ok(()) => {
+                let calls = make_every_call(&store).await;
+                refused.extend(calls.into_iter().filter_map(|call| call.answer.err()));
+            }
+            // What else is wrong with an answer is for the clauses to say.
+            Err(Failure::Broken(message)) => {
+                return Err(Unavailable::new(format!("the first write failed: {message}")));
+            }
+            Err(Failure::NotApplicable(_) | Failure::Avoided(_)) => {}
+        }
+        drop(store);
+        drop(context);
+        self.ledger.settle().await.map_err(Unavailable::new)?;
+        refused.retain(|error| error.kind() == ErrorKind::Server);
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        Err(Unavailable::new(format!(
+            "the server refuses commands that the backend needs: {}",
+            refused.join("; ")
+        )))
     }
 }
 
@@ -99,8 +170,11 @@ where
     async fn fresh(&self) -> Leased<B> {
         let database = self
             .lease()
-            .unwrap_or_else(|reason| panic!("no store for the clause: {reason}"));
-        let backend = (self.connect)(database.url()).await;
+            .unwrap_or_else(|reason| panic!("no store for the clause: {reason}"))
+            .entered_in(&self.ledger);
+        let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let url = proxy.map_or_else(|| database.url(), |proxy| database.url_through(proxy.address()));
+        let backend = (self.connect)(url).await;
         Leased::new(
             backend.unwrap_or_else(|error| panic!("no connection for the clause: {error}")),
             database,
@@ -128,5 +202,58 @@ where
 
     async fn memory_in_use(&self, backend: &Leased<B>) -> Option<u64> {
         backend.place().memory_of_clients()
+    }
+
+    async fn outage(&self) -> Option<Outage> {
+        let upstream = self.lease().ok()?.upstream()?;
+        let proxy = Arc::new(proxy_to(upstream).await?);
+        *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&proxy);
+        Some(Outage::new(ByProxy(proxy)))
+    }
+
+    async fn avoids_many_stars(&self, backend: &Leased<B>) -> Option<&'static str> {
+        backend.place().avoids_many_stars()
+    }
+
+    async fn clean_up(&self) -> std::result::Result<(), String> {
+        self.ledger.settle().await
+    }
+}
+
+/// A proxy to where the server listens, unless its name is not found.
+async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
+    match upstream {
+        ConnectionAddr::Tcp(host, port) => {
+            // On the kit's runtime, for the caller's may be another's.
+            let found = runtime().spawn(async move { lookup_host((host, port)).await.ok()?.next() });
+            Proxy::start(found.await.ok()??).await.ok()
+        }
+        ConnectionAddr::Unix(path) => Proxy::start_unix(path).await.ok(),
+        _ => None,
+    }
+}
+
+/// The outages that need nothing of the server.
+struct ByProxy(Arc<Proxy>);
+
+impl Breaker for ByProxy {
+    fn kinds(&self) -> Vec<OutageKind> {
+        vec![OutageKind::Refused, OutageKind::Stalled, OutageKind::ReplyLost]
+    }
+
+    fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
+        let fault = match kind {
+            OutageKind::Refused => Fault::Refuse,
+            OutageKind::Stalled => Fault::Stall,
+            OutageKind::ReplyLost => Fault::CutNextReply,
+            other => panic!("a proxy cannot bring this about, and `kinds` does not list it: {other}"),
+        };
+        self.0.set_fault(fault);
+        Box::pin(async {})
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        self.0.set_fault(Fault::None);
+        Box::pin(async {})
     }
 }

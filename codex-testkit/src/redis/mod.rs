@@ -26,12 +26,14 @@
 
 #[cfg(feature = "redis-tls")]
 mod certificates;
+mod cleaning;
 mod cluster;
 mod container;
 mod database;
 mod fragile;
 mod harness;
 mod leased;
+mod ledger;
 mod numbers;
 mod planting;
 mod raw;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Client, Cmd, Connection, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
+use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
 
 /// Long enough for a loaded machine, short enough that a frozen server does not hang a test for good.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +23,19 @@ impl Raw {
             info,
             connection: Mutex::new(None),
         }
+    }
+
+    /// Returns another connection to the same database.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.info.clone())
+    }
+
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        self.info.addr()
     }
 
     pub(super) fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> RedisResult<Value> {

@@ -1,0 +1,75 @@
+//! The databases that a harness has handed out.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{cleaning::Cleaning, raw::Raw};
+use crate::runtime::sleep;
+
+/// For tasks that a clause has left behind to drop their handles.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The databases of a harness that are in use, and those that could not be emptied.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    in_use: BTreeMap<u32, (Raw, Cleaning)>,
+    left_behind: Vec<String>,
+}
+
+impl Ledger {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lend(&self, number: u32, raw: Raw, cleaning: Cleaning) {
+        self.entries().in_use.insert(number, (raw, cleaning));
+    }
+
+    /// Notes that a database is given back, emptied or not.
+    pub(super) fn give_back(&self, number: u32, cleaned: Result<(), String>) {
+        let mut entries = self.entries();
+        entries.in_use.remove(&number);
+        if let Err(reason) = cleaned {
+            entries.left_behind.push(left_behind(number, &reason));
+        }
+    }
+
+    /// Empties what a clause still holds after its end.
+    ///
+    /// # Errors
+    ///
+    /// Names each database that could not be emptied since the last time, with the reason.
+    pub(super) async fn settle(&self) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.entries().in_use.is_empty() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let mut entries = self.entries();
+        // The clause was given up, and may write again: the database is not lent to another.
+        let held: Vec<(u32, Result<(), String>)> = entries
+            .in_use
+            .iter()
+            .map(|(number, (raw, cleaning))| (*number, cleaning.clean(raw)))
+            .collect();
+        for (number, cleaned) in held {
+            if let Err(reason) = cleaned {
+                entries.left_behind.push(left_behind(number, &reason));
+            }
+        }
+        if entries.left_behind.is_empty() {
+            return Ok(());
+        }
+        Err(std::mem::take(&mut entries.left_behind).join("; "))
+    }
+}
+
+/// Says that there is data left in a database.
+pub(super) fn left_behind(number: u32, reason: &str) -> String {
+    format!("database {number} could not be emptied again ({reason}): remove what the suite has left in it")
+}
