@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Without a URL it runs on the memory backend. On a server it uses databases that are empty and no others, and empties them again; where the
-//! URL names a database, that one or none.
+//! URL names a database, that one or none. Before the first write it finds out how a database can be emptied, and which commands the server
+//! refuses. For the clauses about outages it puts a proxy of its own in front of the server.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, fs, process::ExitCode};
@@ -77,6 +78,8 @@ async fn conformance(mut arguments: Arguments) -> Result<TimedReport, String> {
     };
     let harness = ServerHarness::on(&url, |url| async move { codex_kv::connect(&url).await })
         .map_err(|reason| format!("nothing was run: {reason}"))?;
+    let checked = harness.check_commands().await;
+    checked.map_err(|reason| format!("nothing was run: {reason}"))?;
     if harness.is_confined() {
         println!("set-05 is left out: it needs two empty databases at a time, and there is one");
         arguments.clauses.retain(|clause| clause.ident() != "set_05");

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use codex_kv::testkit::{
-    ClauseId, Harness, Outcome,
+    ClauseId, Harness, Outcome, Report,
     redis::{RedisServer, ServerHarness, Value},
     require, run_only,
 };
@@ -91,4 +91,136 @@ async fn a_server_without_an_empty_database_is_refused() {
     let wrong = format!("redis://:hunter3@127.0.0.1:{}", server.port());
     let refused = harness!(&wrong).unwrap_err().to_string();
     assert!(!refused.contains("hunter3"), "{refused}");
+}
+
+fn all_passed(report: &Report) {
+    assert!(
+        report.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Passed),
+        "{report}"
+    );
+}
+
+/// A server with these commands renamed away.
+fn without(commands: &[&str]) -> Result<RedisServer, require::Unavailable> {
+    let arguments = commands.iter().flat_map(|command| ["--rename-command", command, ""]);
+    RedisServer::start_with(["--databases", "2"].into_iter().chain(arguments))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_flushdb_the_databases_are_emptied_key_by_key() {
+    let server = require!(
+        "redis",
+        without(&["FLUSHDB", "FLUSHALL", "CONFIG", "KEYS", "DEBUG", "INFO", "DBSIZE"])
+    );
+    let url = format!("redis://127.0.0.1:{}", server.port());
+    let harness = harness!(&url).unwrap();
+    harness.check_commands().await.unwrap();
+    // Thousands of keys; a list; a key that is not UTF-8.
+    let many = ["del-04", "glob-09"].map(|id| id.parse().unwrap());
+    let report = run_only(&harness, clauses().filter(|id| id.ident() != "scan_08").chain(many)).await;
+    // The version is not told.
+    let (_, glob_09) = report.outcomes.last().unwrap();
+    assert!(
+        matches!(glob_09, Outcome::Skipped(reason) if reason.contains("CVE-2022-36021")),
+        "{report}"
+    );
+    assert_eq!(report.failures().count(), 0, "{report}");
+    for database in 0..2 {
+        let database = codex_kv::connect(&format!("{url}/{database}")).await.unwrap();
+        let all = codex_kv::Pattern::all();
+        let page = codex_kv::KvBackend::scan(&database, codex_kv::ScanRequest::new(&all))
+            .await
+            .unwrap();
+        assert!(
+            page.keys.is_empty() && page.next.is_none(),
+            "{} keys are left",
+            page.keys.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_could_not_be_emptied_again_is_never_written_to() {
+    let server = require!("redis", without(&["FLUSHDB", "SCAN"]));
+    let url = format!("redis://127.0.0.1:{}", server.port());
+    let refused = harness!(&url).unwrap_err().to_string();
+    assert!(
+        refused.starts_with(
+            "the suite could not empty a database again, so nothing was written: FLUSHDB is refused (ERR unknown command"
+        ),
+        "{refused}"
+    );
+    assert!(refused.ends_with("allow FLUSHDB, or SCAN and DEL"), "{refused}");
+    assert_eq!(keyspace(&server), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_the_commands_is_told_which_ones_to_allow() {
+    let server = require!("redis", RedisServer::start_with(["--databases", "2"]));
+    let user = |rules: &[&str]| {
+        let command = [&["ACL", "SETUSER", "suite", "reset", "on", ">hunter2"], rules].concat();
+        server.command(&command).unwrap();
+        format!("redis://suite:hunter2@127.0.0.1:{}", server.port())
+    };
+    let url = user(&["~*", "+@all", "resetchannels"]);
+    let refused = harness!(&url).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("no database could be claimed (NOPERM "),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("+subscribe +pubsub") && refused.contains("&codex-testkit:*"),
+        "{refused}"
+    );
+
+    let url = user(&["~*", "&*", "+@all", "-@scripting", "-incrby"]);
+    let harness = harness!(&url).unwrap();
+    let refused = harness.check_commands().await.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("the server refuses commands that the backend needs: "),
+        "{refused}"
+    );
+    assert!(refused.contains("del_if_equals: ") && refused.contains("incr: "), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    assert_eq!(keyspace(&server), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_stays_behind_fails_the_clause_and_names_the_database() {
+    let server = require!("redis", RedisServer::start_with(["--databases", "2"]));
+    let url = format!("redis://127.0.0.1:{}/1", server.port());
+    let harness = ServerHarness::on(&url, |url| {
+        let server = &server;
+        async move {
+            let backend = codex_kv::connect(&url).await?;
+            // From here on: the database is leased, and not yet written to.
+            server.command(&["ACL", "SETUSER", "default", "-flushdb"]).unwrap();
+            Ok(backend)
+        }
+    })
+    .unwrap();
+    let report = run_only(&harness, ["get-03".parse().unwrap()]).await;
+    let Outcome::Failed(message) = &report.outcomes[0].1 else {
+        panic!("{report}");
+    };
+    assert!(
+        message.contains("database 1 could not be emptied again (NOPERM "),
+        "{message}"
+    );
+    server.command(&["ACL", "SETUSER", "default", "+flushdb"]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clauses_about_outages_run_on_any_server() {
+    let server = require!("redis", RedisServer::start_with(["--databases", "2"]));
+    let outages = ["life-01", "life-02", "life-03", "life-05"].map(|id| id.parse::<ClauseId>().unwrap());
+    // Each stalled call takes the whole of its deadline.
+    let tcp = format!("redis://127.0.0.1:{}?command_timeout=250ms", server.port());
+    all_passed(&run_only(&harness!(&tcp).unwrap(), outages).await);
+    let unix = format!("redis+unix://{}?command_timeout=250ms", server.socket().display());
+    all_passed(&run_only(&harness!(&unix).unwrap(), outages).await);
+    // And what comes after them has the server itself.
+    let report = run_only(&harness!(&tcp).unwrap(), outages.into_iter().chain(clauses())).await;
+    all_passed(&report);
+    assert_eq!(keyspace(&server), [""; 0]);
 }

@@ -190,7 +190,7 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
         Ask::Outage(reply) => origin.answer(reply, harness.outage()).await,
         Ask::Reopen(backend, reply) => origin.answer_blocking(&reply, move || harness.reopen(&backend)),
         Ask::KillableWriter(backend, reply) => {
-            origin.answer_blocking(&reply, move || harness.killable_writer(&backend))
+            origin.answer_blocking(&reply, move || harness.killable_writer(&backend));
         }
         Ask::ReopenFromStorage(backend, can, start, reply) => {
             let reopened = origin.inside(|| catch_unwind(AssertUnwindSafe(|| harness.reopen_from_storage(backend))));
@@ -210,22 +210,22 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
         Ask::Plant(backend, foreign, reply) => {
             origin
                 .answer(reply, async move { harness.plant(&backend, &foreign).await })
-                .await
+                .await;
         }
         Ask::IsPlanted(backend, foreign, reply) => {
             origin
                 .answer(reply, async move { harness.is_planted(&backend, &foreign).await })
-                .await
+                .await;
         }
         Ask::MemoryInUse(backend, reply) => {
             origin
                 .answer(reply, async move { harness.memory_in_use(&backend).await })
-                .await
+                .await;
         }
         Ask::AvoidsManyStars(backend, reply) => {
             origin
                 .answer(reply, async move { harness.avoids_many_stars(&backend).await })
-                .await
+                .await;
         }
     }
 }

@@ -24,9 +24,8 @@ impl Cleaning {
     ///
     /// [`Unavailable`] if it cannot be: then nothing must be written to it.
     pub(super) fn of(raw: &Raw) -> Result<Self, Unavailable> {
-        let flush = match raw.command(&["FLUSHDB"]) {
-            Ok(_) => return Ok(Self::Flush),
-            Err(error) => error,
+        let Err(flush) = raw.command(&["FLUSHDB"]) else {
+            return Ok(Self::Flush);
         };
         let missing = "codex-testkit:no-such-key";
         let scan = raw.command(&["SCAN", "0"]).err().map(|error| ("SCAN", error));

@@ -306,7 +306,7 @@ fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connec
     }
     let mut claim = dial(info)?;
     claim.send_packed_command(&cmd("SUBSCRIBE").arg(&channel).get_packed_command())?;
-    claim.recv_response()?;
+    claim.recv_response()?.extract_error()?;
     Ok((subscribers(info, &channel)? == 1).then_some(claim))
 }
 

@@ -127,7 +127,8 @@ where
         if refused.is_empty() {
             return Ok(());
         }
-        let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        let mut refused: Vec<String> = refused.iter().map(with_source).collect();
+        refused.dedup();
         Err(Unavailable::new(format!(
             "the server refuses commands that the backend needs: {}",
             refused.join("; ")
@@ -217,6 +218,14 @@ where
 
     async fn clean_up(&self) -> std::result::Result<(), String> {
         self.ledger.settle().await
+    }
+}
+
+/// Returns what an error says, with the words of the server if they are its source.
+fn with_source(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error} ({source})"),
+        None => error.to_string(),
     }
 }
 
