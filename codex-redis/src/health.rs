@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use codex_traits::{Error, ErrorKind, Result};
+use codex_traits::{ErrorKind, Result};
 use futures_util::future::try_join_all;
-use redis::{Pipeline, Value, cmd};
+use redis::Value;
 use tokio::time::Instant;
 
 use crate::{
-    RedisBackend, route::Store, route::cluster::Cluster, route::standalone::Client, server::sentinel::text, wire::reply,
+    backend::RedisBackend,
+    connection::multiplexer::Deadline,
+    route::{Servers, cluster::Cluster},
+    wire::{Command, Failure, Request, reply},
 };
 
 /// What a [`RedisBackend::health`] found.
@@ -22,71 +25,61 @@ pub struct Health {
 }
 
 impl RedisBackend {
-    /// Asks the server for a PING, or every master of the cluster, which together must serve every slot and find the cluster in order: what a readiness probe
-    /// wants to know. It has the deadline and the errors of any other call, and waits its turn as they do.
+    /// Sends a PING to the server, or to every master of the cluster, which together must serve every slot and find the cluster in
+    /// order. A readiness probe can ask this. It has the deadline and the errors of any other call, and waits its turn as they do.
     ///
     /// # Errors
     ///
-    /// Where a server does not answer within the deadline or refuses, where a slot of the cluster is served by nobody, and where a
+    /// If a server does not answer within the deadline or refuses, if a slot of the cluster is served by no node, and if a
     /// master says that the cluster is down.
     pub async fn health(&self) -> Result<Health> {
         let start = Instant::now();
-        let servers = match self.store() {
-            Store::One(client) => client.health().await?,
-            Store::Cluster(cluster) => cluster.health().await?,
+        let call = self.begin("health").await?;
+        let deadline = call.deadline();
+        let servers = match &self.router().servers {
+            Servers::One(server) => {
+                let answer = server.command(deadline, &Command::read("PING")).await;
+                answer.and_then(pong).map(|()| 1)
+            }
+            Servers::Cluster(cluster) => ask_all(cluster, deadline).await,
         };
         Ok(Health {
-            servers,
+            servers: call.end(servers)?,
             slowest: start.elapsed(),
         })
     }
 }
 
-impl Client {
-    async fn health(&self) -> Result<usize> {
-        pong(self.command("health", &cmd("PING")).await?)?;
-        Ok(1)
-    }
-}
-
-impl Cluster {
-    async fn health(self: &Arc<Self>) -> Result<usize> {
-        let (deadline, turn) = self.turn("health").await?;
-        let answers = turn.end(self.ask_all(deadline).await)?;
-        let servers = answers.len() / 2;
-        let mut answers = reply::all_accepted("health", answers)?.into_iter();
-        while let (Some(answer), Some(state)) = (answers.next(), answers.next()) {
-            pong(answer)?;
-            if !text(&state).is_some_and(|state| state.contains("cluster_state:ok")) {
-                return Err(down());
-            }
+/// Asks each master for an answer, and what it thinks of the cluster: a node that sees too few others serves nothing.
+async fn ask_all(cluster: &Arc<Cluster>, deadline: Deadline) -> std::result::Result<usize, Failure> {
+    let masters = cluster.all_masters(deadline).await?;
+    let question = [Command::read("PING"), Command::read("CLUSTER INFO")];
+    let asked = masters
+        .iter()
+        .map(|server| server.request(deadline, Request::all(&question)));
+    for answers in try_join_all(asked).await? {
+        let mut answers = reply::all_accepted(answers.into_vec())?.into_iter();
+        pong(answers.next().unwrap_or_default())?;
+        let state = answers.next().unwrap_or_default();
+        if !reply::text(&state).is_some_and(|state| state.contains("cluster_state:ok")) {
+            return Err(down());
         }
-        Ok(servers)
     }
-
-    /// Of each master, an answer, and what it thinks of the cluster: one that sees too few others serves nothing.
-    async fn ask_all(self: &Arc<Self>, deadline: Instant) -> Result<Vec<Value>> {
-        let masters = self.all_masters("health", deadline).await?;
-        let mut question = Pipeline::new();
-        question.cmd("PING").cmd("CLUSTER").arg("INFO");
-        let answers = masters.iter().map(|node| node.pipeline("health", deadline, &question));
-        Ok(try_join_all(answers).await?.into_iter().flatten().collect())
-    }
+    Ok(masters.len())
 }
 
-fn down() -> Error {
-    Error::new(
+fn down() -> Failure {
+    Failure::new(
         ErrorKind::Server,
-        "health",
         "a node of the cluster says that the cluster is down (CLUSTERDOWN)",
     )
     .not_executed()
     .retryable()
 }
 
-fn pong(answer: Value) -> Result<()> {
-    match reply::accepted("health", answer)? {
-        Value::SimpleString(_) => Ok(()),
-        _ => Err(crate::wire::error::unexpected("health")),
+fn pong(answer: Value) -> std::result::Result<(), Failure> {
+    match reply::accepted(answer)? {
+        Value::SimpleString(text) if text == "PONG" => Ok(()),
+        _ => Err(Failure::unexpected()),
     }
 }

@@ -74,6 +74,7 @@ mod backend;
 mod commands;
 mod config;
 mod connection;
+mod connection_like;
 mod health;
 mod observe;
 mod route;
@@ -84,4 +85,5 @@ pub use backend::RedisBackend;
 #[cfg(feature = "tls")]
 pub use config::tls::RedisTls;
 pub use config::{builder::RedisBuilder, credentials::Credentials, settings::RespVersion};
+pub use connection_like::RedisConnection;
 pub use health::Health;

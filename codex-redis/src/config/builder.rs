@@ -11,9 +11,8 @@ use super::{
     settings::{Address, Checked, RespVersion, Settings, Target, bad_setting},
     url,
 };
-use crate::RedisBackend;
 
-/// Settings of a [`RedisBackend`], checked when it is built.
+/// Settings of a [`RedisBackend`](crate::RedisBackend), checked when it is built.
 ///
 /// | setting | what it is |
 /// |---|---|
@@ -34,6 +33,8 @@ use crate::RedisBackend;
 /// | [`connections`](Self::connections) | connections per runtime, each shared by any number of calls |
 /// | [`max_in_flight`](Self::max_in_flight) | calls at a time on this handle and its clones; others wait within their deadline |
 /// | [`max_waiting`](Self::max_waiting) | calls that may wait so; what comes on top fails at once |
+/// | [`transfer_timeout`](Self::transfer_timeout) | the longest that large data of its own may make a call take |
+/// | [`max_reply_bytes`](Self::max_reply_bytes) | memory of the answers on one connection |
 /// | [`timeouts_before_redial`](Self::timeouts_before_redial) | timeouts in a row after which a connection is left |
 /// | [`backoff`](Self::backoff) | the pause after a failed dial, doubled each time, with jitter |
 /// | [`keepalive`](Self::keepalive) | TCP keepalive; Linux also gives up after 10 s on sent data that nobody confirms |
@@ -75,12 +76,14 @@ pub struct RedisBuilder {
     pub(super) tls_by_url: bool,
     pub(super) tls_parameters: super::parameters::TlsParameters,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<crate::RedisTls>,
+    pub(super) tls: Option<super::tls::RedisTls>,
     pub(super) connections: usize,
     pub(super) command_timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) transfer_timeout: Duration,
     pub(super) max_in_flight: usize,
     pub(super) max_waiting: usize,
+    pub(super) max_reply_bytes: usize,
     pub(super) timeouts_before_redial: u32,
     pub(super) backoff: (Duration, Duration),
     pub(super) keepalive: Option<Duration>,
@@ -113,8 +116,10 @@ impl RedisBuilder {
             connections: 2,
             command_timeout: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
+            transfer_timeout: Duration::from_secs(60),
             max_in_flight: 1024,
             max_waiting: 16_384,
+            max_reply_bytes: 512 << 20,
             timeouts_before_redial: 3,
             backoff: (Duration::from_millis(50), Duration::from_secs(3)),
             keepalive: Some(Duration::from_secs(30)),
@@ -302,7 +307,7 @@ impl RedisBuilder {
 
     /// TLS, also where the URL is not a `rediss://` one. Not over a unix socket.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, tls: crate::RedisTls) -> Self {
+    pub fn tls(mut self, tls: super::tls::RedisTls) -> Self {
         self.tls = Some(tls);
         self
     }
@@ -317,6 +322,14 @@ impl RedisBuilder {
     /// millisecond.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// The longest that a call may take with the time that its own large data adds to
+    /// [`command_timeout`](Self::command_timeout): a second for every 8 MiB that it sends, or has received. At least a
+    /// millisecond; if it is shorter than `command_timeout`, large data adds nothing.
+    pub fn transfer_timeout(mut self, timeout: Duration) -> Self {
+        self.transfer_timeout = timeout;
         self
     }
 
@@ -341,7 +354,16 @@ impl RedisBuilder {
         self
     }
 
-    /// After how many timeouts in a row a connection is taken for frozen and left; at least 1.
+    /// How much memory the answers on one connection may take, from 64 KiB to 1 TiB: those that are arriving, with what small values
+    /// take beside their bytes, and those that their calls have not taken yet. If there is more, the connection is closed, and its
+    /// calls fail. The default, 512 MiB, is the largest value that a server stores by default.
+    pub fn max_reply_bytes(mut self, bytes: usize) -> Self {
+        self.max_reply_bytes = bytes;
+        self
+    }
+
+    /// After how many timeouts in a row a connection is taken for frozen and left; at least 1. A connection whose oldest request is
+    /// overdue by as many times the [`command_timeout`](Self::command_timeout) is left too.
     pub fn timeouts_before_redial(mut self, timeouts: u32) -> Self {
         self.timeouts_before_redial = timeouts;
         self
@@ -375,28 +397,6 @@ impl RedisBuilder {
     pub fn slow_command(mut self, threshold: Duration) -> Self {
         self.slow_command = threshold;
         self
-    }
-
-    /// Checks the settings, dials, logs in, and waits for a first answer.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused password, a missing one, and a
-    /// database that the server does not have; [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
-    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the server is not reached within
-    /// [`connect_timeout`](Self::connect_timeout); [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is still
-    /// loading its data.
-    pub async fn build(self) -> Result<RedisBackend> {
-        RedisBackend::dial(self.check()?).await
-    }
-
-    /// Checks the settings, and leaves the dial to the first call, as with [`lazy`](Self::lazy). It needs no runtime.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting.
-    pub fn build_lazy(self) -> Result<RedisBackend> {
-        Ok(RedisBackend::lazy(self.check()?))
     }
 
     fn check_values(&self) -> Result<()> {
@@ -445,6 +445,14 @@ impl RedisBuilder {
                 "connect_timeout: must be from 1 ms to 1 day",
             ),
             (
+                in_range(self.transfer_timeout),
+                "transfer_timeout: must be from 1 ms to 1 day",
+            ),
+            (
+                (64 << 10..=1 << 40).contains(&(self.max_reply_bytes as u64)),
+                "max_reply_bytes: must be from 65536 (64 KiB) to 1099511627776 (1 TiB)",
+            ),
+            (
                 (1..=tokio::sync::Semaphore::MAX_PERMITS).contains(&self.max_in_flight),
                 "max_in_flight: must be at least 1",
             ),
@@ -476,7 +484,7 @@ impl RedisBuilder {
     }
 
     #[cfg(feature = "tls")]
-    fn check_tls(&self) -> Result<Option<crate::config::tls::TlsSource>> {
+    fn check_tls(&self) -> Result<Option<super::tls::TlsSource>> {
         let tls = match &self.tls {
             Some(tls) => Some(tls.clone()),
             None => self.tls_by_url.then(|| self.tls_parameters.settings()).transpose()?,
@@ -486,10 +494,10 @@ impl RedisBuilder {
                 "tls: there is none over a Unix socket; use redis+unix:// without it, or rediss://host:port",
             ));
         }
-        tls.map(crate::RedisTls::check).transpose()
+        tls.map(super::tls::RedisTls::check).transpose()
     }
 
-    pub(super) fn check(mut self) -> Result<Checked> {
+    pub(crate) fn check(mut self) -> Result<Checked> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
         }
@@ -517,8 +525,10 @@ impl RedisBuilder {
             connections: self.connections,
             command_timeout: self.command_timeout,
             connect_timeout: self.connect_timeout,
+            transfer_timeout: self.transfer_timeout,
             max_in_flight: self.max_in_flight,
             max_waiting: self.max_waiting,
+            max_reply_bytes: self.max_reply_bytes,
             timeouts_before_redial: self.timeouts_before_redial,
             backoff_min: self.backoff.0,
             backoff_max: self.backoff.1,
@@ -598,7 +608,7 @@ mod tests {
     #[test]
     fn a_bad_setting_is_named_with_what_was_expected() {
         let day = Duration::from_hours(24);
-        for (builder, setting) in [
+        for (builder, setting) in vec![
             (RedisBuilder::new().tcp("", 1), "tcp"),
             (RedisBuilder::new().tcp("h", 0), "tcp"),
             (RedisBuilder::new().unix_socket(""), "unix_socket"),
@@ -616,6 +626,9 @@ mod tests {
             (RedisBuilder::new().command_timeout(Duration::ZERO), "command_timeout"),
             (RedisBuilder::new().command_timeout(Duration::MAX), "command_timeout"),
             (RedisBuilder::new().connect_timeout(day * 2), "connect_timeout"),
+            (RedisBuilder::new().transfer_timeout(Duration::ZERO), "transfer_timeout"),
+            (RedisBuilder::new().max_reply_bytes(1000), "max_reply_bytes"),
+            (RedisBuilder::new().max_reply_bytes(usize::MAX), "max_reply_bytes"),
             (RedisBuilder::new().max_in_flight(0), "max_in_flight"),
             (RedisBuilder::new().max_in_flight(usize::MAX), "max_in_flight"),
             (RedisBuilder::new().timeouts_before_redial(0), "timeouts_before_redial"),

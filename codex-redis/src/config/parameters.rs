@@ -12,13 +12,15 @@ use crate::{
 };
 
 /// Their names are those of the builder.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "db",
     "command_timeout",
     "connect_timeout",
+    "transfer_timeout",
     "connections",
     "max_in_flight",
     "max_waiting",
+    "max_reply_bytes",
     "timeouts_before_redial",
     "backoff_min",
     "backoff_max",
@@ -78,9 +80,11 @@ impl RedisBuilder {
             }
             "command_timeout" => self.command_timeout = duration(name, value)?,
             "connect_timeout" => self.connect_timeout = duration(name, value)?,
+            "transfer_timeout" => self.transfer_timeout = duration(name, value)?,
             "connections" => self.connections = number(name, value)?,
             "max_in_flight" => self.max_in_flight = number(name, value)?,
             "max_waiting" => self.max_waiting = number(name, value)?,
+            "max_reply_bytes" => self.max_reply_bytes = number(name, value)?,
             "timeouts_before_redial" => self.timeouts_before_redial = number(name, value)?,
             "backoff_min" => self.backoff.0 = duration(name, value)?,
             "backoff_max" => self.backoff.1 = duration(name, value)?,
@@ -141,8 +145,8 @@ impl RedisBuilder {
 
 #[cfg(feature = "tls")]
 impl TlsParameters {
-    pub(super) fn settings(&self) -> Result<crate::RedisTls> {
-        let mut tls = crate::RedisTls::new();
+    pub(super) fn settings(&self) -> Result<super::tls::RedisTls> {
+        let mut tls = super::tls::RedisTls::new();
         if let Some(path) = &self.authority {
             tls = tls.certificate_authority_file(path);
         }

@@ -1,6 +1,6 @@
 //! Where the server is and how to treat it, checked.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use codex_traits::{Error, ErrorKind};
 
@@ -11,13 +11,15 @@ pub(crate) struct Settings {
     pub(crate) database: u32,
     pub(crate) login: Option<LoginSource>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<crate::config::tls::TlsSource>,
+    pub(crate) tls: Option<super::tls::TlsSource>,
     pub(crate) address_map: Option<AddressMap>,
     pub(crate) connections: usize,
     pub(crate) command_timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) transfer_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) max_waiting: usize,
+    pub(crate) max_reply_bytes: usize,
     pub(crate) timeouts_before_redial: u32,
     pub(crate) backoff_min: Duration,
     pub(crate) backoff_max: Duration,
@@ -85,6 +87,16 @@ impl Target {
 pub(crate) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
+}
+
+impl Address {
+    /// Host and port. A Unix socket has no port, and its path as the host.
+    pub(crate) fn parts(&self) -> (Cow<'_, str>, Option<u16>) {
+        match self {
+            Self::Tcp { host, port } => (host.as_str().into(), Some(*port)),
+            Self::Unix(path) => (path.to_string_lossy(), None),
+        }
+    }
 }
 
 impl fmt::Debug for Address {

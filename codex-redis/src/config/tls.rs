@@ -16,7 +16,7 @@ use tokio_rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::config::settings::bad_setting;
+use super::settings::bad_setting;
 
 /// TLS root certificates and the client certificate, over TLS 1.2 or 1.3.
 ///

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 pub(super) use self::authority::server;
 use self::{authority::servers, scheme::Kind};
-use crate::config::{
+use super::{
     credentials::Login,
     settings::{Address, Target, bad_setting},
 };

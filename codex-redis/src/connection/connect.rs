@@ -7,7 +7,7 @@ use std::{
 };
 
 use redis::{
-    Pipeline, ServerError, Value,
+    ServerError, Value,
     io::tcp::socket2::{SockRef, TcpKeepalive},
 };
 use tokio::{
@@ -19,13 +19,13 @@ use tokio::{
 #[cfg(feature = "tls")]
 use super::tls::handshake_failed;
 use super::{
-    failure::{DialError, Lost},
-    multiplexer::Mux,
+    failure::{DialError, End, Lost},
+    multiplexer::{Deadline, Limits, Multiplexer, Watch},
 };
 use crate::{
     config::settings::{Address, RespVersion, Settings},
     observe,
-    wire::request::Request,
+    wire::{Command, Request, error::server_error},
 };
 
 /// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
@@ -35,14 +35,14 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a primary is taken for one before Sentinels are asked again, in milliseconds.
 const CONFIRMED_FOR: u64 = 1000;
 
-/// A connection takes so many times the calls of a handle: calls that were dropped, or have ended at their deadline, still have their
-/// reply to come.
+/// A connection takes this many times the calls of a handle: calls that were dropped, or have ended at their deadline, still have
+/// their reply to come.
 const UNANSWERED: usize = 4;
 
 /// A connection that is up. It ends when the last holder lets go of it.
 #[derive(Debug)]
-pub(crate) struct Link {
-    mux: Mux,
+pub(crate) struct Connection {
+    multiplexer: Multiplexer,
     address: Address,
     since: Instant,
     /// When it was last asked whether the server is still the primary, in milliseconds since `since`.
@@ -50,9 +50,9 @@ pub(crate) struct Link {
     _open: observe::metrics::Open,
 }
 
-impl Link {
-    pub(crate) fn mux(&self) -> &Mux {
-        &self.mux
+impl Connection {
+    pub(crate) fn multiplexer(&self) -> &Multiplexer {
+        &self.multiplexer
     }
 
     pub(crate) fn since(&self) -> Instant {
@@ -76,7 +76,7 @@ impl Link {
 }
 
 /// Opens a connection to this address and logs in. The connection is driven by a task of the current runtime.
-pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Link, DialError> {
+pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Connection, DialError> {
     match address {
         Address::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -88,12 +88,17 @@ pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Link,
                     .connect(host, stream)
                     .await
                     .map_err(|error| handshake_failed(&error))?;
-                return log_in(stream, address, settings).await;
+                let (reader, writer) = tokio::io::split(stream);
+                return log_in(reader, writer, address, settings).await;
             }
-            log_in(stream, address, settings).await
+            let (reader, writer) = stream.into_split();
+            log_in(reader, writer, address, settings).await
         }
         #[cfg(unix)]
-        Address::Unix(path) => log_in(tokio::net::UnixStream::connect(path).await?, address, settings).await,
+        Address::Unix(path) => {
+            let (reader, writer) = tokio::net::UnixStream::connect(path).await?.into_split();
+            log_in(reader, writer, address, settings).await
+        }
         #[cfg(not(unix))]
         Address::Unix(_) => Err(DialError::config("this platform has no Unix sockets; connect over TCP")),
     }
@@ -111,32 +116,61 @@ fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-async fn log_in<S>(stream: S, address: &Address, settings: &Settings) -> Result<Link, DialError>
+/// Logs what ends a connection while it is used.
+struct Log(Address);
+
+impl Watch for Log {
+    /// Nothing is asked for that is pushed.
+    fn push(&self, _: Vec<Value>) {}
+
+    fn ended(&self, end: End, unanswered: usize) {
+        match end {
+            // An idle connection that the server closes is nothing to be told of.
+            End::Closed(_) if unanswered == 0 => {}
+            End::Stopped => {}
+            end => observe::evicted(self.0.parts(), end.reason()),
+        }
+    }
+}
+
+async fn log_in<R, W>(reader: R, writer: W, address: &Address, settings: &Settings) -> Result<Connection, DialError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
 {
-    let link = Link {
-        mux: Mux::new(stream, settings.max_in_flight.saturating_mul(UNANSWERED)),
+    let limits = Limits {
+        unanswered: settings.max_in_flight.saturating_mul(UNANSWERED),
+        reply_bytes: settings.max_reply_bytes,
+        timeouts: settings.timeouts_before_redial,
+        patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
+    };
+    let connection = Connection {
+        multiplexer: Multiplexer::new(reader, writer, limits, Box::new(Log(address.clone()))),
         address: address.clone(),
         since: Instant::now(),
         confirmed: AtomicU64::new(0),
         _open: observe::metrics::Open::new(),
     };
-    let introduced = introduce(&link, settings).await;
-    #[cfg(feature = "tls")]
-    if let (Err(_), Some(refusal)) = (&introduced, link.mux.refusal()) {
-        return Err(DialError::config(refusal));
-    }
-    introduced?;
-    Ok(link)
+    introduce(&connection, settings).await?;
+    Ok(connection)
 }
 
-/// Within the dial, whose timeout covers it.
-pub(crate) async fn ask<R: Request>(link: &Link, request: &R, settings: &Settings) -> Result<R::Answer, DialError> {
-    let answer = link.mux.send(request, Instant::now() + settings.connect_timeout)?;
+/// Sends commands to a server that is being dialled, within the dial, whose timeout covers it.
+pub(crate) async fn ask(
+    connection: &Connection,
+    commands: &[Command<'_>],
+    settings: &Settings,
+) -> Result<Vec<Value>, DialError> {
+    let latest = Instant::now() + settings.connect_timeout;
+    let deadline = Deadline {
+        at: latest,
+        latest,
+        verb: "connect",
+    };
+    let answer = connection.multiplexer.send(&Request::all(commands), None, deadline)?;
     match answer.await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Lost::Broken { source, .. })) => Err(DialError::broken(source)),
+        Ok(Ok(answer)) => Ok(answer.into_replies().into_vec()),
+        Ok(Err(Lost::Broken { end, .. })) => Err(end.into()),
         Ok(Err(Lost::Late)) => Err(DialError::late()),
         Err(_) => Err(DialError::broken(None)),
     }
@@ -154,37 +188,42 @@ enum Step {
 
 /// Logs in, selects the database, gives a name, and asks for a first answer: of a server that wants a password, only an answer
 /// says so.
-async fn introduce(link: &Link, settings: &Settings) -> Result<(), DialError> {
-    let mut request = Pipeline::new();
+async fn introduce(connection: &Connection, settings: &Settings) -> Result<(), DialError> {
+    let mut commands = Vec::with_capacity(5);
     let mut steps = Vec::with_capacity(5);
-    if let Some(source) = &settings.login {
-        let login = source.login().await;
-        let login = login.map_err(|_| DialError::unreachable("the credentials provider failed"))?;
-        request.cmd("AUTH");
-        if let Some(user) = &login.user {
-            request.arg(user);
+    let login = match &settings.login {
+        None => None,
+        Some(source) => {
+            let login = source.login().await;
+            Some(login.map_err(|_| DialError::unreachable("the credentials provider failed"))?)
         }
-        request.arg(login.password.as_str());
+    };
+    if let Some(login) = &login {
+        let mut auth = Command::new("AUTH").secret();
+        if let Some(user) = &login.user {
+            auth = auth.arg(user);
+        }
+        commands.push(auth.arg(login.password.as_str()));
         steps.push(Step::Login);
     }
     if settings.resp == RespVersion::Resp3 {
         // The login goes before it, and not into it: a server without HELLO quotes in its error what it was given.
-        request.cmd("HELLO").arg(3);
+        commands.push(Command::new("HELLO").arg(3_u64));
         steps.push(Step::Protocol);
     }
     if settings.database != 0 {
-        request.cmd("SELECT").arg(settings.database);
+        commands.push(Command::new("SELECT").arg(u64::from(settings.database)));
         steps.push(Step::Database);
     }
     if let Some(name) = &settings.client_name {
-        request.cmd("CLIENT").arg("SETNAME").arg(name);
+        commands.push(Command::new("CLIENT SETNAME").arg(name));
         steps.push(Step::Name);
     }
-    request.cmd("PING");
+    commands.push(Command::read("PING"));
     steps.push(Step::Ping);
-    let replies = ask(link, &request, settings).await?;
+    let replies = ask(connection, &commands, settings).await?;
     for (step, reply) in steps.into_iter().zip(&replies) {
-        if let Value::ServerError(error) = reply {
+        if let Some(error) = server_error(reply) {
             refusal(step, error)?;
         }
     }

@@ -1,4 +1,7 @@
-//! The task that writes requests and reads replies.
+//! The two tasks of a connection: one writes requests and keeps the deadlines, the other reads replies.
+//!
+//! Two, because with one the client and the server take turns: either writes or reads would wait. Each yields to the calls at the
+//! point where it was measured to pay; `docs/redis-bench.md` has the figures.
 
 use std::{
     collections::VecDeque,
@@ -6,293 +9,386 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
+use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
-    failure::Lost,
-    multiplexer::{LARGE, Shared, Waiting},
+    failure::End,
+    multiplexer::{LARGE, Shared},
+    queue::Chunk,
 };
-use crate::wire::decoder::Parser;
-
-/// The slowest transfer that is not taken for a standstill, in bytes per second: two thirds of a network of 100 Mbit/s.
-const SLOWEST_TRANSFER: u64 = 8 << 20;
+use crate::wire::decoder::{DecodeError, Decoder, Frame};
 
 /// How much is read at a time. Replies that are not long are complete in here.
 const BUFFER: usize = 64 << 10;
 
-/// From so many requests at a time on, others are given the time to add theirs: a turn of the scheduler costs more than a write of few.
-const SEVERAL: usize = 3;
+/// How often is read before other tasks have their turn: a peer that sends without end must not occupy a thread.
+const READS: usize = 4;
 
-/// With so many bytes to write, others are not waited for.
-const MUCH: usize = 16 << 10;
+/// The fewest replies that are handed out in one part. Of more than four times as many unanswered requests, a part is a quarter.
+const PART: usize = 16;
+
+/// With so many bytes to write, other calls are not waited for.
+const MUCH: u64 = 16 << 10;
 
 /// Buffers that have grown beyond this are not kept.
 const KEPT: usize = 1 << 20;
 
-/// Ends when the connection does. What waits then is told so, also where the task is dropped with its runtime.
-pub(crate) struct Driver<S> {
-    stream: S,
+/// Writes requests and keeps their deadlines.
+pub(super) struct Writer<W> {
+    stream: W,
     shared: Arc<Shared>,
-    /// Sent and not answered, in the order of the replies.
-    waiting: VecDeque<Waiting>,
-    outgoing: Outgoing,
-    incoming: Vec<u8>,
-    parser: Parser,
-    /// One timer for all deadlines: set for the first of them.
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
-    /// Whether others have had the time to add their requests to those that are about to be written.
-    gathered: bool,
-    /// How many requests were fetched together last.
-    together: usize,
-    ended: bool,
-}
-
-/// What is to be written.
-#[derive(Default)]
-struct Outgoing {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     /// How much of the first one is written.
     at: usize,
-    /// How much has been written in all.
-    written: u64,
     /// Whether something was written that is not flushed.
-    unflushed: bool,
-    /// An empty buffer for the callers to fill next.
+    is_unflushed: bool,
+    /// An empty buffer for the calls to fill next.
     spare: Vec<u8>,
+    /// One timer for all deadlines, set for the first of them.
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    /// Whether it has slept, and the calls have not yet had the time to add their requests to the one that woke it.
+    has_slept: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    pub(crate) fn new(stream: S, shared: Arc<Shared>) -> Self {
+enum Fetched {
+    /// There is something to write.
+    Some,
+    /// There is not. A call that makes a request wakes the task.
+    None,
+    /// There is, and calls that are ready to run may add to it first.
+    Gather,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(stream: W, shared: Arc<Shared>) -> Self {
         Self {
             stream,
             shared,
-            waiting: VecDeque::new(),
-            outgoing: Outgoing::default(),
-            incoming: Vec::new(),
-            parser: Parser::default(),
+            chunks: VecDeque::new(),
+            at: 0,
+            is_unflushed: false,
+            spare: Vec::new(),
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
-            gathered: false,
-            together: 0,
-            ended: false,
+            has_slept: true,
         }
     }
 
-    /// Takes in what has come, until there is no more for now.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        loop {
-            let read = if let Some((long, missing)) = self.parser.long() {
-                let mut rest = bytes::BufMut::limit(long, missing);
-                let read = ready!(pin!(self.stream.read_buf(&mut rest)).poll(cx));
-                if let Ok(bytes) = &read {
-                    self.parser.added(*bytes);
-                }
-                read
-            } else {
-                if self.incoming.capacity() - self.incoming.len() < BUFFER / 4 {
-                    self.incoming.reserve(BUFFER);
-                }
-                ready!(pin!(self.stream.read_buf(&mut self.incoming)).poll(cx))
-            };
-            match read {
-                Ok(0) => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
-                Ok(bytes) => self.shared.add_moved(bytes),
-                Err(error) => return Poll::Ready(error),
-            }
-            if let Err(error) = self.deliver() {
-                return Poll::Ready(error);
-            }
-        }
-    }
-
-    fn deliver(&mut self) -> io::Result<()> {
-        let mut bytes = &self.incoming[..];
-        let mut answered = false;
-        loop {
-            let reply = self.parser.next(&mut bytes);
-            let Some(reply) = reply.map_err(|_| io::ErrorKind::InvalidData)? else {
-                break;
-            };
-            // A reply to nothing: whose the next one is cannot be known.
-            let Some(first) = self.waiting.front_mut() else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
-            answered = true;
-            if first.sink.take(reply) {
-                self.waiting.pop_front();
-            }
-        }
-        let taken = self.incoming.len() - bytes.len();
-        if taken == self.incoming.len() {
-            self.incoming.clear();
-        } else if taken > 0 {
-            self.incoming.drain(..taken);
-        }
-        if answered {
-            self.shared.answered();
-        }
-        self.tell_whether_clogged();
-        Ok(())
-    }
-
-    fn tell_whether_clogged(&mut self) {
-        let is_long = self.parser.long().is_some_and(|(_, missing)| missing > LARGE);
-        let clogged = is_long || self.outgoing.len() > LARGE;
-        if self.shared.clogged.load(Ordering::Relaxed) != clogged {
-            self.shared.clogged.store(clogged, Ordering::Relaxed);
-        }
-    }
-
-    /// Fetches what the callers have queued. Where that is nothing, they are to wake the driver.
-    fn fetch(&mut self, cx: &Context<'_>) -> bool {
+    fn fetch(&mut self, cx: &Context<'_>) -> Fetched {
         let mut queue = self.shared.queue();
-        if queue.waiting.is_empty() {
-            queue.unanswered = self.waiting.len();
-            queue.driver = Some(cx.waker().clone());
-            return false;
+        if queue.is_fetched() {
+            queue.writer = Some(cx.waker().clone());
+            self.has_slept = true;
+            return Fetched::None;
         }
-        let is_little = || queue.chunks.iter().map(Vec::len).sum::<usize>() < MUCH;
-        // What is much already is better on its way: the server has something to do meanwhile.
-        if !self.gathered && self.together.max(self.waiting.len()) >= SEVERAL && is_little() {
-            // Behind everything that is ready to run now, which so has its requests written along with these.
-            self.gathered = true;
-            drop(queue);
-            cx.waker().wake_by_ref();
-            return false;
+        // Much is better on its way: the server has something to do meanwhile.
+        if self.has_slept && queue.unfetched() < MUCH {
+            self.has_slept = false;
+            return Fetched::Gather;
         }
-        self.gathered = false;
-        self.together = queue.waiting.len();
-        for waiting in queue.waiting.drain(..) {
-            if self.armed.is_none_or(|armed| waiting.deadline < armed) {
-                self.armed = Some(waiting.deadline);
-                self.timer.as_mut().reset(waiting.deadline);
-            }
-            self.waiting.push_back(waiting);
+        self.has_slept = false;
+        self.chunks.append(&mut queue.chunks);
+        if !queue.small.is_empty() {
+            let spare = std::mem::take(&mut self.spare);
+            self.chunks
+                .push_back(Chunk::Small(std::mem::replace(&mut queue.small, spare)));
         }
-        self.outgoing
-            .chunks
-            .extend(queue.chunks.drain(..).filter(|chunk| !chunk.is_empty()));
-        let spare = std::mem::take(&mut self.outgoing.spare);
-        queue.chunks.push(spare);
-        queue.unanswered = self.waiting.len();
+        queue.fetched = queue.end;
+        let earliest = queue.earliest.take();
         drop(queue);
-        self.tell_whether_clogged();
-        true
+        self.arm(earliest);
+        Fetched::Some
+    }
+
+    /// Sets the timer, if this is earlier than what it is set to.
+    fn arm(&mut self, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline
+            && self.armed.is_none_or(|armed| deadline < armed)
+        {
+            self.armed = Some(deadline);
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// The stream takes no more for now. Requests that wait behind this write have deadlines too.
+    fn block(&mut self, cx: &mut Context<'_>) -> bool {
+        let earliest = self.shared.queue().earliest.take();
+        self.arm(earliest);
+        let is_stalled = self.expire(cx);
+        self.shared.queue().blocked = Some((cx.waker().clone(), self.armed));
+        is_stalled
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stream = &mut self.stream;
-        while let Some(chunk) = self.outgoing.chunks.front_mut() {
-            let written = ready!(Pin::new(&mut *stream).poll_write(cx, &chunk[self.outgoing.at..]))?;
-            if written == 0 {
+        let is_long = || self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>() > LARGE;
+        if self.shared.clogged_out.load(Ordering::Relaxed) != is_long() {
+            self.shared.clogged_out.store(is_long(), Ordering::Relaxed);
+        }
+        while let Some(chunk) = self.chunks.front() {
+            let bytes = chunk.as_slice();
+            let mut written = self.shared.written();
+            if written.is_closed {
+                return Poll::Pending;
+            }
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.at..]))?;
+            written.bytes += count as u64;
+            drop(written);
+            if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.shared.add_moved(written);
-            self.outgoing.unflushed = true;
-            self.outgoing.written += written as u64;
-            self.outgoing.at += written;
-            if self.outgoing.at == chunk.len() {
-                self.outgoing.at = 0;
-                let mut chunk = self.outgoing.chunks.pop_front().unwrap_or_default();
-                if chunk.capacity() <= KEPT && chunk.capacity() > self.outgoing.spare.capacity() {
-                    chunk.clear();
-                    self.outgoing.spare = chunk;
+            self.is_unflushed = true;
+            self.at += count;
+            if self.at == bytes.len() {
+                self.at = 0;
+                if let Some(Chunk::Small(mut bytes)) = self.chunks.pop_front()
+                    && bytes.capacity() <= KEPT
+                    && bytes.capacity() > self.spare.capacity()
+                {
+                    bytes.clear();
+                    self.spare = bytes;
                 }
             }
         }
-        if self.outgoing.unflushed {
-            ready!(Pin::new(stream).poll_flush(cx))?;
-            self.outgoing.unflushed = false;
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Tells those whose time is over. A deadline moves on for as long as the transfer accounts for: of the request itself, and of
-    /// what has moved over the connection since. The latter may be another call's; replies come in the order of the requests, so ours
-    /// is behind it.
-    fn expire(&mut self, cx: &mut Context<'_>) {
+    /// Tells the calls whose time is over, and says whether the connection is over too: it is stalled and no call waits for it.
+    fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
-            let (now, moved) = (Instant::now(), self.shared.moved());
-            let (mut first, mut late) = (None::<Instant>, 0);
-            for waiting in self.waiting.iter_mut().filter(|waiting| !waiting.sink.is_late()) {
-                if due(waiting) <= now {
-                    waiting.accounted = waiting.accounted.max(moved - waiting.before);
-                    if due(waiting) <= now {
-                        waiting.sink.fail(Lost::Late);
-                        late += 1;
-                        continue;
-                    }
+            let limits = &self.shared.limits;
+            let received = self.shared.received.load(Ordering::Relaxed);
+            let mut queue = self.shared.queue();
+            let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
+            drop(queue);
+            if expired.is_stalled {
+                self.shared.leave(End::Stalled);
+            }
+            if !expired.is_awaited && self.shared.is_left() {
+                return true;
+            }
+            self.armed = expired.next;
+            if let Some(next) = expired.next {
+                self.timer.as_mut().reset(next);
+            }
+        }
+        false
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.expire(cx) {
+                return Poll::Ready(End::Stalled);
+            }
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(End::of(&error)),
+                Poll::Pending if self.block(cx) => return Poll::Ready(End::Stalled),
+                Poll::Pending => return Poll::Pending,
+            }
+            match self.fetch(cx) {
+                Fetched::Some => {}
+                Fetched::None => return Poll::Pending,
+                Fetched::Gather => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                first = Some(first.map_or(due(waiting), |first| first.min(due(waiting))));
-            }
-            if late > 0 {
-                self.shared.timed_out(late);
-            }
-            self.armed = first;
-            if let Some(first) = first {
-                self.timer.as_mut().reset(first);
             }
         }
     }
-
-    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if let Poll::Ready(error) = self.poll_read(cx) {
-            return Poll::Ready(error);
-        }
-        while self.fetch(cx) {}
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            return Poll::Ready(error);
-        }
-        self.expire(cx);
-        Poll::Pending
-    }
 }
 
-fn due(waiting: &Waiting) -> Instant {
-    waiting.deadline + Duration::from_millis(waiting.accounted.saturating_mul(1000) / SLOWEST_TRANSFER)
-}
-
-impl Outgoing {
-    fn len(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum::<usize>() - self.at
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
+impl<W: AsyncWrite + Unpin> Future for Writer<W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let error = ready!(self.poll_drive(cx));
-        #[cfg(feature = "tls")]
-        self.shared.note(&error);
-        self.end(Some(error.kind()));
+        let end = ready!(self.poll_drive(cx));
+        self.shared.close(end);
         Poll::Ready(())
     }
 }
 
-impl<S> Driver<S> {
-    fn end(&mut self, source: Option<io::ErrorKind>) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        self.shared.close(source);
-        for mut waiting in self.waiting.drain(..) {
-            let sent = self.outgoing.written >= waiting.reach;
-            waiting.sink.fail(Lost::Broken { sent, source });
-        }
+impl<W> Drop for Writer<W> {
+    fn drop(&mut self) {
+        // With its runtime, if it did not end before.
+        self.shared.close(End::Stopped);
     }
 }
 
-impl<S> Drop for Driver<S> {
+/// Reads replies and hands them to the calls.
+pub(super) struct Reader<R> {
+    stream: R,
+    shared: Arc<Shared>,
+    incoming: Vec<u8>,
+    /// How much of it has been decoded.
+    at: usize,
+    decoder: Decoder,
+    /// Replies that have not been handed out, with their memory and the place in the stream at which they end.
+    ready: Vec<(Value, usize, u64)>,
+    ready_memory: usize,
+    /// Memory of what the queue holds, and how many requests it holds, as of the last part.
+    held: usize,
+    unanswered: usize,
+    /// Where in the stream of replies the one to the oldest request begins.
+    front: u64,
+}
+
+enum Part {
+    /// Everything that has arrived is handed out.
+    Done,
+    /// There may be more.
+    More,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(stream: R, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(shared.limits.reply_bytes),
+            shared,
+            incoming: Vec::new(),
+            at: 0,
+            ready: Vec::new(),
+            ready_memory: 0,
+            held: 0,
+            unanswered: 0,
+            front: 0,
+        }
+    }
+
+    /// Decodes and hands out a part of what has arrived.
+    fn hand_out(&mut self) -> Result<Part, End> {
+        let most = PART.max(self.unanswered / 4);
+        let incoming = std::mem::take(&mut self.incoming);
+        let mut bytes = &incoming[self.at..];
+        let part = loop {
+            if self.ready.len() >= most {
+                break Ok(if bytes.is_empty() { Part::Done } else { Part::More });
+            }
+            let taken = self.ready_memory + self.held + self.shared.unclaimed.load(Ordering::Relaxed);
+            let limit = self.shared.limits.reply_bytes.saturating_sub(taken);
+            match self.decoder.next(&mut bytes, limit) {
+                Ok(Some(Frame::Reply(value, memory))) => {
+                    self.ready_memory += memory;
+                    self.ready.push((value, memory, self.decoder.reply_bytes()));
+                }
+                Ok(Some(Frame::Push(items))) => {
+                    if let Err(end) = self.release() {
+                        break Err(end);
+                    }
+                    self.shared.watch.push(items);
+                }
+                Ok(None) => break Ok(Part::Done),
+                Err(DecodeError::Malformed) => break Err(End::Malformed),
+                Err(DecodeError::TooLarge) => break Err(End::TooLarge),
+            }
+        };
+        let left = bytes.len();
+        self.at = incoming.len() - left;
+        self.incoming = incoming;
+        let released = self.release();
+        let part = part?;
+        released?;
+        let received = self.decoder.reply_bytes() - self.front;
+        let partial = if matches!(part, Part::Done) { left as u64 } else { 0 };
+        self.shared.received.store(received + partial, Ordering::Relaxed);
+        self.tell_whether_clogged();
+        Ok(part)
+    }
+
+    /// Hands out what is ready, with the queue locked: calls that run on another thread by then would otherwise contend for the lock
+    /// with each reply.
+    fn release(&mut self) -> Result<(), End> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let mut queue = self.shared.queue();
+        for (value, memory, end) in self.ready.drain(..) {
+            match queue.answer(value, memory, &self.shared.unclaimed) {
+                None => return Err(End::Surplus),
+                Some(true) => self.front = end,
+                Some(false) => {}
+            }
+        }
+        queue.timeouts = 0;
+        self.ready_memory = 0;
+        self.held = queue.held;
+        self.unanswered = queue.waiting.len();
+        Ok(())
+    }
+
+    fn tell_whether_clogged(&self) {
+        let is_long = self.decoder.missing() > LARGE;
+        if self.shared.clogged_in.load(Ordering::Relaxed) != is_long {
+            self.shared.clogged_in.store(is_long, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some((long, missing)) = self.decoder.long() {
+            let mut rest = bytes::BufMut::limit(long, missing);
+            let read = ready!(pin!(self.stream.read_buf(&mut rest)).poll(cx));
+            if let Ok(bytes) = &read {
+                self.decoder.added(*bytes);
+            }
+            return Poll::Ready(read);
+        }
+        if self.at > 0 {
+            self.incoming.drain(..self.at);
+            self.at = 0;
+        }
+        if self.incoming.capacity() - self.incoming.len() < BUFFER / 4 {
+            self.incoming.reserve(BUFFER);
+        }
+        pin!(self.stream.read_buf(&mut self.incoming)).poll(cx)
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..READS {
+            match self.hand_out() {
+                Ok(Part::Done) => {}
+                // The calls of this part go first, and the writer with their next requests.
+                Ok(Part::More) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Err(end) => return Poll::Ready(end),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(End::of(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(End::of(&error)),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: AsyncRead + Unpin> Future for Reader<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let end = ready!(self.poll_drive(cx));
+        self.shared.close(end);
+        Poll::Ready(())
+    }
+}
+
+impl<R> Drop for Reader<R> {
     fn drop(&mut self) {
-        self.end(None);
+        // With its runtime, if it did not end before.
+        self.shared.close(End::Stopped);
     }
 }

@@ -1,16 +1,131 @@
-//! Why there is no connection, and why a request on one has no answer.
+//! Why there is no connection, why one ended, and why a request on it has no answer.
 
 use std::io;
 
-use codex_traits::{Error, ErrorKind};
+use codex_traits::ErrorKind;
+
+use crate::wire::Failure;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server closed it, or the network did.
+    Closed(io::ErrorKind),
+    /// The server ended the TLS session, for this reason: it tells that in place of its first answer.
+    #[cfg(feature = "tls")]
+    Tls(&'static str),
+    /// The server sent bytes that are not RESP.
+    Malformed,
+    /// Replies would take more memory than is allowed.
+    TooLarge,
+    /// The server sent a reply to no request, after which no reply can be matched to its request.
+    Surplus,
+    /// Requests were not answered in time, several in a row or one for long.
+    Stalled,
+    /// It is not used any more, or its runtime is gone.
+    Stopped,
+}
+
+impl End {
+    pub(super) fn of(error: &io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(refusal) = super::tls::misconfigured(error) {
+            return Self::Tls(refusal);
+        }
+        Self::Closed(error.kind())
+    }
+
+    /// In a few words, for logs and metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Closed(_) | Self::Stopped => "broken",
+            #[cfg(feature = "tls")]
+            Self::Tls(reason) => reason,
+            Self::Malformed => "not RESP",
+            Self::TooLarge => "reply too large",
+            Self::Surplus => "a reply to no request",
+            Self::Stalled => "timeouts in a row",
+        }
+    }
+
+    fn source(self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Closed(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lost {
     /// It did not come in time.
     Late,
-    /// The connection ended. `sent`: so much of the request was written that it may have been carried out.
-    Broken { sent: bool, source: Option<io::ErrorKind> },
+    /// The connection ended.
+    Broken {
+        /// So much of the request was written that it may have been carried out.
+        is_sent: bool,
+        /// A part of the reply had come.
+        is_begun: bool,
+        end: End,
+    },
+}
+
+impl Lost {
+    /// Whether a request that changes nothing may be sent again: the connection was closed with the request on its way.
+    pub(crate) fn is_closed_before_the_reply(self) -> bool {
+        matches!(
+            self,
+            Self::Broken {
+                is_begun: false,
+                end: End::Closed(_),
+                ..
+            }
+        )
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
+        let Lost::Broken { is_sent, end, .. } = lost else {
+            return Self::new(ErrorKind::Timeout, "no answer within the deadline");
+        };
+        let (kind, message) = match end {
+            End::Malformed => (
+                ErrorKind::Connection,
+                "the server's answer is not valid RESP, so the connection was closed",
+            ),
+            End::TooLarge => (
+                ErrorKind::Server,
+                "the server's answers exceed max_reply_bytes, so the connection was closed",
+            ),
+            End::Surplus => (
+                ErrorKind::Connection,
+                "the server sent a reply to no request, so the connection was closed",
+            ),
+            End::Stalled => (
+                ErrorKind::Connection,
+                "the connection stalled and was closed before the answer",
+            ),
+            #[cfg(feature = "tls")]
+            End::Tls(_) => (
+                ErrorKind::Connection,
+                "the server ended the TLS session before the answer",
+            ),
+            End::Closed(_) | End::Stopped => (ErrorKind::Connection, "the connection broke before the answer"),
+        };
+        if is_sent {
+            Self::new(kind, message).with_source(end.source())
+        } else {
+            Self::new(
+                ErrorKind::Connection,
+                "the connection broke before the request was sent",
+            )
+            .not_executed()
+            .retryable()
+            .with_source(end.source())
+        }
+    }
 }
 
 /// Why a request was not taken.
@@ -22,7 +137,7 @@ pub(crate) enum NotSent {
     Full,
 }
 
-/// Why there is no connection. A caller who waited for somebody else's dial gets it too, so it can be cloned.
+/// Why there is no connection. A call that waited for another call's dial gets it too, so it can be cloned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DialError {
     pub(crate) kind: ErrorKind,
@@ -32,31 +147,25 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
-    /// For a call; it was not sent.
-    pub(crate) fn into_error(self, operation: &'static str) -> Error {
-        // What was right at `connect` and is refused now was changed at the server.
+    /// For a call, which was not sent.
+    pub(crate) fn into_failure(self) -> Failure {
+        // A setting that was right when the handle was built and is refused now was changed at the server.
         let kind = if self.kind == ErrorKind::Config {
             ErrorKind::Server
         } else {
             self.kind
         };
-        self.with_kind(kind, operation)
+        self.with_kind(kind)
     }
 
-    /// For whoever made the settings.
-    pub(crate) fn into_connect_error(self) -> Error {
-        self.with_kind(self.kind, "connect")
+    /// For the call that builds a handle.
+    pub(crate) fn into_connect_failure(self) -> Failure {
+        self.with_kind(self.kind)
     }
 
-    fn with_kind(self, kind: ErrorKind, operation: &'static str) -> Error {
-        let mut error = Error::new(kind, operation, self.message).not_executed();
-        if self.retryable {
-            error = error.retryable();
-        }
-        match self.source {
-            Some(source) => error.with_source(io::Error::from(source)),
-            None => error,
-        }
+    fn with_kind(self, kind: ErrorKind) -> Failure {
+        let failure = Failure::new(kind, self.message).not_executed().with_source(self.source);
+        if self.retryable { failure.retryable() } else { failure }
     }
 
     pub(crate) fn config(message: &'static str) -> Self {
@@ -117,6 +226,17 @@ impl From<io::Error> for DialError {
             message: "the server could not be reached",
             source: Some(error.kind()),
             retryable: true,
+        }
+    }
+}
+
+impl From<End> for DialError {
+    fn from(end: End) -> Self {
+        match end {
+            #[cfg(feature = "tls")]
+            End::Tls(refusal) => Self::config(refusal),
+            End::Malformed => Self::unreachable("the server's answer to the login is not valid RESP"),
+            end => Self::broken(end.source()),
         }
     }
 }

@@ -1,247 +1,300 @@
 //! One connection, shared by any number of calls.
 //!
-//! A call appends its request to a buffer that all share, and wakes the [driver](crate::driver) where that sleeps. The driver lets
-//! whoever else is ready do the same first, and then writes all of it at once. Replies come in the order of the requests. One that
-//! nobody waits for any more is thrown away.
+//! A call appends its request to a buffer that all share, and wakes the writing task if that sleeps. The
+//! [writer](super::driver::Writer) lets other calls that are ready do the same first, and then writes all of it at once. Replies
+//! come in the order of the requests; the [reader](super::driver::Reader) hands them out in parts, so that client and server work
+//! side by side. A reply that nobody waits for any more is thrown away.
 //!
-//! This takes the place of redis-rs's multiplexed connection, because it is measured to pay: `benches/redis` has the figures.
+//! # Bounds
+//!
+//! At most [`Limits::unanswered`] requests wait for their replies. Requests of more than 64 KiB share 64 MiB of room between being
+//! made and being written; a larger one has all of it. Replies may take [`Limits::reply_bytes`] of memory until their calls have
+//! taken them, beside a read buffer of 128 KiB. A connection that stalls ends by itself.
 
 use std::{
-    io,
+    fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::Waker,
+    time::Duration,
 };
 
+use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::AbortHandle,
     time::Instant,
 };
+use zeroize::Zeroizing;
 
 use super::{
-    driver::Driver,
-    failure::{Lost, NotSent},
+    driver::{Reader, Writer},
+    failure::{End, Lost, NotSent},
+    queue::{Answer, Chunk, Place, Queue, Waiting, transfer_time},
 };
-use crate::wire::request::{Request, Sink};
+use crate::wire::Request;
 
-/// A request of more bytes is packed before it gets its place in the queue, so that others do not wait for it to be copied; and a
-/// connection with so much to write is one that small requests avoid.
+/// A larger request is encoded before it gets its place in the queue, so that other calls do not wait while it is copied; and small
+/// requests avoid a connection that has so much to write.
 pub(crate) const LARGE: usize = 64 << 10;
 
-/// The callers' end. The connection ends with it.
-#[derive(Debug)]
-pub(crate) struct Mux {
-    shared: Arc<Shared>,
-    driver: AbortHandle,
+/// The room for large requests that are not written yet, in bytes.
+const ROOM: usize = 64 << 20;
+
+/// The unit that the room is shared in.
+const SHARE: usize = 64 << 10;
+
+/// How a connection is bounded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Requests without an answer.
+    pub(crate) unanswered: usize,
+    /// Memory of replies.
+    pub(crate) reply_bytes: usize,
+    /// Deadlines in a row that pass without a reply before the connection counts as stalled.
+    pub(crate) timeouts: u32,
+    /// How long the oldest request may be overdue before the connection counts as stalled.
+    pub(crate) patience: Duration,
 }
 
-/// What the callers and the driver share.
-#[derive(Debug)]
-pub(crate) struct Shared {
+/// Told of what happens on a connection, in the order of the stream.
+pub(crate) trait Watch: Send + Sync {
+    /// A push of RESP3. Every reply before it has been handed to its call, and no reply after it.
+    fn push(&self, items: Vec<Value>);
+
+    /// The connection has ended, with this many requests unanswered; their calls have not been told yet.
+    fn ended(&self, end: End, unanswered: usize);
+}
+
+/// Until when a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    /// For a small request and a small reply. A large one moves this on, by a second for every 8 MiB of its own.
+    pub(crate) at: Instant,
+    /// Never moved beyond this.
+    pub(crate) latest: Instant,
+    /// The verb of the call, for logs and metrics.
+    pub(crate) verb: &'static str,
+}
+
+impl Deadline {
+    /// The deadline of a request of this many bytes.
+    fn of(self, bytes: usize) -> Instant {
+        (self.at + transfer_time(bytes as u64)).min(self.latest)
+    }
+}
+
+/// The callers' end. The connection ends with it.
+pub(crate) struct Multiplexer {
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
+}
+
+/// What the calls and the two tasks share.
+pub(super) struct Shared {
     /// Never locked across an await, nor while something large is copied.
     queue: Mutex<Queue>,
-    moved: AtomicU64,
-    closed: AtomicBool,
-    /// Something large is on its way, and what comes later waits for it.
-    pub(crate) clogged: AtomicBool,
-    /// Requests in a row that were not answered in time.
-    timeouts: AtomicU32,
-    /// Why the server ended a TLS session, which it tells in place of its first answer.
-    #[cfg(feature = "tls")]
-    refusal: std::sync::OnceLock<&'static str>,
+    /// Locked during a write, so that what is known of it at the end of the connection is exact.
+    written: Mutex<Written>,
+    /// Bytes that have arrived of the reply to the oldest request.
+    pub(super) received: AtomicU64,
+    /// Memory of answers that their calls have not taken yet.
+    pub(super) unclaimed: Arc<AtomicUsize>,
+    is_closed: AtomicBool,
+    end: OnceLock<End>,
+    /// A long reply is arriving, or a long request is being written: later small requests would wait for it.
+    pub(super) clogged_in: AtomicBool,
+    pub(super) clogged_out: AtomicBool,
+    pub(super) limits: Limits,
+    pub(super) watch: Box<dyn Watch>,
+    tasks: OnceLock<[AbortHandle; 2]>,
 }
 
-/// Requests that the driver has not fetched yet.
+/// How much of the stream of requests has been written.
 #[derive(Default)]
-pub(crate) struct Queue {
-    pub(crate) chunks: Vec<Vec<u8>>,
-    pub(crate) waiting: Vec<Waiting>,
-    /// How many more the driver holds, as it last said.
-    pub(crate) unanswered: usize,
-    /// Where in the stream the next request begins.
-    end: u64,
-    most: usize,
-    closed: bool,
-    /// Set while the driver sleeps and nobody has woken it.
-    pub(crate) driver: Option<Waker>,
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    /// Nothing may be written any more.
+    pub(super) is_closed: bool,
 }
 
-/// A request on its way.
-pub(crate) struct Waiting {
-    pub(crate) sink: Sink,
-    pub(crate) deadline: Instant,
-    /// Bytes that the deadline has been moved on for.
-    pub(crate) accounted: u64,
-    /// What had moved when it was sent.
-    pub(crate) before: u64,
-    /// So many bytes of the stream must be written before it can have been carried out.
-    pub(crate) reach: u64,
-}
-
-impl Mux {
-    /// Drives the stream by a task of the current runtime. At most `most` requests wait for their replies at a time.
-    pub(crate) fn new<S>(stream: S, most: usize) -> Self
+impl Multiplexer {
+    /// Drives the two halves of a stream by tasks of the current runtime.
+    pub(crate) fn new<R, W>(reader: R, writer: W, limits: Limits, watch: Box<dyn Watch>) -> Self
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        R: AsyncRead + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
     {
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue {
-                most,
-                ..Queue::default()
-            }),
-            moved: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            clogged: AtomicBool::new(false),
-            timeouts: AtomicU32::new(0),
-            #[cfg(feature = "tls")]
-            refusal: std::sync::OnceLock::new(),
+            queue: Mutex::default(),
+            written: Mutex::default(),
+            received: AtomicU64::new(0),
+            unclaimed: Arc::default(),
+            is_closed: AtomicBool::new(false),
+            end: OnceLock::new(),
+            clogged_in: AtomicBool::new(false),
+            clogged_out: AtomicBool::new(false),
+            limits,
+            watch,
+            tasks: OnceLock::new(),
         });
-        let driver = tokio::spawn(Driver::new(stream, Arc::clone(&shared))).abort_handle();
-        Self { shared, driver }
+        let writing = tokio::spawn(Writer::new(writer, Arc::clone(&shared))).abort_handle();
+        let reading = tokio::spawn(Reader::new(reader, Arc::clone(&shared))).abort_handle();
+        // Set once, here.
+        let _ = shared.tasks.set([writing, reading]);
+        if shared.is_left() {
+            // It ended before one task could stop the other.
+            shared.close(End::Stopped);
+        }
+        let room = Arc::new(Semaphore::new(ROOM / SHARE));
+        Self { shared, room }
     }
 
-    /// Gives a request its place behind those that were sent before. The answer comes within the deadline, which moves on for what is
-    /// [large](crate#deadline); or else the receiver is told so.
-    pub(crate) fn send<R: Request>(
+    /// Waits for room for a large request of this many bytes, until its deadline; `None` if no room came free in time.
+    pub(crate) async fn room(&self, size: usize, deadline: Deadline) -> Option<OwnedSemaphorePermit> {
+        let shares = u32::try_from(size.div_ceil(SHARE).min(ROOM / SHARE)).unwrap_or(u32::MAX);
+        let acquired = Arc::clone(&self.room).acquire_many_owned(shares);
+        tokio::time::timeout_at(deadline.of(size), acquired).await.ok()?.ok()
+    }
+
+    /// Gives a request its place behind those that were sent before. The receiver has the answer by the deadline, or the reason why
+    /// there is none.
+    pub(crate) fn send(
         &self,
-        request: &R,
-        deadline: Instant,
-    ) -> Result<oneshot::Receiver<Result<R::Answer, Lost>>, NotSent> {
-        let (sink, receiver) = request.channel();
-        let packed = (request.size() > LARGE).then(|| {
-            let mut packed = Vec::new();
-            request.write(&mut packed);
-            packed
-        });
+        request: &Request<'_, '_>,
+        room: Option<OwnedSemaphorePermit>,
+        deadline: Deadline,
+    ) -> Result<oneshot::Receiver<Result<Answer, Lost>>, NotSent> {
+        let (sender, receiver) = oneshot::channel();
+        // Encoded outside of the lock.
+        let chunk = if request.is_secret() {
+            let mut bytes = Zeroizing::new(Vec::new());
+            request.write(&mut bytes);
+            Some(Chunk::Secret(bytes))
+        } else if request.size() > LARGE {
+            let mut bytes = Vec::new();
+            request.write(&mut bytes);
+            Some(Chunk::Large { bytes, _room: room })
+        } else {
+            None
+        };
         let mut queue = self.shared.queue();
         if queue.closed {
             return Err(NotSent::Closed);
         }
-        if queue.waiting.len() + queue.unanswered >= queue.most {
+        if queue.waiting.len() >= self.shared.limits.unanswered {
             return Err(NotSent::Full);
         }
-        let size = if let Some(packed) = packed {
-            let size = packed.len();
-            queue.chunks.push(packed);
-            // What comes next does not belong behind it in its allocation.
-            queue.chunks.push(Vec::new());
-            self.shared.clogged.store(true, Ordering::Relaxed);
+        let size = if let Some(chunk) = chunk {
+            let size = chunk.as_slice().len();
+            queue.push_chunk(chunk);
             size
         } else {
-            if queue.chunks.is_empty() {
-                queue.chunks.push(Vec::new());
-            }
-            let last = queue.chunks.len() - 1;
-            let chunk = &mut queue.chunks[last];
-            let before = chunk.len();
-            request.write(chunk);
-            chunk.len() - before
+            let before = queue.small.len();
+            request.write(&mut queue.small);
+            queue.small.len() - before
         };
+        if size > LARGE {
+            self.shared.clogged_out.store(true, Ordering::Relaxed);
+        }
         let start = queue.end;
         queue.end += size as u64;
-        let reach = if R::IN_PARTS { start + 1 } else { queue.end };
-        queue.waiting.push(Waiting {
-            sink,
-            deadline,
-            accounted: size as u64,
-            before: self.shared.moved(),
-            reach,
-        });
-        let driver = queue.driver.take();
+        let place = Place {
+            start,
+            reach: if request.runs_in_parts() { start + 1 } else { queue.end },
+            deadline: deadline.of(size),
+            latest: deadline.latest,
+        };
+        if queue.earliest.is_none_or(|earliest| place.deadline < earliest) {
+            queue.earliest = Some(place.deadline);
+        }
+        let place_deadline = place.deadline;
+        queue.waiting.push_back(Waiting::new(request.replies(), place, sender));
+        let writer = queue.writer_to_wake(place_deadline);
         drop(queue);
-        if let Some(driver) = driver {
-            driver.wake();
+        if let Some(writer) = writer {
+            writer.wake();
         }
         Ok(receiver)
     }
 
-    /// Whether the driver has ended: the server closed the connection, it broke, or the runtime that drove it is gone.
+    /// Whether it has ended: the server closed the connection, it broke or stalled, or the runtime that drove it is gone.
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
+        self.shared.is_left()
     }
 
-    /// Whether nobody waits for anything.
+    /// Why it has ended.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.shared.end.get().copied()
+    }
+
+    /// Whether no request waits for its reply.
     pub(crate) fn is_idle(&self) -> bool {
-        let queue = self.shared.queue();
-        queue.waiting.is_empty() && queue.unanswered == 0
+        self.shared.queue().waiting.is_empty()
     }
 
     /// Whether a small request had better take another connection.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.shared.clogged.load(Ordering::Relaxed)
-    }
-
-    /// How many requests in a row were not answered in time.
-    pub(crate) fn timeouts(&self) -> u32 {
-        self.shared.timeouts.load(Ordering::Relaxed)
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn refusal(&self) -> Option<&'static str> {
-        self.shared.refusal.get().copied()
+        self.shared.clogged_in.load(Ordering::Relaxed) || self.shared.clogged_out.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Mux {
+impl Drop for Multiplexer {
     fn drop(&mut self) {
-        // By itself the driver would wait for replies; of a frozen server there are none.
-        self.driver.abort();
+        // By themselves the tasks would wait for replies, which a frozen server never sends.
+        self.shared.close(End::Stopped);
+    }
+}
+
+impl fmt::Debug for Multiplexer {
+    // Requests and replies are not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Multiplexer")
+            .field("end", &self.end())
+            .finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere has left no change half done that matters: requests and bytes are added last.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes read and written so far.
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
+    pub(super) fn is_left(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn add_moved(&self, bytes: usize) {
-        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn timed_out(&self, requests: u32) {
-        self.timeouts.fetch_add(requests, Ordering::Relaxed);
-    }
-
-    pub(crate) fn answered(&self) {
-        if self.timeouts.load(Ordering::Relaxed) != 0 {
-            self.timeouts.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes no more requests. Those that the driver has not fetched were not sent.
-    pub(crate) fn close(&self, source: Option<io::ErrorKind>) {
-        self.closed.store(true, Ordering::Release);
+    /// Takes no more requests, so that the next call dials. Calls that are under way keep the connection until their deadlines.
+    pub(super) fn leave(&self, end: End) {
         let mut queue = self.queue();
+        if queue.closed {
+            return;
+        }
         queue.closed = true;
-        let waiting = std::mem::take(&mut queue.waiting);
-        queue.chunks = Vec::new();
-        drop(queue);
-        for mut waiting in waiting {
-            waiting.sink.fail(Lost::Broken { sent: false, source });
-        }
+        // Set once, here: `closed` was false.
+        let _ = self.end.set(end);
+        // Before any call can find out, so that nothing is used that was learned by this connection.
+        self.watch.ended(end, queue.waiting.len());
+        self.is_closed.store(true, Ordering::Release);
     }
 
-    #[cfg(feature = "tls")]
-    pub(crate) fn note(&self, error: &io::Error) {
-        if let Some(refusal) = crate::connection::tls::misconfigured(error) {
-            // The first one is the reason for all that follow.
-            let _ = self.refusal.set(refusal);
+    /// Ends the connection: takes no more requests, tells all calls, and stops both tasks.
+    pub(super) fn close(&self, end: End) {
+        self.leave(end);
+        let mut written = self.written();
+        written.is_closed = true;
+        let bytes = written.bytes;
+        drop(written);
+        self.queue().fail_all(bytes, self.received.load(Ordering::Relaxed), end);
+        for task in self.tasks.get().into_iter().flatten() {
+            task.abort();
         }
-    }
-}
-
-// Requests and replies are nobody else's business.
-impl std::fmt::Debug for Queue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }

@@ -5,10 +5,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use codex_traits::Result;
 use metrics::{Key, Label, Level, Metadata, Unit, counter, gauge, with_recorder};
-
-use crate::{server::server::Answer, wire::command_name::Named};
 
 const CALLS: &str = "codex.redis.calls";
 const IN_FLIGHT: &str = "codex.redis.calls.in_flight";
@@ -32,11 +29,8 @@ impl Call {
         Self(Some(operation))
     }
 
-    pub(crate) fn end<A: Answer>(self, answer: &Result<A>) {
-        self.end_as(outcome(answer));
-    }
-
-    pub(crate) fn end_as(mut self, outcome: &'static str) {
+    /// `outcome` is `"ok"`, `"refused"` for an error of the server's, or the kind of a failure.
+    pub(crate) fn end(mut self, outcome: &'static str) {
         if let Some(operation) = self.0.take() {
             ended(operation, outcome);
         }
@@ -51,8 +45,9 @@ impl Drop for Call {
     }
 }
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "get",
+    "get_with_ttl",
     "set",
     "incr",
     "get_many",
@@ -64,6 +59,7 @@ const VERBS: [&str; 13] = [
     "scan",
     "del_matching",
     "health",
+    "command",
     "connect",
 ];
 const OUTCOMES: [&str; 8] = [
@@ -102,15 +98,6 @@ fn ended(operation: &'static str, outcome: &'static str) {
     }
 }
 
-/// In one word, what came of a call.
-fn outcome<A: Answer>(answer: &Result<A>) -> &'static str {
-    match answer {
-        Ok(answer) if answer.errors().next().is_some() => "refused",
-        Ok(_) => "ok",
-        Err(error) => super::kind_name(error.kind()),
-    }
-}
-
 /// A connection that is up.
 #[derive(Debug)]
 pub(crate) struct Open;
@@ -128,8 +115,7 @@ impl Drop for Open {
     }
 }
 
-pub(crate) fn round_trip(request: &dyn Named, error: Option<&'static str>, taken: Duration) {
-    let name = request.name().0;
+pub(crate) fn round_trip(name: &'static str, error: Option<&'static str>, taken: Duration) {
     let mut labels = vec![
         Label::from_static_parts("db.system.name", "redis"),
         Label::from_static_parts("db.operation.name", name),

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use codex_traits::Result;
-
-use crate::{server::server::Answer, wire::command_name::Named};
-
 pub(crate) struct Call;
 
 impl Call {
@@ -14,10 +10,7 @@ impl Call {
     }
 
     #[expect(clippy::unused_self, reason = "with the feature, this is what ends the call")]
-    pub(crate) fn end<A: Answer>(self, _: &Result<A>) {}
-
-    #[expect(clippy::unused_self, reason = "with the feature, this is what ends the call")]
-    pub(crate) fn end_as(self, _: &'static str) {}
+    pub(crate) fn end(self, _: &'static str) {}
 }
 
 #[derive(Debug)]
@@ -30,7 +23,7 @@ impl Open {
 }
 
 pub(crate) fn describe() {}
-pub(crate) fn round_trip(_: &dyn Named, _: Option<&'static str>, _: Duration) {}
+pub(crate) fn round_trip(_: &'static str, _: Option<&'static str>, _: Duration) {}
 pub(crate) fn slow(_: &'static str) {}
 pub(crate) fn dialled(_: Option<&'static str>) {}
 pub(crate) fn evicted(_: &'static str) {}

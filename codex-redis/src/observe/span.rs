@@ -4,9 +4,8 @@
 //! <https://opentelemetry.io/docs/specs/semconv/db/redis/>. What is recorded is the name of a command and never an argument of
 //! it; of what the server says, only the code of an error.
 
-use std::time::Duration;
+use std::{borrow::Cow, fmt, time::Duration};
 
-use codex_traits::{ErrorKind, Result};
 use tokio::time::Instant;
 use tracing::{
     Span,
@@ -14,23 +13,22 @@ use tracing::{
 };
 
 use super::metrics as count;
-use crate::{
-    config::settings::Address,
-    server::locate::{Endpoint, Origin},
-    server::server::Answer,
-    wire::command_name::Named,
-};
+
+/// A host and a port. A Unix socket has no port, and its path as the host.
+pub(crate) type Peer<'a> = (Cow<'a, str>, Option<u16>);
 
 /// One request and its answer, as a span of the level `DEBUG`; without a subscriber it costs the look at a flag.
-pub(crate) struct RoundTrip<'a> {
-    endpoint: &'a Endpoint,
-    request: &'a dyn Named,
+pub(crate) struct RoundTrip {
+    database: u32,
+    name: &'static str,
+    commands: usize,
     span: Span,
     sent: Option<Instant>,
 }
 
-impl<'a> RoundTrip<'a> {
-    pub(crate) fn begin(endpoint: &'a Endpoint, request: &'a dyn Named) -> Self {
+impl RoundTrip {
+    /// A request of this many commands, by the name of OpenTelemetry's conventions.
+    pub(crate) fn begin(database: u32, name: &'static str, commands: usize) -> Self {
         let span = tracing::debug_span!(
             "redis",
             "otel.kind" = "client",
@@ -46,122 +44,116 @@ impl<'a> RoundTrip<'a> {
             "error.type" = Empty,
         );
         if !span.is_disabled() {
-            let (name, commands) = request.name();
             span.record("otel.name", name);
             span.record("db.operation.name", name);
             if commands > 1 {
                 span.record("db.operation.batch.size", commands);
             }
-            span.record("db.namespace", display(endpoint.settings.database));
-            if let Origin::At(address) = &endpoint.origin {
-                record_address(&span, address);
-            }
+            span.record("db.namespace", display(database));
         }
         Self {
-            endpoint,
-            request,
+            database,
+            name,
+            commands,
             span,
             sent: None,
         }
     }
 
-    /// There is a connection, to this server.
-    pub(crate) fn sent_to(&mut self, address: &Address) {
-        self.sent = Some(Instant::now());
-        if matches!(self.endpoint.origin, Origin::Elected(_)) {
-            record_address(&self.span, address);
+    /// The server that it goes to.
+    pub(crate) fn address<'a>(&self, peer: impl FnOnce() -> Peer<'a>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        let (host, port) = peer();
+        self.span.record("server.address", display(host));
+        if let Some(port) = port {
+            self.span.record("server.port", port);
         }
     }
 
-    pub(crate) fn end<A: Answer>(self, operation: &'static str, answer: &Result<A>) {
-        let status = answer.as_ref().ok().and_then(|answer| answer.errors().next());
-        let error = match (answer, status) {
-            (Err(error), _) => Some(kind_name(error.kind())),
-            (Ok(_), Some(error)) => Some(known_code(error.code())),
-            (Ok(_), None) => None,
-        };
+    /// There is a connection, and the request is on it.
+    pub(crate) fn sent(&mut self) {
+        self.sent = Some(Instant::now());
+    }
+
+    /// `error` is the kind of a failure or the code of an error reply, `code` only the latter.
+    pub(crate) fn end(
+        self,
+        operation: &'static str,
+        error: Option<&'static str>,
+        code: Option<&'static str>,
+        slow: Duration,
+        server: &dyn fmt::Debug,
+    ) {
         if let Some(error) = error {
             self.span.record("error.type", error);
             self.span.record("otel.status_code", "ERROR");
-            if let Some(status) = status {
-                self.span.record("db.response.status_code", known_code(status.code()));
-            }
+        }
+        if let Some(code) = code {
+            self.span.record("db.response.status_code", code);
         }
         let Some(sent) = self.sent else { return };
         let taken = sent.elapsed();
-        count::round_trip(self.request, error, taken);
-        if taken > self.endpoint.settings.slow_command {
-            self.slow(operation, taken);
+        count::round_trip(self.name, error, taken);
+        if taken > slow {
+            self.slow(operation, taken, server);
         }
     }
 
     #[cold]
-    fn slow(&self, operation: &'static str, taken: Duration) {
+    fn slow(&self, operation: &'static str, taken: Duration, server: &dyn fmt::Debug) {
         count::slow(operation);
-        let (name, commands) = self.request.name();
         tracing::warn!(
             parent: &self.span,
             operation,
             milliseconds = taken.as_millis(),
             "db.system.name" = "redis",
-            "db.namespace" = %self.endpoint.settings.database,
-            "db.operation.name" = name,
-            "db.operation.batch.size" = (commands > 1).then_some(commands),
-            server = ?self.endpoint,
+            "db.namespace" = %self.database,
+            "db.operation.name" = self.name,
+            "db.operation.batch.size" = (self.commands > 1).then_some(self.commands),
+            ?server,
             "slow Redis command"
         );
     }
 }
 
-fn record_address(span: &Span, address: &Address) {
-    let (host, port) = split(address);
-    span.record("server.address", display(host));
-    if let Some(port) = port {
-        span.record("server.port", port);
-    }
+/// A dial that succeeded.
+pub(crate) fn dialled((host, port): Peer<'_>, database: u32, taken: Duration) {
+    count::dialled(None);
+    tracing::debug!(
+        "db.system.name" = "redis",
+        "db.namespace" = %database,
+        "server.address" = %host,
+        "server.port" = port,
+        milliseconds = taken.as_millis(),
+        "connected to Redis"
+    );
 }
 
-/// A unix socket has no port.
-fn split(address: &Address) -> (std::borrow::Cow<'_, str>, Option<u16>) {
-    match address {
-        Address::Tcp { host, port } => (host.as_str().into(), Some(*port)),
-        Address::Unix(path) => (path.to_string_lossy(), None),
-    }
-}
-
-/// What came of a dial, which took so long. Without an address, none was found out.
-pub(crate) fn dialled(endpoint: &Endpoint, to: Result<&Address, (ErrorKind, &'static str)>, taken: Duration) {
-    count::dialled(to.map_err(|(kind, _)| kind_name(kind)).err());
-    let milliseconds = taken.as_millis();
-    let namespace = endpoint.settings.database;
-    match to {
-        Ok(address) => {
-            let (host, port) = split(address);
-            tracing::debug!(
-                "db.system.name" = "redis",
-                "db.namespace" = %namespace,
-                "server.address" = %host,
-                "server.port" = port,
-                milliseconds,
-                "connected to Redis"
-            );
-        }
-        Err((kind, reason)) => tracing::warn!(
-            "db.system.name" = "redis",
-            "db.namespace" = %namespace,
-            "error.type" = kind_name(kind),
-            server = ?endpoint,
-            milliseconds,
-            reason,
-            "no connection to Redis"
-        ),
-    }
+/// A dial that failed, with the kind of the failure in one word.
+pub(crate) fn not_dialled(
+    server: &dyn fmt::Debug,
+    database: u32,
+    kind: &'static str,
+    reason: &'static str,
+    taken: Duration,
+) {
+    count::dialled(Some(kind));
+    tracing::warn!(
+        "db.system.name" = "redis",
+        "db.namespace" = %database,
+        "error.type" = kind,
+        ?server,
+        milliseconds = taken.as_millis(),
+        reason,
+        "no connection to Redis"
+    );
 }
 
 /// A connection was left, so that the next call dials.
-pub(crate) fn evicted(address: &Address, reason: &'static str) {
+pub(crate) fn evicted((host, port): Peer<'_>, reason: &'static str) {
     count::evicted(reason);
-    let (host, port) = split(address);
     tracing::warn!(
         "db.system.name" = "redis",
         "server.address" = %host,
@@ -183,9 +175,8 @@ pub(crate) fn sent_again(operation: &'static str, reason: &'static str) {
 }
 
 /// Another server has taken over.
-pub(crate) fn failed_over(by: &'static str, to: &Address) {
+pub(crate) fn failed_over(by: &'static str, (host, port): Peer<'_>) {
     count::failed_over(by);
-    let (host, port) = split(to);
     tracing::warn!(
         "db.system.name" = "redis",
         "server.address" = %host,
@@ -203,46 +194,4 @@ pub(crate) fn slots_moved(slots: usize) {
         slots,
         "slots of the Redis cluster have moved"
     );
-}
-
-/// In one word.
-pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Connection => "connection",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Server => "server",
-        ErrorKind::Data => "data",
-        ErrorKind::Config => "config",
-        ErrorKind::InvalidArgument => "invalid_argument",
-        _ => "other",
-    }
-}
-
-/// The codes that Redis is known to answer with. Anything else might be a part of what was sent.
-pub(crate) fn known_code(code: &str) -> &'static str {
-    const KNOWN: [&str; 22] = [
-        "ERR",
-        "WRONGTYPE",
-        "OOM",
-        "NOAUTH",
-        "NOPERM",
-        "WRONGPASS",
-        "READONLY",
-        "LOADING",
-        "BUSY",
-        "MASTERDOWN",
-        "MISCONF",
-        "NOREPLICAS",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-        "MOVED",
-        "ASK",
-        "CROSSSLOT",
-        "NOSCRIPT",
-        "EXECABORT",
-        "UNKILLABLE",
-        "NOPROTO",
-        "NOGOODSLAVE",
-    ];
-    KNOWN.into_iter().find(|known| *known == code).unwrap_or("other")
 }

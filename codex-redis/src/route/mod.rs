@@ -1,88 +1,110 @@
-//! Where the keys are: on one server, or on the nodes of a cluster.
+//! Which server a command goes to: the only one, or the node of a cluster that serves the key.
 
+mod admission;
 pub(crate) mod cluster;
-pub(crate) mod standalone;
+mod standalone;
 
 use std::{fmt, sync::Arc};
 
-use codex_traits::Result;
-use redis::{Cmd, Value};
+use codex_traits::Pattern;
+use redis::Value;
 
+use self::{admission::Admission, cluster::Cluster};
 use crate::{
     config::settings::{Checked, Settings, Target},
-    route::cluster::Cluster,
-    route::standalone::Client,
-    server::locate::{Endpoint, Origin},
+    connection::multiplexer::Deadline,
     server::sentinel::Sentinels,
-    wire::request::Arguments,
+    wire::{Command, Failure},
 };
 
-pub(crate) enum Store {
-    One(Client),
+pub(crate) use self::{admission::Permit, standalone::Standalone};
+
+/// The servers of a handle, and the admission of its calls.
+pub(crate) struct Router {
+    settings: Arc<Settings>,
+    admission: Admission,
+    pub(crate) servers: Servers,
+}
+
+pub(crate) enum Servers {
+    One(Standalone),
     Cluster(Arc<Cluster>),
 }
 
-impl Store {
-    /// Dials nothing.
+impl Router {
+    /// Nothing is dialled yet.
     pub(crate) fn new(checked: Checked) -> Self {
         crate::observe::metrics::describe();
         let settings = Arc::new(checked.settings);
-        let origin = match checked.target {
-            Target::Cluster(seeds) => return Self::Cluster(Cluster::new(seeds, settings)),
-            Target::One(address) => Origin::At(address),
+        let servers = match checked.target {
+            Target::Cluster(seeds) => Servers::Cluster(Arc::new(Cluster::new(seeds, Arc::clone(&settings)))),
+            Target::One(address) => Servers::One(Standalone::fixed(address, Arc::clone(&settings))),
             Target::Sentinel { sentinels, name } => {
-                // They are asked seldom and briefly, have no databases, and are logged in to apart.
+                // They are asked seldom and briefly, have no databases, and have a login of their own.
                 let own = Settings {
                     database: 0,
                     login: checked.sentinel_login,
                     connections: 1,
                     ..(*settings).clone()
                 };
-                Origin::Elected(Arc::new(Sentinels::new(name, sentinels, &Arc::new(own))))
+                let sentinels = Sentinels::new(name, sentinels, &Arc::new(own));
+                Servers::One(Standalone::elected(sentinels, Arc::clone(&settings)))
             }
         };
-        Self::One(Client::new(Endpoint { origin, settings }))
-    }
-
-    /// Makes a first connection, so that what is wrong with the settings is said here.
-    pub(crate) async fn connect(&self) -> Result<()> {
-        match self {
-            Self::One(client) => client.connect().await,
-            Self::Cluster(cluster) => cluster.connect().await,
+        Self {
+            admission: Admission::new(Arc::clone(&settings)),
+            settings,
+            servers,
         }
     }
 
-    /// Sends one command on one key, without making it before where that is not needed. An error that a server answers with is still
-    /// in the reply.
-    pub(crate) async fn arguments(
-        &self,
-        operation: &'static str,
-        key: &str,
-        arguments: Arguments<'_>,
-    ) -> Result<Value> {
-        match self {
-            Self::One(client) => client.command(operation, &arguments).await,
-            Self::Cluster(cluster) => cluster.command(operation, key, &arguments.to_command()).await,
+    /// Makes a first connection, so that what is wrong with the settings is found.
+    pub(crate) async fn connect(&self) -> Result<(), Failure> {
+        match &self.servers {
+            Servers::One(server) => server.connect().await,
+            Servers::Cluster(cluster) => cluster.connect().await,
         }
     }
 
-    /// Sends one command on one key. An error that a server answers with is still in the reply.
-    pub(crate) async fn command(&self, operation: &'static str, key: &str, command: &Cmd) -> Result<Value> {
-        match self {
-            Self::One(client) => client.command(operation, command).await,
-            Self::Cluster(cluster) => cluster.command(operation, key, command).await,
+    /// Waits until a call of this verb may begin.
+    pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit, Failure> {
+        self.admission.admit(verb).await
+    }
+
+    /// The deadline of a part of a call that begins now.
+    pub(crate) fn deadline(&self, verb: &'static str) -> Deadline {
+        self.admission.deadline(verb)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Sends one command on one key. An error that a server answers with is in the reply.
+    pub(crate) async fn command(&self, deadline: Deadline, key: &str, command: &Command<'_>) -> Result<Value, Failure> {
+        match &self.servers {
+            Servers::One(server) => server.command(deadline, command).await,
+            Servers::Cluster(cluster) => cluster.command(deadline, key.as_bytes(), command).await,
         }
     }
 }
 
-impl fmt::Debug for Store {
+/// A page of a scan.
+pub(crate) fn scan(cursor: u64, pattern: &Pattern, count: usize) -> Command<'_> {
+    Command::read("SCAN")
+        .arg(cursor)
+        .arg("MATCH")
+        .arg(pattern.as_bytes())
+        .arg("COUNT")
+        .arg(count as u64)
+}
+
+impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("RedisBackend");
-        match self {
-            Self::One(client) => shown
-                .field("server", client.endpoint())
-                .field("database", &client.endpoint().settings.database),
-            Self::Cluster(cluster) => shown.field("server", cluster),
+        match &self.servers {
+            Servers::One(server) => shown.field("server", server).field("database", &self.settings.database),
+            Servers::Cluster(cluster) => shown.field("server", cluster),
         };
         shown.finish_non_exhaustive()
     }

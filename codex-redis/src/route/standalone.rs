@@ -1,152 +1,74 @@
-//! A handle's way to one server.
+//! One server, at a fixed address or wherever Sentinels say that it is.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::{fmt, sync::Arc};
 
-use codex_traits::{Error, ErrorKind, Result};
-use redis::{Pipeline, Value};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout_at},
-};
+use redis::Value;
 
 use crate::{
-    config::settings::Settings,
-    observe::{kind_name, metrics::Call},
-    server::locate::Endpoint,
-    server::server::{Answer, Node, no_connection},
-    wire::request::Request,
+    config::settings::{Address, Settings},
+    connection::multiplexer::Deadline,
+    server::{Server, sentinel::Sentinels},
+    wire::{Command, Failure, Request, reply::Replies},
 };
 
-#[derive(Debug)]
-pub(crate) struct Client {
-    node: Node,
-    turns: Turns,
+pub(crate) enum Standalone {
+    Fixed(Server<Address>),
+    Elected(Server<Sentinels>),
 }
 
-impl Client {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self {
-            turns: Turns::new(Arc::clone(&endpoint.settings)),
-            node: Node::new(endpoint),
+impl Standalone {
+    pub(crate) fn fixed(address: Address, settings: Arc<Settings>) -> Self {
+        Self::Fixed(Server::new(address, settings))
+    }
+
+    pub(crate) fn elected(sentinels: Sentinels, settings: Arc<Settings>) -> Self {
+        Self::Elected(Server::new(sentinels, settings))
+    }
+
+    /// Makes a first connection, so that what is wrong with the settings is found.
+    pub(crate) async fn connect(&self) -> Result<(), Failure> {
+        match self {
+            Self::Fixed(server) => server.connect().await,
+            Self::Elected(server) => server.connect().await,
         }
     }
 
-    /// Makes a first connection.
-    pub(crate) async fn connect(&self) -> Result<()> {
-        self.node.connect().await
+    /// Sends one command. An error that the server answers with is in the reply.
+    pub(crate) async fn command(&self, deadline: Deadline, command: &Command<'_>) -> Result<Value, Failure> {
+        self.request(deadline, Request::one(command)).await?.one()
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        self.node.endpoint()
-    }
-
-    /// Sends one command. An error that the server answers with is still in the reply.
-    pub(crate) async fn command<R>(&self, operation: &'static str, command: &R) -> Result<Value>
-    where
-        R: Request<Answer = Value>,
-    {
-        let (deadline, turn) = self.turns.take(operation).await?;
-        turn.end(self.node.command(operation, deadline, command).await)
-    }
-
-    /// Sends commands together. The errors that the server answers with are still in the replies.
-    pub(crate) async fn pipeline(&self, operation: &'static str, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        if pipeline.is_empty() {
+    /// Sends commands together, if there are any. Errors that the server answers with are in the replies.
+    pub(crate) async fn all(&self, deadline: Deadline, commands: &[Command<'_>]) -> Result<Vec<Value>, Failure> {
+        if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let (deadline, turn) = self.turns.take(operation).await?;
-        turn.end(self.node.pipeline(operation, deadline, pipeline).await)
-    }
-}
-
-/// How many calls of a handle may be under way, how many more may wait for that, and until when each.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    settings: Arc<Settings>,
-    permits: Semaphore,
-    waiting: AtomicUsize,
-}
-
-impl Turns {
-    pub(crate) fn new(settings: Arc<Settings>) -> Self {
-        Self {
-            permits: Semaphore::new(settings.max_in_flight),
-            settings,
-            waiting: AtomicUsize::new(0),
-        }
+        Ok(self.request(deadline, Request::all(commands)).await?.into_vec())
     }
 
-    /// Waits for a turn, or fails at once where too many do. The deadline of the call has begun when it does.
-    pub(crate) async fn take(&self, operation: &'static str) -> Result<(Instant, Turn<'_>)> {
-        let call = Call::begin(operation);
-        let deadline = Instant::now() + self.settings.command_timeout;
-        let permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => match self.wait(operation, deadline).await {
-                Ok(permit) => permit,
-                Err(error) => {
-                    call.end_as(kind_name(error.kind()));
-                    return Err(error);
-                }
-            },
-        };
-        let turn = Turn { call, _permit: permit };
-        Ok((deadline, turn))
+    /// Sends commands as a transaction, whose replies are those of the commands.
+    pub(crate) async fn transaction(
+        &self,
+        deadline: Deadline,
+        commands: &[Command<'_>],
+    ) -> Result<Vec<Value>, Failure> {
+        let replies = self.request(deadline, Request::transaction(commands)).await?;
+        replies.executed(commands.len())
     }
 
-    #[cold]
-    async fn wait(&self, operation: &'static str, deadline: Instant) -> Result<SemaphorePermit<'_>> {
-        let _waiter = Waiter::new(&self.waiting);
-        if self.waiting.load(Ordering::Relaxed) > self.settings.max_waiting {
-            return Err(overloaded(operation));
-        }
-        match timeout_at(deadline, self.permits.acquire()).await {
-            // Those who had a turn had it until their deadline, and that was ours too.
-            Ok(Ok(_)) if deadline <= Instant::now() => Err(no_connection(operation)),
-            Ok(Ok(permit)) => Ok(permit),
-            // Nobody closes it.
-            Ok(Err(_)) => Err(Error::new(ErrorKind::Connection, operation, "the handle is closed").not_executed()),
-            Err(_) => Err(no_connection(operation)),
+    async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
+        match self {
+            Self::Fixed(server) => server.request(deadline, request).await,
+            Self::Elected(server) => server.request(deadline, request).await,
         }
     }
 }
 
-/// Counted while it waits, also where it is dropped.
-struct Waiter<'a>(&'a AtomicUsize);
-
-impl<'a> Waiter<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// To wait as well would only make it later for all.
-fn overloaded(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Connection, operation, "too many calls wait for the server")
-        .not_executed()
-        .retryable()
-}
-
-/// Held while a call is under way.
-pub(crate) struct Turn<'a> {
-    call: Call,
-    _permit: SemaphorePermit<'a>,
-}
-
-impl Turn<'_> {
-    /// The call is over, with this.
-    pub(crate) fn end<A: Answer>(self, answer: Result<A>) -> Result<A> {
-        self.call.end(&answer);
-        answer
+impl fmt::Debug for Standalone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(server) => server.place().fmt(f),
+            Self::Elected(server) => server.place().fmt(f),
+        }
     }
 }

@@ -7,23 +7,24 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::{
-    connection::{connect::Link, failure::DialError},
-    server::locate::{Endpoint, dial},
+use super::locate::{Endpoint, Locate};
+use crate::connection::{
+    connect::Connection,
+    failure::{DialError, End},
 };
 
 /// What comes of a dial; `None` while it is under way. Any number of calls wait for it, and none of them can cancel it.
-pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Link>, DialError>>>;
+pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialError>>>;
 
 /// Never locked across an await.
 #[derive(Debug)]
-pub(crate) struct Slot(Mutex<State>);
+pub(crate) struct ConnectionCell(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
     Empty,
     Dialling(Dialled),
-    Ready(Arc<Link>),
+    Ready(Arc<Connection>),
     /// After failed dials, until the given time.
     Resting {
         until: Instant,
@@ -32,14 +33,14 @@ enum State {
     },
 }
 
-/// What a call finds in a slot.
+/// What a call finds in a cell.
 pub(crate) enum Found {
-    Ready(Arc<Link>),
+    Ready(Arc<Connection>),
     Dialling(Dialled),
     Resting(DialError),
 }
 
-impl Slot {
+impl ConnectionCell {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(State::Empty))
     }
@@ -49,19 +50,29 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, where there is one.
-    pub(crate) fn ready(&self) -> Option<Arc<Link>> {
+    /// Why the connection in here has ended.
+    pub(crate) fn end(&self) -> Option<End> {
         match &*self.state() {
-            State::Ready(link) if !link.mux().is_closed() => Some(Arc::clone(link)),
+            State::Ready(connection) => connection.multiplexer().end(),
+            _ => None,
+        }
+    }
+
+    /// The connection, if there is one.
+    pub(crate) fn ready(&self) -> Option<Arc<Connection>> {
+        match &*self.state() {
+            State::Ready(connection) if !connection.multiplexer().is_closed() => Some(Arc::clone(connection)),
             _ => None,
         }
     }
 
     /// The connection, or what is known of it; begins to dial where nobody does.
-    pub(crate) fn find(self: &Arc<Self>, endpoint: &Arc<Endpoint>) -> Found {
+    pub(crate) fn find<L: Locate>(self: &Arc<Self>, endpoint: &Arc<Endpoint<L>>) -> Found {
         let mut state = self.state();
         let failures = match &*state {
-            State::Ready(link) if !link.mux().is_closed() => return Found::Ready(Arc::clone(link)),
+            State::Ready(connection) if !connection.multiplexer().is_closed() => {
+                return Found::Ready(Arc::clone(connection));
+            }
             // A dial that was dropped with its runtime has left no result and no sender.
             State::Dialling(dialled) if dialled.has_changed().is_ok() => return Found::Dialling(dialled.clone()),
             State::Resting { until, reason, .. } if Instant::now() < *until => return Found::Resting(*reason),
@@ -74,13 +85,13 @@ impl Slot {
     }
 
     /// In a task of its own, so that a call with a short deadline cannot cancel it for the others, or for the next.
-    fn spawn_dial(self: &Arc<Self>, endpoint: Arc<Endpoint>, failures: u32) -> Dialled {
+    fn spawn_dial<L: Locate>(self: &Arc<Self>, endpoint: Arc<Endpoint<L>>, failures: u32) -> Dialled {
         let (result, dialled) = watch::channel(None);
-        let slot = Arc::clone(self);
+        let cell = Arc::clone(self);
         tokio::spawn(async move {
-            let outcome = dial(&endpoint).await.map(Arc::new);
-            *slot.state() = match &outcome {
-                Ok(link) => State::Ready(Arc::clone(link)),
+            let outcome = endpoint.dial().await.map(Arc::new);
+            *cell.state() = match &outcome {
+                Ok(connection) => State::Ready(Arc::clone(connection)),
                 // A dial that had all its time makes no pause longer: a server that goes on again would be left waiting.
                 Err(reason) if reason.is_late() => State::Resting {
                     until: Instant::now() + pause(&endpoint, 0),
@@ -101,12 +112,12 @@ impl Slot {
 
     /// Leaves this connection, so that the next call dials, and says whether it was in here. Calls that are under way on it keep it.
     /// Another one, dialled since, stays.
-    pub(crate) fn evict(&self, link: &Arc<Link>, reason: &'static str) -> bool {
+    pub(crate) fn evict(&self, connection: &Arc<Connection>, reason: &'static str) -> bool {
         let mut state = self.state();
-        let is_here = matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, link));
+        let is_here = matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, connection));
         if is_here {
             *state = State::Empty;
-            crate::observe::evicted(link.address(), reason);
+            crate::observe::evicted(connection.address().parts(), reason);
         }
         is_here
     }
@@ -114,7 +125,7 @@ impl Slot {
     /// Whether a runtime drives something in here.
     pub(crate) fn is_alive(&self) -> bool {
         match &*self.state() {
-            State::Ready(link) => !link.mux().is_closed(),
+            State::Ready(connection) => !connection.multiplexer().is_closed(),
             State::Dialling(dialled) => dialled.has_changed().is_ok(),
             State::Empty | State::Resting { .. } => false,
         }
@@ -123,9 +134,9 @@ impl Slot {
 
 /// Doubled with each failure, then between half of it and all of it by chance: handles that lost a server together should not
 /// all come back together.
-fn pause(endpoint: &Endpoint, failures: u32) -> Duration {
+fn pause<L: Locate>(endpoint: &Endpoint<L>, failures: u32) -> Duration {
     let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
-    let longest = doubled.min(endpoint.longest_pause());
+    let longest = doubled.min(endpoint.place.longest_pause(&endpoint.settings));
     // Without random numbers there is no jitter, which is no reason to fail.
     let chance = getrandom::u32().unwrap_or(u32::MAX);
     longest.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))

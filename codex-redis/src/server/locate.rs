@@ -1,98 +1,92 @@
-//! What to dial.
+//! Where a server is, and making a connection to it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use redis::Value;
 use tokio::time::{Instant, timeout};
 
-use super::sentinel::{Sentinels, text};
 use crate::{
     config::settings::{Address, Settings},
     connection::{
-        connect::{Link, ask, open},
+        connect::{Connection, open},
         failure::DialError,
     },
     observe,
+    wire::error::kind_name,
 };
 
-/// The longest pause between dials where the server can change: its place may have been taken by another one meanwhile.
-const ELECTED_PAUSE: Duration = Duration::from_millis(500);
+/// Says where a server is.
+pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
+    /// The server's address, if that never changes.
+    fn fixed(&self) -> Option<&Address>;
 
-/// One server, and how to treat it.
-#[derive(Clone)]
-pub(crate) struct Endpoint {
-    pub(crate) origin: Origin,
+    /// The server's address now.
+    fn locate(&self) -> impl Future<Output = Result<Address, DialError>> + Send;
+
+    /// Checks that a new connection is one to the server that is meant.
+    fn verify(
+        &self,
+        connection: &Connection,
+        settings: &Settings,
+    ) -> impl Future<Output = Result<(), DialError>> + Send;
+
+    /// The longest pause between two dials.
+    fn longest_pause(&self, settings: &Settings) -> Duration;
+}
+
+/// A server at an address that never changes.
+impl Locate for Address {
+    fn fixed(&self) -> Option<&Address> {
+        Some(self)
+    }
+
+    async fn locate(&self) -> Result<Address, DialError> {
+        Ok(self.clone())
+    }
+
+    async fn verify(&self, _: &Connection, _: &Settings) -> Result<(), DialError> {
+        Ok(())
+    }
+
+    fn longest_pause(&self, settings: &Settings) -> Duration {
+        settings.backoff_max
+    }
+}
+
+/// A server and how to treat it.
+pub(crate) struct Endpoint<L> {
+    pub(crate) place: L,
     pub(crate) settings: Arc<Settings>,
 }
 
-/// Where the server is.
-#[derive(Clone)]
-pub(crate) enum Origin {
-    At(Address),
-    /// Where Sentinels say that the primary is.
-    Elected(Arc<Sentinels>),
-}
-
-impl Endpoint {
-    pub(crate) fn at(address: Address, settings: Arc<Settings>) -> Self {
-        Self {
-            origin: Origin::At(address),
-            settings,
-        }
-    }
-
-    pub(crate) fn longest_pause(&self) -> Duration {
-        match self.origin {
-            Origin::At(_) => self.settings.backoff_max,
-            Origin::Elected(_) => self.settings.backoff_max.min(ELECTED_PAUSE),
-        }
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::At(address) => address.fmt(f),
-            Origin::Elected(sentinels) => sentinels.fmt(f),
-        }
-    }
-}
-
-/// Dials, within the connect timeout. The connection is driven by a task of the current runtime.
-pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Link, DialError> {
-    let settings = &*endpoint.settings;
-    let start = Instant::now();
-    let attempt = async {
-        match &endpoint.origin {
-            Origin::At(address) => open(address, settings).await,
-            Origin::Elected(sentinels) => {
-                let link = open(&sentinels.primary().await?, settings).await?;
-                is_primary(&link, settings).await?;
-                Ok(link)
+impl<L: Locate> Endpoint<L> {
+    /// Dials, within the connect timeout. The connection is driven by tasks of the current runtime.
+    pub(super) async fn dial(&self) -> Result<Connection, DialError> {
+        let settings = &*self.settings;
+        let start = Instant::now();
+        let attempt = async {
+            let connection = match self.place.fixed() {
+                Some(address) => open(address, settings).await?,
+                None => open(&self.place.locate().await?, settings).await?,
+            };
+            self.place.verify(&connection, settings).await?;
+            Ok(connection)
+        };
+        let dialled = timeout(settings.connect_timeout, attempt)
+            .await
+            .unwrap_or(Err(DialError::late()));
+        let (database, taken) = (settings.database, start.elapsed());
+        match &dialled {
+            Ok(connection) => observe::dialled(connection.address().parts(), database, taken),
+            Err(error) => {
+                observe::not_dialled(&self.place, database, kind_name(error.kind), error.message, taken);
             }
         }
-    };
-    let dialled = timeout(settings.connect_timeout, attempt)
-        .await
-        .unwrap_or(Err(DialError::late()));
-    let found = dialled.as_ref().map(Link::address);
-    observe::dialled(
-        endpoint,
-        found.map_err(|error| (error.kind, error.message)),
-        start.elapsed(),
-    );
-    dialled
+        dialled
+    }
 }
 
-/// Sentinels that have not heard of a fail-over yet name a server that is a replica by now.
-async fn is_primary(link: &Link, settings: &Settings) -> Result<(), DialError> {
-    let role = ask(link, &redis::cmd("ROLE"), settings).await?;
-    match &role {
-        Value::Array(parts) if parts.first().and_then(text) == Some("master") => Ok(()),
-        // A user need not have the right to ask; then READONLY is how a replica is told.
-        Value::ServerError(_) => Ok(()),
-        _ => Err(DialError::server(
-            "the server that the Sentinels name is not the primary",
-        )),
+impl<L: fmt::Debug> fmt::Debug for Endpoint<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
     }
 }

@@ -1,8 +1,11 @@
 //! One server: where it is, and the connections to it.
 
-pub(crate) mod connection_cell;
+mod connection_cell;
 pub(crate) mod locate;
-pub(crate) mod pool;
+mod per_runtime;
+mod pool;
 pub(crate) mod sentinel;
 #[expect(clippy::module_inception, reason = "the floor is named after its main type")]
-pub(crate) mod server;
+mod server;
+
+pub(crate) use self::{per_runtime::PerRuntime, server::Server};

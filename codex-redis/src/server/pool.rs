@@ -1,150 +1,114 @@
-//! The slots of each runtime.
+//! The connections of one runtime to one server.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use codex_traits::{Error, ErrorKind, Result};
-use tokio::runtime::{Handle, Id};
+use tokio::sync::watch;
 
-use crate::{
-    connection::{connect::Link, failure::DialError},
-    server::connection_cell::{Found, Slot},
-    server::locate::Endpoint,
+use super::{
+    connection_cell::{ConnectionCell, Found},
+    locate::{Endpoint, Locate},
+};
+use crate::connection::{
+    connect::Connection,
+    failure::{DialError, End},
 };
 
-/// A pool per runtime.
-///
-/// A connection is driven by a task of the runtime that dialled it. On another one it would stop with that runtime, or, where
-/// that is a current-thread runtime that is merely not being run, never answer.
 #[derive(Debug)]
-pub(crate) struct Pools {
-    endpoint: Arc<Endpoint>,
-    pools: RwLock<Vec<(Id, Arc<Pool>)>>,
+pub(crate) struct Pool<L> {
+    endpoint: Arc<Endpoint<L>>,
+    cells: Vec<Arc<ConnectionCell>>,
 }
 
-impl Pools {
-    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+/// A connection, and the cell that it is in.
+pub(super) type Place<'a> = (&'a Arc<ConnectionCell>, Arc<Connection>);
+
+impl<L: Locate> Pool<L> {
+    pub(super) fn new(endpoint: Arc<Endpoint<L>>) -> Self {
         Self {
-            endpoint,
-            pools: RwLock::new(Vec::new()),
-        }
-    }
-
-    /// The pool of the current runtime.
-    pub(crate) fn here(&self, operation: &'static str) -> Result<Arc<Pool>> {
-        let Ok(runtime) = Handle::try_current() else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                operation,
-                "must be called inside a tokio runtime",
-            ));
-        };
-        let id = runtime.id();
-        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = find(&pools, id) {
-            return Ok(pool);
-        }
-        drop(pools);
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        // Two tasks may have got here.
-        if let Some(pool) = find(&pools, id) {
-            return Ok(pool);
-        }
-        // The runtimes of those are gone, or they are as good as new.
-        pools.retain(|(_, pool)| pool.is_alive());
-        let pool = Arc::new(Pool::new(Arc::clone(&self.endpoint)));
-        pools.push((id, Arc::clone(&pool)));
-        Ok(pool)
-    }
-}
-
-fn find(pools: &[(Id, Arc<Pool>)], id: Id) -> Option<Arc<Pool>> {
-    let (_, pool) = pools.iter().find(|(runtime, _)| *runtime == id)?;
-    Some(Arc::clone(pool))
-}
-
-#[derive(Debug)]
-pub(crate) struct Pool {
-    endpoint: Arc<Endpoint>,
-    slots: Vec<Arc<Slot>>,
-}
-
-impl Pool {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self {
-            slots: (0..endpoint.settings.connections)
-                .map(|_| Arc::new(Slot::new()))
+            cells: (0..endpoint.settings.connections)
+                .map(|_| Arc::new(ConnectionCell::new()))
                 .collect(),
             endpoint,
         }
     }
 
-    /// A connection, and the slot that it is in, where one is ready that nothing large is in the way on.
+    /// A connection that is ready and that nothing large is in the way on. `None` if any has to be dialled first.
     ///
-    /// The first slot comes first: requests that are written together cost less than on several connections. Large requests begin at
-    /// the second one, so that they hold nobody up; small ones evade there what is large on the first.
-    pub(crate) fn ready(&self, is_large: bool) -> Option<(&Arc<Slot>, Arc<Link>)> {
+    /// The first cell comes first: requests that are written together cost less than on several connections. Large requests begin at
+    /// the second one, so that they hold nobody up; small ones avoid there what is large on the first.
+    pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
         let mut clogged = None;
-        for slot in self.from(is_large) {
-            let link = slot.ready()?;
-            if is_large || !link.mux().is_clogged() {
-                return Some((slot, link));
+        for cell in self.from(is_large) {
+            let connection = cell.ready()?;
+            if is_large || !connection.multiplexer().is_clogged() {
+                return Some((cell, connection));
             }
-            clogged = clogged.or(Some((slot, link)));
+            clogged = clogged.or(Some((cell, connection)));
         }
         clogged
     }
 
-    /// A connection, and the slot that it is in. Every slot that is not ready begins to dial; that is waited for only where no other
-    /// is ready.
-    pub(crate) async fn link(&self, is_large: bool) -> Result<(&Arc<Slot>, Arc<Link>), DialError> {
+    /// A connection. Every cell that is not ready begins to dial; a call waits for that only if no other is ready.
+    pub(super) async fn connection(&self, is_large: bool) -> Result<Place<'_>, DialError> {
+        self.leave_idle_beside_stalled();
         loop {
             let mut ready = None;
             let mut dialling = None;
             let mut resting = None;
-            for slot in self.from(is_large) {
-                match slot.find(&self.endpoint) {
-                    Found::Ready(link) => ready = ready.or(Some((slot, link))),
-                    Found::Dialling(dialled) => dialling = dialling.or(Some((slot, dialled))),
+            for cell in self.from(is_large) {
+                match cell.find(&self.endpoint) {
+                    Found::Ready(connection) => ready = ready.or(Some((cell, connection))),
+                    Found::Dialling(dialled) => dialling = dialling.or(Some((cell, dialled))),
                     Found::Resting(reason) => resting = Some(reason),
                 }
             }
             match (ready, dialling, resting) {
                 (Some(ready), ..) => return Ok(ready),
-                (None, Some((slot, mut dialled)), _) => {
-                    // An error here is a dial that was dropped with its runtime: look again.
-                    if let Ok(outcome) = dialled.wait_for(Option::is_some).await
-                        && let Some(outcome) = outcome.clone()
-                    {
-                        return Ok((slot, outcome?));
+                (None, Some((cell, dialled)), _) => {
+                    if let Some(outcome) = outcome(dialled).await {
+                        return Ok((cell, outcome?));
                     }
                 }
                 (None, None, Some(reason)) => return Err(reason),
-                // There is at least one slot, and each is one of the three.
+                // There is at least one cell, and each is one of the three.
                 (None, None, None) => {}
             }
         }
     }
 
-    /// Leaves a connection that has frozen, and those that nothing waits on: where a firewall or a fail-over has cut one silently, it has
-    /// cut them too, and a dial costs less than finding out.
-    pub(crate) fn leave_frozen(&self, slot: &Slot, link: &Arc<Link>) {
-        if !slot.evict(link, "timeouts in a row") {
-            return;
+    /// Leaves the connections that nothing waits on if another one has stalled: a firewall or a fail-over that cut that one
+    /// silently has cut them too, and a dial costs less than finding out.
+    fn leave_idle_beside_stalled(&self) {
+        if self.cells.iter().any(|cell| cell.end() == Some(End::Stalled)) {
+            self.leave_idle("idle beside one with timeouts in a row");
         }
-        for other in &self.slots {
-            if let Some(link) = other.ready().filter(|link| link.mux().is_idle()) {
-                other.evict(&link, "idle beside one with timeouts in a row");
+    }
+
+    /// Leaves the connections that nothing waits on.
+    pub(super) fn leave_idle(&self, reason: &'static str) {
+        for cell in &self.cells {
+            if let Some(connection) = cell.ready().filter(|ready| ready.multiplexer().is_idle()) {
+                cell.evict(&connection, reason);
             }
         }
     }
 
-    /// The slots in the order in which they are looked at.
-    fn from(&self, is_large: bool) -> impl Iterator<Item = &Arc<Slot>> {
-        let first = usize::from(is_large && self.slots.len() > 1);
-        self.slots[first..].iter().chain(&self.slots[..first])
+    /// The cells in the order in which they are looked at.
+    fn from(&self, is_large: bool) -> impl Iterator<Item = &Arc<ConnectionCell>> {
+        let first = usize::from(is_large && self.cells.len() > 1);
+        self.cells[first..].iter().chain(&self.cells[..first])
     }
 
-    fn is_alive(&self) -> bool {
-        self.slots.iter().any(|slot| slot.is_alive())
+    /// Whether a runtime drives something in here.
+    pub(super) fn is_alive(&self) -> bool {
+        self.cells.iter().any(|cell| cell.is_alive())
     }
+}
+
+/// Waits for a dial. `None` if it was dropped with its runtime.
+async fn outcome(
+    mut dialled: watch::Receiver<Option<Result<Arc<Connection>, DialError>>>,
+) -> Option<Result<Arc<Connection>, DialError>> {
+    let outcome = dialled.wait_for(Option::is_some).await.ok()?;
+    outcome.clone()
 }

@@ -11,17 +11,24 @@ use std::{
 };
 
 use codex_traits::ErrorKind;
-use futures_util::future::{BoxFuture, join_all};
-use redis::{Pipeline, ServerError, Value};
+use futures_util::future::join_all;
+use redis::{ServerError, Value};
 use tokio::time::Instant;
 
+use super::{Server, locate::Locate};
 use crate::{
     config::settings::{Address, Settings},
-    connection::failure::DialError,
+    connection::{
+        connect::{Connection, ask},
+        failure::DialError,
+        multiplexer::Deadline,
+    },
     observe,
-    server::locate::Endpoint,
-    server::server::{Node, server_error},
+    wire::{Command, Request, error::server_error, reply::text},
 };
+
+/// The longest pause between dials: another server may have taken over meanwhile.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long a dial waits for Sentinels that do not answer; the others have answered long before.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -30,7 +37,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Sentinels {
     /// The name that they know the primary by.
     name: String,
-    nodes: Vec<Node>,
+    servers: Vec<Server<Address>>,
     settings: Arc<Settings>,
     /// The one that they named last; never locked across an await.
     last: Mutex<Option<Address>>,
@@ -46,28 +53,28 @@ enum Word {
 
 impl Sentinels {
     pub(crate) fn new(name: String, addresses: Vec<Address>, settings: &Arc<Settings>) -> Self {
-        let node = |address| Node::new(Endpoint::at(address, Arc::clone(settings)));
         Self {
             name,
-            nodes: addresses.into_iter().map(node).collect(),
+            servers: addresses
+                .into_iter()
+                .map(|address| Server::new(address, Arc::clone(settings)))
+                .collect(),
             settings: Arc::clone(settings),
             last: Mutex::default(),
         }
     }
 
-    /// The address of the primary, as the Sentinel with the newest configuration has it.
-    ///
-    /// Boxed, because a dial asks for it and asking dials.
-    pub(crate) fn primary(&self) -> BoxFuture<'_, Result<Address, DialError>> {
-        Box::pin(self.ask_all())
-    }
-
     async fn ask_all(&self) -> Result<Address, DialError> {
-        let deadline = Instant::now() + PATIENCE;
+        let latest = Instant::now() + PATIENCE;
+        let deadline = Deadline {
+            at: latest,
+            latest,
+            verb: "connect",
+        };
         let mut newest = None;
         let mut unknown = false;
         let mut refusal = None;
-        for word in join_all(self.nodes.iter().map(|node| self.ask(node, deadline))).await {
+        for word in join_all(self.servers.iter().map(|server| self.ask(server, deadline))).await {
             match word {
                 Word::Primary { address, epoch } => {
                     if newest.as_ref().is_none_or(|(_, before)| *before < epoch) {
@@ -96,19 +103,20 @@ impl Sentinels {
         let before = last.replace(address.clone());
         drop(last);
         if before.is_some_and(|before| before != *address) {
-            observe::failed_over("sentinel", address);
+            observe::failed_over("sentinel", address.parts());
         }
     }
 
-    async fn ask(&self, node: &Node, deadline: Instant) -> Word {
-        let mut question = Pipeline::new();
+    async fn ask(&self, server: &Server<Address>, deadline: Deadline) -> Word {
         // The first knows of a fail-over from the moment on at which its outcome is certain, the second has the epoch.
-        question.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        question.cmd("SENTINEL").arg("MASTER").arg(&self.name);
-        let answers = match node.pipeline("connect", deadline, &question).await {
-            Ok(answers) => answers,
+        let question = [
+            Command::read("SENTINEL GET-MASTER-ADDR-BY-NAME").arg(&self.name),
+            Command::read("SENTINEL MASTER").arg(&self.name),
+        ];
+        let answers = match server.request(deadline, Request::all(&question)).await {
+            Ok(answers) => answers.into_vec(),
             // It was reached, and let us not in.
-            Err(error) if error.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
+            Err(failure) if failure.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
             Err(_) => return Word::Silent,
         };
         if let Some(error) = answers.iter().find_map(server_error) {
@@ -118,6 +126,34 @@ impl Sentinels {
             [place, state] => read(place, state).unwrap_or(Word::Silent),
             _ => Word::Silent,
         }
+    }
+}
+
+impl Locate for Sentinels {
+    fn fixed(&self) -> Option<&Address> {
+        None
+    }
+
+    /// The address of the primary, as the Sentinel with the newest configuration has it.
+    async fn locate(&self) -> Result<Address, DialError> {
+        self.ask_all().await
+    }
+
+    /// Sentinels that have not heard of a fail-over yet name a server that is a replica by now.
+    async fn verify(&self, connection: &Connection, settings: &Settings) -> Result<(), DialError> {
+        let role = ask(connection, &[Command::read("ROLE")], settings).await?;
+        match role.first() {
+            Some(Value::Array(parts)) if parts.first().and_then(text) == Some("master") => Ok(()),
+            // A user need not have the right to ask; then READONLY is how a replica is told.
+            Some(Value::ServerError(_)) => Ok(()),
+            _ => Err(DialError::server(
+                "the server that the Sentinels name is not the primary",
+            )),
+        }
+    }
+
+    fn longest_pause(&self, settings: &Settings) -> Duration {
+        settings.backoff_max.min(PAUSE)
     }
 }
 
@@ -152,18 +188,9 @@ fn read(place: &Value, state: &Value) -> Option<Word> {
     Some(Word::Primary { address, epoch })
 }
 
-/// A text in a reply.
-pub(crate) fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
-}
-
 impl fmt::Debug for Sentinels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.nodes.iter().map(Node::endpoint).collect();
+        let addresses: Vec<_> = self.servers.iter().map(Server::place).collect();
         write!(f, "the primary by Sentinels {addresses:?}")
     }
 }

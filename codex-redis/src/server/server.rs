@@ -2,212 +2,213 @@
 
 use std::{sync::Arc, time::Duration};
 
-use codex_traits::{Error, ErrorKind, Result};
-use redis::{Pipeline, ServerError, Value};
+use codex_traits::ErrorKind;
+use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
+use super::{
+    PerRuntime,
+    connection_cell::ConnectionCell,
+    locate::{Endpoint, Locate},
+    pool::Pool,
+};
 use crate::{
     config::settings::Settings,
-    connection::multiplexer::LARGE,
     connection::{
-        connect::Link,
-        failure::{DialError, Lost, NotSent},
+        connect::Connection,
+        failure::{DialError, End, Lost, NotSent},
+        multiplexer::{Deadline, LARGE},
     },
-    observe::RoundTrip,
-    server::connection_cell::Slot,
-    server::locate::{Endpoint, Origin},
-    server::pool::Pools,
-    server::sentinel::Sentinels,
-    wire::error::{broken, refused},
-    wire::request::Request,
+    observe::{self, RoundTrip},
+    wire::{
+        Command, Failure, Request,
+        error::{known_code, server_error},
+        reply::Replies,
+    },
 };
 
-/// A connection to a server that has become a replica is left only when it is at least this old: to a server that is one for good,
+/// A connection to a server that has become a replica is left only if it is at least this old: to a server that is one for good,
 /// each write would dial otherwise.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server and the connections to it.
 #[derive(Debug)]
-pub(crate) struct Node {
-    endpoint: Arc<Endpoint>,
-    pools: Pools,
+pub(crate) struct Server<L> {
+    endpoint: Arc<Endpoint<L>>,
+    pools: PerRuntime<Pool<L>>,
 }
 
-impl Node {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        let endpoint = Arc::new(endpoint);
+impl<L: Locate> Server<L> {
+    pub(crate) fn new(place: L, settings: Arc<Settings>) -> Self {
         Self {
-            pools: Pools::new(Arc::clone(&endpoint)),
-            endpoint,
+            endpoint: Arc::new(Endpoint { place, settings }),
+            pools: PerRuntime::new(),
         }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub(crate) fn place(&self) -> &L {
+        &self.endpoint.place
     }
 
     fn settings(&self) -> &Settings {
         &self.endpoint.settings
     }
 
-    /// Waits for a connection, and says why there is none as it is to be said to whoever made the settings.
-    pub(crate) async fn connect(&self) -> Result<()> {
-        let pool = self.pools.here("connect")?;
-        pool.link(false).await.map_err(DialError::into_connect_error)?;
+    /// The connections of the current runtime.
+    fn pool(&self) -> Result<Arc<Pool<L>>, Failure> {
+        self.pools
+            .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
+    }
+
+    /// Waits for a connection, and says why there is none as whoever made the settings is to be told.
+    pub(crate) async fn connect(&self) -> Result<(), Failure> {
+        let pool = self.pool()?;
+        pool.connection(false).await.map_err(DialError::into_connect_failure)?;
         Ok(())
     }
 
-    /// Sends one command. An error that the server answers with is still in the reply.
-    pub(crate) async fn command<R>(&self, operation: &'static str, deadline: Instant, command: &R) -> Result<Value>
-    where
-        R: Request<Answer = Value>,
-    {
-        self.request(operation, deadline, command).await
+    /// Sends one command. An error that the server answers with is in the reply.
+    pub(crate) async fn command(&self, deadline: Deadline, command: &Command<'_>) -> Result<Value, Failure> {
+        self.request(deadline, Request::one(command)).await?.one()
     }
 
-    /// Sends commands together. The errors that the server answers with are still in the replies; of a transaction there is one
-    /// reply, the one to EXEC.
-    pub(crate) async fn pipeline(
-        &self,
-        operation: &'static str,
-        deadline: Instant,
-        pipeline: &Pipeline,
-    ) -> Result<Vec<Value>> {
-        let mut replies = self.request(operation, deadline, pipeline).await?;
-        if pipeline.is_transaction() {
-            // That of EXEC only says that there was another.
-            if let Some(error) = replies.iter().find_map(server_error) {
-                return Err(refused(operation, error, true));
-            }
-            replies.drain(..replies.len() - 1);
+    /// Sends commands together. Errors that the server answers with are in the replies.
+    pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
+        let (name, commands) = request.name();
+        let mut seen = RoundTrip::begin(self.settings().database, name, commands);
+        if let Some(address) = self.place().fixed() {
+            seen.address(|| address.parts());
         }
-        Ok(replies)
-    }
-
-    async fn request<R>(&self, operation: &'static str, deadline: Instant, request: &R) -> Result<R::Answer>
-    where
-        R: Request<Answer: Answer>,
-    {
-        let mut seen = RoundTrip::begin(&self.endpoint, request);
-        let answer = self.attempt(operation, &mut seen, deadline, request).await;
-        seen.end(operation, &answer);
+        let answer = self.attempts(&mut seen, deadline, &request).await;
+        let (error, code) = match &answer {
+            Err(failure) => (Some(failure.outcome()), None),
+            Ok(replies) => {
+                let refusal = replies.as_slice().iter().find_map(server_error);
+                let code = refusal.map(|error| known_code(error.code()));
+                (code, code)
+            }
+        };
+        seen.end(deadline.verb, error, code, self.settings().slow_command, self.place());
         answer
     }
 
-    async fn attempt<R>(
+    /// Sends a request, and again if it changes nothing and the connection proves closed: then the server or a firewall has closed it
+    /// while it was idle, or while the process was suspended.
+    async fn attempts(
         &self,
-        operation: &'static str,
-        seen: &mut RoundTrip<'_>,
-        deadline: Instant,
-        request: &R,
-    ) -> Result<R::Answer>
-    where
-        R: Request<Answer: Answer>,
-    {
-        let pool = self.pools.here(operation)?;
+        seen: &mut RoundTrip,
+        deadline: Deadline,
+        request: &Request<'_, '_>,
+    ) -> Result<Replies, Failure> {
+        let pool = self.pool()?;
+        match self.attempt(&pool, seen, deadline, request).await? {
+            Ok(replies) => Ok(replies),
+            Err(lost) if lost.is_closed_before_the_reply() && request.is_read() => {
+                observe::sent_again(deadline.verb, "connection closed");
+                // They are as old, and likely to be closed too.
+                pool.leave_idle("idle beside one that was closed");
+                match Box::pin(self.attempt(&pool, seen, deadline, request)).await {
+                    Ok(answer) => Ok(answer?),
+                    // The reason for the loss says more than that there was no time to dial.
+                    Err(failure) if failure.kind() == ErrorKind::Timeout => Err(lost.into()),
+                    Err(failure) => Err(failure),
+                }
+            }
+            Err(lost) => Err(lost.into()),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        pool: &Pool<L>,
+        seen: &mut RoundTrip,
+        deadline: Deadline,
+        request: &Request<'_, '_>,
+    ) -> Result<Result<Replies, Lost>, Failure> {
         let is_large = request.size() > LARGE;
-        let mut place = pool.ready(is_large);
-        let (slot, link, answer) = loop {
-            let (slot, link) = match place.take() {
+        let mut ready = pool.ready(is_large);
+        let (cell, connection, answer) = loop {
+            let (cell, connection) = match ready.take() {
                 Some(place) => place,
-                None => match timeout_at(deadline, pool.link(is_large)).await {
-                    Ok(place) => place.map_err(|error| error.into_error(operation))?,
-                    Err(_) => return Err(no_connection(operation)),
+                // Boxed, as everything that is seldom needed: the future of each call would have the room for it.
+                None => match Box::pin(timeout_at(deadline.at, pool.connection(is_large))).await {
+                    Ok(place) => place.map_err(DialError::into_failure)?,
+                    Err(_) => return Err(no_connection()),
                 },
             };
-            match link.mux().send(request, deadline) {
-                Ok(answer) => break (slot, link, answer),
+            let mut room = None;
+            if is_large {
+                let wait = Box::pin(connection.multiplexer().room(request.size(), deadline));
+                room = Some(wait.await.ok_or_else(too_much)?);
+            }
+            match connection.multiplexer().send(request, room, deadline) {
+                Ok(answer) => break (cell, connection, answer),
                 // Since it was looked at. Nothing was sent, so another one will do.
-                Err(NotSent::Closed) if Instant::now() < deadline => {}
-                Err(NotSent::Closed) => return Err(no_connection(operation)),
-                Err(NotSent::Full) => return Err(too_many(operation)),
+                Err(NotSent::Closed) if Instant::now() < deadline.at => {}
+                Err(NotSent::Closed) => return Err(no_connection()),
+                Err(NotSent::Full) => return Err(too_many()),
             }
         };
-        if let Origin::Elected(sentinels) = &self.endpoint.origin
-            && link.is_confirmation_due()
-        {
-            tokio::spawn(confirm(Arc::clone(sentinels), Arc::clone(slot), Arc::clone(&link)));
+        if self.place().fixed().is_none() {
+            seen.address(|| connection.address().parts());
+            if connection.is_confirmation_due() {
+                let (endpoint, cell) = (Arc::clone(&self.endpoint), Arc::clone(cell));
+                tokio::spawn(confirm(endpoint, cell, Arc::clone(&connection)));
+            }
         }
-        seen.sent_to(link.address());
-        let answer = answer.await;
-        match answer {
-            Ok(Ok(answer)) => {
-                if answer.errors().any(|error| error.code() == "READONLY")
-                    && link.since().elapsed() > READ_ONLY_PATIENCE
-                {
-                    slot.evict(&link, "the server is read-only");
+        seen.sent();
+        // The reader tells all calls that it leaves, so there is always an answer.
+        let lost = Lost::Broken {
+            is_sent: true,
+            is_begun: true,
+            end: End::Stopped,
+        };
+        match answer.await.unwrap_or(Err(lost)) {
+            Ok(answer) => {
+                let replies = answer.into_replies();
+                if is_read_only(&replies) && connection.since().elapsed() > READ_ONLY_PATIENCE {
+                    cell.evict(&connection, "the server is read-only");
                 }
-                Ok(answer)
+                Ok(Ok(replies))
             }
-            Ok(Err(Lost::Late)) => {
-                if link.mux().timeouts() >= self.settings().timeouts_before_redial {
-                    pool.leave_frozen(slot, &link);
-                }
-                Err(Error::new(
-                    ErrorKind::Timeout,
-                    operation,
-                    "no answer within the deadline",
-                ))
-            }
-            Ok(Err(Lost::Broken { sent, source })) => {
-                slot.evict(&link, "broken");
-                Err(broken(operation, sent, source))
-            }
-            // The driver tells whom it leaves, so this does not come to pass.
-            Err(_) => {
-                slot.evict(&link, "broken");
-                Err(broken(operation, true, None))
-            }
+            Err(lost) => Ok(Err(lost)),
         }
     }
 }
 
-/// A primary that was cut off from its Sentinels, but not from us, does not know that it is none any more.
-async fn confirm(sentinels: Arc<Sentinels>, slot: Arc<Slot>, link: Arc<Link>) {
-    if let Ok(address) = sentinels.primary().await
-        && address != *link.address()
+fn is_read_only(replies: &Replies) -> bool {
+    let mut errors = replies.as_slice().iter().filter_map(server_error);
+    errors.any(|error| error.code() == "READONLY")
+}
+
+/// A primary that was cut off from its Sentinels, but not from us, may not know that it was demoted.
+async fn confirm<L: Locate>(endpoint: Arc<Endpoint<L>>, cell: Arc<ConnectionCell>, connection: Arc<Connection>) {
+    if let Ok(address) = endpoint.place.locate().await
+        && address != *connection.address()
     {
-        slot.evict(&link, "the Sentinels name another primary");
+        cell.evict(&connection, "the Sentinels name another primary");
     }
 }
 
 /// The deadline passed before anything was sent.
-pub(crate) fn no_connection(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Timeout, operation, "no connection within the deadline").not_executed()
+pub(crate) fn no_connection() -> Failure {
+    Failure::new(ErrorKind::Timeout, "no connection within the deadline").not_executed()
 }
 
-/// So many requests wait for replies that no more is taken; the connection will be left as soon as their deadlines pass.
-fn too_many(operation: &'static str) -> Error {
-    Error::new(
+/// The connection will be left as soon as the deadlines of its requests have passed.
+fn too_many() -> Failure {
+    Failure::new(
         ErrorKind::Connection,
-        operation,
         "the connection has too many requests without an answer",
     )
     .not_executed()
     .retryable()
 }
 
-/// One reply or several.
-pub(crate) trait Answer {
-    fn errors(&self) -> impl Iterator<Item = &ServerError>;
-}
-
-impl Answer for Value {
-    fn errors(&self) -> impl Iterator<Item = &ServerError> {
-        server_error(self).into_iter()
-    }
-}
-
-impl Answer for Vec<Value> {
-    fn errors(&self) -> impl Iterator<Item = &ServerError> {
-        self.iter().filter_map(server_error)
-    }
-}
-
-/// The error in a reply.
-pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
-    match value {
-        Value::ServerError(error) => Some(error),
-        _ => None,
-    }
+fn too_much() -> Failure {
+    Failure::new(
+        ErrorKind::Timeout,
+        "the connection has too many large requests to write within the deadline",
+    )
+    .not_executed()
 }

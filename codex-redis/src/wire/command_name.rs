@@ -1,14 +1,4 @@
-//! Names of commands, from a list: what is not on it might be a part of a key.
-
-use redis::{Arg, Cmd, Pipeline};
-
-use super::request::Arguments;
-
-/// What is sent together.
-pub(crate) trait Named: Sync {
-    /// What OpenTelemetry calls it, and of how many commands it is.
-    fn name(&self) -> (&'static str, usize);
-}
+//! Names of commands in spans and metrics, from a list: a word that is not on it might be a part of a key.
 
 struct Name {
     alone: &'static str,
@@ -26,79 +16,70 @@ macro_rules! names {
     };
 }
 
-/// Every command that is sent by this crate.
+/// The commands that this crate sends, and those that applications send most by its connections.
 const NAMES: &[Name] = names!(
     "GET" "SET" "MGET" "INCRBY" "EVALSHA" "EVAL" "UNLINK" "EXISTS" "PEXPIRE" "PTTL" "SCAN" "PING" "CLUSTER" "SENTINEL" "ROLE"
     "AUTH" "HELLO" "SELECT" "CLIENT"
+    "APPEND" "COPY" "DBSIZE" "DECR" "DECRBY" "DEL" "ECHO" "EXPIRE" "EXPIREAT" "EXPIRETIME" "FCALL" "GEOADD" "GEOSEARCH" "GETDEL"
+    "GETEX" "GETRANGE" "GETSET" "HDEL" "HEXISTS" "HGET" "HGETALL" "HINCRBY" "HKEYS" "HLEN" "HMGET" "HMSET" "HSCAN" "HSET" "HSETNX"
+    "HVALS" "INCR" "INCRBYFLOAT" "INFO" "KEYS" "LINDEX" "LLEN" "LPOP" "LPUSH" "LRANGE" "LREM" "LSET" "LTRIM" "MSET" "PERSIST"
+    "PEXPIREAT" "PFADD" "PFCOUNT" "PSETEX" "PUBLISH" "RENAME" "RPOP" "RPUSH" "SADD" "SCARD" "SCRIPT" "SDIFF" "SETEX" "SETNX"
+    "SINTER" "SISMEMBER" "SMEMBERS" "SPOP" "SRANDMEMBER" "SREM" "SSCAN" "STRLEN" "SUNION" "TIME" "TTL" "TYPE" "XACK" "XADD" "XDEL"
+    "XLEN" "XRANGE" "XREAD" "XREADGROUP" "XTRIM" "ZADD" "ZCARD" "ZCOUNT" "ZINCRBY" "ZMSCORE" "ZPOPMAX" "ZPOPMIN" "ZRANGE"
+    "ZRANGEBYSCORE" "ZRANK" "ZREM" "ZREMRANGEBYRANK" "ZREMRANGEBYSCORE" "ZREVRANGE" "ZREVRANK" "ZSCAN" "ZSCORE"
 );
 
-fn find(command: &Cmd) -> Option<&'static Name> {
-    let Some(Arg::Simple(first)) = command.args_iter().next() else {
-        return None;
+/// The listed name that `word` is, in whichever case it is written; `"other"` for a word that is not listed.
+pub(crate) fn known(word: &[u8]) -> &'static str {
+    let listed = NAMES
+        .iter()
+        .find(|name| name.alone.as_bytes().eq_ignore_ascii_case(word));
+    listed.map_or("other", |name| name.alone)
+}
+
+fn find(name: &'static str) -> Option<&'static Name> {
+    // The first word of two.
+    let word = name.split(' ').next().unwrap_or_default();
+    NAMES.iter().find(|known| known.alone == word)
+}
+
+/// The name of a request of these commands, and how many they are.
+pub(crate) fn of(commands: impl Iterator<Item = &'static str>, is_transaction: bool) -> (&'static str, usize) {
+    let mut names = commands;
+    let Some(first) = names.next() else {
+        return (if is_transaction { "MULTI" } else { "PIPELINE" }, 0);
     };
-    find_word(first)
-}
-
-fn find_word(first: &[u8]) -> Option<&'static Name> {
-    NAMES.iter().find(|name| name.alone.as_bytes() == first)
-}
-
-impl Named for Arguments<'_> {
-    fn name(&self) -> (&'static str, usize) {
-        let name = self.0.first().and_then(|first| find_word(first));
-        (name.map_or("other", |name| name.alone), 1)
+    let (mut count, mut alike) = (1, true);
+    for name in names {
+        count += 1;
+        alike &= name == first;
     }
-}
-
-impl Named for Cmd {
-    fn name(&self) -> (&'static str, usize) {
-        (find(self).map_or("other", |name| name.alone), 1)
-    }
-}
-
-impl Named for Pipeline {
-    fn name(&self) -> (&'static str, usize) {
-        // ASKING belongs to the command after it.
-        let is_own = |command: &&Cmd| !matches!(command.args_iter().next(), Some(Arg::Simple(b"ASKING")));
-        let mut names = self.cmd_iter().filter(is_own).map(find);
-        let first = names.next().flatten();
-        let (mut commands, mut alike) = (1, first.is_some());
-        for name in names {
-            commands += 1;
-            alike &= name.zip(first).is_some_and(|(name, first)| std::ptr::eq(name, first));
-        }
-        let name = match (self.is_transaction(), first) {
-            (false, Some(name)) if commands == 1 => name.alone,
-            (false, Some(name)) if alike => name.pipelined,
-            (false, _) => "PIPELINE",
-            (true, Some(name)) if alike => name.transacted,
-            (true, _) => "MULTI",
-        };
-        (name, commands)
-    }
+    let name = match (is_transaction, find(first)) {
+        (false, Some(name)) if count == 1 => name.alone,
+        (false, None) if count == 1 => "other",
+        (false, Some(name)) if alike => name.pipelined,
+        (false, _) => "PIPELINE",
+        (true, Some(name)) if alike => name.transacted,
+        (true, _) => "MULTI",
+    };
+    (name, count)
 }
 
 #[cfg(test)]
 mod tests {
-    use redis::cmd;
-
     use super::*;
 
     #[test]
     fn names_are_those_of_the_conventions_and_never_an_argument() {
-        assert_eq!(cmd("GET").arg("hunter2").name(), ("GET", 1));
-        assert_eq!(cmd("hunter2").name(), ("other", 1));
-        assert_eq!(Arguments(&[b"GET", b"hunter2"]).name(), ("GET", 1));
-        assert_eq!(Arguments(&[b"hunter2"]).name(), ("other", 1));
-        assert_eq!(Pipeline::new().name().0, "PIPELINE");
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("ASKING").cmd("GET").arg("hunter2");
-        assert_eq!(pipeline.name(), ("GET", 1));
-        pipeline.cmd("GET").arg("hunter2");
-        assert_eq!(pipeline.name(), ("PIPELINE GET", 2));
-        assert_eq!(pipeline.clone().atomic().name(), ("MULTI GET", 2));
-        pipeline.cmd("SET").arg("hunter2").arg("hunter2");
-        assert_eq!(pipeline.name(), ("PIPELINE", 3));
-        assert_eq!(pipeline.atomic().name(), ("MULTI", 3));
+        let name = |names: &[&'static str], is_transaction| of(names.iter().copied(), is_transaction);
+        assert_eq!(name(&["GET"], false), ("GET", 1));
+        assert_eq!(name(&["hunter2"], false), ("other", 1));
+        assert_eq!(name(&["CLUSTER SLOTS"], false), ("CLUSTER", 1));
+        assert_eq!(name(&[], false).0, "PIPELINE");
+        assert_eq!(name(&["GET", "GET"], false), ("PIPELINE GET", 2));
+        assert_eq!(name(&["GET", "GET"], true), ("MULTI GET", 2));
+        assert_eq!(name(&["GET", "SET", "SET"], false), ("PIPELINE", 3));
+        assert_eq!(name(&["GET", "SET", "SET"], true), ("MULTI", 3));
+        assert_eq!((known(b"zadd"), known(b"hunter2")), ("ZADD", "other"));
     }
 }

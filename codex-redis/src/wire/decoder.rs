@@ -1,45 +1,84 @@
 //! Replies out of a stream of bytes, as they come in: RESP2 and RESP3,
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
-//! What RESP3 has types of its own for is read as the value that RESP2 has for it (a map as the list of its keys and values), so
-//! that nobody else needs to know which of the two is spoken. What is pushed, and attributes, are nobody's reply and left out.
+//! A type that only RESP3 has is read as the value that RESP2 has for it (a map as the list of its keys and values), so that no
+//! other module needs to know which version is spoken. Pushes are frames of their own. Attributes are left out.
 //!
-//! Values are copied out of the read buffer, each into an allocation of its own size: a slice of the buffer would keep all of it for
-//! as long as somebody keeps a small value. What is long is read into its allocation and not copied at all.
+//! Values are copied out of the read buffer, each into an allocation of its own size: a slice of the buffer would keep all of it
+//! for as long as anyone keeps a small value. A long value is read into its allocation and not copied at all.
 
 use redis::Value;
 
-/// What is longer than this and not there yet is read straight into its own allocation.
+/// A longer value that has not arrived whole is read straight into its own allocation.
 pub(crate) const LONG: usize = 32 << 10;
 
-/// No reply that is asked for is nested deeper.
+/// The deepest nesting that is read; no command of this crate nests deeper than 3.
 const DEEPEST: usize = 64;
 
 /// The longest line; only an error comes near.
 const LONGEST_LINE: usize = 64 << 10;
 
-/// The most places of an array that are kept before its items are there.
-const PLACES: usize = 1024;
+/// The most places of an array that are allocated before its items have arrived.
+const PLACES: usize = 256;
 
-/// The bytes are no RESP. They are not kept: they may be anybody's value.
+/// The memory of an item in its array.
+const ITEM: usize = size_of::<Value>();
+
+/// About what the allocator adds to each allocation.
+const ALLOCATION: usize = 32;
+
+/// Why a stream cannot be read on.
+///
+/// The bytes are not kept: they may be anyone's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) enum DecodeError {
+    /// The bytes are not RESP.
+    Malformed,
+    /// The reply takes more memory than is allowed.
+    TooLarge,
+}
 
-type Parsed<T> = Result<Option<T>, Malformed>;
+use DecodeError::{Malformed, TooLarge};
+
+type Parsed<T> = Result<Option<T>, DecodeError>;
+
+/// What the stream holds next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Frame {
+    /// The reply to the oldest request, and the memory that it takes.
+    Reply(Value, usize),
+    /// Out of band: it answers no request.
+    Push(Vec<Value>),
+}
 
 /// Goes on where the last bytes ended.
-#[derive(Default)]
-pub(crate) struct Parser {
+pub(crate) struct Decoder {
     /// Arrays that are not complete, the outermost first.
     arrays: Vec<Array>,
     long: Option<Long>,
+    /// How many of the arrays are pushes or attributes.
+    asides: usize,
+    /// The memory of what is not complete.
+    memory: usize,
+    /// The most memory that is left for it.
+    limit: usize,
+    /// How many bytes of replies have been taken in.
+    reply_bytes: u64,
 }
 
 struct Array {
     items: Vec<Value>,
     missing: usize,
-    /// A push or an attribute: no part of any reply.
-    is_aside: bool,
+    kind: Kind,
+    /// The memory of the frame around an aside, to go on from once the aside is complete.
+    before: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reply,
+    Push,
+    Attribute,
 }
 
 /// A bulk string that is read into place.
@@ -64,39 +103,85 @@ enum Item {
     Array(Array),
 }
 
-impl Parser {
-    /// The next complete reply, and `bytes` moved past what was taken. `None` where more bytes are needed.
-    pub(crate) fn next(&mut self, bytes: &mut &[u8]) -> Parsed<Value> {
-        while let Some(item) = self.item(bytes)? {
+impl Decoder {
+    /// A decoder of replies that may take this much memory at a time.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            arrays: Vec::new(),
+            long: None,
+            asides: 0,
+            memory: 0,
+            limit,
+            reply_bytes: 0,
+        }
+    }
+
+    /// The next complete frame, and `bytes` moved past what was taken; `None` if more bytes are needed. A reply that is not
+    /// complete may take `limit` bytes of memory.
+    pub(crate) fn next(&mut self, bytes: &mut &[u8], limit: usize) -> Parsed<Frame> {
+        self.limit = limit;
+        loop {
+            let before = bytes.len();
+            let item = self.item(bytes)?;
+            let is_aside = matches!(&item, Some(Item::Array(array)) if array.kind != Kind::Reply);
+            if self.asides == 0 && !is_aside {
+                self.reply_bytes += (before - bytes.len()) as u64;
+            }
+            let Some(item) = item else { return Ok(None) };
             let mut value = match item {
                 Item::Value(value) => value,
-                Item::Array(array) if array.missing == 0 && array.is_aside => continue,
-                Item::Array(array) if array.missing == 0 => Value::Array(array.items),
-                Item::Array(_) if self.arrays.len() >= DEEPEST => return Err(Malformed),
                 Item::Array(array) => {
-                    self.arrays.push(array);
-                    continue;
+                    if self.arrays.len() >= DEEPEST {
+                        return Err(Malformed);
+                    }
+                    if array.missing > 0 {
+                        self.asides += usize::from(array.kind != Kind::Reply);
+                        self.arrays.push(array);
+                        continue;
+                    }
+                    match array.kind {
+                        Kind::Reply => Value::Array(array.items),
+                        Kind::Push => {
+                            self.memory = array.before;
+                            return Ok(Some(Frame::Push(array.items)));
+                        }
+                        Kind::Attribute => {
+                            self.memory = array.before;
+                            continue;
+                        }
+                    }
                 }
             };
             // It completes the array that it is the last of, which may complete another.
             loop {
                 let Some(array) = self.arrays.last_mut() else {
-                    return Ok(Some(value));
+                    return Ok(Some(Frame::Reply(value, std::mem::take(&mut self.memory))));
                 };
+                if array.items.len() == array.items.capacity() {
+                    // Grown by hand, so that what it takes is counted before it is taken.
+                    let more = array.items.len().clamp(1, array.missing);
+                    self.memory = charged(self.memory, more.saturating_mul(ITEM), self.limit)?;
+                    array.items.reserve_exact(more);
+                }
                 array.items.push(value);
                 array.missing -= 1;
                 if array.missing > 0 {
                     break;
                 }
-                let (items, is_aside) = (std::mem::take(&mut array.items), array.is_aside);
-                self.arrays.pop();
-                if is_aside {
-                    break;
+                let Some(array) = self.arrays.pop() else { break };
+                match array.kind {
+                    Kind::Reply => value = Value::Array(array.items),
+                    Kind::Push | Kind::Attribute => {
+                        self.asides -= 1;
+                        self.memory = array.before;
+                        if array.kind == Kind::Push {
+                            return Ok(Some(Frame::Push(array.items)));
+                        }
+                        break;
+                    }
                 }
-                value = Value::Array(items);
             }
         }
-        Ok(None)
     }
 
     /// Where the next bytes of the stream belong, past all buffers, and how many of them.
@@ -109,7 +194,31 @@ impl Parser {
     pub(crate) fn added(&mut self, bytes: usize) {
         if let Some(long) = &mut self.long {
             long.missing -= bytes;
+            if self.asides == 0 {
+                self.reply_bytes += bytes as u64;
+            }
         }
+    }
+
+    /// How many bytes of a long value are still to come.
+    pub(crate) fn missing(&self) -> usize {
+        self.long.as_ref().map_or(0, |long| long.missing)
+    }
+
+    /// How many bytes of replies have been taken in so far, of the one that is not complete too. Pushes are none.
+    pub(crate) fn reply_bytes(&self) -> u64 {
+        self.reply_bytes
+    }
+
+    /// The memory of the reply that is not complete.
+    #[cfg(test)]
+    fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        self.memory = charged(self.memory, bytes, self.limit)?;
+        Ok(())
     }
 
     fn item(&mut self, bytes: &mut &[u8]) -> Parsed<Item> {
@@ -133,25 +242,44 @@ impl Parser {
                 }
             },
             b'+' if text == b"OK" => Item::Value(Value::Okay),
-            b'+' => Item::Value(Value::SimpleString(string(text)?)),
+            b'+' => {
+                self.charge(text.len() + ALLOCATION)?;
+                Item::Value(Value::SimpleString(string(text)?))
+            }
             b':' => Item::Value(Value::Int(integer(text)?)),
-            b'-' => Item::Value(error(line)?),
+            b'-' => {
+                self.charge(line.len() + ALLOCATION)?;
+                Item::Value(error(line)?)
+            }
             b'*' | b'~' | b'%' | b'>' | b'|' => match length(text)? {
                 None => Item::Value(Value::Nil),
                 Some(entries) => {
                     // Of each entry of a map there are two.
                     let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                     let missing = entries.checked_mul(each).ok_or(Malformed)?;
+                    // A count that cannot fit is refused before any item has come.
+                    charged(self.memory, missing.saturating_mul(ITEM), self.limit)?;
+                    let before = self.memory;
+                    let places = missing.min(PLACES);
+                    self.charge(places * ITEM + ALLOCATION)?;
                     Item::Array(Array {
-                        items: Vec::with_capacity(missing.min(PLACES)),
+                        items: Vec::with_capacity(places),
                         missing,
-                        is_aside: matches!(kind, b'>' | b'|'),
+                        kind: match kind {
+                            b'>' => Kind::Push,
+                            b'|' => Kind::Attribute,
+                            _ => Kind::Reply,
+                        },
+                        before,
                     })
                 }
             },
             b'_' if text.is_empty() => Item::Value(Value::Nil),
             b'#' if matches!(text, b"t" | b"f") => Item::Value(Value::Int(i64::from(text == b"t"))),
-            b',' | b'(' => Item::Value(Value::BulkString(text.to_vec())),
+            b',' | b'(' => {
+                self.charge(text.len() + ALLOCATION)?;
+                Item::Value(Value::BulkString(text.to_vec()))
+            }
             _ => return Err(Malformed),
         };
         *bytes = rest;
@@ -164,6 +292,7 @@ impl Parser {
                 return Ok(None);
             }
             end_of_line(&mut end)?;
+            self.charge(length + ALLOCATION)?;
             let value = Item::Value(kind.value(value.to_vec())?);
             // The line's slice and the body's are of the same bytes.
             *bytes = &bytes[bytes.len() - end.len()..];
@@ -172,9 +301,10 @@ impl Parser {
         if length <= LONG {
             return Ok(None);
         }
+        self.charge(length.saturating_add(ALLOCATION))?;
         let mut long = Vec::new();
         // Not touched before it is filled, so a length that is a lie takes no memory.
-        long.try_reserve_exact(length).map_err(|_| Malformed)?;
+        long.try_reserve_exact(length).map_err(|_| TooLarge)?;
         long.extend_from_slice(body);
         *bytes = &[];
         self.long = Some(Long {
@@ -201,7 +331,7 @@ impl Parser {
 }
 
 impl Bulk {
-    fn value(self, bytes: Vec<u8>) -> Result<Value, Malformed> {
+    fn value(self, bytes: Vec<u8>) -> Result<Value, DecodeError> {
         match self {
             Self::Plain => Ok(Value::BulkString(bytes)),
             Self::Verbatim => {
@@ -211,6 +341,12 @@ impl Bulk {
             Self::Error => error(&[b"-", &bytes[..]].concat()),
         }
     }
+}
+
+/// The memory after so many more bytes.
+fn charged(memory: usize, bytes: usize, limit: usize) -> Result<usize, DecodeError> {
+    let sum = memory.saturating_add(bytes);
+    if sum > limit { Err(TooLarge) } else { Ok(sum) }
 }
 
 /// The first line, without its end, and what is behind it.
@@ -225,16 +361,16 @@ fn line(bytes: &[u8]) -> Parsed<(&[u8], &[u8])> {
     }
 }
 
-fn end_of_line(bytes: &mut &[u8]) -> Result<(), Malformed> {
+fn end_of_line(bytes: &mut &[u8]) -> Result<(), DecodeError> {
     *bytes = bytes.strip_prefix(b"\r\n").ok_or(Malformed)?;
     Ok(())
 }
 
-fn string(text: &[u8]) -> Result<String, Malformed> {
+fn string(text: &[u8]) -> Result<String, DecodeError> {
     String::from_utf8(text.to_vec()).map_err(|_| Malformed)
 }
 
-fn integer(text: &[u8]) -> Result<i64, Malformed> {
+fn integer(text: &[u8]) -> Result<i64, DecodeError> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() {
         return Err(Malformed);
@@ -267,7 +403,7 @@ fn length(text: &[u8]) -> Parsed<usize> {
 }
 
 /// Only the redis crate makes its errors, so it is given the line.
-fn error(line: &[u8]) -> Result<Value, Malformed> {
+fn error(line: &[u8]) -> Result<Value, DecodeError> {
     let mut line = String::from_utf8_lossy(line).into_owned();
     line.push_str("\r\n");
     match redis::parse_redis_value(line.as_bytes()) {
@@ -281,22 +417,24 @@ mod tests {
     use super::*;
 
     /// What comes of a stream that arrives in pieces of this size, as the driver feeds it.
-    fn parse(stream: &[u8], piece: usize) -> Result<Vec<Value>, Malformed> {
-        let (mut parser, mut values, mut buffer) = (Parser::default(), Vec::new(), Vec::new());
+    fn parse(stream: &[u8], piece: usize) -> Result<Vec<Value>, DecodeError> {
+        let (mut decoder, mut values, mut buffer) = (Decoder::new(usize::MAX), Vec::new(), Vec::new());
         for piece in stream.chunks(piece) {
             let mut piece = piece;
             if buffer.is_empty()
-                && let Some((long, missing)) = parser.long()
+                && let Some((long, missing)) = decoder.long()
             {
                 let there = missing.min(piece.len());
                 long.extend_from_slice(&piece[..there]);
-                parser.added(there);
+                decoder.added(there);
                 piece = &piece[there..];
             }
             buffer.extend_from_slice(piece);
             let mut bytes = &buffer[..];
-            while let Some(value) = parser.next(&mut bytes)? {
-                values.push(value);
+            while let Some(frame) = decoder.next(&mut bytes, 8 << 20)? {
+                if let Frame::Reply(value, _) = frame {
+                    values.push(value);
+                }
             }
             buffer = bytes.to_vec();
         }
@@ -388,7 +526,6 @@ mod tests {
             ":9223372036854775808\r\n",
             "$-2\r\n",
             "$1\r\nabc\r\n",
-            "$9223372036854775807\r\nx",
             "+a\n",
             "#x\r\n",
             "_1\r\n",
@@ -401,5 +538,71 @@ mod tests {
                 assert_eq!(parse(stream.as_bytes(), piece), Err(Malformed), "{stream:.20}");
             }
         }
+    }
+
+    #[test]
+    fn pushes_come_in_their_place_and_count_for_no_reply() {
+        let stream = b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n:1\r\n*2\r\n:2\r\n>1\r\n+aside\r\n:3\r\n>0\r\n|1\r\n+a\r\n:9\r\n:4\r\n";
+        let text = |text: &str| Value::SimpleString(text.to_owned());
+        let mut decoder = Decoder::new(usize::MAX);
+        let (mut bytes, mut frames) = (&stream[..], Vec::new());
+        while let Some(frame) = decoder.next(&mut bytes, 1 << 20).unwrap() {
+            frames.push(match frame {
+                Frame::Reply(value, _) => value,
+                Frame::Push(items) => Value::Set(items),
+            });
+        }
+        let expected = vec![
+            Value::Set(vec![text("invalidate"), Value::Array(vec![bulk("k")])]),
+            Value::Int(1),
+            Value::Set(vec![text("aside")]),
+            Value::Array(vec![Value::Int(2), Value::Int(3)]),
+            Value::Set(Vec::new()),
+            Value::Int(4),
+        ];
+        assert_eq!(frames, expected);
+        let in_replies = b":1\r\n*2\r\n:2\r\n:3\r\n:4\r\n".len();
+        assert_eq!((decoder.reply_bytes(), decoder.memory()), (in_replies as u64, 0));
+    }
+
+    #[test]
+    fn memory_is_refused_before_it_is_taken() {
+        let limit = 1 << 20;
+        let small = ":1\r\n".repeat(limit / ITEM + 1);
+        let half = ":1\r\n".repeat(limit / ITEM / 2 + 1);
+        let tiny = "$1\r\nx\r\n".repeat(limit / (ITEM + ALLOCATION));
+        for (stream, taken) in [
+            ("*1000000000\r\n:1\r\n".to_owned(), 13),
+            ("%1000000000\r\n:1\r\n".to_owned(), 13),
+            ("$20000000000\r\nabc".to_owned(), 14),
+            (format!("*{}\r\n{small}", limit / ITEM + 1), 8),
+            // Each fits by itself, and all of them in their arrays do not.
+            (
+                format!("*2\r\n*{0}\r\n{half}*{0}\r\n{half}", limit / ITEM / 2 + 1),
+                1 << 20,
+            ),
+            (format!("*{}\r\n{tiny}", limit / (ITEM + ALLOCATION)), 1 << 20),
+            (
+                format!("*9\r\n${0}\r\n{1}\r\n${0}\r\n", limit / 2, "x".repeat(limit / 2)),
+                1 << 20,
+            ),
+        ] {
+            let mut decoder = Decoder::new(limit);
+            let mut bytes = stream.as_bytes();
+            let mut result = decoder.next(&mut bytes, limit);
+            while matches!(result, Ok(None)) && !bytes.is_empty() {
+                result = decoder.next(&mut bytes, limit);
+            }
+            assert_eq!(result, Err(TooLarge), "{stream:.20}");
+            assert!(
+                decoder.memory() <= limit && stream.len() - bytes.len() <= taken,
+                "{stream:.20}"
+            );
+        }
+        let mut decoder = Decoder::new(limit);
+        let stream = ">0\r\n>1\r\n+x\r\n|1\r\n+a\r\n+b\r\n".repeat(limit / 100);
+        let mut bytes = stream.as_bytes();
+        while decoder.next(&mut bytes, limit).unwrap().is_some() {}
+        assert_eq!((bytes, decoder.memory()), (&b""[..], 0));
     }
 }

@@ -1,19 +1,179 @@
-//! What the server and the connection say, as errors of the contract.
+//! Failures of the floors below the backend, and what the server's error replies mean.
 //!
-//! No text of theirs is handed on: an unknown command is echoed with key and value, and a reply that cannot be read with its bytes.
+//! A [`Failure`] has no operation: the backend attaches that, once. No text of the server's is handed on, because an unknown
+//! command is echoed with its key and value.
 
-use std::io;
+use std::{borrow::Cow, io};
 
 use codex_traits::{Error, ErrorKind};
-use redis::ServerError;
+use redis::{ServerError, Value};
+
+/// Why a call failed, before the name of the verb is attached.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure(Cause);
+
+#[derive(Debug, Clone)]
+enum Cause {
+    Own {
+        kind: ErrorKind,
+        message: Cow<'static, str>,
+        may_have_executed: bool,
+        is_retryable: bool,
+        source: Option<io::ErrorKind>,
+        is_refusal: bool,
+    },
+    /// An error that the contract words itself.
+    Contract(Contract),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Contract {
+    TooLong,
+    NotAnInteger,
+    Overflow,
+    UnreadableCursor,
+}
+
+impl Failure {
+    /// A failure of which nothing is known but its kind: the command may have been executed unless the kind excludes it.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Cause::Own {
+            kind,
+            message: message.into(),
+            may_have_executed: matches!(kind, ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Server),
+            is_retryable: matches!(kind, ErrorKind::Connection | ErrorKind::Timeout),
+            source: None,
+            is_refusal: false,
+        })
+    }
+
+    /// States that the command did not run.
+    pub(crate) fn not_executed(mut self) -> Self {
+        if let Cause::Own { may_have_executed, .. } = &mut self.0 {
+            *may_have_executed = false;
+        }
+        self
+    }
+
+    /// States that the same call can succeed later.
+    pub(crate) fn retryable(mut self) -> Self {
+        if let Cause::Own { is_retryable, .. } = &mut self.0 {
+            *is_retryable = true;
+        }
+        self
+    }
+
+    pub(crate) fn with_source(mut self, kind: Option<io::ErrorKind>) -> Self {
+        if let Cause::Own { source, .. } = &mut self.0 {
+            *source = kind;
+        }
+        self
+    }
+
+    fn refusal(mut self) -> Self {
+        if let Cause::Own { is_refusal, .. } = &mut self.0 {
+            *is_refusal = true;
+        }
+        self
+    }
+
+    pub(crate) fn not_an_integer() -> Self {
+        Self(Cause::Contract(Contract::NotAnInteger))
+    }
+
+    pub(crate) fn unreadable_cursor() -> Self {
+        Self(Cause::Contract(Contract::UnreadableCursor))
+    }
+
+    /// A reply that the command does not have.
+    pub(crate) fn unexpected() -> Self {
+        Self::new(
+            ErrorKind::Server,
+            "the server's answer has another form than the command's",
+        )
+    }
+
+    /// A count that the command cannot give.
+    pub(crate) fn impossible_count() -> Self {
+        Self::new(
+            ErrorKind::Server,
+            "the server's answer counts more keys than the command named",
+        )
+    }
+
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match &self.0 {
+            Cause::Own { kind, .. } => *kind,
+            Cause::Contract(Contract::NotAnInteger | Contract::Overflow) => ErrorKind::Data,
+            Cause::Contract(Contract::TooLong | Contract::UnreadableCursor) => ErrorKind::InvalidArgument,
+        }
+    }
+
+    pub(crate) fn may_have_executed(&self) -> bool {
+        matches!(
+            &self.0,
+            Cause::Own {
+                may_have_executed: true,
+                ..
+            }
+        )
+    }
+
+    /// The name of the kind for metrics; `"refused"` for what the server answered with an error.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match &self.0 {
+            Cause::Own { is_refusal: true, .. } | Cause::Contract(Contract::NotAnInteger | Contract::Overflow) => {
+                "refused"
+            }
+            _ => kind_name(self.kind()),
+        }
+    }
+
+    /// The error of the contract, of this verb.
+    pub(crate) fn into_error(self, operation: &'static str) -> Error {
+        match self.0 {
+            Cause::Own {
+                kind,
+                message,
+                may_have_executed,
+                is_retryable,
+                source,
+                ..
+            } => {
+                let mut error = Error::new(kind, operation, message);
+                if !may_have_executed {
+                    error = error.not_executed();
+                }
+                if is_retryable {
+                    error = error.retryable();
+                }
+                match source {
+                    Some(kind) => error.with_source(io::Error::from(kind)),
+                    None => error,
+                }
+            }
+            Cause::Contract(Contract::TooLong) => Error::expiry_too_long(operation),
+            Cause::Contract(Contract::NotAnInteger) => Error::not_an_integer(),
+            Cause::Contract(Contract::Overflow) => Error::integer_overflow(),
+            Cause::Contract(Contract::UnreadableCursor) => Error::unreadable_cursor(),
+        }
+    }
+}
+
+/// The error in a reply.
+pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
+    match value {
+        Value::ServerError(error) => Some(error),
+        _ => None,
+    }
+}
 
 /// The server's answer to a command that it did not carry out.
 ///
-/// `alone` is whether the command was the only one of its request; of several, others may have been carried out.
-pub(crate) fn refused(operation: &'static str, error: &ServerError, alone: bool) -> Error {
+/// `alone` is whether nothing else of the request can have been carried out.
+pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let details = error.details().unwrap_or_default();
-    // `kind`, message, and whether the same call can succeed later. Each of these is decided by the server before it runs the
-    // command.
+    // Kind, message, and whether the same call can succeed later. The server decides each of these before it runs the command.
     let (kind, message, later) = match error.code() {
         "WRONGTYPE" => (ErrorKind::Data, "the key holds another type than a plain value", false),
         "OOM" => (ErrorKind::Server, "the server is out of memory (OOM)", false),
@@ -52,56 +212,87 @@ pub(crate) fn refused(operation: &'static str, error: &ServerError, alone: bool)
             "the server is a node of a cluster that does not serve this key; a redis-cluster:// URL would follow",
             false,
         ),
-        _ if details.contains("invalid expire time") => return Error::expiry_too_long(operation),
-        _ if details.contains("value is not an integer") => return Error::not_an_integer(),
-        _ if details.contains("would overflow") => return Error::integer_overflow(),
-        code => return unknown(operation, code),
+        _ if details.contains("invalid expire time") => return Failure(Cause::Contract(Contract::TooLong)),
+        _ if details.contains("value is not an integer") => return Failure::not_an_integer(),
+        _ if details.contains("would overflow") => return Failure(Cause::Contract(Contract::Overflow)),
+        code => return unknown(code).refusal(),
     };
-    let error = Error::new(kind, operation, message);
-    let error = if alone { error.not_executed() } else { error };
-    if later { error.retryable() } else { error }
+    let failure = Failure::new(kind, message).refusal();
+    let failure = if alone { failure.not_executed() } else { failure };
+    if later { failure.retryable() } else { failure }
 }
 
 /// An answer of which it is not known whether it came before the command had an effect.
-fn unknown(operation: &'static str, code: &str) -> Error {
-    // A code is a word in capitals; anything else might be a part of what was sent.
-    let is_code = !code.is_empty() && code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let code = if is_code { code } else { "no code" };
-    Error::new(
-        ErrorKind::Server,
-        operation,
-        format!("the server answered with an error ({code})"),
-    )
+fn unknown(code: &str) -> Failure {
+    let code = known_code(code);
+    Failure::new(ErrorKind::Server, format!("the server answered with an error ({code})"))
 }
 
-/// A reply that this command does not have.
-pub(crate) fn unexpected(operation: &'static str) -> Error {
-    Error::new(
-        ErrorKind::Server,
-        operation,
-        "the server's answer has another form than the command's",
-    )
+/// The code if Redis is known to answer with it, or else `"other"`: any other word might be a part of what was sent.
+pub(crate) fn known_code(code: &str) -> &'static str {
+    const KNOWN: [&str; 28] = [
+        "ERR",
+        "WRONGTYPE",
+        "OOM",
+        "NOAUTH",
+        "NOPERM",
+        "WRONGPASS",
+        "READONLY",
+        "LOADING",
+        "BUSY",
+        "BUSYKEY",
+        "BUSYGROUP",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "MOVED",
+        "ASK",
+        "CROSSSLOT",
+        "NOSCRIPT",
+        "EXECABORT",
+        "UNKILLABLE",
+        "NOPROTO",
+        "NOGOODSLAVE",
+        "NOGROUP",
+        "DENIED",
+        "INPROG",
+        "NOQUORUM",
+    ];
+    KNOWN.into_iter().find(|known| *known == code).unwrap_or("other")
 }
 
-/// The connection broke with the request under way. `sent`: it may have arrived.
-pub(crate) fn broken(operation: &'static str, sent: bool, source: Option<io::ErrorKind>) -> Error {
-    let failed = if sent {
-        Error::new(
-            ErrorKind::Connection,
-            operation,
-            "the connection broke before the answer",
-        )
-    } else {
-        Error::new(
-            ErrorKind::Connection,
-            operation,
-            "the connection broke before the request was sent",
-        )
-        .not_executed()
-        .retryable()
-    };
-    match source {
-        Some(kind) => failed.with_source(io::Error::from(kind)),
-        None => failed,
+/// In one word.
+pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Connection => "connection",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Server => "server",
+        ErrorKind::Data => "data",
+        ErrorKind::Config => "config",
+        ErrorKind::InvalidArgument => "invalid_argument",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_codes_are_shown() {
+        for (line, shown) in [
+            ("-UNKILLABLE x\r\n", "(UNKILLABLE)"),
+            ("-HUNTER2 x\r\n", "(other)"),
+            ("-hunter2\r\n", "(other)"),
+        ] {
+            let Ok(Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else {
+                panic!("{line}")
+            };
+            let error = refused(&error, true).into_error("get");
+            assert!(error.to_string().contains(shown), "{error}");
+            assert!(!format!("{error:?}").to_lowercase().contains("hunter2"), "{error:?}");
+        }
     }
 }

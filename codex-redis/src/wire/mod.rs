@@ -5,3 +5,8 @@ pub(crate) mod decoder;
 pub(crate) mod error;
 pub(crate) mod reply;
 pub(crate) mod request;
+
+pub(crate) use self::{
+    error::Failure,
+    request::{Command, Request},
+};

@@ -1,108 +1,263 @@
-//! Replies of the server, read by hand: the crate's own conversions quote in their errors what they could not convert.
+//! Replies as the answers of verbs. An answer that the command cannot give is a failure and never a guess.
+//!
+//! Written here and not taken from the redis crate, whose conversions quote in their errors what they could not convert.
 
-use bytes::Bytes;
-use codex_traits::{Error, Result, SetOutcome, Ttl, parse_integer};
-use redis::Value;
 use std::time::Duration;
 
-use crate::wire::error::{refused, unexpected};
+use bytes::Bytes;
+use codex_traits::{SetOutcome, Ttl, parse_integer};
+use redis::Value;
+
+use super::error::{Failure, refused, server_error};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// The replies to one request.
+#[derive(Debug)]
+pub(crate) enum Replies {
+    One(Value),
+    Several(Vec<Value>),
+}
+
+impl Replies {
+    /// Of one command.
+    pub(crate) fn one(self) -> Result<Value> {
+        match self {
+            Self::One(value) => Ok(value),
+            Self::Several(_) => Err(Failure::unexpected()),
+        }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Value> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Several(values) => values,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Value] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+
+    /// Of a transaction of `count` commands: what `EXEC` answered, one reply per command.
+    pub(crate) fn executed(self, count: usize) -> Result<Vec<Value>> {
+        let mut replies = self.into_vec();
+        // The error of EXEC only says that there was another.
+        if let Some(error) = replies.iter().find_map(server_error) {
+            return Err(refused(error, true));
+        }
+        match replies.pop() {
+            Some(Value::Array(answers)) if answers.len() == count => Ok(answers),
+            _ => Err(Failure::unexpected()),
+        }
+    }
+}
 
 /// A reply that is no error.
-pub(crate) fn accepted(operation: &'static str, reply: Value) -> Result<Value> {
+pub(crate) fn accepted(reply: Value) -> Result<Value> {
     match reply {
-        Value::ServerError(error) => Err(refused(operation, &error, true)),
+        Value::ServerError(error) => Err(refused(&error, true)),
         reply => Ok(reply),
     }
 }
 
 /// Replies none of which is an error.
-pub(crate) fn all_accepted(operation: &'static str, replies: Vec<Value>) -> Result<Vec<Value>> {
-    let refusal = replies.iter().find_map(|reply| match reply {
-        Value::ServerError(error) => Some(error),
-        _ => None,
-    });
-    if let Some(error) = refusal {
-        let none_ran = replies.iter().all(|reply| matches!(reply, Value::ServerError(_)));
-        return Err(refused(operation, error, none_ran));
+pub(crate) fn all_accepted(replies: Vec<Value>) -> Result<Vec<Value>> {
+    if let Some(error) = replies.iter().find_map(server_error) {
+        let none_ran = replies.iter().all(|reply| server_error(reply).is_some());
+        return Err(refused(error, none_ran));
     }
     Ok(replies)
 }
 
-pub(crate) fn bytes(operation: &'static str, reply: Value) -> Result<Option<Bytes>> {
-    match accepted(operation, reply)? {
+/// The answer to GET.
+pub(crate) fn bytes(reply: Value) -> Result<Option<Bytes>> {
+    match accepted(reply)? {
         Value::BulkString(bytes) => Ok(Some(bytes.into())),
         Value::Nil => Ok(None),
-        _ => Err(unexpected(operation)),
+        _ => Err(Failure::unexpected()),
     }
 }
 
-pub(crate) fn integer(operation: &'static str, reply: Value) -> Result<i64> {
-    match accepted(operation, reply)? {
+/// The answer to MGET of `count` keys.
+pub(crate) fn values(reply: Value, count: usize) -> Result<Vec<Option<Bytes>>> {
+    let items = array(reply)?;
+    if items.len() != count {
+        return Err(Failure::unexpected());
+    }
+    items.into_iter().map(bytes).collect()
+}
+
+pub(crate) fn integer(reply: Value) -> Result<i64> {
+    match accepted(reply)? {
         Value::Int(integer) => Ok(integer),
-        _ => Err(unexpected(operation)),
+        _ => Err(Failure::unexpected()),
     }
 }
 
-pub(crate) fn count(operation: &'static str, reply: Value) -> Result<u64> {
-    u64::try_from(integer(operation, reply)?).map_err(|_| unexpected(operation))
+/// How many of `most` keys something was done to.
+pub(crate) fn count(reply: Value, most: usize) -> Result<u64> {
+    let count = u64::try_from(integer(reply)?).map_err(|_| Failure::unexpected())?;
+    if count > most as u64 {
+        return Err(Failure::impossible_count());
+    }
+    Ok(count)
 }
 
-pub(crate) fn outcome(operation: &'static str, reply: Value) -> Result<SetOutcome> {
-    match accepted(operation, reply)? {
+/// Whether something was done to the one key of the command.
+pub(crate) fn flag(reply: Value) -> Result<bool> {
+    Ok(count(reply, 1)? == 1)
+}
+
+/// The answer to an unconditional SET.
+pub(crate) fn written(reply: Value) -> Result<()> {
+    match accepted(reply)? {
+        Value::Okay => Ok(()),
+        _ => Err(Failure::unexpected()),
+    }
+}
+
+/// The answer to a SET with a condition.
+pub(crate) fn outcome(reply: Value) -> Result<SetOutcome> {
+    match accepted(reply)? {
         Value::Okay => Ok(SetOutcome::Written),
         Value::Nil => Ok(SetOutcome::Refused),
-        _ => Err(unexpected(operation)),
+        _ => Err(Failure::unexpected()),
     }
 }
 
 /// The answer to PTTL.
-pub(crate) fn ttl(operation: &'static str, reply: Value) -> Result<Ttl> {
-    match integer(operation, reply)? {
+pub(crate) fn ttl(reply: Value) -> Result<Ttl> {
+    match integer(reply)? {
         -2 => Ok(Ttl::Missing),
         -1 => Ok(Ttl::Persistent),
         millis => {
-            let millis = u64::try_from(millis).map_err(|_| unexpected(operation))?;
-            // A key in its last millisecond is there, and has something left.
+            let millis = u64::try_from(millis).map_err(|_| Failure::unexpected())?;
+            // A key in its last millisecond exists, so something is left.
             Ok(Ttl::Remaining(Duration::from_millis(millis.max(1))))
         }
     }
 }
 
-/// A counter: an integer, or its text where a Lua number would have lost digits.
-pub(crate) fn counter(operation: &'static str, reply: Value) -> Result<Option<i64>> {
-    match accepted(operation, reply)? {
-        Value::Int(integer) => Ok(Some(integer)),
-        Value::BulkString(text) => parse_integer(&text).map(Some).ok_or_else(Error::not_an_integer),
-        Value::Nil => Ok(None),
-        _ => Err(unexpected(operation)),
+/// A value and its PTTL, read in one step.
+pub(crate) fn value_and_ttl(answers: Vec<Value>) -> Result<Option<(Bytes, Ttl)>> {
+    let Ok([value, left]) = <[Value; 2]>::try_from(answers) else {
+        return Err(Failure::unexpected());
+    };
+    match (bytes(value)?, ttl(left)?) {
+        (None, Ttl::Missing) => Ok(None),
+        (Some(value), left @ (Ttl::Persistent | Ttl::Remaining(_))) => Ok(Some((value, left))),
+        _ => Err(Failure::unexpected()),
     }
 }
 
-pub(crate) fn array(operation: &'static str, reply: Value) -> Result<Vec<Value>> {
-    match accepted(operation, reply)? {
+/// A counter: an integer, or its text where a Lua number would have lost digits.
+pub(crate) fn counter(reply: Value) -> Result<i64> {
+    match accepted(reply)? {
+        Value::Int(integer) => Ok(integer),
+        Value::BulkString(text) => parse_integer(&text).ok_or_else(Failure::not_an_integer),
+        _ => Err(Failure::unexpected()),
+    }
+}
+
+/// A counter that is missing if the reply is nil.
+pub(crate) fn optional_counter(reply: Value) -> Result<Option<i64>> {
+    match accepted(reply)? {
+        Value::Nil => Ok(None),
+        reply => counter(reply).map(Some),
+    }
+}
+
+pub(crate) fn array(reply: Value) -> Result<Vec<Value>> {
+    match accepted(reply)? {
         Value::Array(items) => Ok(items),
-        _ => Err(unexpected(operation)),
+        _ => Err(Failure::unexpected()),
     }
 }
 
 /// The answer to SCAN: the next cursor, and the keys that are UTF-8.
-pub(crate) fn page(operation: &'static str, reply: Value) -> Result<(u64, Vec<String>)> {
-    let mut parts = array(operation, reply)?.into_iter();
+pub(crate) fn page(reply: Value) -> Result<(u64, Vec<String>)> {
+    let mut parts = array(reply)?.into_iter();
     let (Some(Value::BulkString(cursor)), Some(Value::Array(keys)), None) = (parts.next(), parts.next(), parts.next())
     else {
-        return Err(unexpected(operation));
+        return Err(Failure::unexpected());
     };
     let cursor = std::str::from_utf8(&cursor).ok().and_then(|text| text.parse().ok());
-    let cursor = cursor.ok_or_else(|| unexpected(operation))?;
+    let cursor = cursor.ok_or_else(Failure::unexpected)?;
     let mut texts = Vec::with_capacity(keys.len());
     for key in keys {
         let Value::BulkString(key) = key else {
-            return Err(unexpected(operation));
+            return Err(Failure::unexpected());
         };
-        // Written by another program, and no key of ours can name it.
+        // A key that is not UTF-8 was written by another program, and no key of ours can name it.
         if let Ok(text) = String::from_utf8(key) {
             texts.push(text);
         }
     }
     Ok((cursor, texts))
+}
+
+/// A text in a reply.
+pub(crate) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codex_traits::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn answers_that_a_command_cannot_give_are_failures() {
+        let bulk = |text: &str| Value::BulkString(text.into());
+        let page_of = |cursor: Value, keys: Value| page(Value::Array(vec![cursor, keys])).map(drop);
+        for (what, answer) in [
+            ("count of more keys", count(Value::Int(1001), 1000).map(drop)),
+            ("count of i64::MAX", count(Value::Int(i64::MAX), 1000).map(drop)),
+            ("negative count", count(Value::Int(-1), 1000).map(drop)),
+            ("flag of 2", flag(Value::Int(2)).map(drop)),
+            ("SET without an answer", written(Value::Nil)),
+            ("SET with a value", outcome(bulk("v")).map(drop)),
+            ("PTTL of -3", ttl(Value::Int(-3)).map(drop)),
+            ("no PTTL", ttl(Value::Nil).map(drop)),
+            ("no counter", counter(Value::Nil).map(drop)),
+            ("GET of a number", bytes(Value::Int(1)).map(drop)),
+            ("MGET of fewer", values(Value::Array(vec![Value::Nil]), 2).map(drop)),
+            ("MGET of more", values(Value::Array(vec![Value::Nil; 3]), 2).map(drop)),
+            ("no MGET", values(Value::Nil, 2).map(drop)),
+            (
+                "value without TTL",
+                value_and_ttl(vec![bulk("v"), Value::Int(-2)]).map(drop),
+            ),
+            (
+                "TTL without value",
+                value_and_ttl(vec![Value::Nil, Value::Int(-1)]).map(drop),
+            ),
+            ("cursor of text", page_of(bulk("x"), Value::Array(Vec::new()))),
+            ("negative cursor", page_of(bulk("-1"), Value::Array(Vec::new()))),
+            ("no keys", page_of(bulk("0"), Value::Nil)),
+            ("nil key", page_of(bulk("0"), Value::Array(vec![Value::Nil]))),
+            (
+                "EXEC of fewer",
+                Replies::Several(vec![Value::Okay, Value::Array(Vec::new())])
+                    .executed(1)
+                    .map(drop),
+            ),
+            (
+                "EXEC refused",
+                Replies::Several(vec![Value::Okay, Value::Nil]).executed(1).map(drop),
+            ),
+        ] {
+            let failure = answer.expect_err(what);
+            assert_eq!(failure.kind(), ErrorKind::Server, "{what}");
+        }
+    }
 }

@@ -1,142 +1,310 @@
-//! What is sent, and what comes back for it.
+//! Commands, from the verb that makes them to the buffer that they are written into.
+//!
+//! A [`Command`] borrows its arguments, and is written into a connection's buffer each time it is sent: once as a rule, and again
+//! where a node of a cluster refused it. Nothing is copied in between.
 
-use redis::{Cmd, Pipeline, Value, cmd};
-use tokio::sync::oneshot;
+use super::command_name;
 
-use super::command_name::Named;
-use crate::connection::failure::Lost;
+/// Arguments of a command that are kept without an allocation: the longest verb, a script with two keys of options, has eight.
+const INLINE: usize = 8;
 
-/// Something to send in one piece.
-pub(crate) trait Request: Named {
-    /// What answers it.
-    type Answer;
+/// The most bytes around one argument: `$`, its length, and two line ends.
+const FRAME: usize = 25;
 
-    /// Appends the bytes to send.
-    fn write(&self, out: &mut Vec<u8>);
-
-    /// About how many bytes those are.
-    fn size(&self) -> usize;
-
-    /// Whether it can have had an effect before its last byte arrived.
-    const IN_PARTS: bool;
-
-    /// Where the replies go, and where the answer comes from.
-    fn channel(&self) -> (Sink, oneshot::Receiver<Result<Self::Answer, Lost>>);
+/// One argument.
+#[derive(Clone, Copy)]
+pub(crate) enum Argument<'a> {
+    Bytes(&'a [u8]),
+    Decimal(Decimal),
 }
 
-/// Where the replies to one request go, one after another.
-pub(crate) enum Sink {
-    One(oneshot::Sender<Result<Value, Lost>>),
-    Several {
-        sender: oneshot::Sender<Result<Vec<Value>, Lost>>,
-        replies: Vec<Value>,
-        missing: usize,
-    },
-    /// Its caller has been told that it is too late. That many replies are still to be thrown away.
-    Late(usize),
-}
-
-impl Sink {
-    /// Takes the next reply and says whether it was the last. A caller who is gone does not get it, and nobody else does.
-    pub(crate) fn take(&mut self, reply: Value) -> bool {
+impl Argument<'_> {
+    fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::One(_) => {}
-            Self::Several { replies, missing, .. } => {
-                replies.push(reply);
-                *missing -= 1;
-                if *missing == 0
-                    && let Self::Several { sender, replies, .. } = std::mem::replace(self, Self::Late(0))
-                {
-                    let _ = sender.send(Ok(replies));
-                    return true;
-                }
-                return false;
-            }
-            Self::Late(missing) => {
-                *missing -= 1;
-                return *missing == 0;
-            }
+            Self::Bytes(bytes) => bytes,
+            Self::Decimal(decimal) => decimal.as_bytes(),
         }
-        if let Self::One(sender) = std::mem::replace(self, Self::Late(0)) {
-            let _ = sender.send(Ok(reply));
-        }
-        true
     }
+}
 
-    /// Tells the caller that there will be no answer. The replies may come all the same.
-    pub(crate) fn fail(&mut self, why: Lost) {
-        let missing = match self {
-            Self::One(_) => 1,
-            Self::Several { missing, .. } | Self::Late(missing) => *missing,
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Argument<'a> {
+    fn from(bytes: &'a T) -> Self {
+        Self::Bytes(bytes.as_ref())
+    }
+}
+
+impl From<u64> for Argument<'_> {
+    fn from(number: u64) -> Self {
+        Self::Decimal(Decimal::unsigned(number))
+    }
+}
+
+impl From<i64> for Argument<'_> {
+    fn from(number: i64) -> Self {
+        Self::Decimal(Decimal::signed(number))
+    }
+}
+
+/// A command and its arguments.
+pub(crate) struct Command<'a> {
+    name: &'static str,
+    body: Body<'a>,
+    is_read: bool,
+    is_secret: bool,
+}
+
+enum Body<'a> {
+    /// The words of the name, then the arguments.
+    Arguments {
+        first: [Argument<'a>; INLINE],
+        count: usize,
+        more: Vec<Argument<'a>>,
+    },
+    /// A command that is encoded already.
+    Packed(Vec<u8>),
+}
+
+impl<'a> Command<'a> {
+    /// A command of this name, which may change something. A name of two words is sent as two arguments.
+    pub(crate) fn new(name: &'static str) -> Self {
+        let command = Self {
+            name,
+            body: Body::Arguments {
+                first: [Argument::Bytes(&[]); INLINE],
+                count: 0,
+                more: Vec::new(),
+            },
+            is_read: false,
+            is_secret: false,
         };
-        match std::mem::replace(self, Self::Late(missing)) {
-            Self::One(sender) => drop(sender.send(Err(why))),
-            Self::Several { sender, .. } => drop(sender.send(Err(why))),
-            Self::Late(_) => {}
+        match name.split_once(' ') {
+            None => command.arg(name),
+            Some((first, second)) => command.arg(first).arg(second),
         }
     }
 
-    pub(crate) fn is_late(&self) -> bool {
-        matches!(self, Self::Late(_))
-    }
-}
-
-/// A command by its arguments, packed without being copied in between.
-pub(crate) struct Arguments<'a>(pub(crate) &'a [&'a [u8]]);
-
-impl Arguments<'_> {
-    /// For who needs to keep it.
-    pub(crate) fn to_command(&self) -> Cmd {
-        let mut command = Cmd::with_capacity(self.0.len(), self.size());
-        for argument in self.0 {
-            command.arg(argument);
+    /// A command that changes nothing, so that it may be sent again after a connection was lost.
+    pub(crate) fn read(name: &'static str) -> Self {
+        Self {
+            is_read: true,
+            ..Self::new(name)
         }
-        command
     }
-}
 
-impl Request for Arguments<'_> {
-    type Answer = Value;
+    /// A command that is encoded already.
+    pub(crate) fn packed(name: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            name,
+            body: Body::Packed(bytes),
+            is_read: false,
+            is_secret: false,
+        }
+    }
 
-    const IN_PARTS: bool = false;
+    /// Has the buffer that the command is written into wiped after use.
+    pub(crate) fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl Into<Argument<'a>>) -> Self {
+        self.push(argument.into());
+        self
+    }
+
+    pub(crate) fn args<T: AsRef<[u8]> + 'a>(mut self, arguments: &'a [T]) -> Self {
+        if let Body::Arguments { more, .. } = &mut self.body
+            && arguments.len() > INLINE
+        {
+            more.reserve_exact(arguments.len());
+        }
+        for argument in arguments {
+            self.push(Argument::Bytes(argument.as_ref()));
+        }
+        self
+    }
+
+    fn push(&mut self, argument: Argument<'a>) {
+        let Body::Arguments { first, count, more } = &mut self.body else {
+            return;
+        };
+        match first.get_mut(*count) {
+            Some(place) => {
+                *place = argument;
+                *count += 1;
+            }
+            None => more.push(argument),
+        }
+    }
+
+    /// About how many bytes it takes, without what stands around the arguments.
+    fn size(&self) -> usize {
+        match &self.body {
+            Body::Arguments { first, count, more } => first[..*count]
+                .iter()
+                .chain(more)
+                .map(|argument| argument.as_bytes().len())
+                .sum(),
+            Body::Packed(bytes) => bytes.len(),
+        }
+    }
 
     fn write(&self, out: &mut Vec<u8>) {
-        // What stands around an argument is at most 25 bytes long.
-        out.reserve(self.size() + 25 * (self.0.len() + 1));
-        out.push(b'*');
-        out.extend_from_slice(Decimal::of(self.0.len() as u64).as_bytes());
-        for argument in self.0 {
-            out.extend_from_slice(b"\r\n$");
-            out.extend_from_slice(Decimal::of(argument.len() as u64).as_bytes());
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(argument);
+        match &self.body {
+            Body::Packed(bytes) => out.extend_from_slice(bytes),
+            Body::Arguments { first, count, more } => {
+                let arguments = first[..*count].iter().chain(more);
+                // Reserved at once, so that a buffer with a password in it is never moved.
+                out.reserve(self.size() + FRAME * (*count + more.len() + 1));
+                out.push(b'*');
+                out.extend_from_slice(Decimal::unsigned((*count + more.len()) as u64).as_bytes());
+                for argument in arguments {
+                    let bytes = argument.as_bytes();
+                    out.extend_from_slice(b"\r\n$");
+                    out.extend_from_slice(Decimal::unsigned(bytes.len() as u64).as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                    out.extend_from_slice(bytes);
+                }
+                out.extend_from_slice(b"\r\n");
+            }
         }
-        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// One of several commands, and whether `ASKING` goes before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pick {
+    pub(crate) at: usize,
+    pub(crate) asking: bool,
+}
+
+/// Commands that are sent in one piece.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r, 'a> {
+    commands: &'r [Command<'a>],
+    picks: Option<&'r [Pick]>,
+    is_transaction: bool,
+}
+
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
+impl<'r, 'a> Request<'r, 'a> {
+    pub(crate) fn one(command: &'r Command<'a>) -> Self {
+        Self::all(std::slice::from_ref(command))
     }
 
-    fn size(&self) -> usize {
-        self.0.iter().map(|argument| argument.len()).sum()
+    pub(crate) fn all(commands: &'r [Command<'a>]) -> Self {
+        Self {
+            commands,
+            picks: None,
+            is_transaction: false,
+        }
     }
 
-    fn channel(&self) -> (Sink, oneshot::Receiver<Result<Value, Lost>>) {
-        let (sender, receiver) = oneshot::channel();
-        (Sink::One(sender), receiver)
+    /// Between `MULTI` and `EXEC`.
+    pub(crate) fn transaction(commands: &'r [Command<'a>]) -> Self {
+        Self {
+            is_transaction: true,
+            ..Self::all(commands)
+        }
+    }
+
+    /// Some of the commands. A pick without a command is passed over.
+    pub(crate) fn picked(commands: &'r [Command<'a>], picks: &'r [Pick]) -> Self {
+        Self {
+            picks: Some(picks),
+            ..Self::all(commands)
+        }
+    }
+
+    fn commands(&self) -> impl Iterator<Item = (&'r Command<'a>, bool)> {
+        let commands = self.commands;
+        let all = if self.picks.is_none() { commands } else { &[] };
+        let picked = self.picks.unwrap_or_default().iter();
+        all.iter()
+            .map(|command| (command, false))
+            .chain(picked.filter_map(move |pick| commands.get(pick.at).map(|command| (command, pick.asking))))
+    }
+
+    /// How many replies answer it: one to each command, and those to `ASKING`, `MULTI` and `EXEC`.
+    pub(crate) fn replies(&self) -> usize {
+        let around = if self.is_transaction { 2 } else { 0 };
+        match self.picks {
+            None => self.commands.len() + around,
+            Some(_) => {
+                self.commands()
+                    .map(|(_, asking)| 1 + usize::from(asking))
+                    .sum::<usize>()
+                    + around
+            }
+        }
+    }
+
+    /// Whether it can have had an effect before its last byte arrived.
+    pub(crate) fn runs_in_parts(&self) -> bool {
+        !self.is_transaction && self.replies() > 1
+    }
+
+    /// Whether it changes nothing, so that it may be sent again.
+    pub(crate) fn is_read(&self) -> bool {
+        self.commands().all(|(command, _)| command.is_read)
+    }
+
+    /// Whether it holds a password.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.commands().any(|(command, _)| command.is_secret)
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.commands().map(|(command, _)| command.size()).sum()
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if self.commands.len() > 1 || self.is_secret() {
+            let frames = self
+                .commands()
+                .map(|(command, _)| command.size() + FRAME * (INLINE + 1));
+            out.reserve(frames.sum());
+        }
+        if self.is_transaction {
+            out.extend_from_slice(MULTI);
+        }
+        for (command, asking) in self.commands() {
+            if asking {
+                out.extend_from_slice(ASKING);
+            }
+            command.write(out);
+        }
+        if self.is_transaction {
+            out.extend_from_slice(EXEC);
+        }
+    }
+
+    /// The name by OpenTelemetry's conventions, and the number of commands.
+    pub(crate) fn name(&self) -> (&'static str, usize) {
+        command_name::of(self.commands().map(|(command, _)| command.name), self.is_transaction)
     }
 }
 
 /// A number as text, on the stack.
+#[derive(Clone, Copy)]
 pub(crate) struct Decimal {
     digits: [u8; 20],
-    start: usize,
+    start: u8,
 }
 
 impl Decimal {
-    pub(crate) fn of(mut number: u64) -> Self {
+    pub(crate) fn unsigned(mut number: u64) -> Self {
         let mut digits = [0; 20];
-        let mut start = digits.len();
+        let mut start = 20_u8;
         loop {
             start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
+            digits[usize::from(start)] = b'0' + (number % 10) as u8;
             number /= 10;
             if number == 0 {
                 return Self { digits, start };
@@ -144,69 +312,18 @@ impl Decimal {
         }
     }
 
+    pub(crate) fn signed(number: i64) -> Self {
+        let mut decimal = Self::unsigned(number.unsigned_abs());
+        if number < 0 {
+            // An i64 has at most 19 digits.
+            decimal.start -= 1;
+            decimal.digits[usize::from(decimal.start)] = b'-';
+        }
+        decimal
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.digits[self.start..]
-    }
-}
-
-impl Request for Cmd {
-    type Answer = Value;
-
-    const IN_PARTS: bool = false;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write_packed_command(out);
-    }
-
-    fn size(&self) -> usize {
-        let length = |argument| match argument {
-            redis::Arg::Simple(bytes) => <[u8]>::len(bytes),
-            _ => 0,
-        };
-        self.args_iter().map(length).sum()
-    }
-
-    fn channel(&self) -> (Sink, oneshot::Receiver<Result<Value, Lost>>) {
-        let (sender, receiver) = oneshot::channel();
-        (Sink::One(sender), receiver)
-    }
-}
-
-/// Of a transaction, the replies to MULTI and to each queued command come before the one to EXEC, and all are in the answer.
-impl Request for Pipeline {
-    type Answer = Vec<Value>;
-
-    const IN_PARTS: bool = true;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        if self.is_transaction() {
-            cmd("MULTI").write_packed_command(out);
-        }
-        for command in self.cmd_iter() {
-            command.write_packed_command(out);
-        }
-        if self.is_transaction() {
-            cmd("EXEC").write_packed_command(out);
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.cmd_iter().map(Request::size).sum()
-    }
-
-    fn channel(&self) -> (Sink, oneshot::Receiver<Result<Vec<Value>, Lost>>) {
-        let missing = if self.is_transaction() {
-            self.len() + 2
-        } else {
-            self.len()
-        };
-        let (sender, receiver) = oneshot::channel();
-        let sink = Sink::Several {
-            sender,
-            replies: Vec::with_capacity(missing),
-            missing,
-        };
-        (sink, receiver)
+        &self.digits[usize::from(self.start)..]
     }
 }
 
@@ -214,18 +331,81 @@ impl Request for Pipeline {
 mod tests {
     use super::*;
 
+    fn written(request: Request<'_, '_>) -> String {
+        let mut out = b"before ".to_vec();
+        request.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
-    fn arguments_are_packed_as_a_command_is() {
+    fn a_command_is_written_as_an_array_of_bulk_strings() {
         let long = vec![b'x'; 1234];
-        for arguments in [&[&b"PING"[..]][..], &[b"SET", b"k\r\n", b"", &long, b"PX", b"100"]] {
-            let (mut packed, arguments) = (b"before".to_vec(), Arguments(arguments));
-            arguments.write(&mut packed);
-            let mut expected = b"before".to_vec();
-            expected.extend(arguments.to_command().get_packed_command());
-            assert_eq!(packed, expected);
-        }
+        let command = Command::new("SET")
+            .arg("k\r\n")
+            .arg(&long)
+            .arg("")
+            .arg(-100_i64)
+            .arg(u64::MAX)
+            .args(&["a", "b", "c", "d"]);
+        let mut expected = redis::cmd("SET");
+        expected.arg("k\r\n").arg(&long).arg("").arg(-100).arg(u64::MAX);
+        expected.arg(&["a", "b", "c", "d"]);
+        let expected = String::from_utf8(expected.get_packed_command()).unwrap();
+        assert_eq!(written(Request::one(&command)), format!("before {expected}"));
+        let packed = Command::packed("SET", expected.clone().into_bytes());
+        assert_eq!(written(Request::one(&packed)), format!("before {expected}"));
+        let two = Command::new("CLUSTER SLOTS");
+        assert_eq!(
+            written(Request::one(&two)),
+            "before *2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_in_base_ten() {
         for number in [0, 9, 10, 1_234_567_890, u64::MAX] {
-            assert_eq!(Decimal::of(number).as_bytes(), number.to_string().as_bytes());
+            assert_eq!(Decimal::unsigned(number).as_bytes(), number.to_string().as_bytes());
         }
+        for number in [0, -1, i64::MIN, i64::MAX] {
+            assert_eq!(Decimal::signed(number).as_bytes(), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_request_says_how_many_replies_it_has() {
+        let commands = [Command::read("GET").arg("a"), Command::new("UNLINK").arg("b")];
+        assert_eq!(Request::all(&commands).replies(), 2);
+        assert_eq!(Request::transaction(&commands).replies(), 4);
+        let picks = [
+            Pick { at: 1, asking: true },
+            Pick { at: 0, asking: false },
+            Pick { at: 9, asking: true },
+        ];
+        let picked = Request::picked(&commands, &picks);
+        assert_eq!(picked.replies(), 3);
+        assert_eq!(
+            written(picked),
+            "before *1\r\n$6\r\nASKING\r\n*2\r\n$6\r\nUNLINK\r\n$1\r\nb\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+        );
+        assert!(Request::one(&commands[0]).is_read() && !Request::all(&commands).is_read());
+        assert!(Request::all(&commands).runs_in_parts() && !Request::transaction(&commands).runs_in_parts());
+    }
+
+    #[test]
+    fn a_buffer_with_a_secret_is_allocated_once() {
+        let password = "p".repeat(1000);
+        let commands = [
+            Command::new("AUTH").arg("user").arg(&password).secret(),
+            Command::new("PING"),
+        ];
+        let mut out = Vec::new();
+        let request = Request::all(&commands);
+        assert!(request.is_secret());
+        let mut room = Vec::new();
+        request.write(&mut room);
+        out.reserve(request.size() + 2 * FRAME * (INLINE + 1));
+        let before = out.as_ptr();
+        request.write(&mut out);
+        assert_eq!(out.as_ptr(), before);
     }
 }

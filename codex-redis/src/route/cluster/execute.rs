@@ -2,15 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use codex_traits::{Error, ErrorKind, Result};
+use codex_traits::ErrorKind;
 use futures_util::future::join_all;
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, address_of, redirect::Redirect, slots::slot_of};
+use super::{Cluster, redirect::Redirect, slots::slot_of};
 use crate::{
+    config::settings::Address,
+    connection::multiplexer::Deadline,
     observe,
-    server::server::{Node, server_error},
+    server::Server,
+    wire::{
+        Command, Failure, Request,
+        error::{known_code, refused, server_error},
+        request::Pick,
+    },
 };
 
 /// The pauses while a cluster can serve a slot neither here nor there.
@@ -21,69 +28,49 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// Redirections in a row that are followed at once. Two nodes that name each other would go on for ever.
+/// Redirections in a row that are followed without a pause. Two nodes that name each other would go on for ever.
 const HOPS: usize = 5;
 
-/// A command on one key.
-pub(crate) struct Part<'a> {
+/// The time that a command needs to be sent again is this part of the command timeout, and at most [`LONGEST_RESERVE`]. With less
+/// time left, the refusal is the answer: a command that is sent and not answered may have been executed.
+const RESERVE: u32 = 4;
+const LONGEST_RESERVE: Duration = Duration::from_millis(250);
+
+/// One of several commands, by the slot of its key.
+pub(super) struct Part {
     slot: u16,
-    command: std::borrow::Cow<'a, Cmd>,
     next: Next,
+    /// How a node refused it last.
+    refusal: Option<Value>,
 }
 
 /// Where a command goes next.
 enum Next {
-    /// To whoever serves its slot.
+    /// To the node that serves its slot.
     Owner,
-    Moved(Arc<Node>),
-    Asked(Arc<Node>),
-    /// To whoever serves its slot, after a pause; or else this is its answer.
-    Later(Value),
-    /// To whoever serves its slot, if that is another one by now; or else this is its error.
-    Elsewhere(Arc<Node>, Error),
+    Moved(Arc<Server<Address>>),
+    Asked(Arc<Server<Address>>),
+    /// To the node that serves its slot, after a pause.
+    Later,
+    /// To the node that serves its slot, if that is another one by now; or else this is its failure.
+    Elsewhere(Arc<Server<Address>>, Failure),
 }
 
-impl Next {
-    /// Why it is sent again.
-    fn why(&self) -> Option<&'static str> {
-        match self {
-            Self::Owner => None,
-            Self::Moved(_) => Some("MOVED"),
-            Self::Asked(_) => Some("ASK"),
-            Self::Later(refusal) => server_error(refusal).map(|error| observe::known_code(error.code())),
-            Self::Elsewhere(..) => Some("not sent"),
-        }
-    }
-}
-
-impl<'a> Part<'a> {
-    pub(crate) fn new(key: &str, command: &'a Cmd) -> Self {
+impl Part {
+    pub(super) fn of(key: &[u8]) -> Self {
         Self {
-            slot: slot_of(key.as_bytes()),
-            command: std::borrow::Cow::Borrowed(command),
+            slot: slot_of(key),
             next: Next::Owner,
+            refusal: None,
         }
     }
 
-    pub(crate) fn owned(key: &str, command: Cmd) -> Self {
-        Self {
-            slot: slot_of(key.as_bytes()),
-            command: std::borrow::Cow::Owned(command),
-            next: Next::Owner,
-        }
+    pub(super) fn unreachable(&mut self, server: Arc<Server<Address>>, failure: Failure) {
+        self.next = Next::Elsewhere(server, failure);
     }
 
-    pub(super) fn redirected(mut self, cluster: &Arc<Cluster>, redirect: Redirect, reply: Value) -> Self {
-        self.redirect(cluster, redirect, reply);
-        self
-    }
-
-    pub(super) fn unreachable(mut self, node: Arc<Node>, error: Error) -> Self {
-        self.next = Next::Elsewhere(node, error);
-        self
-    }
-
-    fn redirect(&mut self, cluster: &Arc<Cluster>, redirect: Redirect, reply: Value) {
+    pub(super) fn redirect(&mut self, cluster: &Arc<Cluster>, redirect: Redirect, reply: Value) {
+        self.refusal = Some(reply);
         self.next = match redirect {
             Redirect::Ask(address) => Next::Asked(cluster.named(address)),
             Redirect::Moved(address) => {
@@ -92,135 +79,168 @@ impl<'a> Part<'a> {
             }
             Redirect::Later => {
                 cluster.refresh();
-                Next::Later(reply)
+                Next::Later
             }
         };
+    }
+
+    /// Why it is sent again.
+    fn why(&self) -> Option<&'static str> {
+        match &self.next {
+            Next::Owner => None,
+            Next::Elsewhere(..) => Some("not sent"),
+            Next::Moved(_) | Next::Asked(_) | Next::Later => {
+                let refusal = self.refusal.as_ref().and_then(server_error)?;
+                Some(known_code(refusal.code()))
+            }
+        }
+    }
+
+    /// What a node said last. The command did not run.
+    fn refused(&self) -> Option<Failure> {
+        let error = server_error(self.refusal.as_ref()?)?;
+        Some(match error.code() {
+            "MOVED" => redirected("the nodes of the cluster redirect this slot to each other (MOVED)"),
+            "ASK" => redirected("the nodes of the cluster redirect this slot to each other (ASK)"),
+            _ => refused(error, true),
+        })
+    }
+
+    /// The failure of a command that is not sent any more.
+    fn unsent(&self, failure: Failure) -> Failure {
+        self.refused().unwrap_or(failure)
     }
 }
 
 /// What is sent to one node together.
 struct Group {
-    node: Arc<Node>,
-    pipeline: Pipeline,
-    /// Which part each reply is for; `None` for the reply to ASKING.
-    replies: Vec<Option<usize>>,
-}
-
-impl Group {
-    fn add(&mut self, at: usize, part: &Part<'_>) {
-        if matches!(part.next, Next::Asked(_)) {
-            self.pipeline.add_command(cmd("ASKING"));
-            self.replies.push(None);
-        }
-        self.pipeline.add_command(part.command.clone().into_owned());
-        self.replies.push(Some(at));
-    }
+    server: Arc<Server<Address>>,
+    picks: Vec<Pick>,
 }
 
 impl Cluster {
-    /// Sends each part where it goes, again and again where a node has refused it without running it, until the deadline.
+    /// Sends each command where it goes, again and again if a node has refused it without running it, until the deadline.
     pub(super) async fn run(
         self: &Arc<Self>,
-        operation: &'static str,
-        deadline: Instant,
-        mut parts: Vec<Part<'_>>,
-    ) -> Result<Vec<Value>> {
+        deadline: Deadline,
+        commands: &[Command<'_>],
+        mut parts: Vec<Part>,
+    ) -> Result<Vec<Value>, Failure> {
         let mut replies: Vec<Option<Value>> = parts.iter().map(|_| None).collect();
         for round in 0.. {
-            if round > 0 {
-                self.before_the_next(operation, deadline, round, &parts, &mut replies)
-                    .await?;
-            }
-            let groups = self.grouped(operation, deadline, &mut parts, &replies).await;
-            let groups = groups.map_err(|error| in_part(operation, error, &replies))?;
-            if groups.is_empty() {
+            if replies.iter().all(Option::is_some) {
                 break;
             }
+            if round > 0 {
+                self.before_the_next(deadline, round, &parts, &replies)
+                    .await
+                    .map_err(|failure| in_part(failure, &replies))?;
+            }
+            let groups = self.grouped(deadline, &mut parts, &replies).await;
+            let groups = groups.map_err(|failure| in_part(failure, &replies))?;
             let sent = groups.into_iter().map(|group| async move {
-                let answer = group.node.pipeline(operation, deadline, &group.pipeline).await;
-                (group.node, group.replies, answer)
+                let answer = group
+                    .server
+                    .request(deadline, Request::picked(commands, &group.picks))
+                    .await;
+                (group, answer)
             });
-            let mut failure = None;
-            for (node, places, answer) in join_all(sent).await {
+            let mut failed = None;
+            for (group, answer) in join_all(sent).await {
                 match answer {
                     Ok(answers) => {
-                        for (place, reply) in places.into_iter().zip(answers) {
-                            let Some(at) = place else { continue };
-                            match Redirect::of(&reply, address_of(&node)) {
-                                None => replies[at] = Some(reply),
-                                Some(redirect) => parts[at].redirect(self, redirect, reply),
+                        let mut answers = answers.into_vec().into_iter();
+                        for pick in &group.picks {
+                            if pick.asking {
+                                answers.next();
+                            }
+                            let (Some(reply), Some(part)) = (answers.next(), parts.get_mut(pick.at)) else {
+                                return Err(Failure::unexpected());
+                            };
+                            match Redirect::of(&reply, group.server.place()) {
+                                None => replies[pick.at] = Some(reply),
+                                Some(redirect) => part.redirect(self, redirect, reply),
                             }
                         }
                     }
-                    Err(error) if !error.may_have_executed() && error.kind() != ErrorKind::Config => {
-                        for at in places.into_iter().flatten() {
-                            let copy = Error::new(error.kind(), operation, "the node could not be reached");
-                            parts[at].next = Next::Elsewhere(Arc::clone(&node), copy.not_executed());
+                    Err(failure) if !failure.may_have_executed() && failure.kind() != ErrorKind::Config => {
+                        for pick in &group.picks {
+                            parts[pick.at].unreachable(Arc::clone(&group.server), failure.clone());
                         }
                     }
-                    Err(error) => {
+                    Err(failure) => {
                         self.refresh();
-                        failure = Some(error);
+                        failed = Some(failure);
                     }
                 }
             }
-            if let Some(failure) = failure {
+            if let Some(failure) = failed {
                 return Err(failure);
             }
         }
         let replies: Option<Vec<Value>> = replies.into_iter().collect();
-        replies.ok_or_else(|| crate::wire::error::unexpected(operation))
+        replies.ok_or_else(Failure::unexpected)
     }
 
-    /// Waits where that helps. What is refused at the deadline has its answer with that.
+    /// Until when commands are sent again.
+    fn last_moment(&self, deadline: Deadline) -> Instant {
+        let reserve = (self.settings.command_timeout / RESERVE).min(LONGEST_RESERVE);
+        deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
+    }
+
+    /// Waits if that helps. If there is no time to send them again, the commands that were refused have their answer with that.
     async fn before_the_next(
         self: &Arc<Self>,
-        operation: &'static str,
-        deadline: Instant,
+        deadline: Deadline,
         round: usize,
-        parts: &[Part<'_>],
-        replies: &mut [Option<Value>],
-    ) -> Result<()> {
-        let open = || parts.iter().enumerate();
-        let waiting = open().any(|(at, part)| replies[at].is_none() && matches!(part.next, Next::Later(_)));
-        if !waiting && round < HOPS {
-            return Ok(());
-        }
-        let pause = PAUSES[round.min(PAUSES.len()) - 1];
-        if Instant::now() + pause < deadline {
-            sleep(pause).await;
-            return Ok(());
-        }
-        for (at, part) in parts.iter().enumerate() {
-            if replies[at].is_none() {
-                match &part.next {
-                    Next::Later(refusal) => replies[at] = Some(refusal.clone()),
-                    _ => return Err(in_part(operation, too_many_hops(operation), replies)),
-                }
+        parts: &[Part],
+        replies: &[Option<Value>],
+    ) -> Result<(), Failure> {
+        let mut open = parts
+            .iter()
+            .zip(replies)
+            .filter_map(|(part, reply)| reply.is_none().then_some(part));
+        let is_waiting = open.clone().any(|part| matches!(part.next, Next::Later));
+        let pause = if is_waiting || round >= HOPS {
+            PAUSES[round.min(PAUSES.len()) - 1]
+        } else {
+            Duration::ZERO
+        };
+        if Instant::now() + pause < self.last_moment(deadline) {
+            if !pause.is_zero() {
+                sleep(pause).await;
             }
+            return Ok(());
         }
-        Ok(())
+        match open.find_map(Part::refused) {
+            Some(refusal) => Err(refusal),
+            // Not refused but not sent: another look at the map may help, and costs nothing.
+            None => Ok(()),
+        }
     }
 
-    /// The parts without an answer, by the node that they go to next.
+    /// The commands without an answer, by the node that they go to next.
     async fn grouped(
         self: &Arc<Self>,
-        operation: &'static str,
-        deadline: Instant,
-        parts: &mut [Part<'_>],
+        deadline: Deadline,
+        parts: &mut [Part],
         replies: &[Option<Value>],
-    ) -> Result<Vec<Group>> {
+    ) -> Result<Vec<Group>, Failure> {
         let mut map = self.map();
-        let lost = |at: usize, part: &Part<'_>| match &part.next {
-            _ if replies[at].is_some() => false,
-            Next::Elsewhere(node, _) => map
+        let is_lost = |(part, reply): (&Part, &Option<Value>)| match &part.next {
+            _ if reply.is_some() => false,
+            Next::Elsewhere(server, _) => map
                 .owner(part.slot)
-                .is_none_or(|master| Arc::ptr_eq(&master.node, node)),
+                .is_none_or(|master| Arc::ptr_eq(&master.server, server)),
             Next::Moved(_) | Next::Asked(_) => false,
-            Next::Owner | Next::Later(_) => map.owner(part.slot).is_none(),
+            Next::Owner | Next::Later => map.owner(part.slot).is_none(),
         };
-        if parts.iter().enumerate().any(|(at, part)| lost(at, part)) {
-            self.refreshed(deadline).await;
+        if parts.iter().zip(replies).any(is_lost) {
+            self.refreshed(Deadline {
+                at: self.last_moment(deadline),
+                ..deadline
+            })
+            .await;
             map = self.map();
         }
         let mut groups: Vec<Group> = Vec::new();
@@ -228,67 +248,53 @@ impl Cluster {
             if replies[at].is_some() {
                 continue;
             }
-            let owner = map.owner(part.slot).map(|master| Arc::clone(&master.node));
-            let node = match (&part.next, owner) {
-                (Next::Moved(node) | Next::Asked(node), _) => Arc::clone(node),
-                (Next::Elsewhere(node, _), Some(owner)) if !Arc::ptr_eq(node, &owner) => owner,
-                (Next::Elsewhere(..), _) => {
-                    return Err(match std::mem::replace(&mut part.next, Next::Owner) {
-                        Next::Elsewhere(_, error) => error,
-                        _ => nobody(operation),
-                    });
-                }
-                (Next::Owner | Next::Later(_), Some(owner)) => owner,
-                (Next::Owner | Next::Later(_), None) => return Err(nobody(operation)),
+            let owner = map.owner(part.slot).map(|master| &master.server);
+            let server = match (&part.next, owner) {
+                (Next::Moved(server) | Next::Asked(server), _) => server,
+                (Next::Elsewhere(server, _), Some(owner)) if !Arc::ptr_eq(server, owner) => owner,
+                (Next::Elsewhere(_, failure), _) => return Err(part.unsent(failure.clone())),
+                (Next::Owner | Next::Later, Some(owner)) => owner,
+                (Next::Owner | Next::Later, None) => return Err(part.unsent(nobody())),
             };
-            let known = groups.iter().position(|group| Arc::ptr_eq(&group.node, &node));
+            let known = groups.iter().position(|group| Arc::ptr_eq(&group.server, server));
             let place = known.unwrap_or_else(|| {
                 groups.push(Group {
-                    node,
-                    pipeline: Pipeline::new(),
-                    replies: Vec::new(),
+                    server: Arc::clone(server),
+                    picks: Vec::new(),
                 });
                 groups.len() - 1
             });
-            if let Some(reason) = part.next.why() {
-                observe::sent_again(operation, reason);
+            if let Some(reason) = part.why() {
+                observe::sent_again(deadline.verb, reason);
             }
-            groups[place].add(at, part);
+            groups[place].picks.push(Pick {
+                at,
+                asking: matches!(part.next, Next::Asked(_)),
+            });
         }
         Ok(groups)
     }
 }
 
 /// No node serves the slot, as far as is known.
-pub(super) fn nobody(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Server, operation, "no node of the cluster serves this slot")
+pub(super) fn nobody() -> Failure {
+    Failure::new(ErrorKind::Server, "no node of the cluster serves this slot")
         .not_executed()
         .retryable()
 }
 
-fn too_many_hops(operation: &'static str) -> Error {
-    Error::new(
-        ErrorKind::Server,
-        operation,
-        "the nodes of the cluster name each other for this slot",
-    )
-    .not_executed()
-    .retryable()
+fn redirected(message: &'static str) -> Failure {
+    Failure::new(ErrorKind::Server, message).not_executed().retryable()
 }
 
-/// The error of a call of which other parts may have been carried out.
-fn in_part(operation: &'static str, error: Error, replies: &[Option<Value>]) -> Error {
-    let ran = |reply: &Option<Value>| {
-        reply
-            .as_ref()
-            .is_some_and(|reply| !matches!(reply, Value::ServerError(_)))
-    };
-    if error.may_have_executed() || !replies.iter().any(ran) {
-        return error;
+/// The failure of a call of which other parts may have been carried out.
+fn in_part(failure: Failure, replies: &[Option<Value>]) -> Failure {
+    let ran = |reply: &Option<Value>| reply.as_ref().is_some_and(|reply| server_error(reply).is_none());
+    if failure.may_have_executed() || !replies.iter().any(ran) {
+        return failure;
     }
-    Error::new(
-        error.kind(),
-        operation,
+    Failure::new(
+        failure.kind(),
         "a node of the cluster could not be asked; the part for the others is carried out",
     )
 }

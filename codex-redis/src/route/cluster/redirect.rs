@@ -3,7 +3,7 @@
 use redis::Value;
 
 use super::slot_map::host_of;
-use crate::{config::settings::Address, server::server::server_error};
+use crate::{config::settings::Address, wire::error::server_error};
 
 pub(crate) enum Redirect {
     /// The slot is another node's.

@@ -12,17 +12,23 @@
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use codex_traits::{Cursor, Error, Pattern, Result, ScanPage};
-use redis::{Pipeline, Value, cmd};
+use codex_traits::{Cursor, Pattern, ScanPage};
+use redis::Value;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Cluster, Part,
+    Cluster,
     execute::nobody,
     slot_map::{Master, Own, address_in, owner_in},
     slots::{SLOTS, SlotSet, slot_of},
 };
-use crate::wire::reply;
+use crate::{
+    connection::multiplexer::Deadline,
+    route::scan,
+    wire::{Command, Failure, Request, reply},
+};
+
+type Result<T> = std::result::Result<T, Failure>;
 
 /// How many ranges of slots a cursor holds, of those done and of those being walked each, so that its text is short enough.
 const MOST_RANGES: usize = 40;
@@ -57,7 +63,13 @@ enum Step {
 
 impl Cluster {
     /// One page. Nodes that have nothing are passed over, so that an empty page is seldom.
-    pub(crate) async fn scan(self: &Arc<Self>, cursor: &Cursor, pattern: &Pattern, count: usize) -> Result<ScanPage> {
+    pub(crate) async fn scan(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        cursor: &Cursor,
+        pattern: &Pattern,
+        count: usize,
+    ) -> Result<ScanPage> {
         let mut position = Position::read(cursor)?;
         let mut looks = 0;
         let mut told = None;
@@ -72,14 +84,17 @@ impl Cluster {
                 position.walk = None;
             }
             let Some(master) = walked.cloned().or(told.take()).or_else(|| map.owner(first).cloned()) else {
-                self.look_again(&mut looks).await?;
+                self.look_again(deadline, &mut looks).await?;
                 continue;
             };
-            let keys = match self.step(&master, &mut position, first, pattern, count).await? {
+            let keys = match self
+                .step(deadline, &master, &mut position, first, pattern, count)
+                .await?
+            {
                 Step::Page(keys) => keys,
                 Step::Elsewhere(owner) => {
                     told = owner;
-                    self.look_again(&mut looks).await?;
+                    self.look_again(deadline, &mut looks).await?;
                     continue;
                 }
             };
@@ -93,21 +108,22 @@ impl Cluster {
         }
     }
 
-    async fn look_again(self: &Arc<Self>, looks: &mut usize) -> Result<()> {
+    async fn look_again(self: &Arc<Self>, deadline: Deadline, looks: &mut usize) -> Result<()> {
         *looks += 1;
-        if *looks > LOOKS {
-            return Err(nobody("scan"));
+        if *looks > LOOKS || Instant::now() >= deadline.at {
+            return Err(nobody());
         }
         if *looks > 1 {
             sleep(PAUSE).await;
         }
-        self.refreshed(Instant::now() + self.settings.command_timeout).await;
+        self.refreshed(deadline).await;
         Ok(())
     }
 
     /// The next page of a node, and what the node is answerable for. It may not serve the slot that is wanted.
     async fn step(
         self: &Arc<Self>,
+        deadline: Deadline,
         master: &Master,
         position: &mut Position,
         first: u16,
@@ -115,22 +131,19 @@ impl Cluster {
         count: usize,
     ) -> Result<Step> {
         let walk = position.walk.take();
-        let mut question = Pipeline::new();
-        question.atomic();
         let cursor = walk.as_ref().map_or(0, |walk| walk.cursor);
-        question.add_command(crate::backend::scan(cursor, pattern, count));
-        question.cmd("CLUSTER").arg("NODES");
-        let executed = self.ask_node(master, &question).await?.pop().unwrap_or_default();
-        let answers = reply::all_accepted("scan", reply::array("scan", executed)?)?;
+        let question = [scan(cursor, pattern, count), Command::read("CLUSTER NODES")];
+        let executed = self.ask_node(deadline, master, Request::transaction(&question)).await?;
+        let answers = reply::all_accepted(executed.executed(question.len())?)?;
         let Ok([page, nodes]) = <[Value; 2]>::try_from(answers) else {
-            return Err(crate::wire::error::unexpected("scan"));
+            return Err(Failure::unexpected());
         };
         let own = read_own(Some(&nodes))?;
         let slots = if let Some(walk) = walk {
             walk.slots.intersection(&own.settled)
         } else {
             if let Some((_, to)) = own.leaving.iter().find(|(slot, _)| *slot == first) {
-                let keys = self.leaving_slot(master, to, &nodes, first, pattern).await?;
+                let keys = self.leaving_slot(deadline, master, to, &nodes, first, pattern).await?;
                 let Some(keys) = keys else {
                     return Ok(Step::Elsewhere(None));
                 };
@@ -144,7 +157,7 @@ impl Cluster {
             }
             position.next_of(&own.settled)
         };
-        let (cursor, mut keys) = reply::page("scan", page)?;
+        let (cursor, mut keys) = reply::page(page)?;
         keys.retain(|key| slots.contains(slot_of(key.as_bytes())));
         if cursor == 0 {
             position.done = position.done.with(&slots);
@@ -161,6 +174,7 @@ impl Cluster {
     /// All keys of a slot that is moving from one node to another. `None` where that has ended meanwhile.
     async fn leaving_slot(
         self: &Arc<Self>,
+        deadline: Deadline,
         from: &Master,
         to: &str,
         nodes: &Value,
@@ -170,18 +184,17 @@ impl Cluster {
         let Some(to) = self.by_word_of(nodes, to) else {
             return Ok(None);
         };
-        let mut question = Pipeline::new();
-        question
-            .cmd("CLUSTER")
-            .arg("GETKEYSINSLOT")
-            .arg(slot)
-            .arg(i32::MAX)
-            .cmd("CLUSTER")
-            .arg("NODES");
+        let question = [
+            Command::read("CLUSTER GETKEYSINSLOT")
+                .arg(u64::from(slot))
+                .arg(i64::from(i32::MAX)),
+            Command::read("CLUSTER NODES"),
+        ];
         let mut keys = Vec::new();
         for (master, is_source) in [(from, true), (&to, false)] {
-            let mut answers = self.ask_node(master, &question).await?.into_iter();
-            for key in reply::array("scan", answers.next().unwrap_or_default())? {
+            let answers = self.ask_node(deadline, master, Request::all(&question)).await?;
+            let mut answers = reply::all_accepted(answers.into_vec())?.into_iter();
+            for key in reply::array(answers.next().unwrap_or_default())? {
                 // Keys that are not UTF-8 are none of ours.
                 if let Value::BulkString(key) = key
                     && let Ok(key) = String::from_utf8(key)
@@ -200,8 +213,9 @@ impl Cluster {
         keys.sort_unstable();
         keys.dedup();
         // Unlike SCAN, this also names what has expired and is not swept.
-        let asked = keys.iter().map(|key| Part::owned(key, cmd("EXISTS").arg(key).clone()));
-        let there = reply::all_accepted("scan", self.all("scan", asked.collect()).await?)?;
+        let asked: Vec<_> = keys.iter().map(|key| Command::read("EXISTS").arg(key)).collect();
+        let there = reply::all_accepted(self.all(deadline, &keys, &asked).await?)?;
+        drop(asked);
         let mut there = there.into_iter();
         keys.retain(|_| there.next() == Some(Value::Int(1)));
         Ok(Some(keys))
@@ -212,30 +226,29 @@ impl Cluster {
         if let Some(known) = self.map().by_id(id) {
             return Some(known.clone());
         }
-        let node = self.named(address_in(nodes, id)?);
+        let server = self.named(address_in(nodes, id)?);
         Some(Master {
             id: id.to_owned(),
-            node,
+            server,
         })
     }
 
-    async fn ask_node(self: &Arc<Self>, master: &Master, question: &Pipeline) -> Result<Vec<Value>> {
-        let (deadline, turn) = self.turns.take("scan").await?;
-        let answers = match turn.end(master.node.pipeline("scan", deadline, question).await) {
-            Ok(answers) => answers,
-            Err(error) => {
-                self.refresh();
-                return Err(error);
-            }
-        };
-        reply::all_accepted("scan", answers)
+    async fn ask_node(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        master: &Master,
+        question: Request<'_, '_>,
+    ) -> Result<reply::Replies> {
+        let answers = master.server.request(deadline, question).await;
+        if answers.is_err() {
+            self.refresh();
+        }
+        answers
     }
 }
 
 fn read_own(answer: Option<&Value>) -> Result<Own> {
-    answer
-        .and_then(Own::read)
-        .ok_or_else(|| crate::wire::error::unexpected("scan"))
+    answer.and_then(Own::read).ok_or_else(Failure::unexpected)
 }
 
 impl Position {
@@ -262,17 +275,17 @@ impl Position {
             // Writing to a string does not fail.
             let _ = write!(text, "/{slots}/{}/{}", walk.node, walk.cursor);
         }
-        Cursor::new(text)
+        Cursor::new(text).map_err(|_| Failure::unexpected())
     }
 
     fn read(cursor: &Cursor) -> Result<Self> {
         if cursor.is_start() {
             return Ok(Self::default());
         }
-        let position = Self::parse(cursor.as_str()).ok_or_else(Error::unreadable_cursor)?;
+        let position = Self::parse(cursor.as_str()).ok_or_else(Failure::unreadable_cursor)?;
         // There is one way to write a position, and its text is short.
-        if position.write()? != *cursor {
-            return Err(Error::unreadable_cursor());
+        if position.write().ok().as_ref() != Some(cursor) {
+            return Err(Failure::unreadable_cursor());
         }
         Ok(position)
     }

@@ -1,22 +1,22 @@
 //! Which node serves which slot.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use redis::Value;
 
-use super::slots::{SLOTS, SlotSet, slot_of};
-use crate::{config::settings::Address, server::sentinel::text, server::server::Node};
+use super::slots::{SLOTS, SlotSet};
+use crate::{config::settings::Address, server::Server, wire::reply::text};
 
 /// A node that serves slots.
 #[derive(Debug, Clone)]
 pub(crate) struct Master {
     pub(crate) id: String,
-    pub(crate) node: Arc<Node>,
+    pub(crate) server: Arc<Server<Address>>,
 }
 
 /// Who serves what, as one node saw it at one time.
 #[derive(Debug, Default)]
-pub(crate) struct Map {
+pub(crate) struct SlotMap {
     masters: Vec<Master>,
     /// For each slot the place of its master in `masters`, or `NOBODY`.
     owners: Vec<u16>,
@@ -26,7 +26,10 @@ pub(crate) struct Map {
 
 const NOBODY: u16 = u16::MAX;
 
-impl Map {
+/// The most replicas that are remembered. A cluster has at most about 1,000 nodes.
+const MOST_REPLICAS: usize = 1000;
+
+impl SlotMap {
     pub(crate) fn owner(&self, slot: u16) -> Option<&Master> {
         let place = self.owners.get(usize::from(slot))?;
         self.masters.get(usize::from(*place))
@@ -35,10 +38,6 @@ impl Map {
     /// Whether every slot is served.
     pub(crate) fn is_whole(&self) -> bool {
         !self.owners.is_empty() && !self.owners.contains(&NOBODY)
-    }
-
-    pub(crate) fn owner_of(&self, key: &str) -> Option<&Master> {
-        self.owner(slot_of(key.as_bytes()))
     }
 
     pub(crate) fn by_id(&self, id: &str) -> Option<&Master> {
@@ -71,36 +70,43 @@ impl Map {
     }
 
     /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas, each with host, port and id.
-    /// `asked` stands for a host that the node does not know of itself.
+    /// `asked` stands for a host that the node does not know of itself. `None` if it is no map: a slot that does not exist, or that
+    /// has two masters.
     ///
     /// `reachable` translates an address that is stated.
     pub(crate) fn read(
         answer: &Value,
         asked: &Address,
         reachable: impl Fn(Address) -> Address,
-        node: impl Fn(Address) -> Arc<Node>,
+        server: impl Fn(Address) -> Arc<Server<Address>>,
     ) -> Option<Self> {
         let mut map = Self {
             owners: vec![NOBODY; usize::from(SLOTS)],
             ..Self::default()
         };
+        let mut places = HashMap::new();
         for range in array(answer)? {
             let [first, last, master, replicas @ ..] = array(range)? else {
                 return None;
             };
             let (address, id) = place(master, asked)?;
-            let known = map.masters.iter().position(|known| known.id == id);
-            let at = known.unwrap_or_else(|| {
+            let at = *places.entry(id).or_insert_with(|| {
                 map.masters.push(Master {
                     id: id.to_owned(),
-                    node: node(reachable(address)),
+                    server: server(reachable(address)),
                 });
                 map.masters.len() - 1
             });
-            let slots = slot(first)?..=slot(last)?;
-            map.owners.get_mut(slots)?.fill(u16::try_from(at).ok()?);
+            let slots = map.owners.get_mut(slot(first)?..=slot(last)?)?;
+            if slots.iter().any(|owner| *owner != NOBODY) {
+                return None;
+            }
+            slots.fill(u16::try_from(at).ok()?);
             for replica in replicas {
-                map.replicas.push(reachable(place(replica, asked)?.0));
+                let address = reachable(place(replica, asked)?.0);
+                if map.replicas.len() < MOST_REPLICAS && !map.replicas.contains(&address) {
+                    map.replicas.push(address);
+                }
             }
         }
         Some(map)

@@ -1,25 +1,26 @@
-//! Keeping the map.
+//! Keeping the slot map up to date.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use codex_traits::{Error, ErrorKind, Result};
+use codex_traits::ErrorKind;
 use futures_util::future::select_ok;
-use redis::cmd;
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Id},
     sync::watch,
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Cluster, address_of, slot_map::Map};
+use super::{Cluster, slot_map::SlotMap};
 use crate::{
     config::settings::Address,
+    connection::multiplexer::Deadline,
     observe,
-    server::server::{Node, server_error},
+    server::Server,
+    wire::{Command, Failure, error::server_error},
 };
 
 /// The shortest time from one look to the next: a cluster in which much moves is not asked with every answer.
@@ -28,75 +29,112 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many nodes are asked at a time; the first that answers is believed. A wrong one is found out by the next answer.
 const ASKED_TOGETHER: usize = 3;
 
-/// The one task that looks, if there is one.
+/// How many nodes are remembered that only a redirection has named.
+const STRANGERS: usize = 64;
+
+/// The tasks that look, at most one on each runtime: a task of another runtime may not be driven.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Its sender is dropped when the look is over, also with its runtime.
-    running: Option<watch::Receiver<()>>,
+    /// Each sender is dropped when the look is over, also with its runtime.
+    running: Vec<(Id, watch::Receiver<()>)>,
     last: Option<Instant>,
 }
 
+/// The nodes with their connections.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    servers: HashMap<Address, Arc<Server<Address>>>,
+    /// Those that no map has named yet, the oldest first.
+    strangers: VecDeque<Address>,
+}
+
 impl Cluster {
-    /// Looks in the background who serves what now. Whoever wants to wait for it waits for the sender to be dropped.
-    pub(super) fn refresh(self: &Arc<Self>) -> watch::Receiver<()> {
-        let mut state = self.refreshes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &state.running
-            && running.has_changed().is_ok()
-        {
-            return running.clone();
+    /// By the first of the seeds that answers.
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
+        let mut last = Failure::new(ErrorKind::Config, "cluster: there must be at least one node");
+        for seed in &self.seeds {
+            let server = self.server(seed);
+            let map = match server.connect().await {
+                Ok(()) => self.ask(&server, self.settings.connect_timeout).await,
+                Err(failure) => Err(failure),
+            };
+            match map {
+                Ok(map) => {
+                    self.learn(map);
+                    return Ok(());
+                }
+                Err(failure) => last = failure,
+            }
         }
+        Err(last)
+    }
+
+    /// Looks in the background which node serves what now. To wait for that, wait for the sender to be dropped.
+    pub(super) fn refresh(self: &Arc<Self>) -> watch::Receiver<()> {
         let (over, running) = watch::channel(());
-        if Handle::try_current().is_err() {
+        let Ok(runtime) = Handle::try_current() else {
             // Outside of a runtime every call is an error, and says so.
             return running;
+        };
+        let mut state = self.refreshes.state();
+        state.running.retain(|(_, running)| running.has_changed().is_ok());
+        if let Some((_, running)) = state.running.iter().find(|(id, _)| *id == runtime.id()) {
+            return running.clone();
         }
-        let earliest = state.last.map_or_else(Instant::now, |last| last + PAUSE);
-        state.running = Some(running.clone());
+        let now = Instant::now();
+        let earliest = state.last.map_or(now, |last| (last + PAUSE).min(now + PAUSE));
+        state.running.push((runtime.id(), running.clone()));
+        drop(state);
         let cluster = Arc::clone(self);
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             sleep_until(earliest).await;
             cluster.look().await;
-            cluster.refreshes.0.lock().unwrap_or_else(PoisonError::into_inner).last = Some(Instant::now());
+            cluster.refreshes.state().last = Some(Instant::now());
             drop(over);
         });
         running
     }
 
     /// Looks, and waits for that until the deadline.
-    pub(super) async fn refreshed(self: &Arc<Self>, deadline: Instant) {
+    pub(super) async fn refreshed(self: &Arc<Self>, deadline: Deadline) {
         let mut running = self.refresh();
-        // An error is the end of it.
-        let _ = timeout_at(deadline, running.changed()).await;
+        // An error is the end of the look.
+        let _ = timeout_at(deadline.at, running.changed()).await;
     }
 
     async fn look(&self) {
         let map = self.map();
         let mut known: HashSet<Address> = self.seeds.iter().cloned().collect();
-        known.extend(map.masters().iter().map(|master| address_of(&master.node).clone()));
+        known.extend(map.masters().iter().map(|master| master.server.place().clone()));
         known.extend(map.replicas.iter().cloned());
         let mut known: Vec<Address> = known.into_iter().collect();
         shuffle(&mut known);
         for some in known.chunks(ASKED_TOGETHER) {
-            let deadline = Instant::now() + self.settings.command_timeout;
             let asked = some.iter().map(|address| {
-                let node = self.node(address);
-                Box::pin(async move { self.ask(&node, deadline).await })
+                let server = self.server(address);
+                Box::pin(async move { self.ask(&server, self.settings.command_timeout).await })
             });
             if let Ok((map, _)) = select_ok(asked).await {
                 self.learn(map);
                 return;
             }
         }
-        tracing::warn!("no node of the Redis cluster says who serves what");
+        tracing::warn!("no node of the Redis cluster tells the slot map");
     }
 
-    /// Asks one node who serves what.
-    pub(super) async fn ask(&self, node: &Node, deadline: Instant) -> Result<Map> {
-        let answer = node.command("connect", deadline, cmd("CLUSTER").arg("SLOTS")).await?;
-        let failed = |kind, message: &'static str| Error::new(kind, "connect", message).not_executed();
+    /// Asks one node which node serves what.
+    pub(super) async fn ask(&self, server: &Server<Address>, timeout: Duration) -> Result<SlotMap, Failure> {
+        let at = Instant::now() + timeout;
+        let deadline = Deadline {
+            at,
+            latest: at,
+            verb: "connect",
+        };
+        let answer = server.command(deadline, &Command::read("CLUSTER SLOTS")).await?;
+        let failed = |kind, message: &'static str| Failure::new(kind, message).not_executed();
         if let Some(error) = server_error(&answer) {
             return Err(match error.code() {
                 "NOPERM" => failed(ErrorKind::Config, "the server's user may not ask for CLUSTER SLOTS"),
@@ -105,15 +143,17 @@ impl Cluster {
             });
         }
         let reachable = |address| self.settings.reachable(address);
-        let map = Map::read(&answer, address_of(node), reachable, |address| self.node(&address))
-            .ok_or_else(|| crate::wire::error::unexpected("connect"))?;
+        let map = SlotMap::read(&answer, server.place(), reachable, |address| {
+            self.server_of_map(address)
+        })
+        .ok_or_else(Failure::unexpected)?;
         if map.masters().is_empty() {
             return Err(failed(ErrorKind::Server, "no node of the cluster serves anything yet").retryable());
         }
         Ok(map)
     }
 
-    pub(super) fn learn(&self, map: Map) {
+    pub(super) fn learn(&self, map: SlotMap) {
         let map = Arc::new(map);
         let before = std::mem::replace(
             &mut *self.map.write().unwrap_or_else(PoisonError::into_inner),
@@ -121,18 +161,60 @@ impl Cluster {
         );
         let (moved, took_over) = map.changes(&before);
         for master in took_over {
-            observe::failed_over("cluster", address_of(&master.node));
+            observe::failed_over("cluster", master.server.place().parts());
         }
         if moved > 0 {
             observe::slots_moved(moved);
         }
-        // What has left the cluster is let go of, with its connections.
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.retain(|address, _| {
-            self.seeds.contains(address)
-                || map.replicas.contains(address)
-                || map.masters().iter().any(|master| address_of(&master.node) == address)
-        });
+        // A node that has left the cluster is let go of, with its connections.
+        let replicas: HashSet<&Address> = map.replicas.iter().chain(&self.seeds).collect();
+        let mut known = self.known();
+        known.strangers.clear();
+        known.servers.retain(|address, _| replicas.contains(address));
+        for master in map.masters() {
+            known
+                .servers
+                .insert(master.server.place().clone(), Arc::clone(&master.server));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node that another one names by this address.
+    pub(super) fn named(&self, address: Address) -> Arc<Server<Address>> {
+        self.server(&self.settings.reachable(address))
+    }
+
+    /// The node at this address, with the connections that it has.
+    pub(super) fn server(&self, address: &Address) -> Arc<Server<Address>> {
+        let mut known = self.known();
+        if let Some(server) = known.servers.get(address) {
+            return Arc::clone(server);
+        }
+        // Redirections can name any address, so only the latest are remembered.
+        if known.strangers.len() >= STRANGERS
+            && let Some(oldest) = known.strangers.pop_front()
+        {
+            known.servers.remove(&oldest);
+        }
+        known.strangers.push_back(address.clone());
+        let server = Arc::new(Server::new(address.clone(), Arc::clone(&self.settings)));
+        known.servers.insert(address.clone(), Arc::clone(&server));
+        server
+    }
+
+    /// The node at this address, which is remembered once its map is learned.
+    fn server_of_map(&self, address: Address) -> Arc<Server<Address>> {
+        let known = self.known().servers.get(&address).cloned();
+        known.unwrap_or_else(|| Arc::new(Server::new(address, Arc::clone(&self.settings))))
+    }
+}
+
+impl Refreshes {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,319 @@
+//! Requests between the calls that make them and the tasks that write them and read their replies.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
+use zeroize::Zeroizing;
+
+use super::failure::{End, Lost};
+use crate::wire::reply::Replies;
+
+/// Transfers slower than this count as stalled, in bytes per second: two thirds of a network of 100 Mbit/s.
+const SLOWEST_TRANSFER: u64 = 8 << 20;
+
+/// The memory of smaller answers is not counted between their arrival and the moment at which their call takes them.
+const UNCOUNTED: usize = 16 << 10;
+
+/// Requests in the order in which they were made.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Small requests that the writer has not fetched. They come after `chunks`.
+    pub(super) small: Vec<u8>,
+    /// What else it has not fetched.
+    pub(super) chunks: VecDeque<Chunk>,
+    /// Requests without an answer, also those that nobody waits for any more.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Where in the stream the next request begins.
+    pub(super) end: u64,
+    /// Where in the stream the bytes that the writer has not fetched begin.
+    pub(super) fetched: u64,
+    /// The earliest deadline of the requests that the writer has not fetched.
+    pub(super) earliest: Option<Instant>,
+    /// Deadlines that have passed since the last reply.
+    pub(super) timeouts: u32,
+    /// Memory of the replies to requests that are still missing others.
+    pub(super) held: usize,
+    pub(super) closed: bool,
+    /// Set while the writer sleeps and no call has woken it.
+    pub(super) writer: Option<Waker>,
+    /// Set while the writer cannot go on because the stream takes no more, with the time at which it looks at the deadlines.
+    pub(super) blocked: Option<(Waker, Option<Instant>)>,
+}
+
+/// Bytes to write.
+pub(super) enum Chunk {
+    /// Small requests, one after another.
+    Small(Vec<u8>),
+    /// One large request, and its share of the room for such requests.
+    Large {
+        bytes: Vec<u8>,
+        /// Given back with the chunk, when it is written.
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    /// One request with a password, wiped after use.
+    Secret(Zeroizing<Vec<u8>>),
+}
+
+impl Chunk {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes) | Self::Large { bytes, .. } => bytes,
+            Self::Secret(bytes) => bytes,
+        }
+    }
+}
+
+/// What the deadlines that have passed mean for the connection.
+pub(super) struct Expired {
+    /// Whether it is to be given up.
+    pub(super) is_stalled: bool,
+    /// Whether any call still waits for its answer.
+    pub(super) is_awaited: bool,
+    /// When to look again.
+    pub(super) next: Option<Instant>,
+}
+
+impl Queue {
+    /// Whether there is anything for the writer.
+    pub(super) fn is_fetched(&self) -> bool {
+        self.small.is_empty() && self.chunks.is_empty()
+    }
+
+    /// How many bytes there are for the writer.
+    pub(super) fn unfetched(&self) -> u64 {
+        self.end - self.fetched
+    }
+
+    /// Takes the waker of the writer, if a request with this deadline must wake it.
+    pub(super) fn writer_to_wake(&mut self, deadline: Instant) -> Option<Waker> {
+        if let Some(writer) = self.writer.take() {
+            return Some(writer);
+        }
+        // A short deadline behind a long one.
+        let (writer, _) = self
+            .blocked
+            .take_if(|(_, armed)| armed.is_none_or(|armed| deadline < armed))?;
+        Some(writer)
+    }
+
+    /// Gives a chunk its place behind everything that was queued before.
+    pub(super) fn push_chunk(&mut self, chunk: Chunk) {
+        if !self.small.is_empty() {
+            let small = std::mem::take(&mut self.small);
+            self.chunks.push_back(Chunk::Small(small));
+        }
+        self.chunks.push_back(chunk);
+    }
+
+    /// Gives the reply to the oldest request, and says whether that was its last. `None` if no request can have this reply.
+    pub(super) fn answer(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> Option<bool> {
+        let front = self.waiting.front_mut()?;
+        if front.start >= self.fetched {
+            return None;
+        }
+        let (held, is_last) = front.take(reply, memory, unclaimed);
+        self.held = self.held.saturating_add_signed(held);
+        if is_last {
+            self.waiting.pop_front();
+        }
+        Some(is_last)
+    }
+
+    /// Tells the calls whose time is over. `received` are the bytes that have come of the reply to the oldest request. The
+    /// connection is stalled after `most` deadlines without a reply in between, and if the oldest request is overdue by
+    /// `patience`: neither depends on whether anyone still waits.
+    pub(super) fn expire(&mut self, now: Instant, received: u64, most: u32, patience: Duration) -> Expired {
+        let mut next = None::<Instant>;
+        let (mut is_stalled, mut is_awaited) = (false, false);
+        for (place, waiting) in self.waiting.iter_mut().enumerate() {
+            let due = waiting.due(if place == 0 { received } else { 0 });
+            let event = if due > now && !waiting.is_late {
+                is_awaited |= waiting.is_awaited();
+                due
+            } else {
+                if !waiting.is_late {
+                    self.held -= waiting.fail(Lost::Late);
+                    self.timeouts = self.timeouts.saturating_add(1);
+                }
+                if place > 0 {
+                    continue;
+                }
+                is_stalled |= due + patience <= now;
+                due + patience
+            };
+            next = Some(next.map_or(event, |next| next.min(event)));
+        }
+        is_stalled |= self.timeouts >= most;
+        Expired {
+            is_stalled,
+            is_awaited,
+            next,
+        }
+    }
+
+    /// Ends all requests, of which so many bytes of the stream have been written.
+    pub(super) fn fail_all(&mut self, written: u64, received: u64, end: End) {
+        self.closed = true;
+        self.small = Vec::new();
+        self.chunks.clear();
+        for (place, waiting) in self.waiting.iter_mut().enumerate() {
+            let is_begun = waiting.is_begun() || (place == 0 && received > 0);
+            let is_sent = written >= waiting.reach;
+            waiting.fail(Lost::Broken { is_sent, is_begun, end });
+        }
+        self.waiting.clear();
+        self.held = 0;
+    }
+}
+
+/// A request without an answer.
+pub(super) struct Waiting {
+    sender: Option<oneshot::Sender<Result<Answer, Lost>>>,
+    /// The replies so far, of a request that has several.
+    replies: Vec<Value>,
+    missing: usize,
+    memory: usize,
+    deadline: Instant,
+    /// The deadline is never moved beyond this.
+    latest: Instant,
+    is_late: bool,
+    /// Where in the stream it begins.
+    start: u64,
+    /// So much of the stream must be written before it can have been carried out.
+    reach: u64,
+}
+
+/// Where a request is in the stream, and until when it may take.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) start: u64,
+    pub(super) reach: u64,
+    pub(super) deadline: Instant,
+    pub(super) latest: Instant,
+}
+
+impl Waiting {
+    /// A request that this many replies answer; at least one.
+    pub(super) fn new(replies: usize, place: Place, sender: oneshot::Sender<Result<Answer, Lost>>) -> Self {
+        Self {
+            sender: Some(sender),
+            // Allocated as they come: the number is the caller's, the memory is counted.
+            replies: Vec::new(),
+            missing: replies.max(1),
+            memory: 0,
+            deadline: place.deadline,
+            latest: place.latest,
+            is_late: false,
+            start: place.start,
+            reach: place.reach,
+        }
+    }
+
+    /// The deadline, moved on for what has arrived of its reply.
+    fn due(&self, received: u64) -> Instant {
+        (self.deadline + transfer_time(received)).min(self.latest)
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
+    fn is_begun(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    /// Takes the next reply. Returns by how much the held memory has changed, and whether it was the last reply.
+    fn take(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> (isize, bool) {
+        self.missing -= 1;
+        let is_last = self.missing == 0;
+        let is_alone = is_last && self.replies.is_empty();
+        if self.is_late {
+            return (0, is_last);
+        }
+        if !is_last {
+            self.replies.push(reply);
+            self.memory += memory;
+            return (isize::try_from(memory).unwrap_or(isize::MAX), false);
+        }
+        let replies = if is_alone {
+            Replies::One(reply)
+        } else {
+            self.replies.push(reply);
+            Replies::Several(std::mem::take(&mut self.replies))
+        };
+        let held = std::mem::take(&mut self.memory);
+        if let Some(sender) = self.sender.take() {
+            // The call may be gone. Nobody else gets its answer.
+            let _ = sender.send(Ok(Answer {
+                replies,
+                _memory: Charge::of(held + memory, unclaimed),
+            }));
+        }
+        (-isize::try_from(held).unwrap_or(isize::MAX), true)
+    }
+
+    /// Tells the call that there will be no answer; the replies may come all the same. Returns the memory that it held.
+    fn fail(&mut self, why: Lost) -> usize {
+        self.is_late = true;
+        self.replies = Vec::new();
+        if let Some(sender) = self.sender.take() {
+            let _ = sender.send(Err(why));
+        }
+        std::mem::take(&mut self.memory)
+    }
+}
+
+/// How long a transfer of this many bytes may take.
+pub(super) fn transfer_time(bytes: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST_TRANSFER)
+}
+
+/// The replies to a request. Their memory is counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    replies: Replies,
+    _memory: Option<Charge>,
+}
+
+impl Answer {
+    /// The replies, which from now on are the call's.
+    pub(crate) fn into_replies(self) -> Replies {
+        self.replies
+    }
+}
+
+#[derive(Debug)]
+struct Charge {
+    bytes: usize,
+    unclaimed: Arc<AtomicUsize>,
+}
+
+impl Charge {
+    fn of(bytes: usize, unclaimed: &Arc<AtomicUsize>) -> Option<Self> {
+        (bytes > UNCOUNTED).then(|| {
+            unclaimed.fetch_add(bytes, Ordering::Relaxed);
+            Self {
+                bytes,
+                unclaimed: Arc::clone(unclaimed),
+            }
+        })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.unclaimed.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
