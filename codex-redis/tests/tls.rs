@@ -41,17 +41,22 @@ async fn a_server_is_trusted_by_its_authority_and_by_its_name() {
     assert_eq!(built.build().await.unwrap().get("k").await.unwrap(), None);
 
     let stranger = require!("redis", Certificates::new());
-    for tls in [
-        RedisTls::new(),
-        trusting(&stranger),
-        trusting(&certificates).server_name("cache.internal"),
+    for (tls, reason, remedy) in [
+        (RedisTls::new(), "authority that is not trusted", "tls_ca_file"),
+        (trusting(&stranger), "authority that is not trusted", "tls_ca_file"),
+        (
+            trusting(&certificates).server_name("cache.internal"),
+            "for another host",
+            "tls_server_name",
+        ),
     ] {
         let error = assert_kind(
             "connect",
             connect(&url(&server, "localhost"), tls).await,
             ErrorKind::Config,
         );
-        assert!(error.to_string().contains("not trusted"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(reason) && text.contains(remedy), "{text}");
     }
     let named = trusting(&certificates).server_name("localhost");
     connect(&url(&server, "127.0.0.1"), named).await.unwrap();
@@ -87,17 +92,51 @@ async fn a_server_that_wants_a_certificate_gets_the_clients() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told() {
+    for (certificates, reason) in [
+        (Certificates::expired(), "has expired"),
+        (Certificates::not_valid_yet(), "not valid yet"),
+        (Certificates::for_hosts(&["cache.internal"]), "for another host"),
+    ] {
+        let certificates = require!("redis", certificates);
+        let server = require!("redis", RedisServer::start_with_tls::<&str>(&certificates, []));
+        let connected = connect(&url(&server, "localhost"), trusting(&certificates)).await;
+        let error = assert_kind("connect", connected, ErrorKind::Config);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_with_tls_is_told() {
+    let certificates = require!("redis", Certificates::new());
+    let insisting = ["--tls-auth-clients", "yes"];
+    let server = require!("redis", RedisServer::start_with_tls(&certificates, insisting));
+    for url in ["redis://127.0.0.1", "redis://:hunter2@localhost"] {
+        let url = format!("{url}:{}", server.tls_port().unwrap());
+        let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Config);
+        assert!(error.to_string().contains("rediss://"), "{error}");
+    }
+    // The handshake itself succeeds without a certificate; the server says afterwards that it wants one.
+    let error = connect(&self::url(&server, "localhost"), trusting(&certificates)).await;
+    let error = assert_kind("connect", error, ErrorKind::Config);
+    assert!(error.to_string().contains("tls_cert_file"), "{error}");
+}
+
+#[tokio::test]
 async fn a_port_without_tls_is_told() {
     let certificates = require!("redis", Certificates::new());
     let server = require!("redis", RedisServer::start());
     let url = format!("rediss://:{SECRET}@127.0.0.1:{}", server.port());
-    let error = connect(&url, trusting(&certificates)).await.unwrap_err();
-    // It waits for the end of what it takes for a command.
-    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
-    support::assert_discreet(&error);
+    // It waits for the end of what it takes for a command, and is asked by a second connection.
+    let error = assert_kind(
+        "connect",
+        connect(&url, trusting(&certificates)).await,
+        ErrorKind::Config,
+    );
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
     let socket = format!("redis+unix://{}", server.socket().display());
     let error = assert_kind("connect", connect(&socket, RedisTls::new()).await, ErrorKind::Config);
-    assert!(error.to_string().contains("unix socket"), "{error}");
+    assert!(error.to_string().contains("Unix socket"), "{error}");
 }
 
 #[tokio::test]

@@ -1,31 +1,35 @@
 //! Opening one connection: socket, driver, login.
 
 use std::{
+    future::Future,
     io,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use redis::{
-    ServerError, Value,
+    Value,
     io::tcp::socket2::{SockRef, TcpKeepalive},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 #[cfg(feature = "tls")]
-use super::tls::handshake_failed;
+use super::tls;
 use super::{
-    failure::{DialError, End, Lost},
+    failure::{BROKEN, DialError, End, Lost},
+    happy_eyeballs,
+    login::{self, Refusal},
     multiplexer::{Deadline, Limits, Multiplexer, Watch},
+    probe,
 };
 use crate::{
-    config::settings::{Address, RespVersion, Settings},
+    config::settings::{Address, Settings},
     observe,
-    wire::{Command, Request, error::server_error},
+    wire::{Command, Request},
 };
 
 /// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
@@ -75,32 +79,67 @@ impl Connection {
     }
 }
 
-/// Opens a connection to this address and logs in. The connection is driven by a task of the current runtime.
-pub(crate) async fn open(address: &Address, settings: &Settings) -> Result<Connection, DialError> {
+/// Opens a connection to this address and logs in, until the deadline. The connection is driven by tasks of the current runtime.
+pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Instant) -> Result<Connection, DialError> {
     match address {
         Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut stream = within(deadline, NO_CONNECTION, happy_eyeballs::connect(host, *port, left)).await?;
             tune(&stream, settings.keepalive)?;
+            let peer = stream.peer_addr()?;
             #[cfg(feature = "tls")]
-            if let Some(tls) = &settings.tls {
-                let stream = super::tls::connector(tls)
-                    .await?
-                    .connect(host, stream)
-                    .await
-                    .map_err(|error| handshake_failed(&error))?;
+            if let Some(source) = &settings.tls {
+                let connector = within(deadline, NO_FILES, tls::connector(source)).await?;
+                let mut stream = tls::handshake(&connector, host, stream, deadline).await?;
+                let entered = log_in(&mut stream, settings, deadline).await;
+                entered.map_err(Refusal::into_error)?;
                 let (reader, writer) = tokio::io::split(stream);
-                return log_in(reader, writer, address, settings).await;
+                return Ok(connection(reader, writer, address, settings));
+            }
+            match log_in(&mut stream, settings, deadline).await {
+                Ok(()) => {}
+                Err(Refusal::Mute(error)) => {
+                    return match timeout_at(deadline, probe::speaks_tls(peer)).await {
+                        Ok(true) => Err(login::speaks_tls()),
+                        _ => Err(error),
+                    };
+                }
+                Err(Refusal::Told(error)) => return Err(error),
             }
             let (reader, writer) = stream.into_split();
-            log_in(reader, writer, address, settings).await
+            Ok(connection(reader, writer, address, settings))
         }
         #[cfg(unix)]
         Address::Unix(path) => {
-            let (reader, writer) = tokio::net::UnixStream::connect(path).await?.into_split();
-            log_in(reader, writer, address, settings).await
+            let connecting = async { tokio::net::UnixStream::connect(path).await.map_err(DialError::from) };
+            let mut stream = within(deadline, NO_CONNECTION, connecting).await?;
+            let entered = log_in(&mut stream, settings, deadline).await;
+            entered.map_err(Refusal::into_error)?;
+            let (reader, writer) = stream.into_split();
+            Ok(connection(reader, writer, address, settings))
         }
         #[cfg(not(unix))]
         Address::Unix(_) => Err(DialError::config("this platform has no Unix sockets; connect over TCP")),
+    }
+}
+
+const NO_CONNECTION: &str =
+    "no connection to the server within the connect timeout: check host and port, and firewalls on the way";
+#[cfg(feature = "tls")]
+const NO_FILES: &str = "the TLS files were not read within the connect timeout";
+const NO_CREDENTIALS: &str = "the credentials provider did not answer within the connect timeout";
+const NO_LOGIN: &str = "the server accepted the connection and did not answer the login within the connect timeout: it may be \
+                        overloaded or frozen, or not be Redis";
+
+/// The outcome of one step of a dial, or after the deadline an error with this text.
+async fn within<T, E: From<DialError>>(
+    deadline: Instant,
+    late: &'static str,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match timeout_at(deadline, step).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(DialError::late(late).into()),
     }
 }
 
@@ -133,7 +172,21 @@ impl Watch for Log {
     }
 }
 
-async fn log_in<R, W>(reader: R, writer: W, address: &Address, settings: &Settings) -> Result<Connection, DialError>
+async fn log_in<S>(stream: &mut S, settings: &Settings, deadline: Instant) -> Result<(), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let login = match &settings.login {
+        None => None,
+        Some(source) => {
+            let login = async { source.login().await.map_err(DialError::of_provider) };
+            Some(within(deadline, NO_CREDENTIALS, login).await?)
+        }
+    };
+    within(deadline, NO_LOGIN, login::log_in(stream, login.as_ref(), settings)).await
+}
+
+fn connection<R, W>(reader: R, writer: W, address: &Address, settings: &Settings) -> Connection
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -144,15 +197,13 @@ where
         timeouts: settings.timeouts_before_redial,
         patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
     };
-    let connection = Connection {
+    Connection {
         multiplexer: Multiplexer::new(reader, writer, limits, Box::new(Log(address.clone()))),
         address: address.clone(),
         since: Instant::now(),
         confirmed: AtomicU64::new(0),
         _open: observe::metrics::Open::new(),
-    };
-    introduce(&connection, settings).await?;
-    Ok(connection)
+    }
 }
 
 /// Sends commands to a server that is being dialled, within the dial, whose timeout covers it.
@@ -171,77 +222,7 @@ pub(crate) async fn ask(
     match answer.await {
         Ok(Ok(answer)) => Ok(answer.into_replies().into_vec()),
         Ok(Err(Lost::Broken { end, .. })) => Err(end.into()),
-        Ok(Err(Lost::Late)) => Err(DialError::late()),
-        Err(_) => Err(DialError::broken(None)),
+        Ok(Err(Lost::Late)) => Err(DialError::late(NO_LOGIN)),
+        Err(_) => Err(DialError::unreachable(BROKEN)),
     }
-}
-
-/// What each reply of the introduction is about.
-#[derive(Clone, Copy)]
-enum Step {
-    Login,
-    Protocol,
-    Database,
-    Name,
-    Ping,
-}
-
-/// Logs in, selects the database, gives a name, and asks for a first answer: of a server that wants a password, only an answer
-/// says so.
-async fn introduce(connection: &Connection, settings: &Settings) -> Result<(), DialError> {
-    let mut commands = Vec::with_capacity(5);
-    let mut steps = Vec::with_capacity(5);
-    let login = match &settings.login {
-        None => None,
-        Some(source) => {
-            let login = source.login().await;
-            Some(login.map_err(|_| DialError::unreachable("the credentials provider failed"))?)
-        }
-    };
-    if let Some(login) = &login {
-        let mut auth = Command::new("AUTH").secret();
-        if let Some(user) = &login.user {
-            auth = auth.arg(user);
-        }
-        commands.push(auth.arg(login.password.as_str()));
-        steps.push(Step::Login);
-    }
-    if settings.resp == RespVersion::Resp3 {
-        // The login goes before it, and not into it: a server without HELLO quotes in its error what it was given.
-        commands.push(Command::new("HELLO").arg(3_u64));
-        steps.push(Step::Protocol);
-    }
-    if settings.database != 0 {
-        commands.push(Command::new("SELECT").arg(u64::from(settings.database)));
-        steps.push(Step::Database);
-    }
-    if let Some(name) = &settings.client_name {
-        commands.push(Command::new("CLIENT SETNAME").arg(name));
-        steps.push(Step::Name);
-    }
-    commands.push(Command::read("PING"));
-    steps.push(Step::Ping);
-    let replies = ask(connection, &commands, settings).await?;
-    for (step, reply) in steps.into_iter().zip(&replies) {
-        if let Some(error) = server_error(reply) {
-            refusal(step, error)?;
-        }
-    }
-    Ok(())
-}
-
-fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
-    Err(match (step, error.code()) {
-        // A user without the right to these two can still have the right to read and write.
-        (Step::Name, _) | (Step::Ping, "NOPERM") => return Ok(()),
-        (_, "LOADING") => DialError::server("the server is still loading its data (LOADING)"),
-        (_, "BUSY") => DialError::server("the server is busy with a script (BUSY)"),
-        (_, "MASTERDOWN") => DialError::server("the replica has lost its primary (MASTERDOWN)"),
-        (Step::Login, _) => DialError::config("the server refused the user name or the password"),
-        (_, "NOAUTH") => DialError::config("the server wants a password, and none is set"),
-        (Step::Protocol, _) => DialError::config("the server refused RESP3 (HELLO 3)"),
-        (Step::Database, "NOPERM") => DialError::config("the server's user may not select a database"),
-        (Step::Database, _) => DialError::config("the server has no database of this number"),
-        (Step::Ping, _) => DialError::server("the server answered a PING with an error"),
-    })
 }

@@ -4,7 +4,13 @@ use std::io;
 
 use codex_traits::ErrorKind;
 
-use crate::wire::Failure;
+use crate::{
+    config::credentials::ProviderError,
+    wire::{Failure, error::Source},
+};
+
+/// The text for a connection that ended while it was dialled.
+pub(super) const BROKEN: &str = "the connection broke while it was dialled";
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,12 +144,12 @@ pub(crate) enum NotSent {
 }
 
 /// Why there is no connection. A call that waited for another call's dial gets it too, so it can be cloned.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct DialError {
     pub(crate) kind: ErrorKind,
     pub(crate) message: &'static str,
-    pub(super) source: Option<io::ErrorKind>,
-    pub(super) retryable: bool,
+    source: Option<Source>,
+    is_retryable: bool,
 }
 
 impl DialError {
@@ -160,73 +166,79 @@ impl DialError {
 
     /// For the call that builds a handle.
     pub(crate) fn into_connect_failure(self) -> Failure {
-        self.with_kind(self.kind)
+        let kind = self.kind;
+        self.with_kind(kind)
     }
 
     fn with_kind(self, kind: ErrorKind) -> Failure {
-        let failure = Failure::new(kind, self.message).not_executed().with_source(self.source);
-        if self.retryable { failure.retryable() } else { failure }
+        let failure = Failure::new(kind, self.message).not_executed().caused_by(self.source);
+        if self.is_retryable {
+            failure.retryable()
+        } else {
+            failure
+        }
     }
 
-    pub(crate) fn config(message: &'static str) -> Self {
+    fn new(kind: ErrorKind, message: &'static str, is_retryable: bool) -> Self {
         Self {
-            kind: ErrorKind::Config,
+            kind,
             message,
             source: None,
-            retryable: false,
+            is_retryable,
         }
+    }
+
+    /// A setting is wrong, here or at the server: to dial again does not help.
+    pub(crate) fn config(message: &'static str) -> Self {
+        Self::new(ErrorKind::Config, message, false)
     }
 
     pub(crate) fn unreachable(message: &'static str) -> Self {
-        Self {
-            kind: ErrorKind::Connection,
-            message,
-            source: None,
-            retryable: true,
-        }
+        Self::new(ErrorKind::Connection, message, true)
     }
 
-    pub(crate) fn late() -> Self {
-        Self {
-            kind: ErrorKind::Timeout,
-            message: "no connection to the server within the connect timeout",
-            source: None,
-            retryable: true,
-        }
+    pub(crate) fn late(message: &'static str) -> Self {
+        Self::new(ErrorKind::Timeout, message, true)
+    }
+
+    pub(crate) fn server(message: &'static str) -> Self {
+        Self::new(ErrorKind::Server, message, true)
+    }
+
+    pub(crate) fn because(mut self, source: Option<io::ErrorKind>) -> Self {
+        self.source = source.map(Source::Io);
+        self
+    }
+
+    /// The credentials provider failed, with this error.
+    pub(super) fn of_provider(error: ProviderError) -> Self {
+        let mut failed = Self::unreachable("the credentials provider failed; its error is the source of this one");
+        failed.source = Some(Source::Other(error.into()));
+        failed
     }
 
     /// Whether the server was given all the time that it gets: a dial that is repeated at once after this is no burden.
     pub(crate) fn is_late(&self) -> bool {
         self.kind == ErrorKind::Timeout
     }
-
-    pub(crate) fn broken(source: Option<io::ErrorKind>) -> Self {
-        Self {
-            kind: ErrorKind::Connection,
-            message: "the connection broke during the login",
-            source,
-            retryable: true,
-        }
-    }
-
-    pub(crate) fn server(message: &'static str) -> Self {
-        Self {
-            kind: ErrorKind::Server,
-            message,
-            source: None,
-            retryable: true,
-        }
-    }
 }
 
 impl From<io::Error> for DialError {
     fn from(error: io::Error) -> Self {
-        Self {
-            kind: ErrorKind::Connection,
-            message: "the server could not be reached",
-            source: Some(error.kind()),
-            retryable: true,
-        }
+        let message = match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                "the server refused the connection: nothing listens at this address; check host, port and whether it runs"
+            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                "the server could not be reached: there is no route to its host"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "the server could not be reached: the system denies it; a Unix socket needs write permission"
+            }
+            io::ErrorKind::NotFound => "there is no Unix socket at this path: check it, and whether the server runs",
+            _ => "the server could not be reached",
+        };
+        Self::unreachable(message).because(Some(error.kind()))
     }
 }
 
@@ -235,14 +247,14 @@ impl From<End> for DialError {
         match end {
             #[cfg(feature = "tls")]
             End::Tls(refusal) => Self::config(refusal),
-            End::Malformed => Self::unreachable("the server's answer to the login is not valid RESP"),
-            end => Self::broken(end.source()),
+            End::Malformed => Self::unreachable("the server's answer while it was dialled is not valid RESP"),
+            end => Self::unreachable(BROKEN).because(end.source()),
         }
     }
 }
 
 impl From<NotSent> for DialError {
     fn from(_: NotSent) -> Self {
-        Self::broken(None)
+        Self::unreachable(BROKEN)
     }
 }

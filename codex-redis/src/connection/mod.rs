@@ -3,7 +3,10 @@
 pub(crate) mod connect;
 mod driver;
 pub(crate) mod failure;
+mod happy_eyeballs;
+mod login;
 pub(crate) mod multiplexer;
+mod probe;
 mod queue;
 #[cfg(feature = "tls")]
-pub(crate) mod tls;
+mod tls;

@@ -75,7 +75,7 @@ impl ConnectionCell {
             }
             // A dial that was dropped with its runtime has left no result and no sender.
             State::Dialling(dialled) if dialled.has_changed().is_ok() => return Found::Dialling(dialled.clone()),
-            State::Resting { until, reason, .. } if Instant::now() < *until => return Found::Resting(*reason),
+            State::Resting { until, reason, .. } if Instant::now() < *until => return Found::Resting(reason.clone()),
             State::Resting { failures, .. } => *failures,
             State::Empty | State::Ready(_) | State::Dialling(_) => 0,
         };
@@ -96,12 +96,12 @@ impl ConnectionCell {
                 Err(reason) if reason.is_late() => State::Resting {
                     until: Instant::now() + pause(&endpoint, 0),
                     failures,
-                    reason: *reason,
+                    reason: reason.clone(),
                 },
                 Err(reason) => State::Resting {
                     until: Instant::now() + pause(&endpoint, failures),
                     failures: failures.saturating_add(1),
-                    reason: *reason,
+                    reason: reason.clone(),
                 },
             };
             // Nobody may be waiting any more.

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::settings::{Address, Settings},
@@ -63,17 +63,19 @@ impl<L: Locate> Endpoint<L> {
     pub(super) async fn dial(&self) -> Result<Connection, DialError> {
         let settings = &*self.settings;
         let start = Instant::now();
+        let deadline = start + settings.connect_timeout;
         let attempt = async {
             let connection = match self.place.fixed() {
-                Some(address) => open(address, settings).await?,
-                None => open(&self.place.locate().await?, settings).await?,
+                Some(address) => open(address, settings, deadline).await?,
+                None => open(&self.place.locate().await?, settings, deadline).await?,
             };
             self.place.verify(&connection, settings).await?;
             Ok(connection)
         };
-        let dialled = timeout(settings.connect_timeout, attempt)
-            .await
-            .unwrap_or(Err(DialError::late()));
+        // Each step of `open` ends at the deadline with an error of its own; this covers the questions to Sentinels and server.
+        let dialled = timeout_at(deadline, attempt).await.unwrap_or(Err(DialError::late(
+            "no connection to the primary within the connect timeout",
+        )));
         let (database, taken) = (settings.database, start.elapsed());
         match &dialled {
             Ok(connection) => observe::dialled(connection.address().parts(), database, taken),

@@ -276,7 +276,7 @@ impl Decoder {
             },
             b'_' if text.is_empty() => Item::Value(Value::Nil),
             b'#' if matches!(text, b"t" | b"f") => Item::Value(Value::Int(i64::from(text == b"t"))),
-            b',' | b'(' => {
+            b',' | b'(' if is_number(*kind, text) => {
                 self.charge(text.len() + ALLOCATION)?;
                 Item::Value(Value::BulkString(text.to_vec()))
             }
@@ -395,6 +395,16 @@ fn integer(text: &[u8]) -> Result<i64, DecodeError> {
 }
 
 /// `None` for -1, which stands for nothing at all.
+/// Whether this is the text of a double (`,`) or of a big number (`(`).
+fn is_number(kind: u8, text: &[u8]) -> bool {
+    if kind == b',' {
+        std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok())
+    } else {
+        let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    }
+}
+
 fn length(text: &[u8]) -> Parsed<usize> {
     match integer(text)? {
         -1 => Ok(None),

@@ -3,7 +3,7 @@
 //! A [`Failure`] has no operation: the backend attaches that, once. No text of the server's is handed on, because an unknown
 //! command is echoed with its key and value.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, error::Error as StdError, io, sync::Arc};
 
 use codex_traits::{Error, ErrorKind};
 use redis::{ServerError, Value};
@@ -19,11 +19,20 @@ enum Cause {
         message: Cow<'static, str>,
         may_have_executed: bool,
         is_retryable: bool,
-        source: Option<io::ErrorKind>,
+        source: Option<Source>,
         is_refusal: bool,
     },
     /// An error that the contract words itself.
     Contract(Contract),
+}
+
+/// What caused a failure.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Of a system's error only the kind: its text can repeat an address.
+    Io(io::ErrorKind),
+    /// The error of a function that the user has given.
+    Other(Arc<dyn StdError + Send + Sync>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +72,13 @@ impl Failure {
         self
     }
 
-    pub(crate) fn with_source(mut self, kind: Option<io::ErrorKind>) -> Self {
+    pub(crate) fn with_source(self, kind: Option<io::ErrorKind>) -> Self {
+        self.caused_by(kind.map(Source::Io))
+    }
+
+    pub(crate) fn caused_by(mut self, cause: Option<Source>) -> Self {
         if let Cause::Own { source, .. } = &mut self.0 {
-            *source = kind;
+            *source = cause;
         }
         self
     }
@@ -148,7 +161,8 @@ impl Failure {
                     error = error.retryable();
                 }
                 match source {
-                    Some(kind) => error.with_source(io::Error::from(kind)),
+                    Some(Source::Io(kind)) => error.with_source(io::Error::from(kind)),
+                    Some(Source::Other(source)) => error.with_source(source),
                     None => error,
                 }
             }

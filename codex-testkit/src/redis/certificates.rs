@@ -4,7 +4,7 @@ use std::fmt;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 use crate::require::Unavailable;
@@ -17,6 +17,9 @@ pub struct Certificates {
     server: Pair,
     client: Pair,
 }
+
+/// The names of a server on this machine.
+const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 #[derive(Clone)]
 struct Pair {
@@ -31,10 +34,41 @@ impl Certificates {
     ///
     /// [`Unavailable`] where there are no random numbers to be had.
     pub fn new() -> Result<Self, Unavailable> {
-        Self::make().map_err(|error| Unavailable::new(format!("no certificates: {error}")))
+        Self::made(&LOCAL, |_| ())
     }
 
-    fn make() -> Result<Self, rcgen::Error> {
+    /// The same with a server that is certified for these hosts only.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn for_hosts(hosts: &[&str]) -> Result<Self, Unavailable> {
+        Self::made(hosts, |_| ())
+    }
+
+    /// The same with a certificate of the server's that was valid until the end of 2020.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn expired() -> Result<Self, Unavailable> {
+        Self::made(&LOCAL, |server| server.not_after = date_time_ymd(2020, 12, 31))
+    }
+
+    /// The same with a certificate of the server's that is valid from the year 2100 on.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn not_valid_yet() -> Result<Self, Unavailable> {
+        Self::made(&LOCAL, |server| server.not_before = date_time_ymd(2100, 1, 1))
+    }
+
+    fn made(hosts: &[&str], server: fn(&mut CertificateParams)) -> Result<Self, Unavailable> {
+        Self::make(hosts, server).map_err(|error| Unavailable::new(format!("no certificates: {error}")))
+    }
+
+    fn make(hosts: &[&str], server: fn(&mut CertificateParams)) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         // Names tell issuer and subject apart; where they are the same, a certificate is taken for self-signed.
         params
@@ -43,10 +77,14 @@ impl Certificates {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let issue = |names: &[&str], usage: ExtendedKeyUsagePurpose| -> Result<Pair, rcgen::Error> {
+        let issue = |names: &[&str],
+                     usage: ExtendedKeyUsagePurpose,
+                     change: fn(&mut CertificateParams)|
+         -> Result<Pair, rcgen::Error> {
             let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
             params.distinguished_name.push(DnType::CommonName, names[0]);
             params.extended_key_usages = vec![usage];
+            change(&mut params);
             let key = KeyPair::generate()?;
             Ok(Pair {
                 certificate: params.signed_by(&key, &authority)?.pem(),
@@ -54,8 +92,8 @@ impl Certificates {
             })
         };
         Ok(Self {
-            server: issue(&["localhost", "127.0.0.1", "::1"], ExtendedKeyUsagePurpose::ServerAuth)?,
-            client: issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth)?,
+            server: issue(hosts, ExtendedKeyUsagePurpose::ServerAuth, server)?,
+            client: issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth, |_| ())?,
             authority: authority.pem(),
         })
     }
