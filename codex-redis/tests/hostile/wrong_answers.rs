@@ -1,0 +1,159 @@
+//! Answers that are valid RESP and that the command cannot give.
+
+use std::time::Duration;
+
+use crate::{
+    check::{VERBS, alone, settings, survives},
+    server::{Attack, Server, Then},
+};
+
+/// The commands by which the verbs are carried out.
+const SCRIPTED: &str = "EVAL EVALSHA FCALL";
+
+/// Plays answers to a command, each of which is an error of these verbs.
+fn play(answers: &[(&'static str, &[u8], &[&str])]) {
+    let _alone = alone();
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let backend = settings(&server).build().await.unwrap();
+        for (to, answer, verbs) in answers {
+            let attack = Attack {
+                to: Some(to),
+                first: answer.to_vec(),
+                then: Then::Again,
+                map: None,
+            };
+            let name = format!(
+                "{to} answered {:?}",
+                String::from_utf8_lossy(&answer[..answer.len().min(60)])
+            );
+            survives(&server, &backend, verbs, attack, &name).await;
+        }
+    });
+}
+
+#[test]
+fn of_another_type() {
+    let all: &[&str] = &VERBS;
+    let wrong: [(&[u8], &[&str]); 12] = [
+        (b"*0\r\n", all),
+        (b"*3\r\n:1\r\n:2\r\n:3\r\n", all),
+        (b"%1\r\n+hunter2\r\n+hunter2\r\n", all),
+        (b"*1\r\n*1\r\n$7\r\nhunter2\r\n", all),
+        (b"+hunter2\r\n", all),
+        (
+            b"$7\r\nhunter2\r\n",
+            &[
+                "get_many", "ttl", "scan", "set", "set_nx", "set_if", "del", "del_if", "expire", "persist", "incr",
+            ],
+        ),
+        (
+            b":-7\r\n",
+            &[
+                "get", "get_many", "scan", "set", "set_nx", "set_if", "del", "del_if", "expire", "persist",
+            ],
+        ),
+        (
+            b":7\r\n",
+            &[
+                "get", "get_many", "scan", "set", "set_nx", "set_if", "set_many", "del", "del_if", "expire", "persist",
+            ],
+        ),
+        (
+            b"$-1\r\n",
+            &[
+                "get_many", "ttl", "scan", "set", "set_many", "del", "del_if", "expire", "persist", "incr",
+            ],
+        ),
+        (
+            // In RESP2 a boolean is a number.
+            b"#t\r\n",
+            &["get", "get_many", "scan", "set", "set_many"],
+        ),
+        (
+            b",1.5\r\n",
+            &[
+                "get_many", "ttl", "scan", "set", "set_many", "del", "expire", "persist", "incr",
+            ],
+        ),
+        (
+            b"+OK\r\n",
+            &["get_many", "ttl", "scan", "del", "del_if", "expire", "persist", "incr"],
+        ),
+    ];
+    let everything = "GET MGET PTTL SCAN SET MSET UNLINK DEL EXISTS PERSIST PEXPIRE INCRBY EVAL EVALSHA FCALL EXEC";
+    let answers: Vec<_> = wrong
+        .iter()
+        .map(|(answer, verbs)| (everything, *answer, *verbs))
+        .collect();
+    play(&answers);
+}
+
+#[test]
+fn of_impossible_counts() {
+    play(&[
+        ("UNLINK", b":2\r\n", &["del"]),
+        ("UNLINK", b":9223372036854775807\r\n", &["del"]),
+        ("UNLINK", b":-1\r\n", &["del"]),
+        ("UNLINK", b":-9223372036854775808\r\n", &["del"]),
+        ("PEXPIRE", b":2\r\n", &["expire"]),
+        ("PEXPIRE", b":-1\r\n", &["expire"]),
+        ("PTTL", b":-3\r\n", &["ttl"]),
+        ("PTTL", b":-9223372036854775808\r\n", &["ttl"]),
+        ("INCRBY", b"$-1\r\n", &["incr"]),
+        ("SET", b"$-1\r\n", &["set"]),
+        ("SET", b":1\r\n", &["set", "set_nx"]),
+        (SCRIPTED, b":9223372036854775807\r\n", &["del_if", "persist"]),
+    ]);
+}
+
+#[test]
+fn of_impossible_pages() {
+    play(&[
+        ("SCAN", b"*2\r\n$7\r\nhunter2\r\n*0\r\n", &["scan"]),
+        ("SCAN", b"*2\r\n$2\r\n-1\r\n*0\r\n", &["scan"]),
+        ("SCAN", b"*2\r\n$20\r\n18446744073709551616\r\n*0\r\n", &["scan"]),
+        ("SCAN", b"*2\r\n$1\r\n0\r\n$7\r\nhunter2\r\n", &["scan"]),
+        ("SCAN", b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n", &["scan"]),
+        ("SCAN", b"*1\r\n$1\r\n0\r\n", &["scan"]),
+        ("SCAN", b"*3\r\n$1\r\n0\r\n*0\r\n*0\r\n", &["scan"]),
+        ("MGET", b"*1\r\n$7\r\nhunter2\r\n", &["get_many"]),
+        ("MGET", b"*3\r\n$-1\r\n$-1\r\n$-1\r\n", &["get_many"]),
+        ("MGET", b"*2\r\n:1\r\n:2\r\n", &["get_many"]),
+        ("MGET", b"*2\r\n*0\r\n*0\r\n", &["get_many"]),
+    ]);
+}
+
+#[test]
+fn one_more_than_was_asked_for() {
+    let _alone = alone();
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let backend = settings(&server).build().await.unwrap();
+        server.attack(Attack {
+            to: Some("GET"),
+            first: b"$3\r\none\r\n$7\r\nhunter2\r\n".to_vec(),
+            then: Then::Again,
+            map: None,
+        });
+        // The first reply is the call's own. What follows must never be another call's.
+        for _ in 0..50 {
+            use codex_traits::KvBackend;
+            if let Ok(value) = backend.get("k").await {
+                assert_eq!(value.as_deref(), Some(&b"one"[..]), "a reply was given to another call");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.behave();
+    });
+}
