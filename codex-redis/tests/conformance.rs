@@ -1,6 +1,9 @@
-//! The contract of `KvBackend`, clause by clause, over TCP, the same behind `AnyBackend`, over a unix socket, over TLS, and through
-//! Sentinel.
+//! The contract of `KvBackend`, clause by clause, over TCP, the same behind `AnyBackend`, over a Unix socket, over TLS, as a user with
+//! few rights, and through Sentinel.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+#[path = "support/rights.rs"]
+mod rights;
 
 use std::{
     marker::PhantomData,
@@ -13,10 +16,10 @@ use std::{
 
 use codex_redis::{RedisBackend, RedisBuilder, RespVersion};
 #[cfg(feature = "tls")]
-use codex_testkit::redis::{Certificates, RedisServer};
+use codex_testkit::redis::Certificates;
 use codex_testkit::{
     Foreign, Harness, Outage, Time,
-    redis::{Database, FragileRedis, Leased, RedisContainer, RedisSentinel, ServerHarness},
+    redis::{Database, FragileRedis, Leased, RedisContainer, RedisSentinel, RedisServer, ServerHarness},
     require,
     require::Unavailable,
 };
@@ -126,6 +129,39 @@ fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavail
         Ok((server, certificates)) => Ok((server, certificates)),
         Err(reason) => Err(reason.clone()),
     }
+}
+
+/// As a user with the rights that the guide lists, and no others.
+struct Acl;
+
+impl Make for Acl {
+    type Backend = RedisBackend;
+
+    const BY_PROXY: bool = false;
+
+    fn lease() -> Result<Database, Unavailable> {
+        Database::lease_on(acl_server()?)
+    }
+
+    fn settings(database: &Database) -> Option<RedisBuilder> {
+        let settings = RedisBackend::builder().url(&database.url());
+        Some(settings.username(rights::USER).password(rights::PASSWORD))
+    }
+
+    fn wrap(backend: RedisBackend) -> RedisBackend {
+        backend
+    }
+}
+
+/// Started by the first test that asks.
+fn acl_server() -> Result<&'static RedisServer, Unavailable> {
+    static STARTED: OnceLock<Result<RedisServer, Unavailable>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        let server = RedisServer::start()?;
+        rights::grant(&server, "standalone", &[]);
+        Ok(server)
+    });
+    started.as_ref().map_err(Clone::clone)
 }
 
 struct BySentinel;
@@ -290,6 +326,19 @@ mod tls {
         life_02: "the proxy's server has no TLS",
         life_03: "the proxy's server has no TLS",
         life_05: "the proxy's server has no TLS",
+        scan_10: "one node",
+    });
+}
+
+mod acl {
+    codex_testkit::conformance_tests!(super::RedisHarness::<super::Acl>::new(), requires: "redis", skip: {
+        dur_01: "durability is a matter of the server's settings",
+        dur_02: "durability is a matter of the server's settings",
+        exp_12: "the server's clock is the machine's",
+        life_01: "the proxy's server has no such user",
+        life_02: "the proxy's server has no such user",
+        life_03: "the proxy's server has no such user",
+        life_05: "the proxy's server has no such user",
         scan_10: "one node",
     });
 }

@@ -44,13 +44,18 @@ wait "$server"
 kill -9 "$reader"
 "#;
 
+/// Names the executable in place of the one on `PATH`.
+const PROGRAM_VARIABLE: &str = "CODEX_TEST_REDIS_SERVER";
+
 /// A server that starts within this on a loaded machine, or not at all.
 const STARTUP: Duration = Duration::from_secs(20);
 
 /// The file that is a server's configuration, beside its arguments.
 pub(super) const CONFIGURATION: &str = "server.conf";
 
-/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a unix socket.
+/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a Unix socket.
+///
+/// The environment variable `CODEX_TEST_REDIS_SERVER` names another executable: of another version, or Valkey's.
 ///
 /// It writes nothing to disk, and has 16,384 databases. It ends with this value, or with the process.
 #[derive(Debug)]
@@ -264,7 +269,7 @@ impl RedisServer {
     }
 
     fn run(&self) -> Result<(), Unavailable> {
-        let program = on_path("redis-server").ok_or_else(|| Unavailable::new("there is no redis-server on PATH"))?;
+        let program = program()?;
         // The watchdog of a killed server has removed it.
         fs::DirBuilder::new()
             .recursive(true)
@@ -373,6 +378,16 @@ pub(super) fn free_port() -> Result<u16, Unavailable> {
     let found = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let address = found.map_err(|error| Unavailable::new(format!("no free TCP port: {error}")))?;
     Ok(address.port())
+}
+
+/// The executable of the server.
+fn program() -> Result<PathBuf, Unavailable> {
+    match env::var_os(PROGRAM_VARIABLE) {
+        None => on_path("redis-server").ok_or_else(|| Unavailable::new("there is no redis-server on PATH")),
+        Some(named) => Some(PathBuf::from(named))
+            .filter(|path| path.is_file())
+            .ok_or_else(|| Unavailable::new(format!("{PROGRAM_VARIABLE} names no file"))),
+    }
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

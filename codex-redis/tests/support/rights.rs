@@ -1,0 +1,32 @@
+//! The access rights that docs/redis.md lists.
+
+use codex_testkit::redis::RedisServer;
+
+/// The user that has them.
+pub(crate) const USER: &str = "app";
+
+pub(crate) const PASSWORD: &str = "a-password-of-app";
+
+/// The rights of one deployment, as the guide has them.
+pub(crate) fn rights(deployment: &str) -> Vec<&'static str> {
+    const GUIDE: &str = include_str!("../../../docs/redis.md");
+    let mark = format!("<!-- acl: {deployment} -->\n```text\n");
+    let Some((_, rest)) = GUIDE.split_once(&mark) else {
+        panic!("the guide lists no rights for {deployment}")
+    };
+    rest.split("```")
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect()
+}
+
+/// Makes the user on this server, with these rights and `more`, and no others.
+pub(crate) fn grant(server: &RedisServer, deployment: &str, more: &[&'static str]) {
+    let password = format!(">{PASSWORD}");
+    let mut command = vec!["ACL", "SETUSER", USER, "reset", "on", &password];
+    command.extend(rights(deployment));
+    command.extend(more);
+    let answer = server.command(&command);
+    answer.unwrap_or_else(|error| panic!("the server does not know a right: {error}"));
+}
