@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     address_map::AddressMap,
-    credentials::{Credentials, Login, LoginSource, ProviderError},
+    credentials::{Credentials, Login, LoginSource},
     settings::{Address, Checked, RespVersion, Settings, Target, bad_setting},
     url,
 };
@@ -254,13 +254,11 @@ impl RedisBuilder {
     /// ```no_run
     /// use codex_redis::{Credentials, RedisBackend};
     ///
+    /// # async fn ask_the_vault() -> std::io::Result<String> { unimplemented!() }
     /// # async fn example() -> codex_traits::Result<()> {
     /// let backend = RedisBackend::builder()
     ///     .url("rediss://cache.internal")
-    ///     .credentials(|| async {
-    ///         let token = tokio::fs::read_to_string("/run/secrets/redis-token").await?;
-    ///         Ok(Credentials::new("app", token.trim()))
-    ///     })
+    ///     .credentials(|| async { Ok(Credentials::new("app", ask_the_vault().await?)) })
     ///     .build()
     ///     .await?;
     /// # Ok(())
@@ -269,7 +267,7 @@ impl RedisBuilder {
     pub fn credentials<P, F>(mut self, provider: P) -> Self
     where
         P: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = std::result::Result<Credentials, ProviderError>> + Send + 'static,
+        F: Future<Output = std::result::Result<Credentials, Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
         self.credentials = Some(LoginSource::provider(provider));
         self
@@ -280,7 +278,7 @@ impl RedisBuilder {
     pub fn sentinel_credentials<P, F>(mut self, provider: P) -> Self
     where
         P: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = std::result::Result<Credentials, ProviderError>> + Send + 'static,
+        F: Future<Output = std::result::Result<Credentials, Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
         self.sentinel_credentials = Some(LoginSource::provider(provider));
         self
