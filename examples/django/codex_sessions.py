@@ -4,6 +4,8 @@ The record of a session is `{project}:{prefix}:{session key}`; its value is what
 compressed; its time to live is the session's expiry age.
 """
 
+import time
+
 import redis
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -13,6 +15,8 @@ from django.dispatch import receiver
 
 server = redis.Redis.from_url(settings.CODEX_REDIS_URL)
 
+# Where a session keeps when its login was, for the idle and absolute timeouts of codex-kv.
+LOGIN = "_codex_login"
 # Where a session keeps the generation of its user that it was logged in under, and what `revoke_all` changes.
 GENERATION = "_codex_generation"
 
@@ -43,6 +47,7 @@ def revoke_all(user):
 @receiver(user_logged_in)
 def stamp(sender, request, user, **kwargs):
     # Without this, whoever has revoked all sessions once could not log in to codex-kv by way of Django again.
+    request.session[LOGIN] = {"id": SessionStore()._get_new_session_key(), "at": int(time.time() * 1000)}
     current = generation(request.session[SESSION_KEY])
     if current is None:
         request.session.pop(GENERATION, None)

@@ -9,6 +9,8 @@ import json
 import os
 import sys
 import threading
+import time
+from datetime import datetime, timedelta, timezone
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -33,6 +35,7 @@ settings.configure(
 django.setup()
 
 import codex_sessions  # noqa: E402
+import django.utils.timezone  # noqa: E402
 from django.contrib.auth import authenticate, get_user_model, login, logout  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.core.wsgi import get_wsgi_application  # noqa: E402
@@ -81,6 +84,25 @@ def expire(request, seconds):
     return HttpResponse("set")
 
 
+def expire_in(request, seconds):
+    # A date: `now` has an offset with USE_TZ, and none without.
+    request.session.set_expiry(django.utils.timezone.now() + timedelta(seconds=int(seconds)))
+    return HttpResponse("set")
+
+
+def configure(request, use_tz, zone, browser_close):
+    """Changes the settings of the running project, and tells by how many hours its clock differs from UTC."""
+    settings.USE_TZ = use_tz == 1
+    settings.TIME_ZONE = zone.replace("-", "/")
+    settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = browser_close == 1
+    django.utils.timezone.get_default_timezone.cache_clear()
+    # As Django does when it reads its settings.
+    os.environ["TZ"] = settings.TIME_ZONE
+    time.tzset()
+    offset = datetime.now() - datetime.now(timezone.utc).replace(tzinfo=None)
+    return HttpResponse(f"{round(offset.total_seconds() / 900) / 4:+g}")
+
+
 def age(request):
     return HttpResponse(f"{request.session.get_expiry_age()} {request.session.get_expire_at_browser_close()}")
 
@@ -99,6 +121,8 @@ urlpatterns = [
     path("remove/<name>", remove),
     path("cycle", cycle),
     path("expire/<int:seconds>", expire),
+    path("expire-in/<seconds>", expire_in),
+    path("configure/<int:use_tz>/<zone>/<int:browser_close>", configure),
     path("age", age),
     path("revoke", revoke),
 ]

@@ -10,6 +10,8 @@ mod app;
 mod client;
 mod cookies;
 mod cut_short;
+mod django;
+mod django_settings;
 mod failures;
 mod hostile;
 mod lazy;

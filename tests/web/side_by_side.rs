@@ -1,12 +1,6 @@
 //! A real Django and a real axum service on one Redis, with one cookie.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead as _, BufReader},
-    path::Path as FilePath,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Router,
@@ -19,77 +13,16 @@ use codex_kv::{
     redis::RedisBackend,
     web::{Session, SessionLayer},
 };
-use codex_testkit::{redis::Database, require::Unavailable};
+use codex_testkit::redis::Database;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 
-use crate::client::{Service, Visitor};
+use crate::{
+    client::{Service, Visitor},
+    django::{Django, SECRET, User},
+};
 
-const SECRET: &str = "the SECRET_KEY of both";
-
-#[derive(serde::Deserialize, Clone)]
-struct User {
-    pk: String,
-    password: String,
-}
-
-#[derive(serde::Deserialize)]
-struct About {
-    port: u16,
-    django: String,
-    users: HashMap<String, User>,
-}
-
-/// The Django project of `examples/django`, served until this is dropped.
-struct Django {
-    process: Child,
-    about: About,
-}
-
-impl Django {
-    /// What has to come from the Python Package Index, and may not be had on this machine.
-    fn python() -> Result<String, Unavailable> {
-        let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
-        let venv = FilePath::new(env!("CARGO_TARGET_TMPDIR")).join("django-venv");
-        let made = Command::new(root.join("scripts/django-venv")).arg(venv).output();
-        let made = made.map_err(|error| Unavailable::new(format!("scripts/django-venv does not run: {error}")))?;
-        if !made.status.success() {
-            let said = String::from_utf8_lossy(&made.stderr).into_owned();
-            return Err(Unavailable::new(format!("no Django from PyPI: {said}")));
-        }
-        Ok(String::from_utf8(made.stdout).unwrap().trim().to_owned())
-    }
-
-    fn start(python: &str, redis_url: &str) -> Self {
-        let mut process = Command::new(python)
-            .arg("service.py")
-            .current_dir(FilePath::new(env!("CARGO_MANIFEST_DIR")).join("examples/django"))
-            .env("REDIS_URL", redis_url)
-            .env("SECRET_KEY", SECRET)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            // It ends with this process, however that ends: its standard input is closed then.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let about: About = serde_json::from_str(&line).expect("Django says where it serves");
-        assert!(about.django.starts_with("5.2"), "{}", about.django);
-        Self { process, about }
-    }
-}
-
-impl Drop for Django {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-type Store = SessionStore<RedisBackend>;
+pub(crate) type Store = SessionStore<RedisBackend>;
 type Answer = Result<String, SessionError>;
 
 struct Shop {
@@ -143,6 +76,11 @@ async fn expire(session: Session, Path(seconds): Path<u64>) -> Answer {
     Ok("set".to_owned())
 }
 
+async fn expire_in(session: Session, Path(seconds): Path<i64>) -> Answer {
+    session.set_expiry(crate::django_settings::in_seconds(seconds)).await?;
+    Ok("set".to_owned())
+}
+
 /// As the Django project says it, with Python's `True`.
 async fn age(session: Session) -> Answer {
     session
@@ -165,7 +103,7 @@ async fn revoke(State(shop): State<Arc<Shop>>, session: Session) -> Answer {
 }
 
 /// The same pages as those of `examples/django/service.py`.
-async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
+pub(crate) async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
     let app = Router::new()
         .route("/whoami", post(whoami))
         .route("/login/{name}", post(log_in))
@@ -175,6 +113,7 @@ async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
         .route("/remove/{name}", post(remove))
         .route("/cycle", post(cycle))
         .route("/expire/{seconds}", post(expire))
+        .route("/expire-in/{seconds}", post(expire_in))
         .route("/age", post(age))
         .route("/revoke", post(revoke))
         .layer(SessionLayer::new(store.clone()))
@@ -188,19 +127,17 @@ async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sint_01_django_and_axum_share_sessions_and_logins_on_one_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
-    let python = codex_testkit::require!("django", Django::python());
-    let django = Django::start(&python, &database.url());
+    let python = codex_testkit::require!("django", Django::python("5.2"));
+    let django = Django::start("5.2", &python, &database.url());
     let backend = RedisBackend::connect(&database.url()).await.unwrap();
     let store = SessionStore::builder(backend)
         .project("shop")
         .codec(DjangoSigned::new(SECRET))
         .build()
         .unwrap();
-    let rust = start_axum(store, django.about.users.clone()).await;
+    let rust = start_axum(store, django.users()).await;
     let both = Both {
-        python: Service {
-            port: django.about.port,
-        },
+        python: django.service(),
         rust,
     };
     // The visitors block, and the service is to go on.

@@ -78,6 +78,18 @@ macro_rules! __codex_kv_session_clauses {
                     "an expiry in the past: `save` removes the record; `exists` is false at once";
                 sexp_06 sexp_06_removing_the_expiry_goes_back_to_the_default []
                     "removing the expiry goes back to the default and marks modified only where there was one";
+                sexp_07 sexp_07_dates_without_an_offset_are_of_the_time_zone []
+                    "a store built with `time_zone(zone)` reads and writes expiry dates without an offset in that zone, as Django does with `USE_TZ = False`";
+                sexp_08 sexp_08_idle_and_absolute_timeouts []
+                    "idle and absolute timeouts: the record lives until the earlier of the two; the absolute one begins at login and survives `cycle_key` and merges; idle renewals are written at most every `touch_interval` and renew the cookie too";
+            }
+            suser {
+                suser_01 suser_01_the_sessions_of_a_user_are_listed_and_ended []
+                    "`sessions(user)` lists the live sessions of a user by an opaque id (created, last seen, the caller's own label), never by key; `end(user, id)`, `end_others`, and a limit per user";
+                suser_02 suser_02_the_list_is_advisory []
+                    "the list is advisory and the records are the truth: it is pruned on reading, bounded, and a lost list loses no session and no revocation";
+                suser_03 suser_03_loading_a_login_is_one_round_trip []
+                    "loading a logged-in session is one round trip";
             }
         }
     };

@@ -4,6 +4,8 @@ mod data;
 mod expiry;
 mod list;
 mod storage;
+mod timeouts;
+mod users;
 mod verbs;
 mod web;
 
@@ -17,8 +19,12 @@ use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionS
 
 mod clauses {
     pub(super) use super::{
-        data as sdat, expiry as sexp, storage as scod, storage as skey, verbs as sverb, web as scook,
+        data as sdat, storage as scod, storage as skey, users as suser, verbs as sverb, web as scook,
     };
+
+    pub(super) mod sexp {
+        pub(in crate::conformance::session) use super::super::{expiry::*, timeouts::*};
+    }
 }
 
 /// What `docs/contract/session.md` asks of a session store over a backend.

@@ -1,0 +1,374 @@
+//! The sessions of one user, and what they cost.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use bytes::Bytes;
+use codex_testkit::suite::spawn;
+
+use super::{
+    super::context::{Cx, clauses},
+    SECRET, key, record,
+};
+use crate::{
+    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey, SessionStore, Ttl,
+    session::{SessionCodec, SessionData},
+};
+
+clauses! {
+    suser_01_the_sessions_of_a_user_are_listed_and_ended {
+        live_sessions_are_listed_by_an_id_that_is_no_key
+        a_session_is_ended_by_its_id
+        all_others_are_ended_listed_or_not
+        the_oldest_gives_way_to_a_login_too_many
+        logins_at_once_are_all_listed
+        a_new_key_keeps_the_id
+        a_session_that_is_ended_while_its_key_changes_stays_ended
+    }
+    suser_02_the_list_is_advisory {
+        a_lost_list_loses_nothing
+        the_list_is_pruned_when_it_is_read
+        the_list_is_bounded
+    }
+    suser_03_loading_a_login_is_one_round_trip {
+        loading_a_login_is_one_round_trip
+        what_is_remembered_is_verified
+    }
+}
+
+/// Where the list of a user's logins is stored.
+fn list_of(user: &str) -> String {
+    format!("shop:session-logins:{user}")
+}
+
+async fn log_in<B: KvBackend>(store: &SessionStore<B>, user: &str, label: &str) -> Session {
+    let mut session = store.new_session();
+    store.login(&mut session, &Login::new(user).label(label)).await.unwrap();
+    session
+}
+
+async fn lives<B: KvBackend>(store: &SessionStore<B>, session: &Session) -> bool {
+    store.load(&key(session)).await.unwrap().is_some()
+}
+
+/// The labels of a user's sessions, in the order of the list.
+async fn labels<B: KvBackend>(store: &SessionStore<B>, user: &str) -> Vec<String> {
+    let sessions = store.sessions(user).await.unwrap();
+    sessions.into_iter().filter_map(|session| session.label).collect()
+}
+
+/// A session as Django's own `login` leaves it: nobody lists it.
+async fn unlisted<B: KvBackend>(cx: &Cx<B>, user: &str) -> SessionKey {
+    let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
+    let data = SessionData::from_json(&format!(r#"{{"_auth_user_id":"{user}"}}"#)).unwrap();
+    let payload: Bytes = DjangoSigned::new(SECRET).encode(&data, cx.now()).unwrap();
+    cx.put(&record(&key), payload).await;
+    key
+}
+
+async fn live_sessions_are_listed_by_an_id_that_is_no_key<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    assert_eq!(store.sessions("42").await.unwrap(), []);
+    let before = cx.now();
+    let phone = log_in(&store, "42", "phone").await;
+    let mut laptop = log_in(&store, "42", "laptop").await;
+    let _other = log_in(&store, "43", "theirs").await;
+    let after = cx.now();
+
+    let listed = store.sessions("42").await.unwrap();
+    assert_eq!(
+        labels(&store, "42").await,
+        ["laptop", "phone"],
+        "the latest login first"
+    );
+    for (session, device) in [&laptop, &phone].into_iter().zip(&listed) {
+        assert_eq!(session.login_id().as_ref(), Some(&device.id));
+        assert_ne!(device.id, key(session).as_str());
+        // Kept to the millisecond.
+        assert!(before - Duration::from_millis(1) <= device.created && device.created <= after);
+        assert!(device.created <= device.last_seen);
+        assert!(
+            store.load(&device.id.parse().unwrap()).await.unwrap().is_none(),
+            "an id opens nothing"
+        );
+        assert!(!format!("{device:?}").contains(&device.id));
+    }
+
+    let short = cx.clock.short();
+    cx.clock.pass(short).await;
+    laptop.insert("a", 1).unwrap();
+    store.save(&mut laptop).await.unwrap();
+    let listed = store.sessions("42").await.unwrap();
+    let seen = |device: &crate::session::UserSession| device.last_seen.duration_since(device.created).unwrap();
+    assert!(
+        seen(&listed[0]) + Duration::from_millis(100) > short,
+        "{:?}",
+        seen(&listed[0])
+    );
+    assert!(seen(&listed[1]) < seen(&listed[0]), "the phone was not used");
+
+    let labelled = Login::new("42").label("x".repeat(1_025));
+    let refused = store.login(&mut store.new_session(), &labelled).await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    assert_eq!(store.sessions("42").await.unwrap().len(), 2);
+
+    // A logout is no longer listed.
+    store.flush(&mut laptop).await.unwrap();
+    assert_eq!(labels(&store, "42").await, ["phone"]);
+}
+
+async fn a_session_is_ended_by_its_id<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let (phone, laptop) = (
+        log_in(&store, "42", "phone").await,
+        log_in(&store, "42", "laptop").await,
+    );
+    let theirs = log_in(&store, "43", "theirs").await;
+    let id = phone.login_id().unwrap();
+    assert!(!store.end("43", &id).await.unwrap(), "it is another user's");
+    assert!(!store.end("42", &theirs.login_id().unwrap()).await.unwrap());
+    assert!(!store.end("42", key(&phone).as_str()).await.unwrap(), "a key is no id");
+    assert!(!store.end("42", "").await.unwrap());
+    assert!(store.end("42", &id).await.unwrap());
+    assert!(!store.exists(&key(&phone)).await.unwrap());
+    assert!(lives(&store, &laptop).await && lives(&store, &theirs).await);
+    assert_eq!(labels(&store, "42").await, ["laptop"]);
+    assert!(!store.end("42", &id).await.unwrap(), "it is ended already");
+}
+
+async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut this = log_in(&store, "42", "this").await;
+    let other = log_in(&store, "42", "other").await;
+    let django = unlisted(cx, "42").await;
+    let theirs = log_in(&store, "43", "theirs").await;
+    assert!(store.load(&django).await.unwrap().is_some());
+
+    let concurrent = store
+        .update(&key(&this), |session| session.insert("concurrent", 1))
+        .await;
+    concurrent.unwrap();
+    this.insert("unsaved", 2).unwrap();
+    store.end_others(&mut this).await.unwrap();
+    assert!(!lives(&store, &other).await);
+    assert!(store.load(&django).await.unwrap().is_none(), "it was not listed");
+    assert!(lives(&store, &theirs).await);
+    let loaded = store.load(&key(&this)).await.unwrap().expect("this one goes on");
+    assert_eq!(loaded.get::<u8>("concurrent").unwrap(), Some(1));
+    assert_eq!(loaded.get::<u8>("unsaved").unwrap(), Some(2));
+    assert_eq!(labels(&store, "42").await, ["this"]);
+    store.end_others(&mut this).await.unwrap();
+    assert!(lives(&store, &this).await);
+    let again = log_in(&store, "42", "again").await;
+    assert!(lives(&store, &again).await && lives(&store, &this).await);
+
+    let mut nobody = store.create().await.unwrap();
+    let refused = store.end_others(&mut nobody).await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+}
+
+async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
+    let limit = NonZeroUsize::new(2).unwrap();
+    let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
+    let first = log_in(&store, "42", "first").await;
+    let mut second = log_in(&store, "42", "second").await;
+    let theirs = log_in(&store, "43", "theirs").await;
+    store.flush(&mut second).await.unwrap();
+    let third = log_in(&store, "42", "third").await;
+    assert!(lives(&store, &first).await, "one that was logged out counts no more");
+    let fourth = log_in(&store, "42", "fourth").await;
+    assert!(!store.exists(&key(&first)).await.unwrap(), "the oldest gave way");
+    assert!(lives(&store, &third).await && lives(&store, &fourth).await && lives(&store, &theirs).await);
+    assert_eq!(labels(&store, "42").await, ["fourth", "third"]);
+
+    let logins: Vec<_> = (0..8)
+        .map(|number| {
+            let store = store.clone();
+            spawn(async move { key(&log_in(&store, "42", &number.to_string()).await) })
+        })
+        .collect();
+    let mut keys = Vec::new();
+    for login in logins {
+        keys.push(login.await.unwrap());
+    }
+    let mut live = 0;
+    for key in &keys {
+        live += usize::from(store.load(key).await.unwrap().is_some());
+    }
+    assert_eq!(
+        live,
+        store.sessions("42").await.unwrap().len(),
+        "all that live are listed"
+    );
+    assert!((1..=2).contains(&live), "{live}");
+}
+
+async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watch) = cx.watched_store();
+    // The first write is the session's, the second the list's: another login comes in between reading the list and writing it.
+    watch.before("set", async {});
+    let other = cx.store();
+    watch.before("set", async move {
+        log_in(&other, "42", "other").await;
+    });
+    log_in(&store, "42", "this").await;
+    let mut listed = labels(&store, "42").await;
+    listed.sort();
+    assert_eq!(listed, ["other", "this"]);
+}
+
+async fn a_new_key_keeps_the_id<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = log_in(&store, "42", "phone").await;
+    let id = session.login_id();
+    store.cycle_key(&mut session).await.unwrap();
+    let listed = store.sessions("42").await.unwrap();
+    assert_eq!((listed.len(), Some(&listed[0].id)), (1, id.as_ref()));
+
+    // A change elsewhere is in the way of a new key once, and of the list never.
+    let change = store
+        .update(&key(&session), |session| session.insert("theirs", 1))
+        .await;
+    change.unwrap();
+    assert!(matches!(
+        store.cycle_key(&mut session).await,
+        Err(SessionError::Conflict)
+    ));
+    assert_eq!(store.sessions("42").await.unwrap().len(), 1);
+    store.cycle_key_merged(&mut session).await.unwrap();
+    assert_eq!(store.sessions("42").await.unwrap().len(), 1);
+    assert!(store.end("42", &id.unwrap()).await.unwrap());
+    assert!(!lives(&store, &session).await);
+}
+
+async fn a_session_that_is_ended_while_its_key_changes_stays_ended<B: KvBackend>(cx: &Cx<B>) {
+    let (watched, watch) = cx.watched_store();
+    let store = cx.store();
+    let mut session = log_in(&watched, "42", "phone").await;
+    let id = session.login_id().unwrap();
+    let old = key(&session);
+    let change = store.update(&old, |session| session.insert("theirs", 1)).await;
+    change.unwrap();
+    // The new record and the list are written, and the old record is about to be removed.
+    let ender = store.clone();
+    watch.before("del_if_equals", async move {
+        assert!(ender.end("42", &id).await.unwrap());
+    });
+    let ended = watched.cycle_key_merged(&mut session).await;
+    assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
+    assert!(!store.exists(&old).await.unwrap());
+    assert!(!store.exists(&key(&session)).await.unwrap());
+}
+
+async fn a_lost_list_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut phone = log_in(&store, "42", "phone").await;
+    let ended = log_in(&store, "42", "ended").await;
+    assert!(store.end("42", &ended.login_id().unwrap()).await.unwrap());
+    for garbage in [None, Some("garbage")] {
+        match garbage {
+            None => assert_eq!(cx.backend.del(&[&list_of("42")]).await.unwrap(), 1),
+            Some(garbage) => cx.put(&list_of("42"), garbage).await,
+        }
+        assert_eq!(store.sessions("42").await.unwrap(), []);
+        assert!(lives(&store, &phone).await, "no session is lost");
+        assert!(!lives(&store, &ended).await, "and no end");
+        phone.insert("a", 1).unwrap();
+        store.save(&mut phone).await.unwrap();
+
+        let laptop = log_in(&store, "42", "laptop").await;
+        assert_eq!(labels(&store, "42").await, ["laptop"]);
+        assert!(store.end("42", &laptop.login_id().unwrap()).await.unwrap());
+        assert!(lives(&store, &phone).await);
+    }
+    store.cycle_key(&mut phone).await.unwrap();
+    assert_eq!(labels(&store, "42").await, ["phone"], "a new key lists it again");
+
+    cx.backend.del(&[&list_of("42")]).await.unwrap();
+    store.revoke_all("42").await.unwrap();
+    assert!(!lives(&store, &phone).await, "a lost list loses no revocation");
+}
+
+async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let phone = log_in(&store, "42", "phone").await;
+    let long = cx.backend.ttl(&list_of("42")).await.unwrap();
+    assert!(
+        matches!(long, Ttl::Remaining(left) if left > Duration::from_secs(399 * 86_400)),
+        "the list ends by itself: {long:?}"
+    );
+    let laptop = log_in(&store, "42", "laptop").await;
+    let full = cx.stored(&list_of("42")).await.unwrap().len();
+    assert!(store.delete(&key(&laptop)).await.unwrap());
+    assert_eq!(labels(&store, "42").await, ["phone"]);
+    assert!(cx.stored(&list_of("42")).await.unwrap().len() < full);
+
+    store.revoke_all("42").await.unwrap();
+    assert!(store.exists(&key(&phone)).await.unwrap());
+    assert_eq!(store.sessions("42").await.unwrap(), [], "what is revoked is not listed");
+    assert_eq!(cx.stored(&list_of("42")).await, None);
+}
+
+async fn the_list_is_bounded<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut sessions = Vec::new();
+    for number in 0..103 {
+        sessions.push(log_in(&store, "42", &number.to_string()).await);
+    }
+    let listed = labels(&store, "42").await;
+    assert_eq!(
+        (listed.len(), listed[0].as_str(), listed[99].as_str()),
+        (100, "102", "3")
+    );
+    assert!(lives(&store, &sessions[0]).await, "one that is not listed lives");
+}
+
+async fn loading_a_login_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watch) = cx.watched_store();
+    let visitor = store.create().await.unwrap();
+    let session = log_in(&store, "42", "phone").await;
+    watch.take();
+    assert!(lives(&store, &visitor).await);
+    assert_eq!(watch.take(), ["get"]);
+    for _ in 0..3 {
+        assert!(lives(&store, &session).await);
+        assert_eq!(watch.take(), ["get_many"], "one round trip");
+    }
+
+    // Another store has to see the session once.
+    let (other, watch) = cx.watched_store();
+    assert!(lives(&other, &session).await);
+    assert_eq!(watch.take(), ["get", "get"]);
+    assert!(lives(&other, &session).await);
+    assert_eq!(watch.take(), ["get_many"]);
+
+    // A revocation by another holds at once, and so does a deletion.
+    let theirs = log_in(&other, "43", "theirs").await;
+    cx.store().revoke_all("42").await.unwrap();
+    cx.store().delete(&key(&theirs)).await.unwrap();
+    watch.take();
+    assert!(!lives(&other, &session).await && !lives(&other, &theirs).await);
+    assert_eq!(watch.take(), ["get_many", "get_many"]);
+}
+
+async fn what_is_remembered_is_verified<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let (ada, bob) = (log_in(&store, "ada", "a").await, log_in(&store, "bob", "b").await);
+    assert!(lives(&store, &ada).await && lives(&store, &bob).await);
+    let of_bob = cx.stored(&record(&key(&bob))).await.unwrap();
+    cx.put(&record(&key(&ada)), of_bob).await;
+    let loaded = store.load(&key(&ada)).await.unwrap().unwrap();
+    assert_eq!(loaded.user().as_deref(), Some("bob"));
+    store.revoke_all("bob").await.unwrap();
+    assert!(!lives(&store, &ada).await, "whose it was does not count");
+
+    // A session that nobody is logged in to any more, and then somebody again.
+    let mut session = log_in(&store, "carol", "c").await;
+    session.clear();
+    store.save(&mut session).await.unwrap();
+    assert!(lives(&store, &session).await);
+    store.revoke_all("carol").await.unwrap();
+    assert!(lives(&store, &session).await, "it is nobody's");
+    session.insert("_auth_user_id", "carol").unwrap();
+    store.save(&mut session).await.unwrap();
+    assert!(!lives(&store, &session).await);
+}
