@@ -84,4 +84,7 @@ mod guides {
 
     #[doc = include_str!("../docs/cluster.md")]
     struct Cluster;
+
+    #[doc = include_str!("../docs/sessions.md")]
+    struct Sessions;
 }

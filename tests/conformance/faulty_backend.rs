@@ -41,6 +41,10 @@ pub(crate) enum Fault {
     DelCountsMisses,
     /// `get_many` leaves misses out, so that values come to other keys.
     GetManyDropsMisses,
+    /// `get_many` answers nothing for its last key.
+    GetManyCutsTheLast,
+    /// `get_with_ttl` knows no time to live.
+    GetWithTtlSaysPersistent,
     /// `incr` clears the time to live.
     IncrClearsTheTtl,
     /// `incr` starts at zero where it was told to refuse.
@@ -230,7 +234,26 @@ impl KvBackend for FaultyBackend {
             values.retain(Option::is_some);
             values.resize(keys.len(), None);
         }
+        if self.has(Fault::GetManyCutsTheLast)
+            && let Some(last) = values.last_mut()
+        {
+            *last = None;
+        }
         Ok(values)
+    }
+
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        ask!(self, "get_with_ttl", None);
+        let key = self.key(key);
+        let found = self.inner.get_with_ttl(&key).await?;
+        Ok(found.map(|(value, ttl)| {
+            let ttl = if self.has(Fault::GetWithTtlSaysPersistent) {
+                Ttl::Persistent
+            } else {
+                ttl
+            };
+            (value, ttl)
+        }))
     }
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
