@@ -96,8 +96,8 @@ impl Login {
         self
     }
 
-    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser, or the `sid` of an OpenID
-    /// provider. At most 1,024 bytes.
+    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser, or the `sid` of an
+    /// OIDC provider. At most 1,024 bytes.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());

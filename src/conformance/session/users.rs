@@ -249,9 +249,9 @@ async fn a_session_that_is_ended_while_its_key_changes_stays_ended<B: KvBackend>
     let change = store.update(&old, |session| session.insert("theirs", 1)).await;
     change.unwrap();
     // The new record and the list are written, and the old record is about to be removed.
-    let ender = store.clone();
+    let other = store.clone();
     watch.before("del_if_equals", async move {
-        assert!(ender.end("42", &id).await.unwrap());
+        assert!(other.end("42", &id).await.unwrap());
     });
     let ended = watched.cycle_key_merged(&mut session).await;
     assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
