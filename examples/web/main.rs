@@ -7,7 +7,6 @@
 mod failure;
 mod page;
 mod safety;
-mod visits;
 
 use std::{
     convert::Infallible,
@@ -31,7 +30,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower_http::csrf::CsrfLayer;
 
-use crate::{failure::Failure, visits::Visits};
+use crate::failure::Failure;
 
 /// Who can log in. A service of yours would look into its database, and keep no password in the clear.
 const USERS: [(&str, &str); 2] = [("ada", "lovelace"), ("grace", "hopper")];
@@ -40,14 +39,10 @@ const USERS: [(&str, &str); 2] = [("ada", "lovelace"), ("grace", "hopper")];
 const SLOW: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(20);
 
-/// Where a session keeps the number of its login in [`Visits`].
-const VISIT: &str = "visit";
-
 #[derive(Clone)]
 struct Shop {
     store: SessionStore<AnyBackend>,
     cache: Cache<AnyBackend>,
-    visits: Visits,
     slow: Duration,
 }
 
@@ -64,6 +59,8 @@ fn app(shop: Shop, cookie: SessionCookie) -> Result<Router, SessionError> {
         .route("/cart/clear", post(clear_cart))
         .route("/slow", get(slow))
         .route("/sessions", get(sessions_of_mine))
+        .route("/sessions/end", post(end_session))
+        .route("/whoami", get(whoami))
         .layer(sessions)
         .layer(CsrfLayer::new().with_rejection_response(safety::from_another_site))
         .layer(middleware::map_response(safety::headers))
@@ -81,48 +78,36 @@ async fn home(session: Session) -> Result<Html<String>, SessionError> {
     Ok(Html(page::home(user.as_deref(), visits, &cart)))
 }
 
+/// For a page that polls: it reads the session and changes nothing.
+async fn whoami(session: Session) -> Result<String, SessionError> {
+    Ok(session.user().await?.unwrap_or_default())
+}
+
 #[derive(Deserialize)]
 struct Credentials {
     user: String,
     password: String,
 }
 
-async fn log_in(
-    State(shop): State<Arc<Shop>>,
-    session: Session,
-    headers: HeaderMap,
-    Form(form): Form<Credentials>,
-) -> Result<Response, Failure> {
+async fn log_in(session: Session, headers: HeaderMap, Form(form): Form<Credentials>) -> Result<Response, SessionError> {
     if !USERS.contains(&(form.user.as_str(), form.password.as_str())) {
         let text = Html(page::message("No such user, or another password."));
         return Ok((StatusCode::FORBIDDEN, text).into_response());
     }
-    forget_visit(&shop, &session).await?;
-    session.login(&Login::new(&form.user)).await?;
     let browser = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let visit = shop.visits.add(&form.user, browser.unwrap_or("unknown")).await?;
-    session.insert(VISIT, visit).await?;
+    let label: String = browser.unwrap_or("unknown").chars().take(120).collect();
+    session.login(&Login::new(&form.user).label(label)).await?;
     Ok(Redirect::to("/").into_response())
 }
 
-async fn log_out(State(shop): State<Arc<Shop>>, session: Session) -> Result<Redirect, Failure> {
-    forget_visit(&shop, &session).await?;
+async fn log_out(session: Session) -> Result<Redirect, SessionError> {
     session.logout().await?;
     Ok(Redirect::to("/"))
 }
 
-/// Takes this session out of the list of its user's.
-async fn forget_visit(shop: &Shop, session: &Session) -> Result<(), Failure> {
-    if let (Some(user), Some(visit)) = (session.user().await?, session.get(VISIT).await?) {
-        shop.visits.remove(&user, visit).await?;
-    }
-    Ok(())
-}
-
-async fn log_out_everywhere(State(shop): State<Arc<Shop>>, session: Session) -> Result<Redirect, Failure> {
+async fn log_out_everywhere(State(shop): State<Arc<Shop>>, session: Session) -> Result<Redirect, SessionError> {
     if let Some(user) = session.user().await? {
         shop.store.revoke_all(&user).await?;
-        shop.visits.remove_all(&user).await?;
         session.logout().await?;
     }
     Ok(Redirect::to("/"))
@@ -163,13 +148,30 @@ async fn slow(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
     Ok(Html(page::slow(age, shop.slow, KEPT)))
 }
 
-async fn sessions_of_mine(State(shop): State<Arc<Shop>>, session: Session) -> Result<Response, Failure> {
+async fn sessions_of_mine(State(shop): State<Arc<Shop>>, session: Session) -> Result<Response, SessionError> {
     let Some(user) = session.user().await? else {
         return Ok(Redirect::to("/").into_response());
     };
-    let this: Option<i64> = session.get(VISIT).await?;
-    let all = shop.visits.of(&user).await?;
-    Ok(Html(page::sessions(&user, &all, this)).into_response())
+    let here = session.with(|session| session.login_id()).await?;
+    let all = shop.store.sessions(&user).await?;
+    Ok(Html(page::sessions(&user, &all, here.as_deref())).into_response())
+}
+
+#[derive(Deserialize)]
+struct Device {
+    id: String,
+}
+
+/// Ends a session of the user's, and of nobody else: the id is looked up in the user's own list.
+async fn end_session(
+    State(shop): State<Arc<Shop>>,
+    session: Session,
+    Form(device): Form<Device>,
+) -> Result<Redirect, SessionError> {
+    if let Some(user) = session.user().await? {
+        shop.store.end(&user, &device.id).await?;
+    }
+    Ok(Redirect::to("/sessions"))
 }
 
 fn now_millis() -> u64 {
@@ -187,7 +189,6 @@ impl Shop {
                 .project("web-example")
                 .codec(DjangoSigned::new(secret))
                 .build()?,
-            visits: Visits::new(cache.clone()),
             cache,
             slow,
         })

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use codex_kv::session::UserSession;
+
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8883;--soft:#8881;--accent:#0b6e99;--card:#fff;--back:#f4f5f7;--text:#1c2126}\
 @media(prefers-color-scheme:dark){:root{--card:#1e2329;--back:#14171b;--text:#e8eaed;--accent:#2b8fbd}}\
@@ -97,15 +99,20 @@ pub(crate) fn slow(age: u64, takes: Duration, kept: Duration) -> String {
     page("A slow page", &body)
 }
 
-pub(crate) fn sessions(user: &str, visits: &[(i64, String)], this: Option<i64>) -> String {
+pub(crate) fn sessions(user: &str, sessions: &[UserSession], here: Option<&str>) -> String {
     let mut items = String::new();
-    for (number, browser) in visits {
-        let mark = if this == Some(*number) {
-            " <span class=tag>this one</span>"
+    for session in sessions {
+        let _ = write!(items, "<li>{} ", escape(session.label.as_deref().unwrap_or_default()));
+        if here == Some(&session.id) {
+            items.push_str("<span class=tag>this one</span>");
         } else {
-            ""
-        };
-        let _ = write!(items, "<li>{}{mark}", escape(browser));
+            let _ = write!(
+                items,
+                "<form method=post action=/sessions/end><input type=hidden name=id value='{}'>\
+                 <button class=quiet>End</button></form>",
+                escape(&session.id)
+            );
+        }
     }
     let body = format!(
         "<section><h2>Logins of {}</h2><ul id=sessions>{items}</ul>{}</section>",

@@ -38,6 +38,11 @@ impl Chromium {
 
     /// A browser of its own, with no cookie yet.
     pub(crate) async fn visitor(&self, shop: &Shop) -> Visitor {
+        self.visitor_of(shop.url(), shop.name).await
+    }
+
+    /// The same for any service; `name` is for screenshots.
+    pub(crate) async fn visitor_of(&self, url: &str, name: &'static str) -> Visitor {
         let arguments = [
             "--headless=new",
             // Its sandbox does not work as root, nor in most containers; it sees the shop alone.
@@ -59,7 +64,7 @@ impl Chromium {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("Chromium starts");
-        Visitor::new(client, shop)
+        Visitor::new(client, url, name)
     }
 }
 

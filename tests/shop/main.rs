@@ -134,8 +134,8 @@ async fn ada_shops(ada: &Visitor, other: &Visitor) {
     let listed = ada.texts("#sessions li").await;
     assert_eq!(listed.len(), 2, "{listed:?}");
     assert!(
-        listed[0].ends_with("this one") && !listed[1].contains("this one"),
-        "{listed:?}"
+        listed[1].ends_with("this one") && !listed[0].contains("this one"),
+        "the latest comes first: {listed:?}"
     );
     assert!(listed.iter().all(|agent| agent.contains("Chrome/")), "{listed:?}");
     ada.screenshot("sessions").await;
@@ -188,6 +188,18 @@ async fn ada_logs_out_everywhere(ada: &Visitor, other: &Visitor) {
     assert_eq!(other.text("#user").await, "ada");
     ada.open("/").await;
     assert!(ada.texts("#user").await.is_empty(), "one's login is not the other's");
+
+    // A session can be ended from another one.
+    ada.log_in("ada", "lovelace").await;
+    ada.open("/sessions").await;
+    assert_eq!(ada.texts("#sessions li").await.len(), 2);
+    ada.click("form[action='/sessions/end'] button").await;
+    assert_eq!(ada.texts("#sessions li").await.len(), 1);
+    other.open("/").await;
+    assert!(other.texts("#user").await.is_empty());
+    other.log_in("ada", "lovelace").await;
+    ada.open("/").await;
+    ada.click("form[action='/logout'] button").await;
 
     // An ordinary logout ends this session alone.
     ada.log_in("ada", "lovelace").await;

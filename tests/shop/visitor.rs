@@ -5,8 +5,6 @@ use std::{fs, path::PathBuf};
 use fantoccini::{Client, Locator, cookies::Cookie};
 use serde_json::Value;
 
-use crate::process::Shop;
-
 /// One browser, on one shop.
 #[derive(Clone)]
 pub(crate) struct Visitor {
@@ -16,11 +14,11 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    pub(crate) fn new(client: Client, shop: &Shop) -> Self {
+    pub(crate) fn new(client: Client, url: &str, name: &'static str) -> Self {
         Self {
             client,
-            shop: shop.url().to_owned(),
-            name: shop.name,
+            shop: url.to_owned(),
+            name,
         }
     }
 
