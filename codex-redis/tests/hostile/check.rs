@@ -134,7 +134,7 @@ pub(crate) async fn endures<'a>(
 }
 
 /// Within a few pauses after failed dials.
-async fn works<F: Future<Output = Result<(), Error>>>(name: &str, mut call: impl FnMut() -> F) {
+pub(crate) async fn works<F: Future<Output = Result<(), Error>>>(name: &str, mut call: impl FnMut() -> F) {
     let start = Instant::now();
     loop {
         match call().await {

@@ -4,6 +4,7 @@
 
 mod check;
 mod cluster;
+mod sentinel;
 mod server;
 mod wrong_answers;
 

@@ -233,6 +233,13 @@ fn good_answer(command: &[Vec<u8>], own: SocketAddr, is_in_transaction: &mut boo
             b"*0\r\n".to_vec()
         }
         "CLUSTER" => slots(&[(0, 16383, port)]),
+        "SENTINEL" if command.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"MASTER")) => {
+            b"*4\r\n$4\r\nname\r\n$4\r\nmain\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n".to_vec()
+        }
+        "SENTINEL" => {
+            let port = port.to_string();
+            format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len()).into_bytes()
+        }
         "ROLE" => b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n".to_vec(),
         _ => b"+OK\r\n".to_vec(),
     }
