@@ -15,6 +15,7 @@
 //! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for a middleware of one's own |
 //! | `encryption` | | encryption at rest: [`session::Encrypted`] and [`cache::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
 //! | `blocking` | | caches and sessions without `async`: [`blocking`] |
+//! | `macros` | | [`#[cached]`](macro@cached), which keeps the results of a function |
 //! | `messagepack` | | [`MessagePack`], a format for the values of a cache |
 //! | `compression` | | [`Compressed`], which compresses large values of a cache |
 //! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
@@ -23,6 +24,9 @@
 //! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` 0.15 |
 //! | `tower-sessions-0-14` | | the same for `tower-sessions` 0.14, which axum-login 0.18 uses |
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private;
 mod adapt;
 mod adapters;
 #[cfg(feature = "blocking")]
@@ -50,6 +54,9 @@ pub use cache::{
     Outage, Serializer, Timeout,
 };
 pub use codec_error::CodecError;
+#[cfg(feature = "macros")]
+#[doc = include_str!("../docs/cached.md")]
+pub use codex_macros::cached;
 pub use codex_traits::{
     AnyBackend, Capabilities, Capability, Condition, Cursor, Error, Error as BackendError, ErrorKind, Expiry,
     KvBackend, KvBackendExt, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,

@@ -2,10 +2,11 @@
 
 use std::{collections::HashMap, future, time::Duration};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CacheBuilder, executor::wait};
-use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Serializer, Timeout};
+use super::{CacheBuilder, Group, LoaderBuilder, executor::wait};
+use crate::{AnyBackend, CacheError, CacheStats, ComputeError, Json, KvBackend, Serializer, Timeout};
 
 /// Typed values on a [`KvBackend`], without `async`: each verb is the one of
 /// [`codex_kv::Cache`](crate::Cache) of the same name.
@@ -173,6 +174,78 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.delete_many(keys))
     }
 
+    /// Returns the bytes of `key`; see [`Cache::get_bytes`](crate::Cache::get_bytes).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn get_bytes(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
+        wait(self.0.get_bytes(key))
+    }
+
+    /// Stores bytes as they are; see [`Cache::set_bytes`](crate::Cache::set_bytes).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn set_bytes(&self, key: &str, value: impl Into<Bytes>, timeout: impl Into<Timeout>) -> Result<(), CacheError> {
+        wait(self.0.set_bytes(key, value, timeout))
+    }
+
+    /// Stores bytes if the key is free, and returns whether it did; see
+    /// [`Cache::add_bytes`](crate::Cache::add_bytes).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn add_bytes(
+        &self,
+        key: &str,
+        value: impl Into<Bytes>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<bool, CacheError> {
+        wait(self.0.add_bytes(key, value, timeout))
+    }
+
+    /// Returns the bytes of `key`, or stores `default` and returns it; see
+    /// [`Cache::get_or_set_bytes`](crate::Cache::get_or_set_bytes).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn get_or_set_bytes(
+        &self,
+        key: &str,
+        default: impl Into<Bytes>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Bytes, CacheError> {
+        wait(self.0.get_or_set_bytes(key, default, timeout))
+    }
+
+    /// Returns the group of this name; see [`Cache::group`](crate::Cache::group).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn group(&self, name: &str) -> Result<Group<B, S>, CacheError> {
+        wait(self.0.group(name)).map(Group::new)
+    }
+
+    /// Returns a group for values that belong to several groups; see
+    /// [`Cache::groups`](crate::Cache::groups).
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::InvalidArgument`] without a name, and those of [every verb](Self#errors).
+    pub fn groups(&self, names: &[impl AsRef<str> + Sync]) -> Result<Group<B, S>, CacheError> {
+        wait(self.0.groups(names)).map(Group::new)
+    }
+
+    /// Begins a loader; see [`Cache::loader`](crate::Cache::loader).
+    pub fn loader(&self, name: impl Into<String>) -> LoaderBuilder<B, S> {
+        LoaderBuilder::new(self.0.loader(name))
+    }
+
     /// Adds to an integer and returns the sum; see [`Cache::incr`](crate::Cache::incr).
     ///
     /// # Errors
@@ -282,6 +355,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     #[must_use]
     pub fn with_version(&self, version: i64) -> Self {
         Self(self.0.with_version(version))
+    }
+
+    /// Returns what this cache has counted; see [`Cache::stats`](crate::Cache::stats).
+    pub fn stats(&self) -> CacheStats {
+        self.0.stats()
+    }
+
+    /// Returns the name of the cache in logs and metrics.
+    pub fn name(&self) -> &str {
+        self.0.name()
     }
 
     /// Returns the version that this cache reads and writes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Cache;
-use crate::{AnyBackend, CacheError, Json, KvBackend, Serializer};
+use crate::{AnyBackend, CacheError, Json, KvBackend, Outage, Serializer};
 
 /// The settings of a [`Cache`]: those of [`codex_kv::CacheBuilder`](crate::CacheBuilder).
 #[derive(Debug)]
@@ -30,6 +30,9 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         key_prefix(key_prefix: impl Into<String>), "the start of every stored key";
         version(version: i64), "the version of the values";
         default_timeout(default_timeout: impl Into<Option<Duration>>), "the timeout that `Timeout::Default` stands for";
+        name(name: impl Into<String>), "the name in logs and metrics";
+        max_wait(max_wait: Duration), "how long a caller waits for another's computation";
+        on_outage(outage: Outage), "what reads answer while the backend fails";
         key_function(function: impl Fn(&str, i64, &str) -> String + Send + Sync + 'static), "how a stored key is made";
     }
 

@@ -32,7 +32,7 @@ const FORKED: &str = "the process was forked after its first blocking call, so t
 /// Runs `future` to its end.
 ///
 /// Fails on a thread of an async runtime, without polling the future.
-pub(super) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     if is_runtime_thread() {
         return Err(refusal(ON_A_RUNTIME).into());
     }

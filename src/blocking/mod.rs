@@ -44,11 +44,19 @@
 mod cache;
 mod cache_builder;
 mod executor;
+mod group;
+mod loader;
 mod session;
 mod session_builder;
 
 pub use cache::Cache;
 pub use cache_builder::CacheBuilder;
+#[cfg(feature = "macros")]
+pub(crate) use executor::wait;
+pub use group::Group;
+#[cfg(feature = "macros")]
+pub(crate) use loader::on_a_thread;
+pub use loader::{Loader, LoaderBuilder};
 pub use session::SessionStore;
 pub use session_builder::SessionStoreBuilder;
 

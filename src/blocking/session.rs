@@ -5,7 +5,7 @@ use std::fmt;
 use super::{SessionStoreBuilder, executor::wait};
 use crate::{
     AnyBackend, DjangoSigned, KvBackend, Login, Session, SessionCodec, SessionError, SessionKey,
-    session::{ClearExpired, CodecMissing},
+    session::{ClearExpired, CodecMissing, UserSession},
 };
 
 /// Sessions on any [`KvBackend`], without `async`: each verb is the one of
@@ -193,6 +193,35 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Those of [every verb](Self#errors).
     pub fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         wait(self.0.revoke_all(user))
+    }
+
+    /// Returns the live sessions of a user; see [`SessionStore::sessions`](crate::SessionStore::sessions).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn sessions(&self, user: &str) -> Result<Vec<UserSession>, SessionError> {
+        wait(self.0.sessions(user))
+    }
+
+    /// Ends one session of a user and returns whether it was there; see
+    /// [`SessionStore::end`](crate::SessionStore::end).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
+        wait(self.0.end(user, id))
+    }
+
+    /// Ends every session of this session's user but this one; see
+    /// [`SessionStore::end_others`](crate::SessionStore::end_others).
+    ///
+    /// # Errors
+    ///
+    /// Those of [every verb](Self#errors).
+    pub fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
+        wait(self.0.end_others(session))
     }
 
     /// Does nothing, and says so; see [`SessionStore::clear_expired`](crate::SessionStore::clear_expired).

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    num::NonZeroUsize,
     time::{Duration, SystemTime},
 };
 
@@ -35,6 +36,10 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         cookie_age(cookie_age: Duration), "how long a session without an expiry of its own is kept";
         browser_session(browser_session: bool), "whether cookies end with the browser unless a session says otherwise";
         time_zone(name: impl Into<String>), "the zone of expiry dates without an offset";
+        idle_timeout(timeout: Duration), "how long a session lives without a request";
+        absolute_timeout(timeout: Duration), "how long a login lives";
+        touch_interval(interval: Duration), "how often a session's idle time is renewed";
+        sessions_per_user(limit: NonZeroUsize), "how many sessions a user may have";
         fail_on_unreadable(fail: bool), "whether an unreadable session is an error";
         clock(now: impl Fn() -> SystemTime + Send + Sync + 'static), "where the time of day comes from";
     }

@@ -1,0 +1,6 @@
+use codex_macros::cached;
+
+#[cached(cache = CACHE)]
+struct User;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use codex_macros::cached;
+
+#[cached(cache = CACHE, key = "user:{id}", skip(db))]
+async fn user(db: &Db, id: u64) -> Result<String, Error> {
+    db.load(id).await
+}
+
+fn main() {}

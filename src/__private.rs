@@ -1,0 +1,145 @@
+//! What the expansion of `#[cached]` calls. Not part of the public API.
+
+#![allow(missing_docs, reason = "it is hidden")]
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
+
+use codex_traits::KvBackend;
+use futures_util::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Cache, CacheError, CodecError, ComputeError, Json, Loader, Serializer, blocking};
+
+/// A handle of its own, so that the body can take what the cache was reached through.
+pub fn cache<B: KvBackend, S: Serializer>(cache: &Cache<B, S>) -> Cache<B, S> {
+    cache.clone()
+}
+
+pub fn blocking_cache<B: KvBackend, S: Serializer>(cache: &blocking::Cache<B, S>) -> blocking::Cache<B, S> {
+    cache.clone()
+}
+
+/// `{name}:{arguments}`, where the arguments are a JSON list.
+///
+/// # Errors
+///
+/// If an argument has no form in JSON.
+pub fn key<T: Serialize>(name: &str, arguments: &T) -> Result<String, CacheError> {
+    let json = Json.serialize(arguments)?;
+    // Without arguments they are a unit.
+    let json = if &*json == b"null" { b"[]" } else { &*json };
+    let mut key = format!("{name}:").into_bytes();
+    key.extend_from_slice(json);
+    String::from_utf8(key).map_err(|_| CodecError::encode::<T>("its JSON is not UTF-8").into())
+}
+
+/// The arguments of a key.
+///
+/// # Errors
+///
+/// If an argument is not read as it was written.
+pub fn arguments<T: DeserializeOwned>(name: &str, key: &str) -> Result<T, CacheError> {
+    let json = key.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
+    let json = json.ok_or_else(|| CodecError::decode::<T>("the key is not this function's"))?;
+    let json = if json == "[]" { "null" } else { json };
+    Ok(Json.deserialize(json.as_bytes())?)
+}
+
+/// Tells the compiler what an `async` block ends with, so that it can infer what `?` converts to.
+pub fn typed<T, F: Future<Output = T>>(future: F) -> F {
+    future
+}
+
+/// The outcome for one of those who asked.
+///
+/// # Errors
+///
+/// If the body or the cache failed.
+pub fn settle<T, E: Clone>(
+    outcome: Result<T, ComputeError<E>>,
+    map_error: impl FnOnce(CacheError) -> E,
+) -> Result<T, E> {
+    outcome.map_err(|error| match error {
+        ComputeError::Compute(error) => Arc::unwrap_or_clone(error),
+        ComputeError::Cache(error) => map_error(Arc::unwrap_or_clone(error)),
+        ComputeError::Aborted => map_error(CacheError::Aborted),
+    })
+}
+
+/// Runs a body that may block, for a loader.
+pub fn on_a_thread<T: Send + 'static>(
+    compute: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = T> + Send + 'static {
+    blocking::on_a_thread(compute)
+}
+
+/// Waits for a loader's value.
+///
+/// # Errors
+///
+/// As [`Loader::get`], and on a thread of an async runtime.
+pub fn wait<T, E>(loaded: impl Future<Output = Result<T, ComputeError<E>>>) -> Result<T, ComputeError<E>> {
+    blocking::wait::<_, CacheError>(async { Ok(loaded.await) })?
+}
+
+/// The two types of a `Result`, which a macro cannot tell apart behind an alias.
+pub trait Fallible {
+    type Value;
+    type Error;
+}
+
+impl<T, E> Fallible for Result<T, E> {
+    type Value = T;
+    type Error = E;
+}
+
+/// A loader whose cache has a type that a macro cannot name.
+trait AnyLoader<T, E>: Send + Sync {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<T, ComputeError<E>>>;
+}
+
+impl<T, E, B, S> AnyLoader<T, E> for Loader<T, E, B, S>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    B: KvBackend,
+    S: Serializer,
+{
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<T, ComputeError<E>>> {
+        Loader::get(self, key).map_ok(|loaded| loaded.value).boxed()
+    }
+}
+
+/// The one loader of a function.
+#[expect(missing_debug_implementations, reason = "it is never seen")]
+pub struct LoaderCell<R: Fallible>(OnceLock<Box<dyn AnyLoader<R::Value, R::Error>>>);
+
+impl<R: Fallible> LoaderCell<R> {
+    #[expect(clippy::new_without_default, reason = "it is a static")]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    pub fn get_or_init<B, S>(&self, make: impl FnOnce() -> Loader<R::Value, R::Error, B, S>) -> LoaderRef<'_, R>
+    where
+        R::Value: Serialize + DeserializeOwned + Send + Sync + 'static,
+        R::Error: Send + Sync + 'static,
+        B: KvBackend,
+        S: Serializer,
+    {
+        LoaderRef(&**self.0.get_or_init(|| Box::new(make())))
+    }
+}
+
+/// The loader of a [`LoaderCell`].
+#[expect(missing_debug_implementations, reason = "it is never seen")]
+pub struct LoaderRef<'a, R: Fallible>(&'a dyn AnyLoader<R::Value, R::Error>);
+
+impl<'a, R: Fallible> LoaderRef<'a, R> {
+    pub fn get(&self, key: &'a str) -> BoxFuture<'a, Result<R::Value, ComputeError<R::Error>>> {
+        self.0.get(key)
+    }
+}
