@@ -264,5 +264,6 @@ mod conformance {
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
+        ttl_01: "value and TTL are read in two steps",
     });
 }

@@ -16,7 +16,7 @@ use std::{
     fmt, iter,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime},
 };
@@ -49,6 +49,22 @@ pub(crate) fn system_clock() -> Clock {
     Arc::new(move || since_1970 + start.elapsed())
 }
 
+/// The time of the calls.
+///
+/// It stands still while a commit is under way: what reads the last commit and what is in the next
+/// one see the same time. Otherwise a read could find a key expired that the pending commit, which
+/// was made before its deadline, has already changed.
+struct Time {
+    clock: Clock,
+    of_commit: Mutex<Option<Duration>>,
+}
+
+impl Time {
+    fn of_commit(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.of_commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A handle on a file. A clone is another handle on the same file; dropping the last one closes it.
 #[derive(Clone)]
 pub(crate) struct DurableBackend(Arc<Store>);
@@ -56,7 +72,7 @@ pub(crate) struct DurableBackend(Arc<Store>);
 struct Store {
     path: PathBuf,
     database: Arc<Database>,
-    clock: Clock,
+    time: Arc<Time>,
     jobs: Option<mpsc::SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -79,24 +95,25 @@ impl DurableBackend {
         let database = Arc::new(Database::create(path).map_err(failed)?);
         // Readers find every table.
         let transaction = database.begin_write().map_err(failed)?;
-        drop(Tables::open(&transaction)?);
+        drop(Tables::open(&transaction, clock())?);
         transaction.commit().map_err(failed)?;
         let (jobs, waiting) = mpsc::sync_channel(MOST_JOBS);
-        let (written, writer_clock) = (database.clone(), clock.clone());
+        let time = Arc::new(Time {
+            clock,
+            of_commit: Mutex::default(),
+        });
+        let (written, writer_time) = (database.clone(), time.clone());
         let writer = thread::Builder::new().name("durable-backend".to_owned());
         let writer = writer.spawn(move || {
             while let Ok(first) = waiting.recv() {
-                commit(
-                    &written,
-                    &writer_clock,
-                    iter::once(first).chain(waiting.try_iter().take(MOST_JOBS)),
-                );
+                let batch: Vec<Job> = iter::once(first).chain(waiting.try_iter().take(MOST_JOBS)).collect();
+                commit(&written, &writer_time, batch);
             }
         });
         Ok(Self(Arc::new(Store {
             path: path.to_owned(),
             database,
-            clock,
+            time,
             jobs: Some(jobs),
             writer: Some(writer.map_err(failed)?),
         })))
@@ -131,30 +148,31 @@ impl DurableBackend {
         operation: &'static str,
         look: impl FnOnce(&redb::ReadTransaction, Duration) -> Result<T>,
     ) -> Result<T> {
-        // The clock comes before the snapshot. An entry of the snapshot that is live at this time was
-        // live at some moment of the call; with the opposite order that does not hold.
-        let now = (self.0.clock)();
-        let transaction = self.0.database.begin_read().map_err(failed);
+        let (transaction, now) = {
+            let of_commit = self.0.time.of_commit();
+            let now = of_commit.unwrap_or_else(|| (self.0.time.clock)());
+            (self.0.database.begin_read().map_err(failed), now)
+        };
         let answer = transaction.and_then(|transaction| look(&transaction, now));
         answer.map_err(|error| error.with_operation(operation))
     }
 }
 
 /// Makes the changes of `batch` in one transaction, and answers them when it is on disk.
-fn commit(database: &Database, clock: &Clock, batch: impl Iterator<Item = Job>) {
+fn commit(database: &Database, time: &Time, batch: Vec<Job>) {
+    // Every call of the batch has begun, so that nothing expires early.
+    let now = *time.of_commit().insert((time.clock)());
     let mut answers: Vec<Answer> = Vec::new();
     let change = || {
         let transaction = database.begin_write().map_err(failed)?;
-        let mut tables = Tables::open(&transaction)?;
-        for job in batch {
-            tables.now = clock();
-            answers.push(job(&mut tables));
-        }
+        let mut tables = Tables::open(&transaction, now)?;
+        answers.extend(batch.into_iter().map(|job| job(&mut tables)));
         tables.sweep()?;
         drop(tables);
         transaction.commit().map_err(failed)
     };
     let committed = change();
+    *time.of_commit() = None;
     for answer in answers {
         answer(committed.clone());
     }
@@ -216,7 +234,7 @@ fn live(entries: &impl ReadableTable<&'static str, Row>, key: &str, now: Duratio
     }))
 }
 
-/// The tables in a write transaction, at the time of one change.
+/// The tables in a write transaction, at its time.
 struct Tables<'t> {
     entries: Table<'t, &'static str, Row>,
     by_age: Table<'t, u64, &'static str>,
@@ -225,12 +243,12 @@ struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    fn open(transaction: &'t WriteTransaction) -> Result<Self> {
+    fn open(transaction: &'t WriteTransaction, now: Duration) -> Result<Self> {
         Ok(Self {
             entries: transaction.open_table(ENTRIES).map_err(failed)?,
             by_age: transaction.open_table(BY_AGE).map_err(failed)?,
             by_deadline: transaction.open_table(BY_DEADLINE).map_err(failed)?,
-            now: Duration::ZERO,
+            now,
         })
     }
 

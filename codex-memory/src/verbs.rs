@@ -96,9 +96,10 @@ impl Store {
 
     pub(crate) fn ttl(&self, key: &str) -> Ttl {
         let place = self.place(key);
-        // One reading for both questions: whether it has ended and how long it has left.
-        let reading = Reading::Taken(self.time.reading().now());
         let shard = self.read(place.shard);
+        // One reading for both questions: whether it has ended and how long it has left. Inside the lock, for an earlier one would
+        // say of a value that was set meanwhile that it has longer left than it was given.
+        let reading = Reading::Taken(self.time.reading().now());
         match shard.live(place.tag, key, reading).map(|entry| entry.deadline) {
             None => Ttl::Missing,
             Some(end) => end.left(reading.now()).map_or(Ttl::Persistent, Ttl::Remaining),
@@ -107,8 +108,8 @@ impl Store {
 
     pub(crate) fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
         let place = self.place(key);
-        let reading = Reading::Taken(self.time.reading().now());
         let shard = self.read(place.shard);
+        let reading = Reading::Taken(self.time.reading().now());
         let entry = shard.live(place.tag, key, reading)?;
         let ttl = entry
             .deadline

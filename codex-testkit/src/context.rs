@@ -9,7 +9,7 @@ use crate::{
     ClauseId, Harness, Op,
     clock::Clock,
     doubles::Intercepted,
-    failure::{Checked, Failure, ensure, ensure_eq, mismatch, show},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_same, mismatch, show},
     trace::Trace,
 };
 
@@ -166,9 +166,8 @@ impl<B: KvBackend> Store<B> {
     /// The key holds exactly `value`.
     pub(crate) async fn holds(&self, key: &str, value: impl AsRef<[u8]> + Send) -> Checked {
         let got = self.get(key).await?;
-        let expected = Some(Bytes::copy_from_slice(value.as_ref()));
-        ensure_eq!(got, expected, "get of {}", show(&key));
-        Ok(())
+        let expected = Bytes::copy_from_slice(value.as_ref());
+        ensure_same(got.as_ref(), Some(&expected), &format!("get of {}", show(&key)))
     }
 
     /// There is no such key.
@@ -198,6 +197,18 @@ impl<B: KvBackend> Store<B> {
                 &got,
             )),
         }
+    }
+
+    /// `got`, which `what` said of the key in a call made at `asked`, is what `ttl` says.
+    pub(crate) async fn agrees_with_ttl(&self, key: &str, got: Ttl, asked: Stamp, what: &str) -> Checked {
+        let (ttl, again) = self.timed(self.ttl(key)).await?;
+        let slack = again.after.saturating_sub(asked.before) + self.clock.tolerance();
+        let agree = match (got, ttl) {
+            (Ttl::Remaining(got), Ttl::Remaining(ttl)) => got.abs_diff(ttl) <= slack,
+            _ => got == ttl,
+        };
+        ensure!(agree, "{what} of {}: it says {got:?}, and ttl says {ttl:?}", show(&key));
+        Ok(())
     }
 
     /// Every key that matches. Fails where the scan does not end.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use codex_traits::{Error, ErrorKind};
 
 /// Why a clause did not pass.
@@ -50,6 +51,24 @@ pub(crate) use {ensure, ensure_eq};
 
 pub(crate) fn mismatch(what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Debug) -> Failure {
     Failure::Broken(format!("{what}: expected {}, got {}", show(expected), show(got)))
+}
+
+/// Fails unless a value is the expected one. Of long values the message says where they differ.
+pub(crate) fn ensure_same(got: Option<&Bytes>, expected: Option<&Bytes>, what: &str) -> Checked {
+    const SHORT: usize = 100;
+    match (got, expected) {
+        (got, expected) if got == expected => Ok(()),
+        (Some(got), Some(expected)) if got.len().max(expected.len()) > SHORT => {
+            let same = got.iter().zip(expected).take_while(|(got, expected)| got == expected);
+            Err(Failure::Broken(format!(
+                "{what}: expected a value of {} bytes, got one of {} bytes; they differ from byte {} on",
+                expected.len(),
+                got.len(),
+                same.count()
+            )))
+        }
+        (got, expected) => Err(mismatch(what, &expected, &got)),
+    }
 }
 
 /// Fails unless `result` is an error of `kind`.

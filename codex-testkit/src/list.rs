@@ -43,6 +43,8 @@ macro_rules! __codex_testkit_clauses {
                     "the longest duration Redis takes is taken; a longer one is `InvalidArgument`, never wrapped into the past";
                 set_09 set_09_a_set_that_does_nothing_changes_nothing []
                     "a failed or refused set leaves value and TTL as they were";
+                set_10 set_10_nothing_is_cut_or_rounded_down []
+                    "1.5 ms is rounded up to 2 ms; a value of 4 MiB and of 16 MiB is either stored exactly or refused with an error, whatever `large_values` says";
             }
             cond {
                 cond_01 cond_01_if_absent_writes_once []
@@ -61,6 +63,10 @@ macro_rules! __codex_testkit_clauses {
                     "of 16 racers with `IfAbsent` exactly one is `Written`; likewise with `IfEquals` on one old value; 1,000 rounds";
                 cond_08 cond_08_del_if_equals_is_one_step []
                     "`del_if_equals`: equal `true` and gone, different `false` and kept, missing `false`; compare and delete are one step under a race with `set`";
+                cond_09 cond_09_if_equals_treats_the_ttl_as_any_set []
+                    "`IfEquals` with `After`, `Never` and `Keep` sets, clears and keeps the TTL exactly as an unconditional `set` does";
+                cond_10 cond_10_equality_is_of_all_bytes []
+                    "equality is of all bytes: values of 65 bytes, 4 KiB and 1 MiB that differ in the last byte, in the first byte, in length only, in ASCII case only";
             }
             exp {
                 exp_01 exp_01_ttl_says_what_is_left []
@@ -87,6 +93,12 @@ macro_rules! __codex_testkit_clauses {
                     "too long a duration is `InvalidArgument` and the TTL is unchanged";
                 exp_12 exp_12_the_wall_clock_changes_nothing []
                     "a wall clock set back or forward by an hour changes nothing (capability `virtual_time` or in-process)";
+                exp_13 exp_13_every_handle_has_the_same_time []
+                    "a second handle on the same store sees an expiry at the same moment as the first (`reopen`)";
+            }
+            ttl {
+                ttl_01 ttl_01_value_and_ttl_are_of_one_moment [AtomicGetWithTtl]
+                    "`get_with_ttl` answers value and TTL of one moment: under a writer that alternates (value a, no TTL) and (value b, 100 s) no mixture is ever seen (capability `atomic_get_with_ttl`)";
             }
             del {
                 del_01 del_01_counts_what_was_there []
@@ -99,6 +111,8 @@ macro_rules! __codex_testkit_clauses {
                     "10,000 keys in one call";
                 del_05 del_05_a_removed_key_has_no_ttl_afterwards []
                     "a removed key has no TTL when it is set again";
+                del_06 del_06_the_last_of_many_is_removed_too []
+                    "the last of 1,001 and of 10,000 keys is removed too, and a later read of each of them is `None`";
             }
             many {
                 many_01 many_01_answers_in_the_order_asked []
@@ -113,6 +127,8 @@ macro_rules! __codex_testkit_clauses {
                     "a `get_many` never shows a value that no single moment had per key; whether the keys are one snapshot is capability `atomic_many`";
                 many_06 many_06_another_type_is_none [ForeignTypes]
                     "among many, a key of another type is `None`, as MGET has it; the docs say so (capability `foreign_types`)";
+                many_07 many_07_of_duplicates_the_last_value_stays []
+                    "of 1,000 entries with duplicates the last value of each key stays";
             }
             incr {
                 incr_01 incr_01_a_missing_key_starts_at_zero []

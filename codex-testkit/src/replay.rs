@@ -63,7 +63,7 @@ impl<B: codex_traits::KvBackend> Run<B> {
     }
 }
 
-fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
+pub(crate) fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
     let near = |expected: &Ttl, got: &Ttl| match (expected, got) {
         (Ttl::Remaining(expected), Ttl::Remaining(got)) => expected.abs_diff(*got) <= slack,
         _ => expected == got,

@@ -7,7 +7,9 @@ use std::{fmt::Write as _, path::Path};
 
 use codex_testkit::{ClauseId, Harness, Outcome, run_only};
 use faulty_backends::{
-    Fault, FaultyBackendHarness, faults, journaled,
+    Fault, FaultyBackendHarness, altered,
+    altered::{Alteration, AlteredHarness},
+    faults, journaled,
     journaled::{JournalFault, JournaledHarness},
 };
 
@@ -55,6 +57,20 @@ macro_rules! journal_tests {
 }
 journaled::every_journal_fault!(journal_tests);
 
+macro_rules! altered_tests {
+    ($($alteration:ident $clause:ident)*) => {
+        $(
+            #[test]
+            #[expect(non_snake_case, reason = "named after the fault")]
+            fn $alteration() {
+                let harness = AlteredHarness::new(Some(Alteration::$alteration));
+                is_found(&harness, stringify!($alteration), stringify!($clause));
+            }
+        )*
+    };
+}
+altered::every_alteration!(altered_tests);
+
 /// Not a test of its own: the process that dur-02 starts and kills.
 #[tokio::test]
 #[ignore = "started by dur_02 in a process of its own"]
@@ -64,13 +80,15 @@ async fn killable_writer() {
 
 /// Every fault with its clause and its description, in the order of the files.
 fn every_fault() -> impl Iterator<Item = (String, &'static str, &'static str)> {
-    let faults = faults::ALL
-        .iter()
-        .map(|(fault, clause, text)| (format!("{fault:?}"), *clause, *text));
-    let journal = journaled::ALL
-        .iter()
-        .map(|(fault, clause, text)| (format!("{fault:?}"), *clause, *text));
-    faults.chain(journal)
+    fn described<F: std::fmt::Debug>(
+        all: &'static [(F, &'static str, &'static str)],
+    ) -> impl Iterator<Item = (String, &'static str, &'static str)> {
+        all.iter()
+            .map(|(fault, clause, text)| (format!("{fault:?}"), *clause, *text))
+    }
+    described(faults::ALL)
+        .chain(described(altered::ALL))
+        .chain(described(journaled::ALL))
 }
 
 /// `FAULTY_BACKENDS.md` lists the faults. `UPDATE_DOCS=1` writes it.

@@ -12,6 +12,25 @@ mod conformance {
     });
 }
 
+/// The wrapper that alters calls, altering nothing.
+mod altered {
+    use super::faulty_backends::altered::AlteredHarness;
+
+    codex_testkit::conformance_tests!(AlteredHarness::new(None), skip: {
+        dur_01: "the store ends with its process",
+        dur_02: "the store ends with its process",
+        exp_12: "the store has no wall clock",
+        get_06: "the store holds nothing but plain values",
+        life_01: "in process, nothing goes out of service",
+        life_02: "in process, nothing goes out of service",
+        life_03: "in process, nothing goes out of service",
+        life_05: "in process, no answer is lost",
+        many_06: "the store holds nothing but plain values",
+        scan_09: "keys are text",
+        scan_10: "one node",
+    });
+}
+
 /// The store behind the faults of durability, without one.
 mod journaled {
     use codex_testkit::{ClauseId, run_only};

@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, KvBackend, SetOptions, SetOutcome};
 
+use super::matrix::{When, second, sets};
 use crate::{
     Harness,
+    cases::values::{COMPARED_LENGTHS, letters, near},
     context::{Context, Store},
     failure::{Checked, ensure, ensure_eq},
     runtime::race,
@@ -47,7 +49,7 @@ pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H
         store.holds("timed", "1").await?;
         store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
     }
-    Ok(())
+    sets(cx, &[When::IfAbsent], 65).await
 }
 
 pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -121,12 +123,16 @@ pub(crate) async fn cond_04_if_present_writes_on_a_present_key<H: Harness>(cx: &
 
     store.put("empty", "").await?;
     store.write("empty", "1", SetOptions::if_present()).await?;
-    store.holds("empty", "1").await
+    store.holds("empty", "1").await?;
+    for length in [0, 1, 4096] {
+        sets(cx, &[When::IfPresent], length).await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    let lookalikes: [(&[u8], &[&[u8]]); 6] = [
+    let lookalikes: [(&[u8], &[&[u8]]); 11] = [
         (b"5", &[b"05", b"5 ", b" 5", b"5.0", b"+5", b"5\0", b"", b"\x05"]),
         (b"05", &[b"5"]),
         (b"", &[b"\0", b" ", b"nil", b"0"]),
@@ -136,6 +142,11 @@ pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_
             &[b"\xff", b"\xff\x00\x00", b"\xfe\x00", b"\xef\xbf\xbd\x00"],
         ),
         (b"e\xcc\x81", &[b"\xc3\xa9"]),
+        (b"10", &[b"1e1", b"10.0", b"0x0a", b"010", b"1_0"]),
+        (b"0", &[b"-0", b"+0", b"00", b"0.0", b"", b"false"]),
+        (b"-0", &[b"0", b"-0.0"]),
+        (b"{\"a\":1}", &[b"{\"a\": 1}", b"{ \"a\":1}", b"{\"a\":1.0}"]),
+        (b"a\nb", &[b"a\r\nb", b"a b", b"a\rb"]),
     ];
     for (held, others) in lookalikes {
         let held = Bytes::from_static(held);
@@ -280,6 +291,50 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
             "{count} tasks were told that they removed the one old value of {key:?}"
         );
         store.holds(key, "new").await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    for length in [0, 1, 65, 4096] {
+        sets(cx, &[When::IfEqual, When::IfUnequal], length).await?;
+    }
+    // Beside each other, so that what one condition does is seen to be what the others do.
+    sets(cx, &[When::Always, When::IfEqual, When::IfPresent], 64).await
+}
+
+pub(crate) async fn cond_10_equality_is_of_all_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    for length in COMPARED_LENGTHS {
+        let held = letters(length, 0);
+        let key = format!("{length} bytes");
+        let set = store.put_for(&key, held.clone(), HUNDRED_SECONDS).await?;
+        for (number, near) in near(&held).enumerate() {
+            let caller = if number % 2 == 0 { &store } else { &other };
+            let condition = Condition::IfEquals(near.value.clone());
+            let options = SetOptions::new().with_condition(condition);
+            let outcome = caller.set(&key, Bytes::from_static(b"new"), options).await?;
+            ensure_eq!(outcome, SetOutcome::Refused, "set(IfEquals) where {}", near.how);
+            let removed = caller.del_if_equals(&key, &near.value).await?;
+            ensure_eq!(removed, false, "del_if_equals where {}", near.how);
+        }
+        other.holds(&key, &held).await?;
+        store.has_ttl(&key, HUNDRED_SECONDS, set).await?;
+
+        let equal = SetOptions::new().with_condition(Condition::IfEquals(held.clone()));
+        let outcome = other.set(&key, letters(length, 1), equal).await?;
+        ensure_eq!(outcome, SetOutcome::Written, "set(IfEquals) with all {length} bytes");
+        store.holds(&key, letters(length, 1)).await?;
+        let removed = store.del_if_equals(&key, &held).await?;
+        ensure_eq!(
+            removed,
+            false,
+            "del_if_equals with the {length} bytes that were there before"
+        );
+        let removed = store.del_if_equals(&key, &letters(length, 1)).await?;
+        ensure_eq!(removed, true, "del_if_equals with all {length} bytes");
+        other.lacks(&key).await?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use codex_traits::{Expiry, KvBackend, Pattern, SetOptions};
 
+use super::matrix::second;
 use crate::{
     Harness,
-    context::Context,
-    failure::{Checked, ensure_eq},
+    cases::lists::{self, COUNTS},
+    context::{Context, Store},
+    failure::{Checked, ensure, ensure_eq},
 };
 
 pub(crate) async fn del_01_counts_what_was_there<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -106,6 +108,77 @@ pub(crate) async fn del_05_a_removed_key_has_no_ttl_afterwards<H: Harness>(cx: &
     for key in keys {
         store.holds(key, "new").await?;
         store.is_persistent(key).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn del_06_the_last_of_many_is_removed_too<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    for count in COUNTS {
+        let keys = lists::keys("key", count);
+        let kept = lists::keys("kept", count.min(3));
+        store.fill(&keys).await?;
+        store.fill(&kept).await?;
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let removed = store.del(&names).await?;
+        ensure_eq!(removed, count as u64, "del of {count} keys");
+        are_gone(&other, &names, &format!("del of {count} keys")).await?;
+        ensure_eq!(store.del(&names).await?, 0, "del of {count} keys that were removed");
+
+        // With duplicates, and with keys that are not there in between.
+        store.fill(&keys).await?;
+        let missing = lists::keys("missing", count.min(50));
+        let mut places: Vec<&str> = lists::with_duplicates(count).into_iter().map(|at| names[at]).collect();
+        for (at, key) in missing.iter().enumerate() {
+            places.insert((at * 7).min(places.len()), key);
+        }
+        let removed = other.del(&places).await?;
+        ensure_eq!(
+            removed,
+            count as u64,
+            "del of {count} keys, many of them named twice, with missing ones between"
+        );
+        are_gone(
+            &store,
+            &names,
+            &format!("del of {count} keys, many of them named twice"),
+        )
+        .await?;
+        for key in &kept {
+            store.holds(key, key).await?;
+        }
+        ensure_eq!(
+            store.del(&refs(&kept)).await?,
+            kept.len() as u64,
+            "del of those that were kept"
+        );
+    }
+    Ok(())
+}
+
+fn refs(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+/// `get_many` and, for those at the ends, every other read says that the keys are gone.
+async fn are_gone<B: KvBackend>(store: &Store<B>, keys: &[&str], after: &str) -> Checked {
+    let left = store.get_many(keys).await?;
+    let left: Vec<usize> = left
+        .iter()
+        .enumerate()
+        .filter(|(_, got)| got.is_some())
+        .map(|(at, _)| at)
+        .collect();
+    ensure!(
+        left.is_empty(),
+        "{} keys are still there after {after}, the first at place {}",
+        left.len(),
+        left[0]
+    );
+    let ends = keys.iter().take(3).chain(keys.iter().rev().take(3));
+    for key in ends {
+        store.lacks(key).await?;
     }
     Ok(())
 }

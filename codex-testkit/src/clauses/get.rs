@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use codex_traits::{Capability, ErrorKind, KvBackend, KvBackendExt, Pattern};
+use codex_traits::{
+    Capability, Condition, ErrorKind, Expiry, KvBackend, KvBackendExt, OnMissing, Pattern, SetOptions, SetOutcome, Ttl,
+};
 
+use super::matrix::{reads, second, values};
 use crate::{
     Foreign, Harness,
-    context::Context,
-    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+    cases::{
+        keys,
+        values::{FEW_LENGTHS, LENGTHS, TEXTS},
+    },
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, ensure_same, show},
 };
 
 pub(crate) async fn get_01_missing_key_is_none<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -34,6 +41,15 @@ pub(crate) async fn get_02_values_come_back_byte_for_byte<H: Harness>(cx: &Conte
         store.put("odd", value).await?;
         store.holds("odd", value).await?;
     }
+    for text in TEXTS {
+        store.put("text", text).await?;
+        store.holds("text", text).await?;
+        store
+            .set_many(&[("text", Bytes::from_static(text))], Expiry::Never)
+            .await?;
+        store.holds("text", text).await?;
+    }
+    values(cx, &LENGTHS).await?;
     if store.capabilities().contains(Capability::LargeValues) {
         // A run of 251, a prime, repeats out of step with every buffer size.
         let pattern: Vec<u8> = (0..251).collect();
@@ -77,7 +93,11 @@ pub(crate) async fn get_04_reading_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>
     }
     store.keys(&Pattern::all(), 10).await?;
     store.has_ttl("k", ttl, set).await?;
-    store.is_persistent("persistent").await
+    store.is_persistent("persistent").await?;
+    for length in FEW_LENGTHS {
+        reads(cx, length).await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -144,6 +164,147 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
     }
     ensure_eq!(found.len(), keys.len(), "number of keys that scan found");
     ensure_eq!(store.del(&keys).await?, keys.len() as u64, "del of all of them");
+    for (class, keys) in keys::classes() {
+        keys_are_apart(cx, class, &keys).await?;
+    }
+    Ok(())
+}
+
+/// Every verb works on the one key of a class that it names, and leaves the others alone.
+async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[String]) -> Checked {
+    const TTL: Duration = Duration::from_secs(100);
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    let value = |number: usize| Bytes::from(number.to_string());
+    let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let entries: Vec<(&str, Bytes)> = names.iter().enumerate().map(|(at, key)| (*key, value(at))).collect();
+
+    for (at, key) in names.iter().enumerate() {
+        let options = SetOptions::if_absent();
+        let outcome = store.set(key, value(at), options).await?;
+        ensure_eq!(
+            outcome,
+            SetOutcome::Written,
+            "set(IfAbsent) of {} among {class}",
+            show(key)
+        );
+    }
+    has_values(&other, class, &names, value, "set").await?;
+    other.set_many(&entries, Expiry::Never).await?;
+    has_values(&store, class, &names, value, "set_many").await?;
+    let found = store.keys(&Pattern::all(), 10).await?;
+    let missed = names.iter().filter(|key| !found.contains(**key)).count();
+    ensure!(
+        missed == 0 && found.len() == names.len(),
+        "scan of {class} found {} of {} keys, {missed} of those that are there are missing",
+        found.len(),
+        names.len()
+    );
+
+    // One after another is changed by each verb, and the others are looked at after each round.
+    for (at, key) in names.iter().enumerate() {
+        ensure!(
+            store.expire(key, Expiry::After(TTL)).await?,
+            "expire of {} among {class}",
+            show(key)
+        );
+        for (later, key) in names.iter().enumerate().skip(at + 1).take(3) {
+            let ttl = other.ttl(key).await?;
+            ensure_eq!(
+                ttl,
+                Ttl::Persistent,
+                "ttl of {} among {class}, key {later}, before its expire",
+                show(key)
+            );
+        }
+        let sum = other.incr(key, 1000, OnMissing::Refuse).await?;
+        ensure_eq!(
+            sum,
+            i64::try_from(at + 1000).ok(),
+            "incr of {} among {class}",
+            show(key)
+        );
+    }
+    has_values(&other, class, &names, |at| value(at + 1000), "incr").await?;
+    for (at, key) in names.iter().enumerate() {
+        let condition = Condition::IfEquals(value(at + 1000));
+        let options = SetOptions::new().with_condition(condition);
+        let outcome = store.set(key, value(at), options).await?;
+        ensure_eq!(
+            outcome,
+            SetOutcome::Written,
+            "set(IfEquals) of {} among {class}",
+            show(key)
+        );
+    }
+    has_values(&store, class, &names, value, "set(IfEquals)").await?;
+
+    second_ones_are_removed(&store, &other, class, &names).await?;
+    // And found by itself through a pattern.
+    for (at, key) in names.iter().enumerate().skip(1).step_by(2) {
+        let found = store.keys(&Pattern::prefix(key), 100).await?;
+        ensure!(
+            found.contains(*key) && found.iter().all(|found| found.starts_with(key)),
+            "scan by the prefix {} of {class} found {} keys, and not itself or others",
+            show(key),
+            found.len()
+        );
+        let left = value(at);
+        ensure_same(
+            other.get(key).await?.as_ref(),
+            Some(&left),
+            &format!("get of {} among {class}", show(key)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Every second one is removed, by the verbs in turn, and the others stay.
+async fn second_ones_are_removed<B: KvBackend>(
+    store: &Store<B>,
+    other: &Store<B>,
+    class: &str,
+    names: &[&str],
+) -> Checked {
+    let value = |number: usize| Bytes::from(number.to_string());
+    for (at, key) in names.iter().enumerate().step_by(2) {
+        let removed = match at % 6 {
+            0 => store.del(&[key]).await? == 1,
+            2 => store.del_if_equals(key, &value(at)).await?,
+            _ => store.expire(key, Expiry::After(Duration::ZERO)).await?,
+        };
+        ensure!(removed, "removing {} among {class}: it was not there", show(key));
+        let got = other.get(key).await?;
+        ensure_eq!(got, None, "get of {} among {class} after it was removed", show(key));
+    }
+    for (at, key) in names.iter().enumerate() {
+        let got = store.get(key).await?;
+        let expected = (at % 2 == 1).then(|| value(at));
+        ensure_eq!(
+            got,
+            expected,
+            "get of {} among {class} after every second was removed",
+            show(key)
+        );
+    }
+    Ok(())
+}
+
+async fn has_values<B: KvBackend>(
+    store: &Store<B>,
+    class: &str,
+    keys: &[&str],
+    value: impl Fn(usize) -> Bytes + Send + Sync,
+    after: &str,
+) -> Checked {
+    let many = store.get_many(keys).await?;
+    ensure_eq!(many.len(), keys.len(), "number of answers of get_many of {class}");
+    for (at, (key, got)) in keys.iter().zip(many).enumerate() {
+        let what = format!("get_many of {} among {class}, after {after} of each", show(key));
+        ensure_same(got.as_ref(), Some(&value(at)), &what)?;
+        let what = format!("get of {} among {class}, after {after} of each", show(key));
+        ensure_same(store.get(key).await?.as_ref(), Some(&value(at)), &what)?;
+    }
     Ok(())
 }
 

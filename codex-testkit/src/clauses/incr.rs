@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
 
+use super::matrix::increments;
 use crate::{
     Harness,
     context::{Context, Store},
@@ -88,7 +89,8 @@ pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> 
     store.put_for("short", "5", cx.short()).await?;
     gives(&store, "short", 1, CREATE, 6).await?;
     cx.outlive(cx.short()).await;
-    store.lacks("short").await
+    store.lacks("short").await?;
+    increments(cx).await
 }
 
 pub(crate) async fn incr_03_any_delta<H: Harness>(cx: &Context<'_, H>) -> Checked {

@@ -1,6 +1,7 @@
 //! Many keys in one call.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -9,12 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{Capability, Expiry, KvBackend, Pattern, parse_integer};
+use codex_traits::{Capability, Expiry, KvBackend, Pattern, Ttl, parse_integer};
 
+use super::matrix::{second, set_manys};
 use crate::{
     Foreign, Harness,
+    cases::lists::{self, COUNTS, FEW_COUNTS},
     context::{Context, Store},
-    failure::{Checked, Failure, ensure, ensure_eq},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_same},
     runtime::{join, spawn},
 };
 
@@ -47,6 +50,39 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
         [None, None],
         "get_many of a missing key twice"
     );
+    for count in COUNTS {
+        are_in_order(cx, count).await?;
+    }
+    Ok(())
+}
+
+/// Of `count` keys, of which every third is missing, in a list that names many of them twice.
+async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    let keys = lists::keys("key", count);
+    store
+        .fill(
+            keys.iter()
+                .enumerate()
+                .filter(|(at, _)| at % 3 != 1)
+                .map(|(_, key)| key),
+        )
+        .await?;
+    let places = lists::with_duplicates(count);
+    let asked: Vec<&str> = places.iter().map(|at| keys[*at].as_str()).collect();
+    let got = other.get_many(&asked).await?;
+    ensure_eq!(
+        got.len(),
+        asked.len(),
+        "number of answers of get_many of {} places",
+        asked.len()
+    );
+    for (place, (at, got)) in places.into_iter().zip(got).enumerate() {
+        let expected = (at % 3 != 1).then(|| Bytes::copy_from_slice(keys[at].as_bytes()));
+        let what = format!("get_many of {} places, {count} different, answer {place}", asked.len());
+        ensure_same(got.as_ref(), expected.as_ref(), &what)?;
+    }
     Ok(())
 }
 
@@ -93,6 +129,53 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     }
     store.holds("other", "0").await?;
     ensure_eq!(store.keys(&Pattern::all(), 10).await?.len(), 5, "number of keys");
+    set_manys(cx).await?;
+    for count in COUNTS {
+        all_are_written(cx, count).await?;
+    }
+    Ok(())
+}
+
+/// `set_many` writes every one of `count` entries with its expiry, also the last.
+async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    let keys = lists::keys("key", count);
+    let entries: Vec<(&str, Bytes)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Bytes::copy_from_slice(key.as_bytes())))
+        .collect();
+    let ttl = Duration::from_secs(100);
+    for expiry in [Expiry::After(ttl), Expiry::Keep, Expiry::Never] {
+        let ((), written) = store.timed(store.set_many(&entries, expiry)).await?;
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let got = other.get_many(&names).await?;
+        let lost = got
+            .iter()
+            .zip(&entries)
+            .position(|(got, (_, value))| got.as_ref() != Some(value));
+        ensure!(
+            lost.is_none() && got.len() == count,
+            "set_many of {count} entries with {expiry:?}: entry {lost:?} is not there, of {} answers",
+            got.len()
+        );
+        let ends = keys
+            .iter()
+            .take(2)
+            .chain(keys.get(count / 2))
+            .chain(keys.iter().rev().take(2));
+        for key in ends {
+            match expiry {
+                Expiry::Never => other.is_persistent(key).await?,
+                Expiry::After(_) => other.has_ttl(key, ttl, written).await?,
+                // What the round before has given.
+                Expiry::Keep => ensure!(
+                    matches!(other.ttl(key).await?, Ttl::Remaining(left) if left <= ttl && left > ttl / 2),
+                    "set_many of {count} entries with Keep drops or changes the TTL of {key:?}"
+                ),
+            }
+        }
+    }
     Ok(())
 }
 
@@ -223,5 +306,42 @@ pub(crate) async fn many_06_another_type_is_none<H: Harness>(cx: &Context<'_, H>
         cx.harness.is_planted(store.backend(), &list).await,
         "get_many removed the list"
     );
+    Ok(())
+}
+
+pub(crate) async fn many_07_of_duplicates_the_last_value_stays<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let ttl = Duration::from_secs(100);
+    for count in FEW_COUNTS.into_iter().chain([1000]) {
+        for expiry in [Expiry::Never, Expiry::After(ttl)] {
+            let store = cx.store().await;
+            let other = second(cx, &store);
+            let keys = lists::keys("key", count);
+            let places = lists::with_duplicates(count);
+            let entries: Vec<(&str, Bytes)> = places
+                .iter()
+                .enumerate()
+                .map(|(number, at)| (keys[*at].as_str(), format!("entry {number}").into()))
+                .collect();
+            let last: BTreeMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
+            let ((), written) = store.timed(store.set_many(&entries, expiry)).await?;
+            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let got = other.get_many(&names).await?;
+            ensure_eq!(got.len(), count, "number of answers of get_many");
+            for (key, got) in names.iter().zip(&got) {
+                let what = format!(
+                    "get_many of {key:?} after set_many of {} entries for {count} keys",
+                    entries.len()
+                );
+                ensure_same(got.as_ref(), last.get(key).copied(), &what)?;
+            }
+            for key in names.iter().take(2).chain(names.iter().rev().take(2)) {
+                match expiry {
+                    Expiry::After(ttl) => store.has_ttl(key, ttl, written).await?,
+                    _ => store.is_persistent(key).await?,
+                }
+            }
+            ensure_eq!(store.keys(&Pattern::all(), 1000).await?.len(), count, "number of keys");
+        }
+    }
     Ok(())
 }

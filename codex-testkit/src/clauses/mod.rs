@@ -1,5 +1,6 @@
 //! The clauses themselves, a file per group.
 
+mod alternate;
 pub(crate) mod cond;
 pub(crate) mod del;
 pub(crate) mod durable;
@@ -8,9 +9,11 @@ pub(crate) mod get;
 pub(crate) mod glob;
 pub(crate) mod incr;
 pub(crate) mod many;
+mod matrix;
 pub(crate) mod resilience;
 pub(crate) mod scan;
 pub(crate) mod set;
+pub(crate) mod ttl;
 
 // The list calls the clauses by their group, and the group is named after their ids.
 pub(crate) use durable as dur;

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, Pattern, SetOptions, Ttl};
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, SetOptions, Ttl};
 
+use super::{
+    alternate::agrees_with_the_model,
+    matrix::{When, second, sets, values},
+};
 use crate::{
     Harness,
+    cases::{durations::FRACTIONS, values as lengths},
     context::{Context, Store},
-    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, ensure_same},
 };
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
@@ -19,6 +24,20 @@ pub(crate) async fn set_01_a_set_replaces_the_value<H: Harness>(cx: &Context<'_,
         let value = vec![b'a' + u8::try_from(round).unwrap_or(0); length];
         store.put("k", value.clone()).await?;
         store.holds("k", value).await?;
+    }
+    // From each length to each other one.
+    for from in lengths::FEW_LENGTHS {
+        for to in lengths::FEW_LENGTHS {
+            store.put("k", lengths::letters(from, 0)).await?;
+            store.put("k", lengths::bytes(to, 1)).await?;
+            let got = store.get("k").await?;
+            let expected = lengths::bytes(to, 1);
+            ensure_same(
+                got.as_ref(),
+                Some(&expected),
+                &format!("get after {to} bytes replaced {from} bytes"),
+            )?;
+        }
     }
     Ok(())
 }
@@ -70,7 +89,11 @@ pub(crate) async fn set_04_keep_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>) -
     store.put_for("deleted", "1", HUNDRED_SECONDS).await?;
     store.del(&["deleted"]).await?;
     store.write("deleted", "2", keep()).await?;
-    store.is_persistent("deleted").await
+    store.is_persistent("deleted").await?;
+    for length in [0, 1, 4096] {
+        sets(cx, &[When::Always], length).await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -107,7 +130,11 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
         writer.lacks("timed").await?;
     }
     drop(one);
-    second.holds("k", "99").await
+    second.holds("k", "99").await?;
+    for seed in 0..6 {
+        agrees_with_the_model(cx, seed, 450).await?;
+    }
+    Ok(())
 }
 
 /// Each condition, once where it holds for a key with value `1` and once where it does not.
@@ -239,4 +266,80 @@ pub(crate) async fn set_09_a_set_that_does_nothing_changes_nothing<H: Harness>(c
         store.is_persistent("persistent").await?;
     }
     Ok(())
+}
+
+/// A store takes a large value as it is, or refuses it with an error and keeps what was there.
+async fn is_exact_or_refused<B: KvBackend>(store: &Store<B>, reader: &Store<B>, length: usize, way: &str) -> Checked {
+    let (old, large) = (Bytes::from_static(b"old"), lengths::bytes(length, way.len()));
+    store.put("large", old.clone()).await?;
+    let written = match way {
+        "set" => store.set("large", large.clone(), SetOptions::new()).await.map(drop),
+        "set(IfEquals)" => {
+            let options = SetOptions::new().with_condition(Condition::IfEquals(old.clone()));
+            store.set("large", large.clone(), options).await.map(drop)
+        }
+        _ => store.set_many(&[("large", large.clone())], Expiry::Never).await,
+    };
+    let what = format!("{way} of {} MiB", length >> 20);
+    // A refusal is said by an error: what was answered with success is there, to the last byte.
+    let expected = if written.is_ok() { &large } else { &old };
+    let got = reader.get("large").await?;
+    ensure_same(
+        got.as_ref(),
+        Some(expected),
+        &format!("get after {what}, which answered {:?}", written.is_ok()),
+    )?;
+    let many = reader.get_many(&["large"]).await?;
+    ensure_same(
+        many.first().and_then(Option::as_ref),
+        Some(expected),
+        &format!("get_many after {what}"),
+    )
+}
+
+pub(crate) async fn set_10_nothing_is_cut_or_rounded_down<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let other = second(cx, &store);
+    for (ttl, rounded) in FRACTIONS {
+        for way in ["set", "set(IfAbsent)", "set(IfEquals)", "set_many", "expire", "incr"] {
+            let key = format!("{way} for {ttl:?}");
+            let options = SetOptions::expires_after(ttl);
+            let call = async {
+                match way {
+                    "set" => store.set(&key, Bytes::new(), options).await.map(drop),
+                    "set(IfAbsent)" => {
+                        let options = options.with_condition(Condition::IfAbsent);
+                        store.set(&key, Bytes::new(), options).await.map(drop)
+                    }
+                    "set(IfEquals)" => {
+                        let options = options.with_condition(Condition::IfEquals(Bytes::new()));
+                        store.set(&key, Bytes::new(), SetOptions::new()).await.map(drop)?;
+                        store.set(&key, Bytes::new(), options).await.map(drop)
+                    }
+                    "set_many" => store.set_many(&[(&key, Bytes::new())], Expiry::After(ttl)).await,
+                    "expire" => {
+                        store.set(&key, Bytes::new(), SetOptions::new()).await.map(drop)?;
+                        store.expire(&key, Expiry::After(ttl)).await.map(drop)
+                    }
+                    _ => store
+                        .incr(&key, 1, OnMissing::Create(Expiry::After(ttl)))
+                        .await
+                        .map(drop),
+                }
+            };
+            let ((), given) = store.timed(call).await?;
+            if cx.virtual_time().is_some() {
+                ensure_eq!(store.ttl(&key).await?, Ttl::Remaining(rounded), "ttl after {key}");
+            } else if rounded > cx.short() * 2 {
+                store.has_ttl(&key, rounded, given).await?;
+            }
+        }
+    }
+    for length in [4 << 20, 16 << 20] {
+        for way in ["set", "set(IfEquals)", "set_many"] {
+            is_exact_or_refused(&store, &other, length, way).await?;
+        }
+    }
+    // What every store takes.
+    values(cx, &[(1 << 20) - 1, 1 << 20]).await
 }

@@ -59,6 +59,8 @@ faults! {
     OldTimerRemoves exp_10 "the timer of an old TTL removes a newer value"
     ExpireHugeWraps exp_11 "expire wraps too long a TTL into the past"
     WallClock exp_12 "deadlines are counted by the wall clock"
+    GetWithTtlInTwoSteps ttl_01 "get_with_ttl reads the value, and then the TTL"
+    GetWithTtlDropsTtl ttl_01 "get_with_ttl says that there is no TTL"
     DelCountsExpired del_01 "del counts expired keys"
     DelCountsDuplicates del_02 "del counts a key that is named twice twice"
     DelOfNothingFails del_03 "del of no keys is an error"

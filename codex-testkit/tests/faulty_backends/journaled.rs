@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env,
+    fmt::Write as _,
     fs::{self, File, OpenOptions},
     future::Future,
     io::{self, Write as _},
@@ -84,7 +85,13 @@ const CLOSED: &str = "closed";
 
 impl Record {
     fn write(&self, out: &mut Vec<u8>) {
-        let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let text = |bytes: &[u8]| {
+            let mut text = String::with_capacity(bytes.len() * 2);
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text
+        };
         let value = self
             .value
             .as_ref()

@@ -1,6 +1,7 @@
 //! A small backend that is right, and can be made wrong in one way at a time.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod altered;
 mod backend;
 pub(crate) mod faults;
 mod globs;

@@ -18,6 +18,37 @@ impl KvBackend for FaultyBackend {
             .with(Capability::LargeValues)
             .with(Capability::ForeignTypes)
             .with(Capability::AtomicMany)
+            .with(Capability::AtomicGetWithTtl)
+    }
+
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        if self.has(Fault::GetWithTtlInTwoSteps) {
+            let Some(value) = self.get(key).await? else {
+                return Ok(None);
+            };
+            yield_now().await;
+            return Ok(Some((value, self.ttl(key).await?)));
+        }
+        let key = self.key(key);
+        self.ask("get_with_ttl", Effect::Reads)?;
+        let keyspace = self.live(&key);
+        let Some(entry) = keyspace.entries.get(&key) else {
+            return Ok(None);
+        };
+        let Some(value) = entry.value.clone() else {
+            return Err(Error::new(
+                ErrorKind::Data,
+                "get_with_ttl",
+                "the key holds another type",
+            ));
+        };
+        let ttl = match entry.deadline {
+            Some(deadline) if !self.has(Fault::GetWithTtlDropsTtl) => {
+                Ttl::Remaining(Duration::from_millis(deadline.abs_diff(self.now())))
+            }
+            _ => Ttl::Persistent,
+        };
+        Ok(Some((value, ttl)))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {

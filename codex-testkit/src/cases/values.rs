@@ -1,0 +1,232 @@
+//! Values by length, and values that are nearly equal.
+
+use bytes::Bytes;
+
+/// Lengths at which stores and clients change how they keep a value, and their neighbours.
+pub const LENGTHS: [usize; 22] = [
+    0,
+    1,
+    2,
+    64,
+    65,
+    255,
+    256,
+    257,
+    1023,
+    1024,
+    1025,
+    4095,
+    4096,
+    4097,
+    65_535,
+    65_536,
+    65_537,
+    (1 << 20) - 1,
+    1 << 20,
+    (1 << 20) + 1,
+    (2 << 20) + 1,
+    4 << 20,
+];
+
+/// The lengths for a clause that makes many calls for each.
+pub const FEW_LENGTHS: [usize; 7] = [0, 1, 64, 65, 1024, 65_537, (1 << 20) - 1];
+
+/// The lengths at which values are compared.
+pub const COMPARED_LENGTHS: [usize; 8] = [1, 8, 32, 64, 65, 1025, 4096, 1 << 20];
+
+/// Short values that a store which takes them for text would change.
+pub const TEXTS: [&[u8]; 30] = [
+    b"",
+    b"\0",
+    b" ",
+    b"\n",
+    b"\r\n",
+    b"a\n",
+    b"\na",
+    b"a\r\n",
+    b"a\r\nb",
+    b" a",
+    b"a ",
+    b"a\0",
+    b"\0a",
+    b"a\0b",
+    b"\"a\"",
+    b"'a'",
+    b"null",
+    b"nil",
+    b"-0",
+    b"-0.0",
+    b"+1",
+    b"01",
+    b"1.0",
+    b"1e3",
+    b"\xef\xbb\xbfa",
+    b"\xff\xfe",
+    b"\xc3",
+    b"e\xcc\x81",
+    b"\xc3\xa9",
+    b"%00\\x00",
+];
+
+/// Returns a value of `length` letters. Values of different seeds differ in every byte.
+///
+/// The letters repeat after 53, a prime: no part of the value can stand for another one.
+pub fn letters(length: usize, seed: usize) -> Bytes {
+    const LETTERS: &[u8; 53] = b"aBcDeFgHiJkLmNoPqRsTuVwXyZbAdCfEhGjIlKnMpOrQtSvUxWzYq";
+    repeated(LETTERS, length, seed * 7)
+}
+
+/// Returns a value of `length` bytes of every kind. They repeat after 251, a prime.
+pub fn bytes(length: usize, seed: usize) -> Bytes {
+    let pattern: Vec<u8> = (0..251).collect();
+    repeated(&pattern, length, seed * 11)
+}
+
+/// Block by block, for the values of a clause are many megabytes.
+fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
+    let mut block = pattern.to_vec();
+    block.rotate_left(start % pattern.len());
+    let mut value = block.repeat(length / pattern.len() + 1);
+    value.truncate(length);
+    value.into()
+}
+
+/// A value that differs a little from another one.
+#[derive(Debug, Clone)]
+pub struct Near {
+    /// The difference.
+    pub how: String,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// Returns values that differ from `value`, which is of [`letters`], in one place or in their length.
+pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
+    /// A letter is changed into its other case, into another letter, and out of ASCII.
+    const CHANGES: [(u8, &str); 3] = [(0x20, "the case"), (0x01, "the letter"), (0x80, "the highest bit")];
+    let held = value.clone();
+    let changed = places(value.len()).enumerate().flat_map(move |(number, place)| {
+        let held = held.clone();
+        let is_end = place == 0 || place + 1 == held.len();
+        // Every change at both ends and in short values; else they take turns.
+        let all = is_end || held.len() <= 65;
+        CHANGES
+            .into_iter()
+            .enumerate()
+            .filter(move |(change, _)| all || number % CHANGES.len() == *change)
+            .map(move |(_, (mask, what))| {
+                let mut other = held.to_vec();
+                other[place] ^= mask;
+                Near {
+                    how: format!("{what} of byte {place} of {} differs", held.len()),
+                    value: other.into(),
+                }
+            })
+    });
+    changed.chain(swapped(value)).chain(lengths(value))
+}
+
+/// Two neighbours in the opposite order: a sum of the bytes does not tell.
+fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
+    let value = value.clone();
+    let pairs = [0, value.len() / 2, value.len().saturating_sub(2)];
+    pairs.into_iter().filter_map(move |first| {
+        let mut other = value.to_vec();
+        if first + 1 >= other.len() || other[first] == other[first + 1] {
+            return None;
+        }
+        other.swap(first, first + 1);
+        Some(Near {
+            how: format!("bytes {first} and {} of {} are swapped", first + 1, value.len()),
+            value: other.into(),
+        })
+    })
+}
+
+/// Every place of a short value; of a long one both ends and the neighbourhood of each power of two.
+fn places(length: usize) -> impl Iterator<Item = usize> {
+    let is_picked = move |place: &usize| {
+        let place = *place;
+        let from_end = length - 1 - place;
+        let near_a_power = |number: usize| {
+            number < 2 || number.is_power_of_two() || (number + 1).is_power_of_two() || (number - 1).is_power_of_two()
+        };
+        length <= 65 || near_a_power(place) || from_end < 2 || place == length / 2 || place == length / 3
+    };
+    (0..length).filter(is_picked)
+}
+
+/// Values that are longer or shorter.
+fn lengths(value: &Bytes) -> impl Iterator<Item = Near> {
+    let shorter = [1, value.len() / 2, value.len()]
+        .into_iter()
+        .filter(|cut| (1..=value.len()).contains(cut))
+        .map({
+            let value = value.clone();
+            move |cut| Near {
+                how: format!("the last {cut} of {} bytes are missing", value.len()),
+                value: value.slice(..value.len() - cut),
+            }
+        });
+    let longer = [&b"a"[..], b"\0", b" ", b"\n", b"\r\n"].into_iter().flat_map({
+        let value = value.clone();
+        move |more| {
+            let text = more.escape_ascii();
+            [
+                Near {
+                    how: format!("\"{text}\" is added to {} bytes", value.len()),
+                    value: [&value, more].concat().into(),
+                },
+                Near {
+                    how: format!("\"{text}\" stands before {} bytes", value.len()),
+                    value: [more, &value].concat().into(),
+                },
+            ]
+        }
+    });
+    let first = (value.len() > 1).then(|| Near {
+        how: format!("the first of {} bytes is missing", value.len()),
+        value: value.slice(1..),
+    });
+    shorter.chain(longer).chain(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_values_are_all_different_and_none_is_the_value() {
+        for length in [0, 1, 2, 65, 1025, 4096] {
+            let value = letters(length, 0);
+            let mut seen = std::collections::BTreeSet::from([value.clone()]);
+            for near in near(&value) {
+                assert!(near.value != value && !near.how.is_empty(), "{}", near.how);
+                seen.insert(near.value);
+            }
+            assert!(seen.len() > 5, "{length}");
+        }
+    }
+
+    #[test]
+    fn both_ends_are_changed_in_every_way_and_so_is_the_length() {
+        let value = letters(1 << 20, 3);
+        let all: Vec<String> = near(&value).map(|near| near.how).collect();
+        for how in [
+            "the case of byte 0 of 1048576 differs",
+            "the case of byte 1048575 of 1048576 differs",
+            "the highest bit of byte 1048575 of 1048576 differs",
+            "the last 1 of 1048576 bytes are missing",
+        ] {
+            assert!(all.iter().any(|known| known == how), "{how}");
+        }
+        assert!((60..200).contains(&all.len()), "{}", all.len());
+    }
+
+    #[test]
+    fn values_of_two_seeds_differ_in_every_byte() {
+        for (one, other) in [(letters(500, 1), letters(500, 2)), (bytes(500, 1), bytes(500, 2))] {
+            assert!(one.iter().zip(&other).all(|(one, other)| one != other));
+        }
+    }
+}

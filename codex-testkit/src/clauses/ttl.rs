@@ -1,0 +1,152 @@
+//! Value and time to live in one answer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, SetOptions, Ttl};
+
+use super::matrix::{reads, second};
+use crate::{
+    Foreign, Harness,
+    cases::values::FEW_LENGTHS,
+    context::{Context, Store},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+    runtime::{join, spawn},
+};
+
+const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
+
+/// What the two writes are made with.
+#[derive(Clone, Copy)]
+enum Writes {
+    Set,
+    Compared,
+    Many,
+}
+
+/// Alternates (a, no TTL) and (b, 100 s).
+async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checked {
+    let (value, other) = if is_a { ("a", "b") } else { ("b", "a") };
+    let expiry = if is_a {
+        Expiry::Never
+    } else {
+        Expiry::After(HUNDRED_SECONDS)
+    };
+    match by {
+        Writes::Set => {
+            store.write("k", value, SetOptions::new().with_expiry(expiry)).await?;
+        }
+        Writes::Compared => {
+            let options = SetOptions::new().with_expiry(expiry);
+            let options = options.with_condition(Condition::IfEquals(Bytes::from_static(other.as_bytes())));
+            store.write("k", value, options).await?;
+        }
+        Writes::Many => {
+            let entries = [("k", Bytes::from_static(value.as_bytes()))];
+            store.set_many(&entries, expiry).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    for length in FEW_LENGTHS {
+        reads(cx, length).await?;
+    }
+    let store = cx.store().await;
+    ensure_eq!(
+        store.get_with_ttl("missing").await?,
+        None,
+        "get_with_ttl of a missing key"
+    );
+    let list = Foreign::List { key: "list".to_owned() };
+    if cx.harness.plant(store.backend(), &list).await {
+        ensure_kind(
+            store.get_with_ttl("list").await,
+            ErrorKind::Data,
+            "get_with_ttl of a list",
+        )?;
+    }
+    for by in [Writes::Set, Writes::Compared, Writes::Many] {
+        is_no_mixture(cx, by).await?;
+    }
+    Ok(())
+}
+
+/// Under a writer that alternates, every answer is one of the two that were written.
+async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
+    const WRITES: u64 = 1000;
+    /// Reads with a write under way. No others can show anything.
+    const OVERLAPS: u64 = 100;
+    const LONGEST: Duration = Duration::from_secs(2);
+    let store = cx.store().await;
+    let reader = second(cx, &store);
+    write(&store, Writes::Set, true).await?;
+    let (begun, overlaps) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let stopped = Arc::new(AtomicBool::new(false));
+    let start = Instant::now();
+    let writer = spawn({
+        let (begun, overlaps, stopped) = (begun.clone(), overlaps.clone(), stopped.clone());
+        async move {
+            let mut checked = Ok(());
+            for number in 0.. {
+                let enough = overlaps.load(Ordering::SeqCst) >= OVERLAPS || start.elapsed() >= LONGEST;
+                if number >= WRITES && enough {
+                    break;
+                }
+                begun.fetch_add(1, Ordering::SeqCst);
+                checked = write(&store, by, number % 2 == 1).await;
+                if checked.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            stopped.store(true, Ordering::SeqCst);
+            checked
+        }
+    });
+    let checked = read_until(&reader, &stopped, &begun, &overlaps).await;
+    // The writer ends by itself, also where a reader has failed.
+    join(writer).await?;
+    checked
+}
+
+async fn read_until<B: KvBackend>(
+    reader: &Store<B>,
+    stopped: &AtomicBool,
+    begun: &AtomicU64,
+    overlaps: &AtomicU64,
+) -> Checked {
+    let mut reads = 0;
+    while !stopped.load(Ordering::SeqCst) || reads == 0 {
+        let before = begun.load(Ordering::SeqCst);
+        let got = reader.get_with_ttl("k").await?;
+        overlaps.fetch_add(u64::from(begun.load(Ordering::SeqCst) > before), Ordering::SeqCst);
+        reads += 1;
+        let Some((value, ttl)) = got else {
+            return Err(Failure::Broken(
+                "get_with_ttl of a key that is always there: got None".to_owned(),
+            ));
+        };
+        let is_one = match &value[..] {
+            b"a" => ttl == Ttl::Persistent,
+            // No second has passed for a clock that stands still, and few for one that runs.
+            b"b" => {
+                matches!(ttl, Ttl::Remaining(left) if left <= HUNDRED_SECONDS + Duration::from_millis(1) && left > HUNDRED_SECONDS / 2)
+            }
+            _ => false,
+        };
+        ensure!(
+            is_one,
+            "get_with_ttl answered {value:?} with {ttl:?}; a has none and b has 100 s: they are not of one moment"
+        );
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
