@@ -1,0 +1,461 @@
+//! Connections that stall, flood, lie or close: every call ends at its deadline, memory stays bounded, and the handle works
+//! afterwards.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use codex_redis::{RedisBackend, RedisBuilder};
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, SetOptions};
+use support::assert_kind;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Far beyond what a deadline is missed by on a busy machine, and far below what used to be waited.
+const LATE: Duration = Duration::from_millis(1500);
+
+/// A server that lets everyone in and then does what `play` does with the connection of this number.
+async fn server<F>(play: impl Fn(usize, TcpStream) -> F + Send + 'static) -> String
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut number = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = vec![0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"+OK\r\n+PONG\r\n").await;
+            tokio::spawn(play(number, stream));
+            number += 1;
+        }
+    });
+    url
+}
+
+fn builder(url: &str) -> RedisBuilder {
+    RedisBackend::builder().url(url).connections(1).command_timeout(TIMEOUT)
+}
+
+/// Answers each packet with `+OK`.
+async fn agree(mut stream: TcpStream) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(1..) = stream.read(&mut buffer).await {
+        if stream.write_all(b"+OK\r\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads and never answers.
+async fn swallow(mut stream: TcpStream) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
+}
+
+async fn set(backend: &RedisBackend) -> codex_traits::Result<()> {
+    backend.set("k", "v".into(), SetOptions::new()).await.map(drop)
+}
+
+async fn set_of(backend: RedisBackend, bytes: usize) {
+    let value = Bytes::from(vec![b'x'; bytes]);
+    let _ = backend.set("large", value, SetOptions::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_12_calls_that_are_given_up_early_do_not_wedge_the_handle() {
+    let is_stalled = Arc::new(AtomicBool::new(true));
+    let stalled = is_stalled.clone();
+    let url = server(move |_, stream| {
+        let stalled = stalled.clone();
+        async move {
+            if stalled.load(Ordering::SeqCst) {
+                swallow(stream).await;
+            } else {
+                agree(stream).await;
+            }
+        }
+    })
+    .await;
+    let backend = builder(&url).build().await.unwrap();
+    for _ in 0..8 {
+        let calls = (0..512).map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { timeout(Duration::from_millis(30), set(&backend)).await.is_err() })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert!(call.await.unwrap());
+        }
+    }
+    is_stalled.store(false, Ordering::SeqCst);
+    // Nobody waits any more, and the connection is left all the same.
+    tokio::time::sleep(TIMEOUT * 2).await;
+    set(&backend).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_13_a_call_ends_within_its_deadline_whatever_others_move() {
+    let url = server(|_, stream| swallow(stream)).await;
+    // Patient, so that the connection is not left.
+    let backend = builder(&url).timeouts_before_redial(1_000_000).build().await.unwrap();
+    let start = Instant::now();
+    let get = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.get("k").await }
+    });
+    let sets: Vec<_> = (0..1000)
+        .map(|_| tokio::spawn(set_of(backend.clone(), 64 << 10)))
+        .collect();
+    assert_kind("get", get.await.unwrap(), ErrorKind::Timeout);
+    assert!(start.elapsed() < TIMEOUT + LATE, "{:?}", start.elapsed());
+    for set in sets {
+        set.await.unwrap();
+    }
+    assert!(start.elapsed() < TIMEOUT * 2 + LATE, "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_13_a_short_deadline_behind_a_long_write_is_kept() {
+    // It reads nothing at all, so the large request is stuck and its own deadline is far.
+    let url = server(|_, stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let backend = builder(&url).build().await.unwrap();
+    let large = tokio::spawn(set_of(backend.clone(), 64 << 20));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    assert_kind("get", backend.get("k").await, ErrorKind::Timeout);
+    assert!(start.elapsed() < TIMEOUT + LATE, "{:?}", start.elapsed());
+    large.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_13_transfer_timeout_caps_what_large_data_adds() {
+    let url = server(|_, stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let backend = builder(&url)
+        .transfer_timeout(Duration::from_millis(500))
+        .build()
+        .await
+        .unwrap();
+    let start = Instant::now();
+    set_of(backend, 64 << 20).await;
+    assert!(
+        start.elapsed() < Duration::from_millis(500) + LATE,
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+async fn floods(runtime: &str, frame: &'static [u8]) {
+    let url = server(move |number, mut stream| async move {
+        if number > 0 {
+            agree(stream).await;
+            return;
+        }
+        // After the login, which has a check of its own.
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let flood = frame.repeat(16 << 10);
+        while stream.write_all(&flood).await.is_ok() {}
+    })
+    .await;
+    let backend = builder(&url).timeouts_before_redial(1).build().await.unwrap();
+    let start = Instant::now();
+    let error = set(&backend).await.unwrap_err();
+    assert!(start.elapsed() < TIMEOUT + LATE, "{runtime}: {:?}", start.elapsed());
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{runtime}: {error:?}");
+    set(&backend).await.unwrap();
+}
+
+#[tokio::test]
+async fn life_13_a_flood_of_frames_that_answer_nothing_is_no_progress() {
+    floods("current thread", b">0\r\n").await;
+    floods("current thread", b">1\r\n+x\r\n").await;
+    floods("current thread", b"|1\r\n+a\r\n+b\r\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_13_a_flood_is_no_progress_on_several_threads() {
+    floods("two threads", b">0\r\n").await;
+}
+
+/// Answers the first connection with `head`, and then with `item` without end; the others with `+OK`.
+async fn endless(head: &'static str, item: &'static str) -> (RedisBackend, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let url = server(move |number, mut stream| {
+        let count = count.clone();
+        async move {
+            if number > 0 {
+                agree(stream).await;
+                return;
+            }
+            let mut buffer = vec![0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            let items = item.repeat(1 << 14);
+            while stream.write_all(items.as_bytes()).await.is_ok() {
+                count.fetch_add(items.len(), Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    let built = builder(&url)
+        .command_timeout(Duration::from_secs(20))
+        .max_reply_bytes(8 << 20);
+    (built.build().await.unwrap(), sent)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn life_14_replies_are_bounded_in_memory() {
+    for (head, item) in [
+        ("*1000000000\r\n", ":1\r\n"),
+        ("*180000\r\n", ":1\r\n"),
+        (
+            "*100000\r\n",
+            "$64\r\n0123456789012345678901234567890123456789012345678901234567890123\r\n",
+        ),
+        ("*100000\r\n", "*100\r\n"),
+        ("$20000000000\r\n", "xxxxxxxx"),
+        ("$9000000\r\n", "xxxxxxxx"),
+    ] {
+        let (backend, sent) = endless(head, item).await;
+        let error = backend.get("k").await.unwrap_err();
+        let is_nested = item.starts_with('*');
+        assert!(
+            is_nested || error.to_string().contains("max_reply_bytes"),
+            "{head:?} {item:?}: {error:?}"
+        );
+        // What the sockets hold comes on top.
+        let sent = sent.load(Ordering::Relaxed);
+        assert!(sent < 40 << 20, "{head:?} {item:?}: {sent}");
+        set(&backend).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn life_14_a_reply_within_the_bound_is_an_answer() {
+    let (backend, _) = endless("$7000000\r\n", "x").await;
+    drop(backend);
+    let url = server(|_, mut stream| async move {
+        let mut buffer = vec![0; 4096];
+        while let Ok(1..) = stream.read(&mut buffer).await {
+            let _ = stream
+                .write_all(format!("$7000000\r\n{}\r\n", "x".repeat(7_000_000)).as_bytes())
+                .await;
+        }
+    })
+    .await;
+    let built = builder(&url)
+        .command_timeout(Duration::from_secs(20))
+        .max_reply_bytes(8 << 20);
+    let backend = built.build().await.unwrap();
+    // One after another, and each is let go of.
+    for _ in 0..5 {
+        assert_eq!(backend.get("k").await.unwrap().unwrap().len(), 7_000_000);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_resp_are_called_that() {
+    let url = server(|_, mut stream| async move {
+        let mut buffer = vec![0; 4096];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let backend = builder(&url).build().await.unwrap();
+    let error = assert_kind("get", backend.get("k").await, ErrorKind::Connection);
+    assert!(error.to_string().contains("not valid RESP"), "{error}");
+}
+
+/// A server that answers each command by its first word.
+async fn answering(
+    answer: impl Fn(&str) -> Option<(Duration, String)> + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, answer) = (seen.clone(), Arc::new(answer));
+    let url = server(move |_, mut stream| {
+        let (log, answer) = (log.clone(), answer.clone());
+        async move {
+            let mut buffer = vec![0; 1 << 20];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let mut lines = text.split("\r\n");
+                // The commands of these tests are sent one at a time.
+                let word = lines.nth(2).unwrap_or_default().to_owned();
+                log.lock().unwrap().push(word.clone());
+                let Some((delay, reply)) = answer(&word) else { return };
+                tokio::time::sleep(delay).await;
+                if stream.write_all(reply.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    (url, seen)
+}
+
+#[tokio::test]
+async fn a_count_that_is_impossible_is_an_error() {
+    let many: Vec<String> = (0..999).map(|key| format!("key{key}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for count in [2, 1000, i64::MAX, -1] {
+        let (url, _) = answering(move |_| Some((Duration::ZERO, format!(":{count}\r\n")))).await;
+        let backend = builder(&url).build().await.unwrap();
+        assert_kind("del", backend.del(&["k"]).await, ErrorKind::Server);
+        if count != 2 {
+            assert_kind("del", backend.del(&many).await, ErrorKind::Server);
+        }
+        assert_kind("expire", backend.expire("k", Expiry::Keep).await, ErrorKind::Server);
+        let second = Expiry::After(Duration::from_secs(1));
+        assert_kind("expire", backend.expire("k", second).await, ErrorKind::Server);
+        assert_kind(
+            "del_if_equals",
+            backend.del_if_equals("k", b"v").await,
+            ErrorKind::Server,
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_command_cannot_give_is_an_error() {
+    let (url, _) = answering(|_| Some((Duration::ZERO, "$-1\r\n".to_owned()))).await;
+    let backend = builder(&url).build().await.unwrap();
+    assert_kind("set", set(&backend).await, ErrorKind::Server);
+    let create = OnMissing::Create(Expiry::Never);
+    assert_kind("incr", backend.incr("k", 1, create).await, ErrorKind::Server);
+    let create = OnMissing::Create(Expiry::After(Duration::from_secs(1)));
+    assert_kind("incr", backend.incr("k", 1, create).await, ErrorKind::Server);
+    assert_kind(
+        "set_many",
+        backend.set_many(&[("k", "v".into())], Expiry::Never).await,
+        ErrorKind::Server,
+    );
+    assert_kind("get_many", backend.get_many(&["k"]).await, ErrorKind::Server);
+    assert_kind("ttl", backend.ttl("k").await, ErrorKind::Server);
+    let absent = backend.set("k", "v".into(), SetOptions::if_absent()).await;
+    assert!(!absent.unwrap().is_written());
+    assert_eq!(backend.incr("k", 1, OnMissing::Refuse).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_verb_has_one_deadline_with_a_script_that_is_new_too() {
+    let (url, _) = answering(|word| match word {
+        "EVALSHA" => Some((TIMEOUT * 8 / 10, "-NOSCRIPT No matching script.\r\n".to_owned())),
+        _ => Some((Duration::from_secs(60), String::new())),
+    })
+    .await;
+    let backend = builder(&url)
+        .command_timeout(Duration::from_secs(1))
+        .build()
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let equal = SetOptions::new().with_condition(Condition::IfEquals("v".into()));
+    assert_kind("set", backend.set("k", "w".into(), equal).await, ErrorKind::Timeout);
+    let taken = start.elapsed();
+    assert!(
+        taken >= Duration::from_millis(950) && taken < Duration::from_secs(1) + TIMEOUT * 7 / 10,
+        "{taken:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_read_on_a_connection_that_the_server_has_closed_is_sent_again_once() {
+    let closes = Arc::new(AtomicUsize::new(1));
+    let left = closes.clone();
+    let (url, seen) = answering(move |word| {
+        if left.load(Ordering::SeqCst) > 0 {
+            left.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        Some((
+            Duration::ZERO,
+            if word == "GET" { "$1\r\nv\r\n" } else { "+OK\r\n" }.to_owned(),
+        ))
+    })
+    .await;
+    let backend = builder(&url)
+        .command_timeout(Duration::from_secs(5))
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(backend.get("k").await.unwrap().unwrap(), "v");
+    assert_eq!(*seen.lock().unwrap(), ["GET", "GET"]);
+    // A write is not.
+    closes.store(1, Ordering::SeqCst);
+    let error = assert_kind("set", set(&backend).await, ErrorKind::Connection);
+    assert!(error.may_have_executed());
+    // And a read only once.
+    closes.store(2, Ordering::SeqCst);
+    assert_kind("get", backend.get("k").await, ErrorKind::Connection);
+    assert_eq!(closes.load(Ordering::SeqCst), 0);
+    assert_eq!(*seen.lock().unwrap(), ["GET", "GET", "SET", "GET", "GET"]);
+}
+
+#[tokio::test]
+async fn a_read_whose_reply_had_begun_is_not_sent_again() {
+    let url = server(|_, mut stream| async move {
+        let mut buffer = vec![0; 4096];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(b"$100\r\nhalf").await;
+    })
+    .await;
+    let backend = builder(&url).build().await.unwrap();
+    assert_kind("get", backend.get("k").await, ErrorKind::Connection);
+}
+
+#[test]
+fn life_15_calls_of_a_runtime_that_is_not_driven_hold_up_no_other() {
+    let current = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (current(), current());
+    let server_runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let url = server_runtime.block_on(server(|number, stream| async move {
+        if number == 0 {
+            swallow(stream).await;
+        } else {
+            agree(stream).await;
+        }
+    }));
+    let backend = first
+        .block_on(async { builder(&url).max_in_flight(1).build().await })
+        .unwrap();
+    // It has the only turn of its runtime, which is then left alone.
+    let held = backend.clone();
+    first.spawn(async move { set(&held).await });
+    first.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
+    second.block_on(set(&backend)).unwrap();
+}
