@@ -180,3 +180,78 @@ async fn nodes_that_name_each_other_and_clusters_that_are_down_are_errors_at_the
     // It did not run round in circles meanwhile.
     assert!(first.count("GET") < 30, "{}", first.count("GET"));
 }
+
+#[tokio::test]
+async fn what_is_refused_until_the_deadline_says_what_the_server_said() {
+    let [mut first, mut second] = [Actor::new().await, Actor::new().await];
+    let there = format!("-MOVED 1 127.0.0.1:{}\r\n", second.port);
+    let back = format!("-MOVED 1 127.0.0.1:{}\r\n", first.port);
+    first.play(first.port, move |command| {
+        Some(match command[0].as_str() {
+            "PTTL" => "-CLUSTERDOWN down\r\n".to_owned(),
+            "UNLINK" => "-TRYAGAIN later\r\n".to_owned(),
+            _ => there.clone(),
+        })
+    });
+    second.play(first.port, move |_| Some(back.clone()));
+    let backend = RedisBackend::connect(&first.url()).await.unwrap();
+    for (result, said) in [
+        (backend.ttl("k").await.map(drop), "CLUSTERDOWN"),
+        (backend.del(&["k", "l"]).await.map(drop), "TRYAGAIN"),
+        (backend.get("k").await.map(drop), "MOVED"),
+        (backend.get_many(&["k", "l"]).await.map(drop), "MOVED"),
+    ] {
+        let error = assert_kind(said, result, ErrorKind::Server);
+        assert!(!error.may_have_executed() && error.is_retryable(), "{said}: {error:?}");
+        assert!(error.to_string().contains(said), "{said}: {error}");
+    }
+}
+
+/// A runtime that has begun to look at the cluster and is then left alone must not keep another from following it.
+#[test]
+fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
+    let build = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first_runtime, second_runtime) = (build(), build());
+    let servers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let is_moved = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (first, second) = servers.block_on(async {
+        let [mut first, mut second] = [Actor::new().await, Actor::new().await];
+        let (moved, port) = (is_moved.clone(), second.port);
+        first.play(first.port, move |_| {
+            Some(if moved.load(std::sync::atomic::Ordering::SeqCst) {
+                format!("-MOVED 1 127.0.0.1:{port}\r\n")
+            } else {
+                ":1\r\n".to_owned()
+            })
+        });
+        second.play(second.port, |_| Some(":2\r\n".to_owned()));
+        (first, second)
+    });
+    let url = first.url();
+    let backend = first_runtime.block_on(async { RedisBackend::connect(&url).await.unwrap() });
+    let incr = async |backend: &RedisBackend| backend.incr("n", 1, OnMissing::Create(Expiry::Never)).await.unwrap();
+    is_moved.store(true, std::sync::atomic::Ordering::SeqCst);
+    // It is redirected, and so begins a look that it never ends.
+    assert_eq!(first_runtime.block_on(async { incr(&backend).await }), Some(2));
+    let before = first.count("CLUSTER");
+    assert_eq!(second_runtime.block_on(async { incr(&backend).await }), Some(2));
+    let looked = second_runtime.block_on(async {
+        for _ in 0..100 {
+            if first.count("CLUSTER") + second.count("CLUSTER") > before {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    });
+    assert!(looked, "the second runtime waits for the first");
+}
