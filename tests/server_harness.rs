@@ -180,7 +180,10 @@ async fn a_user_without_the_commands_is_told_which_ones_to_allow() {
         refused.starts_with("the server refuses commands that the backend needs: "),
         "{refused}"
     );
-    assert!(refused.contains("del_if_equals: ") && refused.contains("incr: "), "{refused}");
+    assert!(
+        refused.contains("del_if_equals: ") && refused.contains("incr: "),
+        "{refused}"
+    );
     assert!(!refused.contains("hunter2"), "{refused}");
     assert_eq!(keyspace(&server), [""; 0]);
 }

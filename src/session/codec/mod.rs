@@ -6,6 +6,7 @@ mod encrypted;
 mod migrating;
 mod plain;
 mod python_json;
+mod quick_zlib;
 mod secret;
 mod zlib;
 

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use super::quick_zlib;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 thread_local! {
@@ -27,10 +28,17 @@ fn is_never_shorter(text: &[u8]) -> bool {
     text.len() <= NEVER_SHORTER && text.is_ascii() && !(0..text.len()).any(repeats)
 }
 
-/// The zlib form, where that has no more than `limit` bytes; that is to be two less than the text has, at most.
+/// The zlib form, of short texts a [quick](quick_zlib) one, where that has no more than `limit` bytes; that is to be two less than the text has, at most.
 pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     if is_never_shorter(text) {
         return None;
+    }
+    if text.len() <= quick_zlib::LONGEST {
+        let quick = quick_zlib::deflated(text);
+        // Where little is gained the general one decides, so that what Django would store compressed is.
+        if quick.len() <= text.len() / 5 * 4 && quick.len() <= limit {
+            return Some(quick);
+        }
     }
     compressed(text, limit)
 }
