@@ -84,7 +84,14 @@ async fn conformance(mut arguments: Arguments) -> Result<TimedReport, String> {
         println!("set-05 is left out: it needs two empty databases at a time, and there is one");
         arguments.clauses.retain(|clause| clause.ident() != "set_05");
     }
-    Ok(run(&harness, arguments.clauses).await.about(without_credentials(&url)))
+    tokio::select! {
+        report = run(&harness, arguments.clauses) => Ok(report.about(without_credentials(&url))),
+        // Nothing is left behind then either.
+        _ = tokio::signal::ctrl_c() => Err(match harness.clean_up().await {
+            Ok(()) => "interrupted; the databases are empty again".to_owned(),
+            Err(left) => format!("interrupted; {left}"),
+        }),
+    }
 }
 
 fn without_credentials(url: &str) -> String {

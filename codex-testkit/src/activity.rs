@@ -3,11 +3,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +24,7 @@ pub(crate) struct Activity {
     calls: Mutex<Calls>,
     /// The poll of the clause itself.
     clause: Poll,
+    is_given_up: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +56,7 @@ impl Activity {
             start: Instant::now(),
             calls: Mutex::default(),
             clause: Poll::default(),
+            is_given_up: AtomicBool::new(false),
         })
     }
 
@@ -76,12 +78,22 @@ impl Activity {
     }
 
     /// Makes a call of the backend, which is under way until it is answered or dropped.
+    ///
+    /// Once the clause is given up no call begins any more, so that its store can be emptied.
     pub(crate) async fn of_call<T>(&self, verb: Verb, call: impl Future<Output = T> + Send) -> T {
+        if self.is_given_up.load(Ordering::Acquire) {
+            pending::<()>().await;
+        }
         let call_number = InFlight::begin(self, verb);
         let mut call = pin!(call);
         let answer = poll_fn(|cx| call_number.poll.during(&self.start, || call.as_mut().poll(cx))).await;
         self.calls().last_answer = Some((verb, self.start.elapsed()));
         answer
+    }
+
+    /// Lets no further call begin.
+    pub(crate) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Release);
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

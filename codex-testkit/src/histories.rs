@@ -19,7 +19,7 @@ use crate::{
     Harness,
     context::{Context, Store},
     failure::{Checked, Failure, ensure},
-    linear::{Answer, Call, Op, is_linearizable},
+    linear::{Answer, Call, Op, is_linearizable, timeline},
     random::Random,
     runtime::{poll_some, race},
 };
@@ -122,10 +122,7 @@ pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories:
                 .filter(|(at, _)| *at == key);
             let mut calls: Vec<Call> = on_key.map(|(_, call)| *call).collect();
             calls.sort_by_key(|call| call.begun);
-            ensure!(
-                is_linearizable(&calls),
-                "no order of these calls on one key explains their answers: {calls:#?}"
-            );
+            ensure!(is_linearizable(&calls), "{}", timeline(&calls));
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 mod activity;
 #[doc(hidden)]
+mod alone;
 pub mod cases;
 mod clause_id;
 mod clauses;

@@ -3,7 +3,11 @@
 //! Wing and Gong, "Testing and verifying concurrent objects" (1993), with the memoisation of Lowe, "Testing for linearizability" (2017): a search for an
 //! order that respects real time and in which every answer is the one that a plain register would have given.
 
+mod timeline;
+
 use std::collections::HashSet;
+
+pub(crate) use timeline::timeline;
 
 /// What a task did to the key. Values are integers, so that `incr` is among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

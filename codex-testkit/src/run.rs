@@ -14,6 +14,7 @@ use futures_util::future::{self, Either};
 use crate::{
     ClauseId, Event, Harness, Outcome, Report, TimedReport, UnknownClause,
     activity::Activity,
+    alone,
     contract::Contract,
     failure::{Checked, Failure},
     list::BackendContract,
@@ -22,6 +23,9 @@ use crate::{
     runtime::runtime,
     supervise,
 };
+
+/// The clauses that measure memory. Other tests of the same process would be measured with them.
+const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 
 /// Runs every clause on the backends of `harness`, one after another.
 ///
@@ -190,6 +194,11 @@ where
     F: FnOnce() -> Result<H, Unavailable>,
 {
     let id = C::clause(ident).unwrap_or_else(|error| panic!("{error}"));
+    if MEASURE_MEMORY.contains(&ident)
+        && let Some(outcome) = alone::run(test)
+    {
+        return outcome.unwrap_or_else(|shown| panic!("{id} failed in a process of its own:\n{shown}"));
+    }
     let Some(harness) = require::or_skip(requirement, test, make(harness)) else {
         return;
     };

@@ -68,3 +68,9 @@ impl Supervised {
         }
     }
 }
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.activity.give_up();
+    }
+}

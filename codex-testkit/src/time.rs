@@ -15,12 +15,20 @@ pub enum Time {
 }
 
 /// A clock that stands still until it is moved.
+///
+/// A store that uses the time of day must have both of its times in the harness's hands: the time that passes, and the wall clock.
+/// [`advance`](Self::advance) then moves both by the same duration, as a running machine does. [`shift_wall_clock`](Self::shift_wall_clock)
+/// moves the wall clock alone, as an administrator or a time server does.
+///
+/// Clause exp-12 asks that such a shift changes no time to live. A store that compares deadlines with the time of day cannot keep it.
+/// It has to count deadlines by a clock that only goes forward ([`Instant`](std::time::Instant) on most systems). A store that writes
+/// deadlines to a file as times of day converts them once when it opens the file, and counts from then on by that clock.
 pub trait VirtualClock: Send + Sync {
-    /// Moves the time that expiry is counted in forward.
+    /// Moves the time that expiry is counted in forward, and the wall clock with it.
     fn advance(&self, by: Duration);
 
-    /// Sets the wall clock, the time of day, as an administrator or a time server would, while no time passes. Answers whether
-    /// the store has a wall clock at all: where it has none, exp-12 does not apply.
+    /// Sets the wall clock, while no time passes. Returns whether the store has a wall clock at all: if it has none, the default,
+    /// exp-12 does not apply.
     fn shift_wall_clock(&self, shift: WallShift) -> bool {
         let _ = shift;
         false
@@ -46,7 +54,8 @@ impl VirtualTime {
         Self(Arc::new(clock))
     }
 
-    /// Moves a clock by calling `advance`; there is no wall clock.
+    /// Moves a clock by calling `advance`. There is no wall clock, so exp-12 does not apply: right for a store that never asks the time of
+    /// day.
     ///
     /// ```
     /// use std::{sync::{Arc, atomic::{AtomicU64, Ordering::SeqCst}}, time::Duration};
@@ -67,7 +76,35 @@ impl VirtualTime {
         })
     }
 
-    /// Moves a clock by calling `advance`, and its wall clock by calling `shift`.
+    /// Moves a clock by calling `advance`, and the wall clock alone by calling `shift`: for a store that asks the time of day.
+    ///
+    /// ```
+    /// use std::{sync::{Arc, Mutex}, time::{Duration, SystemTime}};
+    /// use codex_testkit::{VirtualTime, WallShift};
+    ///
+    /// /// The times that the store under test asks for.
+    /// struct Times { passed: Duration, of_day: SystemTime }
+    ///
+    /// let times = Arc::new(Mutex::new(Times { passed: Duration::ZERO, of_day: SystemTime::UNIX_EPOCH }));
+    /// let (moved, shifted) = (times.clone(), times.clone());
+    /// let time = VirtualTime::from_fns(
+    ///     move |by| {
+    ///         let mut times = moved.lock().unwrap();
+    ///         times.passed += by;
+    ///         times.of_day += by;
+    ///     },
+    ///     move |shift| {
+    ///         let mut times = shifted.lock().unwrap();
+    ///         match shift {
+    ///             WallShift::Forward(by) => times.of_day += by,
+    ///             WallShift::Back(by) => times.of_day -= by,
+    ///         }
+    ///     },
+    /// );
+    /// time.advance(Duration::from_secs(2));
+    /// time.shift_wall_clock(WallShift::Back(Duration::from_secs(1)));
+    /// assert_eq!(times.lock().unwrap().passed, Duration::from_secs(2));
+    /// ```
     pub fn from_fns(
         advance: impl Fn(Duration) + Send + Sync + 'static,
         shift: impl Fn(WallShift) + Send + Sync + 'static,

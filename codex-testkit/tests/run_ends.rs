@@ -3,6 +3,10 @@
 
 use std::{
     future::{self, Future},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -247,4 +251,30 @@ async fn a_panic_of_the_harness_fails_the_clause() {
 async fn a_sound_store_passes_what_it_did_before() {
     let report = run_only(&with(Fault::None), ClauseId::all().filter(|id| id.group() == "set")).await;
     assert_eq!(report.failures().count(), 0, "{report}");
+}
+
+/// Counts the calls that begin.
+#[derive(Debug, Clone)]
+struct Counts(Arc<AtomicU64>);
+
+impl Interceptor for Counts {
+    async fn around<T: Reply>(&self, _: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        call.await
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_asks_nothing_more_of_the_store() {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counts = Counts(calls.clone());
+    let harness = Stores::new(move |memory| Intercepted::with_interceptor(memory, counts.clone()));
+    let run = run_only(&harness, [clause("cond-07")]);
+    assert!(tokio::time::timeout(Duration::from_millis(500), run).await.is_err());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = calls.load(Ordering::SeqCst);
+    assert!(begun > 0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(calls.load(Ordering::SeqCst), begun);
 }

@@ -1,0 +1,35 @@
+//! Clauses that measure the memory of their process, in a process of their own.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    process::Command,
+};
+
+/// Marks the process that runs one test alone.
+const ALONE: &str = "CODEX_TESTKIT_ALONE";
+
+/// Runs `test`, the path of a test of this program, in a process of its own, and returns what that wrote to standard error if it failed.
+///
+/// Returns `None` if this is that process, or if the program is none of Rust's test harness: then the caller runs the test itself.
+pub(crate) fn run(test: &str) -> Option<Result<(), String>> {
+    if env::var_os(ALONE).is_some() {
+        return None;
+    }
+    // The harness leaves out the crate.
+    let (_, name) = test.split_once("::")?;
+    let mut command = Command::new(env::current_exe().ok()?);
+    command
+        .args([name, "--exact", "--include-ignored", "--nocapture"])
+        .env(ALONE, "1");
+    let output = command.output().ok()?;
+    if !String::from_utf8_lossy(&output.stdout).contains("running 1 test\n") {
+        return None;
+    }
+    if output.status.success() {
+        // Past the capture of the test harness: the lines about skipped tests are counted.
+        let _ = io::stderr().write_all(&output.stderr);
+        return Some(Ok(()));
+    }
+    Some(Err(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
