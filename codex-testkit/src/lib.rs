@@ -5,8 +5,8 @@
 //! listed and would apply is a failure, and so is a run of no clauses.
 
 mod activity;
-#[doc(hidden)]
 mod alone;
+#[doc(hidden)]
 pub mod cases;
 mod clause_id;
 mod clauses;

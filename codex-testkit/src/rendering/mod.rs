@@ -137,6 +137,7 @@ fn title(group: &str) -> &str {
         "incr" => "Counting",
         "scan" => "Scanning",
         "glob" => "Patterns",
+        "dur" => "Durability",
         "life" => "Failure and life",
         other => other,
     }
