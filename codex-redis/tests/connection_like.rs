@@ -47,7 +47,8 @@ async fn any_command_runs_beside_the_verbs_and_on_the_same_connections() {
         .query_async(&mut connection)
         .await
         .unwrap();
-    assert_eq!(clients.lines().count(), 1, "{clients}");
+    let ours = clients.lines().filter(|line| line.contains("name=codex-kv"));
+    assert_eq!(ours.count(), 1, "{clients}");
 }
 
 #[tokio::test]
@@ -60,7 +61,7 @@ async fn errors_are_the_servers_own_and_what_would_change_the_connection_is_refu
     assert_eq!(error.code(), Some("WRONGTYPE"), "{error:?}");
     let pipe = redis::pipe().lpush("s", 1).get("s").to_owned();
     let error = pipe.query_async::<(i64, String)>(&mut connection).await.unwrap_err();
-    assert_eq!(error.code(), Some("WRONGTYPE"), "{error:?}");
+    assert!(error.to_string().contains("WRONGTYPE"), "{error:?}");
     let error = redis::cmd("SELECT")
         .arg(1)
         .query_async::<()>(&mut connection)

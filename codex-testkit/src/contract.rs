@@ -57,11 +57,16 @@ macro_rules! __codex_testkit_contract {
             ) -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                 match id.name() {
                     $($(stringify!($name) => {
-                        Box::pin(async move {
-                            let context = Context::new(harness);
-                            let checked = clauses::$group::$name(&context).await;
-                            context.explained(id, checked).await
-                        })
+                        // A function of its own for each clause: without optimization the futures of all clauses would
+                        // have their room in one frame, which is more than a thread's stack.
+                        let begin = || -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
+                            Box::pin(async move {
+                                let context = Context::new(harness);
+                                let checked = clauses::$group::$name(&context).await;
+                                context.explained(id, checked).await
+                            })
+                        };
+                        begin()
                     })*)*
                     _ => Box::pin(async move {
                         Err($crate::suite::Failure::Broken(format!("{id} is no clause of this contract")))

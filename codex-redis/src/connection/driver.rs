@@ -170,10 +170,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             let received = self.shared.received.load(Ordering::Relaxed);
             let mut queue = self.shared.queue();
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
-            drop(queue);
             if expired.is_stalled {
-                self.shared.leave(End::Stalled);
+                // With the queue locked: a call that has just been told must not send its next request here.
+                self.shared.leave(&mut queue, End::Stalled);
             }
+            drop(queue);
             if !expired.is_awaited && self.shared.is_left() {
                 return true;
             }

@@ -272,8 +272,7 @@ impl Shared {
     }
 
     /// Takes no more requests, so that the next call dials. Calls that are under way keep the connection until their deadlines.
-    pub(super) fn leave(&self, end: End) {
-        let mut queue = self.queue();
+    pub(super) fn leave(&self, queue: &mut Queue, end: End) {
         if queue.closed {
             return;
         }
@@ -287,7 +286,7 @@ impl Shared {
 
     /// Ends the connection: takes no more requests, tells all calls, and stops both tasks.
     pub(super) fn close(&self, end: End) {
-        self.leave(end);
+        self.leave(&mut self.queue(), end);
         let mut written = self.written();
         written.is_closed = true;
         let bytes = written.bytes;
