@@ -7,7 +7,7 @@
 //! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
 //! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
 //! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for an authority and a client certificate of one's own |
-//! | `metrics` | | counters and a histogram of the Redis backend, by the `metrics` facade |
+//! | `metrics` | | counters and histograms of caches and of the Redis backend, by the `metrics` facade |
 //! | `testkit` | | the conformance suite, as `testkit`, and those of caches and sessions, as `conformance` |
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod cluster;
 mod contract;
 mod every_fault_is_found;
 mod faulty_backend;

@@ -207,7 +207,11 @@ where
             let write = self.fill(key, &bytes, expiry, claimed);
             match fill.write(write, self.cache.take_back(key, &bytes)).await {
                 Some(Ok(true)) => self.cache.saw(key, Some(&bytes)),
-                Some(Ok(false)) | None => self.cache.count(Event::RefusedFill),
+                Some(Ok(false)) | None => {
+                    self.cache.count(Event::RefusedFill);
+                    // It may have been claimed after the write that made the result outdated.
+                    self.release(key, claimed).await;
+                }
                 Some(Err(error)) => self.not_stored(error)?,
             }
         }
