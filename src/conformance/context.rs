@@ -144,9 +144,9 @@ pub(super) fn not_the_outage(verb: &str, kind: OutageKind, answer: &dyn fmt::Deb
 macro_rules! clauses {
     ($($clause:ident { $($part:ident)+ })*) => {
         $(pub(super) async fn $clause<H: codex_testkit::Harness>(
-            cx: &$crate::conformance::context::Context<'_, H>,
+            cx: &super::super::context::Context<'_, H>,
         ) -> codex_testkit::suite::Checked {
-            $($crate::conformance::context::part(stringify!($part), $part(&cx.fresh().await)).await?;)+
+            $(super::super::context::part(stringify!($part), $part(&cx.fresh().await)).await?;)+
             Ok(())
         })*
     };

@@ -55,10 +55,17 @@
     reason = "a part of a clause fails by panicking; the runner catches it and reports it"
 )]
 
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cache;
+#[path = "cache/list.rs"]
+mod cache_list;
 mod context;
+mod face;
 mod macros;
 mod session;
+#[path = "session/list.rs"]
+mod session_list;
 mod watched;
 
 use codex_testkit::{
@@ -66,6 +73,9 @@ use codex_testkit::{
     suite::{Contract as _, run_contract},
 };
 
+#[cfg(feature = "blocking")]
+#[doc(hidden)]
+pub use blocking::{BlockingCacheContract, BlockingSessionContract};
 #[doc(hidden)]
 pub use cache::CacheContract;
 #[doc(hidden)]
@@ -120,4 +130,26 @@ pub async fn run_session_with<H: Harness>(
     observer: impl FnMut(Event<'_>) + Send,
 ) -> TimedReport {
     run_contract::<SessionContract, H>(harness, clauses, &[], observer).await
+}
+
+/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), as [`run_cache`] does
+/// through [`Cache`](crate::Cache). What the blocking cache has no verb of its own for goes through the
+/// async one.
+#[cfg(feature = "blocking")]
+pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
+    let clauses = BlockingCacheContract::clauses();
+    run_contract::<BlockingCacheContract, H>(harness, clauses, &[], |_| ())
+        .await
+        .into_report()
+}
+
+/// Runs every clause of session stores through
+/// [`blocking::SessionStore`](crate::blocking::SessionStore), as [`run_session`] does through
+/// [`SessionStore`](crate::SessionStore).
+#[cfg(feature = "blocking")]
+pub async fn run_session_blocking<H: Harness>(harness: &H) -> Report {
+    let clauses = BlockingSessionContract::clauses();
+    run_contract::<BlockingSessionContract, H>(harness, clauses, &[], |_| ())
+        .await
+        .into_report()
 }

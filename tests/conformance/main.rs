@@ -6,6 +6,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cluster;
 mod contract;
 mod every_fault_is_found;

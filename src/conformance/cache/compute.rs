@@ -13,6 +13,7 @@ use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
 use futures_util::future::{Either, select};
 use tokio::sync::{Barrier, Notify};
 
+use super::super::face::Cache;
 use super::{
     super::{
         context::{Cx, clauses},
@@ -20,7 +21,7 @@ use super::{
     },
     MINUTE,
 };
-use crate::{Cache, CacheError, ComputeError, KvBackend, Timeout};
+use crate::{CacheError, ComputeError, KvBackend, Timeout};
 
 clauses! {
     cverb_08_a_missing_value_is_computed_once {

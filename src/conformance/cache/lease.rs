@@ -7,12 +7,13 @@ use codex_testkit::suite::{sleep, spawn};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::Value;
 
+use super::super::face::Cache;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
     load::{Source, asked, get, until},
 };
-use crate::{Cache, CacheError, Expiry, KvBackend, LoadState, LoaderBuilder, SetOptions, Timeout};
+use crate::{CacheError, Expiry, KvBackend, LoadState, LoaderBuilder, SetOptions, Timeout};
 
 clauses! {
     load_06_with_a_lease_one_process_computes {

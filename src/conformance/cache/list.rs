@@ -34,6 +34,8 @@ macro_rules! __codex_kv_cache_clauses {
                     "what `set` accepts `get` of the same type reads: a value nested deeper than the reader's limit is refused on writing, with an error that says \"nested too deeply\"";
                 cval_10 cval_10_bytes_are_stored_as_they_are []
                     "`get_bytes`, `set_bytes` (and `add_bytes`, `get_or_set_bytes`) store bytes as they are, with the cache's keys, timeouts and versions";
+                cval_11 cval_11_a_value_of_one_format_is_an_error_in_another []
+                    "formats beside JSON (features `messagepack`, `compression`): a value written in one is an error in another, never a wrong value; the inflated size is bounded";
             }
             ctime {
                 ctime_01 ctime_01_default_is_the_caches_default_timeout []

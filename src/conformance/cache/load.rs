@@ -13,6 +13,7 @@ use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Barrier, Notify};
 
+use super::super::face::Cache;
 pub(super) use super::lease::{
     load_06_with_a_lease_one_process_computes, load_07_a_deleted_or_replaced_key_voids_the_lease,
     load_08_the_placeholder_is_never_handed_out,
@@ -22,7 +23,7 @@ use super::{
     MINUTE,
     compute::Closed,
 };
-use crate::{Cache, CacheError, ComputeError, KvBackend, LoadState, Loaded, Loader, LoaderBuilder, Ttl};
+use crate::{CacheError, ComputeError, KvBackend, LoadState, Loaded, Loader, LoaderBuilder, Ttl};
 
 clauses! {
     load_01_a_key_is_computed_once_per_process {

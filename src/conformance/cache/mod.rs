@@ -2,10 +2,10 @@
 
 mod clear;
 mod compute;
+mod formats;
 mod group;
 mod keys;
 mod lease;
-mod list;
 mod load;
 mod outdated;
 mod stat;
@@ -15,11 +15,12 @@ mod verbs;
 
 use std::{sync::Arc, time::Duration};
 
+use super::face::{Cache, CacheBuilder};
 use super::{
     context::{Context, Cx},
     watched::{Watch, Watched},
 };
-use crate::{Cache, CacheBuilder, KvBackend};
+use crate::KvBackend;
 
 mod clauses {
     pub(super) use super::{group, keys as ckey, load, stat, timeouts as ctime, values as cval, verbs as cverb};

@@ -10,12 +10,13 @@ use codex_testkit::suite::{sleep, spawn};
 use futures_util::future::{BoxFuture, Either, FutureExt as _, select};
 use tokio::sync::Notify;
 
+use super::super::face::Cache;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
     compute::{Closed, under_way},
 };
-use crate::{Cache, KvBackend, Timeout};
+use crate::{KvBackend, Timeout};
 
 clauses! {
     cverb_13_an_outdated_value_is_not_stored {

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::super::face::Cache;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
     compute::{Closed, under_way},
     load::{Source, asked, get, until},
 };
-use crate::{Cache, KvBackend, Outage, Timeout};
+use crate::{KvBackend, Outage, Timeout};
 
 clauses! {
     stat_01_a_cache_counts_what_it_answers {

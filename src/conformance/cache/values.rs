@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::super::context::{Cx, clauses};
-use crate::{Cache, CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
+use super::super::face::Cache;
+use crate::{CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
+
+pub(super) use super::formats::cval_11_a_value_of_one_format_is_an_error_in_another;
 
 clauses! {
     cval_01_values_are_json_written_and_read {
@@ -81,7 +84,7 @@ async fn every_golden_value_is_written_and_read<B: KvBackend>(cx: &Cx<B>) {
 async fn round_trip<B, T>(cache: &Cache<B>, value: T) -> T
 where
     B: KvBackend,
-    T: Serialize + DeserializeOwned + Sync,
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     cache.set("k", &value, Timeout::Default).await.unwrap();
     cache.get("k").await.unwrap().unwrap()

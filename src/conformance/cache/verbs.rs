@@ -8,6 +8,7 @@ use codex_testkit::{
 };
 use tokio::sync::Barrier;
 
+use super::super::face::Cache;
 use super::{
     super::context::{Context, Cx, clauses, not_the_outage, part},
     MINUTE,
@@ -17,7 +18,7 @@ pub(super) use super::{
     compute::cverb_08_a_missing_value_is_computed_once,
     outdated::{cverb_13_an_outdated_value_is_not_stored, cverb_14_no_wait_is_without_a_bound},
 };
-use crate::{Cache, CacheError, ComputeError, ErrorKind, KvBackend, SetOptions, Timeout};
+use crate::{CacheError, ComputeError, ErrorKind, KvBackend, SetOptions, Timeout};
 
 clauses! {
     cverb_01_get_and_get_or {

@@ -2,7 +2,6 @@
 
 mod data;
 mod expiry;
-mod list;
 mod storage;
 mod timeouts;
 mod users;
@@ -11,11 +10,12 @@ mod web;
 
 use std::sync::Arc;
 
+use super::face::{SessionStore, SessionStoreBuilder};
 use super::{
     context::{Context, Cx},
     watched::{Watch, Watched},
 };
-use crate::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore, SessionStoreBuilder};
+use crate::{DjangoSigned, KvBackend, Session, SessionKey};
 
 mod clauses {
     pub(super) use super::{
@@ -23,7 +23,7 @@ mod clauses {
     };
 
     pub(super) mod sexp {
-        pub(in crate::conformance::session) use super::super::{expiry::*, timeouts::*};
+        pub(in super::super) use super::super::{expiry::*, timeouts::*};
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::super::face::SessionStore;
 use super::{
     super::context::{Cx, clauses},
     SECRET, key, record,
 };
 use crate::{
-    DjangoSigned, Expiry, KvBackend, SessionError, SessionKey, SessionStore,
+    DjangoSigned, Expiry, KvBackend, SessionError, SessionKey,
     session::{CodecError, SessionCodec, SessionData},
 };
 

@@ -10,12 +10,13 @@ use std::{
 
 use bytes::Bytes;
 
+use super::super::face::{SessionStore, SessionStoreBuilder};
 use super::{
     super::context::{Cx, clauses},
     SECRET, key, record,
 };
 use crate::{
-    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey, SessionStore, SessionStoreBuilder,
+    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey,
     session::{SessionCodec, SessionData},
     web::RequestSession,
 };

@@ -5,12 +5,13 @@ use std::{num::NonZeroUsize, time::Duration};
 use bytes::Bytes;
 use codex_testkit::suite::spawn;
 
+use super::super::face::SessionStore;
 use super::{
     super::context::{Cx, clauses},
     SECRET, key, record,
 };
 use crate::{
-    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey, SessionStore, Ttl,
+    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey, Ttl,
     session::{SessionCodec, SessionData},
 };
 

@@ -9,13 +9,13 @@ use codex_testkit::{
 };
 use futures_util::TryStreamExt as _;
 
+use super::super::face::SessionStore;
 use super::{
     super::context::{Context, Cx, clauses, not_the_outage, part},
     key, record,
 };
 use crate::{
-    Expiry, KvBackend, KvBackendExt as _, Pattern, Session, SessionError, SessionKey, SessionStore, Ttl,
-    session::ClearExpired,
+    Expiry, KvBackend, KvBackendExt as _, Pattern, Session, SessionError, SessionKey, Ttl, session::ClearExpired,
 };
 
 pub(super) use super::web::sverb_12_each_kind_of_failure_has_its_own_answer;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::face::{SessionStore, asynchronous};
 use super::{
     super::context::{Cx, clauses},
     key, record,
 };
 use crate::{
     Capabilities, Error, ErrorKind, Expiry, KvBackend, Login, Result, ScanPage, ScanRequest, SessionError,
-    SessionExpiry, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl,
+    SessionExpiry, SessionKey, SetOptions, SetOutcome, Ttl,
     web::{Outcome, RequestSession, SameSite, SessionCookie, Sessions},
 };
 
@@ -179,7 +180,7 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
 
 async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     let (store, watched) = cx.watched_store();
-    let sessions = Sessions::new(store.clone()).save_every_request();
+    let sessions = Sessions::new(asynchronous(store.clone())).save_every_request();
     let cookie = visitor(&store).await;
     let renewed = sessions.begin(cookie.as_str()).finish(200).await;
     assert!(renewed.set_cookie.unwrap().starts_with(&cookie));
@@ -257,11 +258,11 @@ async fn a_cookie_that_a_browser_would_drop_is_an_error<B: KvBackend>(cx: &Cx<B>
         new().domain("https://example.org"),
         new().name("a".repeat(4_000)),
     ] {
-        let refused = Sessions::new(cx.store()).cookie(cookie.clone());
+        let refused = Sessions::new(asynchronous(cx.store())).cookie(cookie.clone());
         assert!(matches!(refused, Err(SessionError::Config(_))), "{cookie:?}");
     }
     let cookie = new().name("__Host-a").same_site(SameSite::None).partitioned();
-    let sessions = Sessions::new(cx.store()).cookie(cookie).unwrap();
+    let sessions = Sessions::new(asynchronous(cx.store())).cookie(cookie).unwrap();
     let request = sessions.begin("sessionid=zzzzzzzz");
     request.insert("a", 1).await.unwrap();
     let set_cookie = request.finish(200).await.set_cookie.unwrap();

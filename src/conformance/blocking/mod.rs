@@ -1,0 +1,16 @@
+//! The same clauses, through the caches and session stores without `async`.
+
+#[path = "../cache/mod.rs"]
+mod cache;
+#[path = "../context.rs"]
+mod context;
+mod face;
+#[path = "../session/mod.rs"]
+mod session;
+mod sessions;
+mod threads;
+#[path = "../watched.rs"]
+mod watched;
+
+pub use cache::CacheContract as BlockingCacheContract;
+pub use session::SessionContract as BlockingSessionContract;
