@@ -70,7 +70,7 @@ impl<'h, H: Harness> Context<'h, H> {
 pub(super) struct Cx<B> {
     pub(super) backend: Arc<B>,
     pub(super) clock: Arc<Clock>,
-    is_virtual: bool,
+    pub(super) is_virtual: bool,
 }
 
 impl<B: KvBackend> Cx<B> {

@@ -6,6 +6,9 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[allow(dead_code, reason = "the suites here find a part of the alterations")]
+#[path = "../../codex-testkit/tests/faulty_backends/altered.rs"]
+mod altered;
 #[cfg(feature = "blocking")]
 mod blocking;
 mod cluster;

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::super::context::{Cx, clauses};
+use super::{
+    super::context::{Cx, clauses},
+    cases::odd_keys_are_never_taken_for_one_another,
+};
 use crate::{KvBackend, Timeout};
 
 #[derive(Deserialize)]
@@ -32,6 +35,7 @@ clauses! {
     }
     ckey_03_an_odd_key_is_not_refused {
         a_long_key_is_used_as_it_is
+        odd_keys_are_never_taken_for_one_another
     }
     ckey_04_a_key_function_can_be_given {
         a_key_function_can_be_given

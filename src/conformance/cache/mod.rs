@@ -1,5 +1,6 @@
 //! The clauses of caches.
 
+mod cases;
 mod clear;
 mod compute;
 mod formats;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
+    cases::milliseconds_are_kept_by_every_verb,
 };
 use crate::{CacheError, ErrorKind, KvBackend, Timeout};
 
@@ -14,6 +15,7 @@ clauses! {
         a_default_of_none_is_for_ever
         a_default_of_zero_stores_nothing
         a_value_is_gone_after_its_timeout
+        milliseconds_are_kept_by_every_verb
     }
     ctime_02_never_stores_without_ttl_and_clears_one {
         never_stores_without_ttl_and_clears_one

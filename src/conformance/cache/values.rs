@@ -9,8 +9,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::super::context::{Cx, clauses};
-use super::super::face::Cache;
+use super::{
+    super::{
+        context::{Cx, clauses},
+        face::Cache,
+    },
+    cases::{values_of_every_length_come_back, what_is_stored_is_not_made_tidy},
+};
 use crate::{CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
 
 pub(super) use super::formats::cval_11_a_value_of_one_format_is_an_error_in_another;
@@ -19,6 +24,8 @@ clauses! {
     cval_01_values_are_json_written_and_read {
         every_golden_value_is_written_and_read
         numbers_keep_their_type_and_every_bit
+        values_of_every_length_come_back
+        what_is_stored_is_not_made_tidy
     }
     cval_02_what_json_has_no_form_for_is_refused {
         what_json_has_no_form_for_is_refused

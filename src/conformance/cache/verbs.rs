@@ -12,6 +12,7 @@ use super::super::face::Cache;
 use super::{
     super::context::{Context, Cx, clauses, not_the_outage, part},
     MINUTE,
+    cases::{a_nearly_equal_value_is_moved_too, lists_of_every_count},
 };
 pub(super) use super::{
     clear::{cverb_10_clear_scans_and_deletes_its_prefix, cverb_11_clear_removes_every_version_and_nothing_else},
@@ -36,6 +37,7 @@ clauses! {
     }
     cverb_05_many_keys_in_one_round_trip {
         many_keys_in_one_round_trip
+        lists_of_every_count
         an_empty_list_is_no_error
     }
     cverb_06_incr_and_decr_keep_the_ttl_and_create_nothing {
@@ -56,6 +58,7 @@ clauses! {
         a_version_that_does_not_fit_is_refused
         racers_lose_nothing
         a_value_written_in_the_midst_of_it_is_moved_too
+        a_nearly_equal_value_is_moved_too
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     super::context::{Cx, clauses},
+    cases::ages_of_every_width_are_kept,
     key, record,
 };
 use crate::{ErrorKind, KvBackend, SessionError, SessionExpiry};
@@ -13,6 +14,7 @@ use crate::{ErrorKind, KvBackend, SessionError, SessionExpiry};
 clauses! {
     sexp_01_the_time_to_live_is_the_expiry_age {
         the_time_to_live_is_the_expiry_age
+        ages_of_every_width_are_kept
     }
     sexp_02_a_relative_expiry_begins_anew_with_each_save {
         a_relative_expiry_begins_anew_with_each_save

@@ -1,5 +1,6 @@
 //! The clauses of session stores.
 
+mod cases;
 mod data;
 mod expiry;
 mod storage;

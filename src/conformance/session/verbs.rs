@@ -12,6 +12,9 @@ use futures_util::TryStreamExt as _;
 use super::super::face::SessionStore;
 use super::{
     super::context::{Context, Cx, clauses, not_the_outage, part},
+    cases::{
+        a_nearly_equal_payload_is_a_change, nearly_equal_keys_are_different_sessions, payloads_of_every_size_are_kept,
+    },
     key, record,
 };
 use crate::{
@@ -32,6 +35,8 @@ clauses! {
     sverb_03_save_of_a_session_changed_elsewhere_is_a_conflict {
         save_of_a_session_changed_elsewhere_is_a_conflict_and_writes_nothing
         a_session_can_be_saved_again_and_again
+        a_nearly_equal_payload_is_a_change
+        payloads_of_every_size_are_kept
     }
     sverb_04_update_loses_nothing {
         updates_of_many_tasks_are_all_kept
@@ -52,6 +57,7 @@ clauses! {
     }
     sverb_09_delete_and_exists {
         delete_and_exists
+        nearly_equal_keys_are_different_sessions
     }
     sverb_10_clear_expired_says_that_it_does_nothing {
         clear_expired_says_that_it_does_nothing

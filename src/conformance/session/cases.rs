@@ -1,0 +1,245 @@
+//! Payloads, keys and times to live by class, through the verbs of a session store.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use codex_testkit::cases::values::{LENGTHS, letters, near};
+
+use super::{super::context::Cx, key, record};
+use crate::{
+    CodecError, KvBackend, Session, SessionError, SessionKey, SessionStore,
+    session::{SessionCodec, SessionData},
+};
+
+/// JSON, and nothing around it: what differs in the data differs in the payload in the same place.
+struct Plain;
+
+impl SessionCodec for Plain {
+    fn encode(&self, data: &SessionData, _: SystemTime) -> Result<Bytes, CodecError> {
+        Ok(data.to_json().into())
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
+        SessionData::from_json(&String::from_utf8_lossy(payload))
+    }
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    // Others are escaped, and differ in more than one place.
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric())
+        .then(|| text.to_owned())
+}
+
+async fn stored_with<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, value: &str) -> Session {
+    let mut session = store.new_session();
+    session.insert("a", value).unwrap();
+    store.save(&mut session).await.unwrap();
+    store.load(&key(&session)).await.unwrap().expect("it was saved")
+}
+
+/// Of two payloads that are nearly equal the one is not taken for the other, by any verb that compares.
+pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.sessions().project("shop").codec(Plain).build().unwrap();
+    for length in [1, 65, 1025, 4096, 100_000] {
+        let held = text(&letters(length, 0)).unwrap();
+        for near in near(&letters(length, 0)) {
+            let Some(theirs) = text(&near.value) else { continue };
+            let mut mine = stored_with(&store, &held).await;
+            let session = key(&mine);
+            store
+                .update(&session, |session| session.insert("a", &theirs))
+                .await
+                .unwrap();
+            let written = cx.stored(&record(&session)).await;
+            let is_kept = async |what: &str| {
+                let kept = cx.stored(&record(&session)).await == written;
+                assert!(kept, "{what} overwrote or deleted a change where {}", near.how);
+            };
+            mine.insert("mine", 1).unwrap();
+            let saved = store.save(&mut mine).await;
+            assert!(
+                matches!(saved, Err(SessionError::Conflict)),
+                "save where {}: {saved:?}",
+                near.how
+            );
+            is_kept("save").await;
+            let cycled = store.cycle_key(&mut mine).await;
+            assert!(
+                matches!(cycled, Err(SessionError::Conflict)),
+                "cycle_key where {}: {cycled:?}",
+                near.how
+            );
+            is_kept("cycle_key").await;
+            mine.set_expiry(cx.now() - Duration::from_secs(1)).unwrap();
+            let ended = store.save(&mut mine).await;
+            assert!(
+                matches!(ended, Err(SessionError::Conflict)),
+                "save of an end where {}: {ended:?}",
+                near.how
+            );
+            is_kept("save of an end").await;
+            assert!(store.delete(&session).await.unwrap());
+        }
+    }
+}
+
+/// Sessions of the sizes that applications have are saved, changed, moved, renewed and deleted.
+pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
+    const FIVE_MINUTES: Duration = Duration::from_secs(300);
+    let plain = cx.sessions().project("shop").codec(Plain).build().unwrap();
+    for length in LENGTHS.into_iter().filter(|length| *length < 1 << 20) {
+        let value = text(&letters(length, 0)).unwrap();
+        let mut session = stored_with(&plain, &value).await;
+        assert!(
+            session.get::<String>("a").unwrap().as_ref() == Some(&value),
+            "a session of {length} letters"
+        );
+        session.insert("n", 1).unwrap();
+        session.set_expiry(FIVE_MINUTES).unwrap();
+        plain.save(&mut session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), FIVE_MINUTES).await;
+        let other = text(&letters(length, 1)).unwrap();
+        plain
+            .update(&key(&session), |session| session.insert("a", &other))
+            .await
+            .unwrap();
+        cx.assert_ttl(&record(&key(&session)), FIVE_MINUTES).await;
+        let mut session = plain.load(&key(&session)).await.unwrap().expect("it was updated");
+        assert!(
+            session.get::<String>("a").unwrap().as_ref() == Some(&other),
+            "an update to {length} letters"
+        );
+        let old = key(&session);
+        plain.cycle_key(&mut session).await.unwrap();
+        assert!(!plain.exists(&old).await.unwrap(), "the old record of {length} letters");
+        let cycled = plain.load(&key(&session)).await.unwrap().expect("it was moved");
+        assert!(
+            cycled.get::<String>("a").unwrap().as_ref() == Some(&other),
+            "a moved session of {length} letters"
+        );
+        cx.assert_ttl(&record(&key(&session)), FIVE_MINUTES).await;
+        plain.touch(&session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), FIVE_MINUTES).await;
+        plain.flush(&mut session).await.unwrap();
+        assert!(
+            !plain.exists(&key(&cycled)).await.unwrap(),
+            "a flushed session of {length} letters"
+        );
+    }
+    // And as they are signed and compressed, where texts that differ at their ends share a beginning.
+    let signed = cx.store();
+    for length in [100, 10_000, 300_000] {
+        let value = text(&letters(length, 0)).unwrap();
+        let mut mine = stored_with(&signed, &value).await;
+        let changed = format!("{}!", &value[..length - 1]);
+        signed
+            .update(&key(&mine), |session| session.insert("a", &changed))
+            .await
+            .unwrap();
+        mine.insert("mine", 1).unwrap();
+        assert!(
+            matches!(signed.save(&mut mine).await, Err(SessionError::Conflict)),
+            "{length} letters"
+        );
+        let loaded = signed.load(&key(&mine)).await.unwrap().expect("it is there");
+        assert!(
+            loaded.get::<String>("a").unwrap().as_ref() == Some(&changed),
+            "{length} letters"
+        );
+    }
+}
+
+/// Keys that differ in one place are different sessions.
+pub(super) async fn nearly_equal_keys_are_different_sessions<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let payload = cx
+        .stored(&record(&key(&stored_with(&store, "planted").await)))
+        .await
+        .unwrap();
+    let long = "k".repeat(127);
+    let keys: Vec<SessionKey> = [
+        "abcdefgh",
+        "Abcdefgh",
+        "abcdefgH",
+        "ABCDEFGH",
+        "abcdefghi",
+        "abcdefg-",
+        "abcdefg_",
+        "-abcdefgh",
+        "00000001",
+        "0000000001",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(["a", "b", "A"].map(|last| format!("{long}{last}")))
+    .chain(["a", "b"].map(|first| format!("{first}{long}")))
+    .chain([long.clone(), "k".repeat(63), "k".repeat(64), "k".repeat(65)])
+    .map(|key| key.parse().unwrap())
+    .collect();
+    for session in &keys {
+        assert!(
+            !store.exists(session).await.unwrap(),
+            "{} before it was stored",
+            session.as_str()
+        );
+        cx.put(&record(session), payload.clone()).await;
+    }
+    for (at, session) in keys.iter().enumerate() {
+        let number = u64::try_from(at).unwrap();
+        store
+            .update(session, |session| session.insert("n", number))
+            .await
+            .unwrap();
+    }
+    for (at, session) in keys.iter().enumerate() {
+        let loaded = store.load(session).await.unwrap().expect("it was stored");
+        assert_eq!(loaded.get::<usize>("n").unwrap(), Some(at), "{}", session.as_str());
+    }
+    for session in keys.iter().step_by(2) {
+        assert!(store.delete(session).await.unwrap(), "{}", session.as_str());
+    }
+    for (at, session) in keys.iter().enumerate() {
+        assert_eq!(
+            store.exists(session).await.unwrap(),
+            at % 2 == 1,
+            "{}",
+            session.as_str()
+        );
+    }
+}
+
+/// Ages of every width are the time to live, by every verb that stores.
+pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let long = text(&letters(5000, 0)).unwrap();
+    for seconds in [
+        61,
+        299,
+        3_599,
+        3_601,
+        65_537,
+        86_401,
+        1_209_599,
+        2_147_484,
+        2_592_001,
+        4_294_969,
+        31_536_001,
+        2_147_483_649_u64,
+    ] {
+        let age = Duration::from_secs(seconds);
+        let mut session = store.new_session();
+        session.insert("a", &long).unwrap();
+        session.set_expiry(age).unwrap();
+        store.save(&mut session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+        session.insert("b", 1).unwrap();
+        store.save(&mut session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+        store.touch(&session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+        store.cycle_key(&mut session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+    }
+}
