@@ -13,62 +13,73 @@
 //! # }
 //! ```
 //!
-//! One server is talked to, over TCP, TLS (`rediss://`, feature `tls`) or a unix socket, or the primary that Sentinels name, or a cluster; [`RedisBuilder`] has the forms of the URL and every setting with its
-//! default. The oldest servers that will do are Redis 6.2 and Valkey 7.2.
+//! Connects to one server over TCP, TLS (`rediss://`, feature `tls`) or a Unix socket, to the primary
+//! that Sentinels name, or to a cluster. [`RedisBuilder`] lists the forms of the URL and every setting
+//! with its default. The oldest supported servers are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
 //!
-//! Each round trip to the server has one deadline, [500 ms by default](RedisBuilder::command_timeout), which covers waiting for a
-//! turn, dialling where there is no connection, and the answer. What is large takes longer without anything being wrong, so the
-//! deadline moves on by a second for every 8 MiB of the request, or of what moves over the connection meanwhile; for a small
-//! request on a connection where nothing moves, it stands. Every verb is one round trip, but for `del_matching` with one per
-//! page, and a second one where a script is new to the server.
+//! A call has one deadline, [500 ms by default](RedisBuilder::command_timeout). It covers waiting for
+//! a turn, connecting, and the answer, including a second round trip for a script that is new to the
+//! server and redirections in a cluster. Only a call's own data extends its deadline, by one second
+//! for every 8 MiB that it sends or has received, and never beyond
+//! [`transfer_timeout`](RedisBuilder::transfer_timeout). `del_matching` has one deadline per page.
 //!
-//! # After a failure
+//! # Failure behaviour
 //!
-//! The handle heals by itself. A connection that broke is dialled anew by the next call; one that does not answer is left after a
-//! few timeouts in a row, and so is one to a server that has become read-only. After a failed dial, calls fail at once until the
-//! back-off ends (50 ms at first, 3 s at most); so a server that is back is in use again after 3 s at most. What may have run is
-//! never sent twice: whether to repeat a call is for its caller to say, who is told by
-//! [`Error::may_have_executed`](codex_traits::Error::may_have_executed).
+//! The handle recovers by itself. The next call replaces a connection that broke. A connection on
+//! which calls stay unanswered beyond their deadlines is closed, whether or not a caller still waits,
+//! and so is a connection to a server that has become read-only. After a failed connection attempt,
+//! calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call that reads and
+//! changes nothing is sent again once if its connection proves closed before any byte of the reply.
+//! Nothing else is ever sent twice: [`Error::may_have_executed`](codex_traits::Error::may_have_executed)
+//! tells the caller whether to repeat it.
 //!
-//! Through Sentinel, every dial asks all Sentinels where the primary is and believes the newest configuration; the server must say
-//! itself that it is one. While there are calls, this is asked again each second, so that a primary which was cut off is left too.
-//! After a fail-over the next dial is at most 500 ms away.
+//! Through Sentinel, every connection attempt asks all Sentinels for the primary and believes the
+//! newest configuration. The server itself must confirm its role. While there are calls, the
+//! Sentinels are asked again every second, so that an isolated primary is left too.
 //!
 //! # Cluster
 //!
-//! Keys go to the node that serves their slot; calls on many keys are one round trip per node, to all of them at a time, and fail where
-//! any node fails. `MOVED`, `ASK`, `TRYAGAIN` and `CLUSTERDOWN` are refusals of commands that were not run, so those commands are
-//! sent again, until the deadline. Who serves what is asked anew in the background, at most ten times a second, after each `MOVED`
-//! and each failure; so a fail-over is followed once the cluster has carried it out.
+//! Keys go to the node that serves their slot. Calls on many keys take one round trip per node, to all
+//! nodes at the same time, and fail if any node fails. `MOVED`, `ASK`, `TRYAGAIN` and `CLUSTERDOWN`
+//! refuse a command without running it, so the command is sent again until the deadline. The slot map
+//! is refreshed after each `MOVED` and each failure, at most ten times a second.
 //!
-//! A scan walks every master and names the slots it has done in its cursor. Slots that move meanwhile, and slots that come back, make
-//! it repeat keys, never miss them; a node that cannot be reached is an error. As on one server, a node that is started anew between
-//! two pages with the keys that it had is not walked as it was before.
+//! A scan walks every master and records the finished slots in its cursor. Slots that move meanwhile,
+//! and slots that come back, make it repeat keys, never miss them. A node that cannot be reached is an
+//! error. A node that restarts between two pages ends the guarantee, as it does on one server.
 //!
-//! `get_many` is no snapshot there, and `del_matching` takes two round trips per page.
+//! `get_many` is not a snapshot in a cluster, and `del_matching` takes two round trips per page.
 //!
 //! # Connections
 //!
-//! Any number of calls share a connection. Requests that are ready at the same time are written together; a call alone is not held
-//! back for others. What is larger than 64 KiB has [connections of its own](RedisBuilder::connections), and while one brings in a large
-//! value, what is small goes by another. A small request that was sent just before a large answer began waits for that.
+//! Any number of calls share a connection. Requests that are ready at the same time are written
+//! together; a single call is not delayed to wait for others. Requests of more than 64 KiB use
+//! [connections of their own](RedisBuilder::connections), and while a connection receives a large
+//! value, small requests use another. A small request that was sent just before a large answer began
+//! waits for that answer.
 //!
-//! Memory is bounded where the server is slow: by the calls that are [under way](RedisBuilder::max_in_flight), and those that
-//! [wait](RedisBuilder::max_waiting). What comes on top fails at once.
+//! Memory is bounded if the server is slow: by the calls [in flight](RedisBuilder::max_in_flight) and
+//! the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the
+//! [bytes of the replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail
+//! immediately.
 //!
-//! # What one can see
+//! [`RedisBackend::connection`] runs any other command on the same connections, with the same
+//! deadlines, through the `redis` crate's `AsyncCommands`.
 //!
-//! Each request is a `tracing` span of the level `DEBUG`, where somebody listens; connects, evictions, fail-overs, repeated and slow
-//! commands are events. Their fields are named as OpenTelemetry's conventions for database clients have it. With the feature
-//! `metrics`, calls, dials, evictions, redirections and durations are counted by the `metrics` facade. `docs/redis.md` in the
-//! repository lists every name and unit, and every setting with its default. No key, value or password is in any of it.
+//! # Observability
+//!
+//! Each request is a `tracing` span of the level `DEBUG` if a subscriber listens. Connections,
+//! evictions, fail-overs, repeated and slow commands are events. Their fields follow OpenTelemetry's
+//! conventions for database clients. With the feature `metrics`, the `metrics` facade counts calls,
+//! connection attempts, evictions, redirections and durations. `docs/redis.md` in the repository lists
+//! every name and unit. None of it contains a key, a value or a password.
 //!
 //! # Runtimes
 //!
-//! It needs tokio, with its I/O and time drivers. A handle may be used on several runtimes, one after another or at the same
-//! time: each has connections of its own.
+//! The backend needs tokio with its I/O and time drivers. A handle can be used on several runtimes,
+//! one after another or at the same time. Each runtime has its own connections.
 
 mod backend;
 mod commands;

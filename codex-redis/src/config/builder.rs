@@ -32,7 +32,7 @@ use super::{
 /// | `tls` (feature `tls`) | TLS, whom to trust, and a certificate of the client's |
 /// | [`connections`](Self::connections) | connections per runtime, each shared by any number of calls |
 /// | [`max_in_flight`](Self::max_in_flight) | calls at a time on this handle and its clones; others wait within their deadline |
-/// | [`max_waiting`](Self::max_waiting) | calls that may wait so; what comes on top fails at once |
+/// | [`max_waiting`](Self::max_waiting) | calls that may wait so; further calls fail immediately |
 /// | [`transfer_timeout`](Self::transfer_timeout) | the longest that large data of its own may make a call take |
 /// | [`max_reply_bytes`](Self::max_reply_bytes) | memory of the answers on one connection |
 /// | [`timeouts_before_redial`](Self::timeouts_before_redial) | timeouts in a row after which a connection is left |
@@ -339,14 +339,16 @@ impl RedisBuilder {
         self
     }
 
-    /// How many calls may be under way at a time; at least 1. The others wait for their turn, within their deadline.
+    /// Limits the calls in flight on each runtime; at least 1. Further calls wait for their turn,
+    /// within their deadline.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
         self
     }
 
-    /// How many calls may wait for their turn while [`max_in_flight`](Self::max_in_flight) are under way. What comes on top fails at once:
-    /// a server that has stalled is to cost a bounded amount of memory. 0 lets none wait.
+    /// Limits the calls that wait for their turn on each runtime while
+    /// [`max_in_flight`](Self::max_in_flight) calls are in flight. Further calls fail immediately, so
+    /// that a stalled server costs a bounded amount of memory. 0 lets none wait.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.max_waiting = calls;
         self
