@@ -18,6 +18,10 @@ use crate::{
 /// How often a clause that takes long is looked at; four times at least.
 const TICK: Duration = Duration::from_secs(5);
 
+/// The stack of a clause's thread. A thread's usual 2 MiB are less than the calls of a client in a debug build can take on top of a
+/// clause's own; memory is only taken for what is used.
+const STACK: usize = 16 << 20;
+
 /// A clause that runs.
 pub(crate) struct Supervised {
     activity: Arc<Activity>,
@@ -32,7 +36,8 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
     let (tell, done) = oneshot::channel();
     let watched = activity.clone().of_clause(AssertUnwindSafe(clause).catch_unwind());
     let subscriber = dispatcher::get_default(Clone::clone);
-    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+    let started = thread.spawn(move || {
         dispatcher::with_default(&subscriber, || {
             let outcome = runtime().block_on(watched);
             // Nobody listens to a clause that took too long.

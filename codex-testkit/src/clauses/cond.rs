@@ -49,7 +49,7 @@ pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H
         store.holds("timed", "1").await?;
         store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
     }
-    sets(cx, &[When::IfAbsent], 65).await
+    Box::pin(sets(cx, &[When::IfAbsent], 65)).await
 }
 
 pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -125,7 +125,7 @@ pub(crate) async fn cond_04_if_present_writes_on_a_present_key<H: Harness>(cx: &
     store.write("empty", "1", SetOptions::if_present()).await?;
     store.holds("empty", "1").await?;
     for length in [0, 1, 4096] {
-        sets(cx, &[When::IfPresent], length).await?;
+        Box::pin(sets(cx, &[When::IfPresent], length)).await?;
     }
     Ok(())
 }
@@ -297,10 +297,10 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
 
 pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: &Context<'_, H>) -> Checked {
     for length in [0, 1, 65, 4096] {
-        sets(cx, &[When::IfEqual, When::IfUnequal], length).await?;
+        Box::pin(sets(cx, &[When::IfEqual, When::IfUnequal], length)).await?;
     }
     // Beside each other, so that what one condition does is seen to be what the others do.
-    sets(cx, &[When::Always, When::IfEqual, When::IfPresent], 64).await
+    Box::pin(sets(cx, &[When::Always, When::IfEqual, When::IfPresent], 64)).await
 }
 
 pub(crate) async fn cond_10_equality_is_of_all_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {

@@ -48,7 +48,7 @@ pub(crate) async fn exp_01_ttl_says_what_is_left<H: Harness>(cx: &Context<'_, H>
     store.put_for("k", "v", cx.short()).await?;
     cx.outlive(cx.short()).await;
     ensure_eq!(store.ttl("k").await?, Ttl::Missing, "ttl of an expired key");
-    reads(cx, 65).await
+    Box::pin(reads(cx, 65)).await
 }
 
 pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -212,7 +212,7 @@ pub(crate) async fn exp_04_milliseconds_are_kept<H: Harness>(cx: &Context<'_, H>
         store.has_ttl("k", ttl, set).await?;
     }
     for millis in MILLIS {
-        keeps_millis(&store, Duration::from_millis(millis)).await?;
+        Box::pin(keeps_millis(&store, Duration::from_millis(millis))).await?;
     }
     if cx.virtual_time().is_some() {
         store.put_for("k", "v", Duration::from_millis(1_500)).await?;
@@ -338,7 +338,7 @@ pub(crate) async fn exp_07_expire_lengthens_and_shortens<H: Harness>(cx: &Contex
         store.holds("k", "v").await?;
     }
     for length in FEW_LENGTHS {
-        expires(cx, length).await?;
+        Box::pin(expires(cx, length)).await?;
     }
     Ok(())
 }

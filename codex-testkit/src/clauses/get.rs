@@ -49,7 +49,7 @@ pub(crate) async fn get_02_values_come_back_byte_for_byte<H: Harness>(cx: &Conte
             .await?;
         store.holds("text", text).await?;
     }
-    values(cx, &LENGTHS).await?;
+    Box::pin(values(cx, &LENGTHS)).await?;
     if store.capabilities().contains(Capability::LargeValues) {
         // A run of 251, a prime, repeats out of step with every buffer size.
         let pattern: Vec<u8> = (0..251).collect();
@@ -95,7 +95,7 @@ pub(crate) async fn get_04_reading_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>
     store.has_ttl("k", ttl, set).await?;
     store.is_persistent("persistent").await?;
     for length in FEW_LENGTHS {
-        reads(cx, length).await?;
+        Box::pin(reads(cx, length)).await?;
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
     ensure_eq!(found.len(), keys.len(), "number of keys that scan found");
     ensure_eq!(store.del(&keys).await?, keys.len() as u64, "del of all of them");
     for (class, keys) in keys::classes() {
-        keys_are_apart(cx, class, &keys).await?;
+        Box::pin(keys_are_apart(cx, class, &keys)).await?;
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> 
     gives(&store, "short", 1, CREATE, 6).await?;
     cx.outlive(cx.short()).await;
     store.lacks("short").await?;
-    increments(cx).await
+    Box::pin(increments(cx)).await
 }
 
 pub(crate) async fn incr_03_any_delta<H: Harness>(cx: &Context<'_, H>) -> Checked {

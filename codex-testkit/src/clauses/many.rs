@@ -51,7 +51,7 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
         "get_many of a missing key twice"
     );
     for count in COUNTS {
-        are_in_order(cx, count).await?;
+        Box::pin(are_in_order(cx, count)).await?;
     }
     Ok(())
 }
@@ -129,9 +129,9 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     }
     store.holds("other", "0").await?;
     ensure_eq!(store.keys(&Pattern::all(), 10).await?.len(), 5, "number of keys");
-    set_manys(cx).await?;
+    Box::pin(set_manys(cx)).await?;
     for count in COUNTS {
-        all_are_written(cx, count).await?;
+        Box::pin(all_are_written(cx, count)).await?;
     }
     Ok(())
 }

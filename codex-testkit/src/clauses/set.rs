@@ -91,7 +91,7 @@ pub(crate) async fn set_04_keep_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>) -
     store.write("deleted", "2", keep()).await?;
     store.is_persistent("deleted").await?;
     for length in [0, 1, 4096] {
-        sets(cx, &[When::Always], length).await?;
+        Box::pin(sets(cx, &[When::Always], length)).await?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     // A server may have two free databases and no more.
     drop((second, stranger));
     for seed in 0..6 {
-        agrees_with_the_model(cx, seed, 450).await?;
+        Box::pin(agrees_with_the_model(cx, seed, 450)).await?;
     }
     Ok(())
 }
@@ -339,9 +339,9 @@ pub(crate) async fn set_10_nothing_is_cut_or_rounded_down<H: Harness>(cx: &Conte
     }
     for length in [4 << 20, 16 << 20] {
         for way in ["set", "set(IfEquals)", "set_many"] {
-            is_exact_or_refused(&store, &other, length, way).await?;
+            Box::pin(is_exact_or_refused(&store, &other, length, way)).await?;
         }
     }
     // What every store takes.
-    values(cx, &[(1 << 20) - 1, 1 << 20]).await
+    Box::pin(values(cx, &[(1 << 20) - 1, 1 << 20])).await
 }

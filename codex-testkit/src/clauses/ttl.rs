@@ -57,7 +57,7 @@ async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checke
 
 pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
     for length in FEW_LENGTHS {
-        reads(cx, length).await?;
+        Box::pin(reads(cx, length)).await?;
     }
     let store = cx.store().await;
     ensure_eq!(
@@ -74,7 +74,7 @@ pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Cont
         )?;
     }
     for by in [Writes::Set, Writes::Compared, Writes::Many] {
-        is_no_mixture(cx, by).await?;
+        Box::pin(is_no_mixture(cx, by)).await?;
     }
     Ok(())
 }
