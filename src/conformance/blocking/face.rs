@@ -175,6 +175,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         elsewhere(move || cache.get_many(keys)).await
     }
 
+    #[expect(clippy::unused_async, reason = "the clauses await it, as they await the async type")]
     pub(crate) async fn set_many<T: Serialize + Send>(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,

@@ -1,5 +1,10 @@
 //! The same clauses, through the caches and session stores without `async`.
 
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the clauses are compiled twice, against the async and the blocking types"
+)]
+
 #[path = "../cache/mod.rs"]
 mod cache;
 #[path = "../context.rs"]

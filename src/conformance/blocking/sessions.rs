@@ -122,6 +122,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         end_others(session: &mut Session) -> ();
     }
 
+    #[expect(clippy::unused_async, reason = "the clauses await it, as they await the async type")]
     pub(crate) async fn update<T, F>(&self, key: &SessionKey, change: F) -> Result<T, SessionError>
     where
         T: Send,
