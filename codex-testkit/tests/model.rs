@@ -41,6 +41,7 @@ const BEYOND: &[Fault] = &[
     Fault::WallClock,
     // Several callers.
     Fault::DelIfEqualsInTwoSteps,
+    Fault::GetWithTtlInTwoSteps,
     Fault::WrapperDropsOverride,
     Fault::RefuseInTwoSteps,
     Fault::AnswersMixedUp,

@@ -157,9 +157,12 @@ impl Breaker for Switch {
 }
 
 codex_testkit::conformance_tests!(ShardedHarness::default(), skip: {
+    dur_01: "the store ends with its process",
+    dur_02: "the store ends with its process",
     get_06: "the store holds nothing but plain values",
     many_06: "the store holds nothing but plain values",
     scan_09: "keys are text",
+    ttl_01: "value and TTL are read in two steps",
     life_01: "one node goes down, and never all",
     life_02: "one node goes down, and never all",
     life_03: "one node goes down, and never all",
