@@ -67,7 +67,8 @@ static PLAIN: Counter = Counter::new();
 async fn plain(id: u64, mut language: String, tags: &[&str]) -> Result<String, Failure> {
     PLAIN.add();
     language.push('!');
-    Err(Denied).or_else(|_| if id == 0 { Err(Denied) } else { Ok(()) })?;
+    let allowed: Result<(), Denied> = if id == 0 { Err(Denied) } else { Ok(()) };
+    allowed?;
     if id == 1 {
         return Err(Failure::Unknown);
     }

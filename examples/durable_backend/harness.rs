@@ -56,7 +56,7 @@ impl TestTime {
         let shifted = Duration::from_secs(self.shifted_seconds.load(Ordering::SeqCst));
         let time_of_day = self.start + opened + shifted;
         let time = self.clone();
-        Arc::new(move || time_of_day + (time.passed() - opened))
+        Arc::new(move || time_of_day + time.passed().saturating_sub(opened))
     }
 }
 

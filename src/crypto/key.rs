@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a_key_is_32_bytes_or_64_hexadecimal_digits() {
         let bytes: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7).unwrap());
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = bytes.map(|byte| format!("{byte:02x}"));
+        let text = digits.concat();
         for key in [
             text.parse::<EncryptionKey>(),
             text.to_uppercase().parse(),

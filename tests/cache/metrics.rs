@@ -44,7 +44,8 @@ fn stat_01_the_recorder_is_told_the_cache_and_no_key() {
             (format!("{} {}", key.name(), labels.join(" ")), value)
         })
         .collect();
-    let names: String = counted.iter().map(|(name, _)| format!("{name}\n")).collect();
+    let names: Vec<&str> = counted.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join("\n");
     assert!(!names.contains("hunter2") && !names.contains("secret"), "{names}");
     let count = |name: &str| match counted.iter().find(|(counted, _)| counted == name) {
         Some((_, DebugValue::Counter(count))) => *count,

@@ -128,7 +128,10 @@ async fn cverb_01_the_verbs_answer_as_djangos_do() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines: String = calls.iter().map(|call| format!("{call}\n")).collect();
+    let mut lines: Vec<String> = calls.iter().map(ToString::to_string).collect();
+    // The last line ends too.
+    lines.push(String::new());
+    let lines = lines.join("\n");
     let mut input = django.stdin.take().unwrap();
     // In a thread, because both pipes are finite.
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());

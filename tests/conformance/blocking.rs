@@ -7,18 +7,18 @@ use codex_kv::{
 
 use crate::faulty_backend::FaultyBackendHarness;
 
-fn run<H: Harness + 'static>(harness: H, suite: impl AsyncFnOnce(&H) -> Report + Send + 'static) -> Report {
+fn run<H: Harness + 'static>(harness: &H, suite: impl AsyncFnOnce(&H) -> Report + Send + 'static) -> Report {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(suite(&harness))
+    runtime.block_on(suite(harness))
 }
 
 #[test]
 fn the_suite_of_caches_runs_through_the_blocking_cache() {
-    let report = run(FaultyBackendHarness::sound(), async |harness| {
+    let report = run(&FaultyBackendHarness::sound(), async |harness| {
         run_cache_blocking(harness).await
     });
     assert!(!report.failed(), "{report}");
@@ -27,7 +27,7 @@ fn the_suite_of_caches_runs_through_the_blocking_cache() {
 
 #[test]
 fn the_suite_of_session_stores_runs_through_the_blocking_store() {
-    let report = run(FaultyBackendHarness::sound(), async |harness| {
+    let report = run(&FaultyBackendHarness::sound(), async |harness| {
         run_session_blocking(harness).await
     });
     assert!(!report.failed(), "{report}");

@@ -109,9 +109,9 @@ where
         let context = Context::new(self);
         let store = context.adopt(Leased::new(backend, database));
         let mut refused: Vec<Error> = Vec::new();
-        match prepare(&store).await {
+        match Box::pin(prepare(&store)).await {
             Ok(()) => {
-                let calls = make_every_call(&store).await;
+                let calls = Box::pin(make_every_call(&store)).await;
                 refused.extend(calls.into_iter().filter_map(|call| call.answer.err()));
             }
             // What else is wrong with an answer is for the clauses to say.

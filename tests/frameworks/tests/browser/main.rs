@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::future_not_send,
-    reason = "a test fails by panicking, its helpers too; actix-web runs a request on the thread that accepted it"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, its helpers too; actix-web runs a request on the thread that accepted it; a long run prints its counts"
 )]
 
 #[allow(dead_code, reason = "tests/shop uses the rest")]
