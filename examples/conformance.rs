@@ -4,9 +4,10 @@
 //! cargo run --features testkit --example conformance -- [URL] [--html FILE] [--json FILE] [--junit FILE] [CLAUSE...]
 //! ```
 //!
-//! Without a URL it runs on the memory backend. On a server it uses databases that are empty and no others, and empties them again; where the
-//! URL names a database, that one or none. Before the first write it finds out how a database can be emptied, and which commands the server
-//! refuses. For the clauses about outages it puts a proxy of its own in front of the server.
+//! Without a URL it runs on the memory backend. On a server it uses databases that are empty and no
+//! others, and empties them again; where the URL names a database, that one or none. Before the
+//! first write it finds out how a database can be emptied, and which commands the server refuses.
+//! For the clauses about outages it puts a proxy of its own in front of the server.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, fs, process::ExitCode};

@@ -1,7 +1,7 @@
 //! A backend of one's own, and the conformance suite run on it.
 //!
-//! `cargo run --features testkit --example custom_backend` runs the suite and prints what it found; `cargo test --features testkit --example
-//! custom_backend` runs each clause as a test.
+//! `cargo run --features testkit --example custom_backend` runs the suite and prints what it found;
+//! `cargo test --features testkit --example  custom_backend` runs each clause as a test.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{
@@ -23,7 +23,8 @@ use codex_kv::{
     testkit::{Harness, Time, VirtualTime},
 };
 
-/// Entries in a map, and their keys in the order in which they came: a place in that order is what a scan can resume from.
+/// Entries in a map, and their keys in the order in which they came: a place in that order is what
+/// a scan can resume from.
 #[derive(Default)]
 struct Entries {
     by_key: HashMap<String, Entry>,
@@ -99,7 +100,8 @@ impl AgingBackend {
     }
 }
 
-/// Milliseconds that pass only when told to. A store for production would read `Instant::now` in its place.
+/// Milliseconds that pass only when told to. A store for production would read `Instant::now` in
+/// its place.
 #[derive(Clone, Default)]
 struct StillClock(Arc<AtomicU64>);
 
@@ -183,7 +185,8 @@ impl KvBackend for AgingBackend {
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let count = request.checked_count_hint()?;
         let entries = self.entries();
-        // The cursor is the last age seen and the last that concerns this scan: what is written later does not prolong it.
+        // The cursor is the last age seen and the last that concerns this scan: what is written
+        // later does not prolong it.
         let (seen, last) = if request.cursor.is_start() {
             (0, entries.next_age)
         } else {

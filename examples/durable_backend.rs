@@ -433,8 +433,8 @@ impl KvBackend for DurableBackend {
         self.read("scan", |transaction, now| {
             let entries = transaction.open_table(ENTRIES).map_err(failed)?;
             let by_age = transaction.open_table(BY_AGE).map_err(failed)?;
-            // The cursor is the last age that was looked at, and the newest one when the scan began:
-            // what is created later does not prolong it.
+            // The cursor is the last age that was looked at, and the newest one when the scan
+            // began: what is created later does not prolong it.
             let (seen, last) = if request.cursor.is_start() {
                 (0, by_age.last().map_err(failed)?.map_or(0, |(age, _)| age.value()))
             } else {

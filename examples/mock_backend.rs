@@ -1,7 +1,8 @@
 //! A mock of a backend: for a test that must count calls, or break one.
 //!
-//! In a package of your own, `codex-testkit` with its feature `mock` is a dev-dependency. For everything else use `MemoryBackend`: it
-//! answers as a store does, and a mock only as it was told to.
+//! In a package of your own, `codex-testkit` with its feature `mock` is a dev-dependency. For
+//! everything else use `MemoryBackend`: it answers as a store does, and a mock only as it was told
+//! to.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -13,7 +14,8 @@ use std::time::Duration;
 use codex_kv::{Cache, CacheError, ErrorKind, Expiry, KvBackend, SetOutcome, Timeout};
 use codex_testkit::doubles::{MockBackend, Verb};
 
-/// The application's own code: a price from the cache, else from the supplier, which is slow and dear.
+/// The application's own code: a price from the cache, else from the supplier, which is slow and
+/// dear.
 async fn price<B: KvBackend>(cache: &Cache<B>, sku: &str, ask_supplier: impl Fn() -> u64) -> Result<u64, CacheError> {
     if let Some(price) = cache.get(sku).await? {
         return Ok(price);

@@ -1,4 +1,5 @@
-//! Caches typed values and keeps sessions: on the embedded store, or on a Redis whose URL is given as an argument.
+//! Caches typed values and keeps sessions: on the embedded store, or on a Redis whose URL is given
+//! as an argument.
 //!
 //! `cargo run --example quickstart`, `cargo run --example quickstart -- redis://127.0.0.1:6379`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]

@@ -1,6 +1,8 @@
-//! Testing application logic without a Redis: the memory backend answers as Redis does, under a clock that the test moves.
+//! Testing application logic without a Redis: the memory backend answers as Redis does, under a
+//! clock that the test moves.
 //!
-//! The logic is a rate limiter; proptest makes up sequences of requests and pauses, and a plain model says what should happen.
+//! The logic is a rate limiter; proptest makes up sequences of requests and pauses, and a plain
+//! model says what should happen.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{collections::HashMap, time::Duration};
@@ -22,10 +24,12 @@ struct RateLimiter<B> {
 }
 
 impl<B: KvBackend> RateLimiter<B> {
-    /// Whether `user` may go on: at most `limit` times per window, which begins with the first request.
+    /// Whether `user` may go on: at most `limit` times per window, which begins with the first
+    /// request.
     async fn allow(&self, user: &str) -> Result<bool> {
         let key = format!("rate:{user}");
-        // One atomic step: the window's end is set when the counter is created, and counting does not move it.
+        // One atomic step: the window's end is set when the counter is created, and counting does
+        // not move it.
         let on_missing = OnMissing::Create(Expiry::After(self.window));
         let count = self.backend.incr(&key, 1, on_missing).await?;
         Ok(count.is_some_and(|count| count <= self.limit))
@@ -49,7 +53,8 @@ const USERS: [&str; 3] = ["ada", "grace", "edsger"];
 const LIMIT: i64 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What should happen, said as plainly as possible: when each user's window began, and how many requests it has seen.
+/// What should happen, said as plainly as possible: when each user's window began, and how many
+/// requests it has seen.
 #[derive(Default)]
 struct Model {
     windows: HashMap<usize, (Duration, i64)>,

@@ -1,6 +1,7 @@
 //! A serde serializer that changes some leaves of what it is given and passes the rest on.
 //!
-//! The strict JSON of a cache and the forms of the coder are both such changes, so each of them is a [`Policy`].
+//! The strict JSON of a cache and the forms of the coder are both such changes, so each of them is
+//! a [`Policy`].
 
 use std::{fmt::Display, marker::PhantomData};
 

@@ -6,8 +6,8 @@ use crate::session::SessionData;
 
 /// The reason that a value or a payload could not be written or read.
 ///
-/// It names the Rust type and the category of the failure, and for JSON the line and column. It never
-/// holds a key, a value or a part of a payload, so it can be logged.
+/// It names the Rust type and the category of the failure, and for JSON the line and column. It
+/// never holds a key, a value or a part of a payload, so it can be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -83,7 +83,8 @@ impl CodecError {
         }
     }
 
-    /// Returns whether something stored could not be read; otherwise something could not be written.
+    /// Returns whether something stored could not be read; otherwise something could not be
+    /// written.
     pub fn is_decode(&self) -> bool {
         matches!(
             self,

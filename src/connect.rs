@@ -13,16 +13,19 @@ use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 /// | `redis+unix:///path/to/socket[?db=N]`, `unix://…` | one Redis server over a Unix socket | `redis` |
 /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS | `redis-tls` |
 ///
-/// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean the same. Every setting of
-/// the Redis backend can follow a `?`; `docs/redis.md` in the repository lists them.
+/// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean
+/// the same. Every setting of the Redis backend can follow a `?`; `docs/redis.md` in the repository
+/// lists them.
 ///
-/// A Redis server is dialled before this returns, so that a wrong password or host is found here and not at the first request.
-/// Needs a tokio runtime for Redis and none for memory. Dropping the future gives the attempt up.
+/// A Redis server is dialled before this returns, so that a wrong password or host is found here
+/// and not at the first request. Needs a tokio runtime for Redis and none for memory. Dropping the
+/// future gives the attempt up.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] where the URL is not one of these, saying what was expected; the URL itself is not repeated, because it
-/// may hold a password. Where the server cannot be reached or refuses, what the backend says of it.
+/// [`ErrorKind::Config`] where the URL is not one of these, saying what was expected; the URL
+/// itself is not repeated, because it may hold a password. Where the server cannot be reached or
+/// refuses, what the backend says of it.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -54,13 +57,15 @@ fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }
 
-/// Returns the backend that `url` names, without a connection: the first call dials, so no server is needed at the start.
+/// Returns the backend that `url` names, without a connection: the first call dials, so no server
+/// is needed at the start.
 ///
 /// The URLs are those of [`connect`]. It does not wait and needs no runtime.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] if the URL is not one of these. A server that is down, and a wrong password, are errors of the calls.
+/// [`ErrorKind::Config`] if the URL is not one of these. A server that is down, and a wrong
+/// password, are errors of the calls.
 ///
 /// ```
 /// # #[cfg(feature = "redis")] {

@@ -10,7 +10,8 @@
 /// assert_eq!(namespaced_key("", "", "k"), "k");
 /// ```
 ///
-/// A colon inside a segment stays as it is: segments that may hold colons can meet (`"a:b"` and `"c"`, `"a"` and `"b:c"`).
+/// A colon inside a segment stays as it is: segments that may hold colons can meet (`"a:b"` and
+/// `"c"`, `"a"` and `"b:c"`).
 pub fn namespaced_key(project: &str, prefix: &str, key: &str) -> String {
     let mut joined = String::with_capacity(project.len() + prefix.len() + key.len() + 2);
     for segment in [project, prefix, key] {

@@ -1,4 +1,5 @@
-//! The suite on a server that is somebody else's: it takes what is empty, says so where nothing is, and leaves the rest alone.
+//! The suite on a server that is somebody else's: it takes what is empty, says so where nothing is,
+//! and leaves the rest alone.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use codex_kv::testkit::{

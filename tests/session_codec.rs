@@ -139,7 +139,8 @@ fn scod_01_compression_is_taken_where_shorter_by_more_than_one_byte() {
     let codec = codec();
     let compressed_from =
         (1..200).find(|&length| encode(&codec, &format!(r#"{{"a":"{}"}}"#, "a".repeat(length))).starts_with('.'));
-    // `next(n for n in range(1, 200) if len(zlib.compress(b'{"a":"%s"}' % (b"a" * n))) < 8 + n - 1)` is 12 in CPython 3.11.7.
+    // `next(n for n in range(1, 200) if len(zlib.compress(b'{"a":"%s"}' % (b"a" * n))) < 8 + n - 1)`
+    // is 12 in CPython 3.11.7.
     assert_eq!(compressed_from, Some(12));
 }
 
@@ -505,7 +506,8 @@ fn scod_06_a_signed_body_that_is_cut_is_unreadable() {
     }
 }
 
-// `signing.dumps(data, key=…, salt="django.contrib.sessions.TenantSession", compress=True)` of Django 5.2.
+// `signing.dumps(data, key=…, salt="django.contrib.sessions.TenantSession", compress=True)` of
+// Django 5.2.
 #[test]
 fn scod_01_the_salt_of_another_class_is_a_setting() {
     let tenant = "django.contrib.sessions.TenantSession";

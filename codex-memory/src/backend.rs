@@ -19,24 +19,28 @@ use crate::{
 
 /// A key-value store in this process.
 ///
-/// A clone is another handle on the same store; two that were made apart share nothing. Expiry is decided on reading, exactly at the
-/// deadline; on the system's clock, what was to live for half an hour or longer may live a tenth of a second longer, and `ttl` say a few milliseconds less, for a
-/// coarse clock is cheaper. The memory of what expired unread is given back within a fraction of a second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
-/// made is done: dropping its future before the first poll is the only way not to make it. Nothing is evicted unless
-/// [`builder`](Self::builder) is told to, and nothing outlives
-/// the process but a [`dump`](Self::dump).
+/// A clone is another handle on the same store; two that were made apart share nothing. Expiry is
+/// decided on reading, exactly at the deadline; on the system's clock, what was to live for half an
+/// hour or longer may live a tenth of a second longer, and `ttl` say a few milliseconds less, for a
+/// coarse clock is cheaper. The memory of what expired unread is given back within a fraction of a
+/// second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
+/// made is done: dropping its future before the first poll is the only way not to make it. Nothing
+/// is evicted unless [`builder`](Self::builder) is told to, and nothing outlives the process but a
+/// [`dump`](Self::dump).
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
 }
 
 impl MemoryBackend {
-    /// An empty store on the operating system's monotonic clock. Setting the wall clock changes nothing.
+    /// An empty store on the operating system's monotonic clock. Setting the wall clock changes
+    /// nothing.
     pub fn new() -> Self {
         Self::of(Store::new(TimeSource::System(SystemClock::start()), None))
     }
 
-    /// An empty store on a clock of the caller's, a [`ManualClock`](crate::ManualClock) for example.
+    /// An empty store on a clock of the caller's, a [`ManualClock`](crate::ManualClock) for
+    /// example.
     pub fn with_clock(clock: impl Clock) -> Self {
         Self::of(Store::new(TimeSource::Given(Box::new(clock)), None))
     }
@@ -50,7 +54,8 @@ impl MemoryBackend {
         Self { store: Arc::new(store) }
     }
 
-    /// How many entries the store holds. One that has expired counts until it is reclaimed, a fraction of a second later.
+    /// How many entries the store holds. One that has expired counts until it is reclaimed, a
+    /// fraction of a second later.
     pub fn len(&self) -> usize {
         self.store.entries()
     }
@@ -60,23 +65,26 @@ impl MemoryBackend {
         self.len() == 0
     }
 
-    /// How many bytes the store has asked of the allocator: keys, values, and all that it takes to find them. What the allocator adds on top
-    /// (glibc: 8 bytes for each block, and rounding) is not in it. A value that is shared with others, because it is over 4 KiB or because it
+    /// How many bytes the store has asked of the allocator: keys, values, and all that it takes to
+    /// find them. What the allocator adds on top (glibc: 8 bytes for each block, and rounding) is
+    /// not in it. A value that is shared with others, because it is over 4 KiB or because it
     /// replaced another while whoever handed it in kept it too, is counted as if it were not.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }
 
-    /// How many entries were evicted to make room, since the store was made. Expiry and removal are no evictions.
+    /// How many entries were evicted to make room, since the store was made. Expiry and removal are
+    /// no evictions.
     pub fn evictions(&self) -> u64 {
         self.store.limits.as_ref().map_or(0, Limits::evictions)
     }
 
     /// Removes all that has expired, now, and says how many entries that were.
     ///
-    /// There is seldom a reason to call it: on the system's clock a thread of this crate does so ten times a second, and on a clock
-    /// of the caller's each write looks at some dozens of entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one.
-    /// Other calls are served in between.
+    /// There is seldom a reason to call it: on the system's clock a thread of this crate does so
+    /// ten times a second, and on a clock of the caller's each write looks at some dozens of
+    /// entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one. Other
+    /// calls are served in between.
     pub fn reclaim_expired(&self) -> usize {
         let shards = 0..self.store.shards.len();
         shards.map(|shard| self.store.reclaim_shard(shard, || {})).sum()

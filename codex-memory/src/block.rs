@@ -62,7 +62,8 @@ impl Block {
         self.entries.iter().position(is_it)
     }
 
-    /// A bit for each of the first entries that has this print, and perhaps some behind the last entry: of those that were there.
+    /// A bit for each of the first entries that has this print, and perhaps some behind the last
+    /// entry: of those that were there.
     #[inline]
     fn with_print(&self, print: u8) -> u32 {
         let wanted = u8x16::splat(print);
@@ -87,7 +88,8 @@ impl Block {
         self.entries.push(entry);
     }
 
-    /// Takes an entry out. The last one moves into its place. To be [tidied](Self::tidy) afterwards.
+    /// Takes an entry out. The last one moves into its place. To be [tidied](Self::tidy)
+    /// afterwards.
     pub(crate) fn remove(&mut self, at: usize) -> Option<Entry> {
         if at >= self.entries.len() {
             return None;
@@ -99,7 +101,8 @@ impl Block {
         Some(entry)
     }
 
-    /// Gives back what removals have left unused, where that is more than a little. What an empty block had is handed out, to be dropped.
+    /// Gives back what removals have left unused, where that is more than a little. What an empty
+    /// block had is handed out, to be dropped.
     pub(crate) fn tidy(&mut self) -> Option<Vec<Entry>> {
         if self.entries.is_empty() {
             return Some(std::mem::take(self).entries);
@@ -124,7 +127,8 @@ impl Block {
         self.earliest = ends.min().unwrap_or(Deadline::NEVER);
     }
 
-    /// How many bytes have been asked of the allocator, beside the block itself and what its keys and values take.
+    /// How many bytes have been asked of the allocator, beside the block itself and what its keys
+    /// and values take.
     pub(crate) fn footprint(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
     }

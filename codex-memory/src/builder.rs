@@ -47,15 +47,16 @@ impl MemoryBuilder {
         }
     }
 
-    /// At most this many entries at any time. Those that have expired count until they are reclaimed, which happens at the latest when
-    /// room is needed.
+    /// At most this many entries at any time. Those that have expired count until they are
+    /// reclaimed, which happens at the latest when room is needed.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// At most this many bytes for keys, values and what it takes to find them: 166 bytes are counted for each entry, a key of up to 46
-    /// bytes among them; the at most 64 shards themselves are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
+    /// At most this many bytes for keys, values and what it takes to find them: 166 bytes are
+    /// counted for each entry, a key of up to 46 bytes among them; the at most 64 shards themselves
+    /// are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -67,8 +68,9 @@ impl MemoryBuilder {
         self
     }
 
-    /// Is told the key and the value of each entry that is evicted, after it is gone, in the thread of the write that needed the room. It may
-    /// call the store. A panic in it is caught. Entries that expire or are removed are not told of.
+    /// Is told the key and the value of each entry that is evicted, after it is gone, in the thread
+    /// of the write that needed the room. It may call the store. A panic in it is caught. Entries
+    /// that expire or are removed are not told of.
     pub fn on_eviction(mut self, listener: impl Fn(&str, Bytes) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self

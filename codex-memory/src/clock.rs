@@ -13,7 +13,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time since some fixed moment. Never runs backwards.
     fn now(&self) -> Duration;
 
-    /// The wall clock, which may be set back or forward at any time. Used only to refuse an expiry too far in the future.
+    /// The wall clock, which may be set back or forward at any time. Used only to refuse an expiry
+    /// too far in the future.
     fn system_time(&self) -> SystemTime;
 }
 
@@ -87,8 +88,9 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// A reading to be taken before a lock is: the caller's clock is not to run under it. The system's own is read only when it is
-    /// looked at, because most entries that live for ever never need it.
+    /// A reading to be taken before a lock is: the caller's clock is not to run under it. The
+    /// system's own is read only when it is looked at, because most entries that live for ever
+    /// never need it.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         match self {

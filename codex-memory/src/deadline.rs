@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// When an entry ends, on its store's clock.
 ///
-/// Nanoseconds while they fit 62 bits (146 years), and in the lowest bit whether they were counted from a rough reading of the clock; beyond that
-/// whole milliseconds, with the highest bit set. The order of the numbers is the order of the ends.
+/// Nanoseconds while they fit 62 bits (146 years), and in the lowest bit whether they were counted
+/// from a rough reading of the clock; beyond that whole milliseconds, with the highest bit set. The
+/// order of the numbers is the order of the ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(u64);
 
@@ -16,13 +17,15 @@ const MOST_NANOS: u64 = 1 << 62;
 
 const ROUGH: u64 = 1;
 
-/// What a rough reading may be behind. Kernels tick every 1 to 10 ms; a virtual machine that is held up ticks late.
+/// What a rough reading may be behind. Kernels tick every 1 to 10 ms; a virtual machine that is
+/// held up ticks late.
 const BEHIND: u64 = 100_000_000;
 
 impl Deadline {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// The moment `span` after `now`. Beyond the 146 years it is rounded up, and never to [`NEVER`](Self::NEVER).
+    /// The moment `span` after `now`. Beyond the 146 years it is rounded up, and never to
+    /// [`NEVER`](Self::NEVER).
     pub(crate) fn after(now: Duration, span: Duration) -> Self {
         let end = now.saturating_add(span).as_nanos();
         match u64::try_from(end) {
@@ -44,8 +47,8 @@ impl Deadline {
         }
     }
 
-    /// The same where `now` may be up to a tenth of a second behind: what has this end is over that much later, so that it is never over
-    /// early.
+    /// The same where `now` may be up to a tenth of a second behind: what has this end is over that
+    /// much later, so that it is never over early.
     #[inline]
     pub(crate) fn after_about(now: u64, millis: u64) -> Self {
         let Self(end) = Self::after_nanos(now, millis);
@@ -63,7 +66,8 @@ impl Deadline {
         }
     }
 
-    /// How long it lives on from `now`, where it is not over: no longer than it was to live, and more than nothing.
+    /// How long it lives on from `now`, where it is not over: no longer than it was to live, and
+    /// more than nothing.
     pub(crate) fn left(self, now: Duration) -> Option<Duration> {
         const LEAST: Duration = Duration::from_millis(1);
         let end = self.since_origin()?;

@@ -16,7 +16,8 @@ pub(crate) struct Entry {
     pub(crate) deadline: Deadline,
     /// The part of the key's hash that says in which block the entry is.
     pub(crate) tag: u32,
-    /// Its place in the queues of an evicting store, and in the highest bit whether the value is packed.
+    /// Its place in the queues of an evicting store, and in the highest bit whether the value is
+    /// packed.
     seat: u32,
 }
 

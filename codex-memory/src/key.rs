@@ -1,6 +1,7 @@
 //! A key, beside its value.
 
-/// A key of up to so many bytes lies in the entry itself. The 45 of a Django session's key fit: `shop:session:` and 32 characters.
+/// A key of up to so many bytes lies in the entry itself. The 45 of a Django session's key fit:
+/// `shop:session:` and 32 characters.
 pub(crate) const INLINE: usize = 46;
 
 /// The bytes of a key, in 48 bytes and one allocation where they are many.

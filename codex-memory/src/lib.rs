@@ -1,7 +1,7 @@
 //! In-process backend of codex-kv: behaves as Redis does, with no server and no runtime.
 //!
-//! [`MemoryBackend`] is the embedded default of a service and its double in tests. Under a [`ManualClock`] time moves only when a
-//! test says so:
+//! [`MemoryBackend`] is the embedded default of a service and its double in tests. Under a
+//! [`ManualClock`] time moves only when a test says so:
 //!
 //! ```
 //! use std::time::Duration;

@@ -14,11 +14,13 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// The write fails with [`ErrorKind::Server`] and changes nothing, as Redis's `noeviction` does. The default, because a store
-    /// can hold sessions, and a session that silently vanishes logs its user out.
+    /// The write fails with [`ErrorKind::Server`] and changes nothing, as Redis's `noeviction`
+    /// does. The default, because a store can hold sessions, and a session that silently vanishes
+    /// logs its user out.
     #[default]
     Refuse,
-    /// Entries that were not read lately make room (S3-FIFO): for what can be computed again, which is what a cache holds.
+    /// Entries that were not read lately make room (S3-FIFO): for what can be computed again, which
+    /// is what a cache holds.
     Evict,
 }
 
@@ -36,8 +38,9 @@ pub(crate) struct Limits {
     evictions: AtomicU64,
 }
 
-/// What an entry takes beside its value and a long key: itself (96 bytes, and a sixth unused), its part of a block's 68 and of the directory, its seat in
-/// a queue (16, and an eighth unused) and its ghost (13, at 7/16 full).
+/// What an entry takes beside its value and a long key: itself (96 bytes, and a sixth unused), its
+/// part of a block's 68 and of the directory, its seat in a queue (16, and an eighth unused) and
+/// its ghost (13, at 7/16 full).
 const OVERHEAD: usize = 112 + 6 + 18 + 30;
 
 /// What is counted against `max_bytes` for an entry.
@@ -93,7 +96,8 @@ impl Limits {
     pub(crate) fn evicted(&self, key: &str, value: Bytes) {
         self.evictions.fetch_add(1, Ordering::Relaxed);
         if let Some(listener) = &self.listener {
-            // A panic of the listener is not to fail the write that came upon the eviction. The panic hook has reported it.
+            // A panic of the listener is not to fail the write that came upon the eviction. The
+            // panic hook has reported it.
             let _ = catch_unwind(AssertUnwindSafe(|| listener(key, value)));
         }
     }

@@ -2,7 +2,8 @@
 
 use codex_traits::{Cursor, Error, Result};
 
-/// Written as `shard.hash`. A walk goes by the hashes of the keys, in their order, so that it passes each key once whatever comes and goes.
+/// Written as `shard.hash`. A walk goes by the hashes of the keys, in their order, so that it
+/// passes each key once whatever comes and goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     pub(crate) shard: usize,
@@ -28,7 +29,8 @@ impl Position {
         Cursor::new(format!("{}.{}", self.shard, self.hash))
     }
 
-    /// The position behind what was just looked at, `next` being the hash to go on with in the same shard.
+    /// The position behind what was just looked at, `next` being the hash to go on with in the same
+    /// shard.
     pub(crate) fn after(self, next: Option<u32>) -> Self {
         match next {
             Some(hash) => Self { hash, ..self },

@@ -1,11 +1,13 @@
 //! Whom to evict: S3-FIFO over the entries of one shard.
 //!
-//! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023. New entries wait in a small queue;
-//! those that are read there move on to the main queue, the others leave soon, so that a scan cannot wash the cache out.
-//! What was evicted is remembered by its hash for a while and goes straight to the main queue when it comes back.
+//! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023.
+//! New entries wait in a small queue; those that are read there move on to the main queue, the
+//! others leave soon, so that a scan cannot wash the cache out. What was evicted is remembered by
+//! its hash for a while and goes straight to the main queue when it comes back.
 //!
-//! The paper has a tenth of the cache in the small queue, and remembers what left that queue, as many as the main one holds. A fiftieth, and two
-//! thirds as many of either queue, hit more often on each of the traces of `scripts/bench-memory hits`.
+//! The paper has a tenth of the cache in the small queue, and remembers what left that queue, as
+//! many as the main one holds. A fiftieth, and two thirds as many of either queue, hit more often
+//! on each of the traces of `scripts/bench-memory hits`.
 
 use std::{
     collections::VecDeque,
@@ -113,7 +115,8 @@ impl Queues {
         }
     }
 
-    /// Notes a read. Of two at once one may be lost, and a much-read entry's line is not written to.
+    /// Notes a read. Of two at once one may be lost, and a much-read entry's line is not written
+    /// to.
     #[inline]
     pub(crate) fn visit(&self, seat: u32) {
         if let Some(seat) = self.seats.get(seat as usize) {
@@ -209,7 +212,8 @@ impl Queues {
     }
 }
 
-/// The hash of a tag for `hashbrown`, which takes the bucket from the low bits and what it compares first from the seven highest.
+/// The hash of a tag for `hashbrown`, which takes the bucket from the low bits and what it compares
+/// first from the seven highest.
 #[inline]
 fn spread(tag: u32) -> u64 {
     u64::from(tag) << 32 | u64::from(tag)

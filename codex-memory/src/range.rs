@@ -1,6 +1,7 @@
 //! Which hashes a block is for.
 
-/// All hashes that begin with the same bits: those bits, a bit that is set, and zeros. The highest bit alone stands for all hashes.
+/// All hashes that begin with the same bits: those bits, a bit that is set, and zeros. The highest
+/// bit alone stands for all hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range(u32);
 

@@ -1,9 +1,10 @@
 //! The thread that gives back the memory of what expired unread.
 //!
-//! There is one for all stores of the process that run on the system's clock. It starts with the first entry that has an end and waits,
-//! without waking up, while there is none. Ten times a second, as often as Redis looks, it removes what has ended since: 63
-//! entries under one hold of a shard's lock at most, and a pause after each fifth of a millisecond, so that it never holds up a call
-//! and takes half of a processor at most.
+//! There is one for all stores of the process that run on the system's clock. It starts with the
+//! first entry that has an end and waits, without waking up, while there is none. Ten times a
+//! second, as often as Redis looks, it removes what has ended since: 63 entries under one hold of a
+//! shard's lock at most, and a pause after each fifth of a millisecond, so that it never holds up a
+//! call and takes half of a processor at most.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -70,7 +71,8 @@ fn run() {
         drop(waiting);
         let mut pace = Pace(Instant::now());
         let still = stores.into_iter().filter(|store| {
-            // A value's owner may panic in its `Drop`. That is no reason to serve the others no more.
+            // A value's owner may panic in its `Drop`. That is no reason to serve the others no
+            // more.
             let pass = AssertUnwindSafe(|| pass(store, &mut pace));
             catch_unwind(pass).unwrap_or(true)
         });
@@ -92,11 +94,13 @@ fn pass(store: &Weak<Store>, pace: &mut Pace) -> bool {
     store.has_mortals() || !retire(&store)
 }
 
-/// Watches a store no more, and answers whether it is off the list: not where something has an end in it all the same, which a write has
-/// brought meanwhile. One that found the store unwatched has listed it anew.
+/// Watches a store no more, and answers whether it is off the list: not where something has an end
+/// in it all the same, which a write has brought meanwhile. One that found the store unwatched has
+/// listed it anew.
 fn retire(store: &Store) -> bool {
     store.is_watched.store(false, Ordering::Release);
-    // A write that has not seen the line above is seen here, because the lock of its shard lies in between.
+    // A write that has not seen the line above is seen here, because the lock of its shard lies in
+    // between.
     !store.has_mortals() || store.is_watched.swap(true, Ordering::AcqRel)
 }
 

@@ -31,7 +31,8 @@ pub(crate) struct Shard {
     hand: u32,
 }
 
-/// An entry that is no more. To be dropped after the lock: a value's owner may have a `Drop` of its own.
+/// An entry that is no more. To be dropped after the lock: a value's owner may have a `Drop` of its
+/// own.
 #[derive(Debug)]
 pub(crate) struct Removed {
     pub(crate) value: Bytes,
@@ -86,8 +87,8 @@ impl Shard {
         self.table.insert(entry);
     }
 
-    /// Puts another value and end into a slot. The old value comes back in the place of the new one, for the caller to drop after the lock: its
-    /// owner may have a `Drop` of its own.
+    /// Puts another value and end into a slot. The old value comes back in the place of the new
+    /// one, for the caller to drop after the lock: its owner may have a `Drop` of its own.
     #[inline]
     pub(crate) fn replace(&mut self, slot: Slot, value: &mut Value, deadline: Deadline) {
         if let Some(entry) = self.end_at(slot, deadline) {
@@ -144,8 +145,9 @@ impl Shard {
         Some((self.remove(slot)?, key))
     }
 
-    /// One step of a sweep: removes what has expired in a few blocks, from the hash `from` on. Less than twice as much as a block
-    /// holds, so that nobody waits long for the lock. Answers the hash to go on with, or `None` at the end.
+    /// One step of a sweep: removes what has expired in a few blocks, from the hash `from` on. Less
+    /// than twice as much as a block holds, so that nobody waits long for the lock. Answers the
+    /// hash to go on with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, swept: &mut Swept) -> Option<u32> {
         if self.mortal == 0 || !reading.is_past(self.earliest) {
             return None;

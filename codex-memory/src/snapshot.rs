@@ -45,29 +45,34 @@ const PERSISTENT: u8 = 1;
 const MORTAL: u8 = 2;
 
 impl MemoryBackend {
-    /// Writes every live entry down, and says how many they were. [`load`](Self::load) reads them back, in this process or the next.
+    /// Writes every live entry down, and says how many they were. [`load`](Self::load) reads them
+    /// back, in this process or the next.
     ///
-    /// Calls are served meanwhile: an entry that is there all along is written once, as it was at one moment of the dump; one that
-    /// comes or goes meanwhile may be in it or not. Ends are written as wall time. The format is versioned and ends with a checksum.
-    /// Values are written as they are, so whoever can read the file can read the sessions in it.
+    /// Calls are served meanwhile: an entry that is there all along is written once, as it was at
+    /// one moment of the dump; one that comes or goes meanwhile may be in it or not. Ends are
+    /// written as wall time. The format is versioned and ends with a checksum. Values are written
+    /// as they are, so whoever can read the file can read the sessions in it.
     ///
     /// # Errors
     ///
-    /// What `writer` fails with. What was written until then is no snapshot, and `load` refuses it: write to a new file and rename it.
+    /// What `writer` fails with. What was written until then is no snapshot, and `load` refuses it:
+    /// write to a new file and rename it.
     pub fn dump(&self, writer: impl Write) -> io::Result<u64> {
         self.store.dump(writer)
     }
 
-    /// Adds what [`dump`](Self::dump) wrote to this store, and says how many entries that were. One that is there under the same key is replaced;
-    /// what has expired since, by the wall clock, is left out; the rest keep the time they had left.
+    /// Adds what [`dump`](Self::dump) wrote to this store, and says how many entries that were. One
+    /// that is there under the same key is replaced; what has expired since, by the wall clock, is
+    /// left out; the rest keep the time they had left.
     ///
     /// The whole is read and checked before anything is changed.
     ///
     /// # Errors
     ///
-    /// What `reader` fails with; [`io::ErrorKind::UnexpectedEof`] where the snapshot is cut short, and [`io::ErrorKind::InvalidData`]
-    /// where it is damaged, of another version, or no snapshot at all. [`io::ErrorKind::StorageFull`] where a store that refuses when full
-    /// lacks room for as many entries beside those that it has. Nothing is changed then.
+    /// What `reader` fails with; [`io::ErrorKind::UnexpectedEof`] where the snapshot is cut short,
+    /// and [`io::ErrorKind::InvalidData`] where it is damaged, of another version, or no snapshot
+    /// at all. [`io::ErrorKind::StorageFull`] where a store that refuses when full lacks room for
+    /// as many entries beside those that it has. Nothing is changed then.
     pub fn load(&self, reader: impl Read) -> io::Result<u64> {
         let count = self.store.load(reader)?;
         crate::reclaim::watch(&self.store);

@@ -23,7 +23,8 @@ use crate::{
 /// Enough that two writers seldom meet, few enough that an empty store is small.
 const MOST_SHARDS: usize = 64;
 
-/// A bounded store has no more shards than leave this many entries for each: eviction is as good as what it can choose from.
+/// A bounded store has no more shards than leave this many entries for each: eviction is as good as
+/// what it can choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
 /// How often a write makes room before it gives up; others may take the room each time.
@@ -36,7 +37,8 @@ pub(crate) struct Store {
     hasher: DefaultHashBuilder,
     pub(crate) time: TimeSource,
     pub(crate) limits: Option<Limits>,
-    /// Writers sweep, because nobody else does: a clock of the caller's moves when the caller says, or no thread could be had.
+    /// Writers sweep, because nobody else does: a clock of the caller's moves when the caller says,
+    /// or no thread could be had.
     pub(crate) writers_sweep: AtomicBool,
     /// The reclaiming thread knows this store, or need not.
     pub(crate) is_watched: AtomicBool,
@@ -77,7 +79,8 @@ enum Room {
     Found {
         slot: Option<Slot>,
     },
-    /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is room now.
+    /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is
+    /// room now.
     Made(Removed, String),
     /// The shard has nothing to evict.
     NotHere,
@@ -128,7 +131,8 @@ impl Store {
 
     #[inline]
     pub(crate) fn place(&self, key: &str) -> Place {
-        // The bytes alone: what `Hash` adds for the length only matters where keys are hashed one behind the other.
+        // The bytes alone: what `Hash` adds for the length only matters where keys are hashed one
+        // behind the other.
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
@@ -150,7 +154,8 @@ impl Store {
         self.shards[shard].0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one change of `key` under its shard's lock, which can only take away, and drops what it took away afterwards.
+    /// Runs one change of `key` under its shard's lock, which can only take away, and drops what it
+    /// took away afterwards.
     pub(crate) fn change<T>(
         &self,
         key: &str,
@@ -168,7 +173,8 @@ impl Store {
         answer
     }
 
-    /// Gives a key that is there another value and end, whatever it had; answers whether it is there. What needs no plan and no room: most writes.
+    /// Gives a key that is there another value and end, whatever it had; answers whether it is
+    /// there. What needs no plan and no room: most writes.
     #[inline]
     pub(crate) fn overwrite(&self, key: &str, value: &mut Value, end: impl FnOnce(Reading<'_>) -> Deadline) -> bool {
         let place = self.place(key);
@@ -182,8 +188,8 @@ impl Store {
         slot.is_some()
     }
 
-    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into the place that it is handed; it is asked again
-    /// where room had to be made first.
+    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into
+    /// the place that it is handed; it is asked again where room had to be made first.
     #[inline]
     pub(crate) fn write_as_planned<T>(
         &self,
@@ -272,7 +278,8 @@ impl Store {
         }
     }
 
-    /// Frees something in a shard, starting with the one after `shard`: what has expired, or else what can be evicted.
+    /// Frees something in a shard, starting with the one after `shard`: what has expired, or else
+    /// what can be evicted.
     fn make_room(&self, shard: usize) -> bool {
         let count = self.shards.len();
         let others = (1..=count).map(|step| (shard + step) % count);
@@ -288,7 +295,8 @@ impl Store {
         true
     }
 
-    /// Books what the value takes beyond what is in the slot; where there is no room, evicts an entry from this shard if it has one.
+    /// Books what the value takes beyond what is in the slot; where there is no room, evicts an
+    /// entry from this shard if it has one.
     fn find_room(
         &self,
         limits: &Limits,
@@ -315,8 +323,8 @@ impl Store {
 }
 
 impl Store {
-    /// Removes what has expired in one shard, a step at a time with `pause` between the steps, and says how many they were. Calls
-    /// have their turn in between.
+    /// Removes what has expired in one shard, a step at a time with `pause` between the steps, and
+    /// says how many they were. Calls have their turn in between.
     pub(crate) fn reclaim_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
         let reading = self.time.reading();
         let may_have_any = reading.is_past(self.read(shard).earliest());

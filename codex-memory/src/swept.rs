@@ -11,8 +11,9 @@ pub(crate) struct Swept {
 }
 
 impl Swept {
-    /// With room for all of a step, so that it asks the allocator for nothing under the lock. After much was freed, glibc can take
-    /// milliseconds to answer, and longer where another thread has asked it at the same time.
+    /// With room for all of a step, so that it asks the allocator for nothing under the lock. After
+    /// much was freed, glibc can take milliseconds to answer, and longer where another thread has
+    /// asked it at the same time.
     pub(crate) fn with_room() -> Self {
         Self {
             entries: Vec::with_capacity(2 * BLOCK),

@@ -4,11 +4,13 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use crate::deadline::Deadline;
 
-/// A reading further from the end than this is decided by the coarse clock alone. Far more than the tick of any kernel (1 to 10 ms),
-/// so that a late tick, on a virtual machine that was held up for example, cannot let an entry live too long.
+/// A reading further from the end than this is decided by the coarse clock alone. Far more than the
+/// tick of any kernel (1 to 10 ms), so that a late tick, on a virtual machine that was held up for
+/// example, cannot let an entry live too long.
 const NEAR: u64 = 1_000_000_000;
 
-/// An end so many milliseconds away is counted from the coarse clock: from half an hour to a hundred years.
+/// An end so many milliseconds away is counted from the coarse clock: from half an hour to a
+/// hundred years.
 const LONG: RangeInclusive<u64> = 30 * 60 * 1000..=100 * 365 * 86_400 * 1000;
 
 /// Counted from the making of the store.
@@ -33,8 +35,8 @@ impl SystemClock {
         Duration::from_nanos(self.nanos())
     }
 
-    /// The end of what lives for `millis` from now on: exact where that is less than half an hour. Reading the exact clock takes a third of a
-    /// write's time.
+    /// The end of what lives for `millis` from now on: exact where that is less than half an hour.
+    /// Reading the exact clock takes a third of a write's time.
     #[inline]
     pub(crate) fn end_after(&self, millis: u64) -> Deadline {
         if LONG.contains(&millis) {
@@ -51,8 +53,8 @@ impl SystemClock {
     }
 }
 
-/// The two monotonic clocks of the kernel, read from the page that it shares with every process. The coarse one is the time of the last
-/// tick, and costs a quarter of the exact one.
+/// The two monotonic clocks of the kernel, read from the page that it shares with every process.
+/// The coarse one is the time of the last tick, and costs a quarter of the exact one.
 #[cfg(target_os = "linux")]
 mod source {
     use rustix::time::{ClockId, clock_gettime};

@@ -1,9 +1,11 @@
 //! From a key's hash to its entry.
 //!
-//! Extendible hashing: Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic files", ACM TODS 4 (3), 1979. A
-//! directory says which block a hash belongs to; a full block becomes two, and two that are nearly empty become one. So hardly anything is ever
-//! copied that is larger than a block: the directory and the list of blocks are a few bytes for each entry. And a walk in the order of the hashes
-//! meets every entry that is there all along exactly once, whatever else comes and goes.
+//! Extendible hashing: Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access
+//! method for dynamic files", ACM TODS 4 (3), 1979. A directory says which block a hash belongs to;
+//! a full block becomes two, and two that are nearly empty become one. So hardly anything is ever
+//! copied that is larger than a block: the directory and the list of blocks are a few bytes for
+//! each entry. And a walk in the order of the hashes meets every entry that is there all along
+//! exactly once, whatever else comes and goes.
 
 use crate::{
     block::{BLOCK, Block},
@@ -16,7 +18,8 @@ use crate::{
 /// Two blocks that have no more than this between them become one.
 const MERGED: usize = BLOCK / 3;
 
-/// The directory has no more cells than this for each block. Hashes that differ as they should need two or four.
+/// The directory has no more cells than this for each block. Hashes that differ as they should need
+/// two or four.
 const MOST_CELLS: usize = 32;
 
 /// Where an entry is, until the table changes.
@@ -138,7 +141,8 @@ impl Table {
         answer
     }
 
-    /// Makes two blocks of one, by the next bit of the hashes; or answers that this would lead to nothing, because the hashes have too much in common.
+    /// Makes two blocks of one, by the next bit of the hashes; or answers that this would lead to
+    /// nothing, because the hashes have too much in common.
     fn split(&mut self, at: usize) -> bool {
         let Some((low, high)) = self.ranges[at].halves() else {
             return false;
@@ -220,7 +224,8 @@ impl Table {
         }
     }
 
-    /// The block that has the hash `from`, and the first hash behind that block; `None` where it is the last.
+    /// The block that has the hash `from`, and the first hash behind that block; `None` where it is
+    /// the last.
     pub(crate) fn at(&self, from: u32) -> (&Block, Option<u32>) {
         let at = self.block_of(from);
         (&self.blocks[at], self.ranges[at].last().checked_add(1))
@@ -229,7 +234,8 @@ impl Table {
     /// Takes out of the block that has the hash `from` what has ended.
     pub(crate) fn remove_ended(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool, swept: &mut Swept) {
         self.change(self.block_of(from), |block| {
-            // From the end, for what moves into the place of one that is removed has been looked at.
+            // From the end, for what moves into the place of one that is removed has been looked
+            // at.
             for at in (0..block.len()).rev() {
                 if block.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
                     swept.entries.extend(block.remove(at));

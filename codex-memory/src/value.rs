@@ -1,9 +1,10 @@
-//! The bytes of a value: handing them out allocates nothing, and they take no more memory than they need.
+//! The bytes of a value: handing them out allocates nothing, and they take no more memory than they
+//! need.
 
 use bytes::Bytes;
 
-/// Up to here a new value is copied into one allocation of its own. Beyond, it is kept as it was handed in: copying would cost more than a
-/// second allocation does.
+/// Up to here a new value is copied into one allocation of its own. Beyond, it is kept as it was
+/// handed in: copying would cost more than a second allocation does.
 const COPIED: usize = 4096;
 
 /// A value that can be shared without allocating.
@@ -15,8 +16,9 @@ pub(crate) struct Value {
 }
 
 impl Value {
-    /// Takes a value that may replace another. A small one that nobody else holds is copied: what it was handed in as may have room to
-    /// spare, or be a part of something larger. One that is shared is kept as it is, which copies and allocates nothing.
+    /// Takes a value that may replace another. A small one that nobody else holds is copied: what
+    /// it was handed in as may have room to spare, or be a part of something larger. One that is
+    /// shared is kept as it is, which copies and allocates nothing.
     ///
     /// May run the `Drop` of the value's owner, so not under a lock.
     #[inline]
@@ -34,7 +36,8 @@ impl Value {
         if bytes.len() <= COPIED {
             return Self::packed(&bytes);
         }
-        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not in a reader's hands.
+        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not
+        // in a reader's hands.
         drop(bytes.clone());
         Self {
             bytes,
@@ -50,7 +53,8 @@ impl Value {
         }
     }
 
-    /// The smallest that it can be, which is worth a copy where the value is small; and what is left over, to be dropped after the lock.
+    /// The smallest that it can be, which is worth a copy where the value is small; and what is
+    /// left over, to be dropped after the lock.
     #[inline]
     pub(crate) fn tight(self) -> (Self, Option<Bytes>) {
         if self.is_tight() {
@@ -79,7 +83,8 @@ impl Value {
     }
 }
 
-/// How many bytes have been asked of the allocator for a value. One that is shared with others is counted as if it were not.
+/// How many bytes have been asked of the allocator for a value. One that is shared with others is
+/// counted as if it were not.
 #[inline]
 pub(crate) fn footprint(len: usize, is_packed: bool) -> usize {
     if is_packed {
@@ -103,8 +108,9 @@ fn class_of(len: usize) -> usize {
     len.div_ceil(CLASS).max(1)
 }
 
-/// The bytes of a small value. `Bytes::from_owner` puts its reference count into the same allocation, which it can do only for an owner
-/// of a size known to the compiler: hence one type for each step.
+/// The bytes of a small value. `Bytes::from_owner` puts its reference count into the same
+/// allocation, which it can do only for an owner of a size known to the compiler: hence one type
+/// for each step.
 struct Inline<const N: usize>([u8; N]);
 
 impl<const N: usize> AsRef<[u8]> for Inline<N> {

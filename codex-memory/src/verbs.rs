@@ -97,8 +97,9 @@ impl Store {
     pub(crate) fn ttl(&self, key: &str) -> Ttl {
         let place = self.place(key);
         let shard = self.read(place.shard);
-        // One reading for both questions: whether it has ended and how long it has left. Inside the lock, for an earlier one would
-        // say of a value that was set meanwhile that it has longer left than it was given.
+        // One reading for both questions: whether it has ended and how long it has left. Inside the
+        // lock, for an earlier one would say of a value that was set meanwhile that it has longer
+        // left than it was given.
         let reading = Reading::Taken(self.time.reading().now());
         match shard.live(place.tag, key, reading).map(|entry| entry.deadline) {
             None => Ttl::Missing,
@@ -141,8 +142,9 @@ impl Store {
     }
 }
 
-/// Another handle on a value. A call of its own, so that the handle is made where it is wanted: to copy it at once, by words twice as wide
-/// as those that it has just been written by, would stall the processor.
+/// Another handle on a value. A call of its own, so that the handle is made where it is wanted: to
+/// copy it at once, by words twice as wide as those that it has just been written by, would stall
+/// the processor.
 #[inline(never)]
 #[expect(clippy::unnecessary_wraps, reason = "wrapping it is the copy that is to be saved")]
 fn share(value: &Bytes) -> Option<Bytes> {

@@ -50,8 +50,8 @@ impl Harness for Memory {
     fn time(&self) -> Time {
         let Some(clock) = self.clock.clone() else {
             return Time::Real {
-                // The deadline of a long-lived entry comes from the kernel's coarse clock, which lags by
-                // one tick: 10 ms at most.
+                // The deadline of a long-lived entry comes from the kernel's coarse clock, which
+                // lags by one tick: 10 ms at most.
                 granularity: Duration::from_millis(10),
             };
         };

@@ -1,4 +1,5 @@
-//! Random operations against a model, and random damage to a snapshot. `scripts/fuzz-memory` runs both for as long as it is told to.
+//! Random operations against a model, and random damage to a snapshot. `scripts/fuzz-memory` runs
+//! both for as long as it is told to.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;
@@ -23,7 +24,8 @@ const SPANS: [Duration; 5] = [
 
 const OPS: usize = 300;
 
-/// Calls `case` with one seed after another: a hundred, or for as many seconds as `CODEX_FUZZ_SECONDS` says.
+/// Calls `case` with one seed after another: a hundred, or for as many seconds as
+/// `CODEX_FUZZ_SECONDS` says.
 fn for_each_seed(mut case: impl FnMut(u64)) {
     let seconds = std::env::var("CODEX_FUZZ_SECONDS").ok();
     let seconds: Option<u64> = seconds.and_then(|text| text.parse().ok());
@@ -136,7 +138,8 @@ fn a_small_cache_keeps_its_limits_and_never_lies() {
                 assert_eq!(held, Some(value), "seed {seed}, operation {number}");
             }
         }
-        // With nothing left, all that was booked must have been given back: the store can be filled again to the brim.
+        // With nothing left, all that was booked must have been given back: the store can be filled
+        // again to the brim.
         let all = Pattern::all();
         runtime.block_on(KvBackend::del_matching(&store, &all)).unwrap();
         store.reclaim_expired();

@@ -1,7 +1,9 @@
-//! The store under shuttle, which tries one order of the threads' steps after another. `CODEX_SHUTTLE_SCHEDULES` says how many for each
-//! scenario; `scripts/shuttle-memory` runs a hundred thousand.
+//! The store under shuttle, which tries one order of the threads' steps after another.
+//! `CODEX_SHUTTLE_SCHEDULES` says how many for each scenario; `scripts/shuttle-memory` runs a
+//! hundred thousand.
 //!
-//! The store's own files are compiled into this test once more, on shuttle's locks and counters in place of the standard library's.
+//! The store's own files are compiled into this test once more, on shuttle's locks and counters in
+//! place of the standard library's.
 
 macro_rules! of_the_store {
     ($($module:ident $path:literal)*) => {
@@ -142,7 +144,8 @@ fn compare_and_set_and_delete_have_one_winner() {
                 |store| store.del("k"),
             ],
         );
-        // Whoever comes first wins; the unconditional removal wins after the other write too, but not after the other removal.
+        // Whoever comes first wins; the unconditional removal wins after the other write too, but
+        // not after the other removal.
         assert!(!(won[0] && won[1]));
         assert_eq!(won[2], !won[1]);
         assert!(store.get("k").is_none());

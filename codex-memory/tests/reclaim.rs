@@ -50,8 +50,8 @@ async fn on_a_clock_of_ones_own_writes_do_it_too() {
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..20_000, SECOND.into()).await;
     clock.advance(SECOND);
-    // Which shard a key falls into is random, and how many shards there are depends on the machine: as many writes as there are entries are
-    // enough for each.
+    // Which shard a key falls into is random, and how many shards there are depends on the machine:
+    // as many writes as there are entries are enough for each.
     let mut writes = 0;
     while store.len() > 0 && writes < 20_000 {
         store.del(&[&format!("no such key {writes}")]).await.unwrap();

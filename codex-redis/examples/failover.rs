@@ -1,4 +1,5 @@
-//! How long after a fail-over, a crash, or another mishap the same handle writes again, and what became of the calls meanwhile.
+//! How long after a fail-over, a crash, or another mishap the same handle writes again, and what
+//! became of the calls meanwhile.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -22,7 +23,8 @@ fn seen(_: &codex_traits::Error) {}
 
 fn plant(_: &str) {}
 
-/// What the bar is for writes to be back, after the servers have carried out a fail-over or the mishap is over.
+/// What the bar is for writes to be back, after the servers have carried out a fail-over or the
+/// mishap is over.
 const BAR: Duration = Duration::from_secs(1);
 
 fn text(server: &RedisServer, command: &[&str]) -> String {
@@ -52,7 +54,8 @@ impl Table {
         Self(true)
     }
 
-    /// Lets the load run, does the deed, waits until the servers have seen to it, and then until every task writes again.
+    /// Lets the load run, does the deed, waits until the servers have seen to it, and then until
+    /// every task writes again.
     async fn row(&mut self, what: &str, backend: &RedisBackend, deed: impl FnOnce(), mut done: impl FnMut() -> bool) {
         // What the row before has written would be taken for writes of this one.
         backend.del_matching(&Pattern::all()).await.unwrap();
@@ -124,7 +127,8 @@ async fn sentinel(table: &mut Table) {
                 fixture.sentinels()[0].command(&failover).unwrap();
             }
         };
-        // The old primary takes writes until it is told; those are lost, so it is waited for that too.
+        // The old primary takes writes until it is told; those are lost, so it is waited for that
+        // too.
         let done = || {
             let primary = block_in_place(|| fixture.primary());
             let demoted = || text(old, &["INFO", "replication"]).contains("role:slave");

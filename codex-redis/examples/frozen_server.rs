@@ -1,4 +1,5 @@
-//! A server that freezes under load: how long the longest call takes, and how soon the handle works again.
+//! A server that freezes under load: how long the longest call takes, and how soon the handle works
+//! again.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -51,7 +52,8 @@ async fn main() {
                     seen.calls.fetch_add(1, Ordering::Relaxed);
                     seen.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
                     seen.longest.fetch_max(taken, Ordering::Relaxed);
-                    // As a service would whose requests fail: those that come next come a little later.
+                    // As a service would whose requests fail: those that come next come a little
+                    // later.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })

@@ -1,4 +1,5 @@
-//! What 100,000 callers cost on a server that has stalled: peak memory, and when the last one has its error.
+//! What 100,000 callers cost on a server that has stalled: peak memory, and when the last one has
+//! its error.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

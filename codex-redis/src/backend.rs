@@ -23,13 +23,15 @@ use crate::{
     wire::{Command, Failure, reply},
 };
 
-/// How many keys one MGET names. More are asked for in a transaction; Redis takes a million arguments at a time.
+/// How many keys one MGET names. More are asked for in a transaction; Redis takes a million
+/// arguments at a time.
 const KEYS_PER_MGET: usize = 100_000;
 
 /// The most keys that a page looks at, whatever the hint: the server does nothing else meanwhile.
 const LARGEST_PAGE: usize = 10_000;
 
-/// How many keys `del_matching` looks at in one round trip. With 1000, a concurrent reader waited 2 ms now and then.
+/// How many keys `del_matching` looks at in one round trip. With 1000, a concurrent reader waited 2
+/// ms now and then.
 const DELETED_PAGE: usize = 500;
 
 /// What a verb comes to, before its name is attached to a failure.
@@ -37,17 +39,19 @@ type Outcome<T> = std::result::Result<T, Failure>;
 
 /// A Redis or Valkey server as a [`KvBackend`].
 ///
-/// A clone is another handle on the same connections. See [the crate](crate) for deadlines, failures and runtimes.
+/// A clone is another handle on the same connections. See [the crate](crate) for deadlines,
+/// failures and runtimes.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped may still be carried out by the server, once. The next call gets its own answer.
+/// A call whose future is dropped may still be carried out by the server, once. The next call gets
+/// its own answer.
 #[derive(Clone)]
 pub struct RedisBackend(Arc<Router>);
 
 impl RedisBackend {
-    /// Connects to the server that the URL names, with all other settings at their defaults; [`RedisBuilder::url`] has the URL's
-    /// forms.
+    /// Connects to the server that the URL names, with all other settings at their defaults;
+    /// [`RedisBuilder::url`] has the URL's forms.
     ///
     /// # Errors
     ///
@@ -61,8 +65,8 @@ impl RedisBackend {
         RedisBuilder::new()
     }
 
-    /// Makes a handle to the server that the URL names, which the first call dials: no server is needed at the start. It needs no
-    /// runtime.
+    /// Makes a handle to the server that the URL names, which the first call dials: no server is
+    /// needed at the start. It needs no runtime.
     ///
     /// ```
     /// let backend = codex_redis::RedisBackend::connect_lazy("redis://cache.internal:6379/0")?;
@@ -71,8 +75,8 @@ impl RedisBackend {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting. If the server is down, or the password is wrong,
-    /// the calls say so.
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting. If the server is
+    /// down, or the password is wrong, the calls say so.
     pub fn connect_lazy(url: &str) -> Result<Self> {
         Self::builder().url(url).build_lazy()
     }
@@ -81,7 +85,8 @@ impl RedisBackend {
         &self.0
     }
 
-    /// Begins a call, once it may. Its name is attached to whatever goes wrong with it by [`Call::end`].
+    /// Begins a call, once it may. Its name is attached to whatever goes wrong with it by
+    /// [`Call::end`].
     pub(crate) async fn begin(&self, verb: &'static str) -> Result<Call> {
         let counted = metrics::Call::begin(verb);
         match self.0.admit(verb).await {
@@ -99,11 +104,12 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused password, a missing one, and a
-    /// database that the server does not have; [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
-    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the server is not reached within
-    /// [`connect_timeout`](Self::connect_timeout); [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is still
-    /// loading its data.
+    /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused
+    /// password, a missing one, and a database that the server does not have;
+    /// [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
+    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the server is not reached
+    /// within [`connect_timeout`](Self::connect_timeout);
+    /// [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is still loading its data.
     pub async fn build(self) -> Result<RedisBackend> {
         let checked = self.check()?;
         let is_lazy = checked.lazy;
@@ -117,7 +123,8 @@ impl RedisBuilder {
         Ok(RedisBackend(Arc::new(router)))
     }
 
-    /// Checks the settings, and leaves the dial to the first call, as with [`lazy`](Self::lazy). It needs no runtime.
+    /// Checks the settings, and leaves the dial to the first call, as with [`lazy`](Self::lazy). It
+    /// needs no runtime.
     ///
     /// # Errors
     ///
@@ -267,7 +274,8 @@ impl KvBackend for RedisBackend {
         call.end(answer.and_then(reply::ttl))
     }
 
-    /// On one server `GET` and `PTTL` in a transaction, on a cluster a script: value and time to live are of one moment.
+    /// On one server `GET` and `PTTL` in a transaction, on a cluster a script: value and time to
+    /// live are of one moment.
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let call = self.begin("get_with_ttl").await?;
         let deadline = call.deadline();
@@ -303,8 +311,9 @@ impl KvBackend for RedisBackend {
         call.end(page)
     }
 
-    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which is one snapshot too. On a cluster
-    /// each key is asked for by itself, in one round trip per node.
+    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which
+    /// is one snapshot too. On a cluster each key is asked for by itself, in one round trip per
+    /// node.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -331,7 +340,8 @@ impl KvBackend for RedisBackend {
                 server.all(deadline, &sets.collect::<Vec<_>>()).await
             }
             Servers::Cluster(cluster) => {
-                // Of a key that is named twice only the last value is sent: a redirection could change their order.
+                // Of a key that is named twice only the last value is sent: a redirection could
+                // change their order.
                 let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
                 let sets = last.iter().map(|(key, value)| commands::set(key, value, &expiry));
                 let sets: Vec<_> = sets.collect();
@@ -372,8 +382,8 @@ impl KvBackend for RedisBackend {
         })
     }
 
-    /// Each page has a deadline of its own. It is one round trip, because the keys of the page before are removed along with the
-    /// question for the next; on a cluster it is two.
+    /// Each page has a deadline of its own. It is one round trip, because the keys of the page
+    /// before are removed along with the question for the next; on a cluster it is two.
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let call = self.begin("del_matching").await?;
         let removed = match &self.0.servers {
@@ -485,7 +495,8 @@ fn removed(answers: Vec<Value>, keys: usize) -> Outcome<u64> {
     Ok(sum)
 }
 
-/// Redis's own cursor, as it writes it. Its 0 is both the beginning and the end, and is never handed out.
+/// Redis's own cursor, as it writes it. Its 0 is both the beginning and the end, and is never
+/// handed out.
 fn read_cursor(cursor: &Cursor) -> Outcome<u64> {
     if cursor.is_start() {
         return Ok(0);
@@ -500,8 +511,9 @@ fn expiry_arguments(expiry: Expiry, verb: &'static str) -> Result<ExpiryArgument
     Ok(ExpiryArguments::new(expiry, millis(expiry, verb)?))
 }
 
-/// The milliseconds of an `After`. The server refuses an expiry that ends too late, but only if it comes to setting it: not if a
-/// compared value differs, or a counter exists. So it is refused here as well, by our clock.
+/// The milliseconds of an `After`. The server refuses an expiry that ends too late, but only if it
+/// comes to setting it: not if a compared value differs, or a counter exists. So it is refused here
+/// as well, by our clock.
 fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
     let unix_millis = || {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

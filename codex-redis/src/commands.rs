@@ -1,11 +1,12 @@
 //! The commands of the verbs, and as Lua what Redis has no command for.
 //!
-//! A script is one step: nothing else runs in between, and time stands still. Each of these writes at most once, so one that
-//! fails has changed nothing. They call by `pcall` and return what it gave, so that an error keeps its code on servers before 7.0
-//! too.
+//! A script is one step: nothing else runs in between, and time stands still. Each of these writes
+//! at most once, so one that fails has changed nothing. They call by `pcall` and return what it
+//! gave, so that an error keeps its code on servers before 7.0 too.
 //!
-//! A read-only replica refuses a script only once that writes. So a script that comes to no write makes one that changes nothing: it
-//! unlinks a key that is missing, or sets one that exists if it is absent.
+//! A read-only replica refuses a script only once that writes. So a script that comes to no write
+//! makes one that changes nothing: it unlinks a key that is missing, or sets one that exists if it
+//! is absent.
 
 use std::sync::LazyLock;
 
@@ -62,7 +63,8 @@ impl ExpiryArguments {
     }
 }
 
-/// Sets `KEYS[1]` to `ARGV[2]` with the options `ARGV[3…]` if it holds `ARGV[1]`; nil if it does not.
+/// Sets `KEYS[1]` to `ARGV[2]` with the options `ARGV[3…]` if it holds `ARGV[1]`; nil if it does
+/// not.
 pub(crate) static SET_IF_EQUALS: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local held = redis.pcall('GET', KEYS[1])
@@ -87,7 +89,8 @@ return 0",
     )
 });
 
-/// Clears the time to live of `KEYS[1]`; 1 if the key exists. PERSIST alone answers 0 also if there was none to clear.
+/// Clears the time to live of `KEYS[1]`; 1 if the key exists. PERSIST alone answers 0 also if there
+/// was none to clear.
 pub(crate) static PERSIST: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local cleared = redis.pcall('PERSIST', KEYS[1])
@@ -96,7 +99,8 @@ return redis.pcall('EXISTS', KEYS[1])",
     )
 });
 
-/// Adds `ARGV[1]` to `KEYS[1]`. If it is missing: nil if `ARGV[2]` is empty, or else created to end after that many milliseconds.
+/// Adds `ARGV[1]` to `KEYS[1]`. If it is missing: nil if `ARGV[2]` is empty, or else created to end
+/// after that many milliseconds.
 ///
 /// The sum is read as text: a Lua number has 53 bits.
 pub(crate) static INCREMENT: LazyLock<Lua> = LazyLock::new(|| {
@@ -140,8 +144,9 @@ impl Lua {
         }
     }
 
-    /// Runs it on one key: by its hash, and once more with its text if the server does not know that. NOSCRIPT is an answer from
-    /// before anything ran, so nothing runs twice. Both are within the deadline.
+    /// Runs it on one key: by its hash, and once more with its text if the server does not know
+    /// that. NOSCRIPT is an answer from before anything ran, so nothing runs twice. Both are within
+    /// the deadline.
     pub(crate) async fn run<'a>(
         &'a self,
         router: &Router,

@@ -85,10 +85,11 @@ const COUNTED_FIRST: [&str; 7] = [
     "ZUNION",
 ];
 
-/// The connections of a [`RedisBackend`] for any command: a [`redis::aio::ConnectionLike`], and so a `redis::AsyncCommands`.
+/// The connections of a [`RedisBackend`] for any command: a [`redis::aio::ConnectionLike`], and so
+/// a `redis::AsyncCommands`.
 ///
-/// Commands go over the same connections as the backend's own calls, with the same deadline, the same limits and the same
-/// reconnects; each is sent once. A clone is cheap.
+/// Commands go over the same connections as the backend's own calls, with the same deadline, the
+/// same limits and the same reconnects; each is sent once. A clone is cheap.
 ///
 /// ```no_run
 /// use codex_redis::RedisBackend;
@@ -105,13 +106,15 @@ const COUNTED_FIRST: [&str; 7] = [
 ///
 /// # Errors
 ///
-/// An error reply is the server's own error, with its code and its text. Every other failure is an I/O error that holds a
-/// [`codex_traits::Error`] of the verb `"command"`; one past the deadline is of the kind `TimedOut`.
+/// An error reply is the server's own error, with its code and its text. Every other failure is an
+/// I/O error that holds a [`codex_traits::Error`] of the verb `"command"`; one past the deadline is
+/// of the kind `TimedOut`.
 ///
-/// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or block it (`BLPOP`, `XREAD` with
-/// `BLOCK`, …) is refused without being sent; a connection of its own is the place for it. A transaction is a
-/// [`redis::Pipeline`] that is `atomic`. On a cluster a command goes to the node of its key, a pipeline of several keys to several
-/// nodes, and a transaction to the node of its first key.
+/// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or
+/// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent; a connection of its
+/// own is the place for it. A transaction is a [`redis::Pipeline`] that is `atomic`. On a cluster a
+/// command goes to the node of its key, a pipeline of several keys to several nodes, and a
+/// transaction to the node of its first key.
 ///
 /// # Cancellation
 ///
@@ -120,8 +123,8 @@ const COUNTED_FIRST: [&str; 7] = [
 pub struct RedisConnection(RedisBackend);
 
 impl RedisBackend {
-    /// Returns these connections as those of the `redis` crate, so that `redis::AsyncCommands` runs any command beside the
-    /// backend's own verbs.
+    /// Returns these connections as those of the `redis` crate, so that `redis::AsyncCommands` runs
+    /// any command beside the backend's own verbs.
     pub fn connection(&self) -> RedisConnection {
         RedisConnection(self.clone())
     }

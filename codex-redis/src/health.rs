@@ -25,13 +25,14 @@ pub struct Health {
 }
 
 impl RedisBackend {
-    /// Sends a PING to the server, or to every master of the cluster, which together must serve every slot and find the cluster in
-    /// order. A readiness probe can ask this. It has the deadline and the errors of any other call, and waits its turn as they do.
+    /// Sends a PING to the server, or to every master of the cluster, which together must serve
+    /// every slot and find the cluster in order. A readiness probe can ask this. It has the
+    /// deadline and the errors of any other call, and waits its turn as they do.
     ///
     /// # Errors
     ///
-    /// If a server does not answer within the deadline or refuses, if a slot of the cluster is served by no node, and if a
-    /// master says that the cluster is down.
+    /// If a server does not answer within the deadline or refuses, if a slot of the cluster is
+    /// served by no node, and if a master says that the cluster is down.
     pub async fn health(&self) -> Result<Health> {
         let start = Instant::now();
         let call = self.begin("health").await?;
@@ -50,7 +51,8 @@ impl RedisBackend {
     }
 }
 
-/// Asks each master for an answer, and what it thinks of the cluster: a node that sees too few others serves nothing.
+/// Asks each master for an answer, and what it thinks of the cluster: a node that sees too few
+/// others serves nothing.
 async fn ask_all(cluster: &Arc<Cluster>, deadline: Deadline) -> std::result::Result<usize, Failure> {
     let masters = cluster.all_masters(deadline).await?;
     let question = [Command::read("PING"), Command::read("CLUSTER INFO")];

@@ -13,27 +13,28 @@
 //! # }
 //! ```
 //!
-//! Connects to one server over TCP, TLS (`rediss://`, feature `tls`) or a Unix socket, to the primary
-//! that Sentinels name, or to a cluster. [`RedisBuilder`] lists the forms of the URL and every setting
-//! with its default. The oldest supported servers are Redis 6.2 and Valkey 7.2.
+//! Connects to one server over TCP, TLS (`rediss://`, feature `tls`) or a Unix socket, to the
+//! primary that Sentinels name, or to a cluster. [`RedisBuilder`] lists the forms of the URL and
+//! every setting with its default. The oldest supported servers are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
 //!
-//! A call has one deadline, [500 ms by default](RedisBuilder::command_timeout). It covers waiting for
-//! a turn, connecting, and the answer, including a second round trip for a script that is new to the
-//! server and redirections in a cluster. Only a call's own data extends its deadline, by one second
-//! for every 8 MiB that it sends or has received, and never beyond
+//! A call has one deadline, [500 ms by default](RedisBuilder::command_timeout). It covers waiting
+//! for a turn, connecting, and the answer, including a second round trip for a script that is new
+//! to the server and redirections in a cluster. Only a call's own data extends its deadline, by one
+//! second for every 8 MiB that it sends or has received, and never beyond
 //! [`transfer_timeout`](RedisBuilder::transfer_timeout). `del_matching` has one deadline per page.
 //!
 //! # Failure behaviour
 //!
 //! The handle recovers by itself. The next call replaces a connection that broke. A connection on
-//! which calls stay unanswered beyond their deadlines is closed, whether or not a caller still waits,
-//! and so is a connection to a server that has become read-only. After a failed connection attempt,
-//! calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call that reads and
-//! changes nothing is sent again once if its connection proves closed before any byte of the reply.
-//! Nothing else is ever sent twice: [`Error::may_have_executed`](codex_traits::Error::may_have_executed)
-//! tells the caller whether to repeat it.
+//! which calls stay unanswered beyond their deadlines is closed, whether or not a caller still
+//! waits, and so is a connection to a server that has become read-only. After a failed connection
+//! attempt, calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call
+//! that reads and changes nothing is sent again once if its connection proves closed before any
+//! byte of the reply. Nothing else is ever sent twice:
+//! [`Error::may_have_executed`](codex_traits::Error::may_have_executed) tells the caller whether to
+//! repeat it.
 //!
 //! Through Sentinel, every connection attempt asks all Sentinels for the primary and believes the
 //! newest configuration. The server itself must confirm its role. While there are calls, the
@@ -41,14 +42,16 @@
 //!
 //! # Cluster
 //!
-//! Keys go to the node that serves their slot. Calls on many keys take one round trip per node, to all
-//! nodes at the same time, and fail if any node fails. `MOVED`, `ASK`, `TRYAGAIN` and `CLUSTERDOWN`
-//! refuse a command without running it, so the command is sent again until the deadline. The slot map
-//! is refreshed after each `MOVED` and each failure, at most ten times a second.
+//! Keys go to the node that serves their slot. Calls on many keys take one round trip per node, to
+//! all nodes at the same time, and fail if any node fails. `MOVED`, `ASK`, `TRYAGAIN` and
+//! `CLUSTERDOWN` refuse a command without running it, so the command is sent again until the
+//! deadline. The slot map is refreshed after each `MOVED` and each failure, at most ten times a
+//! second.
 //!
-//! A scan walks every master and records the finished slots in its cursor. Slots that move meanwhile,
-//! and slots that come back, make it repeat keys, never miss them. A node that cannot be reached is an
-//! error. A node that restarts between two pages ends the guarantee, as it does on one server.
+//! A scan walks every master and records the finished slots in its cursor. Slots that move
+//! meanwhile, and slots that come back, make it repeat keys, never miss them. A node that cannot be
+//! reached is an error. A node that restarts between two pages ends the guarantee, as it does on
+//! one server.
 //!
 //! `get_many` is not a snapshot in a cluster, and `del_matching` takes two round trips per page.
 //!
@@ -57,11 +60,11 @@
 //! Any number of calls share a connection. Requests that are ready at the same time are written
 //! together; a single call is not delayed to wait for others. Requests of more than 64 KiB use
 //! [connections of their own](RedisBuilder::connections), and while a connection receives a large
-//! value, small requests use another. A small request that was sent just before a large answer began
-//! waits for that answer.
+//! value, small requests use another. A small request that was sent just before a large answer
+//! began waits for that answer.
 //!
-//! Memory is bounded if the server is slow: by the calls [in flight](RedisBuilder::max_in_flight) and
-//! the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the
+//! Memory is bounded if the server is slow: by the calls [in flight](RedisBuilder::max_in_flight)
+//! and the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the
 //! [bytes of the replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail
 //! immediately.
 //!
@@ -71,10 +74,10 @@
 //! # Observability
 //!
 //! Each request is a `tracing` span of the level `DEBUG` if a subscriber listens. Connections,
-//! evictions, fail-overs, repeated and slow commands are events. Their fields follow OpenTelemetry's
-//! conventions for database clients. With the feature `metrics`, the `metrics` facade counts calls,
-//! connection attempts, evictions, redirections and durations. `docs/redis.md` in the repository lists
-//! every name and unit. None of it contains a key, a value or a password.
+//! evictions, fail-overs, repeated and slow commands are events. Their fields follow
+//! OpenTelemetry's conventions for database clients. With the feature `metrics`, the `metrics`
+//! facade counts calls, connection attempts, evictions, redirections and durations. `docs/redis.md`
+//! in the repository lists every name and unit. None of it contains a key, a value or a password.
 //!
 //! # Runtimes
 //!

@@ -194,8 +194,9 @@ async fn slots_that_move_during_a_scan_lose_no_key() {
     assert_eq!(backend.del_matching(&Pattern::prefix("key:")).await.unwrap(), 3000);
 }
 
-/// Away after one page of its node, and back before the next or the one after it. All nodes agree each time, as they do not where slots
-/// go to and fro faster than they gossip: then each node may name the other as the owner, and nobody serves.
+/// Away after one page of its node, and back before the next or the one after it. All nodes agree
+/// each time, as they do not where slots go to and fro faster than they gossip: then each node may
+/// name the other as the owner, and nobody serves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_leave_during_a_scan_and_come_back_lose_no_key() {
     let cluster = require!("redis", RedisCluster::start());
@@ -229,8 +230,8 @@ async fn slots_that_leave_during_a_scan_and_come_back_lose_no_key() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Whether all nodes name the same owners, each by the same epoch, the replicas too: one that still has an owner by an older epoch
-/// keeps it, and tells the new owner that it is none.
+/// Whether all nodes name the same owners, each by the same epoch, the replicas too: one that still
+/// has an owner by an older epoch keeps it, and tells the new owner that it is none.
 fn agree(cluster: &RedisCluster) -> bool {
     let views = cluster.masters().iter().chain(cluster.replicas()).map(|node| {
         let nodes = text(node.command(&["CLUSTER", "NODES"]).unwrap());
@@ -275,7 +276,8 @@ async fn a_slot_that_moves_to_a_new_node_is_served_and_scanned() {
         node.command(&["CLUSTER", "FORGET", &id]).unwrap();
     }
     let port = new.port().to_string();
-    // Whoever was told to forget does not listen for a minute, so the new node comes under a name of its own.
+    // Whoever was told to forget does not listen for a minute, so the new node comes under a name
+    // of its own.
     new.command(&["CLUSTER", "RESET", "HARD"]).unwrap();
     let id = text(new.command(&["CLUSTER", "MYID"]).unwrap());
     cluster.masters()[0]

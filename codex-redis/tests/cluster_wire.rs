@@ -16,7 +16,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a node answers to a command on a key: bytes, or nothing at all and the end of the connection.
+/// What a node answers to a command on a key: bytes, or nothing at all and the end of the
+/// connection.
 type Answer = Arc<dyn Fn(&[String]) -> Option<String> + Send + Sync>;
 
 struct Actor {
@@ -207,7 +208,8 @@ async fn what_is_refused_until_the_deadline_says_what_the_server_said() {
     }
 }
 
-/// A runtime that has begun to look at the cluster and is then left alone must not keep another from following it.
+/// A runtime that has begun to look at the cluster and is then left alone must not keep another
+/// from following it.
 #[test]
 fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
     let build = || {

@@ -1,5 +1,5 @@
-//! The contract of `KvBackend`, clause by clause, over TCP, the same behind `AnyBackend`, over a Unix socket, over TLS, as a user with
-//! few rights, and through Sentinel.
+//! The contract of `KvBackend`, clause by clause, over TCP, the same behind `AnyBackend`, over a
+//! Unix socket, over TLS, as a user with few rights, and through Sentinel.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "support/rights.rs"]
@@ -210,7 +210,8 @@ impl Place {
 }
 
 struct RedisHarness<M> {
-    /// A server that can be taken out of service, once it was asked for, and how many of its databases are used.
+    /// A server that can be taken out of service, once it was asked for, and how many of its
+    /// databases are used.
     fragile: OnceCell<FragileRedis>,
     used: AtomicU32,
     make: PhantomData<M>,
@@ -240,13 +241,15 @@ impl<M: Make> Harness for RedisHarness<M> {
             return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
         }
         let database = M::lease().unwrap();
-        // Many tests share few cores and one server, which does nothing else while it takes in 64 MiB; all else is as it comes.
+        // Many tests share few cores and one server, which does nothing else while it takes in 64
+        // MiB; all else is as it comes.
         let settings = M::settings(&database).unwrap().command_timeout(Duration::from_secs(10));
         let backend = settings.build().await.unwrap();
         Leased::new(M::wrap(backend), Place::Database(Box::new(database)))
     }
 
-    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a busy machine.
+    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a
+    /// busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),

@@ -13,7 +13,8 @@ use codex_testkit::{
     require::Unavailable,
 };
 
-/// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied and used again.
+/// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied
+/// and used again.
 struct ClusterHarness {
     /// The cluster of the last store; the one that an outage is about.
     last: Arc<Mutex<Option<Arc<ClusterLease>>>>,

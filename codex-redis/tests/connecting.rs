@@ -1,5 +1,5 @@
-//! How a handle comes to its connections: without a server at the start, with credentials and certificates that change, and with
-//! servers whose addresses are translated.
+//! How a handle comes to its connections: without a server at the start, with credentials and
+//! certificates that change, and with servers whose addresses are translated.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;

@@ -85,7 +85,8 @@ impl Asked {
     )]
     async fn until(&self, wanted: usize, first_seed: u64, redis: &Redis) {
         let memory = memory();
-        // Without time that passes, for the server's cannot be moved; the testkit's own tests have it on the memory store.
+        // Without time that passes, for the server's cannot be moved; the testkit's own tests have
+        // it on the memory store.
         let sequences = Sequences::new(&redis.time()).longest(100);
         let mut seed = first_seed;
         while self.operations.load(Ordering::Relaxed) < wanted {

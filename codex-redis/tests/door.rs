@@ -17,7 +17,8 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// A server that says this to everybody, and closes: before it has read anything, or after a first request.
+/// A server that says this to everybody, and closes: before it has read anything, or after a first
+/// request.
 async fn doorman(answer: &'static [u8], reads: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -225,7 +226,8 @@ async fn black_hole() -> (u16, TcpListener, Vec<TcpStream>) {
 #[tokio::test]
 async fn of_a_name_with_several_addresses_the_one_that_answers_is_used() {
     let names: Vec<_> = tokio::net::lookup_host(("localhost", 0)).await.unwrap().collect();
-    // One family leaves nothing to choose from. The unit tests of the race have addresses of their own.
+    // One family leaves nothing to choose from. The unit tests of the race have addresses of their
+    // own.
     let two_families = names.iter().any(SocketAddr::is_ipv6) && names.iter().any(SocketAddr::is_ipv4);
     let two_families = if two_families {
         Ok(())

@@ -1,8 +1,9 @@
-//! Calls that are dropped at a random moment, and connections that are cut at a random byte, on a real server behind the proxy.
+//! Calls that are dropped at a random moment, and connections that are cut at a random byte, on a
+//! real server behind the proxy.
 //!
-//! Every answer is known beforehand, and every write has a key of its own, so that all of them can be looked at afterwards: no answer
-//! reached another caller, no failure was read as a miss, and nothing ran twice. A small run is a test; `scripts/dropped-calls` makes a long
-//! one of it.
+//! Every answer is known beforehand, and every write has a key of its own, so that all of them can
+//! be looked at afterwards: no answer reached another caller, no failure was read as a miss, and
+//! nothing ran twice. A small run is a test; `scripts/dropped-calls` makes a long one of it.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "dropped_calls/caller.rs"]
@@ -28,7 +29,8 @@ use codex_testkit::{Fault, Proxy, redis::RedisServer, require};
 use codex_traits::{AnyBackend, KvBackend, SetOptions, SetOutcome};
 use random::Random;
 
-/// Handles, each behind a proxy of its own and in a database of its own, and how many tasks share each.
+/// Handles, each behind a proxy of its own and in a database of its own, and how many tasks share
+/// each.
 const HANDLES: u32 = 8;
 const CALLERS: u64 = 4;
 
@@ -120,7 +122,8 @@ impl Handle {
     /// Until so many connections of all handles were cut, as a call has seen.
     async fn cut_connections(&mut self, wanted: u64, cuts: &AtomicU64, tally: &Tally) {
         while cuts.load(Relaxed) < wanted {
-            // Bytes of the handshake are among them, and so are places where several calls are under way.
+            // Bytes of the handshake are among them, and so are places where several calls are
+            // under way.
             let at = usize::try_from(self.random.below(800)).unwrap();
             let fault = match self.random.below(10) {
                 0 => Fault::CutBeforeReply,

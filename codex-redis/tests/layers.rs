@@ -1,4 +1,5 @@
-//! The floors of the crate: a module imports from its own floor and from those below, never from above.
+//! The floors of the crate: a module imports from its own floor and from those below, never from
+//! above.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -6,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The floors from the bottom up. Modules of one row know nothing of each other unless they are the same.
+/// The floors from the bottom up. Modules of one row know nothing of each other unless they are the
+/// same.
 const FLOORS: [&[&str]; 6] = [
     &["config", "observe"],
     &["wire"],
@@ -36,7 +38,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The modules at the root of the crate that a file names in its code, with the lines that name them.
+/// The modules at the root of the crate that a file names in its code, with the lines that name
+/// them.
 fn named(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let code = text

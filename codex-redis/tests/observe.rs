@@ -123,7 +123,8 @@ async fn use_it(server: &RedisServer) {
 fn spans_and_events_have_the_names_of_the_conventions() {
     let server = require!("redis", RedisServer::start());
     let seen = Seen::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // first, and switches it off for all.
     let _second = tracing::Dispatch::new(seen.clone());
     tracing::subscriber::with_default(seen.clone(), || runtime().block_on(use_it(&server)));
     let port = server.port().to_string();

@@ -93,7 +93,8 @@ async fn life_02_a_frozen_server_is_a_timeout_and_the_handle_heals() {
     heals(&backend).await;
 }
 
-/// Every call ends within its deadline, however many there are, and soon after the server goes on the handle works again.
+/// Every call ends within its deadline, however many there are, and soon after the server goes on
+/// the handle works again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_second_after_it() {
     let server = require!("redis", RedisServer::start());
@@ -124,7 +125,8 @@ async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_sec
     heals(&backend).await;
 }
 
-/// Dials to a frozen server take all the time that they have. That they fail must not lengthen the pauses between them.
+/// Dials to a frozen server take all the time that they have. That they fail must not lengthen the
+/// pauses between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_long_freeze_under_load_the_handle_works_within_a_second() {
     let server = require!("redis", RedisServer::start());
@@ -300,7 +302,8 @@ async fn a_read_only_replica_refuses_writes_and_the_handle_heals() {
         put(&backend, key, value).await;
     }
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
-    // Where there is nothing to write, nothing is refused; here `other` is missing and is to be made.
+    // Where there is nothing to write, nothing is refused; here `other` is missing and is to be
+    // made.
     refuses_writes(&backend, "READONLY", &[]).await;
     assert_eq!(backend.get(SECRET).await.unwrap().unwrap(), SECRET);
     server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
@@ -372,7 +375,8 @@ async fn a_connection_that_the_server_closed_is_replaced() {
         server
             .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
             .unwrap();
-        // The close may arrive after the call was sent; then it is an error, and never another answer.
+        // The close may arrive after the call was sent; then it is an error, and never another
+        // answer.
         match backend
             .set("k", Bytes::from(round.to_string()), SetOptions::new())
             .await
@@ -384,7 +388,8 @@ async fn a_connection_that_the_server_closed_is_replaced() {
     heals(&backend).await;
 }
 
-/// As a firewall does that forgets what is idle: nothing passes any more, and nobody is told. New connections work.
+/// As a firewall does that forgets what is idle: nothing passes any more, and nobody is told. New
+/// connections work.
 #[tokio::test]
 async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadlines() {
     let server = require!("redis", RedisServer::start());

@@ -1,4 +1,5 @@
-//! The newer version of the protocol, where a server does and does not speak it. The whole suite runs on it in `conformance.rs`.
+//! The newer version of the protocol, where a server does and does not speak it. The whole suite
+//! runs on it in `conformance.rs`.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::Duration;

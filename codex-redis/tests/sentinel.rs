@@ -1,4 +1,5 @@
-//! The primary by Sentinels: found, followed through fail-overs, and nothing applied twice on the way.
+//! The primary by Sentinels: found, followed through fail-overs, and nothing applied twice on the
+//! way.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -44,7 +45,8 @@ async fn a_fail_over_by_command_is_followed() {
         fixture.primary().is_some_and(|primary| primary.port() != old)
     })
     .await;
-    // Until it is demoted, the old one takes writes that are lost then; so this is done until one has arrived.
+    // Until it is demoted, the old one takes writes that are lost then; so this is done until one
+    // has arrived.
     let primary = fixture.primary().unwrap();
     let start = Instant::now();
     until("a write arrives at the new primary", async || {

@@ -1,5 +1,5 @@
-//! Connections that stall, flood, lie or close: every call ends at its deadline, memory stays bounded, and the handle works
-//! afterwards.
+//! Connections that stall, flood, lie or close: every call ends at its deadline, memory stays
+//! bounded, and the handle works afterwards.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -28,7 +28,8 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 /// Far beyond what a deadline is missed by on a busy machine, and far below what used to be waited.
 const LATE: Duration = Duration::from_secs(3);
 
-/// A server that lets everyone in and then does what `play` does with the connection of this number.
+/// A server that lets everyone in and then does what `play` does with the connection of this
+/// number.
 async fn server<F>(play: impl Fn(usize, TcpStream) -> F + Send + 'static) -> String
 where
     F: Future<Output = ()> + Send + 'static,
@@ -202,7 +203,8 @@ async fn life_13_a_flood_is_no_progress_on_several_threads() {
     floods("two threads", b">0\r\n").await;
 }
 
-/// Answers the first connection with `head`, and then with `item` without end; the others with `+OK`.
+/// Answers the first connection with `head`, and then with `item` without end; the others with
+/// `+OK`.
 async fn endless(head: &'static str, item: &'static str) -> (RedisBackend, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = sent.clone();

@@ -116,7 +116,8 @@ async fn a_port_with_tls_is_told() {
         let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Config);
         assert!(error.to_string().contains("rediss://"), "{error}");
     }
-    // The handshake itself succeeds without a certificate; the server says afterwards that it wants one.
+    // The handshake itself succeeds without a certificate; the server says afterwards that it wants
+    // one.
     let error = connect(&self::url(&server, "localhost"), trusting(&certificates)).await;
     let error = assert_kind("connect", error, ErrorKind::Config);
     assert!(error.to_string().contains("tls_cert_file"), "{error}");

@@ -19,7 +19,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A server that lets everybody in and then answers every packet with the same bytes, or closes where there are none.
+/// A server that lets everybody in and then answers every packet with the same bytes, or closes
+/// where there are none.
 struct Impostor {
     url: String,
     dials: Arc<AtomicUsize>,
@@ -223,7 +224,8 @@ async fn calls_that_find_too_many_waiting_fail_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn life_02_what_was_not_written_whole_was_not_executed() {
-    // It lets one in, reads nothing more, waits until a large request is on its way, and closes when it is told to.
+    // It lets one in, reads nothing more, waits until a large request is on its way, and closes
+    // when it is told to.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let (begun, has_begun) = tokio::sync::oneshot::channel();
@@ -249,7 +251,8 @@ async fn life_02_what_was_not_written_whole_was_not_executed() {
         };
         tokio::spawn(set)
     };
-    // The first one fits into the buffers of the system, the second does not, and the third is behind it.
+    // The first one fits into the buffers of the system, the second does not, and the third is
+    // behind it.
     let small = call("small", 10);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let large = call("large", 128 << 20);
@@ -279,7 +282,8 @@ async fn an_answer_to_nothing_ends_the_connection() {
     }
 }
 
-/// Answers a GET with this many bytes, in ten parts over a second; of the last part only where it is `whole`.
+/// Answers a GET with this many bytes, in ten parts over a second; of the last part only where it
+/// is `whole`.
 async fn trickle(bytes: usize, whole: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -60,7 +60,8 @@ impl Activity {
         })
     }
 
-    /// Returns the activity of the clause that is polled on this thread, or one that nobody looks at.
+    /// Returns the activity of the clause that is polled on this thread, or one that nobody looks
+    /// at.
     pub(crate) fn current() -> Arc<Self> {
         CURRENT.with_borrow(Clone::clone).unwrap_or_else(Self::new)
     }

@@ -9,9 +9,11 @@ use std::{
 /// Marks the process that runs one test alone.
 const ALONE: &str = "CODEX_TESTKIT_ALONE";
 
-/// Runs `test`, the path of a test of this program, in a process of its own, and returns what that wrote to standard error if it failed.
+/// Runs `test`, the path of a test of this program, in a process of its own, and returns what that
+/// wrote to standard error if it failed.
 ///
-/// Returns `None` if this is that process, or if the program is none of Rust's test harness: then the caller runs the test itself.
+/// Returns `None` if this is that process, or if the program is none of Rust's test harness: then
+/// the caller runs the test itself.
 pub(crate) fn run(test: &str) -> Option<Result<(), String>> {
     if env::var_os(ALONE).is_some() {
         return None;

@@ -78,7 +78,8 @@ pub(crate) struct Stamp {
     pub(crate) after: Duration,
 }
 
-/// A backend whose calls are traced, and the clause's clock. Its methods are the steps that many clauses share.
+/// A backend whose calls are traced, and the clause's clock. Its methods are the steps that many
+/// clauses share.
 pub(crate) struct Store<B> {
     backend: Intercepted<Arc<B>, Arc<Trace>>,
     clock: Arc<Clock>,
@@ -183,8 +184,8 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// The key has what is left of `ttl` that it was given by a call made at `given`: exact under virtual time, and under real time
-    /// as exact as can be known.
+    /// The key has what is left of `ttl` that it was given by a call made at `given`: exact under
+    /// virtual time, and under real time as exact as can be known.
     pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
         let (got, asked) = self.timed(self.ttl(key)).await?;
         let most = ttl.saturating_sub(asked.before.saturating_sub(given.after)) + self.clock.tolerance();

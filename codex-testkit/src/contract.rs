@@ -8,7 +8,8 @@ use crate::{
     failure::Checked,
 };
 
-/// A list of clauses that can be checked over the backends of a harness. `__codex_testkit_contract!` implements it.
+/// A list of clauses that can be checked over the backends of a harness.
+/// `__codex_testkit_contract!` implements it.
 pub trait Contract {
     /// The list.
     fn entries() -> &'static [Entry];
@@ -34,8 +35,8 @@ pub trait Contract {
     }
 }
 
-/// Makes a type a [`Contract`] of what a list holds. `clauses::$group::$name`, and a `Context` to call it with and to explain what it came to, are
-/// looked for where this is called.
+/// Makes a type a [`Contract`] of what a list holds. `clauses::$group::$name`, and a `Context` to
+/// call it with and to explain what it came to, are looked for where this is called.
 #[macro_export]
 macro_rules! __codex_testkit_contract {
     ($contract:ident $($group:ident { $($id:ident $name:ident [$($capability:ident)?] $text:literal;)* })*) => {
@@ -57,8 +58,9 @@ macro_rules! __codex_testkit_contract {
             ) -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                 match id.name() {
                     $($(stringify!($name) => {
-                        // A function of its own for each clause: without optimization the futures of all clauses would
-                        // have their room in one frame, which is more than a thread's stack.
+                        // A function of its own for each clause: without optimization the futures
+                        // of all clauses would have their room in one frame, which is more than a
+                        // thread's stack.
                         let begin = || -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                             Box::pin(async move {
                                 let context = Context::new(harness);

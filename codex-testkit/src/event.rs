@@ -18,7 +18,8 @@ pub enum Event<'a> {
         /// How many this run has.
         of: usize,
     },
-    /// A clause takes long. Sent every five seconds, and at each quarter of a shorter [`Harness::time_limit`](crate::Harness::time_limit).
+    /// A clause takes long. Sent every five seconds, and at each quarter of a shorter
+    /// [`Harness::time_limit`](crate::Harness::time_limit).
     #[non_exhaustive]
     Running {
         /// Which one.
@@ -29,7 +30,8 @@ pub enum Event<'a> {
         of: usize,
         /// How long it has taken so far.
         took: Duration,
-        /// How many calls it has made of the backend. Zero in the suites of caches and of session stores, which do not count them.
+        /// How many calls it has made of the backend. Zero in the suites of caches and of session
+        /// stores, which do not count them.
         calls: u64,
         /// The call that it waits for, and for how long.
         waits_for: Option<(Verb, Duration)>,

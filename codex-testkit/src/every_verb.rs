@@ -1,4 +1,5 @@
-//! Every verb once, on keys of its own: what it answers where the store works, and whether it was done.
+//! Every verb once, on keys of its own: what it answers where the store works, and whether it was
+//! done.
 
 use std::{fmt, time::Duration};
 

@@ -12,7 +12,8 @@ pub enum Failure {
     Broken(String),
     /// The clause says nothing about this backend, or the harness cannot show it.
     NotApplicable(&'static str),
-    /// The clause would harm the store that it was to be shown on. Another store of the same backend may stand it.
+    /// The clause would harm the store that it was to be shown on. Another store of the same
+    /// backend may stand it.
     Avoided(&'static str),
 }
 

@@ -12,8 +12,9 @@ use crate::{Outage, Time};
 
 /// How the kit gets at a backend: where stores come from, and how time passes for them.
 ///
-/// Two methods are required. The others let the clauses do what the backend's own trait cannot; each has a default that says "cannot",
-/// and the clauses that need it then do not apply, and say so.
+/// Two methods are required. The others let the clauses do what the backend's own trait cannot;
+/// each has a default that says "cannot", and the clauses that need it then do not apply, and say
+/// so.
 ///
 /// ```
 /// # use codex_testkit::{Harness, Time};
@@ -45,7 +46,8 @@ pub trait Harness: Send + Sync {
     /// How time passes for every store of this harness.
     fn time(&self) -> Time;
 
-    /// The switch that takes the stores of this harness out of service. A clause asks for it before it asks for a store.
+    /// The switch that takes the stores of this harness out of service. A clause asks for it before
+    /// it asks for a store.
     fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
         future::ready(None)
     }
@@ -56,11 +58,11 @@ pub trait Harness: Send + Sync {
         None
     }
 
-    /// Closes `backend` and returns a future that opens its store again from what is stored. `None`, the
-    /// default, if the store ends with the backend.
+    /// Closes `backend` and returns a future that opens its store again from what is stored.
+    /// `None`, the default, if the store ends with the backend.
     ///
-    /// The store must be closed when the method returns, and must not be opened before the future is
-    /// polled: what a clause does in between happens to a closed store.
+    /// The store must be closed when the method returns, and must not be opened before the future
+    /// is polled: what a clause does in between happens to a closed store.
     ///
     /// ```
     /// # use std::{future::Future, path::{Path, PathBuf}};
@@ -85,18 +87,21 @@ pub trait Harness: Send + Sync {
     }
 
     /// Returns the command that starts a process which opens the store of `backend` and calls
-    /// [`write_until_killed`](crate::write_until_killed) on it. `None`, the default, if there is no such process.
+    /// [`write_until_killed`](crate::write_until_killed) on it. `None`, the default, if there is no
+    /// such process.
     ///
-    /// The clause closes `backend` before it starts the process, kills the process in the middle of its
-    /// writes, and then opens the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is
-    /// usually the test program itself, which runs an ignored test that does nothing else; see
+    /// The clause closes `backend` before it starts the process, kills the process in the middle of
+    /// its writes, and then opens the store with
+    /// [`reopen_from_storage`](Self::reopen_from_storage). The process is usually the test program
+    /// itself, which runs an ignored test that does nothing else; see
     /// `examples/durable_backend.rs`.
     fn killable_writer(&self, backend: &Self::Backend) -> Option<Command> {
         let _ = backend;
         None
     }
 
-    /// Writes what `KvBackend` cannot write into the store of `backend`, and answers whether it could.
+    /// Writes what `KvBackend` cannot write into the store of `backend`, and answers whether it
+    /// could.
     fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
@@ -108,38 +113,42 @@ pub trait Harness: Send + Sync {
         future::ready(false)
     }
 
-    /// What no error, no `Debug` and no log line may show beside keys and values: the password, where there is one.
+    /// What no error, no `Debug` and no log line may show beside keys and values: the password,
+    /// where there is one.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns how long a clause may take before it has failed. The default is 90 s, which is ten times what a fast store needs for
-    /// the longest clause.
+    /// Returns how long a clause may take before it has failed. The default is 90 s, which is ten
+    /// times what a fast store needs for the longest clause.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(90)
     }
 
-    /// Returns why the store of `backend` must not be asked for patterns with many stars, or `None`, the default, if it may be.
+    /// Returns why the store of `backend` must not be asked for patterns with many stars, or
+    /// `None`, the default, if it may be.
     ///
-    /// A matcher that goes back into every star takes years for `a*a*a*…b` (Redis before 6.0.18, 6.2.11 and 7.0.9: CVE-2022-36021), and a
-    /// server answers nobody else meanwhile. Clauses with such patterns are skipped with this reason.
+    /// A matcher that goes back into every star takes years for `a*a*a*…b` (Redis before 6.0.18,
+    /// 6.2.11 and 7.0.9: CVE-2022-36021), and a server answers nobody else meanwhile. Clauses with
+    /// such patterns are skipped with this reason.
     fn avoids_many_stars(&self, backend: &Self::Backend) -> impl Future<Output = Option<&'static str>> + Send {
         let _ = backend;
         future::ready(None)
     }
 
-    /// Removes what a clause has left behind. It is called after each clause, when the clause's backends are dropped, and also after a
-    /// clause that was given up.
+    /// Removes what a clause has left behind. It is called after each clause, when the clause's
+    /// backends are dropped, and also after a clause that was given up.
     ///
     /// # Errors
     ///
-    /// Says what could not be removed, and where it is. The clause has then failed. The default removes nothing and is `Ok`.
+    /// Says what could not be removed, and where it is. The clause has then failed. The default
+    /// removes nothing and is `Ok`.
     fn clean_up(&self) -> impl Future<Output = Result<(), String>> + Send {
         future::ready(Ok(()))
     }
 
-    /// How many bytes of memory the store of `backend` takes: for a server, what the server says. The default is the memory of this
-    /// process, where the operating system tells it.
+    /// How many bytes of memory the store of `backend` takes: for a server, what the server says.
+    /// The default is the memory of this process, where the operating system tells it.
     fn memory_in_use(&self, backend: &Self::Backend) -> impl Future<Output = Option<u64>> + Send {
         let _ = backend;
         future::ready(resident_memory())

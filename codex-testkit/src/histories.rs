@@ -1,7 +1,7 @@
 //! Calls of several tasks on a few keys, recorded and checked key by key.
 //!
-//! One key at a time is enough: a history is linearizable where its part on each object is (Herlihy and Wing, "Linearizability: a correctness condition
-//! for concurrent objects", 1990).
+//! One key at a time is enough: a history is linearizable where its part on each object is (Herlihy
+//! and Wing, "Linearizability: a correctness condition for concurrent objects", 1990).
 
 use std::{
     error, fmt,
@@ -51,10 +51,12 @@ impl fmt::Display for NotLinearizable {
 
 impl error::Error for NotLinearizable {}
 
-/// Records `histories` concurrent histories on a fresh backend of `harness` and checks that each is linearizable, key by key.
+/// Records `histories` concurrent histories on a fresh backend of `harness` and checks that each is
+/// linearizable, key by key.
 ///
-/// In a history 5 tasks make 6 calls each on 2 keys; one call of eight is dropped on the way and may then have been done or not, and keys
-/// end by themselves. `seed` chooses the calls; in which order they come is the scheduler's affair.
+/// In a history 5 tasks make 6 calls each on 2 keys; one call of eight is dropped on the way and
+/// may then have been done or not, and keys end by themselves. `seed` chooses the calls; in which
+/// order they come is the scheduler's affair.
 ///
 /// # Errors
 ///

@@ -32,11 +32,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A writer that answers nothing for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes to `backend` without end, and prints each write that was answered on standard output. Returns
-/// the error of the first write that fails.
+/// Writes to `backend` without end, and prints each write that was answered on standard output.
+/// Returns the error of the first write that fails.
 ///
-/// This is the body of the process that [`Harness::killable_writer`](crate::Harness::killable_writer)
-/// starts. Several writers are at work at the same time.
+/// This is the body of the process that
+/// [`Harness::killable_writer`](crate::Harness::killable_writer) starts. Several writers are at
+/// work at the same time.
 pub async fn write_until_killed<B: KvBackend>(backend: &B) -> Error {
     let round = std::env::var(ROUND).unwrap_or_default();
     let results = join_all((0..WRITERS).map(|writer| write(backend, format!("{round} {writer}")))).await;

@@ -1,7 +1,8 @@
 //! The contract of [`KvBackend`](codex_traits::KvBackend) as executable clauses, for any backend.
 //!
-//! A backend's author writes a [`Harness`] and gets one test per clause with [`conformance_tests!`], or a [`Report`] at run time with
-//! [`run`]. Nothing that did not run counts as passed: a clause that does not apply must be listed with its reason, one that is
+//! A backend's author writes a [`Harness`] and gets one test per clause with
+//! [`conformance_tests!`], or a [`Report`] at run time with [`run`]. Nothing that did not run
+//! counts as passed: a clause that does not apply must be listed with its reason, one that is
 //! listed and would apply is a failure, and so is a run of no clauses.
 
 mod activity;

@@ -1,7 +1,8 @@
 //! Whether a history of calls on one key could have happened one after another.
 //!
-//! Wing and Gong, "Testing and verifying concurrent objects" (1993), with the memoisation of Lowe, "Testing for linearizability" (2017): a search for an
-//! order that respects real time and in which every answer is the one that a plain register would have given.
+//! Wing and Gong, "Testing and verifying concurrent objects" (1993), with the memoisation of Lowe,
+//! "Testing for linearizability" (2017): a search for an order that respects real time and in which
+//! every answer is the one that a plain register would have given.
 
 mod timeline;
 
@@ -43,7 +44,8 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) op: Op,
-    /// `None` where the call was dropped or failed: it was done at some time after it had begun, or was not.
+    /// `None` where the call was dropped or failed: it was done at some time after it had begun, or
+    /// was not.
     pub(crate) answer: Option<Answer>,
     pub(crate) begun: u64,
     /// `u64::MAX` where there was no answer.

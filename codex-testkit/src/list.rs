@@ -1,4 +1,5 @@
-//! The one list of clauses. What runs, what is reported and which tests the macro makes are all read from it.
+//! The one list of clauses. What runs, what is reported and which tests the macro makes are all
+//! read from it.
 
 use std::str::FromStr;
 

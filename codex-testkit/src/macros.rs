@@ -1,16 +1,20 @@
 //! One test per clause.
 
-/// Makes a test of every clause of the contract, under a module per group: `get::get_01_missing_key_is_none`.
+/// Makes a test of every clause of the contract, under a module per group:
+/// `get::get_01_missing_key_is_none`.
 ///
-/// The first argument is an expression that makes a [`Harness`](crate::Harness); it is evaluated in every test. A clause that does not apply to the
-/// backend must be listed with the reason under `skip`; its test is then ignored, so that cargo's summary counts it. A clause that does
-/// not apply and is not listed fails, and so does the test `the_skip_list_is_right` where a clause is listed that does
-/// not exist or would apply.
+/// The first argument is an expression that makes a [`Harness`](crate::Harness); it is evaluated in
+/// every test. A clause that does not apply to the backend must be listed with the reason under
+/// `skip`; its test is then ignored, so that cargo's summary counts it. A clause that does not
+/// apply and is not listed fails, and so does the test `the_skip_list_is_right` where a clause is
+/// listed that does not exist or would apply.
 ///
-/// A clause that applies and is known not to hold is listed with the reason under `fails`. Its test is ignored likewise, and `the_skip_list_is_right`
-/// fails as soon as it holds: `skip: { … }, fails: { cond_07: "compares and writes in two steps, to be mended" }`.
+/// A clause that applies and is known not to hold is listed with the reason under `fails`. Its test
+/// is ignored likewise, and `the_skip_list_is_right` fails as soon as it holds:
+/// `skip: { … }, fails: { cond_07: "compares and writes in two steps, to be mended" }`.
 ///
-/// The tests need no runtime of the caller's. To run it on several backends, call it in a module for each.
+/// The tests need no runtime of the caller's. To run it on several backends, call it in a module
+/// for each.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -32,8 +36,9 @@
 /// # fn main() {}
 /// ```
 ///
-/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and `requires` names what it needs:
-/// each test then skips itself loudly, or fails under `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
+/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
+/// `requires` names what it needs: each test then skips itself loudly, or fails under
+/// `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -65,8 +70,8 @@ macro_rules! conformance_tests {
     };
 }
 
-/// `$list` is the macro that holds the clauses, `$contract` the type that checks them, and `$d` a dollar sign, for the variables of the
-/// macros that are made here.
+/// `$list` is the macro that holds the clauses, `$contract` the type that checks them, and `$d` a
+/// dollar sign, for the variables of the macros that are made here.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {
@@ -76,7 +81,8 @@ macro_rules! __codex_testkit_tests {
             $harness
         }
 
-        // A macro can compare identifiers only by naming them in its arms: so the lists become arms, and the last takes the rest.
+        // A macro can compare identifiers only by naming them in its arms: so the lists become
+        // arms, and the last takes the rest.
         macro_rules! __codex_testkit_test {
             $(($skipped $d name:ident) => {
                 #[test]

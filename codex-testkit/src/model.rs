@@ -10,12 +10,15 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, ErrorKind, Expiry, OnMissing, Pattern, SetOptions, SetOutcome, Ttl};
 
-/// The reference: a sorted map with expiry, in a time of its own that only [`pass`](Self::pass) moves.
+/// The reference: a sorted map with expiry, in a time of its own that only [`pass`](Self::pass)
+/// moves.
 ///
-/// It has the verbs of [`KvBackend`](codex_traits::KvBackend), without futures and with a kind for an error, and shares no code with any backend.
+/// It has the verbs of [`KvBackend`](codex_traits::KvBackend), without futures and with a kind for
+/// an error, and shares no code with any backend.
 ///
-/// A backend refuses durations whose end does not fit its clock, and where that begins depends on the time of day. The model refuses what is
-/// longer than `i64::MAX` milliseconds; do not ask it about the last thousand years below that.
+/// A backend refuses durations whose end does not fit its clock, and where that begins depends on
+/// the time of day. The model refuses what is longer than `i64::MAX` milliseconds; do not ask it
+/// about the last thousand years below that.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,7 +78,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an expiry of zero or one too long, whether or not the condition holds.
+    /// [`ErrorKind::InvalidArgument`] for an expiry of zero or one too long, whether or not the
+    /// condition holds.
     pub fn set(&mut self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome, ErrorKind> {
         let deadline = self.deadline(key, options.expiry)?;
         let old = self.get(key);
@@ -162,8 +166,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an expiry that `set` would refuse; else [`ErrorKind::Data`] where the value is no canonical
-    /// integer, or the sum does not fit.
+    /// [`ErrorKind::InvalidArgument`] for an expiry that `set` would refuse; else
+    /// [`ErrorKind::Data`] where the value is no canonical integer, or the sum does not fit.
     pub fn incr(&mut self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>, ErrorKind> {
         let created = match on_missing {
             OnMissing::Create(expiry) => Some(self.deadline(key, expiry)?),

@@ -12,7 +12,8 @@ use crate::{Model, doubles::Request, runtime::panic_message};
 
 /// One call of a verb of [`KvBackend`], or time that passes.
 ///
-/// `Display` and `Debug` are the Rust expression that makes it, keys and values with it: these are the kit's own.
+/// `Display` and `Debug` are the Rust expression that makes it, keys and values with it: these are
+/// the kit's own.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -281,7 +282,8 @@ impl Op {
 }
 
 impl Op {
-    /// Copies a call, its keys and values. A `scan` becomes the whole scan; `health` is no operation.
+    /// Copies a call, its keys and values. A `scan` becomes the whole scan; `health` is no
+    /// operation.
     pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
         Some(match request {
             Request::Get { key } => Self::get(key),

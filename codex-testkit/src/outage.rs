@@ -18,7 +18,8 @@ pub enum OutageKind {
     ReadOnly,
     /// The store has no memory left for writes (Redis: OOM).
     OutOfMemory,
-    /// One request is done, and its connection is cut before the answer; then the store is in service again by itself.
+    /// One request is done, and its connection is cut before the answer; then the store is in
+    /// service again by itself.
     ReplyLost,
     /// One node of several is gone.
     NodeDown,
@@ -43,7 +44,8 @@ pub trait Breaker: Send + Sync {
     /// The outages that it can bring about.
     fn kinds(&self) -> Vec<OutageKind>;
 
-    /// Brings the outage about; it is in force when the future is done. Only kinds of [`kinds`](Self::kinds) are asked for, and one at a time.
+    /// Brings the outage about; it is in force when the future is done. Only kinds of
+    /// [`kinds`](Self::kinds) are asked for, and one at a time.
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()>;
 
     /// Puts the store back in service, with the data that it had.
@@ -52,7 +54,8 @@ pub trait Breaker: Send + Sync {
 
 /// The switch by which the clauses take the store of a harness out of service and put it back.
 ///
-/// It acts on every backend that the harness makes after it has handed out the switch, and may act on others.
+/// It acts on every backend that the harness makes after it has handed out the switch, and may act
+/// on others.
 pub struct Outage(Box<dyn Breaker>);
 
 impl Outage {

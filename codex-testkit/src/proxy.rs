@@ -27,13 +27,16 @@ pub enum Fault {
     Stall,
     /// Passes answers on, so much later.
     Delay(Duration),
-    /// Resets a connection (RST) when so many bytes of answers have passed on it, handshakes included.
+    /// Resets a connection (RST) when so many bytes of answers have passed on it, handshakes
+    /// included.
     ResetAfter(usize),
-    /// Cuts a connection when so many bytes of requests have passed on it, handshakes included: the server may have half a request.
+    /// Cuts a connection when so many bytes of requests have passed on it, handshakes included: the
+    /// server may have half a request.
     CutRequestsAfter(usize),
     /// Cuts a connection instead of passing an answer on: the request was done, and nobody is told.
     CutBeforeReply,
-    /// As [`CutBeforeReply`](Self::CutBeforeReply), for the next answer alone; then the fault is over.
+    /// As [`CutBeforeReply`](Self::CutBeforeReply), for the next answer alone; then the fault is
+    /// over.
     CutNextReply,
     /// Cuts a connection when an answer has passed.
     CutAfterReply,

@@ -1,12 +1,14 @@
 //! Numbers that are the same in every run.
 
-/// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
+/// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled",
+/// 2016.
 pub(crate) struct Random(u64);
 
 impl Random {
     /// A sequence of its own for each seed.
     pub(crate) fn new(seed: u64) -> Self {
-        // Zero would stay zero; an odd number times another is none, and near seeds are put far apart.
+        // Zero would stay zero; an odd number times another is none, and near seeds are put far
+        // apart.
         Self((seed | 1 << 63).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 

@@ -1,8 +1,9 @@
 //! A harness that a clause on another thread asks through a channel.
 //!
-//! [`run`](crate::run) borrows its harness, and a clause that blocks its thread cannot be waited for. So the clause runs on a thread
-//! that holds a [`RemoteHarness`], and the run answers for the borrowed one, on the executor of its caller. What the harness starts
-//! meanwhile (tasks, timers, connections) it starts on the runtime that the clause asked from.
+//! [`run`](crate::run) borrows its harness, and a clause that blocks its thread cannot be waited
+//! for. So the clause runs on a thread that holds a [`RemoteHarness`], and the run answers for the
+//! borrowed one, on the executor of its caller. What the harness starts meanwhile (tasks, timers,
+//! connections) it starts on the runtime that the clause asked from.
 
 use std::{
     any::Any,
@@ -119,7 +120,8 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
     }
 
     fn reopen_from_storage(&self, backend: Arc<B>) -> Option<impl Future<Output = Arc<B>> + Send> {
-        // A handle that another task still holds keeps the store open, so that it cannot be opened again.
+        // A handle that another task still holds keeps the store open, so that it cannot be opened
+        // again.
         let backend = Arc::try_unwrap(backend).ok()?;
         let (start, started) = oneshot::channel();
         let (reply, answer) = oneshot::channel();

@@ -6,10 +6,12 @@ use codex_traits::{Pattern, Ttl};
 
 use crate::{Answer, Harness, Model, Op, clock::Clock, failure::show};
 
-/// Does `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each answer; at the end, all that is there.
+/// Does `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each
+/// answer; at the end, all that is there.
 ///
-/// Errors are the same where their kinds are. Times to live may differ by a millisecond, and in [`Time::Real`](crate::Time::Real) by the granularity
-/// and as long as the run has taken; there an [`Op::Pass`] is waited for.
+/// Errors are the same where their kinds are. Times to live may differ by a millisecond, and in
+/// [`Time::Real`](crate::Time::Real) by the granularity and as long as the run has taken; there an
+/// [`Op::Pass`] is waited for.
 ///
 /// # Errors
 ///
@@ -77,7 +79,8 @@ pub(crate) fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
     }
 }
 
-/// Leaves out whatever is not needed for `run` to fail: halves first, and single operations in the end.
+/// Leaves out whatever is not needed for `run` to fail: halves first, and single operations in the
+/// end.
 pub(crate) async fn shorten<F, Fut>(mut found: Divergence, run: &F) -> Divergence
 where
     F: Fn(Vec<Op>) -> Fut + Sync,

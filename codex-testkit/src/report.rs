@@ -22,7 +22,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run as a whole failed: a clause did, or none was passed, for a run that showed nothing is no success.
+    /// Whether the run as a whole failed: a clause did, or none was passed, for a run that showed
+    /// nothing is no success.
     pub fn failed(&self) -> bool {
         self.count(|outcome| matches!(outcome, Outcome::Failed(_))) > 0
             || self.count(|outcome| *outcome == Outcome::Passed) == 0

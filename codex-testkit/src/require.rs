@@ -1,10 +1,11 @@
 //! What a test does that cannot run here.
 //!
-//! A test that needs something of the machine (a Redis, a container engine) asks for it by [`require!`](crate::require!). Where
-//! it is not to be had, the test returns, and one line `CODEX-SKIPPED <test>: <reason>` is written to standard error, past the
-//! capture of the test harness, so that a script can count the lines: a skipped test is never mistaken for one that passed. The
-//! environment variable `CODEX_REQUIRE` lists, separated by commas, what has to be there (`CODEX_REQUIRE=redis,docker`); for
-//! those the test fails instead.
+//! A test that needs something of the machine (a Redis, a container engine) asks for it by
+//! [`require!`](crate::require!). Where it is not to be had, the test returns, and one line
+//! `CODEX-SKIPPED <test>: <reason>` is written to standard error, past the capture of the test
+//! harness, so that a script can count the lines: a skipped test is never mistaken for one that
+//! passed. The environment variable `CODEX_REQUIRE` lists, separated by commas, what has to be
+//! there (`CODEX_REQUIRE=redis,docker`); for those the test fails instead.
 
 use std::{env, error::Error, fmt, io::Write as _};
 
@@ -43,7 +44,8 @@ fn lists(list: &str, requirement: &str) -> bool {
     list.split([',', ' ']).any(|item| item == requirement)
 }
 
-/// What was asked for, or `None` after saying that `test` is skipped. [`require!`](crate::require!) is the short way to call it.
+/// What was asked for, or `None` after saying that `test` is skipped. [`require!`](crate::require!)
+/// is the short way to call it.
 ///
 /// # Panics
 ///
@@ -69,8 +71,9 @@ fn settle<T>(requirement: &str, required: bool, test: &str, wanted: Result<T, Un
 
 /// Says that `test` was skipped, on the line that scripts count.
 pub(crate) fn skip(test: &str, reason: &dyn fmt::Display) {
-    // Straight to the stream: what the print macros write is captured with a test that passes. On a line of its own, because with one thread
-    // the test's name stands there already. A closed stream is nobody's loss.
+    // Straight to the stream: what the print macros write is captured with a test that passes. On a
+    // line of its own, because with one thread the test's name stands there already. A closed
+    // stream is nobody's loss.
     let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
 }
 
@@ -82,8 +85,8 @@ fn test_path(type_name: &str) -> &str {
 
 /// What a test needs, or an early return that says so; see [the module](mod@crate::require).
 ///
-/// The first argument names the requirement, the second is a `Result<T, Unavailable>`. For a test, or another function, that
-/// returns nothing.
+/// The first argument names the requirement, the second is a `Result<T, Unavailable>`. For a test,
+/// or another function, that returns nothing.
 ///
 /// ```
 /// use codex_testkit::require::Unavailable;

@@ -29,9 +29,10 @@ const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 
 /// Runs every clause on the backends of `harness`, one after another.
 ///
-/// A clause that panics has failed, and so has one that is not done within [`Harness::time_limit`]. The run always ends: each clause runs on
-/// a thread of its own, inside the kit's own tokio runtime, and the thread of a clause that blocks it is abandoned. `harness` itself is asked
-/// on the caller's executor, which can be any.
+/// A clause that panics has failed, and so has one that is not done within [`Harness::time_limit`].
+/// The run always ends: each clause runs on a thread of its own, inside the kit's own tokio
+/// runtime, and the thread of a clause that blocks it is abandoned. `harness` itself is asked on
+/// the caller's executor, which can be any.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }
@@ -43,8 +44,9 @@ pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item =
     run_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs `clauses` on the backends of `harness`, one after another, takes the time of each, and tells `observer` of each when it begins and
-/// when it is done. [`Progress`](crate::Progress) is an observer for a terminal.
+/// Runs `clauses` on the backends of `harness`, one after another, takes the time of each, and
+/// tells `observer` of each when it begins and when it is done. [`Progress`](crate::Progress) is an
+/// observer for a terminal.
 ///
 /// A run of no clauses is a failure.
 pub async fn run_with<H: Harness>(
@@ -55,8 +57,9 @@ pub async fn run_with<H: Harness>(
     run_contract::<BackendContract, H>(harness, clauses, &[], observer).await
 }
 
-/// As [`run_with`], where some clauses are known not to hold, each with the reason: such a clause is [`Outcome::Skipped`] with that reason as long as
-/// it fails, and has failed as soon as it holds or does not apply, so that the list is never longer than it has to be.
+/// As [`run_with`], where some clauses are known not to hold, each with the reason: such a clause
+/// is [`Outcome::Skipped`] with that reason as long as it fails, and has failed as soon as it holds
+/// or does not apply, so that the list is never longer than it has to be.
 ///
 /// What `failures` says of a clause that is not run is not looked at.
 pub async fn run_expecting<H: Harness>(
@@ -214,8 +217,8 @@ where
     }
 }
 
-/// The body of the test that looks at the lists themselves: every clause on them exists, is on one of them once, and does not apply, if it is on
-/// `skips`, or does not hold, if it is on `fails`.
+/// The body of the test that looks at the lists themselves: every clause on them exists, is on one
+/// of them once, and does not apply, if it is on `skips`, or does not hold, if it is on `fails`.
 ///
 /// # Panics
 ///
@@ -262,7 +265,8 @@ where
     assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
 }
 
-/// A harness may want to spawn or block while it is made: inside the runtime, and outside of its tasks, it can do both.
+/// A harness may want to spawn or block while it is made: inside the runtime, and outside of its
+/// tasks, it can do both.
 fn make<H>(harness: impl FnOnce() -> H) -> H {
     let _inside = runtime().enter();
     harness()

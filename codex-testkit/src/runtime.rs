@@ -24,7 +24,8 @@ use crate::failure::{Checked, Failure};
 /// Racers need threads even where the machine has one core.
 const FEWEST_THREADS: usize = 4;
 
-// Never dropped, so that a clause that hangs without awaiting cannot hang the end of the process too.
+// Never dropped, so that a clause that hangs without awaiting cannot hang the end of the process
+// too.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
     let built = Builder::new_multi_thread()
@@ -40,7 +41,8 @@ pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// Starts a task where several can run at once: on the caller's runtime if it has threads, else on the kit's.
+/// Starts a task where several can run at once: on the caller's runtime if it has threads, else on
+/// the kit's.
 pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     match Handle::try_current() {
         Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => current.spawn(task),
@@ -50,8 +52,8 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
 
 /// Waits in real time, whatever executor the caller is on and even where its clock is paused.
 pub async fn sleep(duration: Duration) {
-    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside of it: outside there may be none, or one
-    // that is paused.
+    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside of
+    // it: outside there may be none, or one that is paused.
     let _ = RUNTIME.spawn(async move { tokio::time::sleep(duration).await }).await;
 }
 
@@ -87,7 +89,8 @@ pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// Runs `racers` tasks through `rounds` rounds, each round begun by all at once, and answers what each did: `[racer][round]`.
+/// Runs `racers` tasks through `rounds` rounds, each round begun by all at once, and answers what
+/// each did: `[racer][round]`.
 pub(crate) async fn race<T, F, Fut>(racers: usize, rounds: usize, run: F) -> Checked<Vec<Vec<T>>>
 where
     T: Send + 'static,
@@ -120,7 +123,8 @@ struct Gate {
 
 impl Gate {
     async fn pass(&self, all: usize) {
-        // The barrier wakes its waiters one after another: long enough for the first to have finished with an in-process store.
+        // The barrier wakes its waiters one after another: long enough for the first to have
+        // finished with an in-process store.
         self.barrier.wait().await;
         // So they meet once more, awake, and go when the last has come.
         self.ready.fetch_add(1, Ordering::AcqRel);

@@ -67,8 +67,8 @@ const PASSES: &[Duration] = &[
 
 /// How sequences of operations are drawn.
 ///
-/// All are over a few keys and values that stores have got wrong: empty, with NUL, with what is special in patterns, almost integers. The
-/// same seed draws the same sequences.
+/// All are over a few keys and values that stores have got wrong: empty, with NUL, with what is
+/// special in patterns, almost integers. The same seed draws the same sequences.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Sequences {
@@ -79,8 +79,9 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Sequences of up to 40 operations for stores whose time passes so: where it is virtual, it passes as an operation, and keys end; where it
-    /// is real, none does, and times to live are long.
+    /// Sequences of up to 40 operations for stores whose time passes so: where it is virtual, it
+    /// passes as an operation, and keys end; where it is real, none does, and times to live are
+    /// long.
     pub fn new(time: &Time) -> Self {
         let has_passes = matches!(time, Time::Virtual(_));
         let short = if has_passes { SHORT } else { &[] };
@@ -114,7 +115,8 @@ impl Sequences {
         vec(op, 1..=self.longest)
     }
 
-    /// Does `run` on `cases` sequences, one after another, until one fails; then on shorter and simpler ones, as long as they fail too.
+    /// Does `run` on `cases` sequences, one after another, until one fails; then on shorter and
+    /// simpler ones, as long as they fail too.
     ///
     /// # Errors
     ///
@@ -149,7 +151,8 @@ impl Sequences {
     }
 }
 
-/// Does `cases` random sequences of operations on the backends of `harness` and on the [`Model`](crate::Model), and compares every answer, as [`replay`] does.
+/// Does `cases` random sequences of operations on the backends of `harness` and on the
+/// [`Model`](crate::Model), and compares every answer, as [`replay`] does.
 ///
 /// The sequences are the same in every run; [`Sequences`] draws others.
 ///

@@ -1,6 +1,8 @@
-//! What every suite of this project works by: a list of clauses, made a contract, is run and made into tests.
+//! What every suite of this project works by: a list of clauses, made a contract, is run and made
+//! into tests.
 //!
-//! Hidden: for the suites of `codex-kv`, which check caches and sessions over a backend. It is no public API and may change at any time.
+//! Hidden: for the suites of `codex-kv`, which check caches and sessions over a backend. It is no
+//! public API and may change at any time.
 
 pub use codex_traits::Capability;
 pub use futures_util::future::BoxFuture;

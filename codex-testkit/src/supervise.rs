@@ -18,8 +18,8 @@ use crate::{
 /// How often a clause that takes long is looked at; four times at least.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The stack of a clause's thread. A thread's usual 2 MiB are less than the calls of a client in a debug build can take on top of a
-/// clause's own; memory is only taken for what is used.
+/// The stack of a clause's thread. A thread's usual 2 MiB are less than the calls of a client in a
+/// debug build can take on top of a clause's own; memory is only taken for what is used.
 const STACK: usize = 16 << 20;
 
 /// A clause that runs.
@@ -28,7 +28,8 @@ pub(crate) struct Supervised {
     done: oneshot::Receiver<Result<Checked, Box<dyn Any + Send>>>,
 }
 
-/// Starts `clause` on a thread of its own, inside the kit's runtime and under the caller's `tracing` subscriber.
+/// Starts `clause` on a thread of its own, inside the kit's runtime and under the caller's
+/// `tracing` subscriber.
 ///
 /// The clause and everything that it holds are dropped before it counts as done.
 pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + 'static) -> Checked<Supervised> {
@@ -53,8 +54,8 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
 }
 
 impl Supervised {
-    /// Waits until the clause is done, but no longer than `limit`, and calls `tick` every few seconds. The thread of a clause that
-    /// is not done is abandoned.
+    /// Waits until the clause is done, but no longer than `limit`, and calls `tick` every few
+    /// seconds. The thread of a clause that is not done is abandoned.
     pub(crate) async fn outcome(mut self, limit: Duration, mut tick: impl FnMut(&Activity)) -> Checked {
         loop {
             let left = limit.saturating_sub(self.activity.elapsed());

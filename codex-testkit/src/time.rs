@@ -9,26 +9,29 @@ pub enum Time {
     Virtual(VirtualTime),
     /// The store's clock runs by itself, and the clauses wait.
     Real {
-        /// How late the store may be in letting a key end, and how coarse its answers about time are.
+        /// How late the store may be in letting a key end, and how coarse its answers about time
+        /// are.
         granularity: Duration,
     },
 }
 
 /// A clock that stands still until it is moved.
 ///
-/// A store that uses the time of day must have both of its times in the harness's hands: the time that passes, and the wall clock.
-/// [`advance`](Self::advance) then moves both by the same duration, as a running machine does. [`shift_wall_clock`](Self::shift_wall_clock)
-/// moves the wall clock alone, as an administrator or a time server does.
+/// A store that uses the time of day must have both of its times in the harness's hands: the time
+/// that passes, and the wall clock. [`advance`](Self::advance) then moves both by the same
+/// duration, as a running machine does. [`shift_wall_clock`](Self::shift_wall_clock) moves the wall
+/// clock alone, as an administrator or a time server does.
 ///
-/// Clause exp-12 asks that such a shift changes no time to live. A store that compares deadlines with the time of day cannot keep it.
-/// It has to count deadlines by a clock that only goes forward ([`Instant`](std::time::Instant) on most systems). A store that writes
-/// deadlines to a file as times of day converts them once when it opens the file, and counts from then on by that clock.
+/// Clause exp-12 asks that such a shift changes no time to live. A store that compares deadlines
+/// with the time of day cannot keep it. It has to count deadlines by a clock that only goes forward
+/// ([`Instant`](std::time::Instant) on most systems). A store that writes deadlines to a file as
+/// times of day converts them once when it opens the file, and counts from then on by that clock.
 pub trait VirtualClock: Send + Sync {
     /// Moves the time that expiry is counted in forward, and the wall clock with it.
     fn advance(&self, by: Duration);
 
-    /// Sets the wall clock, while no time passes. Returns whether the store has a wall clock at all: if it has none, the default,
-    /// exp-12 does not apply.
+    /// Sets the wall clock, while no time passes. Returns whether the store has a wall clock at
+    /// all: if it has none, the default, exp-12 does not apply.
     fn shift_wall_clock(&self, shift: WallShift) -> bool {
         let _ = shift;
         false
@@ -54,8 +57,8 @@ impl VirtualTime {
         Self(Arc::new(clock))
     }
 
-    /// Moves a clock by calling `advance`. There is no wall clock, so exp-12 does not apply: right for a store that never asks the time of
-    /// day.
+    /// Moves a clock by calling `advance`. There is no wall clock, so exp-12 does not apply: right
+    /// for a store that never asks the time of day.
     ///
     /// ```
     /// use std::{sync::{Arc, atomic::{AtomicU64, Ordering::SeqCst}}, time::Duration};
@@ -76,7 +79,8 @@ impl VirtualTime {
         })
     }
 
-    /// Moves a clock by calling `advance`, and the wall clock alone by calling `shift`: for a store that asks the time of day.
+    /// Moves a clock by calling `advance`, and the wall clock alone by calling `shift`: for a store
+    /// that asks the time of day.
     ///
     /// ```
     /// use std::{sync::{Arc, Mutex}, time::{Duration, SystemTime}};

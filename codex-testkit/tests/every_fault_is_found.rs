@@ -1,5 +1,5 @@
-//! Every faulty backend fails the clause that its fault breaks. `sound_backend.rs` shows that the same
-//! backend without a fault passes them all.
+//! Every faulty backend fails the clause that its fault breaks. `sound_backend.rs` shows that the
+//! same backend without a fault passes them all.
 
 mod faulty_backends;
 

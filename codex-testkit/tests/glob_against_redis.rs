@@ -1,4 +1,5 @@
-//! `Pattern::matches` against the matcher of a real server, on random patterns over the bytes that mean something to it.
+//! `Pattern::matches` against the matcher of a real server, on random patterns over the bytes that
+//! mean something to it.
 #![cfg(feature = "redis")]
 
 use std::collections::BTreeSet;
@@ -12,7 +13,8 @@ use codex_traits::Pattern;
 /// What is special in a pattern, what stands next to it in ASCII, and bytes that are no text.
 const ALPHABET: &[u8] = b"*?[]\\^-ab\xc3\xa9\0\xff";
 
-/// Numbers that are the same in every run: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators").
+/// Numbers that are the same in every run: xorshift64* (Vigna, "An experimental exploration of
+/// Marsaglia's xorshift generators").
 struct Random(u64);
 
 impl Random {
@@ -32,7 +34,8 @@ impl Random {
         (0..self.below(longest + 1)).map(|_| self.byte()).collect()
     }
 
-    /// A pattern that comes near to matching `key`: random ones hardly ever match anything of length.
+    /// A pattern that comes near to matching `key`: random ones hardly ever match anything of
+    /// length.
     fn pattern_for(&mut self, key: &[u8]) -> Vec<u8> {
         let mut pattern = Vec::new();
         for &byte in key {

@@ -1,4 +1,5 @@
-//! What is wrong is told from what is right by the model alone, in a few operations that can be pasted into a test.
+//! What is wrong is told from what is right by the model alone, in a few operations that can be
+//! pasted into a test.
 
 #[rustfmt::skip]
 #[path = "model/pasted.rs"]
@@ -81,8 +82,8 @@ async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
         };
         let operations = divergence.operations();
         assert!(operations.len() <= 4, "{fault:?}: {divergence}");
-        // The sequence fails again, but for backends that share their data and for those that sweep by
-        // the minute: these depend on what came before.
+        // The sequence fails again, but for backends that share their data and for those that sweep
+        // by the minute: these depend on what came before.
         if !matches!(fault, Fault::FreshShares | Fault::OnlySweeperRemoves) {
             assert_eq!(replay(&harness, operations).await, Err(divergence.clone()), "{fault:?}");
         }

@@ -1,4 +1,5 @@
-//! A report says the same in each of its forms, whatever text is in it, and every form can be read back.
+//! A report says the same in each of its forms, whatever text is in it, and every form can be read
+//! back.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::Duration;

@@ -48,7 +48,8 @@ impl Interceptor for Fault {
     }
 }
 
-/// Memory, but for a scan that begins again and again, and never yields. `del_matching` is the provided one.
+/// Memory, but for a scan that begins again and again, and never yields. `del_matching` is the
+/// provided one.
 #[derive(Debug, Clone)]
 struct Repeats(MemoryBackend);
 

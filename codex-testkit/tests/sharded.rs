@@ -1,4 +1,5 @@
-//! A store of several nodes, in process: what the clause about clusters is run on where there is no cluster, nodes that go down included.
+//! A store of several nodes, in process: what the clause about clusters is run on where there is no
+//! cluster, nodes that go down included.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -76,7 +77,8 @@ impl KvBackend for Sharded {
         self.node_of(key, "ttl")?.ttl(key).await
     }
 
-    /// Node after node; the cursor is the node's number and its own cursor. A node with nothing more to say is no page of its own.
+    /// Node after node; the cursor is the node's number and its own cursor. A node with nothing
+    /// more to say is no page of its own.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let (mut number, mut cursor) = match request.cursor.as_str().split_once('/') {
             None if request.cursor.is_start() => (0, Cursor::start()),

@@ -1,4 +1,5 @@
-//! The suite itself: that it fails what is wrong, says which clause, and takes nothing for passed that did not run.
+//! The suite itself: that it fails what is wrong, says which clause, and takes nothing for passed
+//! that did not run.
 
 mod faulty_backends;
 

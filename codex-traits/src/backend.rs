@@ -19,9 +19,9 @@ use crate::{
 ///
 /// # Keys and values
 ///
-/// A key is any UTF-8 text, including the empty text, text with NUL or spaces, and text of a megabyte.
-/// Keys are compared byte for byte. A value is any sequence of bytes. An empty value is not a missing
-/// one.
+/// A key is any UTF-8 text, including the empty text, text with NUL or spaces, and text of a
+/// megabyte. Keys are compared byte for byte. A value is any sequence of bytes. An empty value is
+/// not a missing one.
 ///
 /// # Absence
 ///
@@ -33,32 +33,33 @@ use crate::{
 ///
 /// # Expiry
 ///
-/// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, and [`Expiry::Keep`] leaves
-/// it. A key that is created under `Keep` gets none. Backends keep whole milliseconds, rounded up. A
-/// value is never gone early, and late by no more than the backend documents. Every writing verb
-/// refuses `After` zero, even if its condition would not have held; only [`expire`](Self::expire)
-/// accepts it and removes the key. Every store accepts durations up to [`Expiry::MAX`] and refuses a
-/// duration that it cannot hold. A refused or failed write leaves the value and the time to live
-/// unchanged.
+/// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, and [`Expiry::Keep`]
+/// leaves it. A key that is created under `Keep` gets none. Backends keep whole milliseconds,
+/// rounded up. A value is never gone early, and late by no more than the backend documents. Every
+/// writing verb refuses `After` zero, even if its condition would not have held; only
+/// [`expire`](Self::expire) accepts it and removes the key. Every store accepts durations up to
+/// [`Expiry::MAX`] and refuses a duration that it cannot hold. A refused or failed write leaves the
+/// value and the time to live unchanged.
 ///
 /// # Atomicity
 ///
 /// [`set`](Self::set) with a [`Condition`](crate::Condition) and
 /// [`del_if_equals`](Self::del_if_equals) compare and write in one step: of many racing callers,
 /// exactly one wins. This is the only atomic primitive that the contract requires;
-/// [`incr`](Self::incr) is provided on it. Calls on one key are linearizable on one primary. Calls on
-/// many keys are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) says
+/// [`incr`](Self::incr) is provided on it. Calls on one key are linearizable on one primary. Calls
+/// on many keys are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) says
 /// whether [`get_many`](Self::get_many) is one snapshot.
 ///
 /// # Clones
 ///
-/// If a backend is `Clone`, a clone is another handle on the same store and sees every write at once.
-/// Two backends that were built separately share nothing, unless they connect to the same server.
+/// If a backend is `Clone`, a clone is another handle on the same store and sees every write at
+/// once. Two backends that were built separately share nothing, unless they connect to the same
+/// server.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped is applied once or not at all, and the next call on the same handle
-/// gets its own answer. After a failure,
+/// A call whose future is dropped is applied once or not at all, and the next call on the same
+/// handle gets its own answer. After a failure,
 /// [`Error::may_have_executed`](crate::Error::may_have_executed) says whether the write may have
 /// happened. A backend never repeats a request on its own, unless the repetition changes nothing.
 ///
@@ -201,8 +202,8 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// one that is declared.
     fn capabilities(&self) -> Capabilities;
 
-    /// Returns the value of `key`, or `None` if the key is absent. Reading never changes the time to
-    /// live.
+    /// Returns the value of `key`, or `None` if the key is absent. Reading never changes the time
+    /// to live.
     ///
     /// # Errors
     ///
@@ -210,24 +211,25 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// Redis list).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
-    /// Writes `value` with the expiry of `options` if the condition of `options` holds, in one atomic
-    /// step.
+    /// Writes `value` with the expiry of `options` if the condition of `options` holds, in one
+    /// atomic step.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry of zero or one
-    /// that is too long, even if the condition would not have held. Nothing is changed.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry of zero or
+    /// one that is too long, even if the condition would not have held. Nothing is changed.
     fn set(&self, key: &str, value: Bytes, options: SetOptions) -> impl Future<Output = Result<SetOutcome>> + Send;
 
-    /// Removes the keys and returns how many of them existed. A key that is named twice counts once,
-    /// an expired one not at all. No keys give `Ok(0)`.
+    /// Removes the keys and returns how many of them existed. A key that is named twice counts
+    /// once, an expired one not at all. No keys give `Ok(0)`.
     ///
     /// # Errors
     ///
     /// If the store fails. Some of the keys may have been removed.
     fn del(&self, keys: &[&str]) -> impl Future<Output = Result<u64>> + Send;
 
-    /// Removes `key` if it holds exactly `expected`, in one atomic step, and returns whether it did.
+    /// Removes `key` if it holds exactly `expected`, in one atomic step, and returns whether it
+    /// did.
     ///
     /// # Errors
     ///
@@ -252,11 +254,12 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
 
     /// Returns one page of the keys that match.
     ///
-    /// A key that exists from the first page to the last is returned at least once, whatever else is
-    /// written meanwhile, and possibly more than once. A key that never existed, or has expired, is
-    /// not returned. Only a page without a cursor ends the scan. A scan ends even while writers add
-    /// keys. The hint bounds a page up to a constant factor; a page is never the whole keyspace. An
-    /// abandoned scan leaks nothing. Keys that are not UTF-8, written by other programs, are left out.
+    /// A key that exists from the first page to the last is returned at least once, whatever else
+    /// is written meanwhile, and possibly more than once. A key that never existed, or has expired,
+    /// is not returned. Only a page without a cursor ends the scan. A scan ends even while writers
+    /// add keys. The hint bounds a page up to a constant factor; a page is never the whole
+    /// keyspace. An abandoned scan leaks nothing. Keys that are not UTF-8, written by other
+    /// programs, are left out.
     ///
     /// # Errors
     ///
@@ -267,7 +270,8 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// Returns the values of `keys` in the order of `keys`. A key that is named twice is answered
     /// twice.
     ///
-    /// A key that holds another type is `None` here, as in Redis's MGET. No keys give an empty list.
+    /// A key that holds another type is `None` here, as in Redis's MGET. No keys give an empty
+    /// list.
     ///
     /// # Errors
     ///
@@ -276,8 +280,8 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
         provided::get_many(self, keys)
     }
 
-    /// Writes all entries with one expiry. If a key is given twice, its last value stays. No entries
-    /// give `Ok(())`.
+    /// Writes all entries with one expiry. If a key is given twice, its last value stays. No
+    /// entries give `Ok(())`.
     ///
     /// # Errors
     ///
@@ -287,23 +291,23 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
         provided::set_many(self, entries, expiry)
     }
 
-    /// Adds `delta` to the integer that `key` holds as canonical decimal text, keeps the time to live,
-    /// and returns the sum.
+    /// Adds `delta` to the integer that `key` holds as canonical decimal text, keeps the time to
+    /// live, and returns the sum.
     ///
     /// If the key is missing, `on_missing` decides: start at zero with an expiry, or return
     /// `Ok(None)`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the value is not such text or the sum does not
-    /// fit 64 bits, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an
-    /// expiry that `set` would refuse. The value and the time to live are unchanged.
+    /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the value is not such text or the sum does
+    /// not fit 64 bits, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for
+    /// an expiry that `set` would refuse. The value and the time to live are unchanged.
     fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> impl Future<Output = Result<Option<i64>>> + Send {
         provided::incr(self, key, delta, on_missing)
     }
 
-    /// Removes every key that matches, page by page, and returns their number. Touches nothing else.
-    /// Keys that appear meanwhile may stay.
+    /// Removes every key that matches, page by page, and returns their number. Touches nothing
+    /// else. Keys that appear meanwhile may stay.
     ///
     /// # Errors
     ///
@@ -312,12 +316,12 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
         provided::del_matching(self, pattern)
     }
 
-    /// Returns the value of `key` and its remaining time to live, or `None` if the key is absent. The
-    /// answer is never [`Ttl::Missing`].
+    /// Returns the value of `key` and its remaining time to live, or `None` if the key is absent.
+    /// The answer is never [`Ttl::Missing`].
     ///
     /// Both are of one moment if the backend declares
-    /// [`Capability::AtomicGetWithTtl`](crate::Capability::AtomicGetWithTtl). Otherwise a concurrent
-    /// write can fall between them.
+    /// [`Capability::AtomicGetWithTtl`](crate::Capability::AtomicGetWithTtl). Otherwise a
+    /// concurrent write can fall between them.
     ///
     /// # Errors
     ///

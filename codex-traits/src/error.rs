@@ -13,9 +13,11 @@ pub enum ErrorKind {
     Connection,
     /// No answer arrived within the deadline.
     Timeout,
-    /// The store refused: it is read-only, out of memory or loading, or the user lacks a permission.
+    /// The store refused: it is read-only, out of memory or loading, or the user lacks a
+    /// permission.
     Server,
-    /// The key holds data that the verb does not work on: another type, or text that is not an integer.
+    /// The key holds data that the verb does not work on: another type, or text that is not an
+    /// integer.
     Data,
     /// A setting is wrong: a URL, a password, a limit.
     Config,
@@ -40,9 +42,9 @@ impl fmt::Display for ErrorKind {
 ///
 /// An error is cheap to clone: clones share the message and the source.
 ///
-/// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because a key can
-/// be a session id, a value can be anything, and errors are logged. A backend author must keep them
-/// out of the message and out of the source.
+/// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because a key
+/// can be a session id, a value can be anything, and errors are logged. A backend author must keep
+/// them out of the message and out of the source.
 ///
 /// ```
 /// use codex_traits::{Error, ErrorKind};
@@ -68,9 +70,9 @@ impl Error {
     /// Creates an error of `kind` for the verb `operation`, with a message that says what was
     /// expected.
     ///
-    /// [`may_have_executed`](Self::may_have_executed) and [`is_retryable`](Self::is_retryable) start
-    /// with cautious values that follow from the kind. [`not_executed`](Self::not_executed) and
-    /// [`retryable`](Self::retryable) change them.
+    /// [`may_have_executed`](Self::may_have_executed) and [`is_retryable`](Self::is_retryable)
+    /// start with cautious values that follow from the kind. [`not_executed`](Self::not_executed)
+    /// and [`retryable`](Self::retryable) change them.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -114,7 +116,8 @@ impl Error {
         )
     }
 
-    /// Returns the error of [`scan`](crate::KvBackend::scan) for a cursor that the store cannot read.
+    /// Returns the error of [`scan`](crate::KvBackend::scan) for a cursor that the store cannot
+    /// read.
     pub fn unreadable_cursor() -> Self {
         Self::new(
             ErrorKind::InvalidArgument,
@@ -176,8 +179,8 @@ impl Error {
 
     /// Returns whether the same call can succeed if it is repeated.
     ///
-    /// Whether a repetition is safe is a separate question: a call that is not idempotent is safe to
-    /// repeat only if [`may_have_executed`](Self::may_have_executed) is `false`.
+    /// Whether a repetition is safe is a separate question: a call that is not idempotent is safe
+    /// to repeat only if [`may_have_executed`](Self::may_have_executed) is `false`.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }

@@ -2,12 +2,12 @@
 
 /// Returns whether `text` matches `pattern`.
 ///
-/// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an earlier
-/// one could only offer the later tokens the same bytes again.
+/// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an
+/// earlier one could only offer the later tokens the same bytes again.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
-        // Redis's matcher never enters its loop for an empty text, so `**` fails. SCAN itself treats a
-        // lone `*` as every key.
+        // Redis's matcher never enters its loop for an empty text, so `**` fails. SCAN itself
+        // treats a lone `*` as every key.
         return pattern.is_empty() || pattern == b"*";
     }
     let (mut at, mut read) = (0, 0);
@@ -35,7 +35,8 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Matches the token at `at`, which is not a `*`, against `byte`. Returns the start of the next token.
+/// Matches the token at `at`, which is not a `*`, against `byte`. Returns the start of the next
+/// token.
 fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match *pattern.get(at)? {
         b'?' => Some(at + 1),
@@ -48,7 +49,8 @@ fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     }
 }
 
-/// Matches the class whose first byte after the `[` is at `at`. Returns the start of the next token.
+/// Matches the class whose first byte after the `[` is at `at`. Returns the start of the next
+/// token.
 fn match_class(pattern: &[u8], mut at: usize, byte: u8) -> (bool, usize) {
     let negated = pattern.get(at) == Some(&b'^');
     if negated {

@@ -10,8 +10,8 @@ use crate::{Error, Result};
 ///
 /// The comparison and the write are one atomic step.
 ///
-/// This enum is exhaustive on purpose. A backend must handle every condition: a new variant would be
-/// a change of the contract, and the compiler should point out each backend that lacks it.
+/// This enum is exhaustive on purpose. A backend must handle every condition: a new variant would
+/// be a change of the contract, and the compiler should point out each backend that lacks it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Writes in any case.
@@ -62,7 +62,8 @@ impl Expiry {
     /// far as Redis does, see [`to_millis_at`](Self::to_millis_at).
     pub const MAX: Duration = Duration::from_millis(MAX_MILLIS.unsigned_abs());
 
-    /// Returns the milliseconds of [`Expiry::After`], rounded up, and `None` for the other variants.
+    /// Returns the milliseconds of [`Expiry::After`], rounded up, and `None` for the other
+    /// variants.
     ///
     /// # Errors
     ///
@@ -73,16 +74,16 @@ impl Expiry {
         self.to_millis_at(operation, || 1 << 42)
     }
 
-    /// Returns what [`to_millis`](Self::to_millis) does, for a store that knows the present time and
-    /// accepts exactly what Redis accepts at that time.
+    /// Returns what [`to_millis`](Self::to_millis) does, for a store that knows the present time
+    /// and accepts exactly what Redis accepts at that time.
     ///
     /// `unix_millis` returns the milliseconds since 1970. It is called only for a duration longer
     /// than [`Expiry::MAX`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the duration is zero, or
-    /// if its end does not fit a signed 64-bit count of milliseconds since 1970.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the duration is zero,
+    /// or if its end does not fit a signed 64-bit count of milliseconds since 1970.
     #[inline]
     pub fn to_millis_at(self, operation: &'static str, unix_millis: impl FnOnce() -> i64) -> Result<Option<i64>> {
         let Self::After(duration) = self else {

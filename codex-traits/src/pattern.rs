@@ -37,9 +37,9 @@ impl Pattern {
     /// Returns the pattern of the keys that match this glob.
     ///
     /// `*` matches any run of bytes, `?` one byte, `[abc]` one of these bytes, `[a-z]` a range and
-    /// `[^a]` any other byte. `\` makes the next byte literal. Redis's edge cases hold too: `[c-a]` is
-    /// `[a-c]`, an unclosed class ends with the pattern, a trailing `\` is literal, and the bounds of a
-    /// range are compared as signed bytes, as Redis does on x86-64.
+    /// `[^a]` any other byte. `\` makes the next byte literal. Redis's edge cases hold too: `[c-a]`
+    /// is `[a-c]`, an unclosed class ends with the pattern, a trailing `\` is literal, and the
+    /// bounds of a range are compared as signed bytes, as Redis does on x86-64.
     pub fn glob(glob: impl AsRef<[u8]>) -> Self {
         Self {
             glob: glob.as_ref().into(),
@@ -56,8 +56,8 @@ impl Pattern {
         &self.glob
     }
 
-    /// Returns whether `key` matches, as Redis's own matcher decides. The time is at most proportional
-    /// to the product of both lengths.
+    /// Returns whether `key` matches, as Redis's own matcher decides. The time is at most
+    /// proportional to the product of both lengths.
     pub fn matches(&self, key: impl AsRef<[u8]>) -> bool {
         glob::matches(&self.glob, key.as_ref())
     }

@@ -4,12 +4,12 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, Pattern, Result};
 
-/// The position of a scan. It is opaque: only the backend that made it can read it, and only for the
-/// same store.
+/// The position of a scan. It is opaque: only the backend that made it can read it, and only for
+/// the same store.
 ///
-/// A cursor can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed, in
-/// another process too. A made-up cursor is refused by the backend or ends the scan; it never panics
-/// or loops.
+/// A cursor can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed,
+/// in another process too. A made-up cursor is refused by the backend or ends the scan; it never
+/// panics or loops.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(String);
 
@@ -92,8 +92,8 @@ pub struct ScanRequest<'a> {
     pub cursor: Cursor,
     /// The keys to return.
     pub pattern: &'a Pattern,
-    /// The approximate number of keys to examine for this page. A page can hold more, fewer or none.
-    /// Zero is refused.
+    /// The approximate number of keys to examine for this page. A page can hold more, fewer or
+    /// none. Zero is refused.
     pub count_hint: usize,
 }
 

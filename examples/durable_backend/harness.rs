@@ -1,4 +1,5 @@
-//! The harness: files in a directory of its own, a clock that the suite moves, and a process to kill.
+//! The harness: files in a directory of its own, a clock that the suite moves, and a process to
+//! kill.
 
 use std::{
     env, fs,

@@ -1,7 +1,8 @@
 //! A small shop: logins, a counter, a cart, a slow page that is cached, and one's sessions.
 //!
-//! `cargo run --example web` keeps everything in memory; `REDIS_URL=redis://127.0.0.1:6379` keeps it there, under keys that begin with
-//! `web-example`. The page is at <http://127.0.0.1:3000>; `PORT` sets another port, 0 any that is free.
+//! `cargo run --example web` keeps everything in memory; `REDIS_URL=redis://127.0.0.1:6379` keeps
+//! it there, under keys that begin with `web-example`. The page is at <http://127.0.0.1:3000>;
+//! `PORT` sets another port, 0 any that is free.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 mod failure;
@@ -32,7 +33,8 @@ use tower_http::csrf::CsrfLayer;
 
 use crate::failure::Failure;
 
-/// Who can log in. A service of yours would look into its database, and keep no password in the clear.
+/// Who can log in. A service of yours would look into its database, and keep no password in the
+/// clear.
 const USERS: [(&str, &str); 2] = [("ada", "lovelace"), ("grace", "hopper")];
 
 /// How long the slow page takes, and how long it is kept.
@@ -198,7 +200,8 @@ impl Shop {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "memory://".to_owned());
-    // In production the secret comes from outside; with Django beside it, it is Django's SECRET_KEY.
+    // In production the secret comes from outside; with Django beside it, it is Django's
+    // SECRET_KEY.
     let secret = std::env::var("SECRET_KEY").unwrap_or_else(|_| {
         eprintln!("SECRET_KEY is not set: sessions are signed with a secret that everyone knows");
         "a secret for trying things out".to_owned()

@@ -8,13 +8,15 @@ use tower_http::csrf::ProtectionError;
 
 use crate::page;
 
-/// The answer of the `CsrfLayer`, which refuses requests that another site's page has made and that could change something.
+/// The answer of the `CsrfLayer`, which refuses requests that another site's page has made and that
+/// could change something.
 pub(crate) fn from_another_site(_: ProtectionError) -> Response {
     let text = Html(page::message("That came from another site."));
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// No scripts, no frames around the page (a click that its user did not mean), and nothing of it kept for the next user of the machine.
+/// No scripts, no frames around the page (a click that its user did not mean), and nothing of it
+/// kept for the next user of the machine.
 pub(crate) async fn headers<B>(mut response: Response<B>) -> Response<B> {
     const HEADERS: [(HeaderName, &str); 4] = [
         (

@@ -1,7 +1,8 @@
 //! Sessions of `actix-session` on any backend (feature `actix-session`).
 //!
-//! For a service that uses `actix-session` and wants to keep doing so. For sessions that are shared with Django and merged when
-//! requests meet, use [`web::actix`](crate::web::actix) (feature `actix`) instead.
+//! For a service that uses `actix-session` and wants to keep doing so. For sessions that are shared
+//! with Django and merged when requests meet, use [`web::actix`](crate::web::actix) (feature
+//! `actix`) instead.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -20,8 +21,8 @@ const KEY_ATTEMPTS: usize = 8;
 ///
 /// * A new session does not overwrite another one.
 /// * An outage is an error from every call, never a session that is not there.
-/// * The record expires with the session, and is JSON, not signed. `actix-session` signs or encrypts the cookie that holds the
-///   key, not the record.
+/// * The record expires with the session, and is JSON, not signed. `actix-session` signs or
+///   encrypts the cookie that holds the key, not the record.
 ///
 /// If two requests save the same session at once, the later one's data stays.
 ///
@@ -59,7 +60,8 @@ impl<B: KvBackend> ActixSessionStore<B> {
         self
     }
 
-    /// Sets the second segment of every stored key: `actix-session` unless set. An empty one is left out.
+    /// Sets the second segment of every stored key: `actix-session` unless set. An empty one is
+    /// left out.
     #[must_use]
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
@@ -68,8 +70,8 @@ impl<B: KvBackend> ActixSessionStore<B> {
 
     /// Makes a change to a session that has ended meanwhile an error, and so a response of 500.
     ///
-    /// Without this, `actix-session`'s own contract holds: the state is stored once more under a new key. A request that was on
-    /// its way during a logout then logs the user in again.
+    /// Without this, `actix-session`'s own contract holds: the state is stored once more under a
+    /// new key. A request that was on its way during a logout then logs the user in again.
     #[must_use]
     pub fn refuse_ended(mut self) -> Self {
         self.revive = false;

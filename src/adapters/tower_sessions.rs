@@ -1,8 +1,8 @@
-//! Sessions of `tower-sessions` on any backend: 0.15 (feature `tower-sessions`), and 0.14 (feature `tower-sessions-0-14`), which
-//! axum-login 0.18 uses.
+//! Sessions of `tower-sessions` on any backend: 0.15 (feature `tower-sessions`), and 0.14 (feature
+//! `tower-sessions-0-14`), which axum-login 0.18 uses.
 //!
-//! For a service that uses `tower-sessions` and wants to keep doing so. For sessions that are signed, shared with Django and
-//! merged when requests meet, use `codex_kv::web` instead.
+//! For a service that uses `tower-sessions` and wants to keep doing so. For sessions that are
+//! signed, shared with Django and merged when requests meet, use `codex_kv::web` instead.
 
 use std::{
     fmt,
@@ -23,18 +23,22 @@ const CACHE_ATTEMPTS: usize = 100;
 /// Stands in a cache for a session that was deleted. No record is empty.
 const DELETED: &[u8] = b"";
 
-/// How long a cache remembers that a session was deleted: longer than any request that loaded it before is on its way.
+/// How long a cache remembers that a session was deleted: longer than any request that loaded it
+/// before is on its way.
 const DELETED_FOR: Duration = Duration::from_secs(3_600);
 
-/// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], of `tower-sessions` 0.14 and 0.15 alike.
+/// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], of `tower-sessions` 0.14
+/// and 0.15 alike.
 ///
 /// * `create` does not overwrite: a record whose id is taken gets another id.
-/// * `save` does not bring back a session that was deleted or has expired: it fails, and nothing is written.
+/// * `save` does not bring back a session that was deleted or has expired: it fails, and nothing is
+///   written.
 /// * An outage is an error from every call, never a session that is not there.
-/// * The record expires with the session, and is JSON, not signed: anyone who can write the store can write sessions.
+/// * The record expires with the session, and is JSON, not signed: anyone who can write the store
+///   can write sessions.
 ///
-/// If two requests save the same session at once, the later one's data stays: the trait hands over the whole session and does
-/// not say what was changed.
+/// If two requests save the same session at once, the later one's data stays: the trait hands over
+/// the whole session and does not say what was changed.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, tower_sessions::TowerSessionStore};
@@ -47,8 +51,8 @@ const DELETED_FOR: Duration = Duration::from_secs(3_600);
 ///
 /// # Halves of a `CachingSessionStore`
 ///
-/// A store as above is the second half, the one that knows. The first half, the cache, has another contract, which
-/// [`as_cache`](Self::as_cache) sets.
+/// A store as above is the second half, the one that knows. The first half, the cache, has another
+/// contract, which [`as_cache`](Self::as_cache) sets.
 #[derive(Clone)]
 pub struct TowerSessionStore<B> {
     backend: B,
@@ -63,7 +67,8 @@ enum Contract {
     Cache,
 }
 
-/// Why a call failed; both versions of the trait have an error of their own. Holds no key and no value.
+/// Why a call failed; both versions of the trait have an error of their own. Holds no key and no
+/// value.
 enum Failure {
     Encode,
     Decode,
@@ -95,21 +100,24 @@ impl<B: KvBackend> TowerSessionStore<B> {
         self
     }
 
-    /// Sets the second segment of every stored key: `tower-session` unless set. An empty one is left out.
+    /// Sets the second segment of every stored key: `tower-session` unless set. An empty one is
+    /// left out.
     #[must_use]
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// Makes this the cache half of a `tower_sessions::CachingSessionStore`, on a backend or under a prefix of its own.
+    /// Makes this the cache half of a `tower_sessions::CachingSessionStore`, on a backend or under
+    /// a prefix of its own.
     ///
-    /// `CachingSessionStore` fills its cache by `save`, so that here `save` also writes a record that is not there, after a
-    /// restart or a miss. `create` writes under the id that the store half has chosen, and a record that cannot be read is a
-    /// miss. A deleted session is remembered for an hour, so that a request that has loaded it before cannot put it back.
+    /// `CachingSessionStore` fills its cache by `save`, so that here `save` also writes a record
+    /// that is not there, after a restart or a miss. `create` writes under the id that the store
+    /// half has chosen, and a record that cannot be read is a miss. A deleted session is remembered
+    /// for an hour, so that a request that has loaded it before cannot put it back.
     ///
-    /// A cache in the memory of one process does not learn what other processes change or delete. Use it in a service with one
-    /// process, or on a shared backend.
+    /// A cache in the memory of one process does not learn what other processes change or delete.
+    /// Use it in a service with one process, or on a shared backend.
     ///
     /// ```
     /// # use codex_kv::{AnyBackend, memory::MemoryBackend, tower_sessions::TowerSessionStore};

@@ -65,7 +65,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] if the stored value is not a `T`, and those of [every verb](Self#errors).
+    /// [`CacheError::Codec`] if the stored value is not a `T`, and those of
+    /// [every verb](Self#errors).
     #[inline]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         wait(self.0.get(key))
@@ -255,7 +256,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.incr(key, delta))
     }
 
-    /// Subtracts from an integer and returns the difference; see [`Cache::decr`](crate::Cache::decr).
+    /// Subtracts from an integer and returns the difference; see
+    /// [`Cache::decr`](crate::Cache::decr).
     ///
     /// # Errors
     ///
@@ -282,8 +284,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`, or what the closure computes, which is stored; see
     /// [`Cache::get_or_try_set_with`](crate::Cache::get_or_try_set_with).
     ///
-    /// Of the threads that ask for a missing key at once, one runs its closure, on its own thread. The
-    /// closure may use this cache with other keys.
+    /// Of the threads that ask for a missing key at once, one runs its closure, on its own thread.
+    /// The closure may use this cache with other keys.
     ///
     /// ```
     /// use std::{convert::Infallible, time::Duration};
@@ -301,7 +303,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache does.
+    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache
+    /// does.
     pub fn get_or_try_set_with<T, E, F>(
         &self,
         key: &str,
@@ -341,7 +344,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] without a key prefix, and those of [every verb](Self#errors).
+    /// [`CacheError::InvalidArgument`] without a key prefix, and those of
+    /// [every verb](Self#errors).
     pub fn clear(&self) -> Result<u64, CacheError> {
         wait(self.0.clear())
     }

@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::{Error, ErrorKind};
 
-/// Threads of the background runtime, which drive connections and refresh values. The calls themselves
-/// run on the threads that make them.
+/// Threads of the background runtime, which drive connections and refresh values. The calls
+/// themselves run on the threads that make them.
 const WORKERS: usize = 2;
 
 const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall every task of it; use the \
@@ -115,8 +115,8 @@ impl Wake for Parker {
     }
 }
 
-/// Lends the thread's parker. A call inside another one, from a closure that computes a value, gets a
-/// parker of its own.
+/// Lends the thread's parker. A call inside another one, from a closure that computes a value, gets
+/// a parker of its own.
 fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     thread_local! {
         static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
@@ -138,8 +138,8 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
 ///
 /// tokio answers this question by a panic alone, which a program may have set to abort. So it is
 /// asked by its effects: a task that yields on a worker is put off by the scheduler, and a task's
-/// budget is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`, or where a
-/// runtime is only entered.
+/// budget is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`, or where
+/// a runtime is only entered.
 fn is_runtime_thread() -> bool {
     if Handle::try_current().is_err() {
         return false;

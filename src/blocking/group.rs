@@ -31,7 +31,8 @@ impl<B: KvBackend, S: Serializer> Group<B, S> {
         Self { group, cache }
     }
 
-    /// Ends all values of the group, for every process; see [`Group::invalidate`](crate::Group::invalidate).
+    /// Ends all values of the group, for every process; see
+    /// [`Group::invalidate`](crate::Group::invalidate).
     ///
     /// # Errors
     ///

@@ -32,8 +32,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The errors of the async verbs. On a thread of an async runtime, [`SessionError::Backend`] of kind
-/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
+/// The errors of the async verbs. On a thread of an async runtime, [`SessionError::Backend`] of
+/// kind [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned>(crate::SessionStore<B, C>);
 
 impl<B: KvBackend> SessionStore<B> {
@@ -69,11 +69,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.0.new_session()
     }
 
-    /// Stores an empty session under a new key; see [`SessionStore::create`](crate::SessionStore::create).
+    /// Stores an empty session under a new key; see
+    /// [`SessionStore::create`](crate::SessionStore::create).
     ///
     /// # Errors
     ///
-    /// [`SessionError::KeyTaken`], [`SessionError::Generator`], and those of [every verb](Self#errors).
+    /// [`SessionError::KeyTaken`], [`SessionError::Generator`], and those of
+    /// [every verb](Self#errors).
     pub fn create(&self) -> Result<Session, SessionError> {
         wait(self.0.create())
     }
@@ -87,7 +89,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.load(key))
     }
 
-    /// Stores the session if its record is unchanged; see [`SessionStore::save`](crate::SessionStore::save).
+    /// Stores the session if its record is unchanged; see
+    /// [`SessionStore::save`](crate::SessionStore::save).
     ///
     /// # Errors
     ///
@@ -131,7 +134,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.delete(key))
     }
 
-    /// Returns whether the record is there; see [`SessionStore::exists`](crate::SessionStore::exists).
+    /// Returns whether the record is there; see
+    /// [`SessionStore::exists`](crate::SessionStore::exists).
     ///
     /// # Errors
     ///
@@ -149,7 +153,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.touch(session))
     }
 
-    /// Gives the session a new key; see [`SessionStore::cycle_key`](crate::SessionStore::cycle_key).
+    /// Gives the session a new key; see
+    /// [`SessionStore::cycle_key`](crate::SessionStore::cycle_key).
     ///
     /// # Errors
     ///
@@ -168,7 +173,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.cycle_key_merged(session))
     }
 
-    /// Removes the record and empties the session; see [`SessionStore::flush`](crate::SessionStore::flush).
+    /// Removes the record and empties the session; see
+    /// [`SessionStore::flush`](crate::SessionStore::flush).
     ///
     /// # Errors
     ///
@@ -186,7 +192,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.login(session, login))
     }
 
-    /// Ends every session of a user; see [`SessionStore::revoke_all`](crate::SessionStore::revoke_all).
+    /// Ends every session of a user; see
+    /// [`SessionStore::revoke_all`](crate::SessionStore::revoke_all).
     ///
     /// # Errors
     ///
@@ -195,7 +202,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.revoke_all(user))
     }
 
-    /// Returns the live sessions of a user; see [`SessionStore::sessions`](crate::SessionStore::sessions).
+    /// Returns the live sessions of a user; see
+    /// [`SessionStore::sessions`](crate::SessionStore::sessions).
     ///
     /// # Errors
     ///
@@ -224,7 +232,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.end_others(session))
     }
 
-    /// Does nothing, and says so; see [`SessionStore::clear_expired`](crate::SessionStore::clear_expired).
+    /// Does nothing, and says so; see
+    /// [`SessionStore::clear_expired`](crate::SessionStore::clear_expired).
     ///
     /// # Errors
     ///

@@ -51,29 +51,32 @@ impl<B: KvBackend> CacheBuilder<B> {
 }
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
-    /// What all stored keys begin with; nothing in it is special. The default is the empty text, with which
-    /// [`clear`](Cache::clear) refuses to work.
+    /// What all stored keys begin with; nothing in it is special. The default is the empty text,
+    /// with which [`clear`](Cache::clear) refuses to work.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// The version of the values, a part of every stored key; 1 unless set. To raise it is to start afresh.
+    /// The version of the values, a part of every stored key; 1 unless set. To raise it is to start
+    /// afresh.
     pub fn version(mut self, version: i64) -> Self {
         self.version = version;
         self
     }
 
-    /// What [`Timeout::Default`](crate::Timeout::Default) stands for: 300 s unless set. `None` is for ever; zero stores nothing.
+    /// What [`Timeout::Default`](crate::Timeout::Default) stands for: 300 s unless set. `None` is
+    /// for ever; zero stores nothing.
     pub fn default_timeout(mut self, default_timeout: impl Into<Option<Duration>>) -> Self {
         self.default_timeout = default_timeout.into();
         self
     }
 
-    /// How a stored key is made of the key prefix, the version and the key, instead of `{key_prefix}:{version}:{key}`.
+    /// How a stored key is made of the key prefix, the version and the key, instead of
+    /// `{key_prefix}:{version}:{key}`.
     ///
-    /// Two keys for which it gives the same text are one. [`clear`](Cache::clear) works where its keys still begin with
-    /// `{key_prefix}:{version}:`, and refuses otherwise.
+    /// Two keys for which it gives the same text are one. [`clear`](Cache::clear) works where its
+    /// keys still begin with `{key_prefix}:{version}:`, and refuses otherwise.
     ///
     /// ```
     /// use codex_kv::{Cache, memory::MemoryBackend};
@@ -101,9 +104,9 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     /// Sets how long a caller waits for another caller's computation of the same value before it
     /// computes for itself; 10 s unless set.
     ///
-    /// The other caller may be alive and yet not polled any more, for example in a stream that waits for
-    /// this one. A verb that deletes or replaces a value waits at most as long for a computed value that
-    /// is being stored.
+    /// The other caller may be alive and yet not polled any more, for example in a stream that
+    /// waits for this one. A verb that deletes or replaces a value waits at most as long for a
+    /// computed value that is being stored.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.max_wait = max_wait;
         self
@@ -112,12 +115,12 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     /// Sets what reads answer while the backend fails or cannot be reached, instead of its error.
     ///
     /// The default is the error. The setting holds for `get`, `get_or`, `get_many`, `get_bytes`,
-    /// `has_key`, the reads of `get_or_try_set_with` (whose computed value is returned though it is not
-    /// stored) and of loaders. Each such answer is logged by `tracing` and counted in
+    /// `has_key`, the reads of `get_or_try_set_with` (whose computed value is returned though it is
+    /// not stored) and of loaders. Each such answer is logged by `tracing` and counted in
     /// [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
     ///
-    /// Writes never go on without the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases and
-    /// sessions fail with its error.
+    /// Writes never go on without the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases
+    /// and sessions fail with its error.
     ///
     /// ```
     /// use codex_kv::{Cache, Outage, memory::MemoryBackend};

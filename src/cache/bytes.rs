@@ -29,8 +29,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.look_up(&self.stored_key(key)).await
     }
 
-    /// Stores `value` as it is, without the cache's format, and gives it the timeout. With a timeout of
-    /// zero, removes what is there.
+    /// Stores `value` as it is, without the cache's format, and gives it the timeout. With a
+    /// timeout of zero, removes what is there.
     ///
     /// [`get`](Self::get) reads it if it is a value in the cache's format.
     ///
@@ -47,8 +47,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         async move { self.counted(self.put(&key, value, expiry).await) }
     }
 
-    /// Stores `value` as it is if nothing is stored, in one atomic step, and returns whether it did;
-    /// otherwise as [`add`](Self::add).
+    /// Stores `value` as it is if nothing is stored, in one atomic step, and returns whether it
+    /// did; otherwise as [`add`](Self::add).
     ///
     /// # Errors
     ///

@@ -8,18 +8,21 @@ use super::{Cache, CacheError, Serializer, fills::Keys};
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Removes every value of this `key_prefix`, of every version, and counts them.
     ///
-    /// Removed is `{key_prefix}:{integer}:…` and nothing else: sessions as `{key_prefix}:session:…` stay, and the caches of all other
-    /// prefixes. (One exception lies in the keys themselves: the cache with the prefix `shop:1` writes what the cache `shop` could have
-    /// written.) The store is walked page by page and others are served in between; the whole of it is never flushed. Values that are
-    /// stored meanwhile may stay.
+    /// Removed is `{key_prefix}:{integer}:…` and nothing else: sessions as `{key_prefix}:session:…`
+    /// stay, and the caches of all other prefixes. (One exception lies in the keys themselves: the
+    /// cache with the prefix `shop:1` writes what the cache `shop` could have written.) The store
+    /// is walked page by page and others are served in between; the whole of it is never flushed.
+    /// Values that are stored meanwhile may stay.
     ///
     /// Of a [`group`](Self::group) only the values of its present generation are removed.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] with an empty prefix, or a [`key_function`](crate::CacheBuilder::key_function) whose keys do not
-    /// begin with `{key_prefix}:{version}:`, because then a cache cannot tell its own keys from others'; nothing is removed. Where the backend
-    /// fails or the future is dropped, some values may be removed.
+    /// [`CacheError::InvalidArgument`] with an empty prefix, or a
+    /// [`key_function`](crate::CacheBuilder::key_function) whose keys do not begin with
+    /// `{key_prefix}:{version}:`, because then a cache cannot tell its own keys from others';
+    /// nothing is removed. Where the backend fails or the future is dropped, some values may be
+    /// removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         self.counted(self.clear_stored().await)
     }
@@ -58,8 +61,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             let Some(next) = page.next else {
                 return Ok(removed + self.remove(&keys).await?);
             };
-            // Side by side, so that a page costs one round trip instead of two. A scan owes nothing to keys that go meanwhile, and a key
-            // that comes again is counted by the one call that removed it.
+            // Side by side, so that a page costs one round trip instead of two. A scan owes nothing
+            // to keys that go meanwhile, and a key that comes again is counted by the one call that
+            // removed it.
             let request = ScanRequest::new(&pattern).with_cursor(next);
             let (count, next_page) = try_join(self.remove(&keys), self.scan(request)).await?;
             removed += count;
@@ -79,7 +83,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 }
 
-/// As much of "an integer and a colon" as a glob can say, so that the store sends little else; [`is_own`] has the last word.
+/// As much of "an integer and a colon" as a glob can say, so that the store sends little else;
+/// [`is_own`] has the last word.
 fn pattern(prefix: &str) -> Pattern {
     let mut glob = Pattern::prefix(prefix).as_bytes().to_vec();
     glob.pop(); // the star behind the escaped prefix

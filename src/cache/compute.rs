@@ -11,10 +11,11 @@ use super::{Cache, ComputeError, Serializer, Timeout, fills::Fill, key::StoredKe
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`; if there is none, runs the closure and stores its value.
     ///
-    /// If many tasks ask for a missing key at once, one of them runs its closure, and all get its value
-    /// or its error. The tasks that share a computation are those that ask this cache or a clone of it
-    /// with the same error type `E`. Another process computes for itself, and the value that is stored
-    /// first is the one that all get. [`loader`](Self::loader) can keep the computation to one process.
+    /// If many tasks ask for a missing key at once, one of them runs its closure, and all get its
+    /// value or its error. The tasks that share a computation are those that ask this cache or a
+    /// clone of it with the same error type `E`. Another process computes for itself, and the value
+    /// that is stored first is the one that all get. [`loader`](Self::loader) can keep the
+    /// computation to one process.
     ///
     /// With a timeout of zero the value is returned and not stored.
     ///
@@ -39,19 +40,19 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// # Outdated results
     ///
     /// If the key is deleted or replaced through this cache or a clone of it while its value is
-    /// computed, the value is returned to the callers that asked before, and is not stored. A caller that
-    /// asks afterwards computes anew.
+    /// computed, the value is returned to the callers that asked before, and is not stored. A
+    /// caller that asks afterwards computes anew.
     ///
     /// # Errors
     ///
-    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache does.
-    /// Nothing is stored then, and the next caller tries again.
+    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache
+    /// does. Nothing is stored then, and the next caller tries again.
     ///
     /// # Cancellation
     ///
     /// The closure runs in the task of the caller that was first. If that caller is dropped, its
-    /// computation is dropped too, and one of the others runs its own closure. If that caller is not
-    /// polled any more, or its closure asks for its own key, the others wait for at most
+    /// computation is dropped too, and one of the others runs its own closure. If that caller is
+    /// not polled any more, or its closure asks for its own key, the others wait for at most
     /// [`max_wait`](crate::CacheBuilder::max_wait) and then run their own closures.
     pub async fn get_or_try_set_with<T, E, F, Fut>(
         &self,

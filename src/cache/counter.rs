@@ -5,7 +5,8 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, SetOption
 use super::{Cache, CacheError, Serializer, key::StoredKey, marker::Stored};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Adds `delta` to the integer that is stored, in one atomic step, and answers the sum. The time to live stays as it is.
+    /// Adds `delta` to the integer that is stored, in one atomic step, and answers the sum. The
+    /// time to live stays as it is.
     ///
     /// ```
     /// use codex_kv::{Cache, CacheError, Timeout, memory::MemoryBackend};
@@ -23,9 +24,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] where there is none: a counter without a time to live never comes to be.
-    /// [`CacheError::Backend`] of kind [`Data`](codex_traits::ErrorKind::Data) where the stored value is no integer of 64 bits (a bool is
-    /// none) or the sum does not fit; the value stays.
+    /// [`CacheError::NotFound`] where there is none: a counter without a time to live never comes
+    /// to be. [`CacheError::Backend`] of kind [`Data`](codex_traits::ErrorKind::Data) where the
+    /// stored value is no integer of 64 bits (a bool is none) or the sum does not fit; the value
+    /// stays.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         let key = self.stored_key(key);
         self.saw(&key, None);
@@ -42,15 +44,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if error.kind() != ErrorKind::Data {
                 return Err(error.into());
             }
-            // The marker of a lease makes an integer into other text. The sum is newer than what the
-            // holder computes, so its lease ends here.
+            // The marker of a lease makes an integer into other text. The sum is newer than what
+            // the holder computes, so its lease ends here.
             match backend.get(key).await?.map(Stored::read) {
                 Some(Stored::Placeholder { .. }) => return Err(CacheError::NotFound),
                 Some(Stored::Leased { value, raw, .. }) => {
                     let unmarked = SetOptions::new()
                         .with_condition(Condition::IfEquals(raw))
                         .with_expiry(Expiry::Keep);
-                    // If it is refused, another writer was faster, and the next round sees its value.
+                    // If it is refused, another writer was faster, and the next round sees its
+                    // value.
                     let _ = backend.set(key, value, unmarked).await?;
                 }
                 _ => return Err(error.into()),
@@ -62,7 +65,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`incr`](Self::incr), and [`CacheError::InvalidArgument`] for `i64::MIN`, whose negation does not fit.
+    /// As [`incr`](Self::incr), and [`CacheError::InvalidArgument`] for `i64::MIN`, whose negation
+    /// does not fit.
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         let delta = delta
             .checked_neg()

@@ -6,15 +6,17 @@ use crate::CodecError;
 
 /// Why a cache call failed.
 ///
-/// A miss is never an error, but for the verbs that need a value to work on. No error shows a key or a value.
+/// A miss is never an error, but for the verbs that need a value to work on. No error shows a key
+/// or a value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The verb works on a value that is there ([`incr`](crate::Cache::incr), [`incr_version`](crate::Cache::incr_version)),
-    /// and there is none.
+    /// The verb works on a value that is there ([`incr`](crate::Cache::incr),
+    /// [`incr_version`](crate::Cache::incr_version)), and there is none.
     #[error("the key is not in the cache")]
     NotFound,
-    /// A value has no form in the cache's format, or a stored one cannot be read as the type asked for. Nothing was changed.
+    /// A value has no form in the cache's format, or a stored one cannot be read as the type asked
+    /// for. Nothing was changed.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The backend failed. There is no silent fallback: an outage is never a miss.

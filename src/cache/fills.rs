@@ -4,10 +4,10 @@
 //! removes or replaces values marks the fills of its keys before it acts, and again afterwards for
 //! those that were registered meanwhile. A marked fill stores nothing.
 //!
-//! Marking alone leaves one race: the fill looks at its mark, the verb marks and removes, and then the
-//! fill's write arrives. So a fill holds a lock while it writes, and a verb waits for it, for at most
-//! the cache's `max_wait`: the task that holds the lock may not be polled any more. If the verb does
-//! not wait that long, the fill finds the mark after its write and takes the value back.
+//! Marking alone leaves one race: the fill looks at its mark, the verb marks and removes, and then
+//! the fill's write arrives. So a fill holds a lock while it writes, and a verb waits for it, for
+//! at most the cache's `max_wait`: the task that holds the lock may not be polled any more. If the
+//! verb does not wait that long, the fill finds the mark after its write and takes the value back.
 
 use std::{
     collections::HashMap,
@@ -50,8 +50,8 @@ impl Fills {
         }
     }
 
-    /// Marks the fills of `keys`, and waits for those that are writing. Fills that are registered until
-    /// the answer is dropped are marked too.
+    /// Marks the fills of `keys`, and waits for those that are writing. Fills that are registered
+    /// until the answer is dropped are marked too.
     pub(super) async fn outdate<'a>(&'a self, max_wait: Duration, keys: Keys<'a>) -> Outdating<'a> {
         // Made first, so that a dropped call marks all the same.
         let outdating = Outdating { fills: self, keys };
@@ -62,8 +62,8 @@ impl Fills {
         outdating
     }
 
-    /// Never held across an await or a caller's code. A panic inside leaves one fill too many, which
-    /// costs a lock per verb.
+    /// Never held across an await or a caller's code. A panic inside leaves one fill too many,
+    /// which costs a lock per verb.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,8 +120,8 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    /// Runs `write`, unless the result is outdated, and `take_back` if it became so meanwhile. `None`
-    /// if the result is not stored because it is outdated.
+    /// Runs `write`, unless the result is outdated, and `take_back` if it became so meanwhile.
+    /// `None` if the result is not stored because it is outdated.
     pub(super) async fn write<T>(
         &self,
         write: impl Future<Output = T>,

@@ -72,8 +72,8 @@ impl Flights {
         }
     }
 
-    /// Never held across an await or a caller's code. A panic inside leaves at worst one entry too many,
-    /// so a poisoned lock is taken.
+    /// Never held across an await or a caller's code. A panic inside leaves at worst one entry too
+    /// many, so a poisoned lock is taken.
     fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Boarding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,11 +62,12 @@ impl Scope {
 ///
 /// # Generations
 ///
-/// The keys of a group hold its generation, 128 random bits that are stored in a record of the group.
-/// A handle reads the record once, when it is made; a handle that lives longer does not notice that
-/// another one invalidated the group. [`invalidate`](Self::invalidate) writes a new generation, which
-/// costs the same whatever the group holds; the old values are left to their timeouts. A record that is
-/// lost is replaced by a new generation too, so a lost record is an invalidation.
+/// The keys of a group hold its generation, 128 random bits that are stored in a record of the
+/// group. A handle reads the record once, when it is made; a handle that lives longer does not
+/// notice that another one invalidated the group. [`invalidate`](Self::invalidate) writes a new
+/// generation, which costs the same whatever the group holds; the old values are left to their
+/// timeouts. A record that is lost is replaced by a new generation too, so a lost record is an
+/// invalidation.
 pub struct Group<B = AnyBackend, S = Json> {
     cache: Cache<B, S>,
     /// The cache that the records are in.
@@ -77,8 +78,8 @@ pub struct Group<B = AnyBackend, S = Json> {
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the group of this name: a cache of its own that can be invalidated at once. One round
-    /// trip, and two more for the first handle of a new group.
+    /// Returns the group of this name: a cache of its own that can be invalidated at once. One
+    /// round trip, and two more for the first handle of a new group.
     ///
     /// The record is stored under the key `group:{name}` of this cache, without a timeout.
     ///
@@ -110,7 +111,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] without a name, and [`CacheError::Backend`] if the backend fails.
+    /// [`CacheError::InvalidArgument`] without a name, and [`CacheError::Backend`] if the backend
+    /// fails.
     pub async fn groups(&self, names: &[impl AsRef<str> + Sync]) -> Result<Group<B, S>, CacheError> {
         let mut names: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         names.sort_unstable();
@@ -171,8 +173,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 }
 
 impl<B: KvBackend, S: Serializer> Group<B, S> {
-    /// Ends all values of the group, for every process: a handle that is made from now on finds none of
-    /// them, and neither does this handle. Of a handle of several groups, each is invalidated.
+    /// Ends all values of the group, for every process: a handle that is made from now on finds
+    /// none of them, and neither does this handle. Of a handle of several groups, each is
+    /// invalidated.
     ///
     /// A value that is computed meanwhile through this handle's cache is not stored.
     ///

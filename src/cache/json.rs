@@ -37,7 +37,8 @@ pub(super) fn read<T: DeserializeOwned>(stored: &[u8]) -> Result<T, CodecError> 
 
 /// The number of arrays and objects that a writer is inside of, up to what `serde_json` reads.
 ///
-/// `serde_json` reads a [`RawValue`](serde_json::value::RawValue) without a limit, so one counts nothing.
+/// `serde_json` reads a [`RawValue`](serde_json::value::RawValue) without a limit, so one counts
+/// nothing.
 #[derive(Default)]
 pub(crate) struct Depth(usize);
 
@@ -106,8 +107,8 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     })
 }
 
-/// The messages of `serde_json` and serde quote what was found (`invalid type: string "…"`), so only
-/// the category and the place are kept.
+/// The messages of `serde_json` and serde quote what was found (`invalid type: string "…"`), so
+/// only the category and the place are kept.
 #[cold]
 fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let category = category(error);

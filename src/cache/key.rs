@@ -7,11 +7,12 @@ use arrayvec::ArrayString;
 /// `(key_prefix, version, key)` to the stored key.
 pub(super) type KeyFunction = Arc<dyn Fn(&str, i64, &str) -> String + Send + Sync>;
 
-/// The bytes that a stored key may have without a heap allocation. It lives in the future of every verb, so it is not larger than
-/// keys usually are.
+/// The bytes that a stored key may have without a heap allocation. It lives in the future of every
+/// verb, so it is not larger than keys usually are.
 const INLINE: usize = 128;
 
-/// The longest stored key, in characters, that is not warned about: memcached's limit, which Django warns about too.
+/// The longest stored key, in characters, that is not warned about: memcached's limit, which Django
+/// warns about too.
 const MAX_CHARS: usize = 250;
 
 /// A stored key, on the stack where it is short.
@@ -57,7 +58,8 @@ pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
     format!("{key_prefix}:{version}:").into()
 }
 
-/// Whether some servers and tools would not take this key: it is over 250 characters, or has control characters or spaces.
+/// Whether some servers and tools would not take this key: it is over 250 characters, or has
+/// control characters or spaces.
 #[inline]
 pub(super) fn is_odd(key: &str) -> bool {
     if key.is_ascii() {

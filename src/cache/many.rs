@@ -39,7 +39,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<HashMap<String, T>, CacheError>> + Send {
-        // Taken before the first await, so that neither the iterator nor its items need to be `Send`.
+        // Taken before the first await, so that neither the iterator nor its items need to be
+        // `Send`.
         let keys: Vec<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         async move {
             let stored_keys = self.stored_keys(&keys);
@@ -67,15 +68,15 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         keys.iter().map(|key| self.instead_of(key, error.clone())).collect()
     }
 
-    /// Stores all entries with the one timeout, in one round trip. Of a key given twice, the last value stays. With a timeout of zero, removes
-    /// what is there.
+    /// Stores all entries with the one timeout, in one round trip. Of a key given twice, the last
+    /// value stays. With a timeout of zero, removes what is there.
     ///
     /// The keys are written one by one, as far as others can see: this is no transaction.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where one of the values has no form in the cache's format; nothing is written then. Where the backend
-    /// fails, some may be written.
+    /// [`CacheError::Codec`] where one of the values has no form in the cache's format; nothing is
+    /// written then. Where the backend fails, some may be written.
     pub fn set_many<T: Serialize>(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,

@@ -1,10 +1,10 @@
 //! The marker of a lease: white space behind a stored value.
 //!
 //! JSON allows white space behind a value, so every JSON reader ignores a marker. It holds a random
-//! token, which makes the bytes of each claim unique, and the time to live at the moment of the claim,
-//! two bits to a character. A checksum tells it from other white space. A value that would end in a
-//! marker by itself (raw bytes, other formats) is stored with a marker of kind `Plain` behind it, so
-//! that every value is read as it was written.
+//! token, which makes the bytes of each claim unique, and the time to live at the moment of the
+//! claim, two bits to a character. A checksum tells it from other white space. A value that would
+//! end in a marker by itself (raw bytes, other formats) is stored with a marker of kind `Plain`
+//! behind it, so that every value is read as it was written.
 
 use std::time::Duration;
 

@@ -92,27 +92,32 @@ pub(crate) use strict::Strict;
 /// # Keys
 ///
 /// A value is stored under `{key_prefix}:{version}:{key}`, or what a
-/// [`key_function`](CacheBuilder::key_function) makes of the three. Caches with other prefixes or versions never see it. A stored key of
-/// more than 250 characters, or with control characters or spaces, is used as it is; the first one of a cache is warned about through
-/// `tracing`, without the key.
+/// [`key_function`](CacheBuilder::key_function) makes of the three. Caches with other prefixes or
+/// versions never see it. A stored key of more than 250 characters, or with control characters or
+/// spaces, is used as it is; the first one of a cache is warned about through `tracing`, without
+/// the key.
 ///
 /// # Values
 ///
-/// Whatever serde can write, in the format `S`: strict [`Json`] unless another [`Serializer`] is given. A stored `null` is a hit. A stored
-/// value that cannot be read as the type asked for is a [`CacheError::Codec`]; it is no miss, and it stays.
+/// Whatever serde can write, in the format `S`: strict [`Json`] unless another [`Serializer`] is
+/// given. A stored `null` is a hit. A stored value that cannot be read as the type asked for is a
+/// [`CacheError::Codec`]; it is no miss, and it stays.
 ///
 /// # Errors
 ///
-/// Every verb fails with [`CacheError::Backend`] where the backend does: an outage is never a miss. Every verb that takes a value fails with
-/// [`CacheError::Codec`] where the value has no form in the format, and every one that takes a timeout with `Backend` of
-/// kind [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) where it is too long to be held; nothing is written then.
+/// Every verb fails with [`CacheError::Backend`] where the backend does: an outage is never a miss.
+/// Every verb that takes a value fails with [`CacheError::Codec`] where the value has no form in
+/// the format, and every one that takes a timeout with `Backend` of kind
+/// [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) where it is too long to be held;
+/// nothing is written then.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped has been applied or not, as the backend says of its own calls. The verbs of more than one step say
-/// what can be left half done.
+/// A call whose future is dropped has been applied or not, as the backend says of its own calls.
+/// The verbs of more than one step say what can be left half done.
 ///
-/// A clone, and a view [`with_version`](Self::with_version), is cheap and shares everything with the original.
+/// A clone, and a view [`with_version`](Self::with_version), is cheap and shares everything with
+/// the original.
 pub struct Cache<B = AnyBackend, S = Json> {
     shared: Arc<Shared<B, S>>,
     version: i64,
@@ -150,13 +155,13 @@ impl<B: KvBackend> Cache<B> {
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`, or `None` if there is none.
     ///
-    /// `T` is an owned type, or one that serde can own, such as `Cow<str>`: the stored bytes are dropped
-    /// before this returns, so `T` cannot borrow from them (`&str`).
+    /// `T` is an owned type, or one that serde can own, such as `Cow<str>`: the stored bytes are
+    /// dropped before this returns, so `T` cannot borrow from them (`&str`).
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] if the stored value is not a `T`. It names the category (missing field,
-    /// wrong type, end of input) and the place.
+    /// [`CacheError::Codec`] if the stored value is not a `T`. It names the category (missing
+    /// field, wrong type, end of input) and the place.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         let key = self.stored_key(key);
         match self.look_up(&key).await? {
@@ -174,11 +179,13 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.get(key).await?.unwrap_or(default))
     }
 
-    /// Stores `value`, whatever was there, and gives it the timeout. With a timeout of zero, removes what is there.
+    /// Stores `value`, whatever was there, and gives it the timeout. With a timeout of zero,
+    /// removes what is there.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where the value has no form in the cache's format; what was there stays.
+    /// [`CacheError::Codec`] where the value has no form in the cache's format; what was there
+    /// stays.
     pub async fn set<T: Serialize + Sync + ?Sized>(
         &self,
         key: &str,
@@ -191,8 +198,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.put(&key, value, expiry).await)
     }
 
-    /// Stores `value` where nothing is stored, in one atomic step (SET NX EX), and tells whether it did. What is there keeps its value
-    /// and its time to live.
+    /// Stores `value` where nothing is stored, in one atomic step (SET NX EX), and tells whether it
+    /// did. What is there keeps its value and its time to live.
     ///
     /// With a timeout of zero nothing is stored or removed, and the answer is `false`.
     ///
@@ -239,8 +246,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Gives `key` a new timeout and tells whether it is there. [`Timeout::Never`] takes its time to live away; zero removes it, and
-    /// the answer is whether it was there.
+    /// Gives `key` a new timeout and tells whether it is there. [`Timeout::Never`] takes its time
+    /// to live away; zero removes it, and the answer is whether it was there.
     ///
     /// # Errors
     ///
@@ -254,8 +261,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.touch_stored(&key, expiry).await)
     }
 
-    /// The value of `key`; where there is none, stores `default` and returns it. Where another writer is faster, the value that it
-    /// stored is returned.
+    /// The value of `key`; where there is none, stores `default` and returns it. Where another
+    /// writer is faster, the value that it stored is returned.
     ///
     /// With a timeout of zero `default` is returned and not stored.
     ///

@@ -15,8 +15,8 @@ use super::CacheError;
 pub enum Outage {
     /// A read finds nothing.
     Miss,
-    /// A read finds the value that this process last saw, however old it is; if it has seen none, it
-    /// finds nothing.
+    /// A read finds the value that this process last saw, however old it is; if it has seen none,
+    /// it finds nothing.
     ///
     /// The cache keeps the 1,000 values that it has read or written last, of at most 16 KiB each.
     Stale,

@@ -32,9 +32,10 @@ use crate::CodecError;
 /// }
 /// ```
 ///
-/// A cache calls [`serialize_for`](Self::serialize_for) and [`deserialize_for`](Self::deserialize_for),
-/// which are given the stored key too. A format that does not depend on the key leaves them as they
-/// are. A format that wraps another one forwards all five methods.
+/// A cache calls [`serialize_for`](Self::serialize_for) and
+/// [`deserialize_for`](Self::deserialize_for), which are given the stored key too. A format that
+/// does not depend on the key leaves them as they are. A format that wraps another one forwards all
+/// five methods.
 ///
 /// [`incr`](crate::Cache::incr) works on values that a serializer writes as plain decimal text.
 pub trait Serializer: fmt::Debug + Send + Sync + 'static {
@@ -42,7 +43,8 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::encode`] if the format has no exact form for the value. Nothing is stored then.
+    /// [`CodecError::encode`] if the format has no exact form for the value. Nothing is stored
+    /// then.
     fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError>;
 
     /// Returns the value that `stored` holds.
@@ -54,8 +56,8 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the bytes of `value` as they are to be stored under `stored_key`.
     ///
-    /// `stored_key` is the whole key in the backend, with key prefix and version. A format that binds
-    /// a value to its key (authenticated encryption) overrides this method.
+    /// `stored_key` is the whole key in the backend, with key prefix and version. A format that
+    /// binds a value to its key (authenticated encryption) overrides this method.
     ///
     /// # Errors
     ///
@@ -78,8 +80,8 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Returns the bytes that were found under the stored key `from` as they are to be stored under
-    /// `to`, for [`incr_version`](crate::Cache::incr_version). A format that binds a value to its key
-    /// overrides this method.
+    /// `to`, for [`incr_version`](crate::Cache::incr_version). A format that binds a value to its
+    /// key overrides this method.
     ///
     /// # Errors
     ///
@@ -103,8 +105,8 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 ///
 /// # Types that JSON does not give back
 ///
-/// These types are written, and the error comes when they are read, because serde hides the type from
-/// the writer:
+/// These types are written, and the error comes when they are read, because serde hides the type
+/// from the writer:
 ///
 /// | type | why | use instead |
 /// |---|---|---|

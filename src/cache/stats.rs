@@ -11,8 +11,8 @@ use super::metrics::Metrics;
 
 /// What a cache and its clones, views, groups and loaders have answered since it was built.
 ///
-/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, labelled with
-/// the cache's [`name`](crate::CacheBuilder::name). No key is ever part of it.
+/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, labelled
+/// with the cache's [`name`](crate::CacheBuilder::name). No key is ever part of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -26,14 +26,14 @@ pub struct CacheStats {
     pub computations: u64,
     /// Callers that got the value or error of another caller's computation.
     pub coalesced: u64,
-    /// Computed values that were not stored: the key was deleted or replaced meanwhile, another writer
-    /// was faster, or the lease had passed.
+    /// Computed values that were not stored: the key was deleted or replaced meanwhile, another
+    /// writer was faster, or the lease had passed.
     pub refused_fills: u64,
-    /// Calls that failed: the backend's errors, values that could not be written or read, and failed
-    /// computations.
+    /// Calls that failed: the backend's errors, values that could not be written or read, and
+    /// failed computations.
     pub errors: u64,
-    /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered in the backend's place. Each
-    /// is counted as an error too.
+    /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered in the backend's place.
+    /// Each is counted as an error too.
     pub outage_reads: u64,
     /// The time that the computations took together.
     pub compute_time: Duration,

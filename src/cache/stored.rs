@@ -58,7 +58,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// What a read answers when the backend has failed: the error, unless the cache was told otherwise.
+    /// What a read answers when the backend has failed: the error, unless the cache was told
+    /// otherwise.
     #[cold]
     pub(super) fn instead_of(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
         self.count(Event::Error);
@@ -181,7 +182,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     pub(super) fn uses_leases(&self) -> bool {
-        // Set before the first claim of this process; the placeholders of others count as values until then.
+        // Set before the first claim of this process; the placeholders of others count as values
+        // until then.
         self.shared.leases.load(Ordering::Relaxed)
     }
 

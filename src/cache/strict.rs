@@ -40,8 +40,8 @@ impl Policy for Strict {
     }
 }
 
-/// The same for map keys, where `serde_json` would write a float as text. All other kinds but strings, integers, bools and chars it
-/// refuses by itself.
+/// The same for map keys, where `serde_json` would write a float as text. All other kinds but
+/// strings, integers, bools and chars it refuses by itself.
 pub(crate) struct StrictKey;
 
 impl Policy for StrictKey {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use codex_traits::Expiry;
 
 /// The time that a value is kept. A [`Duration`] converts to [`After`](Self::After), and an
-/// `Option<Duration>` to [`After`](Self::After) or [`Never`](Self::Never), as Python's `timeout=None`.
+/// `Option<Duration>` to [`After`](Self::After) or [`Never`](Self::Never), as Python's
+/// `timeout=None`.
 ///
 /// Whole milliseconds are kept, rounded up. The only upper limit is what the backend can hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -9,23 +9,25 @@ use super::{
 };
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Moves the value of `key`, with the time to live that it has left, `delta` versions up, and answers its new version. What was
-    /// there is replaced.
+    /// Moves the value of `key`, with the time to live that it has left, `delta` versions up, and
+    /// answers its new version. What was there is replaced.
     ///
-    /// This is several steps. The new version is written before the old one is removed, so that the value is never lost; until then, and if
-    /// the call is cut short, it is there twice. The old one is removed only while it holds what was moved: a newer value is moved after it.
-    /// Of several callers at once, every one that still saw the old version succeeds. A write to the new version in the midst of it may
-    /// be replaced.
+    /// This is several steps. The new version is written before the old one is removed, so that the
+    /// value is never lost; until then, and if the call is cut short, it is there twice. The old
+    /// one is removed only while it holds what was moved: a newer value is moved after it. Of
+    /// several callers at once, every one that still saw the old version succeeds. A write to the
+    /// new version in the midst of it may be replaced.
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] where the key is missing in this cache's version, and [`CacheError::InvalidArgument`] where the new
-    /// version does not fit 64 bits.
+    /// [`CacheError::NotFound`] where the key is missing in this cache's version, and
+    /// [`CacheError::InvalidArgument`] where the new version does not fit 64 bits.
     pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         self.counted(self.move_to(key, self.version.checked_add(delta)).await)
     }
 
-    /// Moves the value of `key` `delta` versions down: [`incr_version`](Self::incr_version) the other way.
+    /// Moves the value of `key` `delta` versions down: [`incr_version`](Self::incr_version) the
+    /// other way.
     ///
     /// # Errors
     ///
@@ -40,7 +42,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let to = self.with_version(version).stored_key(key);
         let backend = &self.shared.backend;
         if *from == *to {
-            // A delta of zero, or a key function without a version. To move onto itself would be to remove it.
+            // A delta of zero, or a key function without a version. To move onto itself would be to
+            // remove it.
             return if self.has_key(key).await? {
                 Ok(version)
             } else {

@@ -1,4 +1,5 @@
-//! What a clause works with: an empty store, its clock, and a way to watch and disturb what is asked of it.
+//! What a clause works with: an empty store, its clock, and a way to watch and disturb what is
+//! asked of it.
 
 use std::{
     fmt,
@@ -18,7 +19,8 @@ use futures_util::FutureExt as _;
 use super::watched::{Watch, Watched};
 use crate::{KvBackend, SetOptions, Ttl};
 
-/// How far a time to live on a running clock may be below what was set: as long as a few calls can take on a busy machine.
+/// How far a time to live on a running clock may be below what was set: as long as a few calls can
+/// take on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// One run of one clause.
@@ -31,7 +33,8 @@ impl<'h, H: Harness> Context<'h, H> {
         Self { harness }
     }
 
-    /// What the clause came to. What it asked of the backend went through a cache or a session store, and would explain nothing.
+    /// What the clause came to. What it asked of the backend went through a cache or a session
+    /// store, and would explain nothing.
     #[expect(
         clippy::unused_self,
         reason = "the suites are made by one macro, which calls a method"
@@ -104,8 +107,8 @@ impl<B: KvBackend> Cx<B> {
         }
     }
 
-    /// Whether the time to live is `expected` (`None`: for ever): to the millisecond where the clock stands still, and else as exact as
-    /// can be known.
+    /// Whether the time to live is `expected` (`None`: for ever): to the millisecond where the
+    /// clock stands still, and else as exact as can be known.
     pub(super) async fn assert_ttl(&self, key: &str, expected: impl Into<Option<Duration>>) {
         let ttl = self.backend.ttl(key).await.unwrap();
         let Some(expected) = expected.into() else {

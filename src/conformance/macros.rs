@@ -1,10 +1,11 @@
 //! One test per clause.
 
-/// Makes a test of every clause of caches that depends on the backend, under a module per group: `cverb::cverb_01_get_and_get_or`.
+/// Makes a test of every clause of caches that depends on the backend, under a module per group:
+/// `cverb::cverb_01_get_and_get_or`.
 ///
-/// It is called as [`testkit::conformance_tests!`](crate::testkit::conformance_tests) is, with the same
-/// [`Harness`](crate::testkit::Harness), and keeps the same rules of what may be skipped. The tests need no runtime of the caller's.
-/// Each call wants a module of its own.
+/// It is called as [`testkit::conformance_tests!`](crate::testkit::conformance_tests) is, with the
+/// same [`Harness`](crate::testkit::Harness), and keeps the same rules of what may be skipped. The
+/// tests need no runtime of the caller's. Each call wants a module of its own.
 ///
 /// ```
 /// # use codex_kv::{memory::{ManualClock, MemoryBackend}, testkit::{Harness, Time, VirtualTime}};
@@ -26,7 +27,8 @@
 /// # fn main() {}
 /// ```
 ///
-/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and `requires` names what it needs:
+/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
+/// `requires` names what it needs:
 ///
 /// ```
 /// # use codex_kv::{memory::{ManualClock, MemoryBackend}, testkit::{Harness, Time, require::Unavailable}};
@@ -56,8 +58,9 @@ macro_rules! cache_conformance_tests {
     };
 }
 
-/// Makes a test of every clause of session stores that depends on the backend, under a module per group:
-/// `sverb::sverb_09_delete_and_exists`. All else is as with [`cache_conformance_tests!`](crate::cache_conformance_tests).
+/// Makes a test of every clause of session stores that depends on the backend, under a module per
+/// group: `sverb::sverb_09_delete_and_exists`. All else is as with
+/// [`cache_conformance_tests!`](crate::cache_conformance_tests).
 ///
 /// ```
 /// # use codex_kv::{memory::{ManualClock, MemoryBackend}, testkit::{Harness, Time, VirtualTime}};

@@ -1,13 +1,15 @@
 //! The contracts of caches and of session stores as executable clauses, over any backend.
 //!
-//! [`testkit::conformance_tests!`](crate::testkit::conformance_tests) checks a backend against the contract of backends. The two
-//! suites here ask what its users see of it: they put a [`Cache`](crate::Cache) and a [`SessionStore`](crate::SessionStore) on it and check
-//! the clauses of `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take the same
-//! [`Harness`] and keep the same rules: a clause that does not apply has to be listed with its reason, one that is listed and would
-//! apply is a failure, and so is a run of no clauses.
+//! [`testkit::conformance_tests!`](crate::testkit::conformance_tests) checks a backend against the
+//! contract of backends. The two suites here ask what its users see of it: they put a
+//! [`Cache`](crate::Cache) and a [`SessionStore`](crate::SessionStore) on it and check the clauses
+//! of `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take
+//! the same [`Harness`] and keep the same rules: a clause that does not apply has to be listed with
+//! its reason, one that is listed and would apply is a failure, and so is a run of no clauses.
 //!
-//! [`cache_conformance_tests!`](crate::cache_conformance_tests) and [`session_conformance_tests!`](crate::session_conformance_tests) make a test
-//! of each clause; [`run_cache`] and [`run_session`] give a [`Report`] at run time:
+//! [`cache_conformance_tests!`](crate::cache_conformance_tests) and
+//! [`session_conformance_tests!`](crate::session_conformance_tests) make a test of each clause;
+//! [`run_cache`] and [`run_session`] give a [`Report`] at run time:
 //!
 //! ```
 //! # #[cfg(feature = "memory")]
@@ -46,9 +48,10 @@
 //! # example::main();
 //! ```
 //!
-//! A clause asks for one store at a time. Where it needs to see or disturb what is asked of the backend (that many keys are one round
-//! trip, that another's change comes in between), it does so through a wrapper around it. The clauses that no backend can change are the
-//! library's own tests: the forms of the coder, the signature of a payload, what is a session key.
+//! A clause asks for one store at a time. Where it needs to see or disturb what is asked of the
+//! backend (that many keys are one round trip, that another's change comes in between), it does so
+//! through a wrapper around it. The clauses that no backend can change are the library's own tests:
+//! the forms of the coder, the signature of a payload, what is a session key.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -93,18 +96,20 @@ pub fn session_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
 
 /// Runs every clause of caches over the backends of `harness`, one after another.
 ///
-/// Works on any executor, as [`testkit::run`](crate::testkit::run) does. What a clause failed of is in the report; the panic by which it said
-/// so goes through the panic hook too.
+/// Works on any executor, as [`testkit::run`](crate::testkit::run) does. What a clause failed of is
+/// in the report; the panic by which it said so goes through the panic hook too.
 pub async fn run_cache<H: Harness>(harness: &H) -> Report {
     run_cache_only(harness, cache_clauses()).await
 }
 
-/// Runs some of the clauses of [`cache_clauses`]. A run of none is a failure, and so is a clause of another contract.
+/// Runs some of the clauses of [`cache_clauses`]. A run of none is a failure, and so is a clause of
+/// another contract.
 pub async fn run_cache_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
     run_cache_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// As [`run_cache_only`], and takes the time of each clause and tells `observer` of it, as [`testkit::run_with`](crate::testkit::run_with) does.
+/// As [`run_cache_only`], and takes the time of each clause and tells `observer` of it, as
+/// [`testkit::run_with`](crate::testkit::run_with) does.
 pub async fn run_cache_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -113,17 +118,20 @@ pub async fn run_cache_with<H: Harness>(
     run_contract::<CacheContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs every clause of session stores over the backends of `harness`, one after another; as [`run_cache`].
+/// Runs every clause of session stores over the backends of `harness`, one after another; as
+/// [`run_cache`].
 pub async fn run_session<H: Harness>(harness: &H) -> Report {
     run_session_only(harness, session_clauses()).await
 }
 
-/// Runs some of the clauses of [`session_clauses`]. A run of none is a failure, and so is a clause of another contract.
+/// Runs some of the clauses of [`session_clauses`]. A run of none is a failure, and so is a clause
+/// of another contract.
 pub async fn run_session_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
     run_session_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// As [`run_session_only`], and takes the time of each clause and tells `observer` of it, as [`testkit::run_with`](crate::testkit::run_with) does.
+/// As [`run_session_only`], and takes the time of each clause and tells `observer` of it, as
+/// [`testkit::run_with`](crate::testkit::run_with) does.
 pub async fn run_session_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -132,9 +140,9 @@ pub async fn run_session_with<H: Harness>(
     run_contract::<SessionContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), as [`run_cache`] does
-/// through [`Cache`](crate::Cache). What the blocking cache has no verb of its own for goes through the
-/// async one.
+/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), as
+/// [`run_cache`] does through [`Cache`](crate::Cache). What the blocking cache has no verb of its
+/// own for goes through the async one.
 #[cfg(feature = "blocking")]
 pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
     let clauses = BlockingCacheContract::clauses();

@@ -22,8 +22,8 @@ use crate::{Error, ErrorKind, Result};
 /// A backend whose calls a [`Watch`] sees.
 pub(super) type Watched<B> = Intercepted<Arc<B>, Watch>;
 
-/// Records the verbs that are called, lets another party act just before a call, and fails calls when
-/// told to. Clones are one.
+/// Records the verbs that are called, lets another party act just before a call, and fails calls
+/// when told to. Clones are one.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<State>);
 

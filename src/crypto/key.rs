@@ -9,8 +9,8 @@ const LENGTH: usize = 32;
 
 /// A secret key of 32 bytes. It is not printed, and its memory is wiped when it is dropped.
 ///
-/// Draw a key once from a cryptographic generator and keep it outside the store that it protects. The text form is 64
-/// hexadecimal digits, as `openssl rand -hex 32` prints:
+/// Draw a key once from a cryptographic generator and keep it outside the store that it protects.
+/// The text form is 64 hexadecimal digits, as `openssl rand -hex 32` prints:
 ///
 /// ```
 /// use codex_kv::crypto::EncryptionKey;

@@ -16,7 +16,8 @@ use chacha20poly1305::{
 
 use super::EncryptionKey;
 
-/// The first byte of everything sealed. No text begins with it, so a payload in the clear is never mistaken for a sealed one.
+/// The first byte of everything sealed. No text begins with it, so a payload in the clear is never
+/// mistaken for a sealed one.
 const VERSION: u8 = 0x01;
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
@@ -25,17 +26,18 @@ const HEADER_LENGTH: usize = 5;
 
 /// The key that encrypts, and older keys that still decrypt. Clones share the keys.
 ///
-/// Uses XChaCha20-Poly1305 with a random nonce of 192 bits for each value, so the number of values per key is not limited in
-/// practice. Sealing adds [`OVERHEAD`](Self::OVERHEAD) bytes.
+/// Uses XChaCha20-Poly1305 with a random nonce of 192 bits for each value, so the number of values
+/// per key is not limited in practice. Sealing adds [`OVERHEAD`](Self::OVERHEAD) bytes.
 ///
 /// # Rotation
 ///
-/// Each key has an id that is stored with what it sealed. To replace a key without an interruption, deploy three times, each
-/// time to every process before the next step:
+/// Each key has an id that is stored with what it sealed. To replace a key without an interruption,
+/// deploy three times, each time to every process before the next step:
 ///
 /// 1. `KeyRing::new(1, old).with_old(2, new)`: every process can read the new key.
 /// 2. `KeyRing::new(2, new).with_old(1, old)`: the new key encrypts.
-/// 3. `KeyRing::new(2, new)`, when everything that the old key encrypted has expired or was written again.
+/// 3. `KeyRing::new(2, new)`, when everything that the old key encrypted has expired or was written
+///    again.
 ///
 /// ```
 /// use codex_kv::crypto::KeyRing;
@@ -61,7 +63,8 @@ struct Cipher {
     cipher: Arc<XChaCha20Poly1305>,
 }
 
-/// The reason why a value could not be sealed or opened. Holds nothing of the value, so it can be logged.
+/// The reason why a value could not be sealed or opened. Holds nothing of the value, so it can be
+/// logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
@@ -89,7 +92,8 @@ impl KeyRing {
     /// The number of bytes that sealing adds.
     pub const OVERHEAD: usize = HEADER_LENGTH + NONCE_LENGTH + TAG_LENGTH;
 
-    /// Creates a ring that encrypts and decrypts with this key. Every process must give a key the same id.
+    /// Creates a ring that encrypts and decrypts with this key. Every process must give a key the
+    /// same id.
     pub fn new(id: u32, key: impl Into<EncryptionKey>) -> Self {
         Self {
             current: Cipher::new(id, &key.into()),
@@ -97,19 +101,22 @@ impl KeyRing {
         }
     }
 
-    /// Adds a key that only decrypts: one that was replaced, or one that is about to be the current one.
+    /// Adds a key that only decrypts: one that was replaced, or one that is about to be the current
+    /// one.
     #[must_use]
     pub fn with_old(mut self, id: u32, key: impl Into<EncryptionKey>) -> Self {
         self.old.push(Cipher::new(id, &key.into()));
         self
     }
 
-    /// Encrypts `plaintext` with the current key. The result can be opened only with the same `associated` data, which is not
-    /// stored: a record's key as associated data keeps a value from being moved to another record.
+    /// Encrypts `plaintext` with the current key. The result can be opened only with the same
+    /// `associated` data, which is not stored: a record's key as associated data keeps a value from
+    /// being moved to another record.
     ///
     /// # Errors
     ///
-    /// [`CryptoError::Generator`] when no nonce can be drawn, [`CryptoError::TooLong`] past 256 GiB.
+    /// [`CryptoError::Generator`] when no nonce can be drawn, [`CryptoError::TooLong`] past 256
+    /// GiB.
     pub fn seal(&self, plaintext: &[u8], associated: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|error| CryptoError::Generator(error.to_string()))?;
@@ -131,11 +138,13 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// Decrypts what [`seal`](Self::seal) returned for the same `associated` data, with whichever key of the ring sealed it.
+    /// Decrypts what [`seal`](Self::seal) returned for the same `associated` data, with whichever
+    /// key of the ring sealed it.
     ///
     /// # Errors
     ///
-    /// [`CryptoError::NotSealed`], [`CryptoError::UnknownKey`] and [`CryptoError::NotAuthentic`]. Nothing is decrypted then.
+    /// [`CryptoError::NotSealed`], [`CryptoError::UnknownKey`] and [`CryptoError::NotAuthentic`].
+    /// Nothing is decrypted then.
     pub fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let (header, rest) = sealed
             .split_first_chunk::<HEADER_LENGTH>()
@@ -168,7 +177,8 @@ impl KeyRing {
         result
     }
 
-    /// Whether the bytes have the form that [`seal`](Self::seal) writes. They may still have been changed.
+    /// Whether the bytes have the form that [`seal`](Self::seal) writes. They may still have been
+    /// changed.
     pub fn is_sealed(bytes: &[u8]) -> bool {
         bytes.first() == Some(&VERSION) && bytes.len() >= Self::OVERHEAD
     }

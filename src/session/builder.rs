@@ -18,7 +18,8 @@ use super::{
 /// Two weeks, Django's `SESSION_COOKIE_AGE`.
 const DEFAULT_COOKIE_AGE: Duration = Duration::from_secs(1_209_600);
 
-/// Stands where no codec was given yet. It is none, so that [`SessionStoreBuilder::build`] does not compile without one.
+/// Stands where no codec was given yet. It is none, so that [`SessionStoreBuilder::build`] does not
+/// compile without one.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CodecMissing;
@@ -82,37 +83,43 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// How long a session lives after each save that has no expiry of its own: 1,209,600 s (two weeks) unless set.
+    /// How long a session lives after each save that has no expiry of its own: 1,209,600 s (two
+    /// weeks) unless set.
     pub fn cookie_age(mut self, cookie_age: Duration) -> Self {
         self.cookie_age = cookie_age;
         self
     }
 
     /// Whether a session's cookie ends with the browser unless the session says otherwise: Django's
-    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the [cookie age](Self::cookie_age) either way.
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the
+    /// [cookie age](Self::cookie_age) either way.
     pub fn browser_session(mut self, browser_session: bool) -> Self {
         self.browser_session = browser_session;
         self
     }
 
-    /// The time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name in the IANA database, such as
-    /// `America/Los_Angeles`. Unset, expiry dates are written with an offset, as Django does with `USE_TZ = True`.
+    /// The time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name in the
+    /// IANA database, such as `America/Los_Angeles`. Unset, expiry dates are written with an
+    /// offset, as Django does with `USE_TZ = True`.
     ///
-    /// Such a project keeps expiry dates without an offset, as the clocks of that zone show them, and fails on one that has an
-    /// offset. With this setting dates are read and written in the zone, and compared with its clocks: an hour by which they
-    /// are put forward or back before the session ends shortens or prolongs it, as in Django. A duration is kept in
-    /// seconds and is not affected.
+    /// Such a project keeps expiry dates without an offset, as the clocks of that zone show them,
+    /// and fails on one that has an offset. With this setting dates are read and written in the
+    /// zone, and compared with its clocks: an hour by which they are put forward or back before the
+    /// session ends shortens or prolongs it, as in Django. A duration is kept in seconds and is not
+    /// affected.
     pub fn time_zone(mut self, name: impl Into<String>) -> Self {
         self.time_zone = Some(name.into());
         self
     }
 
-    /// Ends a session that was not used for this long. The record lives until then, or until an earlier end of its own.
+    /// Ends a session that was not used for this long. The record lives until then, or until an
+    /// earlier end of its own.
     ///
-    /// A session is used when it is saved, touched or [renewed](SessionStore::renew). The session layer renews one that a
-    /// handler has asked for, and sends the cookie again. Renewals are written at most every
-    /// [`touch_interval`](Self::touch_interval), so a session can end that much earlier than this after its last use. A login
-    /// that is [remembered](super::Login::remember_for) has no idle timeout.
+    /// A session is used when it is saved, touched or [renewed](SessionStore::renew). The session
+    /// layer renews one that a handler has asked for, and sends the cookie again. Renewals are
+    /// written at most every [`touch_interval`](Self::touch_interval), so a session can end that
+    /// much earlier than this after its last use. A login that is
+    /// [remembered](super::Login::remember_for) has no idle timeout.
     ///
     /// A Django project that shares the sessions needs this as its `SESSION_COOKIE_AGE`.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
@@ -120,48 +127,53 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// Ends a session this long after its login, however much it is used: the record lives no longer, and
-    /// [`load`](SessionStore::load) takes one that does for missing. A new key and a merge do not change it; a new login
-    /// does, and so does a login that is [remembered](super::Login::remember_for). A session that nobody logged in to has
-    /// none.
+    /// Ends a session this long after its login, however much it is used: the record lives no
+    /// longer, and [`load`](SessionStore::load) takes one that does for missing. A new key and a
+    /// merge do not change it; a new login does, and so does a login that is
+    /// [remembered](super::Login::remember_for). A session that nobody logged in to has none.
     ///
-    /// The time of the login is kept in the session, under `_codex_login`. A login by Django that does not write it begins
-    /// with the first save here.
+    /// The time of the login is kept in the session, under `_codex_login`. A login by Django that
+    /// does not write it begins with the first save here.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.absolute_timeout = Some(timeout);
         self
     }
 
     /// How often the time of a session that is used but not changed is renewed at most: with
-    /// [`idle_timeout`](Self::idle_timeout) a tenth of it unless set, but not more than 60 s. Without, setting it makes the
-    /// [cookie age](Self::cookie_age) begin anew with each use.
+    /// [`idle_timeout`](Self::idle_timeout) a tenth of it unless set, but not more than 60 s.
+    /// Without, setting it makes the [cookie age](Self::cookie_age) begin anew with each use.
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = Some(interval);
         self
     }
 
-    /// Ends the oldest session of a user whose [login](SessionStore::login) would make more than this many.
+    /// Ends the oldest session of a user whose [login](SessionStore::login) would make more than
+    /// this many.
     ///
-    /// It counts what [`sessions`](SessionStore::sessions) lists, so a login by Django does not count. No limit unless set.
+    /// It counts what [`sessions`](SessionStore::sessions) lists, so a login by Django does not
+    /// count. No limit unless set.
     pub fn sessions_per_user(mut self, limit: NonZeroUsize) -> Self {
         self.sessions_per_user = Some(limit);
         self
     }
 
     /// Whether [`load`](SessionStore::load) fails on a record that it cannot read, with
-    /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing, as in Django.
+    /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing,
+    /// as in Django.
     ///
-    /// A visitor whose session counts as missing gets a new one as soon as something is saved, which is a logout. With `true`
-    /// the request fails instead and the cookie stays, so that a process with the wrong secret, or one that was deployed
-    /// before the others could read its codec, logs nobody out. A record that stays unreadable then fails each of its
-    /// visitor's requests until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for changing the
-    /// codec without unreadable sessions.
+    /// A visitor whose session counts as missing gets a new one as soon as something is saved,
+    /// which is a logout. With `true` the request fails instead and the cookie stays, so that a
+    /// process with the wrong secret, or one that was deployed before the others could read its
+    /// codec, logs nobody out. A record that stays unreadable then fails each of its visitor's
+    /// requests until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for
+    /// changing the codec without unreadable sessions.
     pub fn fail_on_unreadable(mut self, fail: bool) -> Self {
         self.fail_on_unreadable = fail;
         self
     }
 
-    /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or another.
+    /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or
+    /// another.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
             backend: self.backend,
@@ -180,8 +192,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
     }
 
-    /// Where the time of day comes from: [`SystemTime::now`] unless set. It is written into payloads and compared with absolute
-    /// expiries.
+    /// Where the time of day comes from: [`SystemTime::now`] unless set. It is written into
+    /// payloads and compared with absolute expiries.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
@@ -191,9 +203,10 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and [`SessionError::Config`] where the cookie age
-    /// or a timeout is zero or more than any backend takes, where the touch interval is not shorter than the idle timeout,
-    /// and where the time zone is not known.
+    /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and
+    /// [`SessionError::Config`] where the cookie age or a timeout is zero or more than any backend
+    /// takes, where the touch interval is not shorter than the idle timeout, and where the time
+    /// zone is not known.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,

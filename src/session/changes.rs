@@ -1,4 +1,5 @@
-//! What was done to a session since it was loaded, so that it can be done again to what somebody else has stored meanwhile.
+//! What was done to a session since it was loaded, so that it can be done again to what somebody
+//! else has stored meanwhile.
 
 use indexmap::IndexMap;
 
@@ -7,10 +8,11 @@ use super::{
     data::{Name, SessionData},
 };
 
-/// The names that were changed since the session was loaded or last saved, in the order of their first change.
+/// The names that were changed since the session was loaded or last saved, in the order of their
+/// first change.
 ///
-/// Kept rather than found by comparing with what was loaded: a value that was set to what it was already is a change too, and is to win over
-/// somebody else's.
+/// Kept rather than found by comparing with what was loaded: a value that was set to what it was
+/// already is a change too, and is to win over somebody else's.
 #[derive(Default)]
 pub(super) struct Changes {
     by_name: IndexMap<Name, Change>,
@@ -39,11 +41,13 @@ impl Changes {
         }
     }
 
-    /// `fresh` with the changes made to it, name by name. What was replaced is taken from `here`; what was computed is computed again.
+    /// `fresh` with the changes made to it, name by name. What was replaced is taken from `here`;
+    /// what was computed is computed again.
     ///
     /// # Errors
     ///
-    /// [`CodecError::WrongType`] where `fresh` has something else under the name of a value that is to be computed.
+    /// [`CodecError::WrongType`] where `fresh` has something else under the name of a value that is
+    /// to be computed.
     pub(super) fn applied_to(&self, mut fresh: SessionData, here: &SessionData) -> Result<SessionData, CodecError> {
         for (name, change) in &self.by_name {
             match change {

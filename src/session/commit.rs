@@ -4,8 +4,9 @@ use codex_traits::KvBackend;
 
 use super::{Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::user_of};
 
-/// How often a change is tried on top of others' changes. Each failure means that somebody else's change was stored meanwhile,
-/// so that a task fails only where it loses to a thousand others in a row: more than any session's writers have between them.
+/// How often a change is tried on top of others' changes. Each failure means that somebody else's
+/// change was stored meanwhile, so that a task fails only where it loses to a thousand others in a
+/// row: more than any session's writers have between them.
 pub(super) const ATTEMPTS: usize = 1_000;
 
 /// What is to be stored of a session.
@@ -13,8 +14,8 @@ pub(super) const ATTEMPTS: usize = 1_000;
 pub(super) enum Write<'a> {
     /// All of it, under its key.
     Save,
-    /// The same while the generation of this user, whose session it is, is being replaced: what is stored may be of the one
-    /// before.
+    /// The same while the generation of this user, whose session it is, is being replaced: what is
+    /// stored may be of the one before.
     SaveAs(&'a str),
     /// All of it, under a new key.
     Cycle,
@@ -41,10 +42,11 @@ impl Write<'_> {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change came in between. Returns
-    /// what `change` returned last.
+    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change
+    /// came in between. Returns what `change` returned last.
     ///
-    /// `change` can run many times, so it should do nothing but change the session. Where it fails nothing is saved.
+    /// `change` can run many times, so it should do nothing but change the session. Where it fails
+    /// nothing is saved.
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -62,8 +64,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where the session is missing or cannot be read, [`SessionError::Conflict`] where a thousand
-    /// attempts in a row lost to somebody else, what `change` failed with, and whatever [`save`](Self::save) fails with.
+    /// [`SessionError::Gone`] where the session is missing or cannot be read,
+    /// [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody else, what
+    /// `change` failed with, and whatever [`save`](Self::save) fails with.
     pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
     where
         T: Send,
@@ -80,11 +83,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::Conflict)
     }
 
-    /// Stores the session as [`save`](Self::save) does, but merges where it was changed elsewhere: it is loaded again, the
-    /// changes made here are made there, name by name, and that is stored. The session then holds both sides' changes.
+    /// Stores the session as [`save`](Self::save) does, but merges where it was changed elsewhere:
+    /// it is loaded again, the changes made here are made there, name by name, and that is stored.
+    /// The session then holds both sides' changes.
     ///
-    /// Of a name that both sides changed, the value of this side counts, as if this side had come later. A value that is computed
-    /// from the one before it (a counter) is for [`Session::update`]: it is computed again here.
+    /// Of a name that both sides changed, the value of this side counts, as if this side had come
+    /// later. A value that is computed from the one before it (a counter) is for
+    /// [`Session::update`]: it is computed again here.
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -103,9 +108,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where it was deleted elsewhere or can no longer be read, [`SessionError::Conflict`] where a
-    /// thousand attempts in a row lost to somebody else, and whatever [`save`](Self::save) fails with. The session may hold
-    /// others' changes then too.
+    /// [`SessionError::Gone`] where it was deleted elsewhere or can no longer be read,
+    /// [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody else, and
+    /// whatever [`save`](Self::save) fails with. The session may hold others' changes then too.
     pub async fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         self.write(session, Write::Save).await.map(drop)
     }
@@ -119,14 +124,15 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::Cycle).await.map(drop)
     }
 
-    /// Stores what a request has done to its session, or removes the record if nothing is left in it; either way only on top of
-    /// what others saved. Returns whether it has removed the record of the old key without storing another.
+    /// Stores what a request has done to its session, or removes the record if nothing is left in
+    /// it; either way only on top of what others saved. Returns whether it has removed the record
+    /// of the old key without storing another.
     pub(crate) async fn commit(&self, session: &mut Session, key: KeyOnCommit) -> Result<bool, SessionError> {
         self.write(session, Write::Request(key)).await
     }
 
-    /// The loop that saves and, where somebody else has changed the session, merges and tries again. Returns whether it has
-    /// removed a record without storing another.
+    /// The loop that saves and, where somebody else has changed the session, merges and tries
+    /// again. Returns whether it has removed a record without storing another.
     pub(super) async fn write(&self, session: &mut Session, write: Write<'_>) -> Result<bool, SessionError> {
         for _ in 0..ATTEMPTS {
             let had_record = session.is_stored();
@@ -138,9 +144,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 };
             }
             match result {
-                // The record that was to be removed is not there any more; or a second login of the same browser came first and
-                // cycled the key, and this one goes into a session of its own: with the changes of this request, and nothing of
-                // the session that has ended.
+                // The record that was to be removed is not there any more; or a second login of the
+                // same browser came first and cycled the key, and this one goes into a session of
+                // its own: with the changes of this request, and nothing of the session that has
+                // ended.
                 Err(SessionError::Gone) if write.goes_on_alone(session) => session.detach()?,
                 result => return result.map(|()| had_record && !session.is_stored()),
             }
@@ -150,7 +157,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     async fn try_once(&self, session: &mut Session, write: Write<'_>) -> Result<(), SessionError> {
         match write {
-            // Asked each time: a merge can put into an empty session what another request has added.
+            // Asked each time: a merge can put into an empty session what another request has
+            // added.
             Write::Request(_) if session.holds_nothing() => self.discard(session).await,
             Write::Cycle | Write::Request(KeyOnCommit::Cycle) => self.cycle_key(session).await,
             Write::Save | Write::SaveAs(_) | Write::Request(KeyOnCommit::Keep) => self.save(session).await,

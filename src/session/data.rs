@@ -9,9 +9,10 @@ use super::{CodecError, codec};
 
 /// The names and values of a session, in the order they came in.
 ///
-/// A value is kept as JSON text until it is asked for, so that what another program wrote goes back as it came: an integer of
-/// 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is no JSON. A name that holds a lone surrogate is no Rust
-/// text: it is kept and written back, but cannot be asked for and is not listed. Equality does not look at the order.
+/// A value is kept as JSON text until it is asked for, so that what another program wrote goes back
+/// as it came: an integer of 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is no
+/// JSON. A name that holds a lone surrogate is no Rust text: it is kept and written back, but
+/// cannot be asked for and is not listed. Equality does not look at the order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SessionData {
     entries: IndexMap<Name, Box<str>>,
@@ -23,7 +24,8 @@ impl SessionData {
         Self::default()
     }
 
-    /// The data of a JSON object, as Python's `json.loads` reads it: of a name that comes twice the last value counts.
+    /// The data of a JSON object, as Python's `json.loads` reads it: of a name that comes twice the
+    /// last value counts.
     ///
     /// # Errors
     ///
@@ -33,13 +35,14 @@ impl SessionData {
         Ok(Self { entries })
     }
 
-    /// The JSON text, as Python's `json.dumps(data, separators=(",", ":"))` writes it: without spaces and in ASCII.
+    /// The JSON text, as Python's `json.dumps(data, separators=(",", ":"))` writes it: without
+    /// spaces and in ASCII.
     pub fn to_json(&self) -> String {
         codec::to_json(self)
     }
 
-    /// The value, where there is one. A `Box<serde_json::value::RawValue>` takes any, Python's `NaN` too; another type takes
-    /// none that holds such a number.
+    /// The value, where there is one. A `Box<serde_json::value::RawValue>` takes any, Python's
+    /// `NaN` too; another type takes none that holds such a number.
     ///
     /// # Errors
     ///
@@ -57,8 +60,9 @@ impl SessionData {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text; and for
-    /// a value in more than 127 arrays and objects, which is as deep as [`get`](Self::get) reads. Nothing is changed then.
+    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map
+    /// key that is no text; and for a value in more than 127 arrays and objects, which is as deep
+    /// as [`get`](Self::get) reads. Nothing is changed then.
     pub fn insert<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CodecError> {
         let text = codec::value_to_json(value)?;
         self.entries.insert(Name::new(name), text);
@@ -123,7 +127,8 @@ impl fmt::Debug for SessionData {
     }
 }
 
-/// A name as WTF-8, that is UTF-8 where lone surrogates are allowed: Python writes them, and Rust's `str` cannot hold them.
+/// A name as WTF-8, that is UTF-8 where lone surrogates are allowed: Python writes them, and Rust's
+/// `str` cannot hold them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Name(Box<[u8]>);
 

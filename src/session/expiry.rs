@@ -18,8 +18,8 @@ const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const FIRST: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9999, 12, 31, 23, 59, 59, 999_999_000);
 
-/// When a session ends; what [`Session::set_expiry`](super::Session::set_expiry) takes. A [`Duration`] is
-/// [`After`](Self::After), a [`SystemTime`] is [`At`](Self::At).
+/// When a session ends; what [`Session::set_expiry`](super::Session::set_expiry) takes. A
+/// [`Duration`] is [`After`](Self::After), a [`SystemTime`] is [`At`](Self::At).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SessionExpiry {
     /// As the store has it: its cookie age, from each save on.
@@ -27,10 +27,12 @@ pub enum SessionExpiry {
     Default,
     /// When the browser closes. The record is kept for the store's cookie age.
     BrowserClose,
-    /// This long after each save, in whole seconds, rounded up. Zero is [`BrowserClose`](Self::BrowserClose), as in Django.
+    /// This long after each save, in whole seconds, rounded up. Zero is
+    /// [`BrowserClose`](Self::BrowserClose), as in Django.
     After(Duration),
-    /// At this time, kept to the microsecond. One that has passed removes the record when the session is saved. Before the year
-    /// 1 and after the year 9999 it is the beginning or the end of those.
+    /// At this time, kept to the microsecond. One that has passed removes the record when the
+    /// session is saved. Before the year 1 and after the year 9999 it is the beginning or the end
+    /// of those.
     At(SystemTime),
 }
 
@@ -46,7 +48,8 @@ impl From<SystemTime> for SessionExpiry {
     }
 }
 
-/// What a session holds under [`EXPIRY_NAME`]: an integer of seconds or ISO 8601 text, or nothing that says when.
+/// What a session holds under [`EXPIRY_NAME`]: an integer of seconds or ISO 8601 text, or nothing
+/// that says when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     Unset,
@@ -59,8 +62,9 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset, so that the session can still
-    /// be used. A date without an offset is of `zone`, or of UTC without one.
+    /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset,
+    /// so that the session can still be used. A date without an offset is of `zone`, or of UTC
+    /// without one.
     pub(super) fn read(json: Option<&str>, zone: Option<&TimeZone>) -> Self {
         let Some(json) = json else {
             return Self::Unset;
@@ -72,7 +76,8 @@ impl Kept {
         match json.parse::<f64>() {
             Ok(seconds) if seconds.is_nan() => Self::Unset,
             Ok(0.0) => Self::BrowserClose,
-            // A cast of a float ends at the bounds of the integer, and cuts off what is less than a second.
+            // A cast of a float ends at the bounds of the integer, and cuts off what is less than a
+            // second.
             #[expect(clippy::cast_possible_truncation, reason = "integers of i64 are read exactly before")]
             Ok(seconds) => Self::Seconds(json.parse().unwrap_or(seconds.floor() as i64)),
             Err(_) => Self::Unset,
@@ -81,8 +86,8 @@ impl Kept {
 
     /// How long the session has from `now`, zero where its time has passed.
     ///
-    /// A date without an offset is compared with the time on the zone's clocks, as Python subtracts two such dates: a clock
-    /// that is put back or forward in between counts.
+    /// A date without an offset is compared with the time on the zone's clocks, as Python subtracts
+    /// two such dates: a clock that is put back or forward in between counts.
     pub(super) fn age(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> Duration {
         // Django takes `delta.days * 86400 + delta.seconds`, which is the floor.
         let seconds = match self {
@@ -112,13 +117,15 @@ pub(super) fn ends_in_range(now: SystemTime, after: Duration) -> bool {
     now.checked_add(after).zip(last).is_some_and(|(end, last)| end <= last)
 }
 
-/// The whole seconds of `after`, rounded up, so that half a second is not zero, which means something else.
+/// The whole seconds of `after`, rounded up, so that half a second is not zero, which means
+/// something else.
 pub(super) fn seconds_of(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0))
 }
 
-/// Formats as Python's `datetime.isoformat` does: of a time in UTC `2030-01-02T03:04:05.678901+00:00`, of one in `zone` the same
-/// without the offset; without a fraction where it is zero.
+/// Formats as Python's `datetime.isoformat` does: of a time in UTC
+/// `2030-01-02T03:04:05.678901+00:00`, of one in `zone` the same without the offset; without a
+/// fraction where it is zero.
 pub(super) fn format_date(date: SystemTime, zone: Option<&TimeZone>) -> String {
     let local = to_local(date, zone);
     let fraction = match local.subsec_nanosecond() / 1_000 {
@@ -142,14 +149,15 @@ fn parse_date(text: &str, zone: Option<&TimeZone>) -> Option<Kept> {
     from_utc(local, SignedDuration::from_secs(offset.into())).map(Kept::At)
 }
 
-/// The date and time on the clocks of `zone`, or of UTC without one; of the years that Python can read.
+/// The date and time on the clocks of `zone`, or of UTC without one; of the years that Python can
+/// read.
 fn to_local(date: SystemTime, zone: Option<&TimeZone>) -> DateTime {
     let local = zone.and_then(|zone| Some(zone.to_datetime(Timestamp::try_from(date).ok()?)));
     local.unwrap_or_else(|| to_utc(date)).clamp(FIRST, LAST)
 }
 
-/// The moment at which the clocks of `zone` show this. Where they do so twice it is the first, and where they never do it is
-/// as much later as the clocks were put forward: Python's `fold=0`.
+/// The moment at which the clocks of `zone` show this. Where they do so twice it is the first, and
+/// where they never do it is as much later as the clocks were put forward: Python's `fold=0`.
 fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     match zone {
         Some(zone) => zone
@@ -161,7 +169,8 @@ fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     }
 }
 
-// By the civil calendar rather than `jiff::Timestamp`, which ends 26 hours before the year 9999 does.
+// By the civil calendar rather than `jiff::Timestamp`, which ends 26 hours before the year 9999
+// does.
 fn to_utc(date: SystemTime) -> DateTime {
     match date.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => SignedDuration::try_from(after)
@@ -313,11 +322,13 @@ mod tests {
         }
     }
 
-    // `datetime.fromisoformat(text) - datetime.now()` and `.timestamp()` of CPython 3.11.7 under that TZ.
+    // `datetime.fromisoformat(text) - datetime.now()` and `.timestamp()` of CPython 3.11.7 under
+    // that TZ.
     #[test]
     fn sexp_07_clocks_that_are_changed_count_as_python_counts_them() {
         let los_angeles = "America/Los_Angeles";
-        // 2030-11-03 02:00 PDT is 01:00 PST. A day on the clocks is 25 hours, and 24 of them are counted.
+        // 2030-11-03 02:00 PDT is 01:00 PST. A day on the clocks is 25 hours, and 24 of them are
+        // counted.
         assert_eq!(left("2030-11-03T12:00:00", "2030-11-02T19:00:00Z", los_angeles), 86_400);
         // The second 01:30, which Python's clock without a fold cannot tell from the first.
         assert_eq!(left("2030-11-03T01:45:00", "2030-11-03T08:30:00Z", los_angeles), 900);

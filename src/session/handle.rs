@@ -25,8 +25,9 @@ const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
 
 /// A session: what [`SessionStore`](super::SessionStore) creates, loads and saves.
 ///
-/// Nothing that is done to it reaches the store before it is saved. Values are kept as JSON text until they are asked for, so that
-/// what another program wrote goes back unchanged; see [`SessionData`].
+/// Nothing that is done to it reaches the store before it is saved. Values are kept as JSON text
+/// until they are asked for, so that what another program wrote goes back unchanged; see
+/// [`SessionData`].
 ///
 /// It remembers the stored bytes that it stands for, so that a save changes those and no others.
 pub struct Session {
@@ -39,7 +40,8 @@ pub struct Session {
     accessed: AtomicBool,
     pub(super) modified: bool,
     pub(super) changes: Changes,
-    /// How long the record had to live, and when that was seen; none where the store does not renew, or nobody has looked.
+    /// How long the record had to live, and when that was seen; none where the store does not
+    /// renew, or nobody has looked.
     pub(super) left: Option<(Duration, SystemTime)>,
     policy: Arc<Policy>,
 }
@@ -64,7 +66,8 @@ impl Session {
         self
     }
 
-    /// The key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for a session that was never stored.
+    /// The key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for a
+    /// session that was never stored.
     pub fn key(&self) -> Option<&SessionKey> {
         self.key.as_ref()
     }
@@ -79,8 +82,8 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>` takes any value as it was written, Python's `NaN` too. A `serde_json::Value` turns an integer past 64
-    /// bits into a float.
+    /// A `Box<serde_json::value::RawValue>` takes any value as it was written, Python's `NaN` too.
+    /// A `serde_json::Value` turns an integer past 64 bits into a float.
     ///
     /// # Errors
     ///
@@ -93,8 +96,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map key that is no text; and for a
-    /// value in more than 127 arrays and objects, which is as deep as [`get`](Self::get) reads. Nothing is changed then.
+    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map
+    /// key that is no text; and for a value in more than 127 arrays and objects, which is as deep
+    /// as [`get`](Self::get) reads. Nothing is changed then.
     pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
         self.mark_accessed();
         self.data.insert(name, &value)?;
@@ -102,11 +106,13 @@ impl Session {
         Ok(())
     }
 
-    /// Sets a value that is computed from the one before it (`None` where there is none), and returns it: a counter, a cart.
+    /// Sets a value that is computed from the one before it (`None` where there is none), and
+    /// returns it: a counter, a cart.
     ///
-    /// Where somebody else has changed the session meanwhile, [`save_merged`](super::SessionStore::save_merged) computes it again from what
-    /// they stored, so that of two who count at once both are counted. So `change` can run many times, and should do nothing else. What
-    /// was returned here is the value before any merge.
+    /// Where somebody else has changed the session meanwhile,
+    /// [`save_merged`](super::SessionStore::save_merged) computes it again from what they stored,
+    /// so that of two who count at once both are counted. So `change` can run many times, and
+    /// should do nothing else. What was returned here is the value before any merge.
     ///
     /// ```
     /// # use codex_kv::session::*;
@@ -118,8 +124,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where a value is there that cannot be read as `T`, and for what JSON has no form for; nothing is
-    /// changed then. A merge fails with the same.
+    /// [`SessionError::Codec`] where a value is there that cannot be read as `T`, and for what JSON
+    /// has no form for; nothing is changed then. A merge fails with the same.
     pub fn update<T, F>(&mut self, name: &str, change: F) -> Result<T, SessionError>
     where
         T: Serialize + DeserializeOwned + 'static,
@@ -152,7 +158,8 @@ impl Session {
         self.data().contains_key(name)
     }
 
-    /// The names of the values, in the order they came in; without those that are no Rust text (a lone surrogate of Python's).
+    /// The names of the values, in the order they came in; without those that are no Rust text (a
+    /// lone surrogate of Python's).
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.data().keys()
     }
@@ -177,14 +184,17 @@ impl Session {
         self.modified
     }
 
-    /// Whether its values were looked at, so that the response depends on the cookie (`Vary: Cookie`).
+    /// Whether its values were looked at, so that the response depends on the cookie
+    /// (`Vary: Cookie`).
     pub fn is_accessed(&self) -> bool {
         self.accessed.load(Ordering::Relaxed)
     }
 
-    /// Sets when the session ends: a [`Duration`] after each save, or a [`SystemTime`], or as [`SessionExpiry`] says.
+    /// Sets when the session ends: a [`Duration`] after each save, or a [`SystemTime`], or as
+    /// [`SessionExpiry`] says.
     ///
-    /// It is kept under `_session_expiry` as Django keeps it. [`SessionExpiry::Default`] removes what was set before.
+    /// It is kept under `_session_expiry` as Django keeps it. [`SessionExpiry::Default`] removes
+    /// what was set before.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -198,8 +208,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidArgument`] for a [`Duration`] that ends after the year 9999, which neither Django nor a cookie can
-    /// express. Nothing is changed then.
+    /// [`SessionError::InvalidArgument`] for a [`Duration`] that ends after the year 9999, which
+    /// neither Django nor a cookie can express. Nothing is changed then.
     pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) -> Result<(), SessionError> {
         let json = match expiry.into() {
             SessionExpiry::Default => {
@@ -214,9 +224,11 @@ impl Session {
         Ok(())
     }
 
-    /// How long the record lives when it is saved now: the session's own expiry in whole seconds, or the store's cookie age; no
-    /// longer than the store's [`idle_timeout`](super::SessionStoreBuilder::idle_timeout), and not past its
-    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout). Zero where its time has passed.
+    /// How long the record lives when it is saved now: the session's own expiry in whole seconds,
+    /// or the store's cookie age; no longer than the store's
+    /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout), and not past its
+    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout). Zero where its time has
+    /// passed.
     pub fn expiry_age(&self) -> Duration {
         self.mark_accessed();
         self.expiry_age_at(self.policy.now())
@@ -228,8 +240,8 @@ impl Session {
         self.policy.end(&self.data, self.policy.now())
     }
 
-    /// Whether the cookie has no age, so that the browser drops it when it closes: the session's own expiry, or the store's
-    /// [`browser_session`](super::SessionStoreBuilder::browser_session).
+    /// Whether the cookie has no age, so that the browser drops it when it closes: the session's
+    /// own expiry, or the store's [`browser_session`](super::SessionStoreBuilder::browser_session).
     pub fn expires_at_browser_close(&self) -> bool {
         self.mark_accessed();
         match self.policy.kept(&self.data) {
@@ -238,8 +250,8 @@ impl Session {
         }
     }
 
-    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next request, that the browser
-    /// takes cookies.
+    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next
+    /// request, that the browser takes cookies.
     pub fn set_test_cookie(&mut self) {
         self.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
     }

@@ -4,10 +4,12 @@ use std::{fmt, str::FromStr};
 
 use super::SessionError;
 
-/// The key of a session. Whoever knows it is the user, so it is not printed: [`as_str`](Self::as_str) is for the cookie.
+/// The key of a session. Whoever knows it is the user, so it is not printed:
+/// [`as_str`](Self::as_str) is for the cookie.
 ///
-/// A key of ours is 32 characters of `[a-z0-9]` from the operating system's generator. What comes from a cookie is
-/// parsed, and reaches the store only where it could be a key: 8 to 128 characters of `[A-Za-z0-9_-]`.
+/// A key of ours is 32 characters of `[a-z0-9]` from the operating system's generator. What comes
+/// from a cookie is parsed, and reaches the store only where it could be a key: 8 to 128 characters
+/// of `[A-Za-z0-9_-]`.
 ///
 /// ```
 /// use codex_kv::SessionKey;
@@ -27,13 +29,14 @@ pub struct InvalidSessionKey;
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Bytes from here on are drawn again: 252 is the largest multiple of 36 that a byte can reach, so that no character is likelier.
+/// Bytes from here on are drawn again: 252 is the largest multiple of 36 that a byte can reach, so
+/// that no character is likelier.
 const BIASED_FROM: u8 = 252;
 
 const LENGTH: usize = 32;
 
-/// How often to ask the generator for one key. The first 64 bytes hold 32 usable ones but for one time in 10^40, so a second
-/// request shows a broken generator rather than bad luck.
+/// How often to ask the generator for one key. The first 64 bytes hold 32 usable ones but for one
+/// time in 10^40, so a second request shows a broken generator rather than bad luck.
 const DRAWS: usize = 4;
 
 impl SessionKey {

@@ -14,11 +14,13 @@ use super::{
     login_record::{LOGIN, LoginRecord},
 };
 
-/// Where Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`, `HASH_SESSION_KEY` of `django.contrib.auth`).
+/// Where Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`, `HASH_SESSION_KEY`
+/// of `django.contrib.auth`).
 const USER: &str = "_auth_user_id";
 const AUTH_BACKEND: &str = "_auth_user_backend";
 const AUTH_HASH: &str = "_auth_user_hash";
-/// Where a session keeps the generation of its user that it was logged in under; nothing while there is none.
+/// Where a session keeps the generation of its user that it was logged in under; nothing while
+/// there is none.
 pub(super) const GENERATION: &str = "_codex_generation";
 
 /// `key_salt` of `AbstractBaseUser._get_session_auth_hash`.
@@ -63,10 +65,12 @@ impl Login {
         }
     }
 
-    /// The user of this primary key, in Django too. `password` is the user's password column as it is in the database, an
-    /// encoded hash: Django ends the session when the user changes the password. `secret` is Django's `SECRET_KEY`.
+    /// The user of this primary key, in Django too. `password` is the user's password column as it
+    /// is in the database, an encoded hash: Django ends the session when the user changes the
+    /// password. `secret` is Django's `SECRET_KEY`.
     ///
-    /// The hash that ties the session to the password is that of `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 6.1.
+    /// The hash that ties the session to the password is that of
+    /// `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 6.1.
     pub fn django(user: impl Into<String>, password: &str, secret: impl Into<SecretKey>) -> Self {
         let key = Sha256::new().chain_update(AUTH_HASH_SALT);
         let key = key.chain_update(secret.into().as_bytes()).finalize();
@@ -86,8 +90,9 @@ impl Login {
         }
     }
 
-    /// Remembers this login: it lasts for `duration` from now, in whole seconds, and its cookie survives the end of the browser.
-    /// For this login it replaces the store's [`idle_timeout`](super::SessionStoreBuilder::idle_timeout),
+    /// Remembers this login: it lasts for `duration` from now, in whole seconds, and its cookie
+    /// survives the end of the browser. For this login it replaces the store's
+    /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout),
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) and
     /// [`browser_session`](super::SessionStoreBuilder::browser_session).
     #[must_use]
@@ -96,16 +101,17 @@ impl Login {
         self
     }
 
-    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser, or the `sid` of an
-    /// OIDC provider. At most 1,024 bytes.
+    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser,
+    /// or the `sid` of an OIDC provider. At most 1,024 bytes.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// The authentication backend that Django is to ask for the user: `django.contrib.auth.backends.ModelBackend` unless set. It
-    /// has to be in `AUTHENTICATION_BACKENDS`. Nothing to a login that is not Django's.
+    /// The authentication backend that Django is to ask for the user:
+    /// `django.contrib.auth.backends.ModelBackend` unless set. It has to be in
+    /// `AUTHENTICATION_BACKENDS`. Nothing to a login that is not Django's.
     #[must_use]
     pub fn auth_backend(mut self, path: impl Into<String>) -> Self {
         if let Some(django) = &mut self.django {
@@ -153,14 +159,15 @@ impl fmt::Debug for Login {
 impl Session {
     /// The user who is logged in, as Django's `login` or [`SessionStore::login`] left it.
     ///
-    /// Django also compares the session with the user's password, which only its database knows: a session that outlived a change of
-    /// password there is still a login here, until [`SessionStore::revoke_all`].
+    /// Django also compares the session with the user's password, which only its database knows: a
+    /// session that outlived a change of password there is still a login here, until
+    /// [`SessionStore::revoke_all`].
     pub fn user(&self) -> Option<String> {
         user_of(self.data())
     }
 
-    /// The opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays when the key changes. None for a session
-    /// that nobody logged in to by [`SessionStore::login`].
+    /// The opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays when the
+    /// key changes. None for a session that nobody logged in to by [`SessionStore::login`].
     pub fn login_id(&self) -> Option<String> {
         LoginRecord::of(self.data()).map(|login| login.id)
     }
@@ -173,17 +180,19 @@ pub(super) fn user_of(data: &SessionData) -> Option<String> {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Logs the user in: stores the session under a new key, against session fixation, and removes the old one. The visitor's
-    /// data stays, unless somebody else was logged in (or the same user, before a change of password): then nothing of it does.
+    /// Logs the user in: stores the session under a new key, against session fixation, and removes
+    /// the old one. The visitor's data stays, unless somebody else was logged in (or the same user,
+    /// before a change of password): then nothing of it does.
     ///
     /// The login is noted in the list of the user's [sessions](Self::sessions), and the store's
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) begins.
     ///
     /// # Errors
     ///
-    /// As [`cycle_key_merged`](Self::cycle_key_merged). If the store fails after the new record was stored, the session has the
-    /// new key, and another user's record may be there until it expires. [`SessionError::InvalidArgument`] for a label of more
-    /// than 1,024 bytes, and for a login that is to be remembered for no time or past the year 9999.
+    /// As [`cycle_key_merged`](Self::cycle_key_merged). If the store fails after the new record was
+    /// stored, the session has the new key, and another user's record may be there until it
+    /// expires. [`SessionError::InvalidArgument`] for a label of more than 1,024 bytes, and for a
+    /// login that is to be remembered for no time or past the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         let replaced = self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;
@@ -193,8 +202,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Does all of a login that needs no new key, and returns the key of another user's session, which is to be deleted once this
-    /// one is stored.
+    /// Does all of a login that needs no new key, and returns the key of another user's session,
+    /// which is to be deleted once this one is stored.
     pub(crate) async fn prepare_login(
         &self,
         session: &mut Session,

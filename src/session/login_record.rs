@@ -1,4 +1,5 @@
-//! What a session says of its login: since when, for how long, and by which name its user finds it among the others.
+//! What a session says of its login: since when, for how long, and by which name its user finds it
+//! among the others.
 
 use std::time::{Duration, SystemTime};
 

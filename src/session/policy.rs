@@ -18,7 +18,8 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 /// A renewal waits for a tenth of the idle timeout unless set, and for this long at most.
 const LONGEST_DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How much longer than it should a record may live before that is mended. Stores round, and the time of a call counts.
+/// How much longer than it should a record may live before that is mended. Stores round, and the
+/// time of a call counts.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Policy {
@@ -45,8 +46,8 @@ impl Policy {
         Kept::read(data.get_json(EXPIRY_NAME), self.zone.as_ref())
     }
 
-    /// How long the record lives if it is saved `now`: the earliest of the session's expiry, the idle timeout and the absolute
-    /// one. Zero where its time has passed.
+    /// How long the record lives if it is saved `now`: the earliest of the session's expiry, the
+    /// idle timeout and the absolute one. Zero where its time has passed.
     pub(super) fn age(&self, data: &SessionData, now: SystemTime) -> Duration {
         let kept = self.kept(data).age(now, self.cookie_age, self.zone.as_ref());
         self.limited(kept, data, now)
@@ -77,7 +78,8 @@ impl Policy {
         let Some(lifetime) = login.remember().or(self.absolute_timeout) else {
             return Duration::MAX;
         };
-        // A login in the future comes from a clock that is ahead; it is not to last longer for that.
+        // A login in the future comes from a clock that is ahead; it is not to last longer for
+        // that.
         let end = login.at().map(|at| at.min(now)).and_then(|at| at.checked_add(lifetime));
         end.map_or(Duration::ZERO, |end| end.duration_since(now).unwrap_or_default())
     }
@@ -102,8 +104,8 @@ impl Policy {
         self.renews() && (age.saturating_sub(left) >= interval.max(Duration::from_millis(1)) || left > age + TOLERANCE)
     }
 
-    /// When the time of a record that has `left` to live last began anew. Earlier than it did where the absolute timeout or a
-    /// date cut the time short; none where nothing can be said.
+    /// When the time of a record that has `left` to live last began anew. Earlier than it did where
+    /// the absolute timeout or a date cut the time short; none where nothing can be said.
     pub(super) fn renewed_at(&self, data: &SessionData, left: Duration, now: SystemTime) -> Option<SystemTime> {
         let idle = self.idle_timeout.filter(|_| {
             let login = LoginRecord::of(data);

@@ -7,8 +7,8 @@ use super::{Session, SessionCodec, SessionError, SessionStore};
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Returns whether the session's time is to begin anew because it was used: the store has an
     /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout) or a
-    /// [`touch_interval`](super::SessionStoreBuilder::touch_interval), and the last renewal is at least that interval ago. Asks
-    /// nothing of the store.
+    /// [`touch_interval`](super::SessionStoreBuilder::touch_interval), and the last renewal is at
+    /// least that interval ago. Asks nothing of the store.
     pub fn renewal_is_due(&self, session: &Session) -> bool {
         if session.key().is_none() || session.stored.is_none() || !self.policy().renews() {
             return false;
@@ -25,11 +25,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.policy().renews()
     }
 
-    /// Lets the session's time begin anew if that [is due](Self::renewal_is_due), without writing its data, and returns whether
-    /// it did. The cookie is to be sent again then.
+    /// Lets the session's time begin anew if that [is due](Self::renewal_is_due), without writing
+    /// its data, and returns whether it did. The cookie is to be sent again then.
     ///
-    /// For the end of each request that used the session and saved nothing: a save renews too. A session that was ended
-    /// elsewhere meanwhile is not renewed, and that is no error.
+    /// For the end of each request that used the session and saved nothing: a save renews too. A
+    /// session that was ended elsewhere meanwhile is not renewed, and that is no error.
     ///
     /// # Errors
     ///

@@ -17,33 +17,39 @@ pub(super) struct Asked {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Ends all sessions of a user at once, in one step however many there are: "log out everywhere".
+    /// Ends all sessions of a user at once, in one step however many there are: "log out
+    /// everywhere".
     ///
-    /// It does not depend on the list of the user's [sessions](Self::sessions). The user gets a new generation, a random value
-    /// stored under `{project}:{key_prefix}-generation:{user}`; a session says which generation it was logged in under, and
-    /// [`load`](Self::load) takes one of another generation for missing. The records themselves expire in their time.
+    /// It does not depend on the list of the user's [sessions](Self::sessions). The user gets a new
+    /// generation, a random value stored under `{project}:{key_prefix}-generation:{user}`; a
+    /// session says which generation it was logged in under, and [`load`](Self::load) takes one of
+    /// another generation for missing. The records themselves expire in their time.
     ///
-    /// A load asks for the generation together with the session, in one round trip, once this store has seen the session: it
-    /// remembers of some 60,000 sessions whose they are, and verifies that with what it loads. The first load takes two. Every
-    /// user who was ever revoked costs one small record that does not expire: an old session could outlive it otherwise. Do not
-    /// let the store evict it.
+    /// A load asks for the generation together with the session, in one round trip, once this store
+    /// has seen the session: it remembers of some 60,000 sessions whose they are, and verifies that
+    /// with what it loads. The first load takes two. Every user who was ever revoked costs one
+    /// small record that does not expire: an old session could outlive it otherwise. Do not let the
+    /// store evict it.
     ///
     /// # With Django
     ///
-    /// A session of Django's own `login` says no generation, which is the generation of a user who was never revoked. So it is
-    /// ended here like any other. For Django to heed the generation, and for its logins to be valid here after the user's first
-    /// `revoke_all`, it has to check and to write it: `examples/django/codex_sessions.py` shows both, in ten lines.
+    /// A session of Django's own `login` says no generation, which is the generation of a user who
+    /// was never revoked. So it is ended here like any other. For Django to heed the generation,
+    /// and for its logins to be valid here after the user's first `revoke_all`, it has to check and
+    /// to write it: `examples/django/codex_sessions.py` shows both, in ten lines.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; perhaps the sessions are ended then. [`SessionError::Generator`].
+    /// [`SessionError::Backend`] if the store fails; perhaps the sessions are ended then.
+    /// [`SessionError::Generator`].
     pub async fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         self.new_generation(user).await.map(drop)
     }
 
     /// Gives the user a generation that no session has yet.
     pub(super) async fn new_generation(&self, user: &str) -> Result<String, SessionError> {
-        // Random and not counted: a count that was lost and begun anew would bring old sessions back.
+        // Random and not counted: a count that was lost and begun anew would bring old sessions
+        // back.
         let generation = SessionKey::generate()?.as_str().to_owned();
         let record = self.generation_record(user);
         let value = Bytes::copy_from_slice(generation.as_bytes());
@@ -52,7 +58,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(generation)
     }
 
-    /// Whether the session's user was revoked since the login. What was asked already counts where it is of that user.
+    /// Whether the session's user was revoked since the login. What was asked already counts where
+    /// it is of that user.
     pub(super) async fn is_revoked(&self, data: &SessionData, asked: Option<Asked>) -> Result<bool, SessionError> {
         let Some(user) = user_of(data) else {
             return Ok(false);

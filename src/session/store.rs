@@ -21,10 +21,12 @@ use super::{
 };
 use crate::namespaced_key;
 
-/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that one collision is a fault already.
+/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that
+/// one collision is a fault already.
 const KEY_ATTEMPTS: usize = 8;
 
-/// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the same store, and cheap.
+/// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the
+/// same store, and cheap.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -52,16 +54,18 @@ const KEY_ATTEMPTS: usize = 8;
 ///
 /// # No update is lost
 ///
-/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where exactly these are still stored,
-/// in one step. A session that was deleted elsewhere is [`Gone`](SessionError::Gone) and is not written back to life; one that
-/// was changed elsewhere is a [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
+/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where
+/// exactly these are still stored, in one step. A session that was deleted elsewhere is
+/// [`Gone`](SessionError::Gone) and is not written back to life; one that was changed elsewhere is
+/// a [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
 ///
 /// # Failure and cancellation
 ///
-/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty session. A call whose
-/// future is dropped, or that fails with an error that [may have executed](codex_traits::Error::may_have_executed), wrote once
-/// or not at all. The session does not know which: if it was written, the next `save` of the same session is a `Conflict` with
-/// itself, and it has to be loaded again.
+/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty
+/// session. A call whose future is dropped, or that fails with an error that
+/// [may have executed](codex_traits::Error::may_have_executed), wrote once or not at all. The
+/// session does not know which: if it was written, the next `save` of the same session is a
+/// `Conflict` with itself, and it has to be loaded again.
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     shared: Arc<Shared<B, C>>,
 }
@@ -92,7 +96,8 @@ pub enum ClearExpired {
 }
 
 impl<B: KvBackend> SessionStore<B> {
-    /// Settings for a store on `backend`. A codec has to be given before [`build`](SessionStoreBuilder::build).
+    /// Settings for a store on `backend`. A codec has to be given before
+    /// [`build`](SessionStoreBuilder::build).
     pub fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
         SessionStoreBuilder::new(backend)
     }
@@ -112,7 +117,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// A session that is not stored yet: the first [`save`](Self::save) gives it a key. For visitors who may never need one.
+    /// A session that is not stored yet: the first [`save`](Self::save) gives it a key. For
+    /// visitors who may never need one.
     pub fn new_session(&self) -> Session {
         Session::new(SessionData::new(), self.shared.policy.clone())
     }
@@ -121,21 +127,24 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::KeyTaken`] where every new key is in use, [`SessionError::Generator`] where none can be drawn,
-    /// [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::KeyTaken`] where every new key is in use, [`SessionError::Generator`] where
+    /// none can be drawn, [`SessionError::Backend`] where the store fails.
     pub async fn create(&self) -> Result<Session, SessionError> {
         let mut session = self.new_session();
         self.store_anew(&mut session, self.now()).await?;
         Ok(session)
     }
 
-    /// The session of this key; `None` where it is missing, has expired or cannot be read, its user was
-    /// [revoked](Self::revoke_all) since, or its login has lasted for as long as it may. Creates nothing.
+    /// The session of this key; `None` where it is missing, has expired or cannot be read, its user
+    /// was [revoked](Self::revoke_all) since, or its login has lasted for as long as it may.
+    /// Creates nothing.
     ///
-    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a warning, without its key and
-    /// payload, unless the store is to [fail](SessionStoreBuilder::fail_on_unreadable).
+    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a
+    /// warning, without its key and payload, unless the store is to
+    /// [fail](SessionStoreBuilder::fail_on_unreadable).
     ///
-    /// One round trip, but for the first load of a logged-in session by this store: see [`revoke_all`](Self::revoke_all).
+    /// One round trip, but for the first load of a logged-in session by this store: see
+    /// [`revoke_all`](Self::revoke_all).
     ///
     /// # Errors
     ///
@@ -188,8 +197,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Asks for the record, and in the same round trip for its time to live where sessions are renewed, and for the generation
-    /// of the user who is thought to be its.
+    /// Asks for the record, and in the same round trip for its time to live where sessions are
+    /// renewed, and for the generation of the user who is thought to be its.
     async fn find(&self, record: &str, user: Option<Arc<str>>) -> Result<Option<Found>, SessionError> {
         let (found, asked) = match (user, self.policy().renews()) {
             (None, false) => (self.backend().get(record).await?.map(|payload| (payload, None)), None),
@@ -219,17 +228,18 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }))
     }
 
-    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from is still stored: one atomic
-    /// step. Not only a modified one, so that its time begins anew.
+    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from
+    /// is still stored: one atomic step. Not only a modified one, so that its time begins anew.
     ///
-    /// One without a key is stored under a new one. One whose expiry has passed is removed instead; it keeps its key, and is
-    /// `Gone` from then on.
+    /// One without a key is stored under a new one. One whose expiry has passed is removed instead;
+    /// it keeps its key, and is `Gone` from then on.
     ///
     /// # Errors
     ///
-    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and [`SessionError::Conflict`];
-    /// [`SessionError::TooLarge`]; [`SessionError::Backend`]. Which of the first two it is takes a second look at the store: a
-    /// session that was changed elsewhere and then ended between the two looks is `Gone`.
+    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and
+    /// [`SessionError::Conflict`]; [`SessionError::TooLarge`]; [`SessionError::Backend`]. Which of
+    /// the first two it is takes a second look at the store: a session that was changed elsewhere
+    /// and then ended between the two looks is `Gone`.
     pub async fn save(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         self.date_login(session, now)?;
@@ -277,12 +287,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(self.backend().exists(&self.record(key)).await?)
     }
 
-    /// Lets the session's time begin anew without writing its data: the record lives for the [expiry age](Session::expiry_age)
-    /// from now. Changes that were made elsewhere stay.
+    /// Lets the session's time begin anew without writing its data: the record lives for the
+    /// [expiry age](Session::expiry_age) from now. Changes that were made elsewhere stay.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where there is no record, [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::Gone`] where there is no record, [`SessionError::Backend`] where the store
+    /// fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
@@ -293,18 +304,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done when a user logs in, against
-    /// session fixation.
+    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done
+    /// when a user logs in, against session fixation.
     ///
-    /// The record is stored under the new key first; then the old one is removed, where it is still what was loaded. Where it
-    /// is not, the new one is taken back and the session is as before, so that neither somebody else's change nor somebody
-    /// else's logout is lost.
+    /// The record is stored under the new key first; then the old one is removed, where it is still
+    /// what was loaded. Where it is not, the new one is taken back and the session is as before, so
+    /// that neither somebody else's change nor somebody else's logout is lost.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what [`create`](Self::create) fails
-    /// with. Where the store fails after the new record was stored, or the call is dropped then, the session has the new key, and
-    /// the old record may be there until it expires.
+    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what
+    /// [`create`](Self::create) fails with. Where the store fails after the new record was stored,
+    /// or the call is dropped then, the session has the new key, and the old record may be there
+    /// until it expires.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let Some(old_key) = session.key.clone().filter(|_| !session.expiry_age_at(now).is_zero()) else {
@@ -325,7 +337,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Removes the record of a new key, because the old one was changed or ended elsewhere, and returns why that is.
+    /// Removes the record of a new key, because the old one was changed or ended elsewhere, and
+    /// returns why that is.
     async fn take_back(
         &self,
         session: &Session,
@@ -336,7 +349,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let Some(new_key) = new_key else {
             return Err(lost);
         };
-        // Where it fails, a record stays that nobody knows the key of, until it expires. What was lost says more.
+        // Where it fails, a record stays that nobody knows the key of, until it expires. What was
+        // lost says more.
         let was_there = self.delete(&new_key).await.unwrap_or(true);
         if !was_there {
             // The user has ended this login while its key was the new one.
@@ -366,8 +380,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Does nothing and says so: every backend removes what has expired by itself. For programs that call it on every store of
-    /// theirs.
+    /// Does nothing and says so: every backend removes what has expired by itself. For programs
+    /// that call it on every store of theirs.
     ///
     /// # Errors
     ///
@@ -376,7 +390,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         std::future::ready(Ok(ClearExpired::NotNeeded))
     }
 
-    /// Stores the session under a new key, where its time has not passed already. It is not marked as saved.
+    /// Stores the session under a new key, where its time has not passed already. It is not marked
+    /// as saved.
     async fn store_anew(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
         let age = session.expiry_age_at(now);
         if age.is_zero() {
@@ -397,7 +412,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::KeyTaken)
     }
 
-    /// Gives a session the key that it was stored under. A login is listed first, so that none lives unlisted.
+    /// Gives a session the key that it was stored under. A login is listed first, so that none
+    /// lives unlisted.
     async fn enter(
         &self,
         session: &mut Session,

@@ -1,7 +1,8 @@
 //! "My devices": the sessions of a user, by an id that opens nothing.
 //!
-//! A record beside the sessions lists the ids of a user's logins with the keys of their sessions. It is a hint: what is listed
-//! is looked up before it is told, so a list that is lost or out of date ends no session and brings none back.
+//! A record beside the sessions lists the ids of a user's logins with the keys of their sessions.
+//! It is a hint: what is listed is looked up before it is told, so a list that is lost or out of
+//! date ends no session and brings none back.
 
 use std::{
     fmt,
@@ -20,7 +21,8 @@ use super::{
     revocation::generation_of,
 };
 
-/// How many logins of a user are listed, unless the store has a lower limit. The oldest are left out.
+/// How many logins of a user are listed, unless the store has a lower limit. The oldest are left
+/// out.
 const MOST_LISTED: usize = 100;
 
 /// How long a list is kept after the user's last login: as long as browsers keep a cookie.
@@ -30,18 +32,20 @@ const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserSession {
-    /// The opaque id of the login, for [`SessionStore::end`]. It is not the session's key, and opens nothing.
+    /// The opaque id of the login, for [`SessionStore::end`]. It is not the session's key, and
+    /// opens nothing.
     pub id: String,
     /// The time of the login.
     pub created: SystemTime,
-    /// When the session's time last began anew: with a save, a touch or a renewal. Not later than that, but earlier where the
-    /// absolute timeout or a fixed date cut the time short.
+    /// When the session's time last began anew: with a save, a touch or a renewal. Not later than
+    /// that, but earlier where the absolute timeout or a fixed date cut the time short.
     pub last_seen: SystemTime,
     /// The [label](super::Login::label) of the login.
     pub label: Option<String>,
 }
 
-/// The listed logins, in their order: a name is an id, its value the session's key. And the bytes that it was read from.
+/// The listed logins, in their order: a name is an id, its value the session's key. And the bytes
+/// that it was read from.
 struct List {
     entries: SessionData,
     stored: Option<Bytes>,
@@ -50,8 +54,8 @@ struct List {
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Returns the live sessions of a user, the latest login first: for a page of "my devices".
     ///
-    /// Listed are sessions that [`login`](Self::login) began, at most 100 of a user, the latest. What Django logged in is not
-    /// among them. Two round trips.
+    /// Listed are sessions that [`login`](Self::login) began, at most 100 of a user, the latest.
+    /// What Django logged in is not among them. Two round trips.
     ///
     /// The session of a request is the one whose id is [`Session::login_id`].
     ///
@@ -96,13 +100,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(live)
     }
 
-    /// Ends one session of a user, by its id from [`sessions`](Self::sessions), and returns whether it was there. The record is
-    /// deleted, whoever changed it.
+    /// Ends one session of a user, by its id from [`sessions`](Self::sessions), and returns whether
+    /// it was there. The record is deleted, whoever changed it.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; [`SessionError::Conflict`] if a thousand attempts in a row to update the
-    /// list lost to other logins of the user, after the session was ended.
+    /// [`SessionError::Backend`] if the store fails; [`SessionError::Conflict`] if a thousand
+    /// attempts in a row to update the list lost to other logins of the user, after the session was
+    /// ended.
     pub async fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
         let mut ended = false;
         for _ in 0..ATTEMPTS {
@@ -122,15 +127,17 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// Ends every session of this session's user but this one: "log out all other devices".
     ///
-    /// It works as [`revoke_all`](Self::revoke_all) does, not by the list, so it ends what is not listed too. This session is
-    /// saved, with its unsaved changes, and merged where it was changed elsewhere. A request of the same browser that runs at
-    /// the same time may find nobody logged in, for the time of one write.
+    /// It works as [`revoke_all`](Self::revoke_all) does, not by the list, so it ends what is not
+    /// listed too. This session is saved, with its unsaved changes, and merged where it was changed
+    /// elsewhere. A request of the same browser that runs at the same time may find nobody logged
+    /// in, for the time of one write.
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidArgument`] if nobody is logged in; [`SessionError::Gone`] if this session was ended elsewhere: the
-    /// others are ended all the same. As [`save_merged`](Self::save_merged) otherwise; where the store fails in between, this
-    /// session may have ended with the others.
+    /// [`SessionError::InvalidArgument`] if nobody is logged in; [`SessionError::Gone`] if this
+    /// session was ended elsewhere: the others are ended all the same. As
+    /// [`save_merged`](Self::save_merged) otherwise; where the store fails in between, this session
+    /// may have ended with the others.
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         let Some(user) = user_of(session.data()) else {
             return Err(SessionError::InvalidArgument(
@@ -142,7 +149,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::SaveAs(&user)).await.map(drop)
     }
 
-    /// Notes that the session of a login is stored under `key`, and ends the oldest where that makes one too many.
+    /// Notes that the session of a login is stored under `key`, and ends the oldest where that
+    /// makes one too many.
     pub(super) async fn enlist(&self, user: &str, id: &str, key: &SessionKey) -> Result<(), SessionError> {
         for _ in 0..ATTEMPTS {
             let mut list = self.list(user).await?;

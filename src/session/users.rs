@@ -1,4 +1,5 @@
-//! A bounded memory of which user a session key had, so that a session and its user's generation are asked for together.
+//! A bounded memory of which user a session key had, so that a session and its user's generation
+//! are asked for together.
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,8 @@ const SHARDS: usize = 16;
 /// How many entries a shard takes in before it forgets those that were not asked for meanwhile.
 const PER_SHARD: usize = 2_048;
 
-/// Longer names are not remembered, so that the whole takes some 10 MB at most: twice 16 × 2,048 entries.
+/// Longer names are not remembered, so that the whole takes some 10 MB at most: twice 16 × 2,048
+/// entries.
 const LONGEST_USER: usize = 128;
 
 /// What it says is a guess that the caller verifies. It holds hashes of session keys and no key.
@@ -23,7 +25,8 @@ pub(super) struct UserMemory {
     hasher: RandomState,
 }
 
-/// What was asked for or put in since `recent` was last full is in it; what was before is in `older`.
+/// What was asked for or put in since `recent` was last full is in it; what was before is in
+/// `older`.
 #[derive(Default)]
 struct Shard {
     recent: HashMap<u64, Arc<str>>,

@@ -1,7 +1,7 @@
 //! Sessions in actix-web (feature `actix`).
 //!
-//! [`SessionMiddleware`] reads the cookie and writes it; [`Session`] in a handler's arguments is the session of the request. All
-//! rules are those of [the module above](super).
+//! [`SessionMiddleware`] reads the cookie and writes it; [`Session`] in a handler's arguments is
+//! the session of the request. All rules are those of [the module above](super).
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web::get};
@@ -78,7 +78,8 @@ impl SessionMiddleware {
         Ok(self)
     }
 
-    /// Renews the session's time, and the cookie's, with every request: [`Sessions::save_every_request`].
+    /// Renews the session's time, and the cookie's, with every request:
+    /// [`Sessions::save_every_request`].
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         self.sessions = self.sessions.save_every_request();
@@ -190,7 +191,8 @@ async fn finish<B>(
     response
 }
 
-/// A middleware inside this one failed. Its error becomes a response further out, which needs the cookie too.
+/// A middleware inside this one failed. Its error becomes a response further out, which needs the
+/// cookie too.
 async fn finish_failed(session: RequestSession, error: actix_web::Error, on_error: &Respond) -> actix_web::Error {
     let returned = as_session_error(&error);
     let outcome = match returned {
@@ -233,7 +235,8 @@ impl FromRequest for Session {
     }
 }
 
-/// Why a handler did not get its [`Session`]: there is no [`SessionMiddleware`] around its route. A response of 500.
+/// Why a handler did not get its [`Session`]: there is no [`SessionMiddleware`] around its route. A
+/// response of 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a handler takes a session, and there is no SessionMiddleware around its route: add one with `App::wrap`")]
 pub struct MissingSessionMiddleware;
@@ -245,8 +248,8 @@ impl ResponseError for MissingSessionMiddleware {
     }
 }
 
-/// A line of text with the [status of the error](SessionError::status_code). Inside a [`SessionMiddleware`] with
-/// [`on_error`](SessionMiddleware::on_error), that answers instead.
+/// A line of text with the [status of the error](SessionError::status_code). Inside a
+/// [`SessionMiddleware`] with [`on_error`](SessionMiddleware::on_error), that answers instead.
 impl ResponseError for SessionError {
     fn status_code(&self) -> StatusCode {
         status(self.answer().0)

@@ -53,8 +53,9 @@ impl SessionError {
 }
 
 impl CacheError {
-    /// Returns the HTTP status of a response that fails with this error: 503 for an outage and for other errors that can
-    /// succeed later, as [`SessionError::status_code`] does, 404 for [`NotFound`](Self::NotFound), and 500 for the rest.
+    /// Returns the HTTP status of a response that fails with this error: 503 for an outage and for
+    /// other errors that can succeed later, as [`SessionError::status_code`] does, 404 for
+    /// [`NotFound`](Self::NotFound), and 500 for the rest.
     pub fn status_code(&self) -> u16 {
         self.answer().0
     }

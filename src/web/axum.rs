@@ -72,7 +72,8 @@ impl SessionLayer {
         Ok(self)
     }
 
-    /// Renews the session's time, and the cookie's, with every request: [`Sessions::save_every_request`].
+    /// Renews the session's time, and the cookie's, with every request:
+    /// [`Sessions::save_every_request`].
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         self.sessions = self.sessions.save_every_request();
@@ -149,7 +150,8 @@ where
         Box::pin(async move {
             let mut response = inner.call(request).await?.into_response();
             let returned = response.extensions_mut().remove::<Failure>();
-            // A handler that failed on the session has not done its work, whatever the status of that is.
+            // A handler that failed on the session has not done its work, whatever the status of
+            // that is.
             let outcome = match &returned {
                 Some(_) => session.finish_without_saving().await,
                 None => session.finish(response.status().as_u16()).await,
@@ -179,7 +181,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
     }
 }
 
-/// Why a handler did not get its [`Session`]: there is no [`SessionLayer`] around its route. A response of 500.
+/// Why a handler did not get its [`Session`]: there is no [`SessionLayer`] around its route. A
+/// response of 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a handler takes a session, and there is no SessionLayer around its route: add one with `Router::layer`")]
 pub struct MissingSessionLayer;
@@ -191,12 +194,13 @@ impl IntoResponse for MissingSessionLayer {
     }
 }
 
-/// Rides on the response of a handler that failed with a session error, so that the layer can answer in its own way.
+/// Rides on the response of a handler that failed with a session error, so that the layer can
+/// answer in its own way.
 #[derive(Clone)]
 struct Failure(Arc<SessionError>);
 
-/// A line of text with the [status of the error](SessionError::status_code). Inside a [`SessionLayer`] with
-/// [`on_error`](SessionLayer::on_error), that answers instead.
+/// A line of text with the [status of the error](SessionError::status_code). Inside a
+/// [`SessionLayer`] with [`on_error`](SessionLayer::on_error), that answers instead.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         tracing::warn!(reason = %self, "a handler failed on its session");

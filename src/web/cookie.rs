@@ -12,10 +12,11 @@ const MAX_KEY: usize = 128;
 /// Browsers ignore an attribute that is longer than this, in bytes.
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// The name of the session cookie and where the browser sends it. The defaults are safe, and those of Django except for
-/// `Secure`, which Django leaves off.
+/// The name of the session cookie and where the browser sends it. The defaults are safe, and those
+/// of Django except for `Secure`, which Django leaves off.
 ///
-/// The settings are checked when the cookie is given to a layer: a cookie that a browser would drop is an error there.
+/// The settings are checked when the cookie is given to a layer: a cookie that a browser would drop
+/// is an error there.
 #[derive(Debug, Clone)]
 pub struct SessionCookie {
     name: Cow<'static, str>,
@@ -75,8 +76,8 @@ impl SessionCookie {
 
     /// Sets the name, Django's `SESSION_COOKIE_NAME`: `sessionid` unless set.
     ///
-    /// A name that begins with `__Host-` makes browsers insist on `Secure`, path `/` and no domain, so that no other host can
-    /// plant the cookie.
+    /// A name that begins with `__Host-` makes browsers insist on `Secure`, path `/` and no domain,
+    /// so that no other host can plant the cookie.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
@@ -90,8 +91,9 @@ impl SessionCookie {
         self
     }
 
-    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`: none unless set, so that the cookie is for this host alone. With a
-    /// domain it is sent to all subdomains, and each of them can set it.
+    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`: none unless set, so that the cookie is
+    /// for this host alone. With a domain it is sent to all subdomains, and each of them can set
+    /// it.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
@@ -105,16 +107,18 @@ impl SessionCookie {
         self
     }
 
-    /// Keeps one cookie per top-level site when the page is embedded in other sites (`Partitioned`). Goes with
-    /// [`SameSite::None`], because no other cookie is sent to an embedded page.
+    /// Keeps one cookie per top-level site when the page is embedded in other sites
+    /// (`Partitioned`). Goes with [`SameSite::None`], because no other cookie is sent to an
+    /// embedded page.
     #[must_use]
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;
         self
     }
 
-    /// Leaves `Secure` off: the cookie is also sent over plain HTTP, where anyone on the way can read it. For development;
-    /// browsers other than Safari take a `Secure` cookie from `http://localhost` too.
+    /// Leaves `Secure` off: the cookie is also sent over plain HTTP, where anyone on the way can
+    /// read it. For development; browsers other than Safari take a `Secure` cookie from
+    /// `http://localhost` too.
     #[must_use]
     pub fn over_plain_http(mut self) -> Self {
         self.transport = Transport::Any;

@@ -1,4 +1,5 @@
-//! Sessions on the web: cookies, logins and requests side by side, for axum, actix-web and any other framework.
+//! Sessions on the web: cookies, logins and requests side by side, for axum, actix-web and any
+//! other framework.
 //!
 //! | framework | the middleware | guide |
 //! |---|---|---|
@@ -34,8 +35,9 @@
 //!
 //! # Loading, saving and the cookie
 //!
-//! Nothing is loaded before a handler asks the session something, and nothing is saved unless it was changed
-//! ([`Sessions::save_every_request`] changes that). The session is saved after the handler and before the response leaves:
+//! Nothing is loaded before a handler asks the session something, and nothing is saved unless it
+//! was changed ([`Sessions::save_every_request`] changes that). The session is saved after the
+//! handler and before the response leaves:
 //!
 //! | the session | the record | the cookie |
 //! |---|---|---|
@@ -45,21 +47,25 @@
 //! | was flushed, or changed so that nothing is left | is removed | is removed, if this request has removed the record |
 //! | is not in the store (expired, ended, never was) | | is left alone |
 //!
-//! A response never removes a cookie for any other reason: while a request with an old key is on its way, the response of a login may
-//! have brought the browser a new one. A key that is not in the store is harmless, and is not taken over: a visitor gets a key of
-//! his own when something is saved.
+//! A response never removes a cookie for any other reason: while a request with an old key is on
+//! its way, the response of a login may have brought the browser a new one. A key that is not in
+//! the store is harmless, and is not taken over: a visitor gets a key of his own when something is
+//! saved.
 //!
-//! A response for which the session was asked anything, or that sets or removes the cookie, carries `Vary: Cookie`.
+//! A response for which the session was asked anything, or that sets or removes the cookie, carries
+//! `Vary: Cookie`.
 //!
 //! # All or nothing
 //!
-//! A response of 500 and above, or of 408, saves nothing: the handler failed, or a timeout cut it short. A
-//! [flush](Session::flush) has happened by then and is not undone. A request whose client goes away saves nothing either.
+//! A response of 500 and above, or of 408, saves nothing: the handler failed, or a timeout cut it
+//! short. A [flush](Session::flush) has happened by then and is not undone. A request whose client
+//! goes away saves nothing either.
 //!
-//! Put a timeout outside the session layer: the whole request then ends without an effect. In axum, add it after the
-//! `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. Inside the session layer a timeout drops the handler half-way and
-//! answers in its place, and the session layer sees nothing but that answer. With 408 (the default of tower-http's `TimeoutLayer`), 503 or
-//! 504 nothing is saved; with another status the changes until then would be.
+//! Put a timeout outside the session layer: the whole request then ends without an effect. In axum,
+//! add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. Inside
+//! the session layer a timeout drops the handler half-way and answers in its place, and the session
+//! layer sees nothing but that answer. With 408 (the default of tower-http's `TimeoutLayer`), 503
+//! or 504 nothing is saved; with another status the changes until then would be.
 //!
 //! # Logins
 //!
@@ -78,14 +84,17 @@
 //! }
 //! ```
 //!
-//! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends the user's other sessions, and this one.
+//! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends the user's other sessions,
+//! and this one.
 //!
 //! # Requests side by side
 //!
-//! If another request of the same browser saved meanwhile, this request's changes are made to what that one saved, name by name
-//! (see [`SessionStore::save_merged`](crate::SessionStore::save_merged)): two requests that set different names both keep theirs. Of
-//! one name, the last response's value stays. Use [`Session::update`] for a value that is computed from the one before it (a counter, a
-//! cart): it is computed again then, so that each request counts.
+//! If another request of the same browser saved meanwhile, this request's changes are made to what
+//! that one saved, name by name (see
+//! [`SessionStore::save_merged`](crate::SessionStore::save_merged)): two requests that set
+//! different names both keep theirs. Of one name, the last response's value stays. Use
+//! [`Session::update`] for a value that is computed from the one before it (a counter, a cart): it
+//! is computed again then, so that each request counts.
 //!
 //! # Failures
 //!
@@ -95,15 +104,16 @@
 //! | the session was ended elsewhere while this request changed it | 400, as in Django |
 //! | a missing permission, a record of another type, a value that is not JSON or is read as another type, a session past the size limit | 500 |
 //!
-//! [`SessionError::status_code`](crate::SessionError::status_code) has the whole list. The layers' `on_error` sets another response, also
-//! for the errors that handlers return. A cookie that cannot be a session key never reaches the store, and is a request without a
-//! session.
+//! [`SessionError::status_code`](crate::SessionError::status_code) has the whole list. The layers'
+//! `on_error` sets another response, also for the errors that handlers return. A cookie that cannot
+//! be a session key never reaches the store, and is a request without a session.
 //!
 //! # What this does not do
 //!
-//! The cookie is `SameSite=Lax`, so that a browser does not send it with a POST that another site makes. That is not all of CSRF: a
-//! GET that changes something is open, and so are other applications on subdomains of the same site and old browsers. Add
-//! tower-http's `CsrfLayer`, as `examples/web` does; `docs/web-security.md` of the repository lists what is covered.
+//! The cookie is `SameSite=Lax`, so that a browser does not send it with a POST that another site
+//! makes. That is not all of CSRF: a GET that changes something is open, and so are other
+//! applications on subdomains of the same site and old browsers. Add tower-http's `CsrfLayer`, as
+//! `examples/web` does; `docs/web-security.md` of the repository lists what is covered.
 
 #[cfg(feature = "actix")]
 pub mod actix;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::session::{SessionError, SessionKey};
 
-/// What the closure of [`Session::with`](super::Session::with) returns: a `Result` whose error is a [`SessionError`], or a plain
-/// value of a common type. Wrap any other value in `Ok`.
+/// What the closure of [`Session::with`](super::Session::with) returns: a `Result` whose error is a
+/// [`SessionError`], or a plain value of a common type. Wrap any other value in `Ok`.
 #[diagnostic::on_unimplemented(
     message = "a closure on a session cannot return `{Self}`",
     note = "wrap the value in `Ok`, and convert an error into a `SessionError`"

@@ -1,4 +1,5 @@
-//! The session of a request as a middleware sees it: begun with the request's cookie, finished with the response's status.
+//! The session of a request as a middleware sees it: begun with the request's cookie, finished with
+//! the response's status.
 
 use std::{fmt, ops::Deref};
 
@@ -9,10 +10,11 @@ use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
 
 /// The session of one request, for a middleware of any framework.
 ///
-/// [`begin`](Self::begin) it with the request's `Cookie` header, give the handler a clone of [`session`](Self::session), and
-/// [`finish`](Self::finish) it with the status of the response. All rules are in here: nothing is loaded before it is asked for,
-/// changes are saved and merged when the request is finished, a login gets its new key then, and a response of 500 and above
-/// saves nothing.
+/// [`begin`](Self::begin) it with the request's `Cookie` header, give the handler a clone of
+/// [`session`](Self::session), and [`finish`](Self::finish) it with the status of the response. All
+/// rules are in here: nothing is loaded before it is asked for, changes are saved and merged when
+/// the request is finished, a login gets its new key then, and a response of 500 and above saves
+/// nothing.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, Login, SessionError, SessionStore, web::RequestSession};
@@ -51,17 +53,18 @@ pub struct RequestSession {
 pub struct Outcome {
     /// The value of a `Set-Cookie` header to be added.
     pub set_cookie: Option<String>,
-    /// Whether the response depends on the request's cookie and needs `Vary: Cookie`, so that no shared cache hands it to another
-    /// visitor.
+    /// Whether the response depends on the request's cookie and needs `Vary: Cookie`, so that no
+    /// shared cache hands it to another visitor.
     pub vary: bool,
     /// Why the session was not saved. The handler's response claims what did not happen: answer
-    /// [`status_code`](SessionError::status_code) in its place. Always `None` for a response that had failed by itself.
+    /// [`status_code`](SessionError::status_code) in its place. Always `None` for a response that
+    /// had failed by itself.
     pub error: Option<SessionError>,
 }
 
 impl RequestSession {
-    /// Begins the session of a request, with the default [`SessionCookie`](super::SessionCookie). Does no I/O. For other settings
-    /// use [`Sessions::begin`].
+    /// Begins the session of a request, with the default [`SessionCookie`](super::SessionCookie).
+    /// Does no I/O. For other settings use [`Sessions::begin`].
     pub fn begin<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, cookie_header: impl CookieHeader) -> Self {
         Sessions::new(store.clone()).begin(cookie_header)
     }
@@ -77,16 +80,17 @@ impl RequestSession {
         &self.session
     }
 
-    /// Saves the session, and returns what the response has to carry. Every later call on the session fails with
-    /// [`SessionError::Finished`].
+    /// Saves the session, and returns what the response has to carry. Every later call on the
+    /// session fails with [`SessionError::Finished`].
     ///
-    /// A `status` of 500 and above, or of 408 (a timeout has cut the handler short), saves nothing. A [flush](Session::flush) has happened by
-    /// then and is not undone.
+    /// A `status` of 500 and above, or of 408 (a timeout has cut the handler short), saves nothing.
+    /// A [flush](Session::flush) has happened by then and is not undone.
     pub async fn finish(self, status: u16) -> Outcome {
         self.end(status >= 500 || status == 408).await
     }
 
-    /// Ends the request without saving: for a handler that failed with a [`SessionError`], whatever the status of its response.
+    /// Ends the request without saving: for a handler that failed with a [`SessionError`], whatever
+    /// the status of its response.
     pub async fn finish_without_saving(self) -> Outcome {
         self.end(true).await
     }

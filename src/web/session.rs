@@ -10,9 +10,9 @@ use crate::session::{KeyOnCommit, Login, Session as Loaded, SessionError, Sessio
 
 /// The session of a request: an argument of a handler.
 ///
-/// A clone is the same session, so that middleware and handler see each other's changes. The first question loads it; changes
-/// are saved when the handler is done. After that every method fails with [`SessionError::Finished`], because nothing would be
-/// saved any more.
+/// A clone is the same session, so that middleware and handler see each other's changes. The first
+/// question loads it; changes are saved when the handler is done. After that every method fails
+/// with [`SessionError::Finished`], because nothing would be saved any more.
 ///
 /// An error is a response too, so a handler can return `Result<_, SessionError>` and use `?`.
 #[derive(Clone)]
@@ -59,8 +59,8 @@ impl Session {
         }
     }
 
-    /// Runs a closure on the session, with all that [`codex_kv::Session`](crate::Session) offers. The closure returns a `Result`
-    /// or a plain value; see [`SessionOutput`].
+    /// Runs a closure on the session, with all that [`codex_kv::Session`](crate::Session) offers.
+    /// The closure returns a `Result` or a plain value; see [`SessionOutput`].
     ///
     /// ```
     /// # use codex_kv::{SessionError, web::Session};
@@ -79,8 +79,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the session cannot be loaded, [`SessionError::Finished`] after the response, and the error
-    /// that the closure returned.
+    /// [`SessionError::Backend`] if the session cannot be loaded, [`SessionError::Finished`] after
+    /// the response, and the error that the closure returned.
     pub async fn with<R: SessionOutput>(&self, act: impl FnOnce(&mut Loaded) -> R) -> Result<R::Value, SessionError> {
         let mut state = self.open().await?;
         act(self.load(&mut state).await?).into_result()
@@ -99,14 +99,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] for what JSON has no form for; nothing is changed then.
+    /// As [`with`](Self::with), and [`SessionError::Codec`] for what JSON has no form for; nothing
+    /// is changed then.
     pub async fn insert<T: Serialize + Send>(&self, name: &str, value: T) -> Result<(), SessionError> {
         self.with(|session| session.insert(name, value)).await
     }
 
-    /// Sets a value that is computed from the one before it (`None` where there is none), and returns it. Requests of one browser
-    /// side by side lose nothing of it: where another one saved meanwhile, it is computed again from what that one saved. So `change` can
-    /// run many times, and should do nothing else; what is returned is the value that this request saw.
+    /// Sets a value that is computed from the one before it (`None` where there is none), and
+    /// returns it. Requests of one browser side by side lose nothing of it: where another one saved
+    /// meanwhile, it is computed again from what that one saved. So `change` can run many times,
+    /// and should do nothing else; what is returned is the value that this request saw.
     ///
     /// ```
     /// # use codex_kv::{SessionError, web::Session};
@@ -118,7 +120,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] where the value before is no `T`; nothing is changed then.
+    /// As [`with`](Self::with), and [`SessionError::Codec`] where the value before is no `T`;
+    /// nothing is changed then.
     pub async fn update<T, F>(&self, name: &str, change: F) -> Result<T, SessionError>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
@@ -158,12 +161,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::InvalidArgument`] as [`crate::Session::set_expiry`].
+    /// As [`with`](Self::with), and [`SessionError::InvalidArgument`] as
+    /// [`crate::Session::set_expiry`].
     pub async fn set_expiry(&self, expiry: impl Into<SessionExpiry> + Send) -> Result<(), SessionError> {
         self.with(|session| session.set_expiry(expiry)).await
     }
 
-    /// The key that the session is stored under; `None` for a new one, which gets its key when the handler is done.
+    /// The key that the session is stored under; `None` for a new one, which gets its key when the
+    /// handler is done.
     ///
     /// # Errors
     ///
@@ -181,8 +186,9 @@ impl Session {
         self.with(|session| session.user()).await
     }
 
-    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session gets its new key, and another
-    /// user's session ends, when the handler is done. Check the password first.
+    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session
+    /// gets its new key, and another user's session ends, when the handler is done. Check the
+    /// password first.
     ///
     /// # Errors
     ///
@@ -209,8 +215,9 @@ impl Session {
         self.flush().await
     }
 
-    /// Gives the session a new key when the handler is done, and keeps its data: necessary when the user's rights change, against
-    /// session fixation. A response of 500 and above leaves the key as it was.
+    /// Gives the session a new key when the handler is done, and keeps its data: necessary when the
+    /// user's rights change, against session fixation. A response of 500 and above leaves the key
+    /// as it was.
     ///
     /// # Errors
     ///
@@ -222,11 +229,13 @@ impl Session {
         Ok(())
     }
 
-    /// Removes the record at once and leaves an empty session: a logout. Data that is put in afterwards is stored under a new key.
+    /// Removes the record at once and leaves an empty session: a logout. Data that is put in
+    /// afterwards is stored under a new key.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; the session is as before then. [`SessionError::Finished`] after the response.
+    /// [`SessionError::Backend`] if the store fails; the session is as before then.
+    /// [`SessionError::Finished`] after the response.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
         let key = match &state.loaded {
@@ -268,7 +277,8 @@ impl Session {
             CookieChange::Remove => Some(cookie.remove()),
         };
         Outcome {
-            // A response that carries a session key depends on the cookie too, even if no handler asked for the session.
+            // A response that carries a session key depends on the cookie too, even if no handler
+            // asked for the session.
             vary: state.accessed || set_cookie.is_some(),
             set_cookie,
             error,
@@ -277,7 +287,8 @@ impl Session {
 
     /// Ends the session without saving, where [`finish`](Self::finish) has not ended it.
     pub(super) fn close(&self) {
-        // A lock that is held belongs to a handle that outlives its request and whose change would be lost either way.
+        // A lock that is held belongs to a handle that outlives its request and whose change would
+        // be lost either way.
         if let Ok(mut state) = self.shared.state.try_lock() {
             state.finished = true;
         }
@@ -308,7 +319,8 @@ impl Session {
         } else {
             // The time alone begins anew, which no other request's change can be in the way of.
             match store.touch(session).await {
-                // Another request has ended the session; this one has changed nothing that could be lost.
+                // Another request has ended the session; this one has changed nothing that could be
+                // lost.
                 Err(SessionError::Gone) => return Ok(CookieChange::None),
                 touched => touched?,
             }
@@ -362,8 +374,9 @@ impl State {
         error
     }
 
-    /// The browser forgets the key only if this request ended its session: any other key may be one that a login in another
-    /// request has replaced meanwhile, and its response may have come first.
+    /// The browser forgets the key only if this request ended its session: any other key may be one
+    /// that a login in another request has replaced meanwhile, and its response may have come
+    /// first.
     fn removal(&self) -> CookieChange {
         if self.ended {
             CookieChange::Remove

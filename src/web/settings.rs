@@ -7,7 +7,8 @@ use codex_traits::KvBackend;
 use super::{CookieHeader, RequestSession, SessionCookie, store::Store};
 use crate::session::{SessionCodec, SessionError, SessionStore};
 
-/// A store together with its cookie: what a middleware keeps for the whole service. A clone is another handle, and cheap.
+/// A store together with its cookie: what a middleware keeps for the whole service. A clone is
+/// another handle, and cheap.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, SessionError, SessionStore, web::{SessionCookie, Sessions}};
@@ -52,21 +53,23 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Config`] if a browser would drop the cookie: a name that is not a token, a path without `/`, a domain
-    /// that is not a host name, a prefix (`__Host-`, `__Secure-`, `__Http-`), `SameSite=None` or `Partitioned` without what it
-    /// needs, or more than 4,096 bytes.
+    /// [`SessionError::Config`] if a browser would drop the cookie: a name that is not a token, a
+    /// path without `/`, a domain that is not a host name, a prefix (`__Host-`, `__Secure-`,
+    /// `__Http-`), `SameSite=None` or `Partitioned` without what it needs, or more than 4,096
+    /// bytes.
     pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
         cookie.check()?;
         Arc::make_mut(&mut self.shared).cookie = cookie;
         Ok(self)
     }
 
-    /// Renews the session's time, and the cookie's, with every request of a visitor who has a session: Django's
-    /// `SESSION_SAVE_EVERY_REQUEST`. The data of an unchanged session is not written again. Costs a load and an `EXPIRE` for each
-    /// request.
+    /// Renews the session's time, and the cookie's, with every request of a visitor who has a
+    /// session: Django's `SESSION_SAVE_EVERY_REQUEST`. The data of an unchanged session is not
+    /// written again. Costs a load and an `EXPIRE` for each request.
     ///
-    /// Each response then carries a cookie, also one that overtakes the response of a login and so puts the old key back into
-    /// the browser. Pages that poll are better served by an idle timeout of the store.
+    /// Each response then carries a cookie, also one that overtakes the response of a login and so
+    /// puts the old key back into the browser. Pages that poll are better served by an idle timeout
+    /// of the store.
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         Arc::make_mut(&mut self.shared).save = SaveWhen::EveryRequest;

@@ -17,7 +17,8 @@ pub(super) trait Store: Send + Sync {
     fn renews(&self) -> bool;
     fn renew<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<bool, SessionError>>;
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>>;
-    /// Prepares the login, and returns the key of another user's session, which is to be deleted afterwards.
+    /// Prepares the login, and returns the key of another user's session, which is to be deleted
+    /// afterwards.
     fn login<'a>(
         &'a self,
         session: &'a mut Session,

@@ -1,9 +1,9 @@
-//! The protocol of leases as a model: every interleaving of two loaders, a deleter, a setter, expiry
-//! and one crash.
+//! The protocol of leases as a model: every interleaving of two loaders, a deleter, a setter,
+//! expiry and one crash.
 //!
 //! A step of the model is one request to the store, or one thing that a process does by itself. The
-//! database holds a version; a deleter and a setter raise it before they act on the key. What a loader
-//! computes is the version that it read.
+//! database holds a version; a deleter and a setter raise it before they act on the key. What a
+//! loader computes is the version that it read.
 
 use stateright::{Checker as _, Model, Property};
 

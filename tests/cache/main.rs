@@ -1,5 +1,5 @@
-//! Caches: what no backend can change, what is counted, and generated values. The clauses that any backend can be asked are in
-//! `codex_kv::conformance`, and run by `tests/conformance`.
+//! Caches: what no backend can change, what is counted, and generated values. The clauses that any
+//! backend can be asked are in `codex_kv::conformance`, and run by `tests/conformance`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -41,7 +41,8 @@ fn the_list_of_caches_is_the_contract() {
     assert_is(cache_clauses(), contract, &["ckey-05", "cval-06", "cval-08"]);
 }
 
-/// As with caches: session keys, the codec by itself; and the run side by side with Django, which no harness can give.
+/// As with caches: session keys, the codec by itself; and the run side by side with Django, which
+/// no harness can give.
 #[test]
 fn the_list_of_session_stores_is_the_contract() {
     let contract = include_str!("../../docs/contract/session.md");
@@ -78,7 +79,8 @@ async fn a_clause_of_another_contract_fails() {
     assert_eq!(message, "skey-01 is no clause of this contract");
 }
 
-/// The whole suite on one thread, and on a store that can be taken out of service: nothing is skipped.
+/// The whole suite on one thread, and on a store that can be taken out of service: nothing is
+/// skipped.
 mod sound {
     mod cache {
         codex_kv::cache_conformance_tests!(crate::faulty_backend::FaultyBackendHarness::sound());

@@ -1,4 +1,5 @@
-//! Takes the acceptance tests for session stores out of the source of `actix-session`, where they are compiled for its own tests alone.
+//! Takes the acceptance tests for session stores out of the source of `actix-session`, where they
+//! are compiled for its own tests alone.
 
 #![expect(clippy::expect_used, reason = "without them there is nothing to build")]
 

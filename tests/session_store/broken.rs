@@ -307,7 +307,8 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     let log = Log::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
     let backend = Switched::new();

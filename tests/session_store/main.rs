@@ -1,5 +1,6 @@
-//! Session stores on a backend of the tests' own, where something has to be counted or broken. The clauses that any backend
-//! can be asked are in `codex_kv::conformance`, and run by `tests/conformance`.
+//! Session stores on a backend of the tests' own, where something has to be counted or broken. The
+//! clauses that any backend can be asked are in `codex_kv::conformance`, and run by
+//! `tests/conformance`.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Secrets, codecs and encryption keys are replaced while processes with the old and the new ones share the sessions.
+//! Secrets, codecs and encryption keys are replaced while processes with the old and the new ones
+//! share the sessions.
 
 use codex_kv::{
     DjangoSigned, KvBackend, Login, SessionCodec, SessionError, SessionKey, SessionStore, SetOptions,
@@ -36,7 +37,8 @@ impl Process {
     }
 }
 
-/// Before each step and after it, processes of both versions run side by side, and users go from one to the other.
+/// Before each step and after it, processes of both versions run side by side, and users go from
+/// one to the other.
 async fn nobody_is_logged_out(steps: &[Process]) {
     let mut users = Vec::new();
     for versions in steps.windows(2) {

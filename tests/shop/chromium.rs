@@ -68,7 +68,8 @@ impl Chromium {
     }
 }
 
-/// Runs what the visitors do, and closes their browsers however that ends: the driver would leave them behind.
+/// Runs what the visitors do, and closes their browsers however that ends: the driver would leave
+/// them behind.
 pub(crate) async fn closing(
     visitors: impl IntoIterator<Item = Visitor>,
     what_they_do: impl Future<Output = ()> + Send + 'static,

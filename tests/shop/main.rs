@@ -1,4 +1,5 @@
-//! The shop of `examples/web`, as a process of its own, in headless Chromium: what its visitors see, on memory and on a real Redis.
+//! The shop of `examples/web`, as a process of its own, in headless Chromium: what its visitors
+//! see, on memory and on a real Redis.
 //!
 //! Screenshots are left in `CODEX_ARTIFACTS`, or in `target/tmp/shop`.
 

@@ -74,7 +74,8 @@ impl Shop {
     }
 }
 
-/// Beside this test's own binary. Cargo builds it with the tests, but not where it was told to build one test alone.
+/// Beside this test's own binary. Cargo builds it with the tests, but not where it was told to
+/// build one test alone.
 fn example() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let example = this.parent().unwrap().parent().unwrap().join("examples/web");

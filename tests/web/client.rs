@@ -21,7 +21,8 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// One visitor of all services alike: they share a host name, so that the browser sends its cookie to each.
+/// One visitor of all services alike: they share a host name, so that the browser sends its cookie
+/// to each.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Visitor {
     pub(crate) cookie: Option<String>,

@@ -1,5 +1,6 @@
-//! What a Django project may have in its settings, beside a Rust store that was told of it: `USE_TZ`, a time zone, and
-//! `SESSION_EXPIRE_AT_BROWSER_CLOSE`. On both, what the browser gets and what is stored is the same.
+//! What a Django project may have in its settings, beside a Rust store that was told of it:
+//! `USE_TZ`, a time zone, and `SESSION_EXPIRE_AT_BROWSER_CLOSE`. On both, what the browser gets and
+//! what is stored is the same.
 
 use std::time::Duration;
 
@@ -84,8 +85,9 @@ struct Both {
     settings: Settings,
 }
 
-/// The parts of a `Set-Cookie` header that say how long the browser keeps the cookie and where it sends it; the two frameworks
-/// order them as they like. Rust adds `Secure`, and Django the time of `Max-Age` as a date.
+/// The parts of a `Set-Cookie` header that say how long the browser keeps the cookie and where it
+/// sends it; the two frameworks order them as they like. Rust adds `Secure`, and Django the time of
+/// `Max-Age` as a date.
 fn attributes(reply: &Reply) -> Vec<String> {
     let cookie = reply.set_cookie.as_deref().expect("a cookie is set");
     let parts = cookie.split(';').skip(1).map(|part| part.trim().to_lowercase());

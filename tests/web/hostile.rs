@@ -84,7 +84,8 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
     let (mut sent, mut unsendable) = (0, 0);
     for cookie in cookies {
         let header = [b"sessionid=".as_slice(), &cookie].concat();
-        // What no header can hold (NUL, a line break) no server hands on. Without those bytes it is another hostile cookie.
+        // What no header can hold (NUL, a line break) no server hands on. Without those bytes it is
+        // another hostile cookie.
         let value = HeaderValue::from_bytes(&header).unwrap_or_else(|_| {
             unsendable += 1;
             let rest: Vec<u8> = header

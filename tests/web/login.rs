@@ -89,7 +89,8 @@ async fn a_login_that_ends_in_a_500_is_none() {
     assert_eq!(browser.get("/get/cart").await.body, "full");
 }
 
-/// A login into a session that the same user is logged in to already, and that is ended before it is done.
+/// A login into a session that the same user is logged in to already, and that is ended before it
+/// is done.
 #[tokio::test]
 async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile() {
     let store = store(MemoryBackend::new());
@@ -116,7 +117,8 @@ async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile(
     );
 }
 
-/// Two logins of one browser at once: both end in a session of the user, and the visitor's old key in none.
+/// Two logins of one browser at once: both end in a session of the user, and the visitor's old key
+/// in none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_clicked_twice_is_a_login() {
     let database = codex_testkit::require!("redis", Database::lease());

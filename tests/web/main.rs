@@ -1,4 +1,5 @@
-//! Sessions in axum: what reaches the store, what the browser gets, and what becomes of requests side by side.
+//! Sessions in axum: what reaches the store, what the browser gets, and what becomes of requests
+//! side by side.
 
 #![allow(
     clippy::unwrap_used,

@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 
 use crate::app::{Browser, app, store};
 
-/// Eight requests at once, each with a name of its own, again and again: every name is there afterwards.
+/// Eight requests at once, each with a name of its own, again and again: every name is there
+/// afterwards.
 async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
     for round in 0..rounds {
@@ -35,7 +36,8 @@ async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     }
 }
 
-/// Eight requests at once that count: what each computed from the value before it is computed again where another was faster.
+/// Eight requests at once that count: what each computed from the value before it is computed again
+/// where another was faster.
 async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
     let mut browser = Browser::new(app);

@@ -55,7 +55,8 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
     let log = Log::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
     let backend = Watched::default();

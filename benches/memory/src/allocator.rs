@@ -7,7 +7,8 @@ use std::{
 
 pub(crate) struct Counting;
 
-/// Off while speed is measured: an atomic addition for each allocation would weigh on those that allocate more.
+/// Off while speed is measured: an atomic addition for each allocation would weigh on those that
+/// allocate more.
 static ON: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicI64 = AtomicI64::new(0);
 static TAKEN: AtomicI64 = AtomicI64::new(0);

@@ -1,4 +1,5 @@
-//! A million entries that end at the same moment: the longest call meanwhile, and the memory afterwards.
+//! A million entries that end at the same moment: the longest call meanwhile, and the memory
+//! afterwards.
 
 use std::{
     hint::black_box,
@@ -37,7 +38,8 @@ fn resident() -> f64 {
     pages * 4096.0 / 1e6
 }
 
-/// Takes as much of a processor as the store's own thread does, at its pace and as long, with no lock and no memory: the control.
+/// Takes as much of a processor as the store's own thread does, at its pace and as long, with no
+/// lock and no memory: the control.
 fn other_work() {
     thread::sleep(Duration::from_secs(6));
     let start = Instant::now();
@@ -50,7 +52,8 @@ fn other_work() {
     }
 }
 
-/// The durations of calls made without a break while `WATCHED` passes: the longest, the 99.99th percentile, and how many there were.
+/// The durations of calls made without a break while `WATCHED` passes: the longest, the 99.99th
+/// percentile, and how many there were.
 fn watch(mut call: impl FnMut(usize)) -> (Duration, Duration, usize) {
     let mut random = Random::new(31);
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! Hit rates beside the caches that evict, over three traces and three sizes: a get, and a set where it missed.
+//! Hit rates beside the caches that evict, over three traces and three sizes: a get, and a set
+//! where it missed.
 
 use std::collections::HashSet;
 
@@ -19,7 +20,8 @@ fn zipf() -> Vec<u32> {
     input::zipf(KEYS, 0.9, ACCESSES, 21)
 }
 
-/// The same, and after every 20,000 accesses a walk over 10,000 keys that are never asked for again.
+/// The same, and after every 20,000 accesses a walk over 10,000 keys that are never asked for
+/// again.
 fn with_scans() -> Vec<u32> {
     let mut trace = Vec::new();
     let mut fresh = KEYS as u32;

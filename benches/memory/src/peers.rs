@@ -65,7 +65,8 @@ impl Peer for Ours {
     }
 }
 
-/// A map with a deadline beside each value. `CHECKED`: a get looks at it, which a map of values alone would not do.
+/// A map with a deadline beside each value. `CHECKED`: a get looks at it, which a map of values
+/// alone would not do.
 pub(crate) struct Dash<S, const CHECKED: bool> {
     name: &'static str,
     map: DashMap<String, (Bytes, Instant), S>,

@@ -1,5 +1,5 @@
-//! Nanoseconds of processor time per operation, in interleaved rounds, and the ratios to ours: the median of the rounds' ratios, and that of
-//! the lowest figures.
+//! Nanoseconds of processor time per operation, in interleaved rounds, and the ratios to ours: the
+//! median of the rounds' ratios, and that of the lowest figures.
 
 use std::{hint::black_box, thread, time::Instant};
 
@@ -47,7 +47,8 @@ impl Work {
     }
 }
 
-/// Nanoseconds per operation and thread, of the processor's time and of the wall's: other programs on the machine take part of the latter.
+/// Nanoseconds per operation and thread, of the processor's time and of the wall's: other programs
+/// on the machine take part of the latter.
 fn measure(work: Work, peer: &dyn Peer, keys: &[String], orders: &[Vec<u32>], value: &Bytes) -> (f64, f64) {
     let one = |order: &Vec<u32>| {
         let before = cpu_nanos();
@@ -120,7 +121,8 @@ pub(crate) fn run() {
         for work in all.into_iter().filter(|work| work.title().contains(&asked)) {
             let text = Bytes::from_static(b"1");
             if work == Work::Incr {
-                // Some take writes in later, or not at all under load: given time and a second turn.
+                // Some take writes in later, or not at all under load: given time and a second
+                // turn.
                 for peer in &peers {
                     keys.iter().for_each(|key| peer.set(key, text.clone()));
                 }

@@ -1,4 +1,5 @@
-//! A clear of 100,000 keys beside a bare pipelined SCAN COUNT 1000 + UNLINK, and GETs while it runs.
+//! A clear of 100,000 keys beside a bare pipelined SCAN COUNT 1000 + UNLINK, and GETs while it
+//! runs.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -112,7 +113,8 @@ async fn beside(
     }
 }
 
-/// As a program would that knows the server: the keys of a page are removed along with the question for the next.
+/// As a program would that knows the server: the keys of a page are removed along with the question
+/// for the next.
 async fn clear_by_hand(mut connection: MultiplexedConnection) -> u64 {
     let (mut cursor, mut keys, mut removed) = (0_u64, Vec::<Vec<u8>>::new(), 0);
     let mut more = true;

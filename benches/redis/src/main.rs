@@ -1,4 +1,5 @@
-//! codex-redis beside its peers, on one real server. `scripts/bench-redis` runs it; arguments name the parts to run.
+//! codex-redis beside its peers, on one real server. `scripts/bench-redis` runs it; arguments name
+//! the parts to run.
 
 mod big;
 mod clear;

@@ -46,7 +46,8 @@ pub(crate) fn rounds(default: usize) -> usize {
     env::var("BENCH_ROUNDS").map_or(default, |rounds| rounds.parse().expect("BENCH_ROUNDS is a number"))
 }
 
-/// Runs each candidate once a round, beginning with another one each time, and once before to warm up. The result is by candidate.
+/// Runs each candidate once a round, beginning with another one each time, and once before to warm
+/// up. The result is by candidate.
 pub(crate) fn interleaved(rounds: usize, candidates: &mut [&mut dyn FnMut() -> Turn]) -> Vec<Vec<Turn>> {
     let mut turns: Vec<Vec<Turn>> = candidates.iter().map(|_| Vec::with_capacity(rounds)).collect();
     for candidate in candidates.iter_mut() {

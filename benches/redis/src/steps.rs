@@ -1,4 +1,5 @@
-//! What is done without a server: encoding and decoding a session, a cache's get from memory, a call through the trait.
+//! What is done without a server: encoding and decoding a session, a cache's get from memory, a
+//! call through the trait.
 
 use std::{
     collections::HashMap,
@@ -204,7 +205,8 @@ fn json_of(map: &[(String, Box<RawValue>)]) -> String {
     serde_json::to_string(&fields).unwrap()
 }
 
-/// What Django takes for the same, with the python of `scripts/django-venv`, whose path is in BENCH_DJANGO.
+/// What Django takes for the same, with the python of `scripts/django-venv`, whose path is in
+/// BENCH_DJANGO.
 fn django(text: &str) -> Option<(f64, f64)> {
     const PROGRAM: &str = r#"
 import json, sys, time

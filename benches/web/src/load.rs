@@ -30,7 +30,8 @@ impl Server {
         }
     }
 
-    /// User and system time of the process and those that it waits for, in seconds, from `/proc` (proc(5)): a hundredth each.
+    /// User and system time of the process and those that it waits for, in seconds, from `/proc`
+    /// (proc(5)): a hundredth each.
     fn processor_seconds(&self) -> Option<f64> {
         let ticks = |pid: u32| -> Option<f64> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -137,7 +138,8 @@ async fn browse(port: u16, end: Instant) -> Vec<f64> {
         let connection = stream.as_mut().expect("it is open");
         let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n");
         buffer.clear();
-        // A server may close a connection between two requests (gunicorn does); then a browser asks again on another, and waits longer.
+        // A server may close a connection between two requests (gunicorn does); then a browser asks
+        // again on another, and waits longer.
         if connection.write_all(request.as_bytes()).await.is_err()
             || !matches!(connection.read_buf(&mut buffer).await, Ok(1..))
         {

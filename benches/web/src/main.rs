@@ -1,8 +1,10 @@
-//! A page that counts, served on Redis by codex-kv and by tower-sessions, and a load of browsers for any of them. Run by `scripts/bench-web`.
+//! A page that counts, served on Redis by codex-kv and by tower-sessions, and a load of browsers
+//! for any of them. Run by `scripts/bench-web`.
 //!
 //! * `codex-web-bench serve codex|tower REDIS_URL` serves on a free port, which it prints.
 //! * `codex-web-bench codec` prints what signing and reading a session costs.
-//! * `codex-web-bench load CONNECTIONS SECONDS NAME=PORT[=PID] …` asks each server in turn, once per `BENCH_ROUNDS`, and prints a table.
+//! * `codex-web-bench load CONNECTIONS SECONDS NAME=PORT[=PID] …` asks each server in turn, once
+//!   per `BENCH_ROUNDS`, and prints a table.
 
 mod codec;
 mod load;

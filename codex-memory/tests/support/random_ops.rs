@@ -1,4 +1,5 @@
-//! Random operations on a few keys, with values of the sizes at which the store changes how it keeps them.
+//! Random operations on a few keys, with values of the sizes at which the store changes how it
+//! keeps them.
 
 use std::time::Duration;
 

@@ -42,9 +42,11 @@ use super::{
 /// | [`resp`](Self::resp) | the version of the protocol |
 /// | [`slow_command`](Self::slow_command) | a round trip that takes longer is a `tracing` event |
 ///
-/// `docs/redis.md` in the repository has the default of each with its reason, and its name in a URL.
+/// `docs/redis.md` in the repository has the default of each with its reason, and its name in a
+/// URL.
 ///
-/// A later setting takes the place of an earlier one, so the parts of a URL can be overridden after it.
+/// A later setting takes the place of an earlier one, so the parts of a URL can be overridden after
+/// it.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -139,18 +141,21 @@ impl RedisBuilder {
     /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
     /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
-    /// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean the same.
+    /// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss`
+    /// mean the same.
     ///
-    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. Their names are those of the builder's methods. In
-    /// addition there are `db`, `backoff_min`, `backoff_max` and, for TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths
-    /// of PEM files) and `tls_server_name`. A duration is a whole number and one of the units `ms`, `s`, `m` and `h`;
-    /// `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. An unknown name, a name that is given twice and
-    /// a value of another form are errors. A setting under the name of another client is refused with ours beside it:
-    /// `socket_timeout=5` with `command_timeout=5s`.
+    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. Their names are those
+    /// of the builder's methods. In addition there are `db`, `backoff_min`, `backoff_max` and, for
+    /// TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths of PEM files) and
+    /// `tls_server_name`. A duration is a whole number and one of the units `ms`, `s`, `m` and `h`;
+    /// `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. An unknown name, a
+    /// name that is given twice and a value of another form are errors. A setting under the name of
+    /// another client is refused with ours beside it: `socket_timeout=5` with `command_timeout=5s`.
     ///
-    /// User name, password, path, the primary's name and the values of settings are percent-decoded. `:@` before the host is no
-    /// login. The authority ends at the first `/`, `?` or `#`; if that is not valid, the last `@` ends the password, so most
-    /// passwords work without encoding.
+    /// User name, password, path, the primary's name and the values of settings are
+    /// percent-decoded. `:@` before the host is no login. The authority ends at the first `/`, `?`
+    /// or `#`; if that is not valid, the last `@` ends the password, so most passwords work without
+    /// encoding.
     pub fn url(mut self, url: &str) -> Self {
         let taken = url::parse(url).and_then(|parsed| self.take(parsed));
         if let Err(error) = taken {
@@ -186,8 +191,8 @@ impl RedisBuilder {
         self
     }
 
-    /// The primary that these Sentinels know by `name`, wherever a fail-over puts it. Each is a host and a port (26379 is usual);
-    /// one that answers is enough.
+    /// The primary that these Sentinels know by `name`, wherever a fail-over puts it. Each is a
+    /// host and a port (26379 is usual); one that answers is enough.
     pub fn sentinel<H: Into<String>>(
         mut self,
         name: impl Into<String>,
@@ -204,7 +209,8 @@ impl RedisBuilder {
         self
     }
 
-    /// The cluster that these are nodes of; the others are found through the first that answers. Each is a host and a port.
+    /// The cluster that these are nodes of; the others are found through the first that answers.
+    /// Each is a host and a port.
     pub fn cluster<H: Into<String>>(mut self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         let address = |(host, port): (H, u16)| Address::Tcp {
             host: host.into(),
@@ -220,7 +226,8 @@ impl RedisBuilder {
         self
     }
 
-    /// The password of the Sentinels themselves. ([`password`](Self::password) is the one of the servers that they watch over.)
+    /// The password of the Sentinels themselves. ([`password`](Self::password) is the one of the
+    /// servers that they watch over.)
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(Zeroizing::new(password.into()));
         self
@@ -244,12 +251,13 @@ impl RedisBuilder {
         self
     }
 
-    /// Asks `provider` for the user and the password at each login, so that credentials which rotate or expire keep working. It
-    /// takes the place of [`username`](Self::username) and [`password`](Self::password).
+    /// Asks `provider` for the user and the password at each login, so that credentials which
+    /// rotate or expire keep working. It takes the place of [`username`](Self::username) and
+    /// [`password`](Self::password).
     ///
-    /// Each dial asks once, within its [`connect_timeout`](Self::connect_timeout), from the runtime that dials. A connection that
-    /// is up stays logged in. An error of the provider fails the dial and is the source of the error that callers get, so its
-    /// text must hold no secret.
+    /// Each dial asks once, within its [`connect_timeout`](Self::connect_timeout), from the runtime
+    /// that dials. A connection that is up stays logged in. An error of the provider fails the dial
+    /// and is the source of the error that callers get, so its text must hold no secret.
     ///
     /// ```no_run
     /// use codex_redis::{Credentials, RedisBackend};
@@ -284,16 +292,18 @@ impl RedisBuilder {
         self
     }
 
-    /// Whether no server is needed at the start: [`build`](Self::build) checks the settings and dials nothing, and the first call
-    /// dials within its deadline. A wrong password is then found by that call. In a URL it is `lazy=true`.
+    /// Whether no server is needed at the start: [`build`](Self::build) checks the settings and
+    /// dials nothing, and the first call dials within its deadline. A wrong password is then found
+    /// by that call. In a URL it is `lazy=true`.
     pub fn lazy(mut self, lazy: bool) -> Self {
         self.lazy = lazy;
         self
     }
 
-    /// Translates the addresses that nodes of a cluster or Sentinels state of servers, where network address translation makes
-    /// others of them. `translate` gets host and port as stated, and returns those that reach the server from here, or `None` if
-    /// they are the same. The addresses in the settings are not translated. In a URL it is
+    /// Translates the addresses that nodes of a cluster or Sentinels state of servers, where
+    /// network address translation makes others of them. `translate` gets host and port as stated,
+    /// and returns those that reach the server from here, or `None` if they are the same. The
+    /// addresses in the settings are not translated. In a URL it is
     /// `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
     pub fn address_map(
         mut self,
@@ -310,30 +320,33 @@ impl RedisBuilder {
         self
     }
 
-    /// The deadline of one round trip to the server; see [the crate](crate#deadline). At least a millisecond.
+    /// The deadline of one round trip to the server; see [the crate](crate#deadline). At least a
+    /// millisecond.
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
         self.command_timeout = timeout;
         self
     }
 
-    /// How long one dial may take. It goes on in the background where the call that began it gives up earlier. At least a
-    /// millisecond.
+    /// How long one dial may take. It goes on in the background where the call that began it gives
+    /// up earlier. At least a millisecond.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// The longest that a call may take with the time that its own large data adds to
-    /// [`command_timeout`](Self::command_timeout): a second for every 8 MiB that it sends, or has received. At least a
-    /// millisecond; if it is shorter than `command_timeout`, large data adds nothing.
+    /// [`command_timeout`](Self::command_timeout): a second for every 8 MiB that it sends, or has
+    /// received. At least a millisecond; if it is shorter than `command_timeout`, large data adds
+    /// nothing.
     pub fn transfer_timeout(mut self, timeout: Duration) -> Self {
         self.transfer_timeout = timeout;
         self
     }
 
-    /// How many connections there are on each runtime, from 1 to 64. The first carries whatever is small, because requests that are
-    /// written together cost least. Requests of more than 64 KiB go by the others, and while something so large is under way on the
-    /// first, what is small goes by the next that is free of it.
+    /// How many connections there are on each runtime, from 1 to 64. The first carries whatever is
+    /// small, because requests that are written together cost least. Requests of more than 64 KiB
+    /// go by the others, and while something so large is under way on the first, what is small goes
+    /// by the next that is free of it.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
@@ -347,23 +360,25 @@ impl RedisBuilder {
     }
 
     /// Limits the calls that wait for their turn on each runtime while
-    /// [`max_in_flight`](Self::max_in_flight) calls are in flight. Further calls fail immediately, so
-    /// that a stalled server costs a bounded amount of memory. 0 lets none wait.
+    /// [`max_in_flight`](Self::max_in_flight) calls are in flight. Further calls fail immediately,
+    /// so that a stalled server costs a bounded amount of memory. 0 lets none wait.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.max_waiting = calls;
         self
     }
 
-    /// How much memory the answers on one connection may take, from 64 KiB to 1 TiB: those that are arriving, with what small values
-    /// take beside their bytes, and those that their calls have not taken yet. If there is more, the connection is closed, and its
-    /// calls fail. The default, 512 MiB, is the largest value that a server stores by default.
+    /// How much memory the answers on one connection may take, from 64 KiB to 1 TiB: those that are
+    /// arriving, with what small values take beside their bytes, and those that their calls have
+    /// not taken yet. If there is more, the connection is closed, and its calls fail. The default,
+    /// 512 MiB, is the largest value that a server stores by default.
     pub fn max_reply_bytes(mut self, bytes: usize) -> Self {
         self.max_reply_bytes = bytes;
         self
     }
 
-    /// After how many timeouts in a row a connection is taken for frozen and left; at least 1. A connection whose oldest request is
-    /// overdue by as many times the [`command_timeout`](Self::command_timeout) is left too.
+    /// After how many timeouts in a row a connection is taken for frozen and left; at least 1. A
+    /// connection whose oldest request is overdue by as many times the
+    /// [`command_timeout`](Self::command_timeout) is left too.
     pub fn timeouts_before_redial(mut self, timeouts: u32) -> Self {
         self.timeouts_before_redial = timeouts;
         self
@@ -375,7 +390,8 @@ impl RedisBuilder {
         self
     }
 
-    /// After how long an idle TCP connection is probed; `None` leaves that to the system. At least a second.
+    /// After how long an idle TCP connection is probed; `None` leaves that to the system. At least
+    /// a second.
     pub fn keepalive(mut self, keepalive: Option<Duration>) -> Self {
         self.keepalive = keepalive;
         self
@@ -387,13 +403,15 @@ impl RedisBuilder {
         self
     }
 
-    /// The version of the protocol. No verb needs the newer one; it is for servers or proxies that speak nothing else.
+    /// The version of the protocol. No verb needs the newer one; it is for servers or proxies that
+    /// speak nothing else.
     pub fn resp(mut self, version: RespVersion) -> Self {
         self.resp = version;
         self
     }
 
-    /// From when on a round trip is reported as slow, as a `tracing` event with the verb and the time taken.
+    /// From when on a round trip is reported as slow, as a `tracing` event with the verb and the
+    /// time taken.
     pub fn slow_command(mut self, threshold: Duration) -> Self {
         self.slow_command = threshold;
         self

@@ -5,7 +5,8 @@ use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
 use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
-/// A user name and a password for one login, as a [credentials provider](crate::RedisBuilder::credentials) returns them.
+/// A user name and a password for one login, as a
+/// [credentials provider](crate::RedisBuilder::credentials) returns them.
 ///
 /// The password is wiped from memory when this is dropped, and never printed.
 #[derive(Clone)]

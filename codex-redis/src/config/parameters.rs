@@ -53,7 +53,8 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 impl RedisBuilder {
-    /// Takes over `name=value&name=value`. A refused name or value is not shown: it may be a password in the wrong place.
+    /// Takes over `name=value&name=value`. A refused name or value is not shown: it may be a
+    /// password in the wrong place.
     pub(super) fn parameters(&mut self, query: &str, has_database: bool) -> Result<()> {
         let mut seen = [false; NAMES.len()];
         // The path gives it too.

@@ -109,7 +109,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The error for a setting. It says what was expected and never what was given, which may be a password in the wrong place.
+/// The error for a setting. It says what was expected and never what was given, which may be a
+/// password in the wrong place.
 pub(crate) fn bad_setting(expected: &'static str) -> Error {
     Error::new(ErrorKind::Config, "connect", expected)
 }

@@ -1,7 +1,8 @@
 //! Settings by the names that other clients and frameworks give them.
 //!
-//! They are refused with ours beside them: to accept `socket_timeout=5` beside `command_timeout=5s` would give one setting two
-//! units, and to ignore it would drop a deadline that somebody relies on.
+//! They are refused with ours beside them: to accept `socket_timeout=5` beside `command_timeout=5s`
+//! would give one setting two units, and to ignore it would drop a deadline that somebody relies
+//! on.
 
 use std::time::Duration;
 
@@ -189,9 +190,11 @@ pub(super) fn is_known(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// The error for a setting under another client's name, or under one of `ours` with other case or other separators.
+/// The error for a setting under another client's name, or under one of `ours` with other case or
+/// other separators.
 ///
-/// It shows the name from the table and never the text that was given, but for a number that was read from it.
+/// It shows the name from the table and never the text that was given, but for a number that was
+/// read from it.
 pub(super) fn refused(name: &str, value: &str, ours: &[&'static str]) -> Option<Error> {
     let normal = normalized(name);
     let (theirs, advice) = match ours.iter().find(|own| normalized(own) == normal) {
@@ -243,7 +246,8 @@ fn normalized(name: &str) -> String {
     letters.map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// A value of theirs in our form: with its unit, or else in units of `unit` milliseconds. If it cannot be read, an example.
+/// A value of theirs in our form: with its unit, or else in units of `unit` milliseconds. If it
+/// cannot be read, an example.
 fn duration(value: &str, unit: f64) -> String {
     let (number, unit) = match value.find(|letter: char| letter.is_ascii_alphabetic()) {
         None => (value, Some(unit)),

@@ -20,8 +20,9 @@ use super::settings::bad_setting;
 
 /// TLS root certificates and the client certificate, over TLS 1.2 or 1.3.
 ///
-/// By default the server's certificate must be signed by a public authority (Mozilla's list) and be valid for the host that is
-/// dialled, and no client certificate is sent. The verification cannot be turned off.
+/// By default the server's certificate must be signed by a public authority (Mozilla's list) and be
+/// valid for the host that is dialled, and no client certificate is sent. The verification cannot
+/// be turned off.
 ///
 /// ```no_run
 /// use codex_redis::{RedisBackend, RedisTls};
@@ -56,30 +57,31 @@ impl RedisTls {
         Self::default()
     }
 
-    /// Trusts this authority: one or more certificates in PEM. From the first one on, public authorities are not trusted.
+    /// Trusts this authority: one or more certificates in PEM. From the first one on, public
+    /// authorities are not trusted.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(Pem::Content(Zeroizing::new(pem.into())));
         self
     }
 
-    /// Trusts the authorities in this PEM file, which is read again at each dial, so that it can be replaced while the program
-    /// runs.
+    /// Trusts the authorities in this PEM file, which is read again at each dial, so that it can be
+    /// replaced while the program runs.
     pub fn certificate_authority_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.authorities.push(Pem::File("tls_ca_file", path.into()));
         self
     }
 
-    /// Sends this certificate to a server that asks for one: the chain in PEM, the client's own certificate first, and its
-    /// private key in PEM (PKCS #8, PKCS #1 or SEC 1).
+    /// Sends this certificate to a server that asks for one: the chain in PEM, the client's own
+    /// certificate first, and its private key in PEM (PKCS #8, PKCS #1 or SEC 1).
     pub fn client_certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let content = |pem| Pem::Content(Zeroizing::new(pem));
         self.client = Some((content(chain.into()), content(key.into())));
         self
     }
 
-    /// Sends the certificate in these PEM files, which are read again at each dial, so that a renewed certificate is used by the
-    /// next connection. If the two do not belong together, because one is being replaced, the dial fails and the next one reads
-    /// them again.
+    /// Sends the certificate in these PEM files, which are read again at each dial, so that a
+    /// renewed certificate is used by the next connection. If the two do not belong together,
+    /// because one is being replaced, the dial fails and the next one reads them again.
     pub fn client_certificate_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.client = Some((
             Pem::File("tls_cert_file", chain.into()),
@@ -88,7 +90,8 @@ impl RedisTls {
         self
     }
 
-    /// Requires the server's certificate to be valid for this name, instead of for the host that is dialled.
+    /// Requires the server's certificate to be valid for this name, instead of for the host that is
+    /// dialled.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
@@ -136,7 +139,8 @@ impl From<&'static str> for TlsError {
     }
 }
 
-/// Makes the connector of each dial. Clones share the last one, and so the sessions that it can resume.
+/// Makes the connector of each dial. Clones share the last one, and so the sessions that it can
+/// resume.
 #[derive(Clone)]
 pub(crate) struct TlsSource(Arc<Source>);
 
@@ -162,7 +166,8 @@ impl TlsSource {
         self.0.settings.has_files()
     }
 
-    /// Returns the connector of the files as they are now: the last one as long as none has changed.
+    /// Returns the connector of the files as they are now: the last one as long as none has
+    /// changed.
     pub(crate) fn connector(&self) -> Result<Connector, TlsError> {
         let lock = || self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.has_files()
@@ -192,7 +197,8 @@ impl Pem {
     fn read(&self) -> Result<Content, TlsError> {
         match self {
             Self::Content(content) => Ok(content.clone()),
-            // Only the kind of the error: its text can repeat the path, which a URL may hold a password in place of.
+            // Only the kind of the error: its text can repeat the path, which a URL may hold a
+            // password in place of.
             Self::File(setting, path) => fs::read(path).map(Zeroizing::new).map_err(|error| TlsError {
                 message: match *setting {
                     "tls_ca_file" => "tls_ca_file: the file cannot be read; check its path and permissions",

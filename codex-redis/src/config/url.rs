@@ -38,7 +38,8 @@ type Place = (Target, Option<u32>);
 
 /// Reads the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
 ///
-/// Written by hand: a general URL parser refuses or rewrites valid passwords, and its errors repeat its input.
+/// Written by hand: a general URL parser refuses or rewrites valid passwords, and its errors repeat
+/// its input.
 pub(crate) fn parse(url: &str) -> Result<Parsed<'_>> {
     let (scheme, rest) = scheme::split(url)?;
     let read: fn(&str, &str) -> Result<Place> = match scheme.kind {
@@ -94,7 +95,8 @@ fn cluster(authorities: &str, path: &str) -> Result<Place> {
 }
 
 fn unix(rest: &str) -> Result<Parsed<'_>> {
-    // A URL that begins with the path has no login, so the path and the settings may contain an `@`.
+    // A URL that begins with the path has no login, so the path and the settings may contain an
+    // `@`.
     let (login, rest) = match rest.find("@/") {
         Some(at) if !rest.starts_with('/') => (authority::login(&rest[..at])?, &rest[at + 1..]),
         _ => (None, rest),

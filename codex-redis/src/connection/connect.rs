@@ -32,15 +32,16 @@ use crate::{
     wire::{Command, Request},
 };
 
-/// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections only.
+/// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections
+/// only.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a primary is taken for one before Sentinels are asked again, in milliseconds.
 const CONFIRMED_FOR: u64 = 1000;
 
-/// A connection takes this many times the calls of a handle: calls that were dropped, or have ended at their deadline, still have
-/// their reply to come.
+/// A connection takes this many times the calls of a handle: calls that were dropped, or have ended
+/// at their deadline, still have their reply to come.
 const UNANSWERED: usize = 4;
 
 /// A connection that is up. It ends when the last holder lets go of it.
@@ -49,7 +50,8 @@ pub(crate) struct Connection {
     multiplexer: Multiplexer,
     address: Address,
     since: Instant,
-    /// When it was last asked whether the server is still the primary, in milliseconds since `since`.
+    /// When it was last asked whether the server is still the primary, in milliseconds since
+    /// `since`.
     confirmed: AtomicU64,
     _open: observe::metrics::Open,
 }
@@ -67,7 +69,8 @@ impl Connection {
         &self.address
     }
 
-    /// Whether it is time to ask again whether the server is still the primary; at most one call is told so each time.
+    /// Whether it is time to ask again whether the server is still the primary; at most one call is
+    /// told so each time.
     pub(crate) fn is_confirmation_due(&self) -> bool {
         let age = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let last = self.confirmed.load(Ordering::Relaxed);
@@ -79,7 +82,8 @@ impl Connection {
     }
 }
 
-/// Opens a connection to this address and logs in, until the deadline. The connection is driven by tasks of the current runtime.
+/// Opens a connection to this address and logs in, until the deadline. The connection is driven by
+/// tasks of the current runtime.
 pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Instant) -> Result<Connection, DialError> {
     match address {
         Address::Tcp { host, port } => {
@@ -144,7 +148,8 @@ async fn within<T, E: From<DialError>>(
 }
 
 fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
-    // Requests are written together by then; Nagle's algorithm would only hold the last packet back.
+    // Requests are written together by then; Nagle's algorithm would only hold the last packet
+    // back.
     stream.set_nodelay(true)?;
     if let Some(keepalive) = keepalive {
         let socket = SockRef::from(stream);

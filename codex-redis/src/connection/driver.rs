@@ -1,7 +1,9 @@
-//! The two tasks of a connection: one writes requests and keeps the deadlines, the other reads replies.
+//! The two tasks of a connection: one writes requests and keeps the deadlines, the other reads
+//! replies.
 //!
-//! Two, because with one the client and the server take turns: either writes or reads would wait. Each yields to the calls at the
-//! point where it was measured to pay; `docs/redis-bench.md` has the figures.
+//! Two, because with one the client and the server take turns: either writes or reads would wait.
+//! Each yields to the calls at the point where it was measured to pay; `docs/redis-bench.md` has
+//! the figures.
 
 use std::{
     collections::VecDeque,
@@ -27,10 +29,12 @@ use crate::wire::decoder::{DecodeError, Decoder, Frame};
 /// How much is read at a time. Replies that are not long are complete in here.
 const BUFFER: usize = 64 << 10;
 
-/// How often is read before other tasks have their turn: a peer that sends without end must not occupy a thread.
+/// How often is read before other tasks have their turn: a peer that sends without end must not
+/// occupy a thread.
 const READS: usize = 4;
 
-/// The fewest replies that are handed out in one part. Of more than four times as many unanswered requests, a part is a quarter.
+/// The fewest replies that are handed out in one part. Of more than four times as many unanswered
+/// requests, a part is a quarter.
 const PART: usize = 16;
 
 /// With so many bytes to write, other calls are not waited for.
@@ -53,7 +57,8 @@ pub(super) struct Writer<W> {
     /// One timer for all deadlines, set for the first of them.
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
-    /// Whether it has slept, and the calls have not yet had the time to add their requests to the one that woke it.
+    /// Whether it has slept, and the calls have not yet had the time to add their requests to the
+    /// one that woke it.
     has_slept: bool,
 }
 
@@ -163,7 +168,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the calls whose time is over, and says whether the connection is over too: it is stalled and no call waits for it.
+    /// Tells the calls whose time is over, and says whether the connection is over too: it is
+    /// stalled and no call waits for it.
     fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             let limits = &self.shared.limits;
@@ -171,7 +177,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             let mut queue = self.shared.queue();
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
             if expired.is_stalled {
-                // With the queue locked: a call that has just been told must not send its next request here.
+                // With the queue locked: a call that has just been told must not send its next
+                // request here.
                 self.shared.leave(&mut queue, End::Stalled);
             }
             drop(queue);
@@ -234,7 +241,8 @@ pub(super) struct Reader<R> {
     /// How much of it has been decoded.
     at: usize,
     decoder: Decoder,
-    /// Replies that have not been handed out, with their memory and the place in the stream at which they end.
+    /// Replies that have not been handed out, with their memory and the place in the stream at
+    /// which they end.
     ready: Vec<(Value, usize, u64)>,
     ready_memory: usize,
     /// Memory of what the queue holds, and how many requests it holds, as of the last part.
@@ -307,8 +315,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(part)
     }
 
-    /// Hands out what is ready, with the queue locked: calls that run on another thread by then would otherwise contend for the lock
-    /// with each reply.
+    /// Hands out what is ready, with the queue locked: calls that run on another thread by then
+    /// would otherwise contend for the lock with each reply.
     fn release(&mut self) -> Result<(), End> {
         if self.ready.is_empty() {
             return Ok(());

@@ -17,7 +17,8 @@ pub(super) const BROKEN: &str = "the connection broke while it was dialled";
 pub(crate) enum End {
     /// The server closed it, or the network did.
     Closed(io::ErrorKind),
-    /// The server ended the TLS session, for this reason: it tells that in place of its first answer.
+    /// The server ended the TLS session, for this reason: it tells that in place of its first
+    /// answer.
     #[cfg(feature = "tls")]
     Tls(&'static str),
     /// The server sent bytes that are not RESP.
@@ -78,7 +79,8 @@ pub(crate) enum Lost {
 }
 
 impl Lost {
-    /// Whether a request that changes nothing may be sent again: the connection was closed with the request on its way.
+    /// Whether a request that changes nothing may be sent again: the connection was closed with the
+    /// request on its way.
     pub(crate) fn is_closed_before_the_reply(self) -> bool {
         matches!(
             self,
@@ -143,7 +145,8 @@ pub(crate) enum NotSent {
     Full,
 }
 
-/// Why there is no connection. A call that waited for another call's dial gets it too, so it can be cloned.
+/// Why there is no connection. A call that waited for another call's dial gets it too, so it can be
+/// cloned.
 #[derive(Debug, Clone)]
 pub(crate) struct DialError {
     pub(crate) kind: ErrorKind,
@@ -155,7 +158,8 @@ pub(crate) struct DialError {
 impl DialError {
     /// For a call, which was not sent.
     pub(crate) fn into_failure(self) -> Failure {
-        // A setting that was right when the handle was built and is refused now was changed at the server.
+        // A setting that was right when the handle was built and is refused now was changed at the
+        // server.
         let kind = if self.kind == ErrorKind::Config {
             ErrorKind::Server
         } else {
@@ -217,7 +221,8 @@ impl DialError {
         failed
     }
 
-    /// Whether the server was given all the time that it gets: a dial that is repeated at once after this is no burden.
+    /// Whether the server was given all the time that it gets: a dial that is repeated at once
+    /// after this is no burden.
     pub(crate) fn is_late(&self) -> bool {
         self.kind == ErrorKind::Timeout
     }

@@ -1,4 +1,5 @@
-//! A TCP connection to a name with several addresses, as RFC 8305 says: the attempts overlap, and the first that succeeds wins.
+//! A TCP connection to a name with several addresses, as RFC 8305 says: the attempts overlap, and
+//! the first that succeeds wins.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -19,8 +20,8 @@ const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 /// The most addresses of a name that are tried; a name can have any number.
 const MOST_ADDRESSES: usize = 16;
 
-/// Connects to one of the addresses that the name has. `timeout` is the time that the caller gives to all of them; every
-/// address is tried within the first half of it.
+/// Connects to one of the addresses that the name has. `timeout` is the time that the caller gives
+/// to all of them; every address is tried within the first half of it.
 pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, DialError> {
     let found = lookup_host((host, port)).await.map_err(|error| {
         DialError::unreachable("the host name could not be resolved: check it, and the name server")
@@ -32,7 +33,8 @@ pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<
     Ok(race(addresses, delay).await?)
 }
 
-/// Sorts the families alternately, the one that the resolver prefers first. Within a family the resolver's order stays.
+/// Sorts the families alternately, the one that the resolver prefers first. Within a family the
+/// resolver's order stays.
 fn interleaved(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses = addresses.peekable();
     let prefers_v6 = addresses.peek().is_some_and(SocketAddr::is_ipv6);
@@ -49,7 +51,8 @@ fn interleaved(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     sorted
 }
 
-/// Starts an attempt after each pause, and at once after a failure. If all fail, the error is that of the first that failed.
+/// Starts an attempt after each pause, and at once after a failure. If all fail, the error is that
+/// of the first that failed.
 async fn race(addresses: Vec<SocketAddr>, delay: Duration) -> io::Result<TcpStream> {
     let mut untried = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();

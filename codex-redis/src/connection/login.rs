@@ -1,7 +1,7 @@
 //! The login: the first requests on a connection, and what the server says to them.
 //!
-//! It reads and writes the connection itself, before the multiplexer takes over. So it sees what a server that turns a
-//! connection away sends before it closes.
+//! It reads and writes the connection itself, before the multiplexer takes over. So it sees what a
+//! server that turns a connection away sends before it closes.
 
 use std::io;
 
@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-/// The most bytes that the replies of a login take. A server's longest reply here is that of HELLO, of some hundred bytes.
+/// The most bytes that the replies of a login take. A server's longest reply here is that of HELLO,
+/// of some hundred bytes.
 const MOST_BYTES: usize = 64 << 10;
 
 /// The first bytes of replies in RESP.
@@ -60,8 +61,8 @@ impl From<DialError> for Refusal {
     }
 }
 
-/// Logs in, selects the database, names the connection, and asks for a first answer: a server that wants a password says so in
-/// an answer only.
+/// Logs in, selects the database, names the connection, and asks for a first answer: a server that
+/// wants a password says so in an answer only.
 pub(super) async fn log_in<S>(stream: &mut S, login: Option<&Login>, settings: &Settings) -> Result<(), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -98,7 +99,8 @@ where
             None => {}
         }
         let read = match stream.read_buf(&mut incoming).await {
-            // A server that turns a connection away does not read the request: its reason counts more than that.
+            // A server that turns a connection away does not read the request: its reason counts
+            // more than that.
             Ok(0) => Err(std::mem::replace(&mut written, Ok(())).err()),
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(Some(error)),
@@ -143,7 +145,8 @@ fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8
         steps.push(Step::Login);
     }
     if settings.resp == RespVersion::Resp3 {
-        // The login goes before it, and not into it: a server without HELLO quotes in its error what it was given.
+        // The login goes before it, and not into it: a server without HELLO quotes in its error
+        // what it was given.
         commands.push(Command::new("HELLO").arg(3_u64));
         steps.push(Step::Protocol);
     }

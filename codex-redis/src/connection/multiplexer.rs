@@ -1,15 +1,17 @@
 //! One connection, shared by any number of calls.
 //!
-//! A call appends its request to a buffer that all share, and wakes the writing task if that sleeps. The
-//! [writer](super::driver::Writer) lets other calls that are ready do the same first, and then writes all of it at once. Replies
-//! come in the order of the requests; the [reader](super::driver::Reader) hands them out in parts, so that client and server work
-//! side by side. A reply that nobody waits for any more is thrown away.
+//! A call appends its request to a buffer that all share, and wakes the writing task if that
+//! sleeps. The [writer](super::driver::Writer) lets other calls that are ready do the same first,
+//! and then writes all of it at once. Replies come in the order of the requests; the
+//! [reader](super::driver::Reader) hands them out in parts, so that client and server work side by
+//! side. A reply that nobody waits for any more is thrown away.
 //!
 //! # Bounds
 //!
-//! At most [`Limits::unanswered`] requests wait for their replies. Requests of more than 64 KiB share 64 MiB of room between being
-//! made and being written; a larger one has all of it. Replies may take [`Limits::reply_bytes`] of memory until their calls have
-//! taken them, beside a read buffer of 128 KiB. A connection that stalls ends by itself.
+//! At most [`Limits::unanswered`] requests wait for their replies. Requests of more than 64 KiB
+//! share 64 MiB of room between being made and being written; a larger one has all of it. Replies
+//! may take [`Limits::reply_bytes`] of memory until their calls have taken them, beside a read
+//! buffer of 128 KiB. A connection that stalls ends by itself.
 
 use std::{
     fmt,
@@ -36,8 +38,8 @@ use super::{
 };
 use crate::wire::Request;
 
-/// A larger request is encoded before it gets its place in the queue, so that other calls do not wait while it is copied; and small
-/// requests avoid a connection that has so much to write.
+/// A larger request is encoded before it gets its place in the queue, so that other calls do not
+/// wait while it is copied; and small requests avoid a connection that has so much to write.
 pub(crate) const LARGE: usize = 64 << 10;
 
 /// The room for large requests that are not written yet, in bytes.
@@ -64,14 +66,16 @@ pub(crate) trait Watch: Send + Sync {
     /// A push of RESP3. Every reply before it has been handed to its call, and no reply after it.
     fn push(&self, items: Vec<Value>);
 
-    /// The connection has ended, with this many requests unanswered; their calls have not been told yet.
+    /// The connection has ended, with this many requests unanswered; their calls have not been told
+    /// yet.
     fn ended(&self, end: End, unanswered: usize);
 }
 
 /// Until when a call may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// For a small request and a small reply. A large one moves this on, by a second for every 8 MiB of its own.
+    /// For a small request and a small reply. A large one moves this on, by a second for every 8
+    /// MiB of its own.
     pub(crate) at: Instant,
     /// Never moved beyond this.
     pub(crate) latest: Instant,
@@ -104,7 +108,8 @@ pub(super) struct Shared {
     pub(super) unclaimed: Arc<AtomicUsize>,
     is_closed: AtomicBool,
     end: OnceLock<End>,
-    /// A long reply is arriving, or a long request is being written: later small requests would wait for it.
+    /// A long reply is arriving, or a long request is being written: later small requests would
+    /// wait for it.
     pub(super) clogged_in: AtomicBool,
     pub(super) clogged_out: AtomicBool,
     pub(super) limits: Limits,
@@ -152,15 +157,16 @@ impl Multiplexer {
         Self { shared, room }
     }
 
-    /// Waits for room for a large request of this many bytes, until its deadline; `None` if no room came free in time.
+    /// Waits for room for a large request of this many bytes, until its deadline; `None` if no room
+    /// came free in time.
     pub(crate) async fn room(&self, size: usize, deadline: Deadline) -> Option<OwnedSemaphorePermit> {
         let shares = u32::try_from(size.div_ceil(SHARE).min(ROOM / SHARE)).unwrap_or(u32::MAX);
         let acquired = Arc::clone(&self.room).acquire_many_owned(shares);
         tokio::time::timeout_at(deadline.of(size), acquired).await.ok()?.ok()
     }
 
-    /// Gives a request its place behind those that were sent before. The receiver has the answer by the deadline, or the reason why
-    /// there is none.
+    /// Gives a request its place behind those that were sent before. The receiver has the answer by
+    /// the deadline, or the reason why there is none.
     pub(crate) fn send(
         &self,
         request: &Request<'_, '_>,
@@ -220,7 +226,8 @@ impl Multiplexer {
         Ok(receiver)
     }
 
-    /// Whether it has ended: the server closed the connection, it broke or stalled, or the runtime that drove it is gone.
+    /// Whether it has ended: the server closed the connection, it broke or stalled, or the runtime
+    /// that drove it is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.is_left()
     }
@@ -259,7 +266,8 @@ impl fmt::Debug for Multiplexer {
 
 impl Shared {
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere has left no change half done that matters: requests and bytes are added last.
+        // A panic elsewhere has left no change half done that matters: requests and bytes are added
+        // last.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,7 +279,8 @@ impl Shared {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no more requests, so that the next call dials. Calls that are under way keep the connection until their deadlines.
+    /// Takes no more requests, so that the next call dials. Calls that are under way keep the
+    /// connection until their deadlines.
     pub(super) fn leave(&self, queue: &mut Queue, end: End) {
         if queue.closed {
             return;
@@ -279,7 +288,8 @@ impl Shared {
         queue.closed = true;
         // Set once, here: `closed` was false.
         let _ = self.end.set(end);
-        // Before any call can find out, so that nothing is used that was learned by this connection.
+        // Before any call can find out, so that nothing is used that was learned by this
+        // connection.
         self.watch.ended(end, queue.waiting.len());
         self.is_closed.store(true, Ordering::Release);
     }

@@ -1,7 +1,8 @@
 //! What a port speaks, when a handshake or a login on it failed without a reason.
 //!
-//! A TLS server closes on a Redis command without a word, and Redis waits for the end of a TLS handshake as for the end of a
-//! command. A second connection, on which nothing secret is sent, tells these from a server that is down.
+//! A TLS server closes on a Redis command without a word, and Redis waits for the end of a TLS
+//! handshake as for the end of a command. A second connection, on which nothing secret is sent,
+//! tells these from a server that is down.
 
 use std::net::SocketAddr;
 
@@ -10,7 +11,8 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A `ClientHello` of TLS 1.2 that offers no cipher suite which a server has: it answers with an alert.
+/// A `ClientHello` of TLS 1.2 that offers no cipher suite which a server has: it answers with an
+/// alert.
 const CLIENT_HELLO: [u8; 52] = [
     22, 3, 1, 0, 47, // a handshake record of 47 bytes
     1, 0, 0, 43, // a ClientHello of 43 bytes

@@ -20,10 +20,12 @@ use zeroize::Zeroizing;
 use super::failure::{End, Lost};
 use crate::wire::reply::Replies;
 
-/// Transfers slower than this count as stalled, in bytes per second: two thirds of a network of 100 Mbit/s.
+/// Transfers slower than this count as stalled, in bytes per second: two thirds of a network of 100
+/// Mbit/s.
 const SLOWEST_TRANSFER: u64 = 8 << 20;
 
-/// The memory of smaller answers is not counted between their arrival and the moment at which their call takes them.
+/// The memory of smaller answers is not counted between their arrival and the moment at which their
+/// call takes them.
 const UNCOUNTED: usize = 16 << 10;
 
 /// Requests in the order in which they were made.
@@ -48,7 +50,8 @@ pub(super) struct Queue {
     pub(super) closed: bool,
     /// Set while the writer sleeps and no call has woken it.
     pub(super) writer: Option<Waker>,
-    /// Set while the writer cannot go on because the stream takes no more, with the time at which it looks at the deadlines.
+    /// Set while the writer cannot go on because the stream takes no more, with the time at which
+    /// it looks at the deadlines.
     pub(super) blocked: Option<(Waker, Option<Instant>)>,
 }
 
@@ -117,7 +120,8 @@ impl Queue {
         self.chunks.push_back(chunk);
     }
 
-    /// Gives the reply to the oldest request, and says whether that was its last. `None` if no request can have this reply.
+    /// Gives the reply to the oldest request, and says whether that was its last. `None` if no
+    /// request can have this reply.
     pub(super) fn answer(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> Option<bool> {
         let front = self.waiting.front_mut()?;
         if front.start >= self.fetched {
@@ -131,9 +135,10 @@ impl Queue {
         Some(is_last)
     }
 
-    /// Tells the calls whose time is over. `received` are the bytes that have come of the reply to the oldest request. The
-    /// connection is stalled after `most` deadlines without a reply in between, and if the oldest request is overdue by
-    /// `patience`: neither depends on whether anyone still waits.
+    /// Tells the calls whose time is over. `received` are the bytes that have come of the reply to
+    /// the oldest request. The connection is stalled after `most` deadlines without a reply in
+    /// between, and if the oldest request is overdue by `patience`: neither depends on whether
+    /// anyone still waits.
     pub(super) fn expire(&mut self, now: Instant, received: u64, most: u32, patience: Duration) -> Expired {
         let mut next = None::<Instant>;
         let (mut is_stalled, mut is_awaited) = (false, false);
@@ -234,7 +239,8 @@ impl Waiting {
         !self.replies.is_empty()
     }
 
-    /// Takes the next reply. Returns by how much the held memory has changed, and whether it was the last reply.
+    /// Takes the next reply. Returns by how much the held memory has changed, and whether it was
+    /// the last reply.
     fn take(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> (isize, bool) {
         self.missing -= 1;
         let is_last = self.missing == 0;
@@ -264,7 +270,8 @@ impl Waiting {
         (-isize::try_from(held).unwrap_or(isize::MAX), true)
     }
 
-    /// Tells the call that there will be no answer; the replies may come all the same. Returns the memory that it held.
+    /// Tells the call that there will be no answer; the replies may come all the same. Returns the
+    /// memory that it held.
     fn fail(&mut self, why: Lost) -> usize {
         self.is_late = true;
         self.replies = Vec::new();

@@ -29,7 +29,8 @@ pub(super) async fn connector(source: &TlsSource) -> Result<Connector, DialError
     made.map_err(|error| DialError::config(error.message).because(error.source))
 }
 
-/// Performs the handshake, until the deadline. A zone, as in `fe80::1%eth0`, is no part of the name.
+/// Performs the handshake, until the deadline. A zone, as in `fe80::1%eth0`, is no part of the
+/// name.
 pub(super) async fn handshake(
     connector: &Connector,
     host: &str,
@@ -85,7 +86,8 @@ fn handshake_failed(error: &io::Error) -> DialError {
     DialError::unreachable(message).because(Some(error.kind()))
 }
 
-/// The failure of a handshake, or of a session at its first reply, if settings or certificates are wrong and not the network.
+/// The failure of a handshake, or of a session at its first reply, if settings or certificates are
+/// wrong and not the network.
 pub(super) fn misconfigured(error: &io::Error) -> Option<&'static str> {
     use rustls::{AlertDescription as Alert, Error};
     let message = match error.get_ref()?.downcast_ref::<Error>()? {

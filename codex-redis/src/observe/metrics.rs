@@ -1,7 +1,7 @@
 //! Counters, a gauge of calls and one of connections, and a histogram, by the `metrics` facade.
 //!
-//! The recorder may be set at any time, and tests set one for a thread, so it is asked each time; the keys of what is counted
-//! with every call are made once.
+//! The recorder may be set at any time, and tests set one for a thread, so it is asked each time;
+//! the keys of what is counted with every call are made once.
 
 use std::{sync::LazyLock, time::Duration};
 

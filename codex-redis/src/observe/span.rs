@@ -1,8 +1,9 @@
-//! What one can see of the backend: `tracing` spans and events here, counters in [`metrics`](super::metrics).
+//! What one can see of the backend: `tracing` spans and events here, counters in
+//! [`metrics`](super::metrics).
 //!
 //! Names are those of OpenTelemetry's conventions for database clients, where there is one:
-//! <https://opentelemetry.io/docs/specs/semconv/db/redis/>. What is recorded is the name of a command and never an argument of
-//! it; of what the server says, only the code of an error.
+//! <https://opentelemetry.io/docs/specs/semconv/db/redis/>. What is recorded is the name of a
+//! command and never an argument of it; of what the server says, only the code of an error.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -17,7 +18,8 @@ use super::metrics as count;
 /// A host and a port. A Unix socket has no port, and its path as the host.
 pub(crate) type Peer<'a> = (Cow<'a, str>, Option<u16>);
 
-/// One request and its answer, as a span of the level `DEBUG`; without a subscriber it costs the look at a flag.
+/// One request and its answer, as a span of the level `DEBUG`; without a subscriber it costs the
+/// look at a flag.
 pub(crate) struct RoundTrip {
     database: u32,
     name: &'static str,

@@ -1,4 +1,5 @@
-//! How many calls of a handle may be under way on a runtime, how many more may wait, and until when.
+//! How many calls of a handle may be under way on a runtime, how many more may wait, and until
+//! when.
 
 use std::sync::{
     Arc,
@@ -13,7 +14,8 @@ use tokio::{
 
 use crate::{config::settings::Settings, connection::multiplexer::Deadline, server::PerRuntime, wire::Failure};
 
-/// The admission of calls, for each runtime by itself: calls on a runtime that is not being driven must not hold up others.
+/// The admission of calls, for each runtime by itself: calls on a runtime that is not being driven
+/// must not hold up others.
 #[derive(Debug)]
 pub(crate) struct Admission {
     settings: Arc<Settings>,
@@ -51,7 +53,8 @@ impl Admission {
         }
     }
 
-    /// Waits until the call may begin, within its deadline, or fails immediately if too many calls wait already.
+    /// Waits until the call may begin, within its deadline, or fails immediately if too many calls
+    /// wait already.
     pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit, Failure> {
         let deadline = self.deadline(verb);
         let gate = self.gates.here(

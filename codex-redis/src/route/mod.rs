@@ -40,7 +40,8 @@ impl Router {
             Target::Cluster(seeds) => Servers::Cluster(Arc::new(Cluster::new(seeds, Arc::clone(&settings)))),
             Target::One(address) => Servers::One(Standalone::fixed(address, Arc::clone(&settings))),
             Target::Sentinel { sentinels, name } => {
-                // They are asked seldom and briefly, have no databases, and have a login of their own.
+                // They are asked seldom and briefly, have no databases, and have a login of their
+                // own.
                 let own = Settings {
                     database: 0,
                     login: checked.sentinel_login,

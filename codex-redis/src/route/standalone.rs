@@ -38,7 +38,8 @@ impl Standalone {
         self.request(deadline, Request::one(command)).await?.one()
     }
 
-    /// Sends commands together, if there are any. Errors that the server answers with are in the replies.
+    /// Sends commands together, if there are any. Errors that the server answers with are in the
+    /// replies.
     pub(crate) async fn all(&self, deadline: Deadline, commands: &[Command<'_>]) -> Result<Vec<Value>, Failure> {
         if commands.is_empty() {
             return Ok(Vec::new());

@@ -13,7 +13,8 @@ use crate::connection::{
     failure::{DialError, End},
 };
 
-/// What comes of a dial; `None` while it is under way. Any number of calls wait for it, and none of them can cancel it.
+/// What comes of a dial; `None` while it is under way. Any number of calls wait for it, and none of
+/// them can cancel it.
 pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialError>>>;
 
 /// Never locked across an await.
@@ -84,7 +85,8 @@ impl ConnectionCell {
         Found::Dialling(dialled)
     }
 
-    /// In a task of its own, so that a call with a short deadline cannot cancel it for the others, or for the next.
+    /// In a task of its own, so that a call with a short deadline cannot cancel it for the others,
+    /// or for the next.
     fn spawn_dial<L: Locate>(self: &Arc<Self>, endpoint: Arc<Endpoint<L>>, failures: u32) -> Dialled {
         let (result, dialled) = watch::channel(None);
         let cell = Arc::clone(self);
@@ -92,7 +94,8 @@ impl ConnectionCell {
             let outcome = endpoint.dial().await.map(Arc::new);
             *cell.state() = match &outcome {
                 Ok(connection) => State::Ready(Arc::clone(connection)),
-                // A dial that had all its time makes no pause longer: a server that goes on again would be left waiting.
+                // A dial that had all its time makes no pause longer: a server that goes on again
+                // would be left waiting.
                 Err(reason) if reason.is_late() => State::Resting {
                     until: Instant::now() + pause(&endpoint, 0),
                     failures,
@@ -110,8 +113,8 @@ impl ConnectionCell {
         dialled
     }
 
-    /// Leaves this connection, so that the next call dials, and says whether it was in here. Calls that are under way on it keep it.
-    /// Another one, dialled since, stays.
+    /// Leaves this connection, so that the next call dials, and says whether it was in here. Calls
+    /// that are under way on it keep it. Another one, dialled since, stays.
     pub(crate) fn evict(&self, connection: &Arc<Connection>, reason: &'static str) -> bool {
         let mut state = self.state();
         let is_here = matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, connection));
@@ -132,8 +135,8 @@ impl ConnectionCell {
     }
 }
 
-/// Doubled with each failure, then between half of it and all of it by chance: handles that lost a server together should not
-/// all come back together.
+/// Doubled with each failure, then between half of it and all of it by chance: handles that lost a
+/// server together should not all come back together.
 fn pause<L: Locate>(endpoint: &Endpoint<L>, failures: u32) -> Duration {
     let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
     let longest = doubled.min(endpoint.place.longest_pause(&endpoint.settings));

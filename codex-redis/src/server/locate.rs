@@ -72,7 +72,8 @@ impl<L: Locate> Endpoint<L> {
             self.place.verify(&connection, settings).await?;
             Ok(connection)
         };
-        // Each step of `open` ends at the deadline with an error of its own; this covers the questions to Sentinels and server.
+        // Each step of `open` ends at the deadline with an error of its own; this covers the
+        // questions to Sentinels and server.
         let dialled = timeout_at(deadline, attempt).await.unwrap_or(Err(DialError::late(
             "no connection to the primary within the connect timeout",
         )));

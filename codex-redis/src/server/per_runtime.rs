@@ -9,8 +9,8 @@ use crate::wire::Failure;
 
 /// One `T` for each runtime that asks for it.
 ///
-/// A task runs on the runtime that spawned it. If another runtime waited for it, it would wait for as long as the first one is not
-/// being driven; so a runtime waits for nothing but its own tasks.
+/// A task runs on the runtime that spawned it. If another runtime waited for it, it would wait for
+/// as long as the first one is not being driven; so a runtime waits for nothing but its own tasks.
 #[derive(Debug)]
 pub(crate) struct PerRuntime<T>(RwLock<Vec<(Id, Arc<T>)>>);
 
@@ -19,8 +19,8 @@ impl<T> PerRuntime<T> {
         Self(RwLock::default())
     }
 
-    /// That of the current runtime; made if there is none. Those for which `is_used` does not hold are let go of then: their runtimes
-    /// are gone, or they are as good as new.
+    /// That of the current runtime; made if there is none. Those for which `is_used` does not hold
+    /// are let go of then: their runtimes are gone, or they are as good as new.
     pub(crate) fn here(&self, new: impl FnOnce() -> T, is_used: impl Fn(&T) -> bool) -> Result<Arc<T>, Failure> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(Failure::new(ErrorKind::Config, "must be called inside a tokio runtime"));

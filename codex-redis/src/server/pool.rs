@@ -32,10 +32,12 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// A connection that is ready and that nothing large is in the way on. `None` if any has to be dialled first.
+    /// A connection that is ready and that nothing large is in the way on. `None` if any has to be
+    /// dialled first.
     ///
-    /// The first cell comes first: requests that are written together cost less than on several connections. Large requests begin at
-    /// the second one, so that they hold nobody up; small ones avoid there what is large on the first.
+    /// The first cell comes first: requests that are written together cost less than on several
+    /// connections. Large requests begin at the second one, so that they hold nobody up; small ones
+    /// avoid there what is large on the first.
     pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
         let mut clogged = None;
         for cell in self.from(is_large) {
@@ -48,7 +50,8 @@ impl<L: Locate> Pool<L> {
         clogged
     }
 
-    /// A connection. Every cell that is not ready begins to dial; a call waits for that only if no other is ready.
+    /// A connection. Every cell that is not ready begins to dial; a call waits for that only if no
+    /// other is ready.
     pub(super) async fn connection(&self, is_large: bool) -> Result<Place<'_>, DialError> {
         self.leave_idle_beside_stalled();
         loop {
@@ -76,8 +79,9 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// Leaves the connections that nothing waits on if another one has stalled: a firewall or a fail-over that cut that one
-    /// silently has cut them too, and a dial costs less than finding out.
+    /// Leaves the connections that nothing waits on if another one has stalled: a firewall or a
+    /// fail-over that cut that one silently has cut them too, and a dial costs less than finding
+    /// out.
     fn leave_idle_beside_stalled(&self) {
         if self.cells.iter().any(|cell| cell.end() == Some(End::Stalled)) {
             self.leave_idle("idle beside one with timeouts in a row");

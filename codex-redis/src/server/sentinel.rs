@@ -1,8 +1,8 @@
 //! Asking Sentinels where the primary is.
 //!
-//! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with one addition: all of them are asked, and the answer of
-//! the newest configuration epoch counts. A Sentinel that was cut off and still names the old primary is so outvoted by a single
-//! one that knows better.
+//! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with one addition: all of
+//! them are asked, and the answer of the newest configuration epoch counts. A Sentinel that was cut
+//! off and still names the old primary is so outvoted by a single one that knows better.
 
 use std::{
     fmt,
@@ -108,7 +108,8 @@ impl Sentinels {
     }
 
     async fn ask(&self, server: &Server<Address>, deadline: Deadline) -> Word {
-        // The first knows of a fail-over from the moment on at which its outcome is certain, the second has the epoch.
+        // The first knows of a fail-over from the moment on at which its outcome is certain, the
+        // second has the epoch.
         let question = [
             Command::read("SENTINEL GET-MASTER-ADDR-BY-NAME").arg(&self.name),
             Command::read("SENTINEL MASTER").arg(&self.name),

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// A connection to a server that has become a replica is left only if it is at least this old: to a server that is one for good,
-/// each write would dial otherwise.
+/// A connection to a server that has become a replica is left only if it is at least this old: to a
+/// server that is one for good, each write would dial otherwise.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server and the connections to it.
@@ -60,7 +60,8 @@ impl<L: Locate> Server<L> {
             .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
     }
 
-    /// Waits for a connection, and says why there is none as whoever made the settings is to be told.
+    /// Waits for a connection, and says why there is none as whoever made the settings is to be
+    /// told.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         let pool = self.pool()?;
         pool.connection(false).await.map_err(DialError::into_connect_failure)?;
@@ -92,8 +93,8 @@ impl<L: Locate> Server<L> {
         answer
     }
 
-    /// Sends a request, and again if it changes nothing and the connection proves closed: then the server or a firewall has closed it
-    /// while it was idle, or while the process was suspended.
+    /// Sends a request, and again if it changes nothing and the connection proves closed: then the
+    /// server or a firewall has closed it while it was idle, or while the process was suspended.
     async fn attempts(
         &self,
         seen: &mut RoundTrip,
@@ -130,7 +131,8 @@ impl<L: Locate> Server<L> {
         let (cell, connection, answer) = loop {
             let (cell, connection) = match ready.take() {
                 Some(place) => place,
-                // Boxed, as everything that is seldom needed: the future of each call would have the room for it.
+                // Boxed, as everything that is seldom needed: the future of each call would have
+                // the room for it.
                 None => match Box::pin(timeout_at(deadline.at, pool.connection(is_large))).await {
                     Ok(place) => place.map_err(DialError::into_failure)?,
                     Err(_) => return Err(no_connection()),
@@ -181,7 +183,8 @@ fn is_read_only(replies: &Replies) -> bool {
     errors.any(|error| error.code() == "READONLY")
 }
 
-/// A primary that was cut off from its Sentinels, but not from us, may not know that it was demoted.
+/// A primary that was cut off from its Sentinels, but not from us, may not know that it was
+/// demoted.
 async fn confirm<L: Locate>(endpoint: Arc<Endpoint<L>>, cell: Arc<ConnectionCell>, connection: Arc<Connection>) {
     if let Ok(address) = endpoint.place.locate().await
         && address != *connection.address()

@@ -1,4 +1,5 @@
-//! Names of commands in spans and metrics, from a list: a word that is not on it might be a part of a key.
+//! Names of commands in spans and metrics, from a list: a word that is not on it might be a part of
+//! a key.
 
 struct Name {
     alone: &'static str,
@@ -29,7 +30,8 @@ const NAMES: &[Name] = names!(
     "ZRANGEBYSCORE" "ZRANK" "ZREM" "ZREMRANGEBYRANK" "ZREMRANGEBYSCORE" "ZREVRANGE" "ZREVRANK" "ZSCAN" "ZSCORE"
 );
 
-/// The listed name that `word` is, in whichever case it is written; `"other"` for a word that is not listed.
+/// The listed name that `word` is, in whichever case it is written; `"other"` for a word that is
+/// not listed.
 pub(crate) fn known(word: &[u8]) -> &'static str {
     let listed = NAMES
         .iter()

@@ -1,11 +1,13 @@
 //! Replies out of a stream of bytes, as they come in: RESP2 and RESP3,
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
-//! A type that only RESP3 has is read as the value that RESP2 has for it (a map as the list of its keys and values), so that no
-//! other module needs to know which version is spoken. Pushes are frames of their own. Attributes are left out.
+//! A type that only RESP3 has is read as the value that RESP2 has for it (a map as the list of its
+//! keys and values), so that no other module needs to know which version is spoken. Pushes are
+//! frames of their own. Attributes are left out.
 //!
-//! Values are copied out of the read buffer, each into an allocation of its own size: a slice of the buffer would keep all of it
-//! for as long as anyone keeps a small value. A long value is read into its allocation and not copied at all.
+//! Values are copied out of the read buffer, each into an allocation of its own size: a slice of
+//! the buffer would keep all of it for as long as anyone keeps a small value. A long value is read
+//! into its allocation and not copied at all.
 
 use redis::Value;
 
@@ -116,8 +118,8 @@ impl Decoder {
         }
     }
 
-    /// The next complete frame, and `bytes` moved past what was taken; `None` if more bytes are needed. A reply that is not
-    /// complete may take `limit` bytes of memory.
+    /// The next complete frame, and `bytes` moved past what was taken; `None` if more bytes are
+    /// needed. A reply that is not complete may take `limit` bytes of memory.
     pub(crate) fn next(&mut self, bytes: &mut &[u8], limit: usize) -> Parsed<Frame> {
         self.limit = limit;
         loop {
@@ -205,7 +207,8 @@ impl Decoder {
         self.long.as_ref().map_or(0, |long| long.missing)
     }
 
-    /// How many bytes of replies have been taken in so far, of the one that is not complete too. Pushes are none.
+    /// How many bytes of replies have been taken in so far, of the one that is not complete too.
+    /// Pushes are none.
     pub(crate) fn reply_bytes(&self) -> u64 {
         self.reply_bytes
     }

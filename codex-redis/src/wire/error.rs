@@ -1,7 +1,7 @@
 //! Failures of the floors below the backend, and what the server's error replies mean.
 //!
-//! A [`Failure`] has no operation: the backend attaches that, once. No text of the server's is handed on, because an unknown
-//! command is echoed with its key and value.
+//! A [`Failure`] has no operation: the backend attaches that, once. No text of the server's is
+//! handed on, because an unknown command is echoed with its key and value.
 
 use std::{borrow::Cow, error::Error as StdError, io, sync::Arc};
 
@@ -44,7 +44,8 @@ enum Contract {
 }
 
 impl Failure {
-    /// A failure of which nothing is known but its kind: the command may have been executed unless the kind excludes it.
+    /// A failure of which nothing is known but its kind: the command may have been executed unless
+    /// the kind excludes it.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Cause::Own {
             kind,
@@ -187,7 +188,8 @@ pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
 /// `alone` is whether nothing else of the request can have been carried out.
 pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let details = error.details().unwrap_or_default();
-    // Kind, message, and whether the same call can succeed later. The server decides each of these before it runs the command.
+    // Kind, message, and whether the same call can succeed later. The server decides each of these
+    // before it runs the command.
     let (kind, message, later) = match error.code() {
         "WRONGTYPE" => (ErrorKind::Data, "the key holds another type than a plain value", false),
         "OOM" => (ErrorKind::Server, "the server is out of memory (OOM)", false),
@@ -242,7 +244,8 @@ fn unknown(code: &str) -> Failure {
     Failure::new(ErrorKind::Server, format!("the server answered with an error ({code})"))
 }
 
-/// The code if Redis is known to answer with it, or else `"other"`: any other word might be a part of what was sent.
+/// The code if Redis is known to answer with it, or else `"other"`: any other word might be a part
+/// of what was sent.
 pub(crate) fn known_code(code: &str) -> &'static str {
     const KNOWN: [&str; 28] = [
         "ERR",

@@ -1,6 +1,8 @@
-//! Replies as the answers of verbs. An answer that the command cannot give is a failure and never a guess.
+//! Replies as the answers of verbs. An answer that the command cannot give is a failure and never a
+//! guess.
 //!
-//! Written here and not taken from the redis crate, whose conversions quote in their errors what they could not convert.
+//! Written here and not taken from the redis crate, whose conversions quote in their errors what
+//! they could not convert.
 
 use std::time::Duration;
 

@@ -1,11 +1,13 @@
 //! Commands, from the verb that makes them to the buffer that they are written into.
 //!
-//! A [`Command`] borrows its arguments, and is written into a connection's buffer each time it is sent: once as a rule, and again
-//! where a node of a cluster refused it. Nothing is copied in between.
+//! A [`Command`] borrows its arguments, and is written into a connection's buffer each time it is
+//! sent: once as a rule, and again where a node of a cluster refused it. Nothing is copied in
+//! between.
 
 use super::command_name;
 
-/// Arguments of a command that are kept without an allocation: the longest verb, a script with two keys of options, has eight.
+/// Arguments of a command that are kept without an allocation: the longest verb, a script with two
+/// keys of options, has eight.
 const INLINE: usize = 8;
 
 /// The most bytes around one argument: `$`, its length, and two line ends.
@@ -65,7 +67,8 @@ enum Body<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// A command of this name, which may change something. A name of two words is sent as two arguments.
+    /// A command of this name, which may change something. A name of two words is sent as two
+    /// arguments.
     pub(crate) fn new(name: &'static str) -> Self {
         let command = Self {
             name,

@@ -223,7 +223,8 @@ impl Caller {
         if !is_dropped {
             return self.await_all(call).await;
         }
-        // Some at one of the first awaits, the others while the request is on its way there or back.
+        // Some at one of the first awaits, the others while the request is on its way there or
+        // back.
         let (polls, patience) = match self.random.below(2) {
             0 => (self.random.below(6), Duration::ZERO),
             _ => (u64::MAX, Duration::from_micros(self.random.below(600))),

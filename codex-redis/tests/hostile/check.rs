@@ -1,4 +1,5 @@
-//! What holds in every scenario: an error within the deadline, bounded memory, and a handle that works afterwards.
+//! What holds in every scenario: an error within the deadline, bounded memory, and a handle that
+//! works afterwards.
 
 use std::{
     fs,
@@ -18,13 +19,15 @@ pub(crate) const SECRET: &str = "hunter2";
 /// The deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(200);
 
-/// What a call may take on a machine with other work. A call that has no deadline takes longer than any of it.
+/// What a call may take on a machine with other work. A call that has no deadline takes longer than
+/// any of it.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// The most bytes of replies on a connection.
 pub(crate) const REPLY_BYTES: usize = 4 << 20;
 
-/// What a scenario may take: replies on two connections, buffers of the kernel's size, and the server's own.
+/// What a scenario may take: replies on two connections, buffers of the kernel's size, and the
+/// server's own.
 const MEMORY: u64 = 64 << 20;
 
 pub(crate) fn settings(server: &Server) -> RedisBuilder {
@@ -93,14 +96,16 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Under this attack every one of `verbs` ends in an error within its deadline. Then the handle works again.
+/// Under this attack every one of `verbs` ends in an error within its deadline. Then the handle
+/// works again.
 pub(crate) async fn survives(server: &Server, backend: &RedisBackend, verbs: &[&str], attack: Attack, name: &str) {
     for (verb, answer) in endures(server, backend, verbs, attack, name).await {
         assert!(answer.is_err(), "{verb} under {name}: no error");
     }
 }
 
-/// Under this attack every one of `verbs` ends within its deadline, and its errors show nothing. Then the handle works again.
+/// Under this attack every one of `verbs` ends within its deadline, and its errors show nothing.
+/// Then the handle works again.
 pub(crate) async fn endures<'a>(
     server: &Server,
     backend: &RedisBackend,

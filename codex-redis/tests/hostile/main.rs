@@ -1,5 +1,5 @@
-//! A hostile server, scenario by scenario: every call ends in an error within its deadline, memory is bounded, and the handle works
-//! when the server behaves again.
+//! A hostile server, scenario by scenario: every call ends in an error within its deadline, memory
+//! is bounded, and the handle works when the server behaves again.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod check;
@@ -20,7 +20,8 @@ type Scenario = (&'static str, Vec<u8>, Then);
 
 const READ_AND_WRITE: [&str; 3] = ["get", "set", "scan"];
 
-/// Plays the scenarios, each against a handle that speaks RESP2 and one that speaks RESP3. Every call ends in an error.
+/// Plays the scenarios, each against a handle that speaks RESP2 and one that speaks RESP3. Every
+/// call ends in an error.
 fn play(scenarios: &[Scenario]) {
     for (name, answers) in played(scenarios) {
         for (verb, answer) in answers {

@@ -47,7 +47,8 @@ pub(crate) enum Then {
     Freeze,
 }
 
-/// A server on a thread of its own, so that what it does takes nothing from the runtime of the client but processor time.
+/// A server on a thread of its own, so that what it does takes nothing from the runtime of the
+/// client but processor time.
 pub(crate) struct Server {
     address: SocketAddr,
     attack: Arc<Mutex<Option<Attack>>>,

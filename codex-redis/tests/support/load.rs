@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 
 const TASKS: usize = 64;
 
-/// Each task adds to a counter of its own, and writes keys that nobody else writes, each once and only if it is absent.
+/// Each task adds to a counter of its own, and writes keys that nobody else writes, each once and
+/// only if it is absent.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     start: Instant,
@@ -62,7 +63,8 @@ pub(crate) struct Account {
     pub(crate) twice: u64,
     /// Calls that were carried out although their error said that they were not.
     pub(crate) denied: u64,
-    /// Acknowledged writes that are not there: replication is asynchronous, and what a crashed primary had not passed on is gone.
+    /// Acknowledged writes that are not there: replication is asynchronous, and what a crashed
+    /// primary had not passed on is gone.
     pub(crate) lost: u64,
     /// The longest time that any task went without an acknowledged increment.
     pub(crate) longest_gap: Duration,
@@ -95,7 +97,8 @@ impl Load {
         }
     }
 
-    /// Waits until each task has had an increment acknowledged that began after `since`, and answers how long after it that was.
+    /// Waits until each task has had an increment acknowledged that began after `since`, and
+    /// answers how long after it that was.
     pub(crate) async fn all_write(&self, since: Instant) -> Duration {
         let since_start = u64::try_from(since.duration_since(self.start).as_micros()).unwrap();
         while self.last.iter().any(|last| last.load(Ordering::Relaxed) <= since_start) {

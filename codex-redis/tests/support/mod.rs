@@ -17,7 +17,8 @@ use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pa
 /// A text that no error and no log line may show, whatever it is used as.
 pub(crate) const SECRET: &str = "hunter2";
 
-/// Every verb, on keys and with values that are secret, and what came of it. The first four only read.
+/// Every verb, on keys and with values that are secret, and what came of it. The first four only
+/// read.
 pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
     secret_audit::secret(SECRET.as_bytes());
     let answers = verbs(backend).await;

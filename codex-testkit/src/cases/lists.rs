@@ -11,8 +11,8 @@ pub fn keys(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name} {number} of {count}")).collect()
 }
 
-/// Returns places in a list of `count` keys, such that every key is named and many are named again: the
-/// last one first, the first one last, neighbours, and every seventh once more at a distance.
+/// Returns places in a list of `count` keys, such that every key is named and many are named again:
+/// the last one first, the first one last, neighbours, and every seventh once more at a distance.
 pub fn with_duplicates(count: usize) -> Vec<usize> {
     let Some(last) = count.checked_sub(1) else {
         return Vec::new();

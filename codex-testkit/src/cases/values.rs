@@ -100,7 +100,8 @@ pub struct Near {
     pub value: Bytes,
 }
 
-/// Returns values that differ from `value`, which is of [`letters`], in one place or in their length.
+/// Returns values that differ from `value`, which is of [`letters`], in one place or in their
+/// length.
 pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
     /// A letter is changed into its other case, into another letter, and out of ASCII.
     const CHANGES: [(u8, &str); 3] = [(0x20, "the case"), (0x01, "the letter"), (0x80, "the highest bit")];
@@ -143,7 +144,8 @@ fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     })
 }
 
-/// Every place of a short value; of a long one both ends and the neighbourhood of each power of two.
+/// Every place of a short value; of a long one both ends and the neighbourhood of each power of
+/// two.
 fn places(length: usize) -> impl Iterator<Item = usize> {
     let is_picked = move |place: &usize| {
         let place = *place;

@@ -18,7 +18,8 @@ use crate::{
 /// Keys that careless stores take for one another.
 const KEYS: [&str; 8] = ["k", "K", "k ", " k", "k\0", "{k}", "k*", "kk"];
 
-/// Makes `calls` calls drawn from `seed` on two handles and on the model, and compares every answer.
+/// Makes `calls` calls drawn from `seed` on two handles and on the model, and compares every
+/// answer.
 pub(super) async fn agrees_with_the_model<H: Harness>(cx: &Context<'_, H>, seed: u64, calls: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);

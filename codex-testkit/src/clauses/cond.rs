@@ -59,7 +59,8 @@ pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx:
         store.put_for(key, "old", cx.short()).await?;
     }
     cx.outlive(cx.short()).await;
-    // Nothing has looked at the keys since, so that a store that removes on sight has not removed them.
+    // Nothing has looked at the keys since, so that a store that removes on sight has not removed
+    // them.
     store.write("never", "new", SetOptions::if_absent()).await?;
     let with_ttl = SetOptions::if_absent().with_expiry(HUNDRED_SECONDS);
     let set = store.write("after", "new", with_ttl).await?;
@@ -84,7 +85,8 @@ pub(crate) async fn cond_03_if_present_creates_nothing<H: Harness>(cx: &Context<
     creates_nothing(cx, &store, &SetOptions::if_present()).await
 }
 
-/// A set with this condition is refused on a missing, a removed and an expired key, whatever its expiry, and creates none.
+/// A set with this condition is refused on a missing, a removed and an expired key, whatever its
+/// expiry, and creates none.
 async fn creates_nothing<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, options: &SetOptions) -> Checked {
     for expiry in EXPIRIES {
         let options = options.clone().with_expiry(expiry);
@@ -262,7 +264,8 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         "del_if_equals of an expired key"
     );
 
-    // One writer against three that remove the old value: whatever the order, the new one stays, and one at most removed the old.
+    // One writer against three that remove the old value: whatever the order, the new one stays,
+    // and one at most removed the old.
     let key = |round: usize| format!("race {round}");
     let keys: Vec<String> = (0..ROUNDS).map(key).collect();
     let old: Vec<(&str, Bytes)> = keys

@@ -545,7 +545,8 @@ pub(crate) async fn exp_13_every_handle_has_the_same_time<H: Harness>(cx: &Conte
         opened.ok_or(Failure::NotApplicable("the harness gives no second handle on a store"))
     };
     let second = open(&first)?;
-    // Time passes between the openings, so that a handle that counts from its own beginning is off by it.
+    // Time passes between the openings, so that a handle that counts from its own beginning is off
+    // by it.
     let apart = if cx.virtual_time().is_some() {
         HOUR
     } else {

@@ -258,7 +258,8 @@ pub(crate) async fn glob_09_many_stars_answer_at_once<H: Harness>(cx: &Context<'
     for (glob, expected) in table {
         let (pattern, store) = (Pattern::glob(&glob), store.clone());
         let expected: BTreeSet<String> = expected.into_iter().collect();
-        // On the kit's own threads, one of which it may keep: going back into every star takes years.
+        // On the kit's own threads, one of which it may keep: going back into every star takes
+        // years.
         let found = pin!(join(runtime().spawn(async move { store.keys(&pattern, 100).await })));
         let Either::Left((found, _)) = select(found, pin!(sleep(AT_ONCE))).await else {
             return Err(Failure::Broken(format!(

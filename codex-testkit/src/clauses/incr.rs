@@ -231,7 +231,8 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
     const ROUNDS: usize = 300;
     let store = cx.store().await;
     let virtual_time = cx.virtual_time().cloned();
-    // Real time is not to be hit so exactly: each key ends some time in its round, and the racers count until it has.
+    // Real time is not to be hit so exactly: each key ends some time in its round, and the racers
+    // count until it has.
     let ttl = Duration::from_millis(2);
     let key = |round: usize| format!("counter {round}");
     let racing = store.clone();
@@ -252,7 +253,8 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
                 }
                 match store.incr(&key, 1, OnMissing::Refuse).await? {
                     Some(_) => seen = true,
-                    // The one who set the key knows that it has ended; the others may have come before it was there.
+                    // The one who set the key knows that it has ended; the others may have come
+                    // before it was there.
                     None if seen || racer == 0 || attempt > 20 => break,
                     None => {}
                 }

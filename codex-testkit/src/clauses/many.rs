@@ -212,7 +212,8 @@ pub(crate) async fn many_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Conte
 
 pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const WRITES: u64 = 3000;
-    /// Reads with a write under way, for no other can show anything: on a busy machine the writer may be done before the reader has a turn.
+    /// Reads with a write under way, for no other can show anything: on a busy machine the writer
+    /// may be done before the reader has a turn.
     const OVERLAPS: u64 = 100;
     /// And an end, where nothing ever runs beside anything else.
     const LONGEST: Duration = Duration::from_secs(2);
@@ -220,7 +221,8 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
     let snapshot = store.capabilities().contains(Capability::AtomicMany);
     store.put("first", "0").await?;
     store.put("second", "0").await?;
-    // `begun` is raised before a key is written and `done` after both are, so that a reader knows between which numbers it must find them.
+    // `begun` is raised before a key is written and `done` after both are, so that a reader knows
+    // between which numbers it must find them.
     let begun = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicU64::new(0));
     let stopped = Arc::new(AtomicBool::new(false));

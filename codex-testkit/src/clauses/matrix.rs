@@ -87,9 +87,9 @@ pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>)
         .map_or_else(|| store.clone(), |backend| cx.adopt(backend))
 }
 
-/// Every set with these conditions, each expiry and each state, of values of `length`: the outcome, the
-/// value and the time to live are right at once, later, and when the deadlines have passed. Two handles
-/// take turns.
+/// Every set with these conditions, each expiry and each state, of values of `length`: the outcome,
+/// the value and the time to live are right at once, later, and when the deadlines have passed. Two
+/// handles take turns.
 pub(super) async fn sets<H: Harness>(cx: &Context<'_, H>, conditions: &[When], length: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -186,8 +186,8 @@ pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, length: usize) -> C
     Ok(())
 }
 
-/// Every `incr` with each way to treat a missing key and each state, across each number of digits: the
-/// sum, the text and the time to live.
+/// Every `incr` with each way to treat a missing key and each state, across each number of digits:
+/// the sum, the text and the time to live.
 pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
     /// What a counter holds, and what is added.
     const STEPS: [(i64, i64); 12] = [

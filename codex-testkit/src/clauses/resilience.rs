@@ -29,7 +29,8 @@ pub(crate) use history::life_06_histories_are_linearizable;
 pub(crate) use runtimes::life_08_any_runtime_will_do;
 pub(crate) use secrets::life_07_nothing_secret_is_shown;
 
-/// Within which a handle must work again after an outage: a back-off of a few seconds, and the dialling after it.
+/// Within which a handle must work again after an outage: a back-off of a few seconds, and the
+/// dialling after it.
 const RECOVERY: Duration = Duration::from_secs(8);
 
 /// The outages of the whole store that the harness can bring about.
@@ -192,7 +193,8 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         format!("own {task}"),
     );
     let (mut begun, mut told) = (0, 0);
-    // What the target can hold: what was written last, and whatever was dropped, for that may still come.
+    // What the target can hold: what was written last, and whatever was dropped, for that may still
+    // come.
     let mut possible = BTreeSet::from(["none".to_owned()]);
     store.put(&target, "none").await?;
     for round in 0..rounds {
@@ -235,7 +237,8 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         store.put(&own, value.clone()).await?;
         store.holds(&own, value).await?;
     }
-    // What was dropped last may still be under way; a call behind it on every connection is not to be had, so a moment must do.
+    // What was dropped last may still be under way; a call behind it on every connection is not to
+    // be had, so a moment must do.
     sleep(Duration::from_millis(100)).await;
     let sum = store
         .get(&counter)

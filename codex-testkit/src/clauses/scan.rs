@@ -324,8 +324,8 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     Ok(())
 }
 
-/// Walks on from `cursor`, or from the beginning; every cursor is written down and read back, and `writer` and `reader` take turns. A made-up
-/// cursor may be refused.
+/// Walks on from `cursor`, or from the beginning; every cursor is written down and read back, and
+/// `writer` and `reader` take turns. A made-up cursor may be refused.
 async fn walk_by_text<B: KvBackend>(
     writer: &Store<B>,
     reader: &Store<B>,
@@ -389,7 +389,8 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
             now.saturating_sub(before) >> 20
         );
     }
-    // Others share the process, so that its memory may grow while this runs. A leak grows it in every batch, they do not.
+    // Others share the process, so that its memory may grow while this runs. A leak grows it in
+    // every batch, they do not.
     for _ in 0..50 {
         if flat > 0 {
             break;
@@ -417,7 +418,8 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
     Ok(())
 }
 
-/// Begins that many scans, leaves them after their first page, and returns the memory that is in use then.
+/// Begins that many scans, leaves them after their first page, and returns the memory that is in
+/// use then.
 async fn abandon<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, count: usize) -> Checked<u64> {
     let pattern = Pattern::all();
     for _ in 0..count {

@@ -150,7 +150,8 @@ fn conditions() -> [Condition; 5] {
     ]
 }
 
-/// Sets with `expiry` are refused as `InvalidArgument` whatever their condition, on a key with a TTL, one without, and one that is missing.
+/// Sets with `expiry` are refused as `InvalidArgument` whatever their condition, on a key with a
+/// TTL, one without, and one that is missing.
 async fn is_invalid<B: KvBackend>(store: &Store<B>, expiry: Expiry, what: &str) -> Checked {
     let set = store.put_for("timed", "1", HUNDRED_SECONDS).await?;
     store.put("persistent", "1").await?;
@@ -212,13 +213,15 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
     Ok(())
 }
 
-/// Nearly what Redis takes: its deadlines are milliseconds since 1970 in a signed 64-bit integer, and 2^42 ms are 139 years.
+/// Nearly what Redis takes: its deadlines are milliseconds since 1970 in a signed 64-bit integer,
+/// and 2^42 ms are 139 years.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX.unsigned_abs() - (1 << 42));
 
 /// What no store that counts from 1970 can hold.
 pub(crate) const TOO_LONG: [Duration; 4] = [
     Duration::from_millis(i64::MAX.unsigned_abs()),
-    // One more than fits, so that a cast would wrap it to the most negative number; and one that would wrap to a short while.
+    // One more than fits, so that a cast would wrap it to the most negative number; and one that
+    // would wrap to a short while.
     Duration::from_millis(i64::MAX.unsigned_abs() + 1),
     Duration::new(u64::MAX / 1000 + 100, 0),
     Duration::MAX,

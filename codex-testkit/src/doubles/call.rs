@@ -8,14 +8,15 @@ use super::Verb;
 
 /// A call that a [`RecordingBackend`](super::RecordingBackend) has passed on.
 ///
-/// It holds no value. [`Display`](fmt::Display) shows it as a line, with the keys unless they are redacted too:
-/// `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
+/// It holds no value. [`Display`](fmt::Display) shows it as a line, with the keys unless they are
+/// redacted too: `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
     /// What was called.
     pub verb: Verb,
-    /// The keys, in the order they were given; a redacted one is `#` and a number, the same for the same key.
+    /// The keys, in the order they were given; a redacted one is `#` and a number, the same for the
+    /// same key.
     pub keys: Vec<String>,
     /// The pattern of `scan` and `del_matching`, its bytes as text; where keys are redacted, `#`.
     pub pattern: Option<String>,

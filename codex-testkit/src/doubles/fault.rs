@@ -39,7 +39,8 @@ pub struct Injected {
     pub effect: Effect,
 }
 
-/// A fault of a [`FaultyBackend`](super::FaultyBackend): what goes wrong, and for which calls. Without a restriction, for every call.
+/// A fault of a [`FaultyBackend`](super::FaultyBackend): what goes wrong, and for which calls.
+/// Without a restriction, for every call.
 ///
 /// ```
 /// use codex_testkit::doubles::{Fault, Loss, Verb};
@@ -70,8 +71,8 @@ enum What {
 }
 
 impl Fault {
-    /// The call fails with an error of `kind` and provably never ran: a refused connection, an open circuit breaker, a server that is out
-    /// of memory.
+    /// The call fails with an error of `kind` and provably never ran: a refused connection, an open
+    /// circuit breaker, a server that is out of memory.
     pub fn refused(kind: ErrorKind) -> Self {
         Self::new(What::Refused(kind))
     }
@@ -81,7 +82,8 @@ impl Fault {
         Self::new(What::RequestLost(loss))
     }
 
-    /// The call is applied and its answer lost: the error says that it may have been applied, and it was.
+    /// The call is applied and its answer lost: the error says that it may have been applied, and
+    /// it was.
     pub fn answer_lost(loss: Loss) -> Self {
         Self::new(What::AnswerLost(loss))
     }
@@ -91,7 +93,8 @@ impl Fault {
         Self::new(What::Delay(duration..=duration))
     }
 
-    /// The call is held up for a time within `range`, and then done. Calls that are made together are then done in any order.
+    /// The call is held up for a time within `range`, and then done. Calls that are made together
+    /// are then done in any order.
     ///
     /// # Panics
     ///
@@ -136,8 +139,8 @@ impl Fault {
         self
     }
 
-    /// Strikes with this probability. Which calls are struck depends on the seed of the backend and on how many came before: the same calls
-    /// in the same order are struck again.
+    /// Strikes with this probability. Which calls are struck depends on the seed of the backend and
+    /// on how many came before: the same calls in the same order are struck again.
     ///
     /// # Panics
     ///
@@ -225,9 +228,11 @@ pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     }
 }
 
-/// The random numbers of one call, computed from its place in the schedule, so that calls of other faults do not disturb them.
+/// The random numbers of one call, computed from its place in the schedule, so that calls of other
+/// faults do not disturb them.
 ///
-/// The function is `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+/// The function is `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014.
 struct Random(u64);
 
 impl Random {

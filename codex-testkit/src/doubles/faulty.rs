@@ -17,9 +17,11 @@ use super::{
 
 /// A backend that fails, stalls and loses answers by a schedule, and is otherwise `B`.
 ///
-/// With no fault in force it does what `B` does. Faults are put in force by [`inject`](Self::inject), also while others use the backend, and
-/// lifted by [`heal`](Self::heal). Several that are for the same call act in the order in which they were injected: delays add up, and
-/// the first that fails the call ends it. Where `B` is `Clone`, a clone is under the same faults.
+/// With no fault in force it does what `B` does. Faults are put in force by
+/// [`inject`](Self::inject), also while others use the backend, and lifted by [`heal`](Self::heal).
+/// Several that are for the same call act in the order in which they were injected: delays add up,
+/// and the first that fails the call ends it. Where `B` is `Clone`, a clone is under the same
+/// faults.
 ///
 /// ```
 /// use codex_memory::MemoryBackend;
@@ -71,7 +73,8 @@ impl<B> Intercepted<B, FaultSchedule> {
         Self::with_interceptor(inner, schedule)
     }
 
-    /// With this seed for all that is random; without it, the seed is 0. It is for every clone, and for what comes.
+    /// With this seed for all that is random; without it, the seed is 0. It is for every clone, and
+    /// for what comes.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         self.interceptor.faults().seed = seed;
@@ -87,8 +90,9 @@ impl<B> Intercepted<B, FaultSchedule> {
 
     /// Lets delayed calls wait by calling `sleep`.
     ///
-    /// Without it they wait by tokio's timer, so that under a paused clock (`tokio::time::pause`) nothing takes time; outside of a tokio runtime
-    /// they wait in real time. A test with a clock of its own hands in a wait for that clock, or moves it:
+    /// Without it they wait by tokio's timer, so that under a paused clock (`tokio::time::pause`)
+    /// nothing takes time; outside of a tokio runtime they wait in real time. A test with a clock
+    /// of its own hands in a wait for that clock, or moves it:
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,7 +139,8 @@ impl<B> Intercepted<B, FaultSchedule> {
         self.interceptor.faults().scheduled.clear();
     }
 
-    /// What was injected so far, in the order of the calls: a test that looks at it cannot pass because nothing went wrong.
+    /// What was injected so far, in the order of the calls: a test that looks at it cannot pass
+    /// because nothing went wrong.
     pub fn injected(&self) -> Vec<Injected> {
         self.interceptor.faults().injected.clone()
     }

@@ -57,8 +57,8 @@ pub struct Intercepted<B, I> {
 pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
     /// Makes `call`, or does something else in its place.
     ///
-    /// `call` has not begun. An interceptor that drops it answers without asking the backend. The caller may drop the future that is
-    /// returned at any time, as it may drop `call` itself.
+    /// `call` has not begun. An interceptor that drops it answers without asking the backend. The
+    /// caller may drop the future that is returned at any time, as it may drop `call` itself.
     fn around<T: Reply>(
         &self,
         request: Request<'_>,
@@ -168,7 +168,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the keys that the call names, in its order. `scan`, `del_matching` and `health` name none.
+    /// Returns the keys that the call names, in its order. `scan`, `del_matching` and `health` name
+    /// none.
     pub fn keys(&self) -> Vec<&'a str> {
         match self {
             Self::Get { key }

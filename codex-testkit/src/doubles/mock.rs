@@ -13,10 +13,11 @@ use super::Verb;
 mock! {
     /// A backend that answers as it is told, and panics where it is asked for anything else.
     ///
-    /// For each verb there is [mockall](https://docs.rs/mockall)'s `expect_…`, with its `withf`, `times`, `returning` and so on; the methods
-    /// below are for what tests expect most. Expectations are taken in the order in which they were set; one that was met as often as it
-    /// was to be makes way for the next. Those that were not met fail the test when the mock is dropped. Such a panic shows the arguments of
-    /// the call, values too.
+    /// For each verb there is [mockall](https://docs.rs/mockall)'s `expect_…`, with its `withf`,
+    /// `times`, `returning` and so on; the methods below are for what tests expect most.
+    /// Expectations are taken in the order in which they were set; one that was met as often as it
+    /// was to be makes way for the next. Those that were not met fail the test when the mock is
+    /// dropped. Such a panic shows the arguments of the call, values too.
     ///
     /// ```
     /// use codex_testkit::doubles::MockBackend;
@@ -122,11 +123,13 @@ impl MockBackend {
         }
     }
 
-    /// Lets `backend` answer whatever no expectation is for. To be called last, for what is expected first is taken first.
+    /// Lets `backend` answer whatever no expectation is for. To be called last, for what is
+    /// expected first is taken first.
     ///
     /// # Panics
     ///
-    /// A call panics whose answer is not there at once: `backend` is one of this process, such as `MemoryBackend`, and none of the network.
+    /// A call panics whose answer is not there at once: `backend` is one of this process, such as
+    /// `MemoryBackend`, and none of the network.
     pub fn fall_back_to(&mut self, backend: impl KvBackend + Clone) {
         macro_rules! forward {
             ($($expect:ident $verb:ident($($argument:ident),*);)*) => {$({

@@ -1,11 +1,12 @@
 //! Backends for the tests of code that uses a backend.
 //!
-//! Most tests need none of these: `MemoryBackend` of `codex-memory` answers as a store does, under a clock that the test moves. These are for what a
-//! sound store never shows:
+//! Most tests need none of these: `MemoryBackend` of `codex-memory` answers as a store does, under
+//! a clock that the test moves. These are for what a sound store never shows:
 //!
 //! * [`FaultyBackend`] fails, stalls, and loses answers, by a schedule that a seed repeats.
 //! * [`RecordingBackend`] keeps a log of what was asked and answered, without the values.
-//! * `MockBackend` (feature `mock`) answers as it is told, and fails the test where it is asked for anything else.
+//! * `MockBackend` (feature `mock`) answers as it is told, and fails the test where it is asked for
+//!   anything else.
 //!
 //! Each wraps a backend and passes the conformance suite with it as long as it is told nothing. The
 //! first two are an [`Intercepted`] backend, and so can doubles of your own be.

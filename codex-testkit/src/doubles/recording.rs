@@ -23,8 +23,9 @@ pub enum Redaction {
 
 /// A backend that does what `B` does and keeps a log of it, to be asserted on.
 ///
-/// Calls are logged in the order in which they begin, each with its answer; the log is never cut but by [`clear`](Self::clear). Values are never kept.
-/// Where `B` is `Clone`, a clone writes to the same log.
+/// Calls are logged in the order in which they begin, each with its answer; the log is never cut
+/// but by [`clear`](Self::clear). Values are never kept. Where `B` is `Clone`, a clone writes to
+/// the same log.
 ///
 /// ```
 /// use codex_memory::MemoryBackend;

@@ -7,8 +7,8 @@ use stateright::semantics::{ConsistencyTester, LinearizabilityTester, Sequential
 use super::{Answer, Call, Op, Register, is_linearizable};
 use crate::random::Random;
 
-/// Everything that the register can be by now. `stateright` wants an object that does one thing only; a value that may end by itself
-/// makes it a set of them.
+/// Everything that the register can be by now. `stateright` wants an object that does one thing
+/// only; a value that may end by itself makes it a set of them.
 #[derive(Debug, Clone)]
 struct Possible(BTreeSet<(Option<i64>, bool)>);
 
@@ -85,7 +85,8 @@ fn draw_op(random: &mut Random) -> Op {
     }
 }
 
-/// What a register with a lock would have told three tasks whose calls overlap at random, now and then with one answer made wrong or lost.
+/// What a register with a lock would have told three tasks whose calls overlap at random, now and
+/// then with one answer made wrong or lost.
 fn draw_history(random: &mut Random) -> History {
     const TASKS: usize = 3;
     const CALLS: usize = 7;

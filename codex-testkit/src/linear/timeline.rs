@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Answer, Call, Op, is_linearizable};
 
-/// Returns the calls that it takes to show that `calls`, which are not linearizable, are not: a line each, with the ticks between which they
-/// were made, and a question that leads to the usual cause.
+/// Returns the calls that it takes to show that `calls`, which are not linearizable, are not: a
+/// line each, with the ticks between which they were made, and a question that leads to the usual
+/// cause.
 pub(crate) fn timeline(calls: &[Call]) -> String {
     let calls = shortest(calls);
     let mut text = String::from(
@@ -35,7 +36,8 @@ pub(crate) fn timeline(calls: &[Call]) -> String {
     text
 }
 
-/// Cuts the history off as soon as it is wrong, and leaves out reads that are not needed for it to be.
+/// Cuts the history off as soon as it is wrong, and leaves out reads that are not needed for it to
+/// be.
 fn shortest(calls: &[Call]) -> Vec<Call> {
     let mut ends: Vec<u64> = calls
         .iter()

@@ -2,7 +2,8 @@
 
 /// Whether `text` matches `pattern`, as SCAN has it.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // Redis takes a lone star for "all" and otherwise lets the empty key match nothing but the empty pattern.
+    // Redis takes a lone star for "all" and otherwise lets the empty key match nothing but the
+    // empty pattern.
     if text.is_empty() {
         return matches!(pattern, [] | [b'*']);
     }
@@ -30,7 +31,8 @@ enum Token {
 }
 
 impl Token {
-    /// The class that begins with `pattern`, and what comes after it. One that is not closed ends with the pattern.
+    /// The class that begins with `pattern`, and what comes after it. One that is not closed ends
+    /// with the pattern.
     fn class(pattern: &[u8]) -> (Self, &[u8]) {
         let (is_negated, mut rest) = match pattern {
             [b'^', rest @ ..] => (true, rest),
@@ -78,7 +80,8 @@ mod tests {
     use super::matches;
     use crate::random::Random;
 
-    /// The contract's own matcher is compared with the server's, pair by pair; this one is compared with that.
+    /// The contract's own matcher is compared with the server's, pair by pair; this one is compared
+    /// with that.
     #[test]
     fn agrees_with_the_matcher_of_the_contract() {
         const BYTES: &[u8] = b"ab-^]\\[*?\x80\xff";

@@ -9,8 +9,8 @@ use rcgen::{
 
 use crate::require::Unavailable;
 
-/// An authority, and a certificate of its for a server at `localhost`, `127.0.0.1` and `::1` and for a client; all in PEM, made
-/// anew each time.
+/// An authority, and a certificate of its for a server at `localhost`, `127.0.0.1` and `::1` and
+/// for a client; all in PEM, made anew each time.
 #[derive(Clone)]
 pub struct Certificates {
     authority: String,
@@ -70,7 +70,8 @@ impl Certificates {
 
     fn make(hosts: &[&str], server: fn(&mut CertificateParams)) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
-        // Names tell issuer and subject apart; where they are the same, a certificate is taken for self-signed.
+        // Names tell issuer and subject apart; where they are the same, a certificate is taken for
+        // self-signed.
         params
             .distinguished_name
             .push(DnType::CommonName, "codex-testkit authority");

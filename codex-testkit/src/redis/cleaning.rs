@@ -83,7 +83,8 @@ fn scan_and_delete(raw: &Raw) -> Result<(), RedisError> {
     })
 }
 
-/// Shows `visit` the keys, page by page. What is there all the while is seen, and a key may be seen twice.
+/// Shows `visit` the keys, page by page. What is there all the while is seen, and a key may be seen
+/// twice.
 fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisError>) -> Result<(), RedisError> {
     let mut cursor = "0".to_owned();
     loop {
@@ -97,7 +98,8 @@ fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisErr
     }
 }
 
-/// What the server said, on one line. It repeats no key: the kit's commands have none that is a secret.
+/// What the server said, on one line. It repeats no key: the kit's commands have none that is a
+/// secret.
 pub(super) fn said(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -110,7 +112,8 @@ pub(super) fn is_refused(error: &RedisError) -> bool {
     error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR"))
 }
 
-/// Whether this answer to `INFO server` is of one that answers patterns with many stars in time, else why they are avoided.
+/// Whether this answer to `INFO server` is of one that answers patterns with many stars in time,
+/// else why they are avoided.
 pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
     let Some(info) = info else {
         return Some(

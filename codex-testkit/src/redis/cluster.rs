@@ -20,7 +20,8 @@ use crate::require::Unavailable;
 /// How many slots a cluster has.
 const SLOTS: usize = 16384;
 
-/// Three masters and their replicas, started from the `redis-server` on `PATH`. All end with this value, or with the process.
+/// Three masters and their replicas, started from the `redis-server` on `PATH`. All end with this
+/// value, or with the process.
 ///
 /// A node that is silent for a second is taken for down.
 #[derive(Debug)]
@@ -137,8 +138,9 @@ impl RedisCluster {
         &self.masters[at.unwrap_or_default()]
     }
 
-    /// An empty cluster of three masters without replicas, which nobody else uses until it is dropped. It is one of a few that the
-    /// tests of a process share; nodes that are killed are not used again.
+    /// An empty cluster of three masters without replicas, which nobody else uses until it is
+    /// dropped. It is one of a few that the tests of a process share; nodes that are killed are not
+    /// used again.
     ///
     /// # Errors
     ///
@@ -147,7 +149,8 @@ impl RedisCluster {
         let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let cluster = match free {
             Some(cluster) => cluster,
-            // Never dropped, but its processes end with this one. A busy machine is not to make a node look dead.
+            // Never dropped, but its processes end with this one. A busy machine is not to make a
+            // node look dead.
             None => Box::leak(Box::new(Self::start_with(false, 60_000)?)),
         };
         let lease = ClusterLease {
@@ -176,7 +179,8 @@ pub struct ClusterLease {
 }
 
 impl ClusterLease {
-    /// Ends one of the three masters as a crash does. The cluster is not used again after this lease.
+    /// Ends one of the three masters as a crash does. The cluster is not used again after this
+    /// lease.
     pub fn kill_one(&self) {
         self.is_broken.store(true, Ordering::Relaxed);
         self.cluster.masters[2].kill();

@@ -16,8 +16,8 @@ use testcontainers::{GenericImage, ImageExt as _, core::IntoContainerPort as _, 
 use super::{numbers::DATABASES, raw::dial, watchdog::Watchdog};
 use crate::require::Unavailable;
 
-/// Removes the container at the end of standard input: by the engine's own client, or else over its socket. `$1` is the
-/// container's name.
+/// Removes the container at the end of standard input: by the engine's own client, or else over its
+/// socket. `$1` is the container's name.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 read -r _
@@ -30,7 +30,8 @@ const DEFAULT_IMAGE: &str = "redis:7";
 /// For a pull over a slow line, and the start.
 const STARTUP: Duration = Duration::from_mins(2);
 
-/// A Redis in a container, reached over TCP. The container is removed with this value, or with the process.
+/// A Redis in a container, reached over TCP. The container is removed with this value, or with the
+/// process.
 #[derive(Debug)]
 pub struct RedisContainer {
     url: String,
@@ -43,8 +44,8 @@ impl RedisContainer {
         env::var("CODEX_TEST_REDIS_IMAGE").unwrap_or_else(|_| DEFAULT_IMAGE.to_owned())
     }
 
-    /// Starts a container of [`image`](Self::image), with 16,384 databases. The image is pulled only where the engine does not
-    /// have it.
+    /// Starts a container of [`image`](Self::image), with 16,384 databases. The image is pulled
+    /// only where the engine does not have it.
     ///
     /// # Errors
     ///
@@ -97,8 +98,8 @@ impl RedisContainer {
     }
 }
 
-/// Starts it and answers its `host:port`. The engine's client is asynchronous and the caller may be inside a runtime or outside
-/// one, so the thread and the runtime are its own.
+/// Starts it and answers its `host:port`. The engine's client is asynchronous and the caller may be
+/// inside a runtime or outside one, so the thread and the runtime are its own.
 fn run(image: String, name: String) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     let worker = thread::Builder::new()
@@ -145,7 +146,8 @@ async fn start(image: &str, name: String) -> Result<String, String> {
         .get_host_port_ipv4(6379)
         .await
         .map_err(|error| error.to_string())?;
-    // Its drop removes it, at the end of this function; the watchdog does so when the fixture is dropped or the process is gone.
+    // Its drop removes it, at the end of this function; the watchdog does so when the fixture is
+    // dropped or the process is gone.
     std::mem::forget(container);
     Ok(format!("{host}:{port}"))
 }

@@ -24,7 +24,8 @@ use crate::require::Unavailable;
 /// How long to wait for a database that another process holds.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A database of the shared server, empty and nobody else's until it is dropped; see [the module](super).
+/// A database of the shared server, empty and nobody else's until it is dropped; see
+/// [the module](super).
 pub struct Database {
     number: u32,
     url: String,
@@ -41,7 +42,8 @@ enum Lease {
     Number(&'static Numbers),
     /// A claim on a database of a server that is not ours.
     Claim {
-        /// A subscription, which other processes see. It ends with the connection however its holder ends.
+        /// A subscription, which other processes see. It ends with the connection however its
+        /// holder ends.
         _subscription: Connection,
         cleaning: Cleaning,
         /// Told when the database is given back.
@@ -50,11 +52,11 @@ enum Lease {
 }
 
 impl Database {
-    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given server are in use by other
-    /// processes.
+    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given
+    /// server are in use by other processes.
     ///
-    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone, and so is every database but
-    /// those leased.
+    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone,
+    /// and so is every database but those leased.
     ///
     /// # Errors
     ///
@@ -114,13 +116,13 @@ impl Database {
         Ok(database)
     }
 
-    /// Leases an empty database of the server that `url` names, by the same rules. Where `url` names a database (`redis://localhost/5`,
-    /// `?db=5` for a socket), that one or none is taken.
+    /// Leases an empty database of the server that `url` names, by the same rules. Where `url`
+    /// names a database (`redis://localhost/5`, `?db=5` for a socket), that one or none is taken.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where the server does not answer, has no such database that is empty, or refuses a command without which it could not
-    /// be emptied again. Nothing was written then.
+    /// [`Unavailable`] where the server does not answer, has no such database that is empty, or
+    /// refuses a command without which it could not be emptied again. Nothing was written then.
     pub fn lease_from(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), PATIENCE)
     }
@@ -203,23 +205,26 @@ impl Database {
         self.number
     }
 
-    /// Its URL: `redis://<host>:<port>/<number>`, with the credentials that `CODEX_TEST_REDIS_URL` has.
+    /// Its URL: `redis://<host>:<port>/<number>`, with the credentials that `CODEX_TEST_REDIS_URL`
+    /// has.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was started here.
+    /// Its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was started
+    /// here.
     pub fn unix_url(&self) -> Option<String> {
         self.unix_url.clone()
     }
 
-    /// Its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started with certificates.
+    /// Its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started with
+    /// certificates.
     pub fn tls_url(&self) -> Option<String> {
         self.tls_url.clone()
     }
 
-    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`) or a key that is not UTF-8,
-    /// reads raw bytes.
+    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`)
+    /// or a key that is not UTF-8, reads raw bytes.
     ///
     /// # Errors
     ///
@@ -297,8 +302,9 @@ impl Drop for Database {
     }
 }
 
-/// Claims a number by a channel's subscribers, so that no key is written to a server that is not ours. Everyone subscribes first
-/// and counts then: of two at a time at least one sees the other, and whoever sees another gives way.
+/// Claims a number by a channel's subscribers, so that no key is written to a server that is not
+/// ours. Everyone subscribes first and counts then: of two at a time at least one sees the other,
+/// and whoever sees another gives way.
 fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connection>> {
     let channel = format!("codex-testkit:database:{number}");
     if subscribers(info, &channel)? > 0 {

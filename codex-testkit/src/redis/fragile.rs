@@ -11,10 +11,12 @@ use futures_util::future::BoxFuture;
 use super::RedisServer;
 use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, runtime::sleep};
 
-/// A server of the test's own behind a [`Proxy`]: what a [`Harness`](crate::Harness) needs for [`outage`](crate::Harness::outage).
+/// A server of the test's own behind a [`Proxy`]: what a [`Harness`](crate::Harness) needs for
+/// [`outage`](crate::Harness::outage).
 ///
-/// Connections that are refused or stalled, and answers that are lost, are the proxy's doing; missing credentials, a read-only and a full
-/// server are the server's own. Clones are the same server.
+/// Connections that are refused or stalled, and answers that are lost, are the proxy's doing;
+/// missing credentials, a read-only and a full server are the server's own. Clones are the same
+/// server.
 #[derive(Debug, Clone)]
 pub struct FragileRedis {
     server: Arc<RedisServer>,

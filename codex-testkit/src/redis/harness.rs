@@ -22,10 +22,12 @@ use crate::{
     runtime::runtime,
 };
 
-/// Runs the clauses on the backend that `connect` makes of a URL: each store is a [`Database`] of a server.
+/// Runs the clauses on the backend that `connect` makes of a URL: each store is a [`Database`] of a
+/// server.
 ///
-/// For outages it puts a [`Proxy`] between the backend and the server, which refuses and stalls connections and loses answers; the
-/// server itself is not touched. It cannot do so where the server speaks TLS.
+/// For outages it puts a [`Proxy`] between the backend and the server, which refuses and stalls
+/// connections and loses answers; the server itself is not touched. It cannot do so where the
+/// server speaks TLS.
 ///
 /// ```no_run
 /// use codex_testkit::redis::ServerHarness;
@@ -70,12 +72,13 @@ where
         })
     }
 
-    /// On the server that `url` names, by the rules of [`Database::lease_from`]: what anybody has there is left alone.
+    /// On the server that `url` names, by the rules of [`Database::lease_from`]: what anybody has
+    /// there is left alone.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where it does not answer, has no database that is empty, or none that could be emptied again. Nothing was
-    /// written then.
+    /// [`Unavailable`] where it does not answer, has no database that is empty, or none that could
+    /// be emptied again. Nothing was written then.
     pub fn on(url: &str, connect: C) -> Result<Self, Unavailable> {
         let first = Database::lease_from(url)?;
         let confined = Database::lease_at_once(url).is_err();
@@ -96,12 +99,13 @@ where
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Calls every verb once, so that a server which refuses a command of the backend's (an ACL, `rename-command`) is found before any
-    /// clause is run.
+    /// Calls every verb once, so that a server which refuses a command of the backend's (an ACL,
+    /// `rename-command`) is found before any clause is run.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] with each verb that the server refused and what it said; also where the backend cannot connect.
+    /// [`Unavailable`] with each verb that the server refused and what it said; also where the
+    /// backend cannot connect.
     pub async fn check_commands(&self) -> std::result::Result<(), Unavailable> {
         let database = self.lease()?.entered_in(&self.ledger);
         let backend = (self.connect)(database.url()).await;
@@ -137,8 +141,8 @@ where
 }
 
 impl<C> ServerHarness<C> {
-    /// Whether there is one database alone: the URL names it, or no second one is empty. The clause that needs two stores at a time (set-05)
-    /// cannot be run then.
+    /// Whether there is one database alone: the URL names it, or no second one is empty. The clause
+    /// that needs two stores at a time (set-05) cannot be run then.
     pub fn is_confined(&self) -> bool {
         self.confined
     }
@@ -182,7 +186,8 @@ where
         )
     }
 
-    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a busy machine.
+    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a
+    /// busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),

@@ -10,8 +10,8 @@ use crate::{
     secret_audit,
 };
 
-/// A backend and a lease of the place that its keys are in: a [`Database`], a cluster, a server. The
-/// lease ends with the last handle.
+/// A backend and a lease of the place that its keys are in: a [`Database`], a cluster, a server.
+/// The lease ends with the last handle.
 pub type Leased<B, P = Database> = Intercepted<B, Lease<P>>;
 
 /// The lease of a [`Leased`] backend. It records keys, values and errors for the

@@ -1,9 +1,10 @@
 //! A real Redis for tests (feature `redis`).
 //!
-//! Four things are offered. A [`Database`] is an empty database, leased for one test, on a server that all tests of the process
-//! share. A [`RedisServer`] is a server of the test's own, to be stopped, frozen, filled or given a password; a [`FragileRedis`] is
-//! one behind a proxy, for the clauses about outages. A [`ServerHarness`] runs the clauses on any server, also on one that is in use.
-//! Nothing here needs an async runtime, and all of it can be used inside one.
+//! Four things are offered. A [`Database`] is an empty database, leased for one test, on a server
+//! that all tests of the process share. A [`RedisServer`] is a server of the test's own, to be
+//! stopped, frozen, filled or given a password; a [`FragileRedis`] is one behind a proxy, for the
+//! clauses about outages. A [`ServerHarness`] runs the clauses on any server, also on one that is
+//! in use. Nothing here needs an async runtime, and all of it can be used inside one.
 //!
 //! ```no_run
 //! use codex_testkit::redis::Database;
@@ -17,12 +18,15 @@
 //!
 //! The shared server is the first of these that can be had:
 //!
-//! 1. the one that `CODEX_TEST_REDIS_URL` names; only databases that are empty are used there, and emptied again,
+//! 1. the one that `CODEX_TEST_REDIS_URL` names; only databases that are empty are used there, and
+//!    emptied again,
 //! 2. a `redis-server` from `PATH`, private to the process,
-//! 3. a container of the image `CODEX_TEST_REDIS_IMAGE` (default `redis:7`), which is pulled only where the engine does not have it.
+//! 3. a container of the image `CODEX_TEST_REDIS_IMAGE` (default `redis:7`), which is pulled only
+//!    where the engine does not have it.
 //!
-//! A server or container that was started here does not outlive the test process, however that ends: a small shell process of its
-//! own waits for the end of a pipe that the test process holds, and then removes it.
+//! A server or container that was started here does not outlive the test process, however that
+//! ends: a small shell process of its own waits for the end of a pipe that the test process holds,
+//! and then removes it.
 
 #[cfg(feature = "redis-tls")]
 mod certificates;

@@ -19,8 +19,9 @@ struct Used {
 }
 
 impl Numbers {
-    /// A number that nobody holds, and whether somebody did before. Fresh ones first: what a test left running cannot disturb the
-    /// next one there. Database 0 is never leased, because commands that forget to select one end up in it.
+    /// A number that nobody holds, and whether somebody did before. Fresh ones first: what a test
+    /// left running cannot disturb the next one there. Database 0 is never leased, because commands
+    /// that forget to select one end up in it.
     pub(super) fn take(&self) -> Option<(u32, bool)> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if used.ever + 1 < DATABASES {

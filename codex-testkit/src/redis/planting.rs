@@ -4,7 +4,8 @@ use super::{Database, Value};
 use crate::Foreign;
 
 impl Database {
-    /// Writes `foreign`, and answers whether it could: [`Harness::plant`](crate::Harness::plant) of any client.
+    /// Writes `foreign`, and answers whether it could: [`Harness::plant`](crate::Harness::plant) of
+    /// any client.
     pub fn plant(&self, foreign: &Foreign) -> bool {
         let planted = match foreign {
             Foreign::List { key } => self.command(&["RPUSH", key, "one", "two"]),
@@ -22,7 +23,8 @@ impl Database {
         matches!(self.command(&[b"EXISTS", key]), Ok(Value::Int(1)))
     }
 
-    /// Returns how many bytes the server keeps for the connections to this database, if it tells. All else that it keeps is other tests' too.
+    /// Returns how many bytes the server keeps for the connections to this database, if it tells.
+    /// All else that it keeps is other tests' too.
     pub fn memory_of_clients(&self) -> Option<u64> {
         let Value::BulkString(clients) = self.command(&["CLIENT", "LIST"]).ok()? else {
             return None;

@@ -8,7 +8,8 @@ use std::{
 
 use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
 
-/// Long enough for a loaded machine, short enough that a frozen server does not hang a test for good.
+/// Long enough for a loaded machine, short enough that a frozen server does not hang a test for
+/// good.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A blocking connection, dialled when it is first used and again after it broke.

@@ -14,8 +14,8 @@ use crate::require::Unavailable;
 /// For the servers to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two servers, one of which is the primary, and three Sentinels, started from the `redis-server` on `PATH`. All end with this
-/// value, or with the process.
+/// Two servers, one of which is the primary, and three Sentinels, started from the `redis-server`
+/// on `PATH`. All end with this value, or with the process.
 ///
 #[derive(Debug)]
 pub struct RedisSentinel {
@@ -27,8 +27,8 @@ impl RedisSentinel {
     /// The name that the Sentinels know the primary by.
     pub const NAME: &str = "main";
 
-    /// Starts them, and waits until the Sentinels know the replica and each other. The first server is the primary, which they
-    /// take for down after a second of silence.
+    /// Starts them, and waits until the Sentinels know the replica and each other. The first server
+    /// is the primary, which they take for down after a second of silence.
     ///
     /// # Errors
     ///
@@ -37,7 +37,8 @@ impl RedisSentinel {
         Self::start_with(Duration::from_secs(1))
     }
 
-    /// The same with Sentinels that wait for two minutes, for tests that want no fail-over, however busy the machine is.
+    /// The same with Sentinels that wait for two minutes, for tests that want no fail-over, however
+    /// busy the machine is.
     ///
     /// # Errors
     ///

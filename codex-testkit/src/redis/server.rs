@@ -27,9 +27,10 @@ use crate::require::Unavailable;
 
 /// Runs the server and removes it at the end of standard input.
 ///
-/// `$1` is the server's directory, the rest its command line. A background job of a shell reads from `/dev/null`, so the pipe is
-/// passed by number. The shell itself waits for the server: its process id cannot be given to another process before that, and
-/// the shell's own end tells of the server's.
+/// `$1` is the server's directory, the rest its command line. A background job of a shell reads
+/// from `/dev/null`, so the pipe is passed by number. The shell itself waits for the server: its
+/// process id cannot be given to another process before that, and the shell's own end tells of the
+/// server's.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 exec 3<&0
@@ -53,11 +54,14 @@ const STARTUP: Duration = Duration::from_secs(20);
 /// The file that is a server's configuration, beside its arguments.
 pub(super) const CONFIGURATION: &str = "server.conf";
 
-/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a Unix socket.
+/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a
+/// Unix socket.
 ///
-/// The environment variable `CODEX_TEST_REDIS_SERVER` names another executable: of another version, or Valkey's.
+/// The environment variable `CODEX_TEST_REDIS_SERVER` names another executable: of another version,
+/// or Valkey's.
 ///
-/// It writes nothing to disk, and has 16,384 databases. It ends with this value, or with the process.
+/// It writes nothing to disk, and has 16,384 databases. It ends with this value, or with the
+/// process.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
@@ -75,7 +79,8 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or it does not start; with what it logged.
+    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or it does not start; with what
+    /// it logged.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with::<&str>([])
     }
@@ -89,8 +94,8 @@ impl RedisServer {
         Self::start_from(Vec::new(), false, arguments)
     }
 
-    /// A server with certificates, which also listens for TLS on a port of its own. It asks for a client's certificate and takes
-    /// none too; `["--tls-auth-clients", "yes"]` makes it insist.
+    /// A server with certificates, which also listens for TLS on a port of its own. It asks for a
+    /// client's certificate and takes none too; `["--tls-auth-clients", "yes"]` makes it insist.
     ///
     /// # Errors
     ///
@@ -103,7 +108,8 @@ impl RedisServer {
         Self::start_from(certificates.files().into(), true, arguments)
     }
 
-    /// A server with these files in its directory. One named `server.conf` is its configuration, which it may write to.
+    /// A server with these files in its directory. One named `server.conf` is its configuration,
+    /// which it may write to.
     pub(super) fn start_from<A: Into<OsString>>(
         files: Vec<(&'static str, String)>,
         tls: bool,
@@ -197,14 +203,15 @@ impl RedisServer {
         self.raw.command(parts)
     }
 
-    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started again with
-    /// [`restart`](Self::restart).
+    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started
+    /// again with [`restart`](Self::restart).
     pub fn kill(&self) {
         self.raw.disconnect();
         drop(self.running().take());
     }
 
-    /// Starts a killed server again, empty, with the same arguments, port and socket. One that runs is killed first.
+    /// Starts a killed server again, empty, with the same arguments, port and socket. One that runs
+    /// is killed first.
     ///
     /// # Panics
     ///
@@ -218,8 +225,8 @@ impl RedisServer {
         }
     }
 
-    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing. [`resume`](Self::resume) or [`kill`](Self::kill)
-    /// ends that.
+    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing.
+    /// [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
     ///
     /// # Panics
     ///
@@ -317,7 +324,8 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Asks over the unix socket, which nobody else can have, where the port might be another server's.
+    /// Asks over the unix socket, which nobody else can have, where the port might be another
+    /// server's.
     fn wait_until_it_answers(&self, watchdog: &mut Watchdog) -> Result<(), Unavailable> {
         let deadline = Instant::now() + STARTUP;
         loop {

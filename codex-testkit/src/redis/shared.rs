@@ -22,7 +22,8 @@ pub(super) enum Shared {
 
 /// The shared server, started by whoever asks first; a failure is remembered too.
 ///
-/// It blocks, and uses no runtime: the test that asks first may run on one that is gone when the next test asks.
+/// It blocks, and uses no runtime: the test that asks first may run on one that is gone when the
+/// next test asks.
 pub(super) fn shared() -> Result<&'static Shared, Unavailable> {
     static SHARED: OnceLock<Result<Shared, Unavailable>> = OnceLock::new();
     SHARED.get_or_init(find).as_ref().map_err(Clone::clone)
@@ -43,7 +44,8 @@ pub fn shared_url() -> Result<String, Unavailable> {
 
 fn find() -> Result<Shared, Unavailable> {
     if let Ok(url) = env::var(URL_VARIABLE) {
-        // Whoever names a server wants that one: a private one in its place would hide that it is down.
+        // Whoever names a server wants that one: a private one in its place would hide that it is
+        // down.
         return match reach(&url) {
             Ok(info) => Ok(Shared::Given(info)),
             Err(reason) => Err(Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}"))),

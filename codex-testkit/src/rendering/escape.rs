@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 /// `text` as the content of an element or of a quoted attribute, in XML 1.0 and in HTML.
 ///
-/// What XML has no way to write (control characters, U+FFFE, U+FFFF: section 2.2 of XML 1.0) is shown as Rust writes it: `\u{1b}`.
+/// What XML has no way to write (control characters, U+FFFE, U+FFFF: section 2.2 of XML 1.0) is
+/// shown as Rust writes it: `\u{1b}`.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -14,7 +15,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // A parser would make spaces of these in an attribute, and of a carriage return a line feed anywhere.
+            // A parser would make spaces of these in an attribute, and of a carriage return a line
+            // feed anywhere.
             '\t' | '\n' | '\r' => {
                 let _ = write!(escaped, "&#{};", u32::from(char));
             }

@@ -1,4 +1,5 @@
-//! For a person: one page that needs nothing but itself. It is XHTML in form, so that a strict parser can check it.
+//! For a person: one page that needs nothing but itself. It is XHTML in form, so that a strict
+//! parser can check it.
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -20,7 +20,8 @@ pub enum ProgressStyle {
     Terminal,
 }
 
-/// Writes the events of [`run_with`](crate::run_with) as lines for a person, each failure with its reason at once.
+/// Writes the events of [`run_with`](crate::run_with) as lines for a person, each failure with its
+/// reason at once.
 ///
 /// What cannot be written is not: a closed pipe does not end the run.
 ///
@@ -36,7 +37,8 @@ pub struct Progress<W> {
 }
 
 impl Progress<io::Stdout> {
-    /// To standard output; in the style of a terminal where it is one and the environment variable `NO_COLOR` is not set.
+    /// To standard output; in the style of a terminal where it is one and the environment variable
+    /// `NO_COLOR` is not set.
     pub fn on_stdout() -> Self {
         let out = io::stdout();
         let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -161,7 +163,8 @@ fn described(outcome: &Outcome) -> (&'static str, Option<&str>) {
     }
 }
 
-/// What leaves a line one line on a terminal of a hundred columns: the running line can be cleared only then.
+/// What leaves a line one line on a terminal of a hundred columns: the running line can be cleared
+/// only then.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 68;
     match text.char_indices().nth(LONGEST) {

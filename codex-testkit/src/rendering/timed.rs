@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 use super::{View, html, json, junit, text};
 use crate::{ClauseId, Outcome, Report};
 
-/// A [`Report`], what it is about, and the time that each of its clauses took; what [`run_with`](crate::run_with) answers.
+/// A [`Report`], what it is about, and the time that each of its clauses took; what
+/// [`run_with`](crate::run_with) answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a report that nobody looks at hides failures"]
 pub struct TimedReport {
@@ -25,7 +26,8 @@ impl TimedReport {
         }
     }
 
-    /// With the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no password.
+    /// With the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no
+    /// password.
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = subject.into();
         self

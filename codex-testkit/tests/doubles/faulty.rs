@@ -1,4 +1,5 @@
-//! Faults strike the calls that they are for, as often as they were told, and leave behind what they say.
+//! Faults strike the calls that they are for, as often as they were told, and leave behind what
+//! they say.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! The memory backend, with one thing altered on the way to it.
 //!
-//! Where `backend.rs` has faults of its own store, these are the faults of clients and wrappers: what is
-//! asked, what is compared, and what is answered differs from what the caller meant.
+//! Where `backend.rs` has faults of its own store, these are the faults of clients and wrappers:
+//! what is asked, what is compared, and what is answered differs from what the caller meant.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc, time::Duration};
 

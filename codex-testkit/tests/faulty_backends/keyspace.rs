@@ -1,4 +1,5 @@
-//! Entries in the order in which they came, a clock that stands still until it is moved, and whether the store is in service.
+//! Entries in the order in which they came, a clock that stands still until it is moved, and
+//! whether the store is in service.
 
 use std::{
     collections::BTreeMap,

@@ -35,8 +35,8 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Sets the function that [`get_many`](Self::get_many) calls once for all keys that are missing. A
-    /// key that it returns no value for has none.
+    /// Sets the function that [`get_many`](Self::get_many) calls once for all keys that are
+    /// missing. A key that it returns no value for has none.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -68,9 +68,9 @@ where
         self
     }
 
-    /// Returns the values of `keys`: those that are stored, which are asked for at once, and those that
-    /// one call of the [`batch`](Self::batch) function computes. Without one, each missing key is
-    /// computed by itself.
+    /// Returns the values of `keys`: those that are stored, which are asked for at once, and those
+    /// that one call of the [`batch`](Self::batch) function computes. Without one, each missing key
+    /// is computed by itself.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ where
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<HashMap<String, Loaded<T>>, ComputeError<E>>> + Send {
-        // Taken before the first await, so that neither the iterator nor its items need to be `Send`.
-        // Each once.
+        // Taken before the first await, so that neither the iterator nor its items need to be
+        // `Send`. Each once.
         let keys: BTreeSet<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         let cache = &self.inner.cache;
         let keys: Vec<(String, StoredKey)> = keys

@@ -62,11 +62,12 @@ impl Settings {
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Begins a loader: a function that computes missing values, with rules for when they are fresh.
+    /// Begins a loader: a function that computes missing values, with rules for when they are
+    /// fresh.
     ///
-    /// `name` is used in logs and spans. It is not part of a key: a loader reads and writes the keys of
-    /// this cache, so that [`get`](Self::get) and [`delete`](Self::delete) work on its values. Loaders of
-    /// one cache need distinct keys.
+    /// `name` is used in logs and spans. It is not part of a key: a loader reads and writes the
+    /// keys of this cache, so that [`get`](Self::get) and [`delete`](Self::delete) work on its
+    /// values. Loaders of one cache need distinct keys.
     ///
     /// See [`Loader`].
     pub fn loader(&self, name: impl Into<String>) -> LoaderBuilder<B, S> {
@@ -86,15 +87,15 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 }
 
 impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
-    /// Sets how long a computed value is fresh; the cache's default timeout unless set. `None` is for
-    /// ever.
+    /// Sets how long a computed value is fresh; the cache's default timeout unless set. `None` is
+    /// for ever.
     pub fn fresh_for(mut self, fresh_for: impl Into<Option<Duration>>) -> Self {
         self.settings.fresh_for = fresh_for.into();
         self
     }
 
-    /// Sets how long a value is answered after it was fresh, while it is refreshed in the background;
-    /// zero unless set.
+    /// Sets how long a value is answered after it was fresh, while it is refreshed in the
+    /// background; zero unless set.
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.settings.stale_for = stale_for;
         self
@@ -102,24 +103,24 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
 
     /// Lets one process at a time compute a key, for at most `lease`; off unless set.
     ///
-    /// Turn it on if a computation is expensive and several processes ask for the same keys. It costs
-    /// one more round trip per computation, two for a refresh. Set it longer than a computation takes: a
-    /// process that dies delays the others by at most `lease`, and a computation that takes longer is
-    /// not stored.
+    /// Turn it on if a computation is expensive and several processes ask for the same keys. It
+    /// costs one more round trip per computation, two for a refresh. Set it longer than a
+    /// computation takes: a process that dies delays the others by at most `lease`, and a
+    /// computation that takes longer is not stored.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = Some(lease);
         self
     }
 
-    /// Shortens the freshness of each value by a random part of up to this fraction, so that values that
-    /// are stored together are not refreshed together; 0.0 unless set, at most 1.0.
+    /// Shortens the freshness of each value by a random part of up to this fraction, so that values
+    /// that are stored together are not refreshed together; 0.0 unless set, at most 1.0.
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.settings.jitter = jitter;
         self
     }
 
-    /// Sets how long a caller waits for a computation that was begun for another caller before a new one
-    /// is begun; the cache's [`max_wait`](crate::CacheBuilder::max_wait) unless set.
+    /// Sets how long a caller waits for a computation that was begun for another caller before a
+    /// new one is begun; the cache's [`max_wait`](crate::CacheBuilder::max_wait) unless set.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
         self

@@ -1,10 +1,11 @@
 //! Who may compute a key, across processes.
 //!
-//! A process that is to compute claims the key with a conditional write: `IfAbsent` for a missing key,
-//! `IfEquals` for a stale value or for the claim of a holder whose lease has passed. It fills the key
-//! with `IfEquals` of its own claim. Each claim holds a random token, so a value that was deleted and
-//! written again is not taken for it. Any `set`, `delete`, expiry or eviction changes the bytes and
-//! voids the claim. The age of a claim is the difference of two times to live, both told by the store.
+//! A process that is to compute claims the key with a conditional write: `IfAbsent` for a missing
+//! key, `IfEquals` for a stale value or for the claim of a holder whose lease has passed. It fills
+//! the key with `IfEquals` of its own claim. Each claim holds a random token, so a value that was
+//! deleted and written again is not taken for it. Any `set`, `delete`, expiry or eviction changes
+//! the bytes and voids the claim. The age of a claim is the difference of two times to live, both
+//! told by the store.
 
 use std::time::Duration;
 
@@ -153,7 +154,8 @@ where
         }
     }
 
-    /// What makes a computation unnecessary: a fresh value, or to a caller that found none any value.
+    /// What makes a computation unnecessary: a fresh value, or to a caller that found none any
+    /// value.
     fn landed_already(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<Landed> {
         match self.found(found) {
             Found::Fresh(bytes, age) => Some(Landed {
@@ -185,7 +187,8 @@ where
         })
     }
 
-    /// Stores a computed value if nothing has changed since it was begun, and returns whether it did.
+    /// Stores a computed value if nothing has changed since it was begun, and returns whether it
+    /// did.
     pub(super) async fn fill(
         &self,
         key: &StoredKey,

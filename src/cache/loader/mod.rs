@@ -29,8 +29,8 @@ pub struct Loaded<T> {
     pub value: T,
     /// Where it comes from.
     pub state: LoadState,
-    /// The time since it was computed, from its remaining time to live. It is too long by as much as
-    /// [`jitter`](LoaderBuilder::jitter) took away, and zero for a value without a time to live.
+    /// The time since it was computed, from its remaining time to live. It is too long by as much
+    /// as [`jitter`](LoaderBuilder::jitter) took away, and zero for a value without a time to live.
     pub age: Duration,
 }
 
@@ -70,30 +70,33 @@ pub enum LoadState {
 ///
 /// # Freshness
 ///
-/// A value is stored for `fresh_for + stale_for`. While it has more than `stale_for` left, it is fresh.
-/// After that it is stale: it is returned at once, and one refresh begins in the background. When it has
-/// ended, callers wait for a computation. Freshness is read off the remaining time to live, so what is
-/// stored is the plain value, and other programs read it. A value without a time to live is always
-/// fresh.
+/// A value is stored for `fresh_for + stale_for`. While it has more than `stale_for` left, it is
+/// fresh. After that it is stale: it is returned at once, and one refresh begins in the background.
+/// When it has ended, callers wait for a computation. Freshness is read off the remaining time to
+/// live, so what is stored is the plain value, and other programs read it. A value without a time
+/// to live is always fresh.
 ///
 /// # Computations
 ///
-/// A key is computed once per process, however many tasks ask for it, in a task of its own: a caller that
-/// is dropped stops nothing. With [`lease`](LoaderBuilder::lease) it is computed once across processes.
-/// Clones share everything. A function that asks its own loader for its own key gets an error.
+/// A key is computed once per process, however many tasks ask for it, in a task of its own: a
+/// caller that is dropped stops nothing. With [`lease`](LoaderBuilder::lease) it is computed once
+/// across processes. Clones share everything. A function that asks its own loader for its own key
+/// gets an error.
 ///
-/// If the key is deleted or replaced while it is computed, the result is returned to the callers that
-/// asked before and is not stored. Without a lease this holds for this cache and its clones, and for
-/// values that are refreshed; with a lease it holds whichever program deletes or replaces it.
+/// If the key is deleted or replaced while it is computed, the result is returned to the callers
+/// that asked before and is not stored. Without a lease this holds for this cache and its clones,
+/// and for values that are refreshed; with a lease it holds whichever program deletes or replaces
+/// it.
 ///
 /// # Leases
 ///
-/// A process claims a lease with a write that succeeds only if nothing has changed, and fills it in the
-/// same way, so any backend can hold one. While a missing key is computed, `null` is stored, followed by
-/// white space that holds a token; while a value is refreshed, its own text is followed by such white
-/// space. JSON readers ignore it, and Django reads the former as `None`, a miss. `incr` of another
-/// program fails while it is there. The verbs of [`Cache`] never hand it out; in a process whose cache
-/// has no loader with a lease, `has_key`, `add` and `touch` count a key that is being computed as there.
+/// A process claims a lease with a write that succeeds only if nothing has changed, and fills it in
+/// the same way, so any backend can hold one. While a missing key is computed, `null` is stored,
+/// followed by white space that holds a token; while a value is refreshed, its own text is followed
+/// by such white space. JSON readers ignore it, and Django reads the former as `None`, a miss.
+/// `incr` of another program fails while it is there. The verbs of [`Cache`] never hand it out; in
+/// a process whose cache has no loader with a lease, `has_key`, `add` and `touch` count a key that
+/// is being computed as there.
 ///
 /// # Runtime
 ///
@@ -101,8 +104,8 @@ pub enum LoadState {
 ///
 /// # Failure
 ///
-/// If a computation fails, all callers that wait for it get its error. If a refresh fails, the stale
-/// value is returned, the failure is logged and counted, and the next attempt waits for
+/// If a computation fails, all callers that wait for it get its error. If a refresh fails, the
+/// stale value is returned, the failure is logged and counted, and the next attempt waits for
 /// [`retry_after`](LoaderBuilder::retry_after).
 pub struct Loader<T, E, B = AnyBackend, S = Json> {
     inner: Arc<Inner<T, E, B, S>>,
@@ -133,7 +136,8 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Returns the value of `key`: the stored one if it is fresh or stale, otherwise a computed one.
+    /// Returns the value of `key`: the stored one if it is fresh or stale, otherwise a computed
+    /// one.
     ///
     /// # Errors
     ///
@@ -158,8 +162,8 @@ where
         }
     }
 
-    /// Computes the value of `key` anew and stores it, whatever is stored. A computation that was begun
-    /// before this call is not stored.
+    /// Computes the value of `key` anew and stores it, whatever is stored. A computation that was
+    /// begun before this call is not stored.
     ///
     /// # Errors
     ///
@@ -172,8 +176,8 @@ where
         inner.wait_for(key, &stored_key, Why::Refresh).await
     }
 
-    /// Removes the value of `key` and returns whether it was there. A computation that was begun before
-    /// is not stored.
+    /// Removes the value of `key` and returns whether it was there. A computation that was begun
+    /// before is not stored.
     ///
     /// # Errors
     ///

@@ -75,7 +75,8 @@ where
             return Err(CacheError::invalid("the function of a loader asked its own loader for its own key").into());
         }
         let mut given_up = None;
-        // The flight that is under way, then the one that replaced it, then one for this caller alone.
+        // The flight that is under way, then the one that replaced it, then one for this caller
+        // alone.
         for is_last in [false, false, true] {
             let (flight, is_own) = self.board(key, stored_key, why, given_up.as_ref(), is_last)?;
             let landed = if is_own {
@@ -123,7 +124,8 @@ where
         })
     }
 
-    /// Refreshes a stale value in the background, unless that is under way or failed a short while ago.
+    /// Refreshes a stale value in the background, unless that is under way or failed a short while
+    /// ago.
     pub(super) fn refresh_behind(self: &Arc<Self>, key: &str, stored_key: &StoredKey) {
         if !self.failed.may_try(stored_key) {
             return;
@@ -155,7 +157,8 @@ where
         self.land(stored_key, &opened, Some(outcome));
     }
 
-    /// Ends a flight. Without an outcome, those on it compute for themselves once its sender is dropped.
+    /// Ends a flight. Without an outcome, those on it compute for themselves once its sender is
+    /// dropped.
     pub(super) fn land(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
         // Before the others wake: a caller from now on asks anew, and gets no old error.
         self.flights.close(stored_key, &opened.flight);

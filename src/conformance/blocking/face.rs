@@ -11,8 +11,8 @@ pub(super) use super::sessions::{SessionStore, SessionStoreBuilder, asynchronous
 use super::threads::{elsewhere, in_place};
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// The verbs that the blocking cache has go through it, on other threads; the rest goes through the async
-/// cache that it shares everything with.
+/// The verbs that the blocking cache has go through it, on other threads; the rest goes through the
+/// async cache that it shares everything with.
 #[derive(Debug)]
 pub(crate) struct Cache<B = AnyBackend, S = Json> {
     blocking: blocking::Cache<B, S>,
@@ -78,8 +78,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     }
 }
 
-/// The JSON of a value, so that it can be sent to another thread; `None` if it has none, or if the cache
-/// has another format.
+/// The JSON of a value, so that it can be sent to another thread; `None` if it has none, or if the
+/// cache has another format.
 fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     if TypeId::of::<S>() != TypeId::of::<Json>() {
         return None;

@@ -137,7 +137,8 @@ async fn waiting<B: KvBackend>(
             })
         })
         .collect();
-    // All have asked; until the answer comes to the last of them, and it waits, is a moment that nothing can be seen of.
+    // All have asked; until the answer comes to the last of them, and it waits, is a moment that
+    // nothing can be seen of.
     calls.reach(8).await;
     sleep(Duration::from_millis(100)).await;
     callers
@@ -171,7 +172,8 @@ async fn an_error_is_not_given_to_who_asks_after_it<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Err(Closed)).await;
     let mut slow = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) }));
-    // It waits, and is not looked at again before the end: its place is still taken when the next one asks.
+    // It waits, and is not looked at again before the end: its place is still taken when the next
+    // one asks.
     let moment = Box::pin(sleep(Duration::from_millis(100)));
     assert!(matches!(select(&mut slow, moment).await, Either::Right(_)));
     leave.notify_one();

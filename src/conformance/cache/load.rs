@@ -136,8 +136,8 @@ impl Source {
     }
 }
 
-/// Waits until a condition holds that the background brings about. A macro, because the future of an
-/// async closure cannot be said to be `Send`.
+/// Waits until a condition holds that the background brings about. A macro, because the future of
+/// an async closure cannot be said to be `Send`.
 macro_rules! until {
     ($what:literal, $holds:expr $(,)?) => {{
         let mut rounds = 0;

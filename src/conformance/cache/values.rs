@@ -148,7 +148,8 @@ enum Deep {
     Tuple(u8, f32),
 }
 
-/// That storing `value` is refused everywhere, with an error that says `expected`, and that nothing is changed by it.
+/// That storing `value` is refused everywhere, with an error that says `expected`, and that nothing
+/// is changed by it.
 async fn assert_refused<B: KvBackend, T: Serialize + Sync>(cache: &Cache<B>, value: T, expected: &str) {
     cache.set("k", &"before", Timeout::Never).await.unwrap();
     let answers = [

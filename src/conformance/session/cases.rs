@@ -39,7 +39,8 @@ async fn stored_with<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, 
     store.load(&key(&session)).await.unwrap().expect("it was saved")
 }
 
-/// Of two payloads that are nearly equal the one is not taken for the other, by any verb that compares.
+/// Of two payloads that are nearly equal the one is not taken for the other, by any verb that
+/// compares.
 pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.sessions().project("shop").codec(Plain).build().unwrap();
     for length in [1, 65, 1025, 4096, 100_000] {
@@ -128,7 +129,8 @@ pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
             "a flushed session of {length} letters"
         );
     }
-    // And as they are signed and compressed, where texts that differ at their ends share a beginning.
+    // And as they are signed and compressed, where texts that differ at their ends share a
+    // beginning.
     let signed = cx.store();
     for length in [100, 10_000, 300_000] {
         let value = text(&letters(length, 0)).unwrap();

@@ -110,7 +110,8 @@ async fn an_expiry_too_long_for_any_store_is_an_error<B: KvBackend>(cx: &Cx<B>) 
 }
 
 async fn an_absolute_expiry_floors_to_whole_seconds<B: KvBackend>(cx: &Cx<B>) {
-    // The store's clock stands still here, also where the backend's does not: what is left is a matter of the two times alone.
+    // The store's clock stands still here, also where the backend's does not: what is left is a
+    // matter of the two times alone.
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
     let mut session = store.create().await.unwrap();

@@ -106,8 +106,8 @@ async fn an_unknown_zone_builds_no_store<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// The clock of a store, which is moved without the backend's: what is asked of the store's own arithmetic then does not depend
-/// on what the backend has removed already.
+/// The clock of a store, which is moved without the backend's: what is asked of the store's own
+/// arithmetic then does not depend on what the backend has removed already.
 #[derive(Clone)]
 struct Later(Arc<AtomicU64>);
 

@@ -205,7 +205,8 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
 
 async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
     let (store, watch) = cx.watched_store();
-    // The first write is the session's, the second the list's: another login comes in between reading the list and writing it.
+    // The first write is the session's, the second the list's: another login comes in between
+    // reading the list and writing it.
     watch.before("set", async {});
     let other = cx.store();
     watch.before("set", async move {

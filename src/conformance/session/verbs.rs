@@ -190,7 +190,8 @@ async fn update_returns_what_the_closure_does<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(store.update(&session, increment).await.unwrap(), 1);
     assert_eq!(store.update(&session, increment).await.unwrap(), 2);
 
-    // Somebody else's change comes between load and save, twice: the closure runs three times on what is there then.
+    // Somebody else's change comes between load and save, twice: the closure runs three times on
+    // what is there then.
     let (watched_store, watched) = cx.watched_store();
     for _ in 0..2 {
         let (store, session) = (store.clone(), session.clone());

@@ -1,4 +1,5 @@
-//! What browsers and visitors get: keys in cookies, cookies in responses, and a status for each failure.
+//! What browsers and visitors get: keys in cookies, cookies in responses, and a status for each
+//! failure.
 
 use std::time::Duration;
 

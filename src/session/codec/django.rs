@@ -1,6 +1,8 @@
-//! Django's signed sessions: `signing.dumps(data, salt="django.contrib.sessions.SessionStore", compress=True)`.
+//! Django's signed sessions:
+//! `signing.dumps(data, salt="django.contrib.sessions.SessionStore", compress=True)`.
 //!
-//! The format is that of `django/core/signing.py` (`TimestampSigner.sign_object`), Django 4.1 to 6.1:
+//! The format is that of `django/core/signing.py` (`TimestampSigner.sign_object`), Django 4.1 to
+//! 6.1:
 //!
 //! ```text
 //! payload   = body ":" timestamp ":" signature
@@ -25,8 +27,9 @@ const SALT: &str = "django.contrib.sessions.SessionStore";
 
 /// The codec of Django's own sessions, so that both sides read what the other wrote.
 ///
-/// Payloads are signed, not encrypted: who can read the store can read the sessions. Nothing of a payload is looked at
-/// before its signature holds. As in Django's sessions, the time in a payload is not checked: the record's time to live is its end.
+/// Payloads are signed, not encrypted: who can read the store can read the sessions. Nothing of a
+/// payload is looked at before its signature holds. As in Django's sessions, the time in a payload
+/// is not checked: the record's time to live is its end.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -51,7 +54,8 @@ pub struct DjangoSigned {
 }
 
 impl DjangoSigned {
-    /// The limit on a session's JSON text unless [`with_max_size`](Self::with_max_size) sets another: 1 MiB.
+    /// The limit on a session's JSON text unless [`with_max_size`](Self::with_max_size) sets
+    /// another: 1 MiB.
     pub const DEFAULT_MAX_SIZE: usize = 1 << 20;
 
     /// Signs and verifies with this secret, Django's `SECRET_KEY`.
@@ -67,18 +71,22 @@ impl DjangoSigned {
         .with_fallbacks([secret])
     }
 
-    /// Also reads what these other secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written is signed with the current one.
+    /// Also reads what these other secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written
+    /// is signed with the current one.
     ///
     /// # Rotation
     ///
-    /// To replace the secret while processes with either run side by side, deploy three times, each time to every process
-    /// before the next step:
+    /// To replace the secret while processes with either run side by side, deploy three times, each
+    /// time to every process before the next step:
     ///
-    /// 1. the old secret, with the new one among the fallbacks: every process can read what the new one signs;
+    /// 1. the old secret, with the new one among the fallbacks: every process can read what the new
+    ///    one signs;
     /// 2. the new secret, with the old one among the fallbacks;
-    /// 3. the new secret alone, when the longest session that was signed with the old one has ended.
+    /// 3. the new secret alone, when the longest session that was signed with the old one has
+    ///    ended.
     ///
-    /// A process that skips the first step takes the sessions that others signed for missing, and their users are logged out.
+    /// A process that skips the first step takes the sessions that others signed for missing, and
+    /// their users are logged out.
     #[must_use]
     pub fn with_fallbacks<S: Into<SecretKey>>(mut self, secrets: impl IntoIterator<Item = S>) -> Self {
         for secret in secrets {
@@ -89,8 +97,9 @@ impl DjangoSigned {
         self
     }
 
-    /// Signs and verifies with another salt than `django.contrib.sessions.SessionStore`, which is that of every session engine
-    /// whose class is called `SessionStore`: Django takes `django.contrib.sessions.` and the qualified name of the class.
+    /// Signs and verifies with another salt than `django.contrib.sessions.SessionStore`, which is
+    /// that of every session engine whose class is called `SessionStore`: Django takes
+    /// `django.contrib.sessions.` and the qualified name of the class.
     ///
     /// ```
     /// use codex_kv::DjangoSigned;
@@ -110,8 +119,8 @@ impl DjangoSigned {
         self
     }
 
-    /// Refuses a session whose JSON text is longer than this many bytes, in both directions. Compressed payloads are inflated
-    /// no further.
+    /// Refuses a session whose JSON text is longer than this many bytes, in both directions.
+    /// Compressed payloads are inflated no further.
     #[must_use]
     pub fn with_max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
@@ -206,7 +215,8 @@ impl fmt::Debug for DjangoSigned {
     }
 }
 
-/// HMAC-SHA256 with the key already taken in, which is most of the cost of a short message. Wiped when dropped.
+/// HMAC-SHA256 with the key already taken in, which is most of the cost of a short message. Wiped
+/// when dropped.
 #[derive(Clone)]
 struct Signer(Hmac<Sha256>);
 
@@ -231,7 +241,8 @@ impl Signer {
     }
 }
 
-/// The bytes as Django reads them, as Latin-1. It writes ASCII only, so that a copy is the exception.
+/// The bytes as Django reads them, as Latin-1. It writes ASCII only, so that a copy is the
+/// exception.
 fn latin1(json: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(json) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),

@@ -12,8 +12,8 @@ use crate::{
 
 /// Encrypts what another codec wrote, with the keys of a [`KeyRing`] (feature `encryption`).
 ///
-/// A payload is bound to the stored key of its record: a payload that is copied to another record is unreadable there. Django
-/// cannot read these sessions.
+/// A payload is bound to the stored key of its record: a payload that is copied to another record
+/// is unreadable there. Django cannot read these sessions.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -36,10 +36,11 @@ use crate::{
 /// # fn main() {}
 /// ```
 ///
-/// Keys are rotated as [`KeyRing`] says. From sessions in the clear to encrypted ones, and back, goes
-/// [`MigratingCodec`](super::MigratingCodec).
+/// Keys are rotated as [`KeyRing`] says. From sessions in the clear to encrypted ones, and back,
+/// goes [`MigratingCodec`](super::MigratingCodec).
 ///
-/// Encryption hides what a session holds, not how long it is. The codec inside decides whether it is compressed.
+/// Encryption hides what a session holds, not how long it is. The codec inside decides whether it
+/// is compressed.
 #[derive(Debug, Clone)]
 pub struct Encrypted<C> {
     inner: C,

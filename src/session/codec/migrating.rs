@@ -9,14 +9,15 @@ use crate::session::SessionData;
 
 /// Writes with one codec, and reads what either of two wrote.
 ///
-/// To change the codec while processes of the old and the new version run side by side, deploy three times, each time to every
-/// process before the next step:
+/// To change the codec while processes of the old and the new version run side by side, deploy
+/// three times, each time to every process before the next step:
 ///
 /// 1. `MigratingCodec::new(old, new)`: every process can read the new form.
 /// 2. `MigratingCodec::new(new, old)`: the new form is written.
 /// 3. `new` alone, when the longest session that was stored in the old form has ended.
 ///
-/// A process that skips the first step takes the others' sessions for missing, and their users are logged out.
+/// A process that skips the first step takes the others' sessions for missing, and their users are
+/// logged out.
 ///
 /// What is read is as safe as the weaker of the two codecs.
 ///
@@ -35,7 +36,8 @@ pub struct MigratingCodec<W, R> {
 }
 
 impl<W, R> MigratingCodec<W, R> {
-    /// Creates a codec that writes and reads with `writes`, and tries `also_reads` where that one cannot read.
+    /// Creates a codec that writes and reads with `writes`, and tries `also_reads` where that one
+    /// cannot read.
     pub fn new(writes: W, also_reads: R) -> Self {
         Self { writes, also_reads }
     }

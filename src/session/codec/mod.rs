@@ -25,8 +25,9 @@ use super::{CodecError, SessionData};
 
 /// How a session's data is turned into the bytes that are stored.
 ///
-/// A codec is pure: it does no I/O and asks no clock. [`DjangoSigned`] is the one that Django reads. Data that goes through
-/// [`SessionData::to_json`] and [`SessionData::from_json`] keeps every value as it was written:
+/// A codec is pure: it does no I/O and asks no clock. [`DjangoSigned`] is the one that Django
+/// reads. Data that goes through [`SessionData::to_json`] and [`SessionData::from_json`] keeps
+/// every value as it was written:
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -67,8 +68,8 @@ pub trait SessionCodec: Send + Sync + 'static {
     /// Where the bytes cannot be read or are not to be trusted.
     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError>;
 
-    /// The bytes to store under the stored key `record`. A codec that binds a payload to its record (authenticated encryption)
-    /// overrides this; a codec that wraps another one forwards it.
+    /// The bytes to store under the stored key `record`. A codec that binds a payload to its record
+    /// (authenticated encryption) overrides this; a codec that wraps another one forwards it.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
-//! JSON text as Python's `json.dumps(data, separators=(",", ":"))` writes it and `json.loads` reads it.
+//! JSON text as Python's `json.dumps(data, separators=(",", ":"))` writes it and `json.loads` reads
+//! it.
 //!
-//! Two things set it apart from the JSON of RFC 8259: everything past ASCII is escaped, and `NaN`, `Infinity` and
-//! `-Infinity` are numbers. They are read, kept and written back, but never made from a Rust value.
+//! Two things set it apart from the JSON of RFC 8259: everything past ASCII is escaped, and `NaN`,
+//! `Infinity` and `-Infinity` are numbers. They are read, kept and written back, but never made
+//! from a Rust value.
 
 use std::{borrow::Cow, fmt, io};
 
@@ -60,7 +62,8 @@ pub(crate) fn to_json(data: &SessionData) -> String {
 pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecError> {
     let entries = match serde_json::from_str::<Entries<'_>>(text) {
         Ok(entries) => entries,
-        // Python's numbers that JSON has not are rare enough to be looked for only when all else failed.
+        // Python's numbers that JSON has not are rare enough to be looked for only when all else
+        // failed.
         Err(error) => match without_python_numbers(text) {
             Some(standard) => serde_json::from_str::<Entries<'_>>(&standard)
                 .map(|entries| entries.taken_from(&standard, text))
@@ -85,8 +88,8 @@ fn malformed(error: &serde_json::Error) -> CodecError {
     })
 }
 
-/// The entries as they stand in the text. A name that comes twice is settled by the map they go into: the place of the
-/// first and the value of the last, as in Python.
+/// The entries as they stand in the text. A name that comes twice is settled by the map they go
+/// into: the place of the first and the value of the last, as in Python.
 struct Entries<'a>(Vec<(Name, &'a str)>);
 
 impl Entries<'_> {
@@ -126,7 +129,8 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 impl<'de> Deserialize<'de> for Name {
-    /// As bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and refuses it as text.
+    /// As bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and
+    /// refuses it as text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 
@@ -148,8 +152,8 @@ impl<'de> Deserialize<'de> for Name {
 
 /// Reads the JSON text of one value.
 ///
-/// Python's numbers that JSON has not (`NaN`) are read by a [`RawValue`] alone, or by an `Option` of one, as the text that
-/// they are: in another type they would have to become something else.
+/// Python's numbers that JSON has not (`NaN`) are read by a [`RawValue`] alone, or by an `Option`
+/// of one, as the text that they are: in another type they would have to become something else.
 pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, CodecError> {
     let read = match serde_json::from_str(text) {
         Err(_) if without_python_numbers(text).is_some() => T::deserialize(RawText(text)),
@@ -161,8 +165,8 @@ pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, Code
     })
 }
 
-/// Gives a [`RawValue`] its text as it is, in the way that `serde_json` passes such text on: a map of one entry under the name
-/// of the type. Every other type is refused.
+/// Gives a [`RawValue`] its text as it is, in the way that `serde_json` passes such text on: a map
+/// of one entry under the name of the type. Every other type is refused.
 struct RawText<'a>(&'a str);
 
 impl<'de> Deserializer<'de> for RawText<'_> {
@@ -197,7 +201,8 @@ impl<'de> Deserializer<'de> for RawText<'_> {
 /// The name by which a [`RawValue`] asks for its text. Private to `serde_json`, and tested here.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// `text` with each of Python's numbers replaced by one of JSON that is as long; `None` where there is none of them.
+/// `text` with each of Python's numbers replaced by one of JSON that is as long; `None` where there
+/// is none of them.
 fn without_python_numbers(text: &str) -> Option<String> {
     const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
 
@@ -244,7 +249,8 @@ fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
     before.last().copied().is_none_or(ends) && after.copied().is_none_or(ends)
 }
 
-/// `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such characters stand in strings only.
+/// `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such characters
+/// stand in strings only.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte < 0x7f) {
         return Cow::Borrowed(text);
@@ -294,7 +300,8 @@ fn push_name(out: &mut String, name: &Name) {
         }
         // The standard library calls each byte of an encoded surrogate invalid by itself.
         for &byte in chunk.invalid() {
-            // ED 101xxxxx 10xxxxxx: 1101 1xxx xxxx xxxx, whose high bits fall out of the first byte's low ones.
+            // ED 101xxxxx 10xxxxxx: 1101 1xxx xxxx xxxx, whose high bits fall out of the first
+            // byte's low ones.
             surrogate = surrogate << 6 | u16::from(byte & 0x3f);
             bytes_of_it += 1;
             if bytes_of_it == 3 {
@@ -305,13 +312,15 @@ fn push_name(out: &mut String, name: &Name) {
     }
 }
 
-/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`. Refuses what is too deep to be read.
+/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`. Refuses what is
+/// too deep to be read.
 #[derive(Default)]
 struct PythonFormatter(Depth);
 
 impl PythonFormatter {
-    /// Rust's `Debug` and Python's `repr` write the fewest digits that read back, and change to an exponent at the same sizes.
-    /// Where two spellings are as short and as near, the last digit can differ; both are read as the same number.
+    /// Rust's `Debug` and Python's `repr` write the fewest digits that read back, and change to an
+    /// exponent at the same sizes. Where two spellings are as short and as near, the last digit can
+    /// differ; both are read as the same number.
     fn write_float<W: ?Sized + io::Write>(writer: &mut W, debug: &str) -> io::Result<()> {
         let Some((digits, exponent)) = debug.split_once('e') else {
             return writer.write_all(debug.as_bytes());

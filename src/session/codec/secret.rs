@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 /// A secret key. It is not printed, and its memory is wiped when it is dropped.
 ///
-/// Made from text or bytes; hand over an owned `String` or `Vec`, so that no second copy stays behind.
+/// Made from text or bytes; hand over an owned `String` or `Vec`, so that no second copy stays
+/// behind.
 ///
 /// ```
 /// use codex_kv::session::SecretKey;

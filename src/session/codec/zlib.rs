@@ -1,7 +1,7 @@
 //! zlib of short texts.
 //!
-//! Each thread keeps one compressor and one decompressor (about 270 KiB and 50 KiB) from its first session on: to make them anew takes ten
-//! times as long as to use them on a session.
+//! Each thread keeps one compressor and one decompressor (about 270 KiB and 50 KiB) from its first
+//! session on: to make them anew takes ten times as long as to use them on a session.
 
 use std::cell::RefCell;
 
@@ -17,10 +17,12 @@ thread_local! {
 /// What to begin with for a text whose length is not known.
 const GUESS: usize = 1024;
 
-/// ASCII of this length or less, in which no three bytes come twice, is no shorter as zlib (RFC 1950, 1951): nothing in it can be said by
-/// pointing back, the fixed code has 8 bits for each byte, and a code of its own costs 17 bits of header, 15 for the lengths' own code, 16 for the two
-/// longest runs of bytes that do not occur, 2 for the end and for distances, and a bit for each byte and the end. With the 6 bytes around
-/// it that is more than `length - 2` up to a length of 16.
+/// ASCII of this length or less, in which no three bytes come twice, is no shorter as zlib (RFC
+/// 1950, 1951): nothing in it can be said by pointing back, the fixed code has 8 bits for each
+/// byte, and a code of its own costs 17 bits of header, 15 for the lengths' own code, 16 for the
+/// two longest runs of bytes that do not occur, 2 for the end and for distances, and a bit for each
+/// byte and the end. With the 6 bytes around it that is more than `length - 2` up to a length of
+/// 16.
 const NEVER_SHORTER: usize = 16;
 
 fn is_never_shorter(text: &[u8]) -> bool {
@@ -28,14 +30,16 @@ fn is_never_shorter(text: &[u8]) -> bool {
     text.len() <= NEVER_SHORTER && text.is_ascii() && !(0..text.len()).any(repeats)
 }
 
-/// The zlib form, of short texts a [quick](quick_zlib) one, where that has no more than `limit` bytes; that is to be two less than the text has, at most.
+/// The zlib form, of short texts a [quick](quick_zlib) one, where that has no more than `limit`
+/// bytes; that is to be two less than the text has, at most.
 pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     if is_never_shorter(text) {
         return None;
     }
     if text.len() <= quick_zlib::LONGEST {
         let quick = quick_zlib::deflated(text);
-        // Where little is gained the general one decides, so that what Django would store compressed is.
+        // Where little is gained the general one decides, so that what Django would store
+        // compressed is.
         if quick.len() <= text.len() / 5 * 4 && quick.len() <= limit {
             return Some(quick);
         }
@@ -47,14 +51,16 @@ fn compressed(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
         let mut out = Vec::with_capacity(limit);
-        // It fills the room there is; where that is not enough, it is not at its end, and the plain form is the right one.
+        // It fills the room there is; where that is not enough, it is not at its end, and the plain
+        // form is the right one.
         let status = deflate.compress_vec(text, &mut out, FlushCompress::Finish).ok()?;
         (status == Status::StreamEnd && out.len() <= limit).then_some(out)
     })
 }
 
-/// The text of a zlib stream, or of a longer one than `limit` its beginning, one byte longer than that at least. `None` where it is no zlib
-/// stream, or not a whole one. What follows the stream is not looked at.
+/// The text of a zlib stream, or of a longer one than `limit` its beginning, one byte longer than
+/// that at least. `None` where it is no zlib stream, or not a whole one. What follows the stream is
+/// not looked at.
 pub(super) fn inflated(stream: &[u8], limit: usize) -> Option<Vec<u8>> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(true);

@@ -28,11 +28,13 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// Redirections in a row that are followed without a pause. Two nodes that name each other would go on for ever.
+/// Redirections in a row that are followed without a pause. Two nodes that name each other would go
+/// on for ever.
 const HOPS: usize = 5;
 
-/// The time that a command needs to be sent again is this part of the command timeout, and at most [`LONGEST_RESERVE`]. With less
-/// time left, the refusal is the answer: a command that is sent and not answered may have been executed.
+/// The time that a command needs to be sent again is this part of the command timeout, and at most
+/// [`LONGEST_RESERVE`]. With less time left, the refusal is the answer: a command that is sent and
+/// not answered may have been executed.
 const RESERVE: u32 = 4;
 const LONGEST_RESERVE: Duration = Duration::from_millis(250);
 
@@ -52,7 +54,8 @@ enum Next {
     Asked(Arc<Server<Address>>),
     /// To the node that serves its slot, after a pause.
     Later,
-    /// To the node that serves its slot, if that is another one by now; or else this is its failure.
+    /// To the node that serves its slot, if that is another one by now; or else this is its
+    /// failure.
     Elsewhere(Arc<Server<Address>>, Failure),
 }
 
@@ -119,7 +122,8 @@ struct Group {
 }
 
 impl Cluster {
-    /// Sends each command where it goes, again and again if a node has refused it without running it, until the deadline.
+    /// Sends each command where it goes, again and again if a node has refused it without running
+    /// it, until the deadline.
     pub(super) async fn run(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -188,7 +192,8 @@ impl Cluster {
         deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
     }
 
-    /// Waits if that helps. If there is no time to send them again, the commands that were refused have their answer with that.
+    /// Waits if that helps. If there is no time to send them again, the commands that were refused
+    /// have their answer with that.
     async fn before_the_next(
         self: &Arc<Self>,
         deadline: Deadline,

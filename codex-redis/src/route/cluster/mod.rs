@@ -1,7 +1,8 @@
 //! A Redis Cluster: which node serves which slot, and commands sent there.
 //!
-//! Every node has connections of its own, as a single server has. The slot map is read from CLUSTER SLOTS at the start, and again
-//! whenever an answer or a failure says that it has changed. A command is sent again only if a node refused it without running it.
+//! Every node has connections of its own, as a single server has. The slot map is read from CLUSTER
+//! SLOTS at the start, and again whenever an answer or a failure says that it has changed. A
+//! command is sent again only if a node refused it without running it.
 
 mod execute;
 mod redirect;
@@ -52,7 +53,8 @@ impl Cluster {
         }
     }
 
-    /// Sends one command to the node that serves `key`. An error that a node answers with is in the reply.
+    /// Sends one command to the node that serves `key`. An error that a node answers with is in the
+    /// reply.
     pub(crate) async fn command(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -81,8 +83,8 @@ impl Cluster {
         replies.pop().ok_or_else(Failure::unexpected)
     }
 
-    /// Sends commands together, each to the node that serves its key: one round trip per node, to all of them at a time. A node
-    /// that fails is an error, whatever the others answer.
+    /// Sends commands together, each to the node that serves its key: one round trip per node, to
+    /// all of them at a time. A node that fails is an error, whatever the others answer.
     pub(crate) async fn all<K: AsRef<[u8]>>(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -93,7 +95,8 @@ impl Cluster {
         Box::pin(self.run(deadline, commands, parts)).await
     }
 
-    /// Sends a transaction to the node that serves `key`, which must be the node of all its keys. It follows no redirection.
+    /// Sends a transaction to the node that serves `key`, which must be the node of all its keys.
+    /// It follows no redirection.
     pub(crate) async fn transaction(
         self: &Arc<Self>,
         deadline: Deadline,

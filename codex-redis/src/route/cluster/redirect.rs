@@ -1,4 +1,5 @@
-//! What a node answers in place of running a command. None of these has had an effect, so the command may be sent again.
+//! What a node answers in place of running a command. None of these has had an effect, so the
+//! command may be sent again.
 
 use redis::Value;
 

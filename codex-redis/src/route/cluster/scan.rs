@@ -1,14 +1,16 @@
 //! A scan of every node.
 //!
-//! What is walked is not nodes but slots: a position says which slots are done, and which of them the node that is being walked
-//! is answerable for. It is answerable for those that it served, by its own word, at each of its pages: page and word are one
-//! transaction, so that nothing moves in between. A slot that has moved away at one of them is dropped from that, and found later at
-//! whoever serves it then; one that moves in was not in it. What goes away and comes back between two pages is in the same place of
-//! the node's table again. So a key that is there from the first page to the last is found wherever its slot goes; it may be found
-//! twice.
+//! What is walked is not nodes but slots: a position says which slots are done, and which of them
+//! the node that is being walked is answerable for. It is answerable for those that it served, by
+//! its own word, at each of its pages: page and word are one transaction, so that nothing moves in
+//! between. A slot that has moved away at one of them is dropped from that, and found later at
+//! whoever serves it then; one that moves in was not in it. What goes away and comes back between
+//! two pages is in the same place of the node's table again. So a key that is there from the first
+//! page to the last is found wherever its slot goes; it may be found twice.
 //!
-//! While the keys of a slot are on their way from one node to another, neither has all of them. Such a slot is asked for as a whole,
-//! first where it comes from and then where it goes to: keys move in that direction only.
+//! While the keys of a slot are on their way from one node to another, neither has all of them.
+//! Such a slot is asked for as a whole, first where it comes from and then where it goes to: keys
+//! move in that direction only.
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -30,7 +32,8 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// How many ranges of slots a cursor holds, of those done and of those being walked each, so that its text is short enough.
+/// How many ranges of slots a cursor holds, of those done and of those being walked each, so that
+/// its text is short enough.
 const MOST_RANGES: usize = 40;
 
 /// How often a scan looks again where the map and the nodes disagree, and how long it waits before.
@@ -120,7 +123,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// The next page of a node, and what the node is answerable for. It may not serve the slot that is wanted.
+    /// The next page of a node, and what the node is answerable for. It may not serve the slot that
+    /// is wanted.
     async fn step(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -151,7 +155,8 @@ impl Cluster {
                 return Ok(Step::Page(keys));
             }
             if !own.settled.contains(first) {
-                // It has given the slot away and knows to whom, while the others may not have heard of it.
+                // It has given the slot away and knows to whom, while the others may not have heard
+                // of it.
                 let owner = owner_in(&nodes, first).filter(|id| *id != master.id);
                 return Ok(Step::Elsewhere(owner.and_then(|id| self.by_word_of(&nodes, id))));
             }
@@ -171,7 +176,8 @@ impl Cluster {
         Ok(Step::Page(keys))
     }
 
-    /// All keys of a slot that is moving from one node to another. `None` where that has ended meanwhile.
+    /// All keys of a slot that is moving from one node to another. `None` where that has ended
+    /// meanwhile.
     async fn leaving_slot(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -204,7 +210,8 @@ impl Cluster {
                 }
             }
             let own = read_own(answers.next().as_ref())?;
-            // Given up at the source, or going on from the destination: keys may have moved the other way, or further.
+            // Given up at the source, or going on from the destination: keys may have moved the
+            // other way, or further.
             let kept = own.settled.contains(slot);
             if (is_source && kept) || !(is_source || kept || own.arriving.contains(&slot)) {
                 return Ok(None);

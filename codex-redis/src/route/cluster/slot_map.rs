@@ -44,8 +44,8 @@ impl SlotMap {
         self.masters.iter().find(|master| master.id == id)
     }
 
-    /// How many slots other nodes serve than in `before`, and of the nodes that have begun to serve, those that took over from
-    /// nodes that have ended.
+    /// How many slots other nodes serve than in `before`, and of the nodes that have begun to
+    /// serve, those that took over from nodes that have ended.
     pub(crate) fn changes(&self, before: &Self) -> (usize, Vec<&Master>) {
         let mut moved = 0;
         let mut took_over: Vec<&Master> = Vec::new();
@@ -69,9 +69,9 @@ impl SlotMap {
         &self.masters
     }
 
-    /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas, each with host, port and id.
-    /// `asked` stands for a host that the node does not know of itself. `None` if it is no map: a slot that does not exist, or that
-    /// has two masters.
+    /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas,
+    /// each with host, port and id. `asked` stands for a host that the node does not know of
+    /// itself. `None` if it is no map: a slot that does not exist, or that has two masters.
     ///
     /// `reachable` translates an address that is stated.
     pub(crate) fn read(

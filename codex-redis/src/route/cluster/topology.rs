@@ -23,10 +23,12 @@ use crate::{
     wire::{Command, Failure, error::server_error},
 };
 
-/// The shortest time from one look to the next: a cluster in which much moves is not asked with every answer.
+/// The shortest time from one look to the next: a cluster in which much moves is not asked with
+/// every answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many nodes are asked at a time; the first that answers is believed. A wrong one is found out by the next answer.
+/// How many nodes are asked at a time; the first that answers is believed. A wrong one is found out
+/// by the next answer.
 const ASKED_TOGETHER: usize = 3;
 
 /// How many nodes are remembered that only a redirection has named.
@@ -72,7 +74,8 @@ impl Cluster {
         Err(last)
     }
 
-    /// Looks in the background which node serves what now. To wait for that, wait for the sender to be dropped.
+    /// Looks in the background which node serves what now. To wait for that, wait for the sender to
+    /// be dropped.
     pub(super) fn refresh(self: &Arc<Self>) -> watch::Receiver<()> {
         let (over, running) = watch::channel(());
         let Ok(runtime) = Handle::try_current() else {

@@ -36,7 +36,8 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
             })
         })?;
     }
-    // On none, a store in process works, and any other says that it cannot; neither panics or waits for ever.
+    // On none, a store in process works, and any other says that it cannot; neither panics or waits
+    // for ever.
     let alone = apart(|| Ok(block_on_nothing(works(&store, 6))))?;
     if cx.virtual_time().is_some() {
         return match alone {
@@ -80,7 +81,8 @@ pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checke
     apart(|| tracing::dispatcher::with_default(&dispatch, || build(Flavor::Current)?.block_on(task)))
 }
 
-/// Runs `run` on a thread of its own and waits for it: a runtime cannot be begun or ended inside another's task.
+/// Runs `run` on a thread of its own and waits for it: a runtime cannot be begun or ended inside
+/// another's task.
 fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
     let wait = || thread::scope(|scope| scope.spawn(run).join());
     let joined = match Handle::try_current().map(|current| current.runtime_flavor()) {

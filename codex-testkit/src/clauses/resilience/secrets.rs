@@ -29,9 +29,11 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event first, and switches it off for all.
+    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // first, and switches it off for all.
     let _second = Dispatch::new(log.clone());
-    // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does there.
+    // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does
+    // there.
     let shown = tracing::subscriber::with_default(log, || {
         on_a_runtime_of_its_own(async {
             let store = cx.store().await;
@@ -86,7 +88,8 @@ fn before(text: &str, at: usize) -> String {
     String::from_utf8_lossy(&text.as_bytes()[start..at]).into_owned()
 }
 
-/// Makes every verb fail that can be made to, with a key and a value that are known, and keeps what is shown.
+/// Makes every verb fail that can be made to, with a key and a value that are known, and keeps what
+/// is shown.
 async fn provoke<B: KvBackend>(store: &Store<B>, shown: &mut String) {
     let value = || Bytes::from_static(VALUE.as_bytes());
     let list = format!("{KEY}-list");

@@ -1,4 +1,5 @@
-//! The stores and the middleware of `codex-kv` with the frameworks that they are for, on memory and on a real Redis.
+//! The stores and the middleware of `codex-kv` with the frameworks that they are for, on memory and
+//! on a real Redis.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +27,8 @@ async fn redis(database: &Database) -> AnyBackend {
     AnyBackend::new(RedisBackend::connect(&database.url()).await.unwrap())
 }
 
-/// The value of a `Set-Cookie` header as a browser sends it back; `None` for one that removes the cookie.
+/// The value of a `Set-Cookie` header as a browser sends it back; `None` for one that removes the
+/// cookie.
 fn sent_back(set_cookie: &str) -> Option<String> {
     let pair = set_cookie.split(';').next().unwrap();
     let (_, value) = pair.split_once('=').unwrap();

@@ -1,4 +1,5 @@
-//! The real `SessionManagerLayer` of both versions, and `CachingSessionStore` with the store as either half.
+//! The real `SessionManagerLayer` of both versions, and `CachingSessionStore` with the store as
+//! either half.
 
 use codex_kv::AnyBackend;
 use codex_testkit::redis::Database;
@@ -108,7 +109,8 @@ macro_rules! for_version {
                 assert_eq!(missed.load(&stored.id).await.unwrap(), None);
             }
 
-            /// A request that has loaded the session from the store fills the cache after another one has ended it.
+            /// A request that has loaded the session from the store fills the cache after another
+            /// one has ended it.
             pub(super) async fn a_late_fill_brings_nothing_back(backend: AnyBackend) {
                 let cache = TowerSessionStore::new(backend.clone()).as_cache();
                 let ended = record();

@@ -1,4 +1,5 @@
-//! Two browsers that poll every 50 ms beside logins and logouts: no login is lost to a response that is late.
+//! Two browsers that poll every 50 ms beside logins and logouts: no login is lost to a response
+//! that is late.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,8 +32,9 @@ use crate::chromium::Chromium;
 /// Of one browser; the whole bar, 100 in each of two, is `CODEX_ROUNDS=100`.
 const ROUNDS: u32 = 20;
 
-/// In a page of the service: polls every 50 ms, and one just before each login, which is on its way with the key from before it.
-/// Answers how many logins were lost, how many logouts, and how many polls there were.
+/// In a page of the service: polls every 50 ms, and one just before each login, which is on its way
+/// with the key from before it. Answers how many logins were lost, how many logouts, and how many
+/// polls there were.
 const SCRIPT: &str = r"
     const done = arguments[arguments.length - 1];
     const read = async path => (await fetch(path)).text();
