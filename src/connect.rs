@@ -2,6 +2,9 @@
 
 use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 
+#[cfg(feature = "redis")]
+use crate::connect_near;
+
 /// Returns the backend that `url` names, so that one environment variable selects it.
 ///
 /// | URL | backend | feature |
@@ -16,6 +19,10 @@ use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 /// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean
 /// the same. Every setting of the Redis backend can follow a `?`; `docs/redis.md` in the repository
 /// lists them.
+///
+/// With `near=64MiB`, a Redis URL gives a [near cache](crate::NearBackend) of that size, with
+/// `near_staleness` and `near_max_value` as in `near=64MiB&near_staleness=1s&near_max_value=64KiB`.
+/// It needs the feature `memory`.
 ///
 /// A Redis server is dialled before this returns, so that a wrong password or host is found here
 /// and not at the first request. Needs a tokio runtime for Redis and none for memory. Dropping the
@@ -113,11 +120,36 @@ fn memory(_: &str) -> Result<AnyBackend> {
 
 #[cfg(feature = "redis")]
 async fn redis(url: &str) -> Result<AnyBackend> {
-    Ok(AnyBackend::new(codex_redis::RedisBackend::connect(url).await?))
+    let (url, near) = connect_near::split(url)?;
+    let backend = codex_redis::RedisBackend::connect(&url).await?;
+    match near {
+        Some(settings) => near_of(backend, settings).await,
+        None => Ok(AnyBackend::new(backend)),
+    }
+}
+
+#[cfg(all(feature = "memory", feature = "redis"))]
+async fn near_of(backend: codex_redis::RedisBackend, settings: connect_near::NearSettings) -> Result<AnyBackend> {
+    let mut builder = crate::NearBackend::builder(backend).max_bytes(settings.max_bytes);
+    if let Some(staleness) = settings.max_staleness {
+        builder = builder.max_staleness(staleness);
+    }
+    if let Some(bytes) = settings.max_value_bytes {
+        builder = builder.max_value_bytes(bytes);
+    }
+    Ok(AnyBackend::new(builder.build().await?))
+}
+
+#[cfg(all(not(feature = "memory"), feature = "redis"))]
+async fn near_of(_: codex_redis::RedisBackend, _: connect_near::NearSettings) -> Result<AnyBackend> {
+    Err(connect_near::refused("near", "needs codex-kv's feature `memory`"))
 }
 
 #[cfg(feature = "redis")]
 fn redis_lazy(url: &str) -> Result<AnyBackend> {
+    if connect_near::split(url)?.1.is_some() {
+        return Err(connect_near::lazy());
+    }
     Ok(AnyBackend::new(codex_redis::RedisBackend::connect_lazy(url)?))
 }
 

@@ -37,11 +37,15 @@ pub mod coder;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod connect;
+#[cfg(feature = "redis")]
+mod connect_near;
 #[cfg(feature = "encryption")]
 pub mod crypto;
 #[cfg(any(feature = "compression", feature = "encryption", feature = "messagepack"))]
 mod formats;
 mod namespaced;
+#[cfg(feature = "memory")]
+pub mod near;
 pub mod session;
 pub mod web;
 
@@ -59,8 +63,8 @@ pub use codec_error::CodecError;
 pub use codex_macros::cached;
 pub use codex_traits::{
     AnyBackend, Capabilities, Capability, Condition, Cursor, Error, Error as BackendError, ErrorKind, Expiry,
-    KvBackend, KvBackendExt, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
-    parse_integer,
+    KvBackend, KvBackendExt, NodeId, OnMissing, Pattern, Result, ScanPage, ScanRequest, SetOptions, SetOutcome,
+    TrackedRead, Tracking, TrackingFeed, TrackingListener, Ttl, parse_integer,
 };
 pub use connect::{connect, connect_lazy};
 #[cfg(feature = "compression")]
@@ -68,6 +72,8 @@ pub use formats::Compressed;
 #[cfg(feature = "messagepack")]
 pub use formats::MessagePack;
 pub use namespaced::namespaced_key;
+#[cfg(feature = "memory")]
+pub use near::{NearBackend, NearBuilder, NearStats};
 pub use session::{
     DjangoSigned, Login, Session, SessionCodec, SessionError, SessionExpiry, SessionKey, SessionStore,
     SessionStoreBuilder,

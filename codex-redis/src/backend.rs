@@ -319,11 +319,7 @@ impl KvBackend for RedisBackend {
             return Ok(Vec::new());
         }
         let call = self.begin("get_many").await?;
-        let deadline = call.deadline();
-        let values = match &self.0.servers {
-            Servers::One(server) => get_all(server, deadline, keys).await,
-            Servers::Cluster(cluster) => get_each(cluster, deadline, keys).await,
-        };
+        let values = self.values(call.deadline(), keys).await;
         call.end(values)
     }
 
@@ -395,6 +391,14 @@ impl KvBackend for RedisBackend {
 }
 
 impl RedisBackend {
+    /// Reads several values.
+    pub(crate) async fn values(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
+        match &self.0.servers {
+            Servers::One(server) => get_all(server, deadline, keys).await,
+            Servers::Cluster(cluster) => get_each(cluster, deadline, keys).await,
+        }
+    }
+
     async fn del_pages(&self, server: &Standalone, pattern: &Pattern) -> Outcome<u64> {
         let mut removed_in_all = 0_u64;
         let mut found: Vec<String> = Vec::new();

@@ -93,6 +93,7 @@ mod health;
 mod observe;
 mod route;
 mod server;
+mod tracking;
 mod wire;
 
 pub use backend::RedisBackend;
@@ -101,3 +102,4 @@ pub use config::tls::RedisTls;
 pub use config::{builder::RedisBuilder, credentials::Credentials, settings::RespVersion};
 pub use connection_like::RedisConnection;
 pub use health::Health;
+pub use tracking::RedisFeed;

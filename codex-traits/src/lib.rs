@@ -16,6 +16,7 @@ mod options;
 mod pattern;
 mod provided;
 mod scan;
+mod tracking;
 
 pub use any::AnyBackend;
 pub use backend::KvBackend;
@@ -26,3 +27,4 @@ pub use number::parse_integer;
 pub use options::{Condition, Expiry, OnMissing, SetOptions, SetOutcome, Ttl};
 pub use pattern::Pattern;
 pub use scan::{Cursor, ScanPage, ScanRequest};
+pub use tracking::{NodeId, TrackedRead, Tracking, TrackingFeed, TrackingListener};

@@ -85,6 +85,16 @@ impl Connection {
 /// Opens a connection to this address and logs in, until the deadline. The connection is driven by
 /// tasks of the current runtime.
 pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Instant) -> Result<Connection, DialError> {
+    open_watched(address, settings, deadline, Box::new(Log(address.clone()))).await
+}
+
+/// Opens a connection whose pushes and whose end are told to `watch`.
+pub(crate) async fn open_watched(
+    address: &Address,
+    settings: &Settings,
+    deadline: Instant,
+    watch: Box<dyn Watch>,
+) -> Result<Connection, DialError> {
     match address {
         Address::Tcp { host, port } => {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -98,7 +108,7 @@ pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Insta
                 let entered = log_in(&mut stream, settings, deadline).await;
                 entered.map_err(Refusal::into_error)?;
                 let (reader, writer) = tokio::io::split(stream);
-                return Ok(connection(reader, writer, address, settings));
+                return Ok(connection(reader, writer, address, settings, watch));
             }
             match log_in(&mut stream, settings, deadline).await {
                 Ok(()) => {}
@@ -111,7 +121,7 @@ pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Insta
                 Err(Refusal::Told(error)) => return Err(error),
             }
             let (reader, writer) = stream.into_split();
-            Ok(connection(reader, writer, address, settings))
+            Ok(connection(reader, writer, address, settings, watch))
         }
         #[cfg(unix)]
         Address::Unix(path) => {
@@ -120,7 +130,7 @@ pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Insta
             let entered = log_in(&mut stream, settings, deadline).await;
             entered.map_err(Refusal::into_error)?;
             let (reader, writer) = stream.into_split();
-            Ok(connection(reader, writer, address, settings))
+            Ok(connection(reader, writer, address, settings, watch))
         }
         #[cfg(not(unix))]
         Address::Unix(_) => Err(DialError::config("this platform has no Unix sockets; connect over TCP")),
@@ -168,12 +178,17 @@ impl Watch for Log {
     fn push(&self, _: Vec<Value>) {}
 
     fn ended(&self, end: End, unanswered: usize) {
-        match end {
-            // An idle connection that the server closes is nothing to be told of.
-            End::Closed(_) if unanswered == 0 => {}
-            End::Stopped => {}
-            end => observe::evicted(self.0.parts(), end.reason()),
-        }
+        log_end(&self.0, end, unanswered);
+    }
+}
+
+/// Logs what ended a connection.
+pub(crate) fn log_end(address: &Address, end: End, unanswered: usize) {
+    match end {
+        // An idle connection that the server closes is nothing to be told of.
+        End::Closed(_) if unanswered == 0 => {}
+        End::Stopped => {}
+        end => observe::evicted(address.parts(), end.reason()),
     }
 }
 
@@ -191,7 +206,7 @@ where
     within(deadline, NO_LOGIN, login::log_in(stream, login.as_ref(), settings)).await
 }
 
-fn connection<R, W>(reader: R, writer: W, address: &Address, settings: &Settings) -> Connection
+fn connection<R, W>(reader: R, writer: W, address: &Address, settings: &Settings, watch: Box<dyn Watch>) -> Connection
 where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -203,7 +218,7 @@ where
         patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
     };
     Connection {
-        multiplexer: Multiplexer::new(reader, writer, limits, Box::new(Log(address.clone()))),
+        multiplexer: Multiplexer::new(reader, writer, limits, watch),
         address: address.clone(),
         since: Instant::now(),
         confirmed: AtomicU64::new(0),

@@ -237,6 +237,11 @@ impl Multiplexer {
         self.shared.end.get().copied()
     }
 
+    /// Ends the connection, although others hold it.
+    pub(crate) fn stop(&self) {
+        self.shared.close(End::Stopped);
+    }
+
     /// Whether no request waits for its reply.
     pub(crate) fn is_idle(&self) -> bool {
         self.shared.queue().waiting.is_empty()

@@ -12,17 +12,17 @@ use crate::{
 };
 
 pub(crate) enum Standalone {
-    Fixed(Server<Address>),
-    Elected(Server<Sentinels>),
+    Fixed(Arc<Server<Address>>),
+    Elected(Arc<Server<Sentinels>>),
 }
 
 impl Standalone {
     pub(crate) fn fixed(address: Address, settings: Arc<Settings>) -> Self {
-        Self::Fixed(Server::new(address, settings))
+        Self::Fixed(Arc::new(Server::new(address, settings)))
     }
 
     pub(crate) fn elected(sentinels: Sentinels, settings: Arc<Settings>) -> Self {
-        Self::Elected(Server::new(sentinels, settings))
+        Self::Elected(Arc::new(Server::new(sentinels, settings)))
     }
 
     /// Makes a first connection, so that what is wrong with the settings is found.

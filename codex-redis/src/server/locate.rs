@@ -29,6 +29,9 @@ pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
         settings: &Settings,
     ) -> impl Future<Output = Result<(), DialError>> + Send;
 
+    /// Whether the server is still at this address, as far as is known without asking.
+    fn is_at(&self, address: &Address) -> bool;
+
     /// The longest pause between two dials.
     fn longest_pause(&self, settings: &Settings) -> Duration;
 }
@@ -45,6 +48,10 @@ impl Locate for Address {
 
     async fn verify(&self, _: &Connection, _: &Settings) -> Result<(), DialError> {
         Ok(())
+    }
+
+    fn is_at(&self, address: &Address) -> bool {
+        self == address
     }
 
     fn longest_pause(&self, settings: &Settings) -> Duration {

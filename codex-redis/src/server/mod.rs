@@ -7,5 +7,7 @@ mod pool;
 pub(crate) mod sentinel;
 #[expect(clippy::module_inception, reason = "the floor is named after its main type")]
 mod server;
+pub(crate) mod tracked;
+mod tracked_checks;
 
 pub(crate) use self::{per_runtime::PerRuntime, server::Server};

@@ -153,6 +153,11 @@ impl Locate for Sentinels {
         }
     }
 
+    fn is_at(&self, address: &Address) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().is_none_or(|last| last == address)
+    }
+
     fn longest_pause(&self, settings: &Settings) -> Duration {
         settings.backoff_max.min(PAUSE)
     }

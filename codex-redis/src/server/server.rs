@@ -50,7 +50,7 @@ impl<L: Locate> Server<L> {
         &self.endpoint.place
     }
 
-    fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.endpoint.settings
     }
 

@@ -10,6 +10,7 @@ mod scan;
 mod slot_map;
 mod slots;
 mod topology;
+pub(crate) mod tracked;
 
 use std::{
     fmt,
@@ -143,7 +144,7 @@ impl Cluster {
         Ok(map.masters().iter().map(|master| Arc::clone(&master.server)).collect())
     }
 
-    fn map(&self) -> Arc<SlotMap> {
+    pub(crate) fn map(&self) -> Arc<SlotMap> {
         Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

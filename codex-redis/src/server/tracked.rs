@@ -1,0 +1,454 @@
+//! The tracked connection to a server: reads whose changes the server pushes, and proofs that it
+//! still does.
+//!
+//! There is at most one at a time, whichever runtimes read: two would have no order between their
+//! pushes. The runtime that opens it drives it. A call on another runtime waits only briefly for
+//! it, and ends it if it does not answer, because that runtime may not be driven.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_traits::{NodeId, TrackingListener};
+use redis::Value;
+use tokio::{
+    runtime::{Handle, Id},
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{Server, locate::Locate, tracked_checks as checks};
+use crate::{
+    config::settings::{Address, RespVersion, Settings},
+    connection::{
+        connect::{Connection, ask, log_end, open_watched},
+        failure::{DialError, End, Lost},
+        multiplexer::{Deadline, Watch},
+    },
+    observe::RoundTrip,
+    wire::{
+        Command, Failure, Request,
+        error::{known_code, server_error},
+        reply::Replies,
+    },
+};
+
+/// How long a call waits for a connection that another runtime drives.
+const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Makes a key that is read, written and seen to be pushed before a connection is used. `None` if
+/// the server has no place for one.
+pub(crate) type Canary = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// The tracked connection to one server.
+pub(crate) struct Tracked<L: Locate> {
+    server: Arc<Server<L>>,
+    node: NodeId,
+    canary: Canary,
+    is_cluster: bool,
+    settings: Settings,
+    listener: Arc<dyn TrackingListener>,
+    state: Mutex<State>,
+    /// Attempts to open a connection.
+    attempts: AtomicU64,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        /// No attempt is made before this.
+        until: Instant,
+        failures: u32,
+    },
+    Opening {
+        number: u64,
+        /// After this, another runtime may try.
+        until: Instant,
+        failures: u32,
+        outcome: Opened,
+    },
+    Open(Arc<Session>),
+    /// The feed was dropped.
+    Ended,
+}
+
+/// What comes of an attempt; `None` while it is under way.
+pub(crate) type Opened = watch::Receiver<Option<Result<(), DialError>>>;
+
+/// A connection that has passed the checks.
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    runtime: Id,
+    identity: checks::Identity,
+}
+
+/// A reply on the tracked connection, or the reason why the call had better go another way.
+pub(crate) enum Read {
+    Answered(Replies),
+    /// The connection is open and did not answer in time.
+    Failed(Failure),
+    /// Nothing was answered. The read can be sent by another connection.
+    Elsewhere,
+}
+
+impl<L: Locate> Tracked<L> {
+    pub(crate) fn new(
+        server: Arc<Server<L>>,
+        node: NodeId,
+        canary: Canary,
+        is_cluster: bool,
+        listener: Arc<dyn TrackingListener>,
+    ) -> Self {
+        let settings = Settings {
+            resp: RespVersion::Resp3,
+            ..server.settings().clone()
+        };
+        Self {
+            server,
+            node,
+            canary,
+            is_cluster,
+            settings,
+            listener,
+            state: Mutex::new(State::Closed {
+                until: Instant::now(),
+                failures: 0,
+            }),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server<L>> {
+        &self.server
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is one assignment, so a panic elsewhere has left nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the connection, and says why there is none as whoever made the settings is to be
+    /// told.
+    pub(crate) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
+        let Some(mut opened) = self.open() else {
+            return Ok(());
+        };
+        let outcome = opened.wait_for(Option::is_some).await;
+        match outcome.as_deref() {
+            Ok(Some(outcome)) => outcome.clone().map_err(DialError::into_connect_failure),
+            _ => Err(DialError::late(checks::NOT_OPENED).into_connect_failure()),
+        }
+    }
+
+    /// Opens the connection in the background, if there is none and it is time to. Returns `None` if
+    /// it is open or may not be opened now.
+    fn open(self: &Arc<Self>) -> Option<Opened> {
+        let runtime = Handle::try_current().ok()?;
+        let mut state = self.state();
+        let now = Instant::now();
+        let failures = match &*state {
+            State::Open(session) if !session.connection.multiplexer().is_closed() => return None,
+            State::Open(_) => 0,
+            State::Closed { until, .. } if now < *until => return None,
+            State::Closed { failures, .. } => *failures,
+            // An attempt that was dropped with its runtime has no sender any more, and one on a
+            // runtime that is not being driven takes too long.
+            State::Opening { until, outcome, .. } if now < *until && outcome.has_changed().is_ok() => {
+                return Some(outcome.clone());
+            }
+            State::Opening { failures, .. } => *failures,
+            State::Ended => return None,
+        };
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let (sender, outcome) = watch::channel(None);
+        *state = State::Opening {
+            number,
+            // The dial, and the checks after it.
+            until: now + self.settings.connect_timeout.saturating_mul(2),
+            failures,
+            outcome: outcome.clone(),
+        };
+        // With the state locked, so that no other attempt is announced in between.
+        self.listener.opening(self.node);
+        drop(state);
+        let tracked = Arc::clone(self);
+        let id = runtime.id();
+        runtime.spawn(async move {
+            let opened = tracked.dial(id).await;
+            let _ = sender.send(Some(tracked.settle(number, failures, opened)));
+        });
+        Some(outcome)
+    }
+
+    fn settle(&self, number: u64, failures: u32, opened: Result<Session, DialError>) -> Result<(), DialError> {
+        let mut state = self.state();
+        if !matches!(&*state, State::Opening { number: current, .. } if *current == number) {
+            return Err(DialError::late(checks::NOT_OPENED));
+        }
+        match opened {
+            Ok(session) => {
+                self.listener.opened(self.node);
+                *state = State::Open(Arc::new(session));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(server = ?self.server.place(), error = error.message, "no tracked connection");
+                let pause = self.settings.backoff_min.saturating_mul(1 << failures.min(16));
+                let longest = self.server.place().longest_pause(&self.settings);
+                *state = State::Closed {
+                    until: Instant::now() + pause.min(longest),
+                    failures: failures.saturating_add(1),
+                };
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a connection and checks that it tracks.
+    async fn dial(&self, runtime: Id) -> Result<Session, DialError> {
+        let deadline = Instant::now() + self.settings.connect_timeout;
+        let address = match self.server.place().fixed() {
+            Some(address) => address.clone(),
+            None => self.server.place().locate().await?,
+        };
+        let canary = (self.canary)().ok_or_else(checks::no_slots)?;
+        let pushes = Arc::new(Pushes {
+            node: self.node,
+            address: address.clone(),
+            canary: canary.clone(),
+            has_seen_canary: AtomicBool::new(false),
+            listener: Arc::clone(&self.listener),
+        });
+        let watch = Box::new(Watching(Arc::clone(&pushes)));
+        let connection = open_watched(&address, &self.settings, deadline, watch).await?;
+        let questions = checks::opening(self.is_cluster);
+        let replies = ask(&connection, &questions, &self.settings).await?;
+        let identity = checks::opened(&replies, self.is_cluster)?;
+        let read = [Command::read("GET").arg(&canary)];
+        checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
+        self.write_canary(&canary, deadline).await?;
+        // The push comes before the reply to whatever is asked after the write.
+        let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
+        checks::proven(&proof, self.is_cluster, &identity)?;
+        if !pushes.has_seen_canary.load(Ordering::Acquire) {
+            return Err(checks::no_push());
+        }
+        Ok(Session {
+            connection,
+            runtime,
+            identity,
+        })
+    }
+
+    /// Writes the canary by one of the other connections.
+    async fn write_canary(&self, canary: &str, at: Instant) -> Result<(), DialError> {
+        let deadline = Deadline {
+            at,
+            latest: at,
+            verb: "connect",
+        };
+        let set = Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64);
+        match self.server.command(deadline, &set).await {
+            Ok(reply) => checks::canary_written(&reply),
+            Err(_) => Err(DialError::unreachable(checks::NO_CANARY_WRITE)),
+        }
+    }
+
+    /// The connection, if it is open and its server the one to ask. If there is none, one is opened.
+    fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
+        let open = match &*self.state() {
+            State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),
+            _ => None,
+        };
+        let Some(session) = open else {
+            self.open();
+            return None;
+        };
+        if self.server.place().is_at(session.connection.address()) {
+            return Some(session);
+        }
+        self.leave(&session);
+        None
+    }
+
+    /// Leaves this connection: everything that it carried is dropped before the next one is opened.
+    fn leave(&self, session: &Arc<Session>) {
+        let mut state = self.state();
+        if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, session)) {
+            session.connection.multiplexer().stop();
+            *state = State::Closed {
+                until: Instant::now(),
+                failures: 0,
+            };
+        }
+    }
+
+    /// Ends the connection for good.
+    pub(crate) fn end(&self) {
+        let before = std::mem::replace(&mut *self.state(), State::Ended);
+        if let State::Open(session) = before {
+            session.connection.multiplexer().stop();
+        }
+    }
+
+    /// Sends a read by the tracked connection.
+    pub(crate) async fn read(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Read {
+        let Some(session) = self.session() else {
+            return Read::Elsewhere;
+        };
+        let (name, commands) = request.name();
+        let mut seen = RoundTrip::begin(self.settings.database, name, commands);
+        seen.address(|| session.connection.address().parts());
+        let read = self.exchange(&session, &mut seen, deadline, request).await;
+        let (error, code) = match &read {
+            Read::Answered(replies) => {
+                let refusal = replies.as_slice().iter().find_map(server_error);
+                let code = refusal.map(|error| known_code(error.code()));
+                (code, code)
+            }
+            Read::Failed(failure) => (Some(failure.outcome()), None),
+            Read::Elsewhere => (Some("connection"), None),
+        };
+        seen.end(
+            deadline.verb,
+            error,
+            code,
+            self.settings.slow_command,
+            self.server.place(),
+        );
+        read
+    }
+
+    async fn exchange(
+        &self,
+        session: &Arc<Session>,
+        seen: &mut RoundTrip,
+        deadline: Deadline,
+        request: &Request<'_, '_>,
+    ) -> Read {
+        let Ok(answer) = session.connection.multiplexer().send(request, None, deadline) else {
+            return Read::Elsewhere;
+        };
+        seen.sent();
+        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
+        let answer = if is_foreign {
+            let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
+            match Box::pin(timeout_at(patience, answer)).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.leave(session);
+                    return Read::Elsewhere;
+                }
+            }
+        } else {
+            answer.await
+        };
+        match answer {
+            Ok(Ok(answer)) => Read::Answered(answer.into_replies()),
+            Ok(Err(lost @ Lost::Late)) => Read::Failed(lost.into()),
+            Ok(Err(Lost::Broken { .. })) | Err(_) => Read::Elsewhere,
+        }
+    }
+
+    /// Proves that the connection is alive, tracks, and leads to the server to ask. A connection
+    /// that does not is left.
+    pub(crate) async fn prove(self: &Arc<Self>, deadline: Deadline) -> Result<(), Failure> {
+        let Some(session) = self.session() else {
+            return Err(checks::not_open());
+        };
+        let proof = self.proof(&session, deadline).await;
+        if proof.is_err() {
+            self.leave(&session);
+        }
+        proof.map_err(DialError::into_failure)
+    }
+
+    async fn proof(&self, session: &Session, deadline: Deadline) -> Result<(), DialError> {
+        let questions = checks::proof(self.is_cluster);
+        let request = Request::all(&questions);
+        let asked = async {
+            let answer = session.connection.multiplexer().send(&request, None, deadline)?;
+            // The runtime that drives the connection keeps the deadline too, if it is being driven.
+            match timeout_at(deadline.at, answer).await {
+                Ok(Ok(Ok(answer))) => Ok(answer.into_replies().into_vec()),
+                Ok(_) => Err(DialError::unreachable(checks::NOT_OPENED)),
+                Err(_) => Err(DialError::late(checks::NO_PROOF)),
+            }
+        };
+        let place = self.server.place();
+        let located = async {
+            if place.fixed().is_some() {
+                return Ok(());
+            }
+            let address = place.locate().await?;
+            if address == *session.connection.address() {
+                Ok(())
+            } else {
+                Err(checks::moved())
+            }
+        };
+        let (replies, ()) = futures_util::future::try_join(asked, located).await?;
+        checks::proven(&replies, self.is_cluster, &session.identity)
+    }
+}
+
+impl<L: Locate> fmt::Debug for Tracked<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server.place().fmt(f)
+    }
+}
+
+impl<L: Locate> Drop for Tracked<L> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Hands pushes on.
+#[derive(Debug)]
+struct Pushes {
+    node: NodeId,
+    address: Address,
+    canary: String,
+    has_seen_canary: AtomicBool,
+    listener: Arc<dyn TrackingListener>,
+}
+
+struct Watching(Arc<Pushes>);
+
+impl Watch for Watching {
+    fn push(&self, items: Vec<Value>) {
+        let Pushes { node, listener, .. } = &*self.0;
+        match checks::push(&items) {
+            checks::Push::Changed(keys) => {
+                for key in keys {
+                    match key {
+                        Value::BulkString(key) if key == self.0.canary.as_bytes() => {
+                            self.0.has_seen_canary.store(true, Ordering::Release);
+                        }
+                        Value::BulkString(key) => listener.changed(*node, key),
+                        // A key in another form cannot be told, so it can be any.
+                        _ => listener.flushed(*node),
+                    }
+                }
+            }
+            checks::Push::Flushed => listener.flushed(*node),
+            checks::Push::Other => {}
+        }
+    }
+
+    fn ended(&self, end: End, unanswered: usize) {
+        self.0.listener.closed(self.0.node);
+        log_end(&self.0.address, end, unanswered);
+    }
+}

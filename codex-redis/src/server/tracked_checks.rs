@@ -1,0 +1,343 @@
+//! The questions to a server that is to track, and what its answers must be.
+
+use redis::{ServerError, Value};
+
+use crate::{
+    connection::failure::DialError,
+    wire::{Command, Failure, error::server_error, reply::text},
+};
+use codex_traits::ErrorKind;
+
+pub(super) const NOT_OPENED: &str = "the tracked connection was not opened within the connect timeout";
+pub(super) const NO_PROOF: &str = "the server did not answer on the tracked connection within the command timeout";
+pub(super) const NO_CANARY_WRITE: &str =
+    "the canary key of the near cache could not be written by a second connection to the server";
+
+/// What stays the same for as long as a connection may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The server's number of the connection.
+    id: i64,
+    /// The epoch of the cluster's configuration.
+    epoch: Option<u64>,
+}
+
+/// The first questions on a connection.
+pub(super) fn opening(is_cluster: bool) -> Vec<Command<'static>> {
+    let mut questions = proof(is_cluster);
+    questions.push(Command::new("CLIENT TRACKING").arg("ON"));
+    questions.push(Command::read("CLIENT TRACKINGINFO"));
+    questions
+}
+
+/// What a proof asks. A PING would also be answered by a node that was demoted.
+pub(super) fn proof(is_cluster: bool) -> Vec<Command<'static>> {
+    let mut questions = vec![Command::read("HELLO")];
+    if is_cluster {
+        questions.push(Command::read("CLUSTER INFO"));
+    }
+    questions
+}
+
+/// Checks the answers to the first questions.
+pub(super) fn opened(replies: &[Value], is_cluster: bool) -> Result<Identity, DialError> {
+    let (tracking, info, proof) = match replies {
+        [proof @ .., tracking, info] => (tracking, info, proof),
+        _ => return Err(unexpected()),
+    };
+    let identity = identity(proof, is_cluster)?;
+    check_version(&proof[0])?;
+    if let Some(error) = server_error(tracking) {
+        return Err(DialError::config(if is_forbidden(error) {
+            "the near cache needs CLIENT TRACKING, which the server's user may not use: grant `+client|tracking`"
+        } else {
+            "the near cache needs CLIENT TRACKING, which the server, or the proxy before it, does not know: connect \
+             to Redis 7.0, Valkey 8 or later directly"
+        }));
+    }
+    match server_error(info) {
+        Some(error) if is_forbidden(error) => Err(DialError::config(
+            "the near cache needs CLIENT TRACKINGINFO, which the server's user may not use: grant \
+             `+client|trackinginfo`",
+        )),
+        Some(_) => Err(DialError::config(
+            "the near cache needs CLIENT TRACKINGINFO, which the server, or the proxy before it, does not know: \
+             connect to Redis 7.0, Valkey 8 or later directly",
+        )),
+        None if is_on(info) => Ok(identity),
+        None => Err(DialError::config(
+            "the server, or the proxy before it, accepted CLIENT TRACKING ON and does not track in its default mode \
+             (CLIENT TRACKINGINFO): connect to the server directly",
+        )),
+    }
+}
+
+/// Checks a proof.
+pub(super) fn proven(replies: &[Value], is_cluster: bool, before: &Identity) -> Result<(), DialError> {
+    if identity(replies, is_cluster)? == *before {
+        Ok(())
+    } else {
+        Err(DialError::server(
+            "the tracked connection leads to another server, or the cluster's configuration has changed",
+        ))
+    }
+}
+
+/// Checks the answer to a read of the canary.
+pub(super) fn canary_read(reply: Option<&Value>) -> Result<(), DialError> {
+    match reply.map(|reply| (reply, server_error(reply))) {
+        Some((Value::Nil | Value::BulkString(_), _)) => Ok(()),
+        Some((_, Some(error))) if is_forbidden(error) => Err(DialError::config(
+            "the near cache reads a canary key, which the server's user may not: grant `+get` and the key pattern \
+             `~codex-kv:near:*`",
+        )),
+        Some((_, Some(error))) => Err(refused(error)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Checks the answer to the write of the canary.
+pub(super) fn canary_written(reply: &Value) -> Result<(), DialError> {
+    match (reply, server_error(reply)) {
+        (Value::Okay, _) => Ok(()),
+        (_, Some(error)) if is_forbidden(error) => Err(DialError::config(
+            "the near cache writes a canary key, which the server's user may not: grant `+set` and the key pattern \
+             `~codex-kv:near:*`",
+        )),
+        (_, Some(error)) => Err(refused(error)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The error for a canary that was written without a push.
+pub(super) fn no_push() -> DialError {
+    DialError::config(
+        "a key was read and then written by another connection, and the server, or the proxy before it, pushed no \
+         invalidation: the near cache would never learn of a change; connect to the server directly",
+    )
+}
+
+/// The error for a node of a cluster that serves nothing.
+pub(super) fn no_slots() -> DialError {
+    DialError::server("the node of the cluster serves no slots")
+}
+
+/// The error for a primary that has another address by now.
+pub(super) fn moved() -> DialError {
+    DialError::server("the Sentinels name another primary than the tracked connection leads to")
+}
+
+/// The failure of a proof without a connection.
+pub(super) fn not_open() -> Failure {
+    Failure::new(ErrorKind::Connection, "there is no tracked connection at the moment").not_executed()
+}
+
+/// What a server pushes.
+pub(super) enum Push<'a> {
+    /// These keys changed.
+    Changed(&'a [Value]),
+    /// All keys changed, or any.
+    Flushed,
+    /// It is about something else.
+    Other,
+}
+
+pub(super) fn push(items: &[Value]) -> Push<'_> {
+    match items {
+        [kind, rest @ ..] if text(kind) == Some("invalidate") => match rest {
+            [Value::Array(keys)] => Push::Changed(keys),
+            _ => Push::Flushed,
+        },
+        [kind, ..] if text(kind).is_some_and(|kind| kind.starts_with("tracking-")) => Push::Flushed,
+        _ => Push::Other,
+    }
+}
+
+fn identity(replies: &[Value], is_cluster: bool) -> Result<Identity, DialError> {
+    let (hello, info) = match (replies, is_cluster) {
+        ([hello, info], true) => (hello, Some(info)),
+        ([hello], false) => (hello, None),
+        _ => return Err(unexpected()),
+    };
+    if let Some(error) = server_error(hello) {
+        return Err(match error.code() {
+            "NOPERM" => {
+                DialError::config("the near cache needs HELLO, which the server's user may not use: grant `+hello`")
+            }
+            _ => refused(error),
+        });
+    }
+    let (Some(Value::Int(id)), Some(Value::Int(3))) = (field(hello, "id"), field(hello, "proto")) else {
+        return Err(DialError::config(
+            "the near cache needs RESP3, and the server, or the proxy before it, does not speak it (HELLO 3): \
+             connect to Redis 7.0, Valkey 8 or later directly",
+        ));
+    };
+    if field(hello, "role").and_then(text) != Some("master") {
+        return Err(DialError::server(
+            "the near cache needs a primary, and the server is a replica",
+        ));
+    }
+    let epoch = info.map(epoch_of).transpose()?;
+    Ok(Identity { id: *id, epoch })
+}
+
+/// Reads the epoch of a node that can answer for its slots.
+fn epoch_of(info: &Value) -> Result<u64, DialError> {
+    if let Some(error) = server_error(info) {
+        return Err(if is_forbidden(error) {
+            DialError::config(
+                "the near cache needs CLUSTER INFO, which the server's user may not use: grant `+cluster|info`",
+            )
+        } else {
+            refused(error)
+        });
+    }
+    let info = match info {
+        Value::VerbatimString { text, .. } => text,
+        other => text(other).ok_or_else(unexpected)?,
+    };
+    let field = |name: &str| {
+        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(found, _)| *found == name).map(|(_, value)| value.trim())
+    };
+    if field("cluster_state") != Some("ok") {
+        return Err(DialError::server("the cluster is down, by the node that was asked"));
+    }
+    let epoch = field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok());
+    epoch.ok_or_else(unexpected)
+}
+
+/// Refuses servers that push before replies, or inside of them.
+fn check_version(hello: &Value) -> Result<(), DialError> {
+    let server = field(hello, "server").and_then(text).unwrap_or_default();
+    let version = field(hello, "version").and_then(text).unwrap_or_default();
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    let least = match server {
+        "redis" => 7,
+        "valkey" => 8,
+        // Others are told by the canary.
+        _ => return Ok(()),
+    };
+    if major.is_some_and(|major| major >= least) {
+        Ok(())
+    } else {
+        Err(DialError::config(
+            "the near cache needs Redis 7.0, Valkey 8 or later: older servers send invalidations out of order",
+        ))
+    }
+}
+
+/// Whether CLIENT TRACKINGINFO says that tracking is on, and nothing else.
+fn is_on(info: &Value) -> bool {
+    match field(info, "flags") {
+        Some(Value::Array(flags) | Value::Set(flags)) => matches!(flags.as_slice(), [flag] if text(flag) == Some("on")),
+        _ => false,
+    }
+}
+
+fn field<'a>(map: &'a Value, name: &str) -> Option<&'a Value> {
+    match map {
+        Value::Map(pairs) => {
+            let mut found = pairs.iter().filter(|(key, _)| text(key) == Some(name));
+            found.next().map(|(_, value)| value)
+        }
+        Value::Array(items) => {
+            let mut found = items.chunks_exact(2).filter(|pair| text(&pair[0]) == Some(name));
+            found.next().map(|pair| &pair[1])
+        }
+        _ => None,
+    }
+}
+
+fn is_forbidden(error: &ServerError) -> bool {
+    error.code() == "NOPERM"
+}
+
+fn refused(error: &ServerError) -> DialError {
+    DialError::server(match error.code() {
+        "LOADING" => "the server is still loading its data (LOADING): try again later",
+        "READONLY" => "the near cache needs a primary, and the server is a read-only replica (READONLY)",
+        "OOM" => "the server is out of memory (OOM) and takes no canary key of the near cache",
+        "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => "the cluster is being reconfigured: try again later",
+        _ => "the server refused a check of the near cache's tracked connection",
+    })
+}
+
+fn unexpected() -> DialError {
+    DialError::server("the server's answer to a check of the near cache has another form than the command's")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_value(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    fn hello(server: &str, version: &str, id: i64, proto: i64, role: &str) -> Value {
+        Value::Map(vec![
+            (text_value("server"), text_value(server)),
+            (text_value("version"), text_value(version)),
+            (text_value("proto"), Value::Int(proto)),
+            (text_value("id"), Value::Int(id)),
+            (text_value("role"), text_value(role)),
+        ])
+    }
+
+    fn info(flags: &[&str]) -> Value {
+        let flags = flags.iter().map(|flag| text_value(flag)).collect();
+        Value::Map(vec![(text_value("flags"), Value::Set(flags))])
+    }
+
+    #[test]
+    fn only_a_primary_of_a_version_that_orders_its_pushes_may_track() {
+        let opened = |hello, flags: &[&str]| super::opened(&[hello, Value::Okay, info(flags)], false);
+        for (server, version) in [
+            ("redis", "7.0.0"),
+            ("redis", "8.2.3"),
+            ("valkey", "8.0.1"),
+            ("other", "1"),
+        ] {
+            let opened = opened(hello(server, version, 4, 3, "master"), &["on"]);
+            assert_eq!(opened.unwrap(), Identity { id: 4, epoch: None });
+        }
+        for (hello, flags, message) in [
+            (hello("redis", "6.2.9", 4, 3, "master"), &["on"][..], "needs Redis 7.0"),
+            (hello("valkey", "7.2.5", 4, 3, "master"), &["on"], "needs Redis 7.0"),
+            (hello("redis", "7.0.0", 4, 2, "master"), &["on"], "needs RESP3"),
+            (hello("redis", "7.0.0", 4, 3, "replica"), &["on"], "is a replica"),
+            (hello("redis", "7.0.0", 4, 3, "master"), &["off"], "does not track"),
+            (
+                hello("redis", "7.0.0", 4, 3, "master"),
+                &["on", "bcast"],
+                "does not track",
+            ),
+        ] {
+            let refused = opened(hello, flags).unwrap_err();
+            assert!(refused.message.contains(message), "{}", refused.message);
+        }
+    }
+
+    #[test]
+    fn a_proof_is_of_the_same_connection_and_epoch() {
+        let cluster = |state: &str, epoch: u64| {
+            text_value(&format!("cluster_state:{state}\r\ncluster_current_epoch:{epoch}\r\n"))
+        };
+        let hello = |id| hello("redis", "7.0.0", id, 3, "master");
+        let before = identity(&[hello(4), cluster("ok", 7)], true).unwrap();
+        let proven = |id, state, epoch| proven(&[hello(id), cluster(state, epoch)], true, &before).is_ok();
+        assert!(proven(4, "ok", 7));
+        assert!(!proven(5, "ok", 7) && !proven(4, "ok", 8) && !proven(4, "fail", 7));
+    }
+
+    #[test]
+    fn a_push_that_names_no_keys_is_about_all() {
+        let keys = Value::Array(vec![text_value("k")]);
+        assert!(matches!(push(&[text_value("invalidate"), keys]), Push::Changed([_])));
+        assert!(matches!(push(&[text_value("invalidate"), Value::Nil]), Push::Flushed));
+        assert!(matches!(push(&[text_value("tracking-redir-broken")]), Push::Flushed));
+        assert!(matches!(push(&[text_value("message")]), Push::Other));
+    }
+}

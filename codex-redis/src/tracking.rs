@@ -1,0 +1,268 @@
+//! Client tracking: reads whose changes the server pushes.
+
+use std::{fmt, sync::Arc};
+
+use codex_traits::{NodeId, Result, TrackedRead, Tracking, TrackingFeed, TrackingListener};
+use futures_util::future::join_all;
+use redis::Value;
+
+use crate::{
+    backend::RedisBackend,
+    config::settings::Address,
+    connection::multiplexer::{Deadline, LARGE},
+    route::{Servers, Standalone, cluster::tracked::TrackedNodes},
+    server::{
+        sentinel::Sentinels,
+        tracked::{Canary, Read, Tracked},
+    },
+    wire::{Command, Failure, Request, error::server_error, reply},
+};
+
+/// The tracked reads of one reader of a [`RedisBackend`].
+///
+/// There is one more connection to each server, in RESP3 and with `CLIENT TRACKING ON`, which
+/// carries reads and proofs only. It is opened by [`Tracking::track`] and again by the next read
+/// after it was lost. Until it is open, reads use the other connections. A backend that nobody
+/// tracks has none of this.
+///
+/// A proof is `HELLO` without arguments: the same connection, RESP3, and the role of a primary.
+/// Through Sentinel the Sentinels must still name the server. On a cluster, `CLUSTER INFO` must
+/// show the same epoch.
+pub struct RedisFeed {
+    backend: RedisBackend,
+    nodes: Nodes,
+}
+
+enum Nodes {
+    Fixed(Arc<Tracked<Address>>),
+    Elected(Arc<Tracked<Sentinels>>),
+    Cluster(TrackedNodes),
+}
+
+type Outcome<T> = std::result::Result<T, Failure>;
+
+impl Tracking for RedisBackend {
+    type Feed = RedisFeed;
+
+    async fn track(&self, listener: Arc<dyn TrackingListener>) -> Result<RedisFeed> {
+        let nodes = match &self.router().servers {
+            Servers::One(Standalone::Fixed(server)) => Nodes::Fixed(Arc::new(Tracked::new(
+                Arc::clone(server),
+                NodeId::ONLY,
+                canary(),
+                false,
+                listener,
+            ))),
+            Servers::One(Standalone::Elected(server)) => Nodes::Elected(Arc::new(Tracked::new(
+                Arc::clone(server),
+                NodeId::ONLY,
+                canary(),
+                false,
+                listener,
+            ))),
+            Servers::Cluster(cluster) => Nodes::Cluster(TrackedNodes::new(Arc::clone(cluster), listener)),
+        };
+        let connected = match &nodes {
+            Nodes::Fixed(tracked) => tracked.connect().await,
+            Nodes::Elected(tracked) => tracked.connect().await,
+            Nodes::Cluster(nodes) => nodes.connect(self.router().deadline("connect")).await,
+        };
+        connected.map_err(|failure| failure.into_error("connect"))?;
+        Ok(RedisFeed {
+            backend: self.clone(),
+            nodes,
+        })
+    }
+}
+
+impl TrackingFeed for RedisFeed {
+    /// `GET` and `PTTL`, one after the other: a change in between is pushed between their answers.
+    async fn get(&self, key: &str) -> Result<TrackedRead> {
+        let call = self.backend.begin("get").await?;
+        let read = self.read(call.deadline(), key).await;
+        call.end(read)
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<TrackedRead>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.backend.begin("get_many").await?;
+        let reads = Box::pin(self.read_many(call.deadline(), keys)).await;
+        call.end(reads)
+    }
+
+    async fn prove(&self, node: NodeId) -> Result<()> {
+        let deadline = self.backend.router().deadline("connect");
+        let proof = match &self.nodes {
+            Nodes::Fixed(tracked) => tracked.prove(deadline).await,
+            Nodes::Elected(tracked) => tracked.prove(deadline).await,
+            Nodes::Cluster(nodes) => match nodes.numbered(node) {
+                Some(tracked) => tracked.prove(deadline).await,
+                None => Err(Failure::unexpected()),
+            },
+        };
+        proof.map_err(|failure| failure.into_error("prove"))
+    }
+}
+
+impl RedisFeed {
+    async fn read(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
+        let commands = [Command::read("GET").arg(key), Command::read("PTTL").arg(key)];
+        let request = Request::all(&commands);
+        let (node, read) = match &self.nodes {
+            Nodes::Fixed(tracked) => (NodeId::ONLY, tracked.read(deadline, &request).await),
+            Nodes::Elected(tracked) => (NodeId::ONLY, tracked.read(deadline, &request).await),
+            Nodes::Cluster(nodes) => match nodes.of(key.as_bytes()) {
+                None => (NodeId::ONLY, Read::Elsewhere),
+                Some(tracked) => match tracked.read(deadline, &request).await {
+                    Read::Answered(replies)
+                        if replies
+                            .as_slice()
+                            .iter()
+                            .any(|reply| nodes.is_redirected(&tracked, reply)) =>
+                    {
+                        (tracked.node(), Read::Elsewhere)
+                    }
+                    read => (tracked.node(), read),
+                },
+            },
+        };
+        match read {
+            Read::Answered(replies) => {
+                let [value, left] = <[Value; 2]>::try_from(replies.into_vec()).map_err(|_| Failure::unexpected())?;
+                Ok(TrackedRead::on(node, reply::bytes(value)?, reply::ttl(left)?))
+            }
+            Read::Failed(failure) => Err(failure),
+            Read::Elsewhere => {
+                let answer = self.backend.router().command(deadline, key, &commands[0]).await?;
+                Ok(TrackedRead::untracked(reply::bytes(answer)?))
+            }
+        }
+    }
+
+    async fn read_many(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<TrackedRead>> {
+        let mut reads: Vec<Option<TrackedRead>> = vec![None; keys.len()];
+        match &self.nodes {
+            Nodes::Fixed(tracked) => {
+                let all: Vec<usize> = (0..keys.len()).collect();
+                let read = read_group(tracked, deadline, keys, &all, &|_| false).await?;
+                place(&mut reads, &all, read);
+            }
+            Nodes::Elected(tracked) => {
+                let all: Vec<usize> = (0..keys.len()).collect();
+                let read = read_group(tracked, deadline, keys, &all, &|_| false).await?;
+                place(&mut reads, &all, read);
+            }
+            Nodes::Cluster(nodes) => {
+                let mut groups: Vec<(Arc<Tracked<Address>>, Vec<usize>)> = Vec::new();
+                for (at, key) in keys.iter().enumerate() {
+                    let Some(tracked) = nodes.of(key.as_bytes()) else {
+                        continue;
+                    };
+                    match groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, &tracked)) {
+                        Some((_, group)) => group.push(at),
+                        None => groups.push((tracked, vec![at])),
+                    }
+                }
+                let asked = groups.iter().map(|(tracked, group)| async move {
+                    let is_redirected = |reply: &Value| nodes.is_redirected(tracked, reply);
+                    (group, read_group(tracked, deadline, keys, group, &is_redirected).await)
+                });
+                for (group, read) in join_all(asked).await {
+                    place(&mut reads, group, read?);
+                }
+            }
+        }
+        let rest: Vec<usize> = (0..keys.len()).filter(|at| reads[*at].is_none()).collect();
+        if !rest.is_empty() {
+            let left: Vec<&str> = rest.iter().map(|at| keys[*at]).collect();
+            let values = self.backend.values(deadline, &left).await?;
+            for (at, value) in rest.into_iter().zip(values) {
+                reads[at] = Some(TrackedRead::untracked(value));
+            }
+        }
+        reads
+            .into_iter()
+            .map(|read| read.ok_or_else(Failure::unexpected))
+            .collect()
+    }
+}
+
+/// Reads the keys of a group by the tracked connection of their node; `None` for a key that has to
+/// be read in another way.
+async fn read_group<L: crate::server::locate::Locate>(
+    tracked: &Arc<Tracked<L>>,
+    deadline: Deadline,
+    keys: &[&str],
+    group: &[usize],
+    is_redirected: &(impl Fn(&Value) -> bool + Sync),
+) -> Outcome<Vec<Option<TrackedRead>>> {
+    let elsewhere = || group.iter().map(|_| None).collect();
+    let commands: Vec<Command<'_>> = group
+        .iter()
+        .flat_map(|at| {
+            [
+                Command::read("GET").arg(keys[*at]),
+                Command::read("PTTL").arg(keys[*at]),
+            ]
+        })
+        .collect();
+    let request = Request::all(&commands);
+    // Nothing large goes by this connection: it would hold the pushes up.
+    if request.size() > LARGE {
+        return Ok(elsewhere());
+    }
+    let replies = match tracked.read(deadline, &request).await {
+        Read::Answered(replies) => replies.into_vec(),
+        Read::Failed(failure) => return Err(failure),
+        Read::Elsewhere => return Ok(elsewhere()),
+    };
+    let mut reads = Vec::with_capacity(group.len());
+    let mut replies = replies.into_iter();
+    while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
+        reads.push(if is_redirected(&value) || is_redirected(&left) {
+            None
+        } else if server_error(&value).is_some_and(|error| error.code() == "WRONGTYPE") {
+            Some(TrackedRead::untracked(None))
+        } else {
+            Some(TrackedRead::on(tracked.node(), reply::bytes(value)?, reply::ttl(left)?))
+        });
+    }
+    Ok(reads)
+}
+
+fn place(reads: &mut [Option<TrackedRead>], group: &[usize], read: Vec<Option<TrackedRead>>) {
+    for (at, read) in group.iter().zip(read) {
+        reads[*at] = read;
+    }
+}
+
+/// A key of no one else's.
+fn canary() -> Canary {
+    let chance = getrandom::u64().unwrap_or_default();
+    Box::new(move || Some(format!("codex-kv:near:{chance:016x}")))
+}
+
+impl Drop for RedisFeed {
+    fn drop(&mut self) {
+        match &self.nodes {
+            Nodes::Fixed(tracked) => tracked.end(),
+            Nodes::Elected(tracked) => tracked.end(),
+            // They end with their nodes.
+            Nodes::Cluster(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for RedisFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RedisFeed");
+        match &self.nodes {
+            Nodes::Fixed(tracked) => shown.field("server", tracked),
+            Nodes::Elected(tracked) => shown.field("server", tracked),
+            Nodes::Cluster(nodes) => shown.field("server", nodes),
+        };
+        shown.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! The settings of a near cache in a URL.
+
+use std::time::Duration;
+
+use codex_traits::{Error, ErrorKind, Result};
+
+const SIZE: &str = "near";
+const STALENESS: &str = "near_staleness";
+const MAX_VALUE: &str = "near_max_value";
+
+/// What a URL says of a near cache.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "memory"),
+    expect(dead_code, reason = "without these features it is an error of `connect`")
+)]
+pub(crate) struct NearSettings {
+    pub(crate) max_bytes: usize,
+    pub(crate) max_staleness: Option<Duration>,
+    pub(crate) max_value_bytes: Option<usize>,
+}
+
+/// Takes the settings of a near cache out of a URL. Returns the URL without them, and the settings
+/// if there are any.
+///
+/// A query that contains an `@` may be a part of a password, and is left as it is.
+pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
+    let Some((front, query)) = url.rsplit_once('?').filter(|(_, query)| !query.contains('@')) else {
+        return Ok((url.to_owned(), None));
+    };
+    let (mut size, mut staleness, mut max_value) = (None, None, None);
+    let mut rest: Vec<&str> = Vec::new();
+    for part in query.split('&') {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let (place, name) = match name {
+            SIZE => (&mut size, SIZE),
+            STALENESS => (&mut staleness, STALENESS),
+            MAX_VALUE => (&mut max_value, MAX_VALUE),
+            _ => {
+                rest.push(part);
+                continue;
+            }
+        };
+        if place.replace(value).is_some() {
+            return Err(refused(name, "is given twice in the URL"));
+        }
+    }
+    let Some(size) = size else {
+        let alone = staleness.map(|_| STALENESS).or(max_value.map(|_| MAX_VALUE));
+        return match alone {
+            Some(name) => Err(refused(
+                name,
+                "needs `near`, the size of the near cache, as in near=64MiB",
+            )),
+            None => Ok((url.to_owned(), None)),
+        };
+    };
+    if rest.iter().any(|part| part.eq_ignore_ascii_case("lazy=true")) {
+        return Err(lazy());
+    }
+    let settings = NearSettings {
+        max_bytes: bytes(SIZE, size)?,
+        max_staleness: staleness.map(duration).transpose()?,
+        max_value_bytes: max_value.map(|value| bytes(MAX_VALUE, value)).transpose()?,
+    };
+    let rest = rest.join("&");
+    let url = if rest.is_empty() {
+        front.to_owned()
+    } else {
+        format!("{front}?{rest}")
+    };
+    Ok((url, Some(settings)))
+}
+
+/// The error for a near cache of a backend that is not dialled.
+pub(crate) fn lazy() -> Error {
+    refused(
+        SIZE,
+        "needs a server that is reached at the start, because a near cache must be refused if the server cannot track: \
+         use `connect` without `lazy=true`",
+    )
+}
+
+pub(crate) fn refused(name: &'static str, expected: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "connect", format!("{name}: {expected}"))
+}
+
+fn number(value: &str) -> Option<(u64, &str)> {
+    let end = value.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = value.split_at(end);
+    Some((digits.parse().ok()?, unit))
+}
+
+fn bytes(name: &'static str, value: &str) -> Result<usize> {
+    let bytes = number(value).and_then(|(count, unit)| {
+        let unit: u64 = match unit {
+            "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        usize::try_from(count.checked_mul(unit)?)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+    });
+    bytes.ok_or_else(|| {
+        refused(
+            name,
+            "must be a whole number and B, KiB, MiB or GiB in the URL, as in 64MiB",
+        )
+    })
+}
+
+fn duration(value: &str) -> Result<Duration> {
+    let duration = number(value).and_then(|(count, unit)| match unit {
+        "ms" => Some(Duration::from_millis(count)),
+        "s" => Some(Duration::from_secs(count)),
+        "m" => count.checked_mul(60).map(Duration::from_secs),
+        _ => None,
+    });
+    duration.ok_or_else(|| refused(STALENESS, "must be a whole number and ms, s or m in the URL, as in 1s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_taken_out_and_the_others_left() {
+        let (url, near) =
+            split("redis://u:p@h/2?near=64MiB&connections=3&near_staleness=500ms&near_max_value=8KiB").unwrap();
+        assert_eq!(url, "redis://u:p@h/2?connections=3");
+        let near = near.unwrap();
+        assert_eq!((near.max_bytes, near.max_value_bytes), (64 << 20, Some(8 << 10)));
+        assert_eq!(near.max_staleness, Some(Duration::from_millis(500)));
+        let (url, near) = split("redis://h?near=1GiB").unwrap();
+        assert_eq!((url.as_str(), near.unwrap().max_bytes), ("redis://h", 1 << 30));
+        for plain in ["redis://h", "redis://h?connections=3", "redis://:a?near=1MiB&b@h/1"] {
+            assert_eq!(split(plain).unwrap(), (plain.to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_what_was_expected_and_never_shown() {
+        for (query, expected) in [
+            ("near=hunter2", "near: must be a whole number and B, KiB, MiB or GiB"),
+            ("near=64MB", "near: must be"),
+            ("near=0MiB", "near: must be"),
+            ("near=", "near: must be"),
+            ("near=99999999999999999GiB", "near: must be"),
+            ("near=1MiB&near=2MiB", "near: is given twice"),
+            ("near_staleness=1s", "near_staleness: needs `near`"),
+            (
+                "near=1MiB&near_staleness=1",
+                "near_staleness: must be a whole number and ms, s or m",
+            ),
+            ("near=1MiB&near_max_value=x", "near_max_value: must be"),
+            (
+                "near=1MiB&lazy=true",
+                "near: needs a server that is reached at the start",
+            ),
+        ] {
+            let error = split(&format!("redis://h?{query}")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{query}: {error}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
+    }
+}

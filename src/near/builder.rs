@@ -1,0 +1,128 @@
+//! The settings of a near cache.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use codex_memory::Clock;
+use codex_traits::{Capability, Error, ErrorKind, Result, Tracking};
+
+use super::{
+    backend::{Inner, NearBackend},
+    clock::Time,
+    state::State,
+};
+
+const MAX_BYTES: usize = 64 << 20;
+const MAX_VALUE_BYTES: usize = 64 << 10;
+const MAX_STALENESS: Duration = Duration::from_secs(1);
+
+/// The shortest `max_staleness`: three round trips must fit.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Settings of a [`NearBackend`].
+#[must_use]
+pub struct NearBuilder<R> {
+    backend: R,
+    max_bytes: usize,
+    max_value_bytes: usize,
+    max_staleness: Duration,
+    clock: Option<Box<dyn Clock>>,
+}
+
+impl<R: Tracking> NearBuilder<R> {
+    pub(super) fn new(backend: R) -> Self {
+        Self {
+            backend,
+            max_bytes: MAX_BYTES,
+            max_value_bytes: MAX_VALUE_BYTES,
+            max_staleness: MAX_STALENESS,
+            clock: None,
+        }
+    }
+
+    /// Sets the most bytes that the kept answers take, keys and overhead included. The default is
+    /// 64 MiB. Answers that were not read lately make room for others.
+    ///
+    /// Each entry counts its key, its value, 19 bytes of its own and the 166 bytes of
+    /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). A fixed 250 KiB for
+    /// the order of reads and writes is not counted.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets the most bytes of a value that is kept. The default is 64 KiB. Larger values are read
+    /// each time, and from the second time on by another connection than the tracked one.
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// Sets how long answers from memory may lag behind a store that has stopped to report its
+    /// changes, from 50 ms to an hour. The default is one second.
+    ///
+    /// As long as the connection works, a change is seen after the time that its push takes. This
+    /// setting bounds the case that it does not: a frozen server, a lost network, a demoted
+    /// primary. Each third of it the connection is checked, while there are reads.
+    pub fn max_staleness(mut self, staleness: Duration) -> Self {
+        self.max_staleness = staleness;
+        self
+    }
+
+    /// Replaces the system's monotonic clock, for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Checks the settings and starts tracking.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for a setting out of range, and if the store, a proxy or the user's
+    /// rights do not allow tracking; the message says what is missing. If the store cannot be
+    /// reached, its error.
+    pub async fn build(self) -> Result<NearBackend<R>> {
+        if !(SHORTEST..=LONGEST).contains(&self.max_staleness) {
+            return Err(refused("max_staleness must be from 50 ms to 1 h"));
+        }
+        if self.max_bytes == 0 {
+            return Err(refused("max_bytes must be at least 1"));
+        }
+        let misses_move = self.backend.capabilities().contains(Capability::Cluster);
+        let time = match self.clock {
+            Some(clock) => Time::Given(clock),
+            None => Time::system(),
+        };
+        let state = Arc::new(State::new(
+            time,
+            self.max_bytes,
+            self.max_value_bytes,
+            self.max_staleness,
+            misses_move,
+        )?);
+        let feed = self.backend.track(Arc::clone(&state) as _).await?;
+        Ok(NearBackend::of(Inner {
+            backend: self.backend,
+            feed,
+            state,
+            #[cfg(feature = "metrics")]
+            metrics: super::metrics::Metrics::default(),
+        }))
+    }
+}
+
+fn refused(expected: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "build", expected)
+}
+
+impl<R: fmt::Debug> fmt::Debug for NearBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearBuilder")
+            .field("backend", &self.backend)
+            .field("max_bytes", &self.max_bytes)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("max_staleness", &self.max_staleness)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,92 @@
+//! The form of a kept answer: a header, then the value.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use codex_traits::NodeId;
+
+/// No deadline.
+pub(super) const NEVER: u64 = u64::MAX;
+
+const HEADER: usize = 1 + 2 + 8 + 8;
+
+/// The kind of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The key was absent.
+    Absent = 0,
+    Present = 1,
+    /// The value was larger than is kept. The entry holds no state: it says that the next read had
+    /// better not use the tracked connection.
+    Large = 2,
+}
+
+/// What is known of a kept answer beside its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    /// The node on whose stream it was read.
+    pub(super) node: NodeId,
+    /// The epoch before the read was sent.
+    pub(super) epoch: u64,
+    /// The end of its time to live, on the near cache's clock.
+    pub(super) deadline: u64,
+}
+
+impl Header {
+    /// Returns the stored form.
+    pub(super) fn with(self, value: &[u8]) -> Bytes {
+        let mut stored = BytesMut::with_capacity(HEADER + value.len());
+        stored.put_u8(self.kind as u8);
+        stored.put_u16_le(self.node.number());
+        stored.put_u64_le(self.epoch);
+        stored.put_u64_le(self.deadline);
+        stored.put_slice(value);
+        stored.freeze()
+    }
+
+    /// Reads the stored form.
+    #[inline]
+    pub(super) fn of(stored: &[u8]) -> Option<Self> {
+        let (header, _) = stored.split_first_chunk::<HEADER>()?;
+        let [kind, n0, n1, e0, e1, e2, e3, e4, e5, e6, e7, deadline @ ..] = *header;
+        let kind = match kind {
+            0 => Kind::Absent,
+            1 => Kind::Present,
+            2 => Kind::Large,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            node: NodeId::new(u16::from_le_bytes([n0, n1])),
+            epoch: u64::from_le_bytes([e0, e1, e2, e3, e4, e5, e6, e7]),
+            deadline: u64::from_le_bytes(deadline),
+        })
+    }
+}
+
+/// Returns the value of a stored form, without a copy.
+#[inline]
+pub(super) fn value(mut stored: Bytes) -> Bytes {
+    bytes::Buf::advance(&mut stored, HEADER);
+    stored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_reads_back_as_it_was_written() {
+        for (kind, text) in [(Kind::Absent, ""), (Kind::Present, "value"), (Kind::Large, "")] {
+            let header = Header {
+                kind,
+                node: NodeId::new(513),
+                epoch: u64::MAX - 7,
+                deadline: 1 << 40,
+            };
+            let stored = header.with(text.as_bytes());
+            assert_eq!(Header::of(&stored), Some(header));
+            assert_eq!(value(stored), text.as_bytes());
+        }
+        assert_eq!(Header::of(b"short"), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Reads that the memory does not answer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use codex_traits::{Result, TrackedRead, Tracking, TrackingFeed as _, Ttl};
+
+use super::{
+    backend::Inner,
+    entry::NEVER,
+    state::{Found, Settled},
+};
+
+impl<R: Tracking> Inner<R> {
+    /// Asks the store for a value, and keeps the answer.
+    pub(super) async fn fetch(self: &Arc<Self>, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.read(key).await?.0.value)
+    }
+
+    /// Asks the store for a value that was too large to be kept, beside the tracked connection.
+    pub(super) async fn fetch_large(&self, key: &str) -> Result<Option<Bytes>> {
+        self.state.count_miss();
+        let value = self.backend.get(key).await?;
+        self.state.outdate(key);
+        Ok(value)
+    }
+
+    /// Asks the store for a value and its time to live, and keeps the answer.
+    pub(super) async fn fetch_with_ttl(self: &Arc<Self>, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        let (read, settled) = self.read(key).await?;
+        match (read.value, settled) {
+            (Some(value), Settled::Kept) => Ok(Some((value, read.ttl))),
+            (None, Settled::Kept) => Ok(None),
+            // The two may be of different moments.
+            (_, Settled::Refused) => {
+                let found = self.backend.get_with_ttl(key).await?;
+                self.state.drop_key(key);
+                Ok(found)
+            }
+        }
+    }
+
+    async fn read(self: &Arc<Self>, key: &str) -> Result<(TrackedRead, Settled)> {
+        self.state.count_miss();
+        let note = self.state.note(key);
+        let read = self.feed.get(key).await?;
+        let settled = self.state.settle(key, &note, &read);
+        if let Some(node) = read.node {
+            self.renew_after_read(node).await;
+        }
+        Ok((read, settled))
+    }
+
+    /// Answers what is kept from memory and asks the store for the rest in one round trip.
+    pub(super) async fn get_many(self: &Arc<Self>, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        let mut values = vec![None; keys.len()];
+        let mut places = Vec::new();
+        let mut missing = Vec::new();
+        let mut notes = Vec::new();
+        for (place, key) in keys.iter().enumerate() {
+            match self.state.find(key) {
+                Found::Hit { value, renew, .. } => {
+                    values[place] = value;
+                    if let Some(node) = renew {
+                        self.renew(node);
+                    }
+                }
+                Found::Large | Found::Nothing => {
+                    self.state.count_miss();
+                    places.push(place);
+                    missing.push(*key);
+                    notes.push(self.state.note(key));
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(values);
+        }
+        let reads = self.feed.get_many(&missing).await?;
+        if reads.len() != missing.len() {
+            return Err(wrong_number());
+        }
+        let mut last = None;
+        for (at, read) in reads.into_iter().enumerate() {
+            self.state.settle(missing[at], &notes[at], &read);
+            if let Some(node) = read.node.filter(|node| last != Some(*node)) {
+                last = Some(node);
+                self.renew_after_read(node).await;
+            }
+            values[places[at]] = read.value;
+        }
+        Ok(values)
+    }
+
+    /// Returns what is left of the time to live of a kept answer.
+    pub(super) fn left(&self, deadline: u64) -> Ttl {
+        if deadline == NEVER {
+            return Ttl::Persistent;
+        }
+        // A hit is before its deadline, by a clock that is never behind this one.
+        let left = deadline.saturating_sub(self.state.time.now()).max(1);
+        Ttl::Remaining(Duration::from_nanos(left))
+    }
+}
+
+fn wrong_number() -> codex_traits::Error {
+    codex_traits::Error::new(
+        codex_traits::ErrorKind::Server,
+        "get_many",
+        "the store's feed answered another number of keys than were asked for",
+    )
+}

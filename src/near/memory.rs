@@ -1,0 +1,36 @@
+//! The bounded memory that answers are kept in: codex-memory's engine, whose calls never wait.
+
+use bytes::Bytes;
+use codex_memory::{MemoryBackend, WhenFull};
+use codex_traits::{KvBackend as _, Result, SetOptions};
+use futures_util::FutureExt as _;
+
+#[derive(Debug)]
+pub(super) struct Memory(MemoryBackend);
+
+impl Memory {
+    pub(super) fn new(max_bytes: usize) -> Result<Self> {
+        let builder = MemoryBackend::builder().max_bytes(max_bytes);
+        Ok(Self(builder.when_full(WhenFull::Evict).build()?))
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: &str) -> Option<Bytes> {
+        self.0.get(key).now_or_never()?.ok()?
+    }
+
+    /// Keeps an entry, and returns whether there was room.
+    pub(super) fn put(&self, key: &str, stored: Bytes) -> bool {
+        let set = self.0.set(key, stored, SetOptions::new()).now_or_never();
+        matches!(set, Some(Ok(outcome)) if outcome.is_written())
+    }
+
+    /// Removes an entry, and returns whether there was one.
+    pub(super) fn remove(&self, key: &str) -> bool {
+        matches!(self.0.del(&[key]).now_or_never(), Some(Ok(1)))
+    }
+
+    pub(super) fn used_bytes(&self) -> usize {
+        self.0.used_bytes()
+    }
+}

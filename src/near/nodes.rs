@@ -1,0 +1,180 @@
+//! What is known of each node's stream.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use codex_traits::NodeId;
+
+/// The most nodes of which answers are kept. A Redis Cluster has at most about 1,000.
+pub(super) const NODES: usize = 1024;
+
+/// The nodes, and the epoch that orders reads and flushes.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    /// Raised by each flush.
+    epoch: AtomicU64,
+    nodes: Box<[Node]>,
+    /// How long a proof holds, in nanoseconds.
+    max_staleness: u64,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Answers to reads that were sent before this epoch are not valid.
+    valid_since: AtomicU64,
+    /// Until when answers are valid; 0 if the stream is not proven.
+    lease: AtomicU64,
+    /// Until when a renewal of the lease that is under way is waited for.
+    claimed_until: AtomicU64,
+    stream: Mutex<Stream>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    /// Raised when a stream opens or closes.
+    number: u64,
+    /// When the stream that is being checked was announced.
+    opening_since: Option<u64>,
+}
+
+/// The stream of a node at the time at which a proof is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    stream: u64,
+    at: u64,
+}
+
+impl Nodes {
+    pub(super) fn new(max_staleness: u64) -> Self {
+        let node = || Node {
+            valid_since: AtomicU64::new(0),
+            lease: AtomicU64::new(0),
+            claimed_until: AtomicU64::new(0),
+            stream: Mutex::default(),
+        };
+        Self {
+            epoch: AtomicU64::new(0),
+            nodes: (0..NODES).map(|_| node()).collect(),
+            max_staleness,
+        }
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        self.nodes.get(usize::from(node.number()))
+    }
+
+    /// Returns the epoch, to be noted before a read is sent.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Returns until when an answer of this node and epoch is valid; 0 if it is not.
+    #[inline]
+    pub(super) fn lease(&self, node: NodeId, epoch: u64) -> u64 {
+        let Some(node) = self.node(node) else { return 0 };
+        // The lease first: that of a later stream comes with a later `valid_since`.
+        let lease = node.lease.load(Ordering::Acquire);
+        if node.valid_since.load(Ordering::Acquire) <= epoch {
+            lease
+        } else {
+            0
+        }
+    }
+
+    /// Returns until when the present answers of a node are valid; 0 if its stream is not proven.
+    pub(super) fn lease_of(&self, node: NodeId) -> u64 {
+        self.lease(node, u64::MAX)
+    }
+
+    /// Drops all answers of a node.
+    pub(super) fn flush(&self, node: NodeId) {
+        if let Some(node) = self.node(node) {
+            // The epoch first: a read that notes the new epoch is sent after this.
+            let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+            node.valid_since.fetch_max(epoch, Ordering::SeqCst);
+        }
+    }
+
+    /// Drops all answers of all nodes.
+    pub(super) fn flush_all(&self) {
+        let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        for node in &self.nodes {
+            node.valid_since.fetch_max(epoch, Ordering::SeqCst);
+        }
+    }
+
+    /// Notes that a stream is about to be checked.
+    pub(super) fn opening(&self, node: NodeId, now: u64) {
+        self.change(node, Some(now));
+    }
+
+    /// Notes that a stream has ended.
+    pub(super) fn closed(&self, node: NodeId) {
+        self.change(node, None);
+    }
+
+    fn change(&self, id: NodeId, opening_since: Option<u64>) {
+        let Some(node) = self.node(id) else { return };
+        let mut stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.number = stream.number.wrapping_add(1);
+        stream.opening_since = opening_since;
+        node.lease.store(0, Ordering::SeqCst);
+        node.claimed_until.store(0, Ordering::SeqCst);
+        self.flush(id);
+    }
+
+    /// Notes that the stream that was announced is proven.
+    pub(super) fn opened(&self, node: NodeId) {
+        let Some(node) = self.node(node) else { return };
+        let mut stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = stream.opening_since.take() {
+            self.extend(node, since);
+        }
+    }
+
+    /// Returns what must be known when a proof arrives, before it is asked for.
+    pub(super) fn ask(&self, node: NodeId, now: u64) -> Option<Asked> {
+        let stream = self.node(node)?.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Asked {
+            stream: stream.number,
+            at: now,
+        })
+    }
+
+    /// Notes the proof that was asked for. One that was asked of an earlier stream is not counted.
+    pub(super) fn proven(&self, node: NodeId, asked: Asked) {
+        let Some(node) = self.node(node) else { return };
+        let stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        if stream.number == asked.stream {
+            self.extend(node, asked.at);
+        }
+        node.claimed_until.store(0, Ordering::SeqCst);
+    }
+
+    /// Extends the lease, with the stream locked.
+    fn extend(&self, node: &Node, asked_at: u64) {
+        let until = asked_at.saturating_add(self.max_staleness);
+        node.lease.fetch_max(until, Ordering::SeqCst);
+    }
+
+    /// Returns whether the last proof is older than a third of its time.
+    #[inline]
+    pub(super) fn is_due(&self, lease: u64, now: u64) -> bool {
+        lease < now.saturating_add(self.max_staleness - self.max_staleness / 3)
+    }
+
+    /// Takes the renewal of a node's lease over, unless another caller has; that one's time is over
+    /// after a third of `max_staleness`, because its runtime may not be driven.
+    pub(super) fn claim(&self, node: NodeId, now: u64) -> bool {
+        let Some(node) = self.node(node) else { return false };
+        let claimed = node.claimed_until.load(Ordering::Acquire);
+        let until = now.saturating_add(self.max_staleness / 3);
+        claimed <= now
+            && node
+                .claimed_until
+                .compare_exchange(claimed, until, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+    }
+}

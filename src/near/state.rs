@@ -1,0 +1,291 @@
+//! The kept answers and what decides whether one is kept: shared by the handle, its clones and the
+//! store, which reports changes here.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_traits::{NodeId, Result, TrackedRead, TrackingListener, Ttl};
+
+use super::{
+    buckets::Buckets,
+    clock::Time,
+    entry::{self, Header, Kind, NEVER},
+    memory::Memory,
+    nodes::Nodes,
+    stats::{Counters, Event, NearStats},
+};
+
+pub(super) struct State {
+    pub(super) time: Time,
+    pub(super) nodes: Nodes,
+    memory: Memory,
+    buckets: Buckets,
+    counters: Counters,
+    max_value_bytes: usize,
+    max_staleness: u64,
+    /// Whether a missing key that moves to another node is not reported.
+    misses_move: bool,
+    /// Writes under way whose keys are not known.
+    sweeps: AtomicUsize,
+    /// Until when nothing is kept, because such a write ended without an answer.
+    quiet_until: AtomicU64,
+}
+
+/// What the memory knows of a key.
+pub(super) enum Found {
+    /// The answer: the value and the end of its time to live. With `renew`, the lease of the node
+    /// is to be renewed.
+    Hit {
+        value: Option<Bytes>,
+        deadline: u64,
+        renew: Option<NodeId>,
+    },
+    /// The value was too large to be kept.
+    Large,
+    /// Nothing that may be answered.
+    Nothing,
+}
+
+/// What is noted before a read is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Note {
+    epoch: u64,
+    generation: u64,
+    sent: u64,
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Kept,
+    /// It is not kept. The value and the time to live may be of two moments.
+    Refused,
+}
+
+impl State {
+    pub(super) fn new(
+        time: Time,
+        max_bytes: usize,
+        max_value_bytes: usize,
+        max_staleness: Duration,
+        misses_move: bool,
+    ) -> Result<Self> {
+        let max_staleness = nanos(max_staleness);
+        Ok(Self {
+            time,
+            nodes: Nodes::new(max_staleness),
+            memory: Memory::new(max_bytes)?,
+            buckets: Buckets::new(),
+            counters: Counters::default(),
+            max_value_bytes,
+            max_staleness,
+            misses_move,
+            sweeps: AtomicUsize::new(0),
+            quiet_until: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn stats(&self) -> NearStats {
+        self.counters.read(self.memory.used_bytes())
+    }
+
+    /// Looks a key up in memory.
+    #[inline]
+    pub(super) fn find(&self, key: &str) -> Found {
+        let Some(stored) = self.memory.get(key) else {
+            return Found::Nothing;
+        };
+        let Some(header) = Header::of(&stored) else {
+            return Found::Nothing;
+        };
+        let lease = self.nodes.lease(header.node, header.epoch);
+        // Last, so that the answer was valid at this time.
+        let now = self.time.latest();
+        if now >= lease || now >= header.deadline {
+            return Found::Nothing;
+        }
+        let renew = self.nodes.is_due(lease, now).then_some(header.node);
+        let value = match header.kind {
+            Kind::Present => Some(entry::value(stored)),
+            Kind::Absent => None,
+            Kind::Large => return Found::Large,
+        };
+        self.counters.count(Event::Hit);
+        Found::Hit {
+            value,
+            deadline: header.deadline,
+            renew,
+        }
+    }
+
+    /// Counts a read that goes to the store.
+    pub(super) fn count_miss(&self) {
+        self.counters.count(Event::Miss);
+    }
+
+    /// Notes the state of a key before a read of it is sent.
+    pub(super) fn note(&self, key: &str) -> Note {
+        // The time first, so that a lifetime is counted from no later than the sending.
+        let sent = self.time.now();
+        let epoch = self.nodes.epoch();
+        let generation = self.buckets.of(key).generation;
+        Note {
+            epoch,
+            generation,
+            sent,
+        }
+    }
+
+    /// Keeps the answer to a read, if nothing has happened to its key since the note. If it is not
+    /// kept, nothing older is either.
+    pub(super) fn settle(&self, key: &str, note: &Note, read: &TrackedRead) -> Settled {
+        let Some((node, stored)) = self.entry(note, read) else {
+            self.refuse(key);
+            return Settled::Refused;
+        };
+        let mut bucket = self.buckets.of(key);
+        let now = self.time.now();
+        let is_unchanged = bucket.generation == note.generation
+            && bucket.writes == 0
+            && bucket.quiet_until <= now
+            && self.sweeps.load(Ordering::SeqCst) == 0
+            && self.quiet_until.load(Ordering::SeqCst) <= now
+            && self.nodes.lease(node, note.epoch) != 0;
+        if is_unchanged && self.memory.put(key, stored) {
+            return Settled::Kept;
+        }
+        bucket.generation = bucket.generation.wrapping_add(1);
+        self.memory.remove(key);
+        drop(bucket);
+        self.counters.count(Event::RefusedFill);
+        Settled::Refused
+    }
+
+    /// Returns the entry for an answer that can be kept.
+    fn entry(&self, note: &Note, read: &TrackedRead) -> Option<(NodeId, Bytes)> {
+        let node = read.node?;
+        let (kind, deadline) = match (&read.value, read.ttl) {
+            (Some(_), Ttl::Persistent) => (Kind::Present, NEVER),
+            (Some(_), Ttl::Remaining(left)) => (Kind::Present, note.sent.saturating_add(nanos(left))),
+            (None, Ttl::Missing) if self.misses_move => (Kind::Absent, note.sent.saturating_add(self.max_staleness)),
+            (None, Ttl::Missing) => (Kind::Absent, NEVER),
+            // Value and time to live are of two moments.
+            (Some(_), Ttl::Missing) | (None, Ttl::Persistent | Ttl::Remaining(_)) => return None,
+        };
+        let value = read.value.as_deref().unwrap_or_default();
+        let (kind, value) = if value.len() > self.max_value_bytes {
+            (Kind::Large, &[][..])
+        } else {
+            (kind, value)
+        };
+        let header = Header {
+            kind,
+            node,
+            epoch: note.epoch,
+            deadline,
+        };
+        Some((node, header.with(value)))
+    }
+
+    fn refuse(&self, key: &str) {
+        self.drop_key(key);
+        self.counters.count(Event::RefusedFill);
+    }
+
+    /// Drops a key and lets no read that is under way keep it.
+    pub(super) fn drop_key(&self, key: &str) {
+        let mut bucket = self.buckets.of(key);
+        bucket.generation = bucket.generation.wrapping_add(1);
+        self.memory.remove(key);
+    }
+
+    /// Lets no read that is under way keep the key.
+    pub(super) fn outdate(&self, key: &str) {
+        let mut bucket = self.buckets.of(key);
+        bucket.generation = bucket.generation.wrapping_add(1);
+    }
+
+    /// Begins a write of a key: nothing of it is kept until [`end_write`](Self::end_write).
+    pub(super) fn begin_write(&self, key: &str) {
+        let mut bucket = self.buckets.of(key);
+        bucket.generation = bucket.generation.wrapping_add(1);
+        bucket.writes = bucket.writes.saturating_add(1);
+        self.memory.remove(key);
+    }
+
+    /// Ends a write of a key. If it `may_be_pending`, the store can still carry it out, and nothing
+    /// is kept for another `max_staleness`.
+    pub(super) fn end_write(&self, key: &str, may_be_pending: bool) {
+        let mut bucket = self.buckets.of(key);
+        bucket.generation = bucket.generation.wrapping_add(1);
+        bucket.writes = bucket.writes.saturating_sub(1);
+        if may_be_pending {
+            let until = self.time.now().saturating_add(self.max_staleness);
+            bucket.quiet_until = bucket.quiet_until.max(until);
+        }
+        self.memory.remove(key);
+    }
+
+    /// Begins a write of keys that are not known.
+    pub(super) fn begin_sweep(&self) {
+        self.sweeps.fetch_add(1, Ordering::SeqCst);
+        self.nodes.flush_all();
+        self.counters.count(Event::Flush);
+    }
+
+    /// Ends a write of keys that are not known.
+    pub(super) fn end_sweep(&self, may_be_pending: bool) {
+        if may_be_pending {
+            let until = self.time.now().saturating_add(self.max_staleness);
+            self.quiet_until.fetch_max(until, Ordering::SeqCst);
+        }
+        self.nodes.flush_all();
+        self.sweeps.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl TrackingListener for State {
+    fn opening(&self, node: NodeId) {
+        self.nodes.opening(node, self.time.now());
+        self.counters.count(Event::Flush);
+    }
+
+    fn opened(&self, node: NodeId) {
+        self.nodes.opened(node);
+    }
+
+    fn changed(&self, _: NodeId, key: &[u8]) {
+        self.counters.count(Event::Invalidation);
+        // Keys that are not UTF-8 are never read here.
+        if let Ok(key) = std::str::from_utf8(key) {
+            self.drop_key(key);
+        }
+    }
+
+    fn flushed(&self, node: NodeId) {
+        self.nodes.flush(node);
+        self.counters.count(Event::Flush);
+    }
+
+    fn closed(&self, node: NodeId) {
+        self.nodes.closed(node);
+        self.counters.count(Event::Flush);
+    }
+}
+
+// Keys and values are not for logs.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearState")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,93 @@
+//! Counts of what a near cache answered.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+/// What a near cache and its clones have done since it was built.
+///
+/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, with each
+/// renewal of the lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NearStats {
+    /// Reads of a key that were answered from memory, misses that were kept included.
+    pub hits: u64,
+    /// Reads of a key that went to the store.
+    pub misses: u64,
+    /// Changes of keys that the store reported.
+    pub invalidations: u64,
+    /// Answers that were not kept: the key changed while it was read, a write of it was unresolved,
+    /// or nothing would have reported a change.
+    pub refused_fills: u64,
+    /// Times that everything of a node was dropped: its stream opened or ended, or the store
+    /// reported that every key may have changed.
+    pub flushes: u64,
+    /// Bytes that the kept answers take now, keys and overhead included.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event {
+    Hit = 0,
+    Miss = 1,
+    Invalidation = 2,
+    RefusedFill = 3,
+    Flush = 4,
+}
+
+const COUNTERS: usize = 5;
+const STRIPES: usize = 16;
+
+/// Counters in stripes, so that threads do not write to one cache line with every hit.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    stripes: [Stripe; STRIPES],
+}
+
+/// Two cache lines, because processors fetch them in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; COUNTERS]);
+
+impl Counters {
+    #[inline]
+    pub(super) fn count(&self, event: Event) {
+        let Stripe(counters) = &self.stripes[stripe()];
+        // `Relaxed` suffices: nothing else is read by these.
+        counters[event as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self, bytes: usize) -> NearStats {
+        let sum = |event: Event| -> u64 {
+            let counts = self.stripes.iter().map(|Stripe(counters)| &counters[event as usize]);
+            counts.fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
+        };
+        NearStats {
+            hits: sum(Event::Hit),
+            misses: sum(Event::Miss),
+            invalidations: sum(Event::Invalidation),
+            refused_fills: sum(Event::RefusedFill),
+            flushes: sum(Event::Flush),
+            bytes: bytes as u64,
+        }
+    }
+}
+
+/// The stripe of this thread.
+#[inline]
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(STRIPES) };
+    }
+    // A thread that is ending counts with the first.
+    let stripe = STRIPE.try_with(|own| {
+        if own.get() == STRIPES {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        own.get()
+    });
+    stripe.unwrap_or(0) % STRIPES
+}

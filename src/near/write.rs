@@ -1,0 +1,83 @@
+//! Writes, and whatever else bypasses the memory: the keys are dropped before the store is asked and
+//! again when it has answered.
+
+use std::future::Future;
+
+use codex_traits::Result;
+
+use super::state::State;
+
+/// A write of some keys. Dropped before [`end`](Self::end), it counts as one that the store may still
+/// carry out.
+struct Writing<'a> {
+    state: &'a State,
+    keys: &'a [&'a str],
+    may_be_pending: bool,
+}
+
+impl<'a> Writing<'a> {
+    fn begin(state: &'a State, keys: &'a [&'a str]) -> Self {
+        for key in keys {
+            state.begin_write(key);
+        }
+        Self {
+            state,
+            keys,
+            may_be_pending: true,
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        for key in self.keys {
+            self.state.end_write(key, self.may_be_pending);
+        }
+    }
+}
+
+/// A write of keys that are not known.
+struct Sweeping<'a> {
+    state: &'a State,
+    may_be_pending: bool,
+}
+
+impl Drop for Sweeping<'_> {
+    fn drop(&mut self) {
+        self.state.end_sweep(self.may_be_pending);
+    }
+}
+
+impl State {
+    /// Runs a write of these keys.
+    pub(super) async fn write<T>(&self, keys: &[&str], write: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut writing = Writing::begin(self, keys);
+        let outcome = write.await;
+        writing.may_be_pending = may_be_pending(&outcome);
+        outcome
+    }
+
+    /// Runs a write of keys that are not known.
+    pub(super) async fn sweep<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
+        self.begin_sweep();
+        let mut sweeping = Sweeping {
+            state: self,
+            may_be_pending: true,
+        };
+        let outcome = write.await;
+        sweeping.may_be_pending = may_be_pending(&outcome);
+        outcome
+    }
+
+    /// Runs a read that bypasses the memory.
+    pub(super) async fn bypass<T>(&self, key: &str, read: impl Future<Output = Result<T>>) -> Result<T> {
+        self.drop_key(key);
+        let outcome = read.await;
+        self.drop_key(key);
+        outcome
+    }
+}
+
+fn may_be_pending<T>(outcome: &Result<T>) -> bool {
+    outcome.as_ref().is_err_and(codex_traits::Error::may_have_executed)
+}

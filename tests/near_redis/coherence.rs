@@ -1,0 +1,241 @@
+//! Changes that others make, and one's own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use codex_kv::{Expiry, KvBackend, NearBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl, redis::RedisBackend};
+use codex_testkit::{redis::RedisServer, require};
+
+use crate::support::{STALENESS, calls, comes_to, keep, near, put, put_for, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_value_costs_the_server_nothing() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "v").await;
+    assert_eq!(keep(&near, "k").await.as_deref(), Some("v"));
+    let before = calls(&server, "get");
+    for _ in 0..1000 {
+        assert_eq!(text(&near.clone(), "k").await.as_deref(), Some("v"));
+    }
+    // The lease may have been renewed meanwhile, which is no GET.
+    assert_eq!(calls(&server, "get"), before);
+    assert!(near.stats().hits >= 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_04_a_write_of_anyone_else_is_seen_after_its_push() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    let run = |command: &[&str]| {
+        server.command(command).unwrap();
+    };
+    put(&near, "k", "1").await;
+    keep(&near, "k").await;
+    run(&["SET", "k", "2"]);
+    comes_to(&near, "k", Some("2")).await;
+    keep(&near, "k").await;
+    run(&["RENAME", "k", "other"]);
+    comes_to(&near, "k", None).await;
+    keep(&near, "k").await;
+    run(&["EVAL", "return redis.call('SET', KEYS[1], '3')", "1", "k"]);
+    comes_to(&near, "k", Some("3")).await;
+    keep(&near, "k").await;
+    run(&["MOVE", "k", "1"]);
+    comes_to(&near, "k", None).await;
+    run(&["SET", "k", "4"]);
+    comes_to(&near, "k", Some("4")).await;
+    keep(&near, "k").await;
+    run(&["FLUSHALL"]);
+    comes_to(&near, "k", None).await;
+    let renamed = near.stats();
+    assert!(renamed.invalidations >= 4 && renamed.flushes >= 2, "{renamed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_02_no_read_after_an_answered_write_shows_an_older_state() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    let clone = near.clone();
+    for round in 0..300_u32 {
+        let value = round.to_string();
+        match round % 4 {
+            0 => put(&near, "k", &value).await,
+            1 => near
+                .set_many(&[("k", value.clone().into())], Expiry::Never)
+                .await
+                .unwrap(),
+            2 => {
+                let options = SetOptions::if_present();
+                assert!(near.set("k", value.clone().into(), options).await.unwrap().is_written());
+            }
+            _ => {
+                near.del(&["k"]).await.unwrap();
+                let options = OnMissing::Create(Expiry::Never);
+                assert_eq!(near.incr("k", round.into(), options).await.unwrap(), Some(round.into()));
+            }
+        }
+        for _ in 0..3 {
+            assert_eq!(text(&clone, "k").await, Some(value.clone()));
+        }
+    }
+    near.del_matching(&Pattern::prefix("k")).await.unwrap();
+    assert_eq!(text(&clone, "k").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_07_a_kept_value_does_not_outlive_its_time() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    // The server's own expiry is held up, so that no push tells of it.
+    server.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).unwrap();
+    let life = Duration::from_millis(400);
+    let began = std::time::Instant::now();
+    put_for(&near, "k", "v", life).await;
+    while text(&near, "k").await.is_some() {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    // By the server's clock of a millisecond.
+    assert!(began.elapsed() >= life - Duration::from_millis(1));
+    assert_eq!(near.get_with_ttl("k").await.unwrap(), None);
+    put_for(&near, "k", "v", Duration::from_secs(60)).await;
+    keep(&near, "k").await;
+    let Some((_, Ttl::Remaining(left))) = near.get_with_ttl("k").await.unwrap() else {
+        panic!("the key has a time to live")
+    };
+    assert!(
+        left <= Duration::from_secs(60) && left > Duration::from_secs(50),
+        "{left:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_08_what_bypasses_the_memory_drops_what_it_touches() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "v").await;
+    keep(&near, "k").await;
+    let gets = calls(&server, "get");
+    assert_eq!(near.ttl("k").await.unwrap(), Ttl::Persistent);
+    text(&near, "k").await;
+    assert_eq!(calls(&server, "get"), gets + 1);
+    keep(&near, "k").await;
+    let gets = calls(&server, "get");
+    let page = near.scan(ScanRequest::new(&Pattern::glob("*"))).await.unwrap();
+    assert_eq!(page.keys, ["k"]);
+    text(&near, "k").await;
+    assert_eq!(calls(&server, "get"), gets + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_10_memory_is_bounded_and_large_values_are_not_kept() {
+    let server = require!("redis", RedisServer::start());
+    let redis = RedisBackend::connect(&server.url()).await.unwrap();
+    let builder = NearBackend::builder(redis).max_bytes(256 << 10).max_value_bytes(1000);
+    let near = builder.max_staleness(STALENESS).build().await.unwrap();
+    let plain = RedisBackend::connect(&server.url()).await.unwrap();
+    for at in 0..2000 {
+        put(&plain, &format!("key-{at}"), &"v".repeat(500)).await;
+    }
+    for at in 0..2000 {
+        text(&near, &format!("key-{at}")).await;
+    }
+    let stats = near.stats();
+    assert!(stats.bytes > 64 << 10 && stats.bytes <= 256 << 10, "{stats:?}");
+    put(&plain, "large", &"v".repeat(1001)).await;
+    for _ in 0..5 {
+        assert_eq!(text(&near, "large").await.map(|value| value.len()), Some(1001));
+    }
+    assert_eq!(near.stats().hits, stats.hits);
+    put(&plain, "large", "small").await;
+    comes_to(&near, "large", Some("small")).await;
+    keep(&near, "large").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    for key in ["a", "b", "c"] {
+        put(&near, key, key).await;
+    }
+    server.command(&["RPUSH", "list", "x"]).unwrap();
+    keep(&near, "b").await;
+    let gets = calls(&server, "get");
+    let values = near.get_many(&["c", "b", "missing", "a", "list", "b"]).await.unwrap();
+    let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+    assert_eq!(
+        values,
+        [Some(&b"c"[..]), Some(b"b"), None, Some(b"a"), None, Some(b"b")]
+    );
+    assert_eq!(calls(&server, "get"), gets + 4);
+}
+
+/// Each key has one writer, which counts up. A reader that sees a smaller number than before, or a
+/// key that stays behind, is an error. It fails within seconds without the check of generations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn near_03_reads_never_go_back_and_nothing_stays_behind() {
+    const KEYS: usize = 8;
+    const ROUNDS: u64 = 1500;
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    let plain = RedisBackend::connect(&server.url()).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let reads = Arc::new(AtomicU64::new(0));
+    let mut readers = Vec::new();
+    for task in 0..16_usize {
+        let (near, done, reads) = (near.clone(), Arc::clone(&done), Arc::clone(&reads));
+        readers.push(tokio::spawn(async move {
+            let mut seen = [0_u64; KEYS];
+            let mut at = task;
+            while !done.load(Ordering::Relaxed) {
+                at = (at * 7 + 3) % KEYS;
+                let number = number(near.get(&format!("key-{at}")).await.unwrap());
+                assert!(number >= seen[at], "key {at} went back from {} to {number}", seen[at]);
+                seen[at] = number;
+                if reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(8) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }));
+    }
+    let mut writers = Vec::new();
+    for key in 0..KEYS {
+        let (near, plain) = (near.clone(), plain.clone());
+        writers.push(tokio::spawn(async move {
+            let name = format!("key-{key}");
+            for round in 1..=ROUNDS {
+                let value = Bytes::from(round.to_string());
+                if round % 8 == 0 {
+                    let _ = near.set(&name, value, SetOptions::new()).await.unwrap();
+                    assert!(number(near.get(&name).await.unwrap()) >= round);
+                } else {
+                    let _ = plain.set(&name, value, SetOptions::new()).await.unwrap();
+                }
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    // A proof would also hide what was kept wrongly, if it came with a flush: this is sooner.
+    for key in 0..KEYS {
+        comes_to(&near, &format!("key-{key}"), Some(&ROUNDS.to_string())).await;
+    }
+    let stats = near.stats();
+    assert!(stats.hits > 1000 && stats.invalidations > 100, "{stats:?}");
+}
+
+fn number(value: Option<Bytes>) -> u64 {
+    value.map_or(0, |value| std::str::from_utf8(&value).unwrap().parse().unwrap())
+}

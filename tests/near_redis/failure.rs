@@ -1,0 +1,171 @@
+//! Connections that end, freeze or lead nowhere, and runtimes that are not driven.
+
+use std::time::{Duration, Instant};
+
+use codex_kv::{KvBackend, NearBackend, SetOptions, redis::RedisBackend};
+use codex_testkit::{
+    Fault, Proxy,
+    redis::{RedisServer, Value},
+    require,
+};
+
+use crate::support::{Near, STALENESS, comes_to, keep, near, put, text};
+
+/// A near cache of `server` by way of a proxy, with short deadlines.
+async fn by_proxy(server: &RedisServer, staleness: Duration) -> (Proxy, Near) {
+    let proxy = Proxy::start(format!("127.0.0.1:{}", server.port()).parse().unwrap()).await;
+    let proxy = proxy.unwrap();
+    let redis = RedisBackend::builder()
+        .url(&format!("redis://{}", proxy.address()))
+        .command_timeout(Duration::from_millis(300));
+    let builder = NearBackend::builder(redis.build().await.unwrap());
+    let near = builder.max_staleness(staleness).build().await.unwrap();
+    (proxy, near)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_05_a_black_hole_ends_the_hits_after_max_staleness() {
+    let server = require!("redis", RedisServer::start());
+    let staleness = Duration::from_millis(600);
+    let (proxy, near) = by_proxy(&server, staleness).await;
+    put(&near, "k", "old").await;
+    keep(&near, "k").await;
+    proxy.set_fault(Fault::Stall);
+    let since = Instant::now();
+    server.command(&["SET", "k", "new"]).unwrap();
+    let mut last_hit = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        // An error is the store's, and allowed.
+        if let Ok(value) = near.get("k").await
+            && value.as_deref() == Some(b"old")
+        {
+            last_hit = Instant::now();
+        }
+    }
+    // 50 ms for the moment between the fault and the last request that was sent before it.
+    assert!(last_hit.duration_since(since) <= staleness + Duration::from_millis(50));
+    proxy.set_fault(Fault::None);
+    comes_back(&near, "new").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_05_a_frozen_server_ends_the_hits_after_max_staleness() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "old").await;
+    keep(&near, "k").await;
+    server.pause();
+    let since = Instant::now();
+    let mut last_hit = since;
+    while since.elapsed() < STALENESS + Duration::from_secs(1) {
+        if near.get("k").await.is_ok() {
+            last_hit = Instant::now();
+        }
+    }
+    server.resume();
+    assert!(last_hit.duration_since(since) <= STALENESS + Duration::from_millis(50));
+    comes_back(&near, "old").await;
+}
+
+async fn comes_back(near: &Near, value: &str) {
+    let since = Instant::now();
+    while near.get("k").await.ok().flatten().as_deref() != Some(value.as_bytes()) {
+        assert!(since.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_09_a_lost_connection_drops_everything_and_tracking_comes_back() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    for round in 0..5 {
+        let value = round.to_string();
+        put(&near, "k", &value).await;
+        keep(&near, "k").await;
+        let flushes = near.stats().flushes;
+        // Its push is lost with the connection.
+        server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        server.command(&["SET", "k", "new"]).unwrap();
+        comes_to(&near, "k", Some("new")).await;
+        assert!(near.stats().flushes > flushes);
+        let since = Instant::now();
+        loop {
+            let hits = near.stats().hits;
+            assert_eq!(text(&near, "k").await.as_deref(), Some("new"));
+            if near.stats().hits > hits {
+                break;
+            }
+            assert!(since.elapsed() < Duration::from_secs(20), "{:?}", near.stats());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    for round in 0..50_u32 {
+        put(&near, "k", "old").await;
+        keep(&near, "k").await;
+        let value = format!("new-{round}");
+        {
+            let write = near.set("k", value.clone().into(), SetOptions::new());
+            let mut write = std::pin::pin!(write);
+            // Sent, and not waited for.
+            assert!(futures_util::poll!(write.as_mut()).is_pending());
+        }
+        // Whether it reached the store or not, the two agree after the time of a push.
+        let since = Instant::now();
+        loop {
+            let Value::BulkString(stored) = server.command(&["GET", "k"]).unwrap() else {
+                panic!("the key is there")
+            };
+            if near.get("k").await.unwrap().as_deref() == Some(&stored[..]) && stored == value.as_bytes() {
+                break;
+            }
+            assert!(since.elapsed() < Duration::from_secs(20));
+        }
+    }
+}
+
+/// A runtime that is not driven holds the tracked connection. Reads on another go to the store by
+/// other connections, and take the tracked connection over.
+#[test]
+fn near_13_a_runtime_that_is_not_driven_holds_nobody_up() {
+    let server = require!("redis", RedisServer::start());
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let staleness = Duration::from_millis(500);
+    let near = first.block_on(async {
+        let redis = RedisBackend::connect(&server.url()).await.unwrap();
+        let near = NearBackend::builder(redis)
+            .max_staleness(staleness)
+            .build()
+            .await
+            .unwrap();
+        put(&near, "k", "old").await;
+        keep(&near, "k").await;
+        near
+    });
+    second.block_on(async {
+        server.command(&["SET", "k", "new"]).unwrap();
+        server.command(&["SET", "other", "new"]).unwrap();
+        let since = Instant::now();
+        assert_eq!(text(&near, "other").await.as_deref(), Some("new"));
+        assert!(since.elapsed() < Duration::from_millis(400), "{:?}", since.elapsed());
+        while text(&near, "k").await.as_deref() == Some("old") {
+            assert!(since.elapsed() < staleness + Duration::from_millis(200));
+        }
+        keep(&near, "k").await;
+    });
+    first.block_on(async {
+        assert_eq!(text(&near, "k").await.as_deref(), Some("new"));
+    });
+}

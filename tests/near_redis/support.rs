@@ -1,0 +1,77 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_kv::{Expiry, KvBackend, NearBackend, SetOptions, redis::RedisBackend};
+use codex_testkit::redis::{RedisServer, Value};
+
+pub(crate) type Near = NearBackend<RedisBackend>;
+
+pub(crate) const STALENESS: Duration = Duration::from_secs(2);
+
+/// A near cache of the server at `url`.
+pub(crate) async fn near(url: &str) -> Near {
+    let redis = RedisBackend::connect(url).await.unwrap();
+    NearBackend::builder(redis)
+        .max_staleness(STALENESS)
+        .build()
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn put(backend: &impl KvBackend, key: &str, value: &str) {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    let written = backend.set(key, value, SetOptions::new()).await.unwrap();
+    assert!(written.is_written());
+}
+
+pub(crate) async fn put_for(backend: &impl KvBackend, key: &str, value: &str, life: Duration) {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    let options = SetOptions::new().with_expiry(Expiry::After(life));
+    assert!(backend.set(key, value, options).await.unwrap().is_written());
+}
+
+pub(crate) async fn text(backend: &impl KvBackend, key: &str) -> Option<String> {
+    let value = backend.get(key).await.unwrap();
+    value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+/// Reads a key until it is kept: a fill is refused while the push of an earlier write is under way.
+pub(crate) async fn keep(near: &Near, key: &str) -> Option<String> {
+    for _ in 0..200 {
+        let hits = near.stats().hits;
+        let value = text(near, key).await;
+        if near.stats().hits > hits {
+            return value;
+        }
+    }
+    panic!("the key is never kept: {:?}", near.stats());
+}
+
+/// Reads a key until it has this value, as it must after the time of a push.
+pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
+    let mut last = None;
+    for _ in 0..400 {
+        last = text(near, key).await;
+        if last.as_deref() == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("expected {expected:?}, got {last:?}");
+}
+
+/// How often the server has run a command.
+pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
+    let info = match server.command(&["INFO", "commandstats"]).unwrap() {
+        Value::BulkString(info) => String::from_utf8(info).unwrap(),
+        Value::VerbatimString { text, .. } => text,
+        other => panic!("{other:?}"),
+    };
+    let line = info
+        .lines()
+        .find(|line| line.starts_with(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| {
+        let (_, rest) = line.split_once("calls=").unwrap();
+        rest.split(',').next().unwrap().parse().unwrap()
+    })
+}
