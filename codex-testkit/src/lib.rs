@@ -26,6 +26,7 @@ mod linear;
 mod list;
 mod macros;
 mod model;
+pub mod near;
 mod operation;
 mod outage;
 mod proxy;

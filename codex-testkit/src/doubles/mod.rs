@@ -5,6 +5,8 @@
 //!
 //! * [`FaultyBackend`] fails, stalls, and loses answers, by a schedule that a seed repeats.
 //! * [`RecordingBackend`] keeps a log of what was asked and answered, without the values.
+//! * [`TrackingStore`] reports changes to readers that keep what they read, over a network that a
+//!   test disturbs.
 //! * `MockBackend` (feature `mock`) answers as it is told, and fails the test where it is asked for
 //!   anything else.
 //!
@@ -18,6 +20,7 @@ mod intercept;
 #[cfg(feature = "mock")]
 mod mock;
 mod recording;
+mod tracking;
 mod verb;
 
 pub use call::{Answer, Call, ConditionKind};
@@ -27,4 +30,5 @@ pub use intercept::{Intercepted, Interceptor, Reply, Request};
 #[cfg(feature = "mock")]
 pub use mock::MockBackend;
 pub use recording::{Recorder, RecordingBackend, Redaction};
+pub use tracking::{TrackingDefect, TrackingStore, TrackingStoreFeed};
 pub use verb::Verb;

@@ -1,0 +1,89 @@
+//! One call of a history.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Client {
+    /// A near cache. All of its clones have its number.
+    Near(usize),
+    /// A client that asks the store for every answer. Its answers are linearizable.
+    Bare(usize),
+}
+
+/// A moment of a history.
+///
+/// `tick` orders the moments. Several moments can share a time, above all under a paused clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The position among all moments of the history.
+    pub tick: u64,
+    /// The time since the history began.
+    pub at: Duration,
+}
+
+/// The content of a key that a read was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The key was absent.
+    Missing,
+    /// The value of the write of this version.
+    Version(u64),
+    /// A value that no write of the history carries, or one of another key.
+    Foreign,
+}
+
+impl Shown {
+    /// Reads a value that [`value_of`] made for `key`.
+    pub(crate) fn of(key: &str, value: Option<&Bytes>) -> Self {
+        let Some(value) = value else {
+            return Self::Missing;
+        };
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        match text.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
+            Some(version) => version.parse().map_or(Self::Foreign, Self::Version),
+            None => Self::Foreign,
+        }
+    }
+}
+
+/// Returns the value of one version of `key`. It names the key, so that an answer that belongs to
+/// another key is recognised.
+pub(crate) fn value_of(key: &str, version: u64) -> Bytes {
+    Bytes::from(format!("{key}={version}"))
+}
+
+/// The verb of a call, with its arguments and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// An unconditional write. Every version is written once.
+    Write {
+        /// The number in the value.
+        version: u64,
+        /// The time to live.
+        ttl: Option<Duration>,
+    },
+    /// A removal.
+    Delete,
+    /// A read that was answered.
+    Read(Shown),
+    /// A fail-over, from the last moment at which the old primary took writes to the first at which
+    /// every client asks the new one. It may lose writes that were answered.
+    FailOver,
+}
+
+/// A call on one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// The caller.
+    pub client: Client,
+    /// A moment before the request was sent.
+    pub begun: Moment,
+    /// A moment after the answer, or `None` for a write that was dropped or failed: it happens at
+    /// some time after it began, or never.
+    pub ended: Option<Moment>,
+    /// The verb.
+    pub what: What,
+}

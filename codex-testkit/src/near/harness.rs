@@ -1,0 +1,89 @@
+//! The near cache under test, and the store below it.
+
+use std::{future::Future, time::Duration};
+
+use codex_traits::{KvBackend, Result};
+
+/// A store, and near caches on it, for one clause.
+///
+/// The clauses run on the runtime of their caller and take their time from tokio, so that under a
+/// paused clock they take none.
+pub trait NearHarness: Send + Sync {
+    /// The near cache.
+    type Near: KvBackend + Clone;
+    /// A client of the same store without a near cache.
+    type Bare: KvBackend + Clone;
+
+    /// Returns a new near cache on the harness's store, with connections of its own.
+    ///
+    /// # Errors
+    ///
+    /// As the builder of the near cache.
+    fn near(&self) -> impl Future<Output = Result<Self::Near>> + Send;
+
+    /// Returns another program: what it sends travels by connections that [`Disturbance`] does not
+    /// reach.
+    fn bare(&self) -> Self::Bare;
+
+    /// Returns the backend below `near`, with the connections of `near`. The default is `None`.
+    fn below(&self, near: &Self::Near) -> Option<Self::Bare> {
+        let _ = near;
+        None
+    }
+
+    /// Returns the `max_staleness` of the near caches.
+    fn max_staleness(&self) -> Duration;
+
+    /// Returns the longest time that a report takes while nothing disturbs the store.
+    fn push_time(&self) -> Duration;
+
+    /// Returns the tolerance of times: zero under a paused clock.
+    fn slack(&self) -> Duration;
+
+    /// Disturbs the store or the network. Returns `false` if it cannot be done here.
+    fn disturb(&self, disturbance: Disturbance<'_>) -> impl Future<Output = bool> + Send;
+
+    /// Returns the number of keys that were read from the store so far, or of requests that read
+    /// keys. `None` if it cannot be told, the default.
+    fn reads(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the bytes that `near` holds, and its bound. The default is `None`.
+    fn memory(&self, near: &Self::Near) -> Option<(u64, u64)> {
+        let _ = near;
+        None
+    }
+
+    /// Returns the longest value that is kept. The default is `None`.
+    fn max_value_bytes(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// A disturbance of the store, or of the network between it and the near caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disturbance<'a> {
+    /// Closes every connection of the near caches.
+    Cut,
+    /// Holds back the answers and reports of streams. Other calls go on, if the network allows.
+    HoldStreams,
+    /// Swallows everything in both directions, and closes nothing.
+    BlackHole,
+    /// Ends [`HoldStreams`](Self::HoldStreams), [`BlackHole`](Self::BlackHole) and
+    /// [`Latency`](Self::Latency).
+    Heal,
+    /// Delays every answer and report by this much.
+    Latency(Duration),
+    /// Removes every key.
+    FlushAll,
+    /// Reports that anything may have changed.
+    ReportFlush,
+    /// Writes to the same name in another database.
+    WriteInAnotherDatabase(&'a str),
+    /// Makes another node the primary for this key. The old one closes nothing.
+    FailOver(&'a str),
+    /// Moves the key to another node.
+    MoveKey(&'a str),
+}

@@ -1,0 +1,42 @@
+//! The proof of a near cache: histories of concurrent calls, and a checker of what it may answer.
+//!
+//! A near cache answers reads from the memory of the process while a store tells it what changed.
+//! It is not linearizable, and must not be checked as if it were: an answer may be older than the
+//! store by the time that a push takes. [`check`] knows the exact bounds. It takes the calls on one
+//! key by several near caches and by clients without one, and returns the first answer that no
+//! order of the writes explains.
+//!
+//! [`record_history`] makes such histories on any [`KvBackend`](codex_traits::KvBackend):
+//!
+//! ```
+//! use codex_memory::MemoryBackend;
+//! use codex_testkit::near::{Bounds, HistoryShape, record_history};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! // Two near caches on one store, and a client that asks the store itself. These three are the
+//! // store itself, so that not even a stale answer is allowed.
+//! let store = MemoryBackend::new();
+//! let handles = [store.clone(), store.clone()];
+//! let history = record_history(&handles, &store, &HistoryShape::new(7)).await.unwrap();
+//! history.check(&Bounds::fresh()).unwrap();
+//! # }
+//! ```
+
+mod call;
+mod checker;
+mod clauses;
+mod harness;
+mod list;
+mod order;
+mod record;
+mod violation;
+
+pub use call::{Call, Client, Moment, Shown, What};
+pub use checker::{Bounds, check};
+pub use harness::{Disturbance, NearHarness};
+#[doc(hidden)]
+pub use list::test_near_clause;
+pub use list::{NEAR_CLAUSES, NearFailure, check_near_clause};
+pub use record::{History, HistoryShape, record_history};
+pub use violation::{Rule, Violation};

@@ -1,0 +1,245 @@
+//! Histories of concurrent calls through near caches and past them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use codex_traits::{Error, KvBackend, Result, SetOptions};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, try_join_all},
+};
+use tokio::time::Instant;
+
+use super::{
+    call::{Call, Client, Moment, Shown, What, value_of},
+    checker::{Bounds, check},
+    violation::Violation,
+};
+use crate::random::Random;
+
+/// The size of a history, and the seed of everything that is drawn.
+///
+/// The defaults make a history of a few keys that is over within tens of milliseconds.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HistoryShape {
+    /// The tasks of each near cache, each with a clone of it.
+    pub tasks: usize,
+    /// The calls of each task.
+    pub calls: usize,
+    /// The keys. Few keys make many conflicts.
+    pub keys: u64,
+    /// The longest pause between two calls of a task.
+    pub pause: Duration,
+    /// The longest time after which a call is dropped; one call of eight is.
+    pub patience: Duration,
+    /// The longest time to live that is written. The shortest is a tenth of it.
+    pub ttl: Duration,
+    /// Begins the names of the keys, so that histories on one store do not meet.
+    pub prefix: String,
+    /// The seed of every draw.
+    pub seed: u64,
+}
+
+impl HistoryShape {
+    /// The defaults, with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            tasks: 2,
+            calls: 10,
+            keys: 2,
+            pause: Duration::from_millis(4),
+            patience: Duration::from_millis(2),
+            ttl: Duration::from_millis(20),
+            prefix: format!("history:{seed}:"),
+            seed,
+        }
+    }
+}
+
+/// The calls of one history, key by key.
+#[derive(Debug, Clone)]
+pub struct History {
+    keys: Vec<Vec<Call>>,
+}
+
+impl History {
+    /// Checks the calls on each key.
+    ///
+    /// # Errors
+    ///
+    /// The first answer that breaks a rule.
+    pub fn check(&self, bounds: &Bounds) -> Result<(), Violation> {
+        self.keys.iter().try_for_each(|calls| check(calls, bounds))
+    }
+
+    /// Returns the calls on each key.
+    pub fn keys(&self) -> &[Vec<Call>] {
+        &self.keys
+    }
+
+    /// Adds a fail-over to the calls on each key.
+    pub fn note_fail_over(&mut self, begun: Moment, ended: Moment) {
+        for calls in &mut self.keys {
+            calls.push(Call {
+                client: Client::Bare(0),
+                begun,
+                ended: Some(ended),
+                what: What::FailOver,
+            });
+        }
+    }
+}
+
+/// Moments and versions of one history.
+#[derive(Debug)]
+struct Recorder {
+    ticks: AtomicU64,
+    versions: AtomicU64,
+    began: Instant,
+}
+
+impl Recorder {
+    fn moment(&self) -> Moment {
+        Moment {
+            tick: self.ticks.fetch_add(1, Ordering::SeqCst),
+            at: self.began.elapsed(),
+        }
+    }
+}
+
+/// Records a history of calls by the near caches `handles`, each with its clones, and by `bare`, a
+/// client that asks the store for every answer. The keys must be missing at first.
+///
+/// It must run on a tokio runtime with a timer. Under a paused clock it takes no time. Disturb the
+/// store meanwhile as you like: calls that fail, and calls that are dropped, count as unresolved.
+///
+/// # Errors
+///
+/// An error of `handles` or `bare` that no outage explains: neither of kind `Connection`, `Timeout`
+/// nor `Server`.
+pub async fn record_history<N, B>(handles: &[N], bare: &B, shape: &HistoryShape) -> Result<History>
+where
+    N: KvBackend + Clone,
+    B: KvBackend + Clone,
+{
+    let recorder = Arc::new(Recorder {
+        ticks: AtomicU64::new(1),
+        versions: AtomicU64::new(1),
+        began: Instant::now(),
+    });
+    let mut tasks = Vec::new();
+    for (number, handle) in handles.iter().enumerate() {
+        for _ in 0..shape.tasks {
+            let (client, seed) = (Client::Near(number), shape.seed ^ (tasks.len() as u64) << 32);
+            let task = run_task(handle.clone(), client, recorder.clone(), shape.clone(), seed);
+            tasks.push(spawn(task.boxed()));
+        }
+    }
+    let seed = shape.seed ^ (tasks.len() as u64) << 32;
+    let task = run_task(bare.clone(), Client::Bare(0), recorder, shape.clone(), seed);
+    tasks.push(spawn(task.boxed()));
+    let mut keys = vec![Vec::new(); usize::try_from(shape.keys).unwrap_or_default()];
+    for (key, call) in try_join_all(tasks).await?.into_iter().flatten() {
+        keys[key].push(call);
+    }
+    Ok(History { keys })
+}
+
+/// Runs a task on the caller's runtime, because its clock may be paused.
+async fn spawn<T: Send + 'static>(task: BoxFuture<'static, Result<T>>) -> Result<T> {
+    match tokio::spawn(task).await {
+        Ok(ended) => ended,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+async fn run_task<B: KvBackend>(
+    backend: B,
+    client: Client,
+    recorder: Arc<Recorder>,
+    shape: HistoryShape,
+    seed: u64,
+) -> Result<Vec<(usize, Call)>> {
+    let mut random = Random::new(seed);
+    let mut calls = Vec::new();
+    for _ in 0..shape.calls {
+        tokio::time::sleep(part(&mut random, shape.pause)).await;
+        let number = random.below(shape.keys);
+        let key = format!("{}{number}", shape.prefix);
+        let patience = (random.below(8) == 0).then(|| part(&mut random, shape.patience));
+        let drawn = draw(&mut random, client, &recorder, &shape);
+        let begun = recorder.moment();
+        let answer = match patience {
+            None => Some(make(&backend, &key, drawn).await),
+            Some(patience) => tokio::time::timeout(patience, make(&backend, &key, drawn)).await.ok(),
+        };
+        let ended = recorder.moment();
+        let (what, ended) = match answer {
+            Some(Ok(what)) => (what, Some(ended)),
+            Some(Err(error)) if !may_be_an_outage(&error) => return Err(error),
+            Some(Err(error)) if !error.may_have_executed() => continue,
+            Some(Err(_)) | None if matches!(drawn, What::Read(_)) => continue,
+            Some(Err(_)) | None => (drawn, None),
+        };
+        let number = usize::try_from(number).unwrap_or_default();
+        calls.push((
+            number,
+            Call {
+                client,
+                begun,
+                ended,
+                what,
+            },
+        ));
+    }
+    Ok(calls)
+}
+
+fn may_be_an_outage(error: &Error) -> bool {
+    use codex_traits::ErrorKind::{Connection, Server, Timeout};
+    matches!(error.kind(), Connection | Server | Timeout)
+}
+
+fn part(random: &mut Random, of: Duration) -> Duration {
+    let micros = u64::try_from(of.as_micros()).unwrap_or(u64::MAX - 1);
+    Duration::from_micros(random.below(micros + 1))
+}
+
+/// Draws a call. The answer of a read is filled in later.
+fn draw(random: &mut Random, client: Client, recorder: &Recorder, shape: &HistoryShape) -> What {
+    // A bare client writes half of the time, so that pushes come; a near cache reads most of it.
+    let writes = if matches!(client, Client::Bare(_)) { 50 } else { 25 };
+    if random.below(100) >= writes {
+        return What::Read(Shown::Missing);
+    }
+    match random.below(5) {
+        0 => What::Delete,
+        kind => What::Write {
+            version: recorder.versions.fetch_add(1, Ordering::SeqCst),
+            ttl: (kind == 1).then(|| shape.ttl.mul_f64(0.1) + part(random, shape.ttl.mul_f64(0.9))),
+        },
+    }
+}
+
+async fn make<B: KvBackend>(backend: &B, key: &str, what: What) -> Result<What> {
+    match what {
+        What::Write { version, ttl } => {
+            let options = ttl.map_or_else(SetOptions::new, SetOptions::expires_after);
+            let _ = backend.set(key, value_of(key, version), options).await?;
+        }
+        What::Delete => {
+            backend.del(&[key]).await?;
+        }
+        What::Read(_) | What::FailOver => {
+            let value = backend.get(key).await?;
+            return Ok(What::Read(Shown::of(key, value.as_ref())));
+        }
+    }
+    Ok(what)
+}

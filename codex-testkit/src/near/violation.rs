@@ -1,0 +1,60 @@
+//! The answer that breaks a clause.
+
+use std::{error, fmt};
+
+/// The rule that an answer breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// The answers of the clients without a near cache contradict each other: the store itself is
+    /// not linearizable, so nothing can be said about a near cache on it.
+    Store,
+    /// The value was never written to this key, or was written only after it was read.
+    NeverWritten,
+    /// near-02: the answer is older than a write of the same near cache that was answered before.
+    ReadYourWrites,
+    /// near-03: the answer is older than an earlier answer of the same near cache.
+    MonotonicReads,
+    /// near-04: the answer is older than the time that a push takes.
+    PushTime,
+    /// near-05: the answer is older than `max_staleness`.
+    BoundedStaleness,
+    /// near-07: the value is past its time to live.
+    TimeToLive,
+}
+
+impl Rule {
+    /// Returns the clause of the contract of near caches, if the rule is one.
+    pub fn clause(self) -> Option<&'static str> {
+        match self {
+            Self::Store | Self::NeverWritten => None,
+            Self::ReadYourWrites => Some("near-02"),
+            Self::MonotonicReads => Some("near-03"),
+            Self::PushTime => Some("near-04"),
+            Self::BoundedStaleness => Some("near-05"),
+            Self::TimeToLive => Some("near-07"),
+        }
+    }
+}
+
+/// An answer that no order of the writes explains, with the history around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub(crate) rule: Rule,
+    pub(crate) text: String,
+}
+
+impl Violation {
+    /// Returns the rule that the answer breaks.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule.clause().unwrap_or("store"), self.text)
+    }
+}
+
+impl error::Error for Violation {}

@@ -1,0 +1,94 @@
+//! Histories under a network that misbehaves.
+
+use std::{env, time::Duration};
+
+use codex_testkit::{
+    doubles::TrackingStore,
+    near::{Bounds, HistoryShape, Rule, record_history},
+};
+use tokio::time::sleep;
+
+use crate::cache::{Flaw, SimpleNear};
+
+const MAX_STALENESS: Duration = Duration::from_millis(60);
+
+/// Histories with disturbances; the environment variable `CODEX_HISTORIES` sets their number.
+fn count() -> u64 {
+    env::var("CODEX_HISTORIES").map_or(300, |count| count.parse().expect("CODEX_HISTORIES is a number"))
+}
+
+fn seed() -> u64 {
+    env::var("CODEX_HISTORIES_SEED").map_or(1, |seed| seed.parse().expect("CODEX_HISTORIES_SEED is a number"))
+}
+
+/// Disturbs the store once, in a way that the number chooses.
+async fn disturb(store: &TrackingStore, number: u64) {
+    sleep(Duration::from_millis(number % 17)).await;
+    match number % 7 {
+        0 => store.cut(),
+        1 => store.hold_streams(),
+        2 => store.black_hole(),
+        3 => store.freeze(),
+        4 => store.set_latency(Duration::from_millis(1), Duration::from_millis(25)),
+        5 => store.report_flush(),
+        _ => return,
+    }
+    sleep(Duration::from_millis(20 + number % 60)).await;
+    store.heal();
+    store.set_latency(Duration::from_millis(1), Duration::from_millis(4));
+}
+
+/// The violation of one history, if there is one.
+async fn violation(number: u64, flaw: Option<Flaw>) -> Option<codex_testkit::near::Violation> {
+    let store = if number % 2 == 0 {
+        TrackingStore::new(number)
+    } else {
+        TrackingStore::cluster(3, number)
+    };
+    let near = async || {
+        SimpleNear::new(store.another(), MAX_STALENESS, flaw)
+            .await
+            .expect("the store can track")
+    };
+    let handles = [near().await, near().await];
+    let mut shape = HistoryShape::new(number);
+    shape.calls = 20;
+    let bare = store.outside();
+    let (history, ()) = tokio::join!(record_history(&handles, &bare, &shape), disturb(&store, number));
+    let history = history.expect("no call fails but for the disturbances");
+    history
+        .check(&Bounds::new(MAX_STALENESS).with_slack(Duration::from_millis(2)))
+        .err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn near_03_near_05_histories_under_disturbances_are_explained() {
+    for number in seed()..seed() + count() {
+        if let Some(violation) = violation(number, None).await {
+            panic!("history {number}: {violation}");
+        }
+    }
+}
+
+/// The clauses that histories tell of a flaw.
+async fn told(flaw: Flaw) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for number in 1..=60 {
+        rules.extend(violation(number, Some(flaw)).await.map(|violation| violation.rule()));
+    }
+    rules
+}
+
+#[tokio::test(start_paused = true)]
+async fn histories_tell_flaws() {
+    for (flaw, rule) in [
+        (Flaw::NoCheckOfGenerations, Rule::ReadYourWrites),
+        (Flaw::NoHeartbeat, Rule::BoundedStaleness),
+        (Flaw::IgnoresTheTimeToLive, Rule::TimeToLive),
+        (Flaw::KeepsWhatItWrote, Rule::BoundedStaleness),
+        (Flaw::ClonesHaveTheirOwnMemory, Rule::ReadYourWrites),
+    ] {
+        let rules = told(flaw).await;
+        assert!(rules.contains(&rule), "{flaw:?} is told as {rules:?}");
+    }
+}

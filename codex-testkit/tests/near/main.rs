@@ -1,0 +1,27 @@
+//! The clauses of a near cache: a sound one keeps them, and each broken one is told by the clause
+//! that it breaks.
+
+mod broken;
+mod cache;
+mod harness;
+mod histories;
+
+mod sound {
+    //! Every clause on one node.
+    use super::harness::SimulatedHarness;
+
+    codex_testkit::near_conformance_tests!(
+        #[tokio::test(start_paused = true)]
+        SimulatedHarness::sound()
+    );
+}
+
+mod sound_cluster {
+    //! Every clause on a store of several nodes, whose epoch does not tell that a slot moved.
+    use super::harness::SimulatedHarness;
+
+    codex_testkit::near_conformance_tests!(
+        #[tokio::test(start_paused = true)]
+        SimulatedHarness::sound_cluster()
+    );
+}
