@@ -1,13 +1,14 @@
 //! The conformance suite on any server, with reports for people and for programs.
 //!
 //! ```text
-//! cargo run --features testkit --example conformance -- [URL] [--html FILE] [--json FILE] [--junit FILE] [CLAUSE...]
+//! cargo run --features testkit-redis --example conformance -- [URL] [--html FILE] [--json FILE] \
+//!     [--junit FILE] [CLAUSE...]
 //! ```
 //!
-//! Without a URL it runs on the memory backend. On a server it uses databases that are empty and no
-//! others, and empties them again; where the URL names a database, that one or none. Before the
-//! first write it finds out how a database can be emptied, and which commands the server refuses.
-//! For the clauses about outages it puts a proxy of its own in front of the server.
+//! Without a URL it runs on the memory backend. On a server it uses only empty databases, and empties
+//! them again. If the URL names a database, it uses no other. Before the first write it finds out how
+//! to empty a database and which commands the server refuses. For the clauses about outages it puts
+//! a proxy in front of the server.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, fs, process::ExitCode};
@@ -60,7 +61,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     Ok(parsed)
 }
 
-/// Memory backends on one clock, which the suite moves.
+/// Returns memory backends that share a clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();

@@ -1,7 +1,7 @@
-//! A backend of one's own, and the conformance suite run on it.
+//! A custom backend, and the conformance suite run on it.
 //!
-//! `cargo run --features testkit --example custom_backend` runs the suite and prints what it found;
-//! `cargo test --features testkit --example  custom_backend` runs each clause as a test.
+//! `cargo run --features testkit --example custom_backend` runs the suite and prints the report.
+//! `cargo test --features testkit --example custom_backend` runs each clause as a test.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{
@@ -23,8 +23,8 @@ use codex_kv::{
     testkit::{Harness, Time, VirtualTime},
 };
 
-/// Entries in a map, and their keys in the order in which they came: a place in that order is what
-/// a scan can resume from.
+/// Entries in a map, and their keys in the order of insertion: a scan resumes from a position in
+/// that order.
 #[derive(Default)]
 struct Entries {
     by_key: HashMap<String, Entry>,
@@ -41,7 +41,7 @@ struct Entry {
 }
 
 impl Entries {
-    /// The entry of `key`, and never an expired one.
+    /// Returns the entry of `key` unless it is expired.
     fn live(&self, key: &str) -> Option<&Entry> {
         self.by_key.get(key).filter(|entry| self.is_live(entry))
     }
@@ -50,7 +50,7 @@ impl Entries {
         entry.deadline.is_none_or(|deadline| self.now < deadline)
     }
 
-    /// Removes `key`; whether it was there, expired ones not counted.
+    /// Removes `key` and returns whether it was there and not expired.
     fn remove(&mut self, key: &str) -> bool {
         let was_live = self.live(key).is_some();
         if let Some(entry) = self.by_key.remove(key) {
@@ -60,7 +60,7 @@ impl Entries {
     }
 
     fn write(&mut self, key: &str, value: Bytes, deadline: Option<Duration>) {
-        // An entry that is there keeps its place, so that a scan under way cannot miss it.
+        // An existing entry keeps its position, so that a running scan cannot miss it.
         let age = if let Some(entry) = self.live(key) {
             entry.age
         } else {
@@ -72,9 +72,9 @@ impl Entries {
         self.by_key.insert(key.to_owned(), Entry { value, deadline, age });
     }
 
-    /// The deadline that `expiry` means for `key` now.
+    /// Returns the deadline of `key` under `expiry`.
     fn deadline(&self, key: &str, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
-        // Refuses zero and what no store can hold.
+        // Refuses zero and durations that no store can hold.
         let millis = expiry.to_millis(operation)?;
         Ok(match expiry {
             Expiry::Keep => self.live(key).and_then(|entry| entry.deadline),
@@ -85,7 +85,7 @@ impl Entries {
     }
 }
 
-/// The backend: a handle on the entries. A clone is another handle on the same ones.
+/// A handle to the entries. A clone is another handle to the same entries.
 #[derive(Clone, Default)]
 struct AgingBackend {
     entries: Arc<Mutex<Entries>>,
@@ -100,8 +100,7 @@ impl AgingBackend {
     }
 }
 
-/// Milliseconds that pass only when told to. A store for production would read `Instant::now` in
-/// its place.
+/// A clock that moves only when told to. A store for production would read `Instant::now` instead.
 #[derive(Clone, Default)]
 struct StillClock(Arc<AtomicU64>);
 
@@ -116,7 +115,7 @@ impl StillClock {
     }
 }
 
-// By hand: neither keys nor values are to be printed.
+// Not derived: neither keys nor values may be printed.
 impl fmt::Debug for AgingBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AgingBackend")
@@ -185,8 +184,8 @@ impl KvBackend for AgingBackend {
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let count = request.checked_count_hint()?;
         let entries = self.entries();
-        // The cursor is the last age seen and the last that concerns this scan: what is written
-        // later does not prolong it.
+        // The cursor holds the last age seen and the last age of this scan, so that later writes do
+        // not prolong it.
         let (seen, last) = if request.cursor.is_start() {
             (0, entries.next_age)
         } else {
@@ -215,7 +214,7 @@ impl KvBackend for AgingBackend {
     }
 }
 
-/// How the suite gets fresh stores, and moves their time.
+/// Gives the suite fresh stores and moves their clock.
 #[derive(Default)]
 struct AgingHarness {
     clock: StillClock,
@@ -225,7 +224,7 @@ impl Harness for AgingHarness {
     type Backend = AgingBackend;
 
     async fn fresh(&self) -> AgingBackend {
-        // All share one clock, which the suite moves; each has entries of its own.
+        // All share the clock that the suite moves.
         AgingBackend {
             entries: Arc::default(),
             clock: self.clock.clone(),

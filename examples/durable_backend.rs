@@ -1,7 +1,7 @@
 //! A backend that keeps its entries in a file, and the conformance suite run on it.
 //!
-//! `cargo run --features testkit --example durable_backend` runs the suite and prints the report;
-//! `cargo test --features testkit --example durable_backend` runs each clause as a test. One of the
+//! `cargo run -p codex-kv-tests --example durable_backend` runs the suite and prints the report;
+//! `cargo test -p codex-kv-tests --example durable_backend` runs each clause as a test. One of the
 //! clauses kills a process in the middle of its writes and reads the file afterwards.
 //!
 //! The file is a [`redb`] database. All writes go through one thread, which commits everything that

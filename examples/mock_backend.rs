@@ -1,8 +1,7 @@
-//! A mock of a backend: for a test that must count calls, or break one.
+//! A mock of a backend, for a test that must count calls or make one fail.
 //!
-//! In a package of your own, `codex-testkit` with its feature `mock` is a dev-dependency. For
-//! everything else use `MemoryBackend`: it answers as a store does, and a mock only as it was told
-//! to.
+//! It needs the dev-dependency `codex-testkit` with its feature `mock`. Use `MemoryBackend` in all
+//! other tests: it behaves as a store does.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -14,8 +13,7 @@ use std::time::Duration;
 use codex_kv::{Cache, CacheError, ErrorKind, Expiry, KvBackend, SetOutcome, Timeout};
 use codex_testkit::doubles::{MockBackend, Verb};
 
-/// The application's own code: a price from the cache, else from the supplier, which is slow and
-/// dear.
+/// Returns a price from the cache, or from the supplier, which is slow and expensive.
 async fn price<B: KvBackend>(cache: &Cache<B>, sku: &str, ask_supplier: impl Fn() -> u64) -> Result<u64, CacheError> {
     if let Some(price) = cache.get(sku).await? {
         return Ok(price);
@@ -42,10 +40,10 @@ async fn a_hit_costs_one_request_and_no_supplier() {
     println!("a hit costs one request, and the supplier is not asked");
 }
 
-async fn what_was_asked_for_is_kept_for_an_hour() {
+async fn a_price_is_kept_for_an_hour() {
     let mut backend = MockBackend::new();
     backend.expect_miss("shop:1:tea");
-    // What the short forms do not say is said as mockall says it.
+    // There is no short form for a write with an expiry: this is mockall's own form.
     let hour = Expiry::After(Duration::from_secs(3600));
     backend
         .expect_set()
@@ -55,10 +53,10 @@ async fn what_was_asked_for_is_kept_for_an_hour() {
 
     let price = price(&cache_on(backend), "tea", || 350).await;
     assert_eq!(price.expect("the store answered"), 350);
-    println!("what the supplier said is kept for an hour");
+    println!("the price of the supplier is kept for an hour");
 }
 
-async fn a_broken_store_is_no_miss() {
+async fn a_broken_store_is_not_a_miss() {
     let mut backend = MockBackend::new();
     backend.expect_failure(Verb::Get, ErrorKind::Connection);
     // No `expect_write`: a write would panic.
@@ -72,8 +70,8 @@ async fn a_broken_store_is_no_miss() {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     a_hit_costs_one_request_and_no_supplier().await;
-    what_was_asked_for_is_kept_for_an_hour().await;
-    a_broken_store_is_no_miss().await;
+    a_price_is_kept_for_an_hour().await;
+    a_broken_store_is_not_a_miss().await;
 }
 
 #[cfg(test)]

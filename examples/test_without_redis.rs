@@ -1,8 +1,8 @@
-//! Testing application logic without a Redis: the memory backend answers as Redis does, under a
+//! A test of application logic without Redis: the memory backend answers as Redis does, under a
 //! clock that the test moves.
 //!
-//! The logic is a rate limiter; proptest makes up sequences of requests and pauses, and a plain
-//! model says what should happen.
+//! The logic is a rate limiter. proptest generates sequences of requests and pauses, and the result
+//! is compared with a simple model.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{collections::HashMap, time::Duration};
@@ -16,7 +16,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// The application's own code: it knows the trait, and no backend.
+/// Application code that depends on the trait and on no backend.
 struct RateLimiter<B> {
     backend: B,
     limit: i64,
@@ -24,12 +24,11 @@ struct RateLimiter<B> {
 }
 
 impl<B: KvBackend> RateLimiter<B> {
-    /// Whether `user` may go on: at most `limit` times per window, which begins with the first
-    /// request.
+    /// Returns whether `user` may send another request: at most `limit` per window, which begins
+    /// with the first request.
     async fn allow(&self, user: &str) -> Result<bool> {
         let key = format!("rate:{user}");
-        // One atomic step: the window's end is set when the counter is created, and counting does
-        // not move it.
+        // Atomic: the expiry is set when the counter is created, and later increments keep it.
         let on_missing = OnMissing::Create(Expiry::After(self.window));
         let count = self.backend.incr(&key, 1, on_missing).await?;
         Ok(count.is_some_and(|count| count <= self.limit))
@@ -53,8 +52,7 @@ const USERS: [&str; 3] = ["ada", "grace", "edsger"];
 const LIMIT: i64 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// What should happen, said as plainly as possible: when each user's window began, and how many
-/// requests it has seen.
+/// The expected behaviour: when each user's window began, and how many requests it has seen.
 #[derive(Default)]
 struct Model {
     windows: HashMap<usize, (Duration, i64)>,
@@ -111,7 +109,7 @@ fn main() -> std::io::Result<()> {
         panic!("the limiter and the model disagree: {failure}");
     }
     println!(
-        "{cases} random sequences of requests and pauses: the limiter did as the model says, without a server and without waiting"
+        "{cases} random sequences of requests and pauses: the limiter agrees with the model, without a server and without waiting"
     );
     Ok(())
 }

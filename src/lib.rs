@@ -1,28 +1,30 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # Features
+//! # Feature flags
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `memory` | yes | [`MemoryBackend`](memory::MemoryBackend), and `memory://` in [`connect`] |
-//! | `redis` | yes | [`RedisBackend`](redis::RedisBackend), and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
-//! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for an authority and a client certificate of one's own |
+//! | `memory` | yes | `MemoryBackend`, and `memory://` in [`connect`] |
+//! | `redis` | yes | `RedisBackend`, and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
+//! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for a private certificate authority and a client certificate |
 //! | `metrics` | | counters and histograms of caches and of the Redis backend, by the `metrics` facade |
-//! | `testkit` | | the conformance suite, as `testkit`, and those of caches and sessions, as `conformance` |
+//! | `testkit` | | the conformance suites: `testkit` for backends, `conformance` for caches and sessions |
+//! | `testkit-redis` | | a real Redis for tests, as `testkit::redis`, and the suites over it |
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
-//! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for a middleware of one's own |
-//! | `encryption` | | encryption at rest: [`session::Encrypted`] and [`cache::Encrypted`], with a [`KeyRing`](crypto::KeyRing) |
-//! | `blocking` | | caches and sessions without `async`: [`blocking`] |
-//! | `macros` | | [`#[cached]`](macro@cached), which keeps the results of a function |
-//! | `messagepack` | | [`MessagePack`], a format for the values of a cache |
-//! | `compression` | | [`Compressed`], which compresses large values of a cache |
-//! | `axum` | | sessions in axum: [`SessionLayer`](web::SessionLayer) and the extractor [`web::Session`] |
-//! | `actix` | | sessions in actix-web: [`SessionMiddleware`](web::actix::SessionMiddleware) and the extractor [`web::Session`] |
-//! | `actix-session` | | [`ActixSessionStore`](actix_session::ActixSessionStore), a store for `actix-session` 0.11 |
-//! | `tower-sessions` | | [`TowerSessionStore`](tower_sessions::TowerSessionStore), a store for `tower-sessions` 0.15 |
+//! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for other frameworks |
+//! | `encryption` | | encryption at rest: `session::Encrypted` and `cache::Encrypted`, with a `KeyRing` |
+//! | `blocking` | | caches and sessions without `async`: `blocking` |
+//! | `macros` | | the attribute `#[cached]`, which caches the results of a function |
+//! | `messagepack` | | `MessagePack`, a format for the values of a cache |
+//! | `compression` | | `Compressed`, which compresses large values of a cache |
+//! | `axum` | | sessions in axum: `web::SessionLayer` and the extractor [`web::Session`] |
+//! | `actix` | | sessions in actix-web: `web::actix::SessionMiddleware` and the extractor [`web::Session`] |
+//! | `actix-session` | | `ActixSessionStore`, a store for `actix-session` 0.11 |
+//! | `tower-sessions` | | `TowerSessionStore`, a store for `tower-sessions` 0.15 |
 //! | `tower-sessions-0-14` | | the same for `tower-sessions` 0.14, which axum-login 0.18 uses |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]
@@ -92,9 +94,6 @@ pub use codex_testkit as testkit;
 /// Runs the guides' code as doctests; those of a feature are beside its code.
 #[cfg(all(doctest, feature = "axum", feature = "memory", feature = "redis"))]
 mod guides {
-    #[doc = include_str!("../docs/testing-without-redis.md")]
-    struct TestingWithoutRedis;
-
     #[doc = include_str!("../docs/cluster.md")]
     struct Cluster;
 

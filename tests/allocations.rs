@@ -4,7 +4,6 @@
     clippy::expect_used,
     reason = "in a test, a panic is the report"
 )]
-#![cfg(feature = "memory")]
 
 use std::{
     future::Future,

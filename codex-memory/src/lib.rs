@@ -51,3 +51,8 @@ pub use backend::MemoryBackend;
 pub use builder::MemoryBuilder;
 pub use clock::{Clock, ManualClock};
 pub use limits::WhenFull;
+
+/// Runs the code of the first page as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -83,6 +83,7 @@
 //!
 //! The backend needs tokio with its I/O and time drivers. A handle can be used on several runtimes,
 //! one after another or at the same time. Each runtime has its own connections.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod commands;
@@ -103,3 +104,8 @@ pub use config::{builder::RedisBuilder, credentials::Credentials, settings::Resp
 pub use connection_like::RedisConnection;
 pub use health::Health;
 pub use tracking::RedisFeed;
+
+/// Runs the code of the first page as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

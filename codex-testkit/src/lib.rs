@@ -4,6 +4,7 @@
 //! [`conformance_tests!`], or a [`Report`] at run time with [`run`]. Nothing that did not run
 //! counts as passed: a clause that does not apply must be listed with its reason, one that is
 //! listed and would apply is a failure, and so is a run of no clauses.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
 mod alone;

@@ -4,7 +4,7 @@
 //! The environment variable `CODEX_SECRET_AUDIT` names a directory. Every span and event of the
 //! process, at any level, is written to `events-<pid>` in it. Every error passed to [`error()`] is
 //! written to `errors-<pid>`, as `Display` and `Debug` show it, with its sources. Keys and values
-//! passed to [`secret()`] are written to `secrets-<pid>`. A [`Leased`](crate::redis::Leased)
+//! passed to [`secret()`] are written to `secrets-<pid>`. A `redis::Leased`
 //! records its errors, keys and values itself. Without the variable these functions do nothing.
 
 use std::{

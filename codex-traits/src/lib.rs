@@ -28,3 +28,8 @@ pub use options::{Condition, Expiry, OnMissing, SetOptions, SetOutcome, Ttl};
 pub use pattern::Pattern;
 pub use scan::{Cursor, ScanPage, ScanRequest};
 pub use tracking::{NodeId, TrackedRead, Tracking, TrackingFeed, TrackingListener};
+
+/// Runs the code of the first page as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

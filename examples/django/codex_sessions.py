@@ -1,7 +1,7 @@
 """Django sessions in the records that codex-kv reads and writes: SESSION_ENGINE = "codex_sessions".
 
-The record of a session is `{project}:{prefix}:{session key}`; its value is what Django's own `SessionBase.encode` makes, signed and perhaps
-compressed; its time to live is the session's expiry age.
+The record of a session is `{project}:{prefix}:{session key}`. Its value is the result of Django's
+`SessionBase.encode`: signed, and compressed if that makes it shorter. Its TTL is the expiry age.
 """
 
 import time
@@ -15,9 +15,9 @@ from django.dispatch import receiver
 
 server = redis.Redis.from_url(settings.CODEX_REDIS_URL)
 
-# Where a session keeps when its login was, for the idle and absolute timeouts of codex-kv.
+# The session's entry for the time of the login, for the idle and absolute timeouts of codex-kv.
 LOGIN = "_codex_login"
-# Where a session keeps the generation of its user that it was logged in under, and what `revoke_all` changes.
+# The session's entry for the user's generation at login, which `revoke_all` changes.
 GENERATION = "_codex_generation"
 
 
@@ -46,7 +46,7 @@ def revoke_all(user):
 
 @receiver(user_logged_in)
 def stamp(sender, request, user, **kwargs):
-    # Without this, whoever has revoked all sessions once could not log in to codex-kv by way of Django again.
+    # After the first revoke_all, codex-kv accepts only sessions with the user's generation.
     request.session[LOGIN] = {"id": SessionStore()._get_new_session_key(), "at": int(time.time() * 1000)}
     current = generation(request.session[SESSION_KEY])
     if current is None:
@@ -87,7 +87,7 @@ class SessionStore(SessionBase):
         age = self.get_expiry_age()
         if age <= 0:
             return self.delete()
-        # SET XX: a session that was ended elsewhere is not written back to life.
+        # SET XX: a session that was ended elsewhere is not restored.
         written = server.set(record(self.session_key), payload, ex=age, nx=must_create, xx=not must_create)
         if not written:
             raise CreateError if must_create else UpdateError

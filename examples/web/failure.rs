@@ -1,4 +1,4 @@
-//! What the visitor sees where something fails.
+//! The pages for errors.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use codex_kv::{CacheError, ComputeError, SessionError};
 
 use crate::page;
 
-/// The answer to an error of sessions, and by [`Failure`] to one of the cache.
+/// Returns the page for an error of the session, or of the cache by way of [`Failure`].
 pub(crate) fn page_of(error: &SessionError) -> Response {
     let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = match status {
@@ -23,7 +23,7 @@ pub(crate) fn page_of(error: &SessionError) -> Response {
     (status, Html(page::message(text))).into_response()
 }
 
-/// Session or cache: the store is out of service, or something is wrong in here.
+/// A failure of the session or the cache.
 pub(crate) enum Failure {
     Session(SessionError),
     Cache,
@@ -38,7 +38,7 @@ impl From<SessionError> for Failure {
 impl From<&CacheError> for Failure {
     fn from(error: &CacheError) -> Self {
         match error {
-            // As a session's outage, so that the layer answers both alike.
+            // Reported as a session's outage, so that both get the same page.
             CacheError::Backend(error) => Self::Session(SessionError::Backend(error.clone())),
             _ => Self::Cache,
         }

@@ -1,8 +1,9 @@
-//! A small shop: logins, a counter, a cart, a slow page that is cached, and one's sessions.
+//! A small shop: logins, a visit counter, a cart, a cached slow page, and the list of the user's
+//! sessions.
 //!
-//! `cargo run --example web` keeps everything in memory; `REDIS_URL=redis://127.0.0.1:6379` keeps
-//! it there, under keys that begin with `web-example`. The page is at <http://127.0.0.1:3000>;
-//! `PORT` sets another port, 0 any that is free.
+//! `cargo run -p shop` keeps everything in memory. With `REDIS_URL=redis://127.0.0.1:6379` it uses
+//! Redis, under keys that begin with `web-example`. The page is at <http://127.0.0.1:3000>; `PORT`
+//! sets another port, 0 a free one.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 mod failure;
@@ -33,11 +34,10 @@ use tower_http::csrf::CsrfLayer;
 
 use crate::failure::Failure;
 
-/// Who can log in. A service of yours would look into its database, and keep no password in the
-/// clear.
+/// Users and passwords. A real service keeps password hashes in a database.
 const USERS: [(&str, &str); 2] = [("ada", "lovelace"), ("grace", "hopper")];
 
-/// How long the slow page takes, and how long it is kept.
+/// The time that the slow page takes to compute, and the time that it is cached.
 const SLOW: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(20);
 
@@ -71,7 +71,7 @@ fn app(shop: Shop, cookie: SessionCookie) -> Result<Router, SessionError> {
 }
 
 async fn home(session: Session) -> Result<Html<String>, SessionError> {
-    // Computed again where another request of this browser was faster, so that each is counted.
+    // Runs again if another request of this browser saved first, so that each visit counts.
     let visits = session
         .update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)
         .await?;
@@ -80,7 +80,7 @@ async fn home(session: Session) -> Result<Html<String>, SessionError> {
     Ok(Html(page::home(user.as_deref(), visits, &cart)))
 }
 
-/// For a page that polls: it reads the session and changes nothing.
+/// Returns the user's name, for a page that polls: it reads the session and changes nothing.
 async fn whoami(session: Session) -> Result<String, SessionError> {
     Ok(session.user().await?.unwrap_or_default())
 }
@@ -124,7 +124,7 @@ async fn add_to_cart(session: Session, Form(form): Form<Item>) -> Result<Redirec
     let item: String = form.item.chars().take(60).collect();
     let add = move |cart: Option<Vec<String>>| {
         let mut cart = cart.unwrap_or_default();
-        // A session has a limit, and so has a cart.
+        // A session has a maximum size.
         if cart.len() < 50 {
             cart.push(item.clone());
         }
@@ -139,7 +139,7 @@ async fn clear_cart(session: Session) -> Result<Redirect, SessionError> {
     Ok(Redirect::to("/"))
 }
 
-/// What takes long is computed once, however many ask meanwhile.
+/// Serves a page that is computed once, however many visitors ask meanwhile.
 async fn slow(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
     let compute = || async {
         tokio::time::sleep(shop.slow).await;
@@ -164,7 +164,7 @@ struct Device {
     id: String,
 }
 
-/// Ends a session of the user's, and of nobody else: the id is looked up in the user's own list.
+/// Ends one of the user's own sessions: the id is looked up in the user's list.
 async fn end_session(
     State(shop): State<Arc<Shop>>,
     session: Session,
@@ -200,14 +200,13 @@ impl Shop {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "memory://".to_owned());
-    // In production the secret comes from outside; with Django beside it, it is Django's
-    // SECRET_KEY.
+    // In production, set SECRET_KEY; a service next to Django uses Django's.
     let secret = std::env::var("SECRET_KEY").unwrap_or_else(|_| {
-        eprintln!("SECRET_KEY is not set: sessions are signed with a secret that everyone knows");
+        eprintln!("SECRET_KEY is not set: sessions are signed with a publicly known secret");
         "a secret for trying things out".to_owned()
     });
     let shop = Shop::new(&codex_kv::connect(&url).await?, &secret, SLOW)?;
-    // Plain HTTP, because this runs on the machine that it is looked at from.
+    // Plain HTTP suffices on the loopback interface.
     let app = app(shop, SessionCookie::new().over_plain_http())?;
     let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;

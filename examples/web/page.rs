@@ -1,4 +1,4 @@
-//! The HTML. Everything that a visitor can have written is escaped.
+//! The HTML. All input of visitors is escaped.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -48,7 +48,7 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// A button that changes something, and so is a POST.
+/// Renders a button that sends a POST.
 fn button(action: &str, class: &str, text: &str) -> String {
     format!("<form method=post action={action}><button class='{class}'>{text}</button></form>")
 }

@@ -8,15 +8,13 @@ use tower_http::csrf::ProtectionError;
 
 use crate::page;
 
-/// The answer of the `CsrfLayer`, which refuses requests that another site's page has made and that
-/// could change something.
+/// Returns the page for a request that the `CsrfLayer` refused because another site sent it.
 pub(crate) fn from_another_site(_: ProtectionError) -> Response {
     let text = Html(page::message("That came from another site."));
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// No scripts, no frames around the page (a click that its user did not mean), and nothing of it
-/// kept for the next user of the machine.
+/// Sets headers that forbid scripts, framing (clickjacking) and caching of pages.
 pub(crate) async fn headers<B>(mut response: Response<B>) -> Response<B> {
     const HEADERS: [(HeaderName, &str); 4] = [
         (

@@ -5,19 +5,14 @@
     clippy::expect_used,
     reason = "in a test, a panic is the report"
 )]
-#![cfg(feature = "memory")]
 
 mod bad_input;
 mod compute;
 mod keys;
 mod lease_model;
-#[cfg(feature = "metrics")]
 mod metrics;
-#[cfg(feature = "redis")]
 mod processes;
-#[cfg(feature = "redis")]
 mod races;
-#[cfg(feature = "redis")]
 mod side_by_side;
 mod values;
 mod waits;

@@ -17,7 +17,7 @@ use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::{Value, json};
 
 fn python() -> Result<String, Unavailable> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/django-venv");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/django-venv");
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("django-venv-5.2");
     let made = Command::new(script).arg("5.2").arg(venv).output();
     let made = made.map_err(|error| Unavailable::new(format!("scripts/django-venv does not run: {error}")))?;
@@ -122,7 +122,7 @@ async fn cverb_01_the_verbs_answer_as_djangos_do() {
     let count = std::env::var("CODEX_DJANGO_CALLS").map_or(1000, |count| count.parse().unwrap());
     let calls = calls(count);
     let mut django = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cache/django_answers.py"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../cache/django_answers.py"))
         .arg(database.url())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

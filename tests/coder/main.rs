@@ -4,7 +4,6 @@
     clippy::expect_used,
     reason = "in a test, a panic is the report"
 )]
-#![cfg(all(feature = "chrono", feature = "rust_decimal", feature = "uuid"))]
 
 mod forms;
 mod typed;

@@ -10,7 +10,6 @@
 #[allow(dead_code, reason = "the suites here find a part of the alterations")]
 #[path = "../../codex-testkit/tests/faulty_backends/altered.rs"]
 mod altered;
-#[cfg(feature = "blocking")]
 mod blocking;
 mod cluster;
 mod contract;

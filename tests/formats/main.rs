@@ -4,12 +4,6 @@
     clippy::expect_used,
     reason = "in a test, a panic is the report"
 )]
-#![cfg(all(
-    feature = "memory",
-    feature = "messagepack",
-    feature = "compression",
-    feature = "encryption"
-))]
 
 mod compressed;
 mod encrypted;

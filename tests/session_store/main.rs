@@ -10,6 +10,5 @@
 
 mod alone;
 mod broken;
-#[cfg(feature = "encryption")]
 mod rotation;
 mod support;

@@ -1,11 +1,9 @@
 //! Programs that end with the test, however that ends.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
-    time::SystemTime,
 };
 
 /// Runs a program until standard input ends, which it does with whoever started this.
@@ -50,7 +48,7 @@ impl Drop for Process {
     }
 }
 
-/// `examples/web`, as `cargo test` has built it.
+/// The program of `examples/web`.
 pub(crate) struct Shop {
     process: Process,
     /// What it runs on, for the names of screenshots.
@@ -65,26 +63,13 @@ impl Shop {
                 .env("PORT", "0")
                 .env("SECRET_KEY", "a secret of the tests");
         };
-        let process = Process::start(&example(), configure, |line| line.starts_with("http://"));
+        let process = Process::start(Path::new(env!("CARGO_BIN_EXE_shop")), configure, |line| {
+            line.starts_with("http://")
+        });
         Self { process, name }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.process.line
     }
-}
-
-/// Beside this test's own binary. Cargo builds it with the tests, but not where it was told to
-/// build one test alone.
-fn example() -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let example = this.parent().unwrap().parent().unwrap().join("examples/web");
-    let built = fs::metadata(&example).and_then(|metadata| metadata.modified());
-    let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/web")).unwrap();
-    let changed = sources.map(|source| source.unwrap().metadata().unwrap().modified().unwrap());
-    assert!(
-        built.is_ok_and(|built| changed.max().is_some_and(|changed: SystemTime| changed <= built)),
-        "examples/web is not built, or older than its sources: `cargo build --example web` first"
-    );
-    example
 }

@@ -36,7 +36,7 @@ impl Django {
     /// The python of a virtual environment with this Django, which has to come from the Python
     /// Package Index, and may not be had on this machine.
     pub(crate) fn python(version: &str) -> Result<String, Unavailable> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("django-venv-{version}"));
         let script = root.join("scripts/django-venv");
         let made = Command::new(script).arg(version).arg(venv).output();
@@ -51,7 +51,7 @@ impl Django {
     pub(crate) fn start(version: &str, python: &str, redis_url: &str) -> Self {
         let mut process = Command::new(python)
             .arg("service.py")
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/django"))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/django"))
             .env("REDIS_URL", redis_url)
             .env("SECRET_KEY", SECRET)
             .env("PYTHONDONTWRITEBYTECODE", "1")
