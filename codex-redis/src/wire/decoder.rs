@@ -9,7 +9,13 @@
 //! the buffer would keep all of it for as long as anyone keeps a small value. A long value is read
 //! into its allocation and not copied at all.
 
+mod line;
+#[cfg(test)]
+mod tests;
+
 use redis::Value;
+
+use self::line::{end_of_line, error, integer, is_number, length, line, string};
 
 /// A longer value that has not arrived whole is read straight into its own allocation.
 pub(crate) const LONG: usize = 32 << 10;
@@ -17,11 +23,11 @@ pub(crate) const LONG: usize = 32 << 10;
 /// The deepest nesting that is read; no command of this crate nests deeper than 3.
 const DEEPEST: usize = 64;
 
-/// The longest line; only an error comes near.
-const LONGEST_LINE: usize = 64 << 10;
-
 /// The most places of an array that are allocated before its items have arrived.
 const PLACES: usize = 256;
+
+/// The most digits of the length of a bulk string that is read in one step.
+const LONGEST_SIMPLE: usize = 6;
 
 /// The memory of an item in its array.
 const ITEM: usize = size_of::<Value>();
@@ -122,6 +128,14 @@ impl Decoder {
     /// needed. A reply that is not complete may take `limit` bytes of memory.
     pub(crate) fn next(&mut self, bytes: &mut &[u8], limit: usize) -> Parsed<Frame> {
         self.limit = limit;
+        if self.arrays.is_empty()
+            && self.long.is_none()
+            && let Some((value, memory, rest)) = simple(bytes, limit)
+        {
+            self.reply_bytes += (bytes.len() - rest.len()) as u64;
+            *bytes = rest;
+            return Ok(Some(Frame::Reply(value, memory)));
+        }
         loop {
             let before = bytes.len();
             let item = self.item(bytes)?;
@@ -346,276 +360,30 @@ impl Bulk {
     }
 }
 
+/// A complete reply of the two kinds that most replies are, a bulk string and `OK`; its memory, and
+/// the bytes behind it. Everything else is left to the general way.
+fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
+    if let Some(rest) = bytes.strip_prefix(b"+OK\r\n") {
+        return Some((Value::Okay, 0, rest));
+    }
+    let text = bytes.strip_prefix(b"$")?;
+    let digits = text
+        .iter()
+        .take(LONGEST_SIMPLE)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let length = text[..digits]
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+    let body = text[digits..].strip_prefix(b"\r\n").filter(|_| digits > 0)?;
+    let (value, end) = body.split_at_checked(length)?;
+    let rest = end.strip_prefix(b"\r\n")?;
+    let memory = Some(length + ALLOCATION).filter(|memory| *memory <= limit)?;
+    Some((Value::BulkString(value.to_vec()), memory, rest))
+}
+
 /// The memory after so many more bytes.
 fn charged(memory: usize, bytes: usize, limit: usize) -> Result<usize, DecodeError> {
     let sum = memory.saturating_add(bytes);
     if sum > limit { Err(TooLarge) } else { Ok(sum) }
-}
-
-/// The first line, without its end, and what is behind it.
-fn line(bytes: &[u8]) -> Parsed<(&[u8], &[u8])> {
-    match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => {
-            let line = bytes[..end].strip_suffix(b"\r").ok_or(Malformed)?;
-            Ok(Some((line, &bytes[end + 1..])))
-        }
-        None if bytes.len() > LONGEST_LINE => Err(Malformed),
-        None => Ok(None),
-    }
-}
-
-fn end_of_line(bytes: &mut &[u8]) -> Result<(), DecodeError> {
-    *bytes = bytes.strip_prefix(b"\r\n").ok_or(Malformed)?;
-    Ok(())
-}
-
-fn string(text: &[u8]) -> Result<String, DecodeError> {
-    String::from_utf8(text.to_vec()).map_err(|_| Malformed)
-}
-
-fn integer(text: &[u8]) -> Result<i64, DecodeError> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() {
-        return Err(Malformed);
-    }
-    // As a negative number: there is one more of those.
-    let mut number = 0_i64;
-    for digit in digits {
-        let value = digit.wrapping_sub(b'0');
-        if value > 9 {
-            return Err(Malformed);
-        }
-        number = number
-            .checked_mul(10)
-            .and_then(|number| number.checked_sub(i64::from(value)))
-            .ok_or(Malformed)?;
-    }
-    if digits.len() == text.len() {
-        number.checked_neg().ok_or(Malformed)
-    } else {
-        Ok(number)
-    }
-}
-
-/// `None` for -1, which stands for nothing at all.
-/// Whether this is the text of a double (`,`) or of a big number (`(`).
-fn is_number(kind: u8, text: &[u8]) -> bool {
-    if kind == b',' {
-        std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok())
-    } else {
-        let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
-        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-    }
-}
-
-fn length(text: &[u8]) -> Parsed<usize> {
-    match integer(text)? {
-        -1 => Ok(None),
-        length => usize::try_from(length).map(Some).map_err(|_| Malformed),
-    }
-}
-
-/// Only the redis crate makes its errors, so it is given the line.
-fn error(line: &[u8]) -> Result<Value, DecodeError> {
-    let mut line = String::from_utf8_lossy(line).into_owned();
-    line.push_str("\r\n");
-    match redis::parse_redis_value(line.as_bytes()) {
-        Ok(error @ Value::ServerError(_)) => Ok(error),
-        _ => Err(Malformed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What comes of a stream that arrives in pieces of this size, as the driver feeds it.
-    fn parse(stream: &[u8], piece: usize) -> Result<Vec<Value>, DecodeError> {
-        let (mut decoder, mut values, mut buffer) = (Decoder::new(usize::MAX), Vec::new(), Vec::new());
-        for piece in stream.chunks(piece) {
-            let mut piece = piece;
-            if buffer.is_empty()
-                && let Some((long, missing)) = decoder.long()
-            {
-                let there = missing.min(piece.len());
-                long.extend_from_slice(&piece[..there]);
-                decoder.added(there);
-                piece = &piece[there..];
-            }
-            buffer.extend_from_slice(piece);
-            let mut bytes = &buffer[..];
-            while let Some(frame) = decoder.next(&mut bytes, 8 << 20)? {
-                if let Frame::Reply(value, _) = frame {
-                    values.push(value);
-                }
-            }
-            buffer = bytes.to_vec();
-        }
-        Ok(values)
-    }
-
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn replies_are_the_same_in_whatever_pieces_they_come() {
-        let long = "x".repeat(LONG + 5);
-        let stream = format!(
-            "+OK\r\n+PONG\r\n:-9223372036854775808\r\n:9223372036854775807\r\n$-1\r\n$0\r\n\r\n$3\r\na\r\n\r\n*-1\r\n*0\r\n\
-             *2\r\n*2\r\n:1\r\n*0\r\n$1\r\nb\r\n${}\r\n{long}\r\n*2\r\n${}\r\n{long}\r\n:2\r\n-MOVED 1 a:2\r\n-ERR\r\n",
-            long.len(),
-            long.len()
-        );
-        let [moved, plain] =
-            ["-MOVED 1 a:2\r\n", "-ERR\r\n"].map(|line| redis::parse_redis_value(line.as_bytes()).unwrap());
-        let expected = vec![
-            Value::Okay,
-            Value::SimpleString("PONG".to_owned()),
-            Value::Int(i64::MIN),
-            Value::Int(i64::MAX),
-            Value::Nil,
-            bulk(""),
-            bulk("a\r\n"),
-            Value::Nil,
-            Value::Array(Vec::new()),
-            Value::Array(vec![
-                Value::Array(vec![Value::Int(1), Value::Array(Vec::new())]),
-                bulk("b"),
-            ]),
-            bulk(&long),
-            Value::Array(vec![bulk(&long), Value::Int(2)]),
-            moved,
-            plain,
-        ];
-        for piece in (1..40).chain([LONG, LONG + 10, stream.len()]) {
-            assert_eq!(parse(stream.as_bytes(), piece).as_ref(), Ok(&expected), "{piece}");
-        }
-    }
-
-    #[test]
-    fn resp3_is_read_as_what_resp2_has_for_it() {
-        let long = "x".repeat(LONG + 5);
-        let stream = format!(
-            "_\r\n#t\r\n#f\r\n,1.5\r\n(12345678901234567890\r\n=7\r\ntxt:abc\r\n!7\r\nERR two\r\n%2\r\n+a\r\n:1\r\n+b\r\n~1\r\n:2\r\n\
-             >2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+ttl\r\n:3\r\n:4\r\n*2\r\n|1\r\n+ttl\r\n%0\r\n:5\r\n:6\r\n>0\r\n%0\r\n={}\r\ntxt:{long}\r\n",
-            long.len() + 4
-        );
-        let text = |text: &str| Value::SimpleString(text.to_owned());
-        let expected = vec![
-            Value::Nil,
-            Value::Int(1),
-            Value::Int(0),
-            bulk("1.5"),
-            bulk("12345678901234567890"),
-            bulk("abc"),
-            redis::parse_redis_value(b"-ERR two\r\n").unwrap(),
-            Value::Array(vec![
-                text("a"),
-                Value::Int(1),
-                text("b"),
-                Value::Array(vec![Value::Int(2)]),
-            ]),
-            Value::Int(4),
-            Value::Array(vec![Value::Int(5), Value::Int(6)]),
-            Value::Array(Vec::new()),
-            bulk(&long),
-        ];
-        for piece in (1..40).chain([LONG, LONG + 10, stream.len()]) {
-            assert_eq!(parse(stream.as_bytes(), piece).as_ref(), Ok(&expected), "{piece}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_reply_is_refused() {
-        let endless = "+".repeat(LONGEST_LINE + 2);
-        let deep = "*1\r\n".repeat(DEEPEST + 1);
-        for stream in [
-            "hello\r\n",
-            "?1\r\n",
-            "\r\n",
-            ":\r\n",
-            ":1x\r\n",
-            ":9223372036854775808\r\n",
-            "$-2\r\n",
-            "$1\r\nabc\r\n",
-            "+a\n",
-            "#x\r\n",
-            "_1\r\n",
-            "=3\r\ntxt\r\n",
-            "=4\r\nabcd\r\n",
-            &endless,
-            &deep,
-        ] {
-            for piece in [stream.len().div_ceil(30), stream.len()] {
-                assert_eq!(parse(stream.as_bytes(), piece), Err(Malformed), "{stream:.20}");
-            }
-        }
-    }
-
-    #[test]
-    fn pushes_come_in_their_place_and_count_for_no_reply() {
-        let stream = b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n:1\r\n*2\r\n:2\r\n>1\r\n+aside\r\n:3\r\n>0\r\n|1\r\n+a\r\n:9\r\n:4\r\n";
-        let text = |text: &str| Value::SimpleString(text.to_owned());
-        let mut decoder = Decoder::new(usize::MAX);
-        let (mut bytes, mut frames) = (&stream[..], Vec::new());
-        while let Some(frame) = decoder.next(&mut bytes, 1 << 20).unwrap() {
-            frames.push(match frame {
-                Frame::Reply(value, _) => value,
-                Frame::Push(items) => Value::Set(items),
-            });
-        }
-        let expected = vec![
-            Value::Set(vec![text("invalidate"), Value::Array(vec![bulk("k")])]),
-            Value::Int(1),
-            Value::Set(vec![text("aside")]),
-            Value::Array(vec![Value::Int(2), Value::Int(3)]),
-            Value::Set(Vec::new()),
-            Value::Int(4),
-        ];
-        assert_eq!(frames, expected);
-        let in_replies = b":1\r\n*2\r\n:2\r\n:3\r\n:4\r\n".len();
-        assert_eq!((decoder.reply_bytes(), decoder.memory()), (in_replies as u64, 0));
-    }
-
-    #[test]
-    fn memory_is_refused_before_it_is_taken() {
-        let limit = 1 << 20;
-        let small = ":1\r\n".repeat(limit / ITEM + 1);
-        let half = ":1\r\n".repeat(limit / ITEM / 2 + 1);
-        let tiny = "$1\r\nx\r\n".repeat(limit / (ITEM + ALLOCATION));
-        for (stream, taken) in [
-            ("*1000000000\r\n:1\r\n".to_owned(), 13),
-            ("%1000000000\r\n:1\r\n".to_owned(), 13),
-            ("$20000000000\r\nabc".to_owned(), 14),
-            (format!("*{}\r\n{small}", limit / ITEM + 1), 8),
-            // Each fits by itself, and all of them in their arrays do not.
-            (
-                format!("*2\r\n*{0}\r\n{half}*{0}\r\n{half}", limit / ITEM / 2 + 1),
-                1 << 20,
-            ),
-            (format!("*{}\r\n{tiny}", limit / (ITEM + ALLOCATION)), 1 << 20),
-            (
-                format!("*9\r\n${0}\r\n{1}\r\n${0}\r\n", limit / 2, "x".repeat(limit / 2)),
-                1 << 20,
-            ),
-        ] {
-            let mut decoder = Decoder::new(limit);
-            let mut bytes = stream.as_bytes();
-            let mut result = decoder.next(&mut bytes, limit);
-            while matches!(result, Ok(None)) && !bytes.is_empty() {
-                result = decoder.next(&mut bytes, limit);
-            }
-            assert_eq!(result, Err(TooLarge), "{stream:.20}");
-            assert!(
-                decoder.memory() <= limit && stream.len() - bytes.len() <= taken,
-                "{stream:.20}"
-            );
-        }
-        let mut decoder = Decoder::new(limit);
-        let stream = ">0\r\n>1\r\n+x\r\n|1\r\n+a\r\n+b\r\n".repeat(limit / 100);
-        let mut bytes = stream.as_bytes();
-        while decoder.next(&mut bytes, limit).unwrap().is_some() {}
-        assert_eq!((bytes, decoder.memory()), (&b""[..], 0));
-    }
 }
