@@ -1,32 +1,72 @@
 //! codex-redis beside its peers, on one real server. `scripts/bench-redis` runs it; arguments name
 //! the parts to run.
 
+mod bare;
 mod big;
 mod clear;
 mod clients;
 mod many;
 mod pairs;
+mod plot;
 mod steps;
 mod stores;
 mod throughput;
 
+use std::env;
+
 use codex_testkit::redis::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 
-/// What every measurement gets: a server that is asked nothing else, and a runtime of two workers.
+/// What every measurement gets: a server that is asked nothing else, and a runtime.
 struct Bench {
     server: RedisServer,
     runtime: Runtime,
 }
 
+/// The runtimes, by the names that the outside benchmark has for them.
+#[derive(Clone, Copy)]
+enum Workers {
+    Two,
+    CurrentThread,
+}
+
+impl Workers {
+    /// Those that `BENCH_RUNTIME` names, `mt2` or `ct`; both without it.
+    fn wanted() -> Vec<Self> {
+        let both = [Self::Two, Self::CurrentThread];
+        match env::var("BENCH_RUNTIME") {
+            Err(_) => both.to_vec(),
+            Ok(wanted) => both.into_iter().filter(|workers| workers.name() == wanted).collect(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Two => "mt2",
+            Self::CurrentThread => "ct",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Two => "two workers",
+            Self::CurrentThread => "current-thread runtime",
+        }
+    }
+}
+
 impl Bench {
     fn new() -> Self {
+        Self::on(Workers::Two)
+    }
+
+    fn on(workers: Workers) -> Self {
         let server = RedisServer::start_with(["--databases", "16"]).expect("a redis-server on PATH");
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let mut builder = match workers {
+            Workers::Two => Builder::new_multi_thread(),
+            Workers::CurrentThread => Builder::new_current_thread(),
+        };
+        let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         Self { server, runtime }
     }
 
@@ -36,7 +76,7 @@ impl Bench {
 }
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let asked: Vec<String> = env::args().skip(1).collect();
     let parts: [(&str, fn()); 6] = [
         ("throughput", throughput::run),
         ("stores", stores::run),

@@ -7,7 +7,7 @@ use codex_kv::redis::RedisBackend;
 use codex_traits::{Expiry, KvBackend as _};
 
 use crate::{
-    Bench,
+    Bench, Workers,
     clients::{RedisRs, TTL},
     pairs::{Turn, interleaved, median, ratio, rounds},
     throughput::{json, spread},
@@ -16,13 +16,22 @@ use crate::{
 const KEYS: usize = 100;
 
 pub(crate) fn run() {
-    let bench = Bench::new();
+    for workers in Workers::wanted() {
+        measure(workers);
+    }
+}
+
+fn measure(workers: Workers) {
+    let bench = Bench::on(workers);
     let ours = bench.runtime.block_on(RedisBackend::connect(&bench.url())).unwrap();
     let bare = bench.runtime.block_on(RedisRs::connect(&bench.url(), true)).0;
     let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|number| format!("bench:{number:026}")).collect());
     let value = json();
     let rounds = rounds(15);
-    println!("## 100 keys at a time: thousand keys per second, median of {rounds} interleaved rounds\n");
+    println!(
+        "## 100 keys at a time, {}: thousand keys per second, median of {rounds} interleaved rounds\n",
+        workers.title()
+    );
     println!("| | tasks | codex-redis | redis-rs | ratio (median of the pairs) | processor time, ratio |");
     println!("|---|---|---|---|---|---|");
     for (tasks, calls) in [(1, 400), (16, 1600)] {

@@ -1,18 +1,53 @@
-//! GET and SET EX by 1, 64 and 256 tasks.
+//! GET and SET EX by 1, 16, 64 and 256 tasks, which do nothing else or work a little between calls.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use codex_kv::redis::RedisBackend;
+use codex_traits::{Expiry, KvBackend as _};
 use tokio::runtime::Runtime;
 
 use crate::{
-    Bench,
-    clients::{Fred, KvClient, Ours, RedisRs},
-    pairs::{Turn, interleaved, median, ratio, rounds, turn},
+    Bench, Workers,
+    bare::Bare,
+    clients::{Fred, KvClient, Ours, RedisRs, TTL},
+    pairs::{Turn, interleaved, median, percentile, ratio, rounds, turn},
+    plot::{self, Cell},
 };
 
-const KEYS: usize = 1000;
+/// As many as the server's dictionary and the processor's caches make a difference for.
+const KEYS: usize = 100_000;
+
+const OURS: usize = 0;
+const BARE: usize = 1;
+const NAGLE: usize = 2;
+const NODELAY: usize = 3;
+pub(crate) const CLIENTS: [&str; 5] = [
+    "codex-redis",
+    "bare multiplexer",
+    "redis-rs",
+    "redis-rs, TCP_NODELAY",
+    "fred",
+];
+
+/// Tasks, microseconds of work between calls, and calls in one turn.
+const LOADS: [(usize, u64, usize); 10] = [
+    (1, 0, 4000),
+    (16, 0, 30_000),
+    (64, 0, 60_000),
+    (256, 0, 80_000),
+    (64, 1, 60_000),
+    (256, 1, 60_000),
+    (64, 5, 30_000),
+    (256, 5, 30_000),
+    (64, 20, 15_000),
+    (256, 20, 15_000),
+];
+
+pub(crate) const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
 /// A JSON text of 200 bytes.
 pub(crate) fn json() -> Bytes {
@@ -40,91 +75,151 @@ where
     })
 }
 
-fn gets<C: KvClient>(bench: &Bench, client: &C, keys: &Arc<Vec<String>>, tasks: usize, operations: usize) -> Turn {
-    spread(&bench.runtime, tasks, operations, |task| {
-        let (client, keys) = (client.clone(), Arc::clone(keys));
-        async move {
-            for number in 0..operations / tasks {
-                let length = client.get(&keys[(task * 37 + number) % KEYS]).await;
-                assert_eq!(length, 200);
-            }
-        }
-    })
+/// What one turn does.
+#[derive(Clone, Copy)]
+struct Load {
+    set: bool,
+    tasks: usize,
+    /// What each task does between two calls, on the processor.
+    work: Duration,
+    operations: usize,
 }
 
-fn sets<C: KvClient>(bench: &Bench, client: &C, keys: &Arc<Vec<String>>, tasks: usize, operations: usize) -> Turn {
-    let value = json();
-    spread(&bench.runtime, tasks, operations, |task| {
-        let (client, keys, value) = (client.clone(), Arc::clone(keys), value.clone());
-        async move {
-            for number in 0..operations / tasks {
-                client.set(&keys[(task * 37 + number) % KEYS], value.clone()).await;
+impl Load {
+    /// Random keys, and the time of each call, as the outside benchmark has them.
+    fn turn<C: KvClient>(
+        self,
+        bench: &Bench,
+        client: &C,
+        keys: &Arc<Vec<String>>,
+        latencies: &Mutex<Vec<Duration>>,
+    ) -> Turn {
+        let each = self.operations / self.tasks;
+        let times = Arc::new(Mutex::new(Vec::with_capacity(self.operations)));
+        let done = spread(&bench.runtime, self.tasks, self.operations, |task| {
+            let (client, keys, times, value) = (client.clone(), Arc::clone(keys), Arc::clone(&times), json());
+            async move {
+                let mut random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(task as u64 + 1);
+                let mut taken = Vec::with_capacity(each);
+                for _ in 0..each {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let key = &keys[random as usize % KEYS];
+                    let start = Instant::now();
+                    if self.set {
+                        client.set(key, value.clone()).await;
+                    } else {
+                        assert_eq!(client.get(key).await, value.len());
+                    }
+                    taken.push(start.elapsed());
+                    let worked = Instant::now();
+                    while !self.work.is_zero() && worked.elapsed() < self.work {
+                        std::hint::spin_loop();
+                    }
+                }
+                times.lock().unwrap().extend(taken);
             }
-        }
-    })
+        });
+        latencies.lock().unwrap().append(&mut times.lock().unwrap());
+        done
+    }
 }
 
 pub(crate) fn run() {
-    let bench = Bench::new();
+    for workers in Workers::wanted() {
+        let cells = measure(workers);
+        plot::draw(workers, &cells);
+    }
+}
+
+fn measure(workers: Workers) -> Vec<Cell> {
+    let bench = Bench::on(workers);
     let url = bench.url();
-    let keys = Arc::new(
-        (0..KEYS)
-            .map(|number| format!("bench:{number:026}"))
-            .collect::<Vec<_>>(),
-    );
+    let keys: Arc<Vec<String>> = Arc::new((0..KEYS).map(|number| format!("bench:{number:026}")).collect());
     let ours = Ours(bench.runtime.block_on(RedisBackend::connect(&url)).unwrap());
+    let bare = bench.runtime.block_on(Bare::connect(bench.server.port()));
     let nagle = bench.runtime.block_on(RedisRs::connect(&url, false));
     let nodelay = bench.runtime.block_on(RedisRs::connect(&url, true));
     let fred = bench.runtime.block_on(Fred::connect(&url));
-    sets(&bench, &ours, &keys, 1, KEYS * 2);
+    bench.runtime.block_on(async {
+        for chunk in keys.chunks(1000) {
+            let entries: Vec<_> = chunk.iter().map(|key| (key.as_str(), json())).collect();
+            ours.0.set_many(&entries, Expiry::After(TTL)).await.unwrap();
+        }
+    });
     let rounds = rounds(15);
     println!(
-        "## GET and SET EX: thousand operations per second, median of {rounds} interleaved rounds; the ratio is the median of the pairs\n"
+        "## GET and SET EX, {KEYS} keys, {}: thousand operations per second, median of {rounds} interleaved rounds; ratios are medians of the pairs\n",
+        workers.title()
     );
     println!(
-        "| | tasks | codex-redis | redis-rs | redis-rs, TCP_NODELAY | fred | to the better redis-rs | processor time per operation, µs: ours, its | ratio |"
+        "| | tasks | work, µs | {} | to the better redis-rs | to the bare multiplexer | processor time per operation, µs: ours, redis-rs' | ratio | p50, p99, ms |",
+        CLIENTS.join(" | ")
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|{}---|---|---|---|---|", "---|".repeat(CLIENTS.len()));
+    let wanted = std::env::var("BENCH_TASKS").ok();
+    let mut cells = Vec::new();
     for (verb, set) in [("GET", false), ("SET EX", true)] {
-        for (tasks, operations) in [(1, 4000), (64, 60_000), (256, 80_000)] {
-            if std::env::var("BENCH_TASKS").is_ok_and(|wanted| wanted != tasks.to_string()) {
+        for (tasks, micros, operations) in LOADS {
+            if wanted.as_ref().is_some_and(|wanted| *wanted != tasks.to_string()) {
                 continue;
             }
-            macro_rules! candidate {
-                ($client:expr) => {
-                    &mut || {
-                        if set {
-                            sets(&bench, $client, &keys, tasks, operations)
-                        } else {
-                            gets(&bench, $client, &keys, tasks, operations)
-                        }
-                    }
-                };
-            }
+            let load = Load {
+                set,
+                tasks,
+                work: Duration::from_micros(micros),
+                operations,
+            };
+            let latencies: [Mutex<Vec<Duration>>; CLIENTS.len()] = Default::default();
             let turns = interleaved(
                 rounds,
                 &mut [
-                    candidate!(&ours),
-                    candidate!(&nagle),
-                    candidate!(&nodelay),
-                    candidate!(&fred),
+                    &mut || load.turn(&bench, &ours, &keys, &latencies[0]),
+                    &mut || load.turn(&bench, &bare, &keys, &latencies[1]),
+                    &mut || load.turn(&bench, &nagle, &keys, &latencies[2]),
+                    &mut || load.turn(&bench, &nodelay, &keys, &latencies[3]),
+                    &mut || load.turn(&bench, &fred, &keys, &latencies[4]),
                 ],
             );
-            let speed = |at: usize| median(turns[at].iter().map(Turn::per_second));
-            let peer = if speed(1) >= speed(2) { 1 } else { 2 };
-            let cpu = |at: usize| median(turns[at].iter().map(Turn::cpu_micros));
-            println!(
-                "| {verb} | {tasks} | {:.1} | {:.1} | {:.1} | {:.1} | **{:.2}** | {:.2}, {:.2} | **{:.2}** |",
-                speed(0) / 1e3,
-                speed(1) / 1e3,
-                speed(2) / 1e3,
-                speed(3) / 1e3,
-                ratio(&turns[0], &turns[peer], Turn::per_second),
-                cpu(0),
-                cpu(peer),
-                ratio(&turns[0], &turns[peer], Turn::cpu_micros),
-            );
+            let cell = Cell {
+                verb,
+                tasks,
+                micros,
+                speeds: turns.iter().map(|turns| median(turns.iter().map(Turn::per_second))).collect(),
+                latencies: latencies
+                    .map(|times| {
+                        let mut times = times.into_inner().unwrap();
+                        PERCENTILES.map(|percent| percentile(&mut times, percent).as_secs_f64() * 1e3)
+                    })
+                    .to_vec(),
+            };
+            row(&cell, &turns);
+            cells.push(cell);
         }
     }
     println!();
+    cells
+}
+
+fn row(cell: &Cell, turns: &[Vec<Turn>]) {
+    let peer = if cell.speeds[NAGLE] >= cell.speeds[NODELAY] { NAGLE } else { NODELAY };
+    // Without the work of the tasks themselves.
+    let own = |turn: &Turn| turn.cpu_micros() - cell.micros as f64;
+    let cpu = |at: usize| median(turns[at].iter().map(own));
+    let speeds: Vec<String> = cell.speeds.iter().map(|speed| format!("{:.1}", speed / 1e3)).collect();
+    println!(
+        "| {} | {} | {} | {} | **{:.2}** | **{:.2}** | {:.2}, {:.2} | **{:.2}** | {:.2}, {:.2} |",
+        cell.verb,
+        cell.tasks,
+        cell.micros,
+        speeds.join(" | "),
+        ratio(&turns[OURS], &turns[peer], Turn::per_second),
+        ratio(&turns[OURS], &turns[BARE], Turn::per_second),
+        cpu(OURS),
+        cpu(peer),
+        ratio(&turns[OURS], &turns[peer], own),
+        cell.latencies[OURS][0],
+        cell.latencies[OURS][2],
+    );
 }
