@@ -87,7 +87,7 @@ impl RedisBackend {
 
     /// Begins a call, once it may. Its name is attached to whatever goes wrong with it by
     /// [`Call::end`].
-    pub(crate) async fn begin(&self, verb: &'static str) -> Result<Call> {
+    pub(crate) async fn begin(&self, verb: &'static str) -> Result<Call<'_>> {
         let counted = metrics::Call::begin(verb);
         match self.0.admit(verb).await {
             Ok(permit) => Ok(Call { verb, counted, permit }),
@@ -135,13 +135,13 @@ impl RedisBuilder {
 }
 
 /// A call under way.
-pub(crate) struct Call {
+pub(crate) struct Call<'a> {
     verb: &'static str,
     counted: metrics::Call,
-    permit: Permit,
+    permit: Permit<'a>,
 }
 
-impl Call {
+impl Call<'_> {
     /// Until when the call may take, in all its round trips.
     pub(crate) fn deadline(&self) -> Deadline {
         self.permit.deadline

@@ -47,6 +47,8 @@ const UNANSWERED: usize = 4;
 /// A connection that is up. It ends when the last holder lets go of it.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// No other connection of this process has it.
+    id: u64,
     multiplexer: Multiplexer,
     address: Address,
     since: Instant,
@@ -56,7 +58,14 @@ pub(crate) struct Connection {
     _open: observe::metrics::Open,
 }
 
+/// The id of the next connection.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 impl Connection {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) fn multiplexer(&self) -> &Multiplexer {
         &self.multiplexer
     }
@@ -218,6 +227,7 @@ where
         patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
     };
     Connection {
+        id: NEXT.fetch_add(1, Ordering::Relaxed),
         multiplexer: Multiplexer::new(reader, writer, limits, watch),
         address: address.clone(),
         since: Instant::now(),

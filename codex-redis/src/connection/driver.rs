@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     failure::End,
     multiplexer::{LARGE, Shared},
-    queue::Chunk,
+    queue::{Chunk, Waiting},
 };
 use crate::wire::decoder::{DecodeError, Decoder, Frame};
 
@@ -132,9 +132,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_long = || self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum::<usize>() > LARGE;
-        if self.shared.clogged_out.load(Ordering::Relaxed) != is_long() {
-            self.shared.clogged_out.store(is_long(), Ordering::Relaxed);
+        let is_clogged = self.chunks.iter().any(Chunk::is_large);
+        if self.shared.clogged_out.load(Ordering::Relaxed) != is_clogged {
+            self.shared.clogged_out.store(is_clogged, Ordering::Relaxed);
         }
         while let Some(chunk) = self.chunks.front() {
             let bytes = chunk.as_slice();
@@ -208,6 +208,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Fetched::Some => {}
                 Fetched::None => return Poll::Pending,
                 Fetched::Gather => {
+                    // Behind the calls that are ready now, and not `yield_now`, which would wait
+                    // until the runtime is idle: by then the server has run out of work.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -248,6 +250,8 @@ pub(super) struct Reader<R> {
     /// Memory of what the queue holds, and how many requests it holds, as of the last part.
     held: usize,
     unanswered: usize,
+    /// Replies that the oldest request lacks: less than that completes no call.
+    missing: usize,
     /// Where in the stream of replies the one to the oldest request begins.
     front: u64,
 }
@@ -271,13 +275,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             ready_memory: 0,
             held: 0,
             unanswered: 0,
+            missing: 0,
             front: 0,
         }
     }
 
     /// Decodes and hands out a part of what has arrived.
     fn hand_out(&mut self) -> Result<Part, End> {
-        let most = PART.max(self.unanswered / 4);
+        let most = PART.max(self.unanswered / 4).max(self.missing);
         let incoming = std::mem::take(&mut self.incoming);
         let mut bytes = &incoming[self.at..];
         let part = loop {
@@ -321,9 +326,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if self.ready.is_empty() {
             return Ok(());
         }
+        let now = Instant::now();
         let mut queue = self.shared.queue();
         for (value, memory, end) in self.ready.drain(..) {
-            match queue.answer(value, memory, &self.shared.unclaimed) {
+            match queue.answer(value, memory, now, &self.shared.unclaimed) {
                 None => return Err(End::Surplus),
                 Some(true) => self.front = end,
                 Some(false) => {}
@@ -333,6 +339,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.ready_memory = 0;
         self.held = queue.held;
         self.unanswered = queue.waiting.len();
+        self.missing = queue.waiting.front().map_or(0, Waiting::missing);
+        if queue.closed && queue.waiting.is_empty() {
+            // Left, and the last call has its answer.
+            return Err(End::Stopped);
+        }
         Ok(())
     }
 

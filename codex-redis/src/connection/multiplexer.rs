@@ -31,16 +31,20 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) use super::queue::Answer;
 use super::{
     driver::{Reader, Writer},
     failure::{End, Lost, NotSent},
-    queue::{Answer, Chunk, Place, Queue, Waiting, transfer_time},
+    queue::{Chunk, Place, Queue, Waiting, transfer_time},
 };
 use crate::wire::Request;
 
-/// A larger request is encoded before it gets its place in the queue, so that other calls do not
-/// wait while it is copied; and small requests avoid a connection that has so much to write.
+/// Small requests avoid a connection that has so much to write.
 pub(crate) const LARGE: usize = 64 << 10;
+
+/// A larger request is encoded into a buffer of its own before it gets its place in the queue, so
+/// that other calls do not wait while it is copied.
+const COPIED: usize = 4 << 10;
 
 /// The room for large requests that are not written yet, in bytes.
 const ROOM: usize = 64 << 20;
@@ -86,11 +90,18 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// The deadline of a request of this many bytes.
     fn of(self, bytes: usize) -> Instant {
+        if bytes < COPIED {
+            return self.at;
+        }
         (self.at + transfer_time(bytes as u64)).min(self.latest)
     }
 }
 
-/// The callers' end. The connection ends with it.
+/// The answer to come.
+pub(crate) type Answering = oneshot::Receiver<Result<Answer, Lost>>;
+
+/// The callers' end. If it is dropped, the connection takes no more requests and ends with the last
+/// call that waits for an answer.
 pub(crate) struct Multiplexer {
     shared: Arc<Shared>,
     room: Arc<Semaphore>,
@@ -172,17 +183,17 @@ impl Multiplexer {
         request: &Request<'_, '_>,
         room: Option<OwnedSemaphorePermit>,
         deadline: Deadline,
-    ) -> Result<oneshot::Receiver<Result<Answer, Lost>>, NotSent> {
+    ) -> Result<Answering, NotSent> {
         let (sender, receiver) = oneshot::channel();
-        // Encoded outside of the lock.
+        let about = request.size();
         let chunk = if request.is_secret() {
             let mut bytes = Zeroizing::new(Vec::new());
             request.write(&mut bytes);
             Some(Chunk::Secret(bytes))
-        } else if request.size() > LARGE {
+        } else if about > COPIED {
             let mut bytes = Vec::new();
             request.write(&mut bytes);
-            Some(Chunk::Large { bytes, _room: room })
+            Some(Chunk::Own { bytes, _room: room })
         } else {
             None
         };
@@ -255,8 +266,14 @@ impl Multiplexer {
 
 impl Drop for Multiplexer {
     fn drop(&mut self) {
-        // By themselves the tasks would wait for replies, which a frozen server never sends.
-        self.shared.close(End::Stopped);
+        let mut queue = self.shared.queue();
+        self.shared.leave(&mut queue, End::Stopped);
+        // The tasks go on until the last call has its answer or its deadline.
+        let is_awaited = queue.is_awaited();
+        drop(queue);
+        if !is_awaited {
+            self.shared.close(End::Stopped);
+        }
     }
 }
 

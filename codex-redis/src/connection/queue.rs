@@ -17,7 +17,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::failure::{End, Lost};
+use super::{
+    failure::{End, Lost},
+    multiplexer::LARGE,
+};
 use crate::wire::reply::Replies;
 
 /// Transfers slower than this count as stalled, in bytes per second: two thirds of a network of 100
@@ -59,8 +62,8 @@ pub(super) struct Queue {
 pub(super) enum Chunk {
     /// Small requests, one after another.
     Small(Vec<u8>),
-    /// One large request, and its share of the room for such requests.
-    Large {
+    /// One request that is not small, and its share of the room for large ones.
+    Own {
         bytes: Vec<u8>,
         /// Given back with the chunk, when it is written.
         _room: Option<OwnedSemaphorePermit>,
@@ -70,9 +73,14 @@ pub(super) enum Chunk {
 }
 
 impl Chunk {
+    /// Whether it is one long request, and not many small ones.
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self, Self::Own { bytes, .. } if bytes.len() > LARGE)
+    }
+
     pub(super) fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Small(bytes) | Self::Large { bytes, .. } => bytes,
+            Self::Small(bytes) | Self::Own { bytes, .. } => bytes,
             Self::Secret(bytes) => bytes,
         }
     }
@@ -92,6 +100,11 @@ impl Queue {
     /// Whether there is anything for the writer.
     pub(super) fn is_fetched(&self) -> bool {
         self.small.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Whether a call waits for its answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting.iter().any(Waiting::is_awaited)
     }
 
     /// How many bytes there are for the writer.
@@ -122,12 +135,18 @@ impl Queue {
 
     /// Gives the reply to the oldest request, and says whether that was its last. `None` if no
     /// request can have this reply.
-    pub(super) fn answer(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> Option<bool> {
+    pub(super) fn answer(
+        &mut self,
+        reply: Value,
+        memory: usize,
+        at: Instant,
+        unclaimed: &Arc<AtomicUsize>,
+    ) -> Option<bool> {
         let front = self.waiting.front_mut()?;
         if front.start >= self.fetched {
             return None;
         }
-        let (held, is_last) = front.take(reply, memory, unclaimed);
+        let (held, is_last) = front.take(reply, memory, at, unclaimed);
         self.held = self.held.saturating_add_signed(held);
         if is_last {
             self.waiting.pop_front();
@@ -144,11 +163,11 @@ impl Queue {
         let (mut is_stalled, mut is_awaited) = (false, false);
         for (place, waiting) in self.waiting.iter_mut().enumerate() {
             let due = waiting.due(if place == 0 { received } else { 0 });
-            let event = if due > now && !waiting.is_late {
+            let event = if due > now && !waiting.is_late() {
                 is_awaited |= waiting.is_awaited();
                 due
             } else {
-                if !waiting.is_late {
+                if !waiting.is_late() {
                     self.held -= waiting.fail(Lost::Late);
                     self.timeouts = self.timeouts.saturating_add(1);
                 }
@@ -183,21 +202,28 @@ impl Queue {
     }
 }
 
-/// A request without an answer.
+/// A request without an answer. Kept small: each call writes one into the queue and the reader
+/// takes it out, on different threads.
 pub(super) struct Waiting {
+    /// `None` once the call has been told that there will be no answer. The replies still come.
     sender: Option<oneshot::Sender<Result<Answer, Lost>>>,
     /// The replies so far, of a request that has several.
-    replies: Vec<Value>,
+    part: Option<Box<Part>>,
     missing: usize,
-    memory: usize,
     deadline: Instant,
     /// The deadline is never moved beyond this.
     latest: Instant,
-    is_late: bool,
     /// Where in the stream it begins.
     start: u64,
     /// So much of the stream must be written before it can have been carried out.
     reach: u64,
+}
+
+/// The replies to a request that is still missing others.
+#[derive(Default)]
+struct Part {
+    replies: Vec<Value>,
+    memory: usize,
 }
 
 /// Where a request is in the stream, and until when it may take.
@@ -215,12 +241,10 @@ impl Waiting {
         Self {
             sender: Some(sender),
             // Allocated as they come: the number is the caller's, the memory is counted.
-            replies: Vec::new(),
+            part: None,
             missing: replies.max(1),
-            memory: 0,
             deadline: place.deadline,
             latest: place.latest,
-            is_late: false,
             start: place.start,
             reach: place.reach,
         }
@@ -228,7 +252,20 @@ impl Waiting {
 
     /// The deadline, moved on for what has arrived of its reply.
     fn due(&self, received: u64) -> Instant {
+        if received == 0 {
+            return self.deadline;
+        }
         (self.deadline + transfer_time(received)).min(self.latest)
+    }
+
+    /// How many replies it lacks.
+    pub(super) fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Whether its call has been told that there will be no answer.
+    fn is_late(&self) -> bool {
+        self.sender.is_none()
     }
 
     fn is_awaited(&self) -> bool {
@@ -236,50 +273,54 @@ impl Waiting {
     }
 
     fn is_begun(&self) -> bool {
-        !self.replies.is_empty()
+        self.part.is_some()
     }
 
     /// Takes the next reply. Returns by how much the held memory has changed, and whether it was
     /// the last reply.
-    fn take(&mut self, reply: Value, memory: usize, unclaimed: &Arc<AtomicUsize>) -> (isize, bool) {
+    fn take(&mut self, reply: Value, memory: usize, at: Instant, unclaimed: &Arc<AtomicUsize>) -> (isize, bool) {
         self.missing -= 1;
         let is_last = self.missing == 0;
-        let is_alone = is_last && self.replies.is_empty();
-        if self.is_late {
+        if self.is_late() {
             return (0, is_last);
         }
         if !is_last {
-            self.replies.push(reply);
-            self.memory += memory;
-            return (isize::try_from(memory).unwrap_or(isize::MAX), false);
+            let part = self.part.get_or_insert_default();
+            part.replies.push(reply);
+            part.memory += memory;
+            return (signed(memory), false);
         }
-        let replies = if is_alone {
-            Replies::One(reply)
-        } else {
-            self.replies.push(reply);
-            Replies::Several(std::mem::take(&mut self.replies))
+        let (replies, held) = match self.part.take() {
+            None => (Replies::One(reply), 0),
+            Some(part) => {
+                let Part { mut replies, memory } = *part;
+                replies.push(reply);
+                (Replies::Several(replies), memory)
+            }
         };
-        let held = std::mem::take(&mut self.memory);
         if let Some(sender) = self.sender.take() {
             // The call may be gone. Nobody else gets its answer.
             let _ = sender.send(Ok(Answer {
                 replies,
+                at,
                 _memory: Charge::of(held + memory, unclaimed),
             }));
         }
-        (-isize::try_from(held).unwrap_or(isize::MAX), true)
+        (-signed(held), true)
     }
 
     /// Tells the call that there will be no answer; the replies may come all the same. Returns the
     /// memory that it held.
     fn fail(&mut self, why: Lost) -> usize {
-        self.is_late = true;
-        self.replies = Vec::new();
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(Err(why));
         }
-        std::mem::take(&mut self.memory)
+        self.part.take().map_or(0, |part| part.memory)
     }
+}
+
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
 /// How long a transfer of this many bytes may take.
@@ -291,10 +332,16 @@ pub(super) fn transfer_time(bytes: u64) -> Duration {
 #[derive(Debug)]
 pub(crate) struct Answer {
     replies: Replies,
+    at: Instant,
     _memory: Option<Charge>,
 }
 
 impl Answer {
+    /// When it arrived.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// The replies, which from now on are the call's.
     pub(crate) fn into_replies(self) -> Replies {
         self.replies

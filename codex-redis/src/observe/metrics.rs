@@ -115,10 +115,10 @@ impl Drop for Open {
     }
 }
 
-pub(crate) fn round_trip(name: &'static str, error: Option<&'static str>, taken: Duration) {
+pub(crate) fn round_trip(name: impl FnOnce() -> &'static str, error: Option<&'static str>, taken: Duration) {
     let mut labels = vec![
         Label::from_static_parts("db.system.name", "redis"),
-        Label::from_static_parts("db.operation.name", name),
+        Label::from_static_parts("db.operation.name", name()),
     ];
     if let Some(error) = error {
         labels.push(Label::from_static_parts("error.type", error));

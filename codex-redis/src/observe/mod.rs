@@ -4,4 +4,6 @@
 pub(crate) mod metrics;
 mod span;
 
-pub(crate) use self::span::{RoundTrip, dialled, evicted, failed_over, not_dialled, sent_again, slots_moved};
+pub(crate) use self::span::{
+    Outcome, RoundTrip, Slow, dialled, evicted, failed_over, not_dialled, sent_again, slots_moved,
+};

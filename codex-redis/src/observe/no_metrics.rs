@@ -23,7 +23,7 @@ impl Open {
 }
 
 pub(crate) fn describe() {}
-pub(crate) fn round_trip(_: &'static str, _: Option<&'static str>, _: Duration) {}
+pub(crate) fn round_trip(_: impl FnOnce() -> &'static str, _: Option<&'static str>, _: Duration) {}
 pub(crate) fn slow(_: &'static str) {}
 pub(crate) fn dialled(_: Option<&'static str>) {}
 pub(crate) fn evicted(_: &'static str) {}

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{
     Span,
     field::{Empty, display},
+    level_filters::LevelFilter,
 };
 
 use super::metrics as count;
@@ -18,106 +19,132 @@ use super::metrics as count;
 /// A host and a port. A Unix socket has no port, and its path as the host.
 pub(crate) type Peer<'a> = (Cow<'a, str>, Option<u16>);
 
-/// One request and its answer, as a span of the level `DEBUG`; without a subscriber it costs the
-/// look at a flag.
+/// From when on a round trip counts as slow, and the server that is named then.
+pub(crate) struct Slow<'a> {
+    pub(crate) above: Duration,
+    pub(crate) database: u32,
+    pub(crate) server: &'a dyn fmt::Debug,
+}
+
+/// The name of a request by OpenTelemetry's conventions, and the number of its commands.
+pub(crate) type Name = (&'static str, usize);
+
+/// How a round trip ended.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    /// The kind of a failure, or the code of an error reply.
+    pub(crate) error: Option<&'static str>,
+    /// The code of an error reply.
+    pub(crate) code: Option<&'static str>,
+}
+
+/// One request and its answer, as a span of the level `DEBUG`. Without a subscriber that wants the
+/// level it costs the look at a flag.
 pub(crate) struct RoundTrip {
-    database: u32,
-    name: &'static str,
-    commands: usize,
-    span: Span,
+    span: Option<Span>,
     sent: Option<Instant>,
+    answered: Option<Instant>,
 }
 
 impl RoundTrip {
-    /// A request of this many commands, by the name of OpenTelemetry's conventions.
-    pub(crate) fn begin(database: u32, name: &'static str, commands: usize) -> Self {
-        let span = tracing::debug_span!(
-            "redis",
-            "otel.kind" = "client",
-            "otel.name" = Empty,
-            "otel.status_code" = Empty,
-            "db.system.name" = "redis",
-            "db.namespace" = Empty,
-            "db.operation.name" = Empty,
-            "db.operation.batch.size" = Empty,
-            "db.response.status_code" = Empty,
-            "server.address" = Empty,
-            "server.port" = Empty,
-            "error.type" = Empty,
-        );
-        if !span.is_disabled() {
-            span.record("otel.name", name);
-            span.record("db.operation.name", name);
-            if commands > 1 {
-                span.record("db.operation.batch.size", commands);
-            }
-            span.record("db.namespace", display(database));
-        }
+    /// Begins a request. The name is looked up only if it is recorded.
+    pub(crate) fn begin(database: u32, name: impl FnOnce() -> Name) -> Self {
+        let is_wanted = LevelFilter::current() >= LevelFilter::DEBUG;
         Self {
-            database,
-            name,
-            commands,
-            span,
+            span: is_wanted.then(|| span(database, name)),
             sent: None,
+            answered: None,
         }
     }
 
     /// The server that it goes to.
     pub(crate) fn address<'a>(&self, peer: impl FnOnce() -> Peer<'a>) {
-        if self.span.is_disabled() {
+        let Some(span) = self.span.as_ref().filter(|span| !span.is_disabled()) else {
             return;
-        }
+        };
         let (host, port) = peer();
-        self.span.record("server.address", display(host));
+        span.record("server.address", display(host));
         if let Some(port) = port {
-            self.span.record("server.port", port);
+            span.record("server.port", port);
         }
     }
 
     /// There is a connection, and the request is on it.
     pub(crate) fn sent(&mut self) {
         self.sent = Some(Instant::now());
+        self.answered = None;
     }
 
-    /// `error` is the kind of a failure or the code of an error reply, `code` only the latter.
-    pub(crate) fn end(
-        self,
-        operation: &'static str,
-        error: Option<&'static str>,
-        code: Option<&'static str>,
-        slow: Duration,
-        server: &dyn fmt::Debug,
-    ) {
-        if let Some(error) = error {
-            self.span.record("error.type", error);
-            self.span.record("otel.status_code", "ERROR");
-        }
-        if let Some(code) = code {
-            self.span.record("db.response.status_code", code);
+    /// The answer arrived at this time.
+    pub(crate) fn answered(&mut self, at: Instant) {
+        self.answered = Some(at);
+    }
+
+    /// Ends it, with this outcome and the same name as at its beginning.
+    pub(crate) fn end(self, operation: &'static str, outcome: Outcome, name: impl Fn() -> Name, slow: Slow<'_>) {
+        if let Some(span) = &self.span {
+            if let Some(error) = outcome.error {
+                span.record("error.type", error);
+                span.record("otel.status_code", "ERROR");
+            }
+            if let Some(code) = outcome.code {
+                span.record("db.response.status_code", code);
+            }
         }
         let Some(sent) = self.sent else { return };
-        let taken = sent.elapsed();
-        count::round_trip(self.name, error, taken);
-        if taken > slow {
-            self.slow(operation, taken, server);
+        let taken = self
+            .answered
+            .unwrap_or_else(Instant::now)
+            .saturating_duration_since(sent);
+        count::round_trip(|| name().0, outcome.error, taken);
+        if taken > slow.above {
+            self.slow(operation, name(), taken, &slow);
         }
     }
 
     #[cold]
-    fn slow(&self, operation: &'static str, taken: Duration, server: &dyn fmt::Debug) {
+    fn slow(&self, operation: &'static str, (name, commands): Name, taken: Duration, slow: &Slow<'_>) {
         count::slow(operation);
+        let none = Span::none();
         tracing::warn!(
-            parent: &self.span,
+            parent: self.span.as_ref().unwrap_or(&none),
             operation,
             milliseconds = taken.as_millis(),
             "db.system.name" = "redis",
-            "db.namespace" = %self.database,
-            "db.operation.name" = self.name,
-            "db.operation.batch.size" = (self.commands > 1).then_some(self.commands),
-            ?server,
+            "db.namespace" = %slow.database,
+            "db.operation.name" = name,
+            "db.operation.batch.size" = (commands > 1).then_some(commands),
+            server = ?slow.server,
             "slow Redis command"
         );
     }
+}
+
+fn span(database: u32, name: impl FnOnce() -> Name) -> Span {
+    let span = tracing::debug_span!(
+        "redis",
+        "otel.kind" = "client",
+        "otel.name" = Empty,
+        "otel.status_code" = Empty,
+        "db.system.name" = "redis",
+        "db.namespace" = Empty,
+        "db.operation.name" = Empty,
+        "db.operation.batch.size" = Empty,
+        "db.response.status_code" = Empty,
+        "server.address" = Empty,
+        "server.port" = Empty,
+        "error.type" = Empty,
+    );
+    if !span.is_disabled() {
+        let (name, commands) = name();
+        span.record("otel.name", name);
+        span.record("db.operation.name", name);
+        if commands > 1 {
+            span.record("db.operation.batch.size", commands);
+        }
+        span.record("db.namespace", display(database));
+    }
+    span
 }
 
 /// A dial that succeeded.

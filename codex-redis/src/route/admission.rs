@@ -1,5 +1,4 @@
-//! How many calls of a handle may be under way on a runtime, how many more may wait, and until
-//! when.
+//! The number of calls under way and waiting on a runtime, and their deadlines.
 
 use std::sync::{
     Arc,
@@ -8,11 +7,16 @@ use std::sync::{
 
 use codex_traits::ErrorKind;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
-use crate::{config::settings::Settings, connection::multiplexer::Deadline, server::PerRuntime, wire::Failure};
+use crate::{
+    config::settings::Settings,
+    connection::multiplexer::Deadline,
+    server::{Here, PerRuntime},
+    wire::Failure,
+};
 
 /// The admission of calls, for each runtime by itself: calls on a runtime that is not being driven
 /// must not hold up others.
@@ -22,16 +26,22 @@ pub(crate) struct Admission {
     gates: PerRuntime<Gate>,
 }
 
+/// A semaphore whose fast path is one atomic operation in and one out. Every call of every thread
+/// takes it, and tokio's locks a mutex for each permit that comes back.
 #[derive(Debug)]
 struct Gate {
-    permits: Arc<Semaphore>,
+    limit: usize,
+    /// Calls under way, and permits in `handed_over`.
+    taken: AtomicUsize,
     waiting: AtomicUsize,
+    /// Permits that calls have left to those that wait, in the order in which they came.
+    handed_over: Semaphore,
 }
 
 /// Held while a call is under way.
-pub(crate) struct Permit {
+pub(crate) struct Permit<'a> {
     pub(crate) deadline: Deadline,
-    _permit: OwnedSemaphorePermit,
+    gate: Here<'a, Gate>,
 }
 
 impl Admission {
@@ -42,7 +52,7 @@ impl Admission {
         }
     }
 
-    /// The deadline of a call that begins now.
+    /// Returns the deadline of a call that begins now.
     pub(crate) fn deadline(&self, verb: &'static str) -> Deadline {
         let now = Instant::now();
         let at = now + self.settings.command_timeout;
@@ -55,41 +65,78 @@ impl Admission {
 
     /// Waits until the call may begin, within its deadline, or fails immediately if too many calls
     /// wait already.
-    pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit, Failure> {
+    pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit<'_>, Failure> {
         let deadline = self.deadline(verb);
         let gate = self.gates.here(
-            || Gate {
-                permits: Arc::new(Semaphore::new(self.settings.max_in_flight)),
-                waiting: AtomicUsize::new(0),
-            },
-            |gate| gate.permits.available_permits() < self.settings.max_in_flight,
+            || Gate::new(self.settings.max_in_flight),
+            |gate| gate.taken.load(Ordering::Relaxed) > 0,
         )?;
-        let permit = match Arc::clone(&gate.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => Box::pin(gate.wait(deadline, self.settings.max_waiting)).await?,
-        };
-        Ok(Permit {
-            deadline,
-            _permit: permit,
-        })
+        if gate.waiting.load(Ordering::Relaxed) > 0 || !gate.try_take() {
+            Box::pin(gate.wait(deadline, self.settings.max_waiting)).await?;
+        }
+        Ok(Permit { deadline, gate })
     }
 }
 
 impl Gate {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            handed_over: Semaphore::new(0),
+        }
+    }
+
+    fn try_take(&self) -> bool {
+        let more = |taken| (taken < self.limit).then_some(taken + 1);
+        self.taken
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// A call that begins to wait and a call that ends each write before they read what the other
+    /// writes, in one order for all threads: either the first finds the place free, or the second
+    /// finds the first waiting.
+    ///
+    /// A place that is handed over to a call that has just given up stays in `handed_over`, where
+    /// the next call that finds no other takes it.
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) > 0 && self.try_take() {
+            self.handed_over.add_permits(1);
+        }
+    }
+
     #[cold]
-    async fn wait(&self, deadline: Deadline, most: usize) -> Result<OwnedSemaphorePermit, Failure> {
+    async fn wait(&self, deadline: Deadline, most: usize) -> Result<(), Failure> {
         let _waiter = Waiter::new(&self.waiting);
         if self.waiting.load(Ordering::Relaxed) > most {
             return Err(overloaded());
         }
-        match timeout_at(deadline.at, Arc::clone(&self.permits).acquire_owned()).await {
-            // The calls before had their turn until their deadline, which was the same.
-            Ok(Ok(_)) if deadline.at <= Instant::now() => Err(no_turn()),
-            Ok(Ok(permit)) => Ok(permit),
+        if self.try_take() {
+            return Ok(());
+        }
+        match timeout_at(deadline.at, self.handed_over.acquire()).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                // The calls before had their turn until their deadline, which was the same.
+                if deadline.at <= Instant::now() {
+                    self.give_back();
+                    return Err(no_turn());
+                }
+                Ok(())
+            }
             // The semaphore is never closed.
             Ok(Err(_)) => Err(Failure::new(ErrorKind::Connection, "the handle is closed").not_executed()),
             Err(_) => Err(no_turn()),
         }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.gate.give_back();
     }
 }
 
@@ -98,7 +145,7 @@ struct Waiter<'a>(&'a AtomicUsize);
 
 impl<'a> Waiter<'a> {
     fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
+        waiting.fetch_add(1, Ordering::SeqCst);
         Self(waiting)
     }
 }

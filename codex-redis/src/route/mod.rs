@@ -68,7 +68,7 @@ impl Router {
     }
 
     /// Waits until a call of this verb may begin.
-    pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit, Failure> {
+    pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit<'_>, Failure> {
         self.admission.admit(verb).await
     }
 
@@ -85,7 +85,8 @@ impl Router {
     pub(crate) async fn command(&self, deadline: Deadline, key: &str, command: &Command<'_>) -> Result<Value, Failure> {
         match &self.servers {
             Servers::One(server) => server.command(deadline, command).await,
-            Servers::Cluster(cluster) => cluster.command(deadline, key.as_bytes(), command).await,
+            // Boxed: the future of a call to one server would have the room for it.
+            Servers::Cluster(cluster) => Box::pin(cluster.command(deadline, key.as_bytes(), command)).await,
         }
     }
 }

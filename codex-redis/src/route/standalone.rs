@@ -35,7 +35,10 @@ impl Standalone {
 
     /// Sends one command. An error that the server answers with is in the reply.
     pub(crate) async fn command(&self, deadline: Deadline, command: &Command<'_>) -> Result<Value, Failure> {
-        self.request(deadline, Request::one(command)).await?.one()
+        match self {
+            Self::Fixed(server) => server.command(deadline, command).await,
+            Self::Elected(server) => Box::pin(server.command(deadline, command)).await,
+        }
     }
 
     /// Sends commands together, if there are any. Errors that the server answers with are in the

@@ -1,7 +1,7 @@
 //! The place of one connection: empty, being dialled, or in use.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialErr
 
 /// Never locked across an await.
 #[derive(Debug)]
-pub(crate) struct ConnectionCell(Mutex<State>);
+pub(crate) struct ConnectionCell(RwLock<State>);
 
 #[derive(Debug)]
 enum State {
@@ -43,12 +43,17 @@ pub(crate) enum Found {
 
 impl ConnectionCell {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State::Empty))
+        Self(RwLock::new(State::Empty))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is one assignment, so a panic elsewhere has left nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    // Every change is one assignment, so a panic elsewhere has left nothing half done.
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the connection in here has ended.
@@ -59,17 +64,23 @@ impl ConnectionCell {
         }
     }
 
-    /// The connection, if there is one.
+    /// Returns the connection, if there is one.
     pub(crate) fn ready(&self) -> Option<Arc<Connection>> {
+        self.with_ready(Arc::clone)
+    }
+
+    /// Does something with the connection, if there is one. It must not take long: meanwhile the
+    /// cell cannot change.
+    pub(crate) fn with_ready<T>(&self, work: impl FnOnce(&Arc<Connection>) -> T) -> Option<T> {
         match &*self.state() {
-            State::Ready(connection) if !connection.multiplexer().is_closed() => Some(Arc::clone(connection)),
+            State::Ready(connection) if !connection.multiplexer().is_closed() => Some(work(connection)),
             _ => None,
         }
     }
 
     /// The connection, or what is known of it; begins to dial where nobody does.
     pub(crate) fn find<L: Locate>(self: &Arc<Self>, endpoint: &Arc<Endpoint<L>>) -> Found {
-        let mut state = self.state();
+        let mut state = self.state_mut();
         let failures = match &*state {
             State::Ready(connection) if !connection.multiplexer().is_closed() => {
                 return Found::Ready(Arc::clone(connection));
@@ -92,7 +103,7 @@ impl ConnectionCell {
         let cell = Arc::clone(self);
         tokio::spawn(async move {
             let outcome = endpoint.dial().await.map(Arc::new);
-            *cell.state() = match &outcome {
+            *cell.state_mut() = match &outcome {
                 Ok(connection) => State::Ready(Arc::clone(connection)),
                 // A dial that had all its time makes no pause longer: a server that goes on again
                 // would be left waiting.
@@ -113,16 +124,28 @@ impl ConnectionCell {
         dialled
     }
 
-    /// Leaves this connection, so that the next call dials, and says whether it was in here. Calls
-    /// that are under way on it keep it. Another one, dialled since, stays.
-    pub(crate) fn evict(&self, connection: &Arc<Connection>, reason: &'static str) -> bool {
-        let mut state = self.state();
-        let is_here = matches!(&*state, State::Ready(current) if Arc::ptr_eq(current, connection));
-        if is_here {
-            *state = State::Empty;
+    /// Leaves the connection with this id, so that the next call dials, and says whether it was in
+    /// here. Calls that are under way on it keep it. Another one, dialled since, stays.
+    pub(crate) fn evict(&self, id: u64, reason: &'static str) -> bool {
+        let mut state = self.state_mut();
+        let left = match &*state {
+            State::Ready(connection) if connection.id() == id => std::mem::replace(&mut *state, State::Empty),
+            _ => return false,
+        };
+        drop(state);
+        if let State::Ready(connection) = left {
             crate::observe::evicted(connection.address().parts(), reason);
         }
-        is_here
+        true
+    }
+
+    /// Leaves the connection with this id if it is older than `age`.
+    #[cold]
+    pub(crate) fn evict_older(&self, id: u64, age: Duration, reason: &'static str) {
+        let is_older = self.with_ready(|connection| connection.since().elapsed() > age);
+        if is_older == Some(true) {
+            self.evict(id, reason);
+        }
     }
 
     /// Whether a runtime drives something in here.

@@ -10,4 +10,7 @@ mod server;
 pub(crate) mod tracked;
 mod tracked_checks;
 
-pub(crate) use self::{per_runtime::PerRuntime, server::Server};
+pub(crate) use self::{
+    per_runtime::{Here, PerRuntime},
+    server::Server,
+};

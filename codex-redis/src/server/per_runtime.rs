@@ -1,45 +1,89 @@
 //! State that belongs to a runtime.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+};
 
 use codex_traits::ErrorKind;
 use tokio::runtime::{Handle, Id};
 
 use crate::wire::Failure;
 
+/// The first runtimes to ask. They find their state without a lock or a reference count, which
+/// every call on every thread would contend for.
+const FIRST: usize = 4;
+
 /// One `T` for each runtime that asks for it.
 ///
 /// A task runs on the runtime that spawned it. If another runtime waited for it, it would wait for
 /// as long as the first one is not being driven; so a runtime waits for nothing but its own tasks.
 #[derive(Debug)]
-pub(crate) struct PerRuntime<T>(RwLock<Vec<(Id, Arc<T>)>>);
+pub(crate) struct PerRuntime<T> {
+    /// Kept as long as the handle.
+    first: [OnceLock<(Id, T)>; FIRST],
+    others: RwLock<Vec<(Id, Arc<T>)>>,
+}
+
+/// The state of the current runtime.
+pub(crate) enum Here<'a, T> {
+    First(&'a T),
+    Other(Arc<T>),
+}
+
+impl<T> Deref for Here<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::First(state) => state,
+            Self::Other(state) => state,
+        }
+    }
+}
 
 impl<T> PerRuntime<T> {
     pub(crate) fn new() -> Self {
-        Self(RwLock::default())
+        Self {
+            first: [const { OnceLock::new() }; FIRST],
+            others: RwLock::default(),
+        }
     }
 
-    /// That of the current runtime; made if there is none. Those for which `is_used` does not hold
-    /// are let go of then: their runtimes are gone, or they are as good as new.
-    pub(crate) fn here(&self, new: impl FnOnce() -> T, is_used: impl Fn(&T) -> bool) -> Result<Arc<T>, Failure> {
+    /// Returns the state of the current runtime, which is made if there is none. Beyond the first
+    /// few runtimes, state for which `is_used` does not hold is dropped then: its runtime is gone,
+    /// or it is as good as new.
+    pub(crate) fn here(&self, new: impl Fn() -> T, is_used: impl Fn(&T) -> bool) -> Result<Here<'_, T>, Failure> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(Failure::new(ErrorKind::Config, "must be called inside a tokio runtime"));
         };
         let id = runtime.id();
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = find(&all, id) {
-            return Ok(found);
+        for place in &self.first {
+            // If two runtimes find it empty, one fills it and the other looks at the next.
+            let (owner, state) = place.get_or_init(|| (id, new()));
+            if *owner == id {
+                return Ok(Here::First(state));
+            }
         }
-        drop(all);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Here::Other(self.other(id, new, is_used)))
+    }
+
+    #[cold]
+    fn other(&self, id: Id, new: impl Fn() -> T, is_used: impl Fn(&T) -> bool) -> Arc<T> {
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = find(&others, id) {
+            return found;
+        }
+        drop(others);
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
         // Two tasks may have got here.
-        if let Some(found) = find(&all, id) {
-            return Ok(found);
+        if let Some(found) = find(&others, id) {
+            return found;
         }
-        all.retain(|(_, other)| Arc::strong_count(other) > 1 || is_used(other));
+        others.retain(|(_, other)| Arc::strong_count(other) > 1 || is_used(other));
         let made = Arc::new(new());
-        all.push((id, Arc::clone(&made)));
-        Ok(made)
+        others.push((id, Arc::clone(&made)));
+        made
     }
 }
 

@@ -2,21 +2,33 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
     connection_cell::{ConnectionCell, Found},
     locate::{Endpoint, Locate},
 };
-use crate::connection::{
-    connect::Connection,
-    failure::{DialError, End},
+use crate::{
+    connection::{
+        connect::Connection,
+        failure::{DialError, End, NotSent},
+        multiplexer::{Answering, Deadline},
+    },
+    wire::Request,
 };
 
 #[derive(Debug)]
 pub(crate) struct Pool<L> {
     endpoint: Arc<Endpoint<L>>,
     cells: Vec<Arc<ConnectionCell>>,
+}
+
+/// A request on its way.
+pub(super) struct Sent<'a> {
+    pub(super) cell: &'a Arc<ConnectionCell>,
+    /// The id of the connection.
+    pub(super) connection: u64,
+    pub(super) answer: Answering,
 }
 
 /// A connection, and the cell that it is in.
@@ -32,22 +44,43 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// A connection that is ready and that nothing large is in the way on. `None` if any has to be
-    /// dialled first.
+    /// Sends a small request on the first connection on which nothing large is in the way. `None`
+    /// if a connection has to be dialled first.
     ///
-    /// The first cell comes first: requests that are written together cost less than on several
-    /// connections. Large requests begin at the second one, so that they hold nobody up; small ones
-    /// avoid there what is large on the first.
-    pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
+    /// The first cell is preferred: requests that are written together cost less than on several
+    /// connections. Large requests prefer the second, so that they delay no small ones; small
+    /// requests move there while something large is on the first.
+    ///
+    /// `sent` is told of the connection.
+    pub(super) fn send_small(
+        &self,
+        request: &Request<'_, '_>,
+        deadline: Deadline,
+        sent: impl Fn(&Arc<ConnectionCell>, &Arc<Connection>),
+    ) -> Option<Result<Sent<'_>, NotSent>> {
         let mut clogged = None;
-        for cell in self.from(is_large) {
-            let connection = cell.ready()?;
-            if is_large || !connection.multiplexer().is_clogged() {
-                return Some((cell, connection));
+        for cell in &self.cells {
+            let outcome = cell.with_ready(|connection| {
+                if connection.multiplexer().is_clogged() {
+                    return None;
+                }
+                Some(send(cell, connection, request, None, deadline).inspect(|_| sent(cell, connection)))
+            })?;
+            match outcome {
+                Some(outcome) => return Some(outcome),
+                None => clogged = clogged.or(Some(cell)),
             }
-            clogged = clogged.or(Some((cell, connection)));
         }
-        clogged
+        let cell = clogged?;
+        cell.with_ready(|connection| {
+            send(cell, connection, request, None, deadline).inspect(|_| sent(cell, connection))
+        })
+    }
+
+    /// The preferred connection of a request of this size. `None` if it has to be dialled first.
+    pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
+        let cell = self.from(is_large).next()?;
+        Some((cell, cell.ready()?))
     }
 
     /// A connection. Every cell that is not ready begins to dial; a call waits for that only if no
@@ -92,7 +125,7 @@ impl<L: Locate> Pool<L> {
     pub(super) fn leave_idle(&self, reason: &'static str) {
         for cell in &self.cells {
             if let Some(connection) = cell.ready().filter(|ready| ready.multiplexer().is_idle()) {
-                cell.evict(&connection, reason);
+                cell.evict(connection.id(), reason);
             }
         }
     }
@@ -107,6 +140,21 @@ impl<L: Locate> Pool<L> {
     pub(super) fn is_alive(&self) -> bool {
         self.cells.iter().any(|cell| cell.is_alive())
     }
+}
+
+pub(super) fn send<'a>(
+    cell: &'a Arc<ConnectionCell>,
+    connection: &Arc<Connection>,
+    request: &Request<'_, '_>,
+    room: Option<OwnedSemaphorePermit>,
+    deadline: Deadline,
+) -> Result<Sent<'a>, NotSent> {
+    let answer = connection.multiplexer().send(request, room, deadline)?;
+    Ok(Sent {
+        cell,
+        connection: connection.id(),
+        answer,
+    })
 }
 
 /// Waits for a dial. `None` if it was dropped with its runtime.

@@ -4,22 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use codex_traits::ErrorKind;
 use redis::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::oneshot::error::RecvError,
+    time::{Instant, timeout_at},
+};
 
 use super::{
-    PerRuntime,
+    Here, PerRuntime,
     connection_cell::ConnectionCell,
     locate::{Endpoint, Locate},
-    pool::Pool,
+    pool::{self, Pool, Sent},
 };
 use crate::{
     config::settings::Settings,
     connection::{
         connect::Connection,
         failure::{DialError, End, Lost, NotSent},
-        multiplexer::{Deadline, LARGE},
+        multiplexer::{Answer, Deadline, LARGE},
     },
-    observe::{self, RoundTrip},
+    observe::{self, Outcome, RoundTrip, Slow},
     wire::{
         Command, Failure, Request,
         error::{known_code, server_error},
@@ -55,7 +58,7 @@ impl<L: Locate> Server<L> {
     }
 
     /// The connections of the current runtime.
-    fn pool(&self) -> Result<Arc<Pool<L>>, Failure> {
+    fn pool(&self) -> Result<Here<'_, Pool<L>>, Failure> {
         self.pools
             .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
     }
@@ -74,107 +77,179 @@ impl<L: Locate> Server<L> {
     }
 
     /// Sends commands together. Errors that the server answers with are in the replies.
+    ///
+    /// The usual case, a small request on a connection that is ready, is all in here: each
+    /// function in between would move the replies once more. Everything else is boxed, because the
+    /// future of each call would have the room for it.
     pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
-        let (name, commands) = request.name();
-        let mut seen = RoundTrip::begin(self.settings().database, name, commands);
+        let pool = self.pool()?;
+        let mut seen = RoundTrip::begin(self.settings().database, || request.name());
         if let Some(address) = self.place().fixed() {
             seen.address(|| address.parts());
         }
-        let answer = self.attempts(&mut seen, deadline, &request).await;
-        let (error, code) = match &answer {
-            Err(failure) => (Some(failure.outcome()), None),
-            Ok(replies) => {
-                let refusal = replies.as_slice().iter().find_map(server_error);
-                let code = refusal.map(|error| known_code(error.code()));
-                (code, code)
-            }
+        let sent = match self.send_now(&pool, &seen, deadline, &request) {
+            Some(sent) => Ok(sent),
+            None => Box::pin(self.send_when_ready(&pool, &seen, deadline, &request)).await,
         };
-        seen.end(deadline.verb, error, code, self.settings().slow_command, self.place());
+        let answer = match sent {
+            Ok(sent) => {
+                seen.sent();
+                let (cell, connection) = (sent.cell, sent.connection);
+                match sent.answer.await {
+                    Ok(Ok(answer)) => {
+                        seen.answered(answer.at());
+                        let replies = answer.into_replies();
+                        if !replies.has_error() {
+                            seen.end(deadline.verb, Outcome::default(), || request.name(), self.slow());
+                            return Ok(replies);
+                        }
+                        if is_read_only(&replies) {
+                            cell.evict_older(connection, READ_ONLY_PATIENCE, "the server is read-only");
+                        }
+                        Ok(replies)
+                    }
+                    lost => Box::pin(self.again(&pool, &mut seen, deadline, &request, lost_of(lost))).await,
+                }
+            }
+            Err(failure) => Err(failure),
+        };
+        let outcome = outcome(&answer);
+        seen.end(deadline.verb, outcome, || request.name(), self.slow());
         answer
     }
 
-    /// Sends a request, and again if it changes nothing and the connection proves closed: then the
-    /// server or a firewall has closed it while it was idle, or while the process was suspended.
-    async fn attempts(
-        &self,
-        seen: &mut RoundTrip,
-        deadline: Deadline,
-        request: &Request<'_, '_>,
-    ) -> Result<Replies, Failure> {
-        let pool = self.pool()?;
-        match self.attempt(&pool, seen, deadline, request).await? {
-            Ok(replies) => Ok(replies),
-            Err(lost) if lost.is_closed_before_the_reply() && request.is_read() => {
-                observe::sent_again(deadline.verb, "connection closed");
-                // They are as old, and likely to be closed too.
-                pool.leave_idle("idle beside one that was closed");
-                match Box::pin(self.attempt(&pool, seen, deadline, request)).await {
-                    Ok(answer) => Ok(answer?),
-                    // The reason for the loss says more than that there was no time to dial.
-                    Err(failure) if failure.kind() == ErrorKind::Timeout => Err(lost.into()),
-                    Err(failure) => Err(failure),
-                }
-            }
-            Err(lost) => Err(lost.into()),
+    fn slow(&self) -> Slow<'_> {
+        Slow {
+            above: self.settings().slow_command,
+            database: self.settings().database,
+            server: self.place(),
         }
     }
 
-    async fn attempt(
+    /// Sends a small request if there is a connection for it.
+    fn send_now<'p>(
+        &self,
+        pool: &'p Pool<L>,
+        seen: &RoundTrip,
+        deadline: Deadline,
+        request: &Request<'_, '_>,
+    ) -> Option<Sent<'p>> {
+        if request.size() > LARGE {
+            return None;
+        }
+        // If it was not taken, the reason is found again on the way that waits.
+        pool.send_small(request, deadline, |cell, connection| {
+            self.sent_on(cell, connection, seen)
+        })?
+        .ok()
+    }
+
+    /// Sends a request again if it changes nothing and the connection proved closed: then the
+    /// server or a firewall has closed it while it was idle, or while the process was suspended.
+    async fn again(
         &self,
         pool: &Pool<L>,
         seen: &mut RoundTrip,
         deadline: Deadline,
         request: &Request<'_, '_>,
-    ) -> Result<Result<Replies, Lost>, Failure> {
+        lost: Lost,
+    ) -> Result<Replies, Failure> {
+        if !lost.is_closed_before_the_reply() || !request.is_read() {
+            return Err(lost.into());
+        }
+        observe::sent_again(deadline.verb, "connection closed");
+        // They are as old, and likely to be closed too.
+        pool.leave_idle("idle beside one that was closed");
+        let sent = match self.send_when_ready(pool, seen, deadline, request).await {
+            Ok(sent) => sent,
+            // The reason for the loss says more than that there was no time to dial.
+            Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
+            Err(failure) => return Err(failure),
+        };
+        seen.sent();
+        match sent.answer.await {
+            Ok(Ok(answer)) => {
+                seen.answered(answer.at());
+                Ok(answer.into_replies())
+            }
+            lost => Err(lost_of(lost).into()),
+        }
+    }
+
+    /// Sends a request that is large, or that has to wait for a connection.
+    async fn send_when_ready<'p>(
+        &self,
+        pool: &'p Pool<L>,
+        seen: &RoundTrip,
+        deadline: Deadline,
+        request: &Request<'_, '_>,
+    ) -> Result<Sent<'p>, Failure> {
         let is_large = request.size() > LARGE;
         let mut ready = pool.ready(is_large);
-        let (cell, connection, answer) = loop {
+        loop {
             let (cell, connection) = match ready.take() {
                 Some(place) => place,
-                // Boxed, as everything that is seldom needed: the future of each call would have
-                // the room for it.
-                None => match Box::pin(timeout_at(deadline.at, pool.connection(is_large))).await {
+                None => match timeout_at(deadline.at, pool.connection(is_large)).await {
                     Ok(place) => place.map_err(DialError::into_failure)?,
                     Err(_) => return Err(no_connection()),
                 },
             };
             let mut room = None;
             if is_large {
-                let wait = Box::pin(connection.multiplexer().room(request.size(), deadline));
+                let wait = connection.multiplexer().room(request.size(), deadline);
                 room = Some(wait.await.ok_or_else(too_much)?);
             }
-            match connection.multiplexer().send(request, room, deadline) {
-                Ok(answer) => break (cell, connection, answer),
+            match pool::send(cell, &connection, request, room, deadline) {
+                Ok(sent) => {
+                    self.sent_on(cell, &connection, seen);
+                    return Ok(sent);
+                }
                 // Since it was looked at. Nothing was sent, so another one will do.
                 Err(NotSent::Closed) if Instant::now() < deadline.at => {}
                 Err(NotSent::Closed) => return Err(no_connection()),
                 Err(NotSent::Full) => return Err(too_many()),
             }
-        };
-        if self.place().fixed().is_none() {
-            seen.address(|| connection.address().parts());
-            if connection.is_confirmation_due() {
-                let (endpoint, cell) = (Arc::clone(&self.endpoint), Arc::clone(cell));
-                tokio::spawn(confirm(endpoint, cell, Arc::clone(&connection)));
-            }
         }
-        seen.sent();
+    }
+
+    /// A request was sent on this connection.
+    fn sent_on(&self, cell: &Arc<ConnectionCell>, connection: &Arc<Connection>, seen: &RoundTrip) {
+        if self.place().fixed().is_some() {
+            return;
+        }
+        seen.address(|| connection.address().parts());
+        if connection.is_confirmation_due() {
+            let (endpoint, cell) = (Arc::clone(&self.endpoint), Arc::clone(cell));
+            tokio::spawn(confirm(endpoint, cell, Arc::clone(connection)));
+        }
+    }
+}
+
+/// How the answer is recorded.
+fn outcome(answer: &Result<Replies, Failure>) -> Outcome {
+    match answer {
+        Err(failure) => Outcome {
+            error: Some(failure.outcome()),
+            code: None,
+        },
+        Ok(replies) => {
+            let refusal = replies.as_slice().iter().find_map(server_error);
+            let code = refusal.map(|error| known_code(error.code()));
+            Outcome { error: code, code }
+        }
+    }
+}
+
+/// Why there is no answer.
+fn lost_of(answer: Result<Result<Answer, Lost>, RecvError>) -> Lost {
+    match answer {
+        Ok(Err(lost)) => lost,
         // The reader tells all calls that it leaves, so there is always an answer.
-        let lost = Lost::Broken {
+        Ok(Ok(_)) | Err(_) => Lost::Broken {
             is_sent: true,
             is_begun: true,
             end: End::Stopped,
-        };
-        match answer.await.unwrap_or(Err(lost)) {
-            Ok(answer) => {
-                let replies = answer.into_replies();
-                if is_read_only(&replies) && connection.since().elapsed() > READ_ONLY_PATIENCE {
-                    cell.evict(&connection, "the server is read-only");
-                }
-                Ok(Ok(replies))
-            }
-            Err(lost) => Ok(Err(lost)),
-        }
+        },
     }
 }
 
@@ -189,7 +264,7 @@ async fn confirm<L: Locate>(endpoint: Arc<Endpoint<L>>, cell: Arc<ConnectionCell
     if let Ok(address) = endpoint.place.locate().await
         && address != *connection.address()
     {
-        cell.evict(&connection, "the Sentinels name another primary");
+        cell.evict(connection.id(), "the Sentinels name another primary");
     }
 }
 

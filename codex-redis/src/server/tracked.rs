@@ -30,7 +30,7 @@ use crate::{
         failure::{DialError, End, Lost},
         multiplexer::{Deadline, Watch},
     },
-    observe::RoundTrip,
+    observe::{Outcome, RoundTrip, Slow},
     wire::{
         Command, Failure, Request,
         error::{known_code, server_error},
@@ -306,26 +306,30 @@ impl<L: Locate> Tracked<L> {
         let Some(session) = self.session() else {
             return Read::Elsewhere;
         };
-        let (name, commands) = request.name();
-        let mut seen = RoundTrip::begin(self.settings.database, name, commands);
+        let mut seen = RoundTrip::begin(self.settings.database, || request.name());
         seen.address(|| session.connection.address().parts());
         let read = self.exchange(&session, &mut seen, deadline, request).await;
-        let (error, code) = match &read {
+        let outcome = match &read {
             Read::Answered(replies) => {
                 let refusal = replies.as_slice().iter().find_map(server_error);
                 let code = refusal.map(|error| known_code(error.code()));
-                (code, code)
+                Outcome { error: code, code }
             }
-            Read::Failed(failure) => (Some(failure.outcome()), None),
-            Read::Elsewhere => (Some("connection"), None),
+            Read::Failed(failure) => Outcome {
+                error: Some(failure.outcome()),
+                code: None,
+            },
+            Read::Elsewhere => Outcome {
+                error: Some("connection"),
+                code: None,
+            },
         };
-        seen.end(
-            deadline.verb,
-            error,
-            code,
-            self.settings.slow_command,
-            self.server.place(),
-        );
+        let slow = Slow {
+            above: self.settings.slow_command,
+            database: self.settings.database,
+            server: self.server.place(),
+        };
+        seen.end(deadline.verb, outcome, || request.name(), slow);
         read
     }
 
@@ -354,7 +358,10 @@ impl<L: Locate> Tracked<L> {
             answer.await
         };
         match answer {
-            Ok(Ok(answer)) => Read::Answered(answer.into_replies()),
+            Ok(Ok(answer)) => {
+                seen.answered(answer.at());
+                Read::Answered(answer.into_replies())
+            }
             Ok(Err(lost @ Lost::Late)) => Read::Failed(lost.into()),
             Ok(Err(Lost::Broken { .. })) | Err(_) => Read::Elsewhere,
         }

@@ -51,6 +51,8 @@ impl From<i64> for Argument<'_> {
 pub(crate) struct Command<'a> {
     name: &'static str,
     body: Body<'a>,
+    /// About how many bytes it takes: those of the arguments.
+    size: usize,
     is_read: bool,
     is_secret: bool,
 }
@@ -69,6 +71,7 @@ enum Body<'a> {
 impl<'a> Command<'a> {
     /// A command of this name, which may change something. A name of two words is sent as two
     /// arguments.
+    #[inline]
     pub(crate) fn new(name: &'static str) -> Self {
         let command = Self {
             name,
@@ -77,27 +80,30 @@ impl<'a> Command<'a> {
                 count: 0,
                 more: Vec::new(),
             },
+            size: 0,
             is_read: false,
             is_secret: false,
         };
-        match name.split_once(' ') {
+        // `split_once` costs more than the rest of this for a name as short as these are.
+        match name.bytes().position(|byte| byte == b' ') {
             None => command.arg(name),
-            Some((first, second)) => command.arg(first).arg(second),
+            Some(end) => command.arg(&name[..end]).arg(&name[end + 1..]),
         }
     }
 
     /// A command that changes nothing, so that it may be sent again after a connection was lost.
+    #[inline]
     pub(crate) fn read(name: &'static str) -> Self {
-        Self {
-            is_read: true,
-            ..Self::new(name)
-        }
+        let mut command = Self::new(name);
+        command.is_read = true;
+        command
     }
 
     /// A command that is encoded already.
     pub(crate) fn packed(name: &'static str, bytes: Vec<u8>) -> Self {
         Self {
             name,
+            size: bytes.len(),
             body: Body::Packed(bytes),
             is_read: false,
             is_secret: false,
@@ -112,6 +118,7 @@ impl<'a> Command<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn arg(mut self, argument: impl Into<Argument<'a>>) -> Self {
         self.push(argument.into());
         self
@@ -129,10 +136,12 @@ impl<'a> Command<'a> {
         self
     }
 
+    #[inline]
     fn push(&mut self, argument: Argument<'a>) {
         let Body::Arguments { first, count, more } = &mut self.body else {
             return;
         };
+        self.size += argument.as_bytes().len();
         match first.get_mut(*count) {
             Some(place) => {
                 *place = argument;
@@ -142,36 +151,43 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// About how many bytes it takes, without what stands around the arguments.
-    fn size(&self) -> usize {
-        match &self.body {
-            Body::Arguments { first, count, more } => first[..*count]
-                .iter()
-                .chain(more)
-                .map(|argument| argument.as_bytes().len())
-                .sum(),
-            Body::Packed(bytes) => bytes.len(),
-        }
-    }
-
     fn write(&self, out: &mut Vec<u8>) {
         match &self.body {
             Body::Packed(bytes) => out.extend_from_slice(bytes),
             Body::Arguments { first, count, more } => {
-                let arguments = first[..*count].iter().chain(more);
+                let arguments = *count + more.len();
                 // Reserved at once, so that a buffer with a password in it is never moved.
-                out.reserve(self.size() + FRAME * (*count + more.len() + 1));
-                out.push(b'*');
-                out.extend_from_slice(Decimal::unsigned((*count + more.len()) as u64).as_bytes());
-                for argument in arguments {
-                    let bytes = argument.as_bytes();
-                    out.extend_from_slice(b"\r\n$");
-                    out.extend_from_slice(Decimal::unsigned(bytes.len() as u64).as_bytes());
-                    out.extend_from_slice(b"\r\n");
-                    out.extend_from_slice(bytes);
+                out.reserve(self.size + FRAME * (arguments + 1));
+                write_head(out, b'*', arguments);
+                for argument in &first[..*count] {
+                    write_bulk(out, argument.as_bytes());
                 }
-                out.extend_from_slice(b"\r\n");
+                for argument in more {
+                    write_bulk(out, argument.as_bytes());
+                }
             }
+        }
+    }
+}
+
+fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_head(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A line of a type and a number. Short ones are copied as a whole: they are most of the work of
+/// encoding a small request.
+fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
+    let digit = |unit: usize| b'0' + (number / unit % 10) as u8;
+    match number {
+        0..10 => out.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),
+        10..100 => out.extend_from_slice(&[kind, digit(10), digit(1), b'\r', b'\n']),
+        100..1000 => out.extend_from_slice(&[kind, digit(100), digit(10), digit(1), b'\r', b'\n']),
+        _ => {
+            out.push(kind);
+            out.extend_from_slice(Decimal::unsigned(number as u64).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
     }
 }
@@ -224,6 +240,14 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
+    /// The command of a request that is nothing else, as most are.
+    fn only(&self) -> Option<&'r Command<'a>> {
+        match self.commands {
+            [command] if self.picks.is_none() && !self.is_transaction => Some(command),
+            _ => None,
+        }
+    }
+
     fn commands(&self) -> impl Iterator<Item = (&'r Command<'a>, bool)> {
         let commands = self.commands;
         let all = if self.picks.is_none() { commands } else { &[] };
@@ -235,6 +259,9 @@ impl<'r, 'a> Request<'r, 'a> {
 
     /// How many replies answer it: one to each command, and those to `ASKING`, `MULTI` and `EXEC`.
     pub(crate) fn replies(&self) -> usize {
+        if self.only().is_some() {
+            return 1;
+        }
         let around = if self.is_transaction { 2 } else { 0 };
         match self.picks {
             None => self.commands.len() + around,
@@ -259,21 +286,26 @@ impl<'r, 'a> Request<'r, 'a> {
 
     /// Whether it holds a password.
     pub(crate) fn is_secret(&self) -> bool {
-        self.commands().any(|(command, _)| command.is_secret)
+        match self.only() {
+            Some(command) => command.is_secret,
+            None => self.commands().any(|(command, _)| command.is_secret),
+        }
     }
 
     /// About how many bytes it takes.
     pub(crate) fn size(&self) -> usize {
-        self.commands().map(|(command, _)| command.size()).sum()
+        match self.only() {
+            Some(command) => command.size,
+            None => self.commands().map(|(command, _)| command.size).sum(),
+        }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        if self.commands.len() > 1 || self.is_secret() {
-            let frames = self
-                .commands()
-                .map(|(command, _)| command.size() + FRAME * (INLINE + 1));
-            out.reserve(frames.sum());
+        if let Some(command) = self.only() {
+            return command.write(out);
         }
+        let frames = self.commands().map(|(command, _)| command.size + FRAME * (INLINE + 1));
+        out.reserve(frames.sum());
         if self.is_transaction {
             out.extend_from_slice(MULTI);
         }
