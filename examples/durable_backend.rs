@@ -485,6 +485,10 @@ mod conformance {
         life_02: "in process, nothing goes out of service",
         life_03: "in process, nothing goes out of service",
         life_05: "in process, no answer is lost",
+        life_11: "in process, nothing goes out of service",
+        life_12: "in process, there are no connections",
+        life_13: "in process, there are no connections",
+        life_14: "in process, there are no connections",
     });
 
     /// Not a test of its own: the process that dur-02 starts and kills.

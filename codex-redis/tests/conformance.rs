@@ -26,6 +26,12 @@ use codex_testkit::{
 use codex_traits::{AnyBackend, KvBackend};
 use tokio::sync::OnceCell;
 
+/// Of the backends that are made for outages; the clauses wait for it often.
+const DEADLINE: Duration = Duration::from_millis(250);
+
+/// A small bound, so that a reply beyond it is soon sent.
+const MAX_REPLY_BYTES: usize = 8 << 20;
+
 /// How a backend is made for a database.
 trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
@@ -236,7 +242,9 @@ impl<M: Make> Harness for RedisHarness<M> {
         if let Some(fragile) = self.fragile.get() {
             let url = fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst));
             // Each stalled call takes the whole of it.
-            let settings = RedisBackend::builder().command_timeout(Duration::from_millis(250));
+            let settings = RedisBackend::builder()
+                .command_timeout(DEADLINE)
+                .max_reply_bytes(MAX_REPLY_BYTES);
             let backend = settings.url(&url).build().await.unwrap();
             return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
         }
@@ -283,6 +291,14 @@ impl<M: Make> Harness for RedisHarness<M> {
         database.is_some_and(|database| database.is_planted(foreign))
     }
 
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn max_reply_bytes(&self) -> u64 {
+        MAX_REPLY_BYTES as u64
+    }
+
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         backend.place().database()?.memory_of_clients()
     }
@@ -315,6 +331,10 @@ mod unix {
         life_02: "the proxy is on TCP",
         life_03: "the proxy is on TCP",
         life_05: "the proxy is on TCP",
+        life_11: "the proxy is on TCP",
+        life_12: "the proxy is on TCP",
+        life_13: "the proxy is on TCP",
+        life_14: "the proxy is on TCP",
         scan_10: "one node",
     });
 }
@@ -329,6 +349,10 @@ mod tls {
         life_02: "the proxy's server has no TLS",
         life_03: "the proxy's server has no TLS",
         life_05: "the proxy's server has no TLS",
+        life_11: "the proxy's server has no TLS",
+        life_12: "the proxy's server has no TLS",
+        life_13: "the proxy's server has no TLS",
+        life_14: "the proxy's server has no TLS",
         scan_10: "one node",
     });
 }
@@ -342,6 +366,10 @@ mod acl {
         life_02: "the proxy's server has no such user",
         life_03: "the proxy's server has no such user",
         life_05: "the proxy's server has no such user",
+        life_11: "the proxy's server has no such user",
+        life_12: "the proxy's server has no such user",
+        life_13: "the proxy's server has no such user",
+        life_14: "the proxy's server has no such user",
         scan_10: "one node",
     });
 }
@@ -355,6 +383,10 @@ mod sentinel {
         life_02: "the proxy's server has no Sentinels",
         life_03: "the proxy's server has no Sentinels",
         life_05: "the proxy's server has no Sentinels",
+        life_11: "the proxy's server has no Sentinels",
+        life_12: "the proxy's server has no Sentinels",
+        life_13: "the proxy's server has no Sentinels",
+        life_14: "the proxy's server has no Sentinels",
         scan_10: "one node",
     });
 }

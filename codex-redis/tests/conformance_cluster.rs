@@ -13,6 +13,8 @@ use codex_testkit::{
     require::Unavailable,
 };
 
+const DEADLINE: Duration = Duration::from_secs(10);
+
 /// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied
 /// and used again.
 struct ClusterHarness {
@@ -34,7 +36,7 @@ impl Harness for ClusterHarness {
         let cluster = Arc::new(RedisCluster::lease().unwrap());
         *self.last.lock().unwrap() = Some(cluster.clone());
         // Many tests share few cores.
-        let settings = RedisBackend::builder().command_timeout(Duration::from_secs(10));
+        let settings = RedisBackend::builder().command_timeout(DEADLINE);
         let backend = settings.url(&cluster.url()).build().await.unwrap();
         Leased::new(backend, cluster)
     }
@@ -43,6 +45,10 @@ impl Harness for ClusterHarness {
         Time::Real {
             granularity: Duration::from_millis(25),
         }
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
     }
 
     async fn outage(&self) -> Option<Outage> {
@@ -119,5 +125,8 @@ mod cluster {
         life_02: "a node goes down, never the whole",
         life_03: "a node goes down, never the whole",
         life_05: "a node goes down, never the whole",
+        life_12: "a node goes down, and no connection",
+        life_13: "a node goes down, and no connection",
+        life_14: "a node goes down, and no connection",
     });
 }

@@ -125,6 +125,21 @@ pub trait Harness: Send + Sync {
         Duration::from_secs(90)
     }
 
+    /// Returns the deadline of a call: how long it takes at most if the store does not answer. The
+    /// default is 5 s. Clauses allow for a busy machine on top.
+    ///
+    /// It is that of the backends which [`fresh`](Self::fresh) makes after
+    /// [`outage`](Self::outage).
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// Returns how many bytes of answers the backend keeps at most for one connection. The default
+    /// is 512 MiB, the longest value of Redis.
+    fn max_reply_bytes(&self) -> u64 {
+        512 << 20
+    }
+
     /// Returns why the store of `backend` must not be asked for patterns with many stars, or
     /// `None`, the default, if it may be.
     ///

@@ -222,6 +222,16 @@ macro_rules! __codex_testkit_clauses {
                     "a panic in another task poisons nothing; dropping one clone harms no other";
                 life_10 life_10_nothing_else_is_changed []
                     "nothing outside the run's own prefix is changed";
+                life_11 life_11_health_tells_an_outage []
+                    "`health()` is `Ok` on a working store and an error within one deadline on each outage";
+                life_12 life_12_dropped_calls_leave_the_handle_usable []
+                    "a caller that drops its futures early (an outer timeout shorter than the backend's own) never makes the handle unusable: on a stalled store the backend gives the connection up by itself, and the first call after the stall works";
+                life_13 life_13_a_call_ends_within_its_deadline []
+                    "a call ends within its deadline whatever else moves over the same connection: large writes behind it, large reads, a flood of frames that answer nothing";
+                life_14 life_14_memory_of_answers_is_bounded []
+                    "the memory that answers can take is bounded (`max_reply_bytes`, default 512 MiB as the server's own limit for one value, in total per connection); more is an error and the connection is left";
+                life_15 life_15_no_runtime_waits_for_another []
+                    "a backend built on one runtime and used on another works on both, also when the first one is not being driven";
             }
         }
     };

@@ -23,6 +23,24 @@ pub enum OutageKind {
     ReplyLost,
     /// One node of several is gone.
     NodeDown,
+    /// Every connection that is used goes dead: nothing is read from it and nothing is answered on
+    /// it, and that stays so when the outage is over. Connections that are made afterwards work.
+    HalfOpen,
+    /// Nothing is answered, and frames that answer nothing (Redis: pushes) come without end. Each
+    /// outage can use another kind of frame.
+    UnrelatedFrames,
+    /// A request is answered by a reply without end. Each outage can use another kind of reply.
+    EndlessReply,
+}
+
+impl OutageKind {
+    /// Whether the store as a whole is out of service until the outage ends.
+    pub(crate) fn is_of_the_store(self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::Stalled | Self::NoAuth | Self::ReadOnly | Self::OutOfMemory
+        )
+    }
 }
 
 impl fmt::Display for OutageKind {
@@ -35,6 +53,9 @@ impl fmt::Display for OutageKind {
             Self::OutOfMemory => "out of memory",
             Self::ReplyLost => "one answer lost",
             Self::NodeDown => "one node down",
+            Self::HalfOpen => "half-open connections",
+            Self::UnrelatedFrames => "frames that answer nothing",
+            Self::EndlessReply => "an endless reply",
         })
     }
 }
@@ -50,6 +71,12 @@ pub trait Breaker: Send + Sync {
 
     /// Puts the store back in service, with the data that it had.
     fn end(&self) -> BoxFuture<'_, ()>;
+
+    /// Returns how many bytes the backends have been sent by [`OutageKind::EndlessReply`] since the
+    /// store was made, or `None`, the default, if nobody counts them.
+    fn flooded_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The switch by which the clauses take the store of a harness out of service and put it back.
@@ -77,6 +104,11 @@ impl Outage {
     /// Puts the store back in service.
     pub async fn end(&self) {
         self.0.end().await;
+    }
+
+    /// As [`Breaker::flooded_bytes`].
+    pub fn flooded_bytes(&self) -> Option<u64> {
+        self.0.flooded_bytes()
     }
 }
 

@@ -1,6 +1,15 @@
 //! A TCP proxy that breaks what passes through it.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, future, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -42,6 +51,17 @@ pub enum Fault {
     CutAfterReply,
     /// Passes the first half of an answer on and then cuts the connection.
     HalfFrame,
+    /// Reads and writes nothing more on each connection that is used. Such a connection stays dead
+    /// when the fault is over, as if its peer had vanished.
+    HalfOpen,
+    /// Writes `head` instead of an answer, and then `item` again and again. The connection is cut
+    /// when the fault is over.
+    Flood {
+        /// The beginning of an answer, or nothing.
+        head: &'static [u8],
+        /// The repeated bytes.
+        item: &'static [u8],
+    },
 }
 
 /// A TCP proxy in front of one server, on a port of its own on the loopback interface.
@@ -61,6 +81,7 @@ pub enum Fault {
 pub struct Proxy {
     address: SocketAddr,
     control: Arc<watch::Sender<Control>>,
+    flooded: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -107,8 +128,15 @@ impl Proxy {
             generation: 0,
         };
         let control = Arc::new(watch::Sender::new(control));
-        let task = runtime().spawn(serve(listener, address, upstream, control.clone()));
-        Ok(Self { address, control, task })
+        let flooded = Arc::new(AtomicU64::new(0));
+        let served = serve(listener, address, upstream, control.clone(), flooded.clone());
+        let task = runtime().spawn(served);
+        Ok(Self {
+            address,
+            control,
+            flooded,
+            task,
+        })
     }
 
     /// Where it listens.
@@ -127,6 +155,11 @@ impl Proxy {
     /// What it does now.
     pub fn fault(&self) -> Fault {
         self.control.borrow().fault
+    }
+
+    /// Returns how many bytes all [`Fault::Flood`]s have sent.
+    pub fn flooded_bytes(&self) -> u64 {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     /// Cuts every connection there is.
@@ -151,7 +184,13 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn serve(first: TcpListener, address: SocketAddr, upstream: Upstream, control: Arc<watch::Sender<Control>>) {
+async fn serve(
+    first: TcpListener,
+    address: SocketAddr,
+    upstream: Upstream,
+    control: Arc<watch::Sender<Control>>,
+    flooded: Arc<AtomicU64>,
+) {
     let mut listener = Some(first);
     let mut changes = control.subscribe();
     loop {
@@ -174,10 +213,10 @@ async fn serve(first: TcpListener, address: SocketAddr, upstream: Upstream, cont
         tokio::select! {
             accepted = listening.accept() => {
                 if let Ok((client, _)) = accepted {
-                    let (control, upstream) = (control.clone(), upstream.clone());
+                    let (control, upstream, flooded) = (control.clone(), upstream.clone(), flooded.clone());
                     tokio::spawn(async move {
                         // However a connection ends, both of its ends see that it did.
-                        let _ = pass(client, upstream, control).await;
+                        let _ = pass(client, upstream, control, &flooded).await;
                     });
                 }
             }
@@ -191,7 +230,12 @@ async fn serve(first: TcpListener, address: SocketAddr, upstream: Upstream, cont
 }
 
 /// One connection, until one side ends it or a fault does.
-async fn pass(client: TcpStream, upstream: Upstream, control: Arc<watch::Sender<Control>>) -> io::Result<()> {
+async fn pass(
+    client: TcpStream,
+    upstream: Upstream,
+    control: Arc<watch::Sender<Control>>,
+    flooded: &AtomicU64,
+) -> io::Result<()> {
     // Before the server is dialled: a cut meanwhile is for this connection too.
     let generation = control.borrow().generation;
     client.set_nodelay(true)?;
@@ -200,11 +244,11 @@ async fn pass(client: TcpStream, upstream: Upstream, control: Arc<watch::Sender<
             let server = TcpStream::connect(address).await?;
             server.set_nodelay(true)?;
             let (from, to) = server.into_split();
-            exchange(client, from, to, generation, &control).await
+            exchange(client, from, to, generation, &control, flooded).await
         }
         Upstream::Unix(path) => {
             let (from, to) = UnixStream::connect(path).await?.into_split();
-            exchange(client, from, to, generation, &control).await
+            exchange(client, from, to, generation, &control, flooded).await
         }
     }
 }
@@ -215,12 +259,13 @@ async fn exchange(
     to_server: impl AsyncWrite + Unpin,
     generation: u64,
     control: &watch::Sender<Control>,
+    flooded: &AtomicU64,
 ) -> io::Result<()> {
     let mut cut = control.subscribe();
     let (from_client, to_client) = client.into_split();
     tokio::select! {
         done = requests(from_client, to_server, control) => done,
-        done = replies(from_server, to_client, control) => done,
+        done = replies(from_server, to_client, control, flooded) => done,
         _ = cut.wait_for(|control| control.generation > generation) => Ok(()),
     }
 }
@@ -239,6 +284,7 @@ async fn requests(
         }
         let fault = control.borrow().fault;
         match fault {
+            Fault::HalfOpen => return future::pending().await,
             Fault::CutRequestsAfter(limit) if passed + read >= limit => {
                 return to.write_all(&buffer[..limit.saturating_sub(passed)]).await;
             }
@@ -252,6 +298,7 @@ async fn replies(
     mut from: impl AsyncRead + Unpin,
     mut to: OwnedWriteHalf,
     control: &watch::Sender<Control>,
+    flooded: &AtomicU64,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
@@ -282,6 +329,8 @@ async fn replies(
                 }
                 to.write_all(chunk).await?;
             }
+            Fault::HalfOpen => return future::pending().await,
+            Fault::Flood { head, item } => return flood(to, head, item, control, flooded).await,
             Fault::CutAfterReply => return to.write_all(chunk).await,
             Fault::HalfFrame => return to.write_all(&chunk[..read / 2]).await,
             Fault::ResetAfter(limit) if passed + read >= limit => {
@@ -300,5 +349,29 @@ async fn replies(
             }
         }
         passed += read;
+    }
+}
+
+/// Writes `head` and then `item` again and again, until the fault is over.
+async fn flood(
+    mut to: OwnedWriteHalf,
+    head: &[u8],
+    item: &[u8],
+    control: &watch::Sender<Control>,
+    flooded: &AtomicU64,
+) -> io::Result<()> {
+    let fault = control.borrow().fault;
+    let mut changes = control.subscribe();
+    let items = item.repeat((64 << 10) / item.len().max(1));
+    let endless = async {
+        to.write_all(head).await?;
+        loop {
+            to.write_all(&items).await?;
+            flooded.fetch_add(items.len() as u64, Ordering::Relaxed);
+        }
+    };
+    tokio::select! {
+        failed = endless => failed,
+        _ = changes.wait_for(|control| control.fault != fault) => Ok(()),
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct RemoteHarness<B> {
     time: Time,
     secrets: Vec<String>,
     limit: Duration,
+    deadline: Duration,
+    max_reply_bytes: u64,
 }
 
 /// The harness's end of the channel.
@@ -68,6 +70,8 @@ impl<B: KvBackend> RemoteHarness<B> {
             time: harness.time(),
             secrets: harness.secrets(),
             limit: harness.time_limit(),
+            deadline: harness.deadline(),
+            max_reply_bytes: harness.max_reply_bytes(),
         };
         (remote, Asks(received))
     }
@@ -157,6 +161,14 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
 
     fn time_limit(&self) -> Duration {
         self.limit
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn max_reply_bytes(&self) -> u64 {
+        self.max_reply_bytes
     }
 
     async fn avoids_many_stars(&self, backend: &Arc<B>) -> Option<&'static str> {

@@ -9,6 +9,8 @@ use codex_testkit::{ClauseId, Harness, Outcome, run_only};
 use faulty_backends::{
     Fault, FaultyBackendHarness, altered,
     altered::{Alteration, AlteredHarness},
+    connected,
+    connected::{ConnectedHarness, ConnectionFault},
     faults, journaled,
     journaled::{JournalFault, JournaledHarness},
 };
@@ -71,6 +73,20 @@ macro_rules! altered_tests {
 }
 altered::every_alteration!(altered_tests);
 
+macro_rules! connection_tests {
+    ($($fault:ident $clause:ident)*) => {
+        $(
+            #[test]
+            #[expect(non_snake_case, reason = "named after the fault")]
+            fn $fault() {
+                let harness = ConnectedHarness::new(Some(ConnectionFault::$fault));
+                is_found(&harness, stringify!($fault), stringify!($clause));
+            }
+        )*
+    };
+}
+connected::every_connection_fault!(connection_tests);
+
 /// Not a test of its own: the process that dur-02 starts and kills.
 #[tokio::test]
 #[ignore = "started by dur_02 in a process of its own"]
@@ -89,6 +105,7 @@ fn every_fault() -> impl Iterator<Item = (String, &'static str, &'static str)> {
     described(faults::ALL)
         .chain(described(altered::ALL))
         .chain(described(journaled::ALL))
+        .chain(described(connected::ALL))
 }
 
 /// `FAULTY_BACKENDS.md` lists the faults. `UPDATE_DOCS=1` writes it.

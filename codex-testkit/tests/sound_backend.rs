@@ -8,6 +8,9 @@ mod conformance {
     codex_testkit::conformance_tests!(FaultyBackendHarness::default(), skip: {
         dur_01: "the store ends with its process",
         dur_02: "the store ends with its process",
+        life_12: "in process, there are no connections",
+        life_13: "in process, there are no connections",
+        life_14: "in process, there are no connections",
         scan_10: "one node",
     });
 }
@@ -25,10 +28,29 @@ mod altered {
         life_02: "in process, nothing goes out of service",
         life_03: "in process, nothing goes out of service",
         life_05: "in process, no answer is lost",
+        life_11: "in process, nothing goes out of service",
+        life_12: "in process, there are no connections",
+        life_13: "in process, there are no connections",
+        life_14: "in process, there are no connections",
         many_06: "the store holds nothing but plain values",
         scan_09: "keys are text",
         scan_10: "one node",
     });
+}
+
+/// The client behind the faults of connections, without one.
+mod connected {
+    use codex_testkit::{ClauseId, Outcome, run_only};
+
+    use super::faulty_backends::connected::ConnectedHarness;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_client_bears_what_connections_do() {
+        let clauses = ClauseId::all().filter(|clause| clause.group() == "life" && clause.number() > 10);
+        let report = run_only(&ConnectedHarness::new(None), clauses).await;
+        let passed = |(_, outcome): &(ClauseId, Outcome)| *outcome == Outcome::Passed;
+        assert!(report.outcomes.iter().all(passed), "{report}");
+    }
 }
 
 /// The store behind the faults of durability, without one.

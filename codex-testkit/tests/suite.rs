@@ -30,7 +30,10 @@ async fn a_run_reports_every_clause_once_and_in_order() {
         .filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_)))
         .map(|(id, _)| id.to_string())
         .collect();
-    assert_eq!(skipped, ["scan-10", "dur-01", "dur-02"]);
+    assert_eq!(
+        skipped,
+        ["scan-10", "dur-01", "dur-02", "life-12", "life-13", "life-14"]
+    );
     let text = report.to_string();
     assert!(text.contains("get-01  passed"), "{text}");
     assert!(

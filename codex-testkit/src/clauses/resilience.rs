@@ -1,5 +1,6 @@
 //! Failure and life: outages, dropped calls, panics, runtimes.
 
+mod connections;
 mod history;
 mod runtimes;
 mod secrets;
@@ -25,13 +26,20 @@ use crate::{
     runtime::{join, poll_some, sleep, spawn},
 };
 
+pub(crate) use connections::{
+    life_11_health_tells_an_outage, life_12_dropped_calls_leave_the_handle_usable,
+    life_13_a_call_ends_within_its_deadline, life_14_memory_of_answers_is_bounded,
+};
 pub(crate) use history::life_06_histories_are_linearizable;
-pub(crate) use runtimes::life_08_any_runtime_will_do;
+pub(crate) use runtimes::{life_08_any_runtime_will_do, life_15_no_runtime_waits_for_another};
 pub(crate) use secrets::life_07_nothing_secret_is_shown;
 
 /// Within which a handle must work again after an outage: a back-off of a few seconds, and the
 /// dialling after it.
 const RECOVERY: Duration = Duration::from_secs(8);
+
+/// How late a call may be on a busy machine.
+const LATE: Duration = Duration::from_secs(3);
 
 /// The outages of the whole store that the harness can bring about.
 async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<OutageKind>)> {
@@ -40,8 +48,11 @@ async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<Outage
             "the harness cannot take the store out of service",
         ));
     };
-    let whole = |kind: &OutageKind| !matches!(kind, OutageKind::ReplyLost | OutageKind::NodeDown);
-    let kinds: Vec<OutageKind> = outage.kinds().into_iter().filter(whole).collect();
+    let kinds: Vec<OutageKind> = outage
+        .kinds()
+        .into_iter()
+        .filter(|kind| kind.is_of_the_store())
+        .collect();
     if kinds.is_empty() {
         return Err(Failure::NotApplicable(
             "the harness cannot take the whole store out of service",

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
-use super::RedisServer;
+use super::{RedisServer, proxy_faults::ProxyFaults};
 use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, runtime::sleep};
 
 /// A server of the test's own behind a [`Proxy`]: what a [`Harness`](crate::Harness) needs for
@@ -21,6 +21,7 @@ use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, run
 pub struct FragileRedis {
     server: Arc<RedisServer>,
     proxy: Arc<Proxy>,
+    breaks: Arc<ProxyFaults>,
 }
 
 impl FragileRedis {
@@ -37,6 +38,7 @@ impl FragileRedis {
         Ok(Self {
             server: Arc::new(server),
             proxy: Arc::new(proxy),
+            breaks: Arc::default(),
         })
     }
 
@@ -76,15 +78,21 @@ impl Breaker for FragileRedis {
             OutageKind::ReadOnly,
             OutageKind::OutOfMemory,
             OutageKind::ReplyLost,
+            OutageKind::HalfOpen,
+            OutageKind::UnrelatedFrames,
+            OutageKind::EndlessReply,
         ]
     }
 
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             match kind {
-                OutageKind::Refused => self.proxy.set_fault(Fault::Refuse),
-                OutageKind::Stalled => self.proxy.set_fault(Fault::Stall),
-                OutageKind::ReplyLost => self.proxy.set_fault(Fault::CutNextReply),
+                OutageKind::Refused
+                | OutageKind::Stalled
+                | OutageKind::ReplyLost
+                | OutageKind::HalfOpen
+                | OutageKind::UnrelatedFrames
+                | OutageKind::EndlessReply => self.breaks.begin(&self.proxy, kind),
                 OutageKind::NoAuth => {
                     self.command(&["CONFIG", "SET", "requirepass", "not-for-you"]);
                     // A password is asked for when a connection is made.
@@ -107,5 +115,9 @@ impl Breaker for FragileRedis {
             self.command(&["REPLICAOF", "NO", "ONE"]);
             self.command(&["CONFIG", "SET", "maxmemory", "0"]);
         })
+    }
+
+    fn flooded_bytes(&self) -> Option<u64> {
+        Some(self.proxy.flooded_bytes())
     }
 }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use redis::ConnectionAddr;
 use tokio::net::lookup_host;
 
-use super::{Database, Leased, ledger::Ledger};
+use super::{Database, Leased, ledger::Ledger, proxy_faults::ProxyFaults};
 use crate::{
     Breaker, Fault, Foreign, Harness, Outage, OutageKind, Proxy, Time,
     context::Context,
@@ -214,7 +214,10 @@ where
         let upstream = self.lease().ok()?.upstream()?;
         let proxy = Arc::new(proxy_to(upstream).await?);
         *self.proxy.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&proxy);
-        Some(Outage::new(ByProxy(proxy)))
+        Some(Outage::new(ByProxy {
+            proxy,
+            faults: ProxyFaults::default(),
+        }))
     }
 
     async fn avoids_many_stars(&self, backend: &Leased<B>) -> Option<&'static str> {
@@ -248,26 +251,27 @@ async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
 }
 
 /// The outages that need nothing of the server.
-struct ByProxy(Arc<Proxy>);
+struct ByProxy {
+    proxy: Arc<Proxy>,
+    faults: ProxyFaults,
+}
 
 impl Breaker for ByProxy {
     fn kinds(&self) -> Vec<OutageKind> {
-        vec![OutageKind::Refused, OutageKind::Stalled, OutageKind::ReplyLost]
+        ProxyFaults::KINDS.to_vec()
     }
 
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
-        let fault = match kind {
-            OutageKind::Refused => Fault::Refuse,
-            OutageKind::Stalled => Fault::Stall,
-            OutageKind::ReplyLost => Fault::CutNextReply,
-            other => panic!("a proxy cannot bring this about, and `kinds` does not list it: {other}"),
-        };
-        self.0.set_fault(fault);
+        self.faults.begin(&self.proxy, kind);
         Box::pin(async {})
     }
 
     fn end(&self) -> BoxFuture<'_, ()> {
-        self.0.set_fault(Fault::None);
+        self.proxy.set_fault(Fault::None);
         Box::pin(async {})
+    }
+
+    fn flooded_bytes(&self) -> Option<u64> {
+        Some(self.proxy.flooded_bytes())
     }
 }

@@ -40,6 +40,7 @@ mod leased;
 mod ledger;
 mod numbers;
 mod planting;
+mod proxy_faults;
 mod raw;
 mod sentinel;
 mod server;

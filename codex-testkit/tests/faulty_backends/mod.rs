@@ -3,6 +3,7 @@
 
 pub(crate) mod altered;
 mod backend;
+pub(crate) mod connected;
 pub(crate) mod faults;
 mod globs;
 pub(crate) mod journaled;

@@ -12,6 +12,7 @@ use std::{
 use codex_traits::{Expiry, KvBackend, OnMissing};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
+use super::LATE;
 use crate::{
     Harness,
     context::{Context, Store},
@@ -50,6 +51,38 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
     ensure!(alone.is_some(), "without a runtime, a call waits for ever");
     // It has to work again where there is one.
     apart(|| build(Flavor::Current)?.block_on(async { store.put("afterwards", "v").await }))
+}
+
+pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    /// More than most backends let at a time.
+    const LEFT: usize = 64;
+    apart(|| {
+        let (first, second) = (build(Flavor::Current)?, build(Flavor::Current)?);
+        let store = first.block_on(async {
+            let store = cx.store().await;
+            works(&store, 0).await.map(|()| store)
+        })?;
+        // Calls that are under way on the first runtime when it is left alone.
+        for _ in 0..LEFT {
+            let store = store.clone();
+            first.spawn(async move { store.get("left").await });
+        }
+        first.block_on(tokio::task::yield_now());
+        second.block_on(ends(cx, works(&store, 1), "while that one is not being driven"))?;
+        first.block_on(ends(cx, works(&store, 2), "after it was used on another"))?;
+        build(Flavor::Multi)?.block_on(ends(cx, works(&store, 3), "while two others are not being driven"))
+    })
+}
+
+/// Fails if `task` takes longer than its calls can.
+async fn ends<H: Harness>(cx: &Context<'_, H>, task: impl Future<Output = Checked>, when: &str) -> Checked {
+    let failed = |how: &str| Failure::Broken(format!("a backend that was built on another runtime {how} {when}"));
+    match tokio::time::timeout(cx.harness.deadline() + LATE, task).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Failure::Broken(message))) => Err(failed(&format!("fails ({message})"))),
+        Ok(Err(other)) => Err(other),
+        Err(_) => Err(failed("does not answer")),
+    }
 }
 
 async fn works<B: KvBackend>(store: &Store<B>, round: i64) -> Checked {

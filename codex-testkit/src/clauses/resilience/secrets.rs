@@ -47,7 +47,7 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
             provoke(&store, &mut shown).await;
             for kind in kinds {
                 let Some(outage) = &outage else { break };
-                if kind == OutageKind::NodeDown {
+                if !kind.is_of_the_store() && kind != OutageKind::ReplyLost {
                     continue;
                 }
                 outage.begin(kind).await;
