@@ -217,9 +217,15 @@ async fn data_that_stays_behind_fails_the_clause_and_names_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clauses_about_outages_run_on_any_server() {
     let server = require!("redis", RedisServer::start_with(["--databases", "2"]));
-    let outages = ["life-01", "life-02", "life-03", "life-05"].map(|id| id.parse::<ClauseId>().unwrap());
+    let outages = [
+        "life-01", "life-02", "life-03", "life-05", "life-11", "life-12", "life-13", "life-14",
+    ];
+    let outages = outages.map(|id| id.parse::<ClauseId>().unwrap());
     // Each stalled call takes the whole of its deadline.
-    let tcp = format!("redis://127.0.0.1:{}?command_timeout=250ms", server.port());
+    let tcp = format!(
+        "redis://127.0.0.1:{}?command_timeout=250ms&max_reply_bytes=8388608",
+        server.port()
+    );
     all_passed(&run_only(&harness!(&tcp).unwrap(), outages).await);
     let unix = format!("redis+unix://{}?command_timeout=250ms", server.socket().display());
     all_passed(&run_only(&harness!(&unix).unwrap(), outages).await);

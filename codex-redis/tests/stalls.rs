@@ -1,5 +1,5 @@
-//! Connections that stall, flood, lie or close: every call ends at its deadline, memory stays
-//! bounded, and the handle works afterwards.
+//! Connections that stall, lie or close, beyond what the clauses life-12 to life-15 show of every
+//! backend.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -8,7 +8,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,7 +20,6 @@ use support::assert_kind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(300);
@@ -79,77 +78,6 @@ async fn set_of(backend: RedisBackend, bytes: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn life_12_calls_that_are_given_up_early_do_not_wedge_the_handle() {
-    let is_stalled = Arc::new(AtomicBool::new(true));
-    let stalled = is_stalled.clone();
-    let url = server(move |_, stream| {
-        let stalled = stalled.clone();
-        async move {
-            if stalled.load(Ordering::SeqCst) {
-                swallow(stream).await;
-            } else {
-                agree(stream).await;
-            }
-        }
-    })
-    .await;
-    let backend = builder(&url).build().await.unwrap();
-    for _ in 0..8 {
-        let calls = (0..512).map(|_| {
-            let backend = backend.clone();
-            tokio::spawn(async move {
-                let _ = timeout(Duration::from_millis(30), set(&backend)).await;
-            })
-        });
-        for call in calls.collect::<Vec<_>>() {
-            call.await.unwrap();
-        }
-    }
-    is_stalled.store(false, Ordering::SeqCst);
-    // Nobody waits any more, and the connection is left all the same.
-    tokio::time::sleep(TIMEOUT * 2).await;
-    set(&backend).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn life_13_a_call_ends_within_its_deadline_whatever_others_move() {
-    let url = server(|_, stream| swallow(stream)).await;
-    // Patient, so that the connection is not left.
-    let backend = builder(&url).timeouts_before_redial(1_000_000).build().await.unwrap();
-    let start = Instant::now();
-    let get = tokio::spawn({
-        let backend = backend.clone();
-        async move { backend.get("k").await }
-    });
-    let sets: Vec<_> = (0..1000)
-        .map(|_| tokio::spawn(set_of(backend.clone(), 64 << 10)))
-        .collect();
-    assert_kind("get", get.await.unwrap(), ErrorKind::Timeout);
-    assert!(start.elapsed() < TIMEOUT + LATE, "{:?}", start.elapsed());
-    for set in sets {
-        set.await.unwrap();
-    }
-    assert!(start.elapsed() < TIMEOUT * 2 + LATE, "{:?}", start.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn life_13_a_short_deadline_behind_a_long_write_is_kept() {
-    // It reads nothing at all, so the large request is stuck and its own deadline is far.
-    let url = server(|_, stream| async move {
-        let _stream = stream;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let backend = builder(&url).build().await.unwrap();
-    let large = tokio::spawn(set_of(backend.clone(), 64 << 20));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let start = Instant::now();
-    assert_kind("get", backend.get("k").await, ErrorKind::Timeout);
-    assert!(start.elapsed() < TIMEOUT + LATE, "{:?}", start.elapsed());
-    large.abort();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn life_13_transfer_timeout_caps_what_large_data_adds() {
     let url = server(|_, stream| async move {
         let _stream = stream;
@@ -170,98 +98,44 @@ async fn life_13_transfer_timeout_caps_what_large_data_adds() {
     );
 }
 
-async fn floods(runtime: &str, frame: &'static [u8]) {
-    let url = server(move |number, mut stream| async move {
-        if number > 0 {
-            agree(stream).await;
-            return;
-        }
-        // After the login, which has a check of its own.
-        let mut request = [0; 4096];
-        let _ = stream.read(&mut request).await;
-        let flood = frame.repeat(16 << 10);
-        while stream.write_all(&flood).await.is_ok() {}
+/// A backend whose server answers with `head`, and then with `item` without end.
+async fn endless(head: &'static str, item: &'static str) -> RedisBackend {
+    let url = server(move |_, mut stream| async move {
+        let mut buffer = vec![0; 4096];
+        let _ = stream.read(&mut buffer).await;
+        let _ = stream.write_all(head.as_bytes()).await;
+        let items = item.repeat(1 << 14);
+        while stream.write_all(items.as_bytes()).await.is_ok() {}
     })
     .await;
-    let backend = builder(&url).timeouts_before_redial(1).build().await.unwrap();
-    let start = Instant::now();
-    let error = set(&backend).await.unwrap_err();
-    assert!(start.elapsed() < TIMEOUT + LATE, "{runtime}: {:?}", start.elapsed());
-    assert_eq!(error.kind(), ErrorKind::Timeout, "{runtime}: {error:?}");
-    set(&backend).await.unwrap();
+    bounded(&url).await
 }
 
-#[tokio::test]
-async fn life_13_a_flood_of_frames_that_answer_nothing_is_no_progress() {
-    floods("current thread", b">0\r\n").await;
-    floods("current thread", b">1\r\n+x\r\n").await;
-    floods("current thread", b"|1\r\n+a\r\n+b\r\n").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn life_13_a_flood_is_no_progress_on_several_threads() {
-    floods("two threads", b">0\r\n").await;
-}
-
-/// Answers the first connection with `head`, and then with `item` without end; the others with
-/// `+OK`.
-async fn endless(head: &'static str, item: &'static str) -> (RedisBackend, Arc<AtomicUsize>) {
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = sent.clone();
-    let url = server(move |number, mut stream| {
-        let count = count.clone();
-        async move {
-            if number > 0 {
-                agree(stream).await;
-                return;
-            }
-            let mut buffer = vec![0; 4096];
-            let _ = stream.read(&mut buffer).await;
-            let _ = stream.write_all(head.as_bytes()).await;
-            let items = item.repeat(1 << 14);
-            while stream.write_all(items.as_bytes()).await.is_ok() {
-                count.fetch_add(items.len(), Ordering::Relaxed);
-            }
-        }
-    })
-    .await;
-    let built = builder(&url)
+/// A backend that takes replies of 8 MiB.
+async fn bounded(url: &str) -> RedisBackend {
+    let built = builder(url)
         .command_timeout(Duration::from_secs(20))
         .max_reply_bytes(8 << 20);
-    (built.build().await.unwrap(), sent)
+    built.build().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn life_14_replies_are_bounded_in_memory() {
+async fn life_14_the_error_of_a_reply_that_is_too_long_names_the_setting() {
     for (head, item) in [
         ("*1000000000\r\n", ":1\r\n"),
         ("*180000\r\n", ":1\r\n"),
-        (
-            "*100000\r\n",
-            "$64\r\n0123456789012345678901234567890123456789012345678901234567890123\r\n",
-        ),
-        ("*100000\r\n", "*100\r\n"),
-        ("$20000000000\r\n", "xxxxxxxx"),
         ("$9000000\r\n", "xxxxxxxx"),
     ] {
-        let (backend, sent) = endless(head, item).await;
-        let error = backend.get("k").await.unwrap_err();
-        let is_nested = item.starts_with('*');
+        let error = endless(head, item).await.get("k").await.unwrap_err();
         assert!(
-            is_nested || error.to_string().contains("max_reply_bytes"),
+            error.to_string().contains("max_reply_bytes"),
             "{head:?} {item:?}: {error:?}"
         );
-        // What the sockets hold comes on top.
-        let sent = sent.load(Ordering::Relaxed);
-        assert!(sent < 40 << 20, "{head:?} {item:?}: {sent}");
-        set(&backend).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn life_14_a_reply_within_the_bound_is_an_answer() {
-    let (backend, _) = endless("$7000000\r\n", "x").await;
-    drop(backend);
     let url = server(|_, mut stream| async move {
         let mut buffer = vec![0; 4096];
         while let Ok(1..) = stream.read(&mut buffer).await {
@@ -271,10 +145,7 @@ async fn life_14_a_reply_within_the_bound_is_an_answer() {
         }
     })
     .await;
-    let built = builder(&url)
-        .command_timeout(Duration::from_secs(20))
-        .max_reply_bytes(8 << 20);
-    let backend = built.build().await.unwrap();
+    let backend = bounded(&url).await;
     // One after another, and each is let go of.
     for _ in 0..5 {
         assert_eq!(backend.get("k").await.unwrap().unwrap().len(), 7_000_000);

@@ -8,7 +8,7 @@
 )]
 
 #[allow(dead_code, reason = "the suites here find a part of the alterations")]
-#[path = "../../codex-testkit/tests/faulty_backends/altered.rs"]
+#[path = "../../codex-testkit/tests/faulty_backends/altered/mod.rs"]
 mod altered;
 mod blocking;
 mod cluster;
