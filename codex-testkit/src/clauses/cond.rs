@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, KvBackend, SetOptions, SetOutcome};
 
-use super::matrix::{When, second, sets};
+use super::matrix::{When, for_each, second, sets};
 use crate::{
     Harness,
     cases::values::{COMPARED_LENGTHS, letters, near},
@@ -49,7 +49,7 @@ pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H
         store.holds("timed", "1").await?;
         store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
     }
-    Box::pin(sets(cx, &[When::IfAbsent], 65)).await
+    Box::pin(sets(cx, &store, &[When::IfAbsent], 65)).await
 }
 
 pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -126,10 +126,7 @@ pub(crate) async fn cond_04_if_present_writes_on_a_present_key<H: Harness>(cx: &
     store.put("empty", "").await?;
     store.write("empty", "1", SetOptions::if_present()).await?;
     store.holds("empty", "1").await?;
-    for length in [0, 1, 4096] {
-        Box::pin(sets(cx, &[When::IfPresent], length)).await?;
-    }
-    Ok(())
+    for_each(cx, &[0, 1, 4096], |length| sets(cx, &store, &[When::IfPresent], length)).await
 }
 
 pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -299,11 +296,18 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
 }
 
 pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    for length in [0, 1, 65, 4096] {
-        Box::pin(sets(cx, &[When::IfEqual, When::IfUnequal], length)).await?;
-    }
+    const COMPARED: &[When] = &[When::IfEqual, When::IfUnequal];
     // Beside each other, so that what one condition does is seen to be what the others do.
-    Box::pin(sets(cx, &[When::Always, When::IfEqual, When::IfPresent], 64)).await
+    const BESIDE: &[When] = &[When::Always, When::IfEqual, When::IfPresent];
+    let cases = [
+        (COMPARED, 0),
+        (COMPARED, 1),
+        (COMPARED, 65),
+        (COMPARED, 4096),
+        (BESIDE, 64),
+    ];
+    let store = cx.store().await;
+    for_each(cx, &cases, |(conditions, length)| sets(cx, &store, conditions, length)).await
 }
 
 pub(crate) async fn cond_10_equality_is_of_all_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {

@@ -9,7 +9,7 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, 
 
 pub(crate) use clocks::{exp_12_the_wall_clock_changes_nothing, exp_13_every_handle_has_the_same_time};
 
-use super::matrix::{expires, reads};
+use super::matrix::{expires, for_each, reads};
 use crate::{
     Harness,
     cases::{durations::MILLIS, values::FEW_LENGTHS},
@@ -51,7 +51,7 @@ pub(crate) async fn exp_01_ttl_says_what_is_left<H: Harness>(cx: &Context<'_, H>
     store.put_for("k", "v", cx.short()).await?;
     cx.outlive(cx.short()).await;
     ensure_eq!(store.ttl("k").await?, Ttl::Missing, "ttl of an expired key");
-    Box::pin(reads(cx, 65)).await
+    Box::pin(reads(cx, &store, 65)).await
 }
 
 pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -340,10 +340,7 @@ pub(crate) async fn exp_07_expire_lengthens_and_shortens<H: Harness>(cx: &Contex
         expire(&store, "k", Expiry::After(Duration::from_nanos(1))).await?;
         store.holds("k", "v").await?;
     }
-    for length in FEW_LENGTHS {
-        Box::pin(expires(cx, length)).await?;
-    }
-    Ok(())
+    for_each(cx, &FEW_LENGTHS, |length| expires(cx, &store, length)).await
 }
 
 pub(crate) async fn exp_08_expire_never_persists<H: Harness>(cx: &Context<'_, H>) -> Checked {

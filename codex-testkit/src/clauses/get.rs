@@ -7,7 +7,7 @@ use codex_traits::{
     Capability, Condition, ErrorKind, Expiry, KvBackend, KvBackendExt, OnMissing, Pattern, SetOptions, SetOutcome, Ttl,
 };
 
-use super::matrix::{reads, second, values};
+use super::matrix::{for_each, reads, second, values};
 use crate::{
     Foreign, Harness,
     cases::{
@@ -94,10 +94,7 @@ pub(crate) async fn get_04_reading_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>
     store.keys(&Pattern::all(), 10).await?;
     store.has_ttl("k", ttl, set).await?;
     store.is_persistent("persistent").await?;
-    for length in FEW_LENGTHS {
-        Box::pin(reads(cx, length)).await?;
-    }
-    Ok(())
+    for_each(cx, &FEW_LENGTHS, |length| reads(cx, &store, length)).await
 }
 
 pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H>) -> Checked {

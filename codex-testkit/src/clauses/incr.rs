@@ -134,36 +134,38 @@ pub(crate) async fn incr_04_the_text_is_canonical<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// The increments fail as `Data`, and value and TTL stay.
-async fn is_data_error<H: Harness>(
-    cx: &Context<'_, H>,
-    store: &Store<H::Backend>,
-    value: &'static [u8],
-    deltas: &[i64],
-) -> Checked {
-    store.write("persistent", value, SetOptions::new()).await?;
-    let set = store.put_for("timed", value, HUNDRED_SECONDS).await?;
+/// The increments of each value fail as `Data`, and value and TTL stay.
+async fn are_data_errors<H: Harness>(cx: &Context<'_, H>, cases: &[(&'static [u8], &[i64])]) -> Checked {
+    let store = cx.store().await;
+    let mut written = Vec::new();
+    for (number, (value, deltas)) in cases.iter().enumerate() {
+        let (persistent, timed) = (format!("persistent {number}"), format!("timed {number}"));
+        store.write(&persistent, *value, SetOptions::new()).await?;
+        let set = store.put_for(&timed, *value, HUNDRED_SECONDS).await?;
+        written.push((persistent, timed, set, value, deltas));
+    }
     cx.pass(cx.noticeable()).await;
-    for on_missing in [
-        CREATE,
-        OnMissing::Create(Expiry::After(Duration::from_secs(5))),
-        OnMissing::Refuse,
-    ] {
-        for &delta in deltas {
-            for key in ["persistent", "timed"] {
-                let what = format!("incr of \"{}\" by {delta}", value.escape_ascii());
-                ensure_kind(store.incr(key, delta, on_missing).await, ErrorKind::Data, &what)?;
-                store.holds(key, value).await?;
+    for (persistent, timed, set, value, deltas) in written {
+        for on_missing in [
+            CREATE,
+            OnMissing::Create(Expiry::After(Duration::from_secs(5))),
+            OnMissing::Refuse,
+        ] {
+            for &delta in *deltas {
+                for key in [&persistent, &timed] {
+                    let what = format!("incr of \"{}\" by {delta}", value.escape_ascii());
+                    ensure_kind(store.incr(key, delta, on_missing).await, ErrorKind::Data, &what)?;
+                    store.holds(key, value).await?;
+                }
+                store.is_persistent(&persistent).await?;
+                store.has_ttl(&timed, HUNDRED_SECONDS, set).await?;
             }
-            store.is_persistent("persistent").await?;
-            store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
         }
     }
     Ok(())
 }
 
 pub(crate) async fn incr_05_what_is_no_integer_is_a_data_error<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    let store = cx.store().await;
     let texts: [&[u8]; 20] = [
         b"",
         b" 1",
@@ -186,18 +188,17 @@ pub(crate) async fn incr_05_what_is_no_integer_is_a_data_error<H: Harness>(cx: &
         b"9223372036854775808",
         b"-9223372036854775809",
     ];
-    for text in texts {
-        is_data_error(cx, &store, text, &[1, 0]).await?;
-    }
-    Ok(())
+    are_data_errors(cx, &texts.map(|text| (text, &[1, 0][..]))).await
 }
 
 pub(crate) async fn incr_06_overflow_is_a_data_error<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    let store = cx.store().await;
-    is_data_error(cx, &store, b"9223372036854775807", &[1, i64::MAX]).await?;
-    is_data_error(cx, &store, b"-9223372036854775808", &[-1, i64::MIN]).await?;
-    is_data_error(cx, &store, b"1", &[i64::MAX]).await?;
-    is_data_error(cx, &store, b"-1", &[i64::MIN]).await
+    let cases: [(&[u8], &[i64]); 4] = [
+        (b"9223372036854775807", &[1, i64::MAX]),
+        (b"-9223372036854775808", &[-1, i64::MIN]),
+        (b"1", &[i64::MAX]),
+        (b"-1", &[i64::MIN]),
+    ];
+    are_data_errors(cx, &cases).await
 }
 
 pub(crate) async fn incr_07_no_increment_is_lost<H: Harness>(cx: &Context<'_, H>) -> Checked {

@@ -1,9 +1,10 @@
 //! The product of condition, expiry and what was there before, for the verbs that write.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, KvBackend, OnMissing, SetOptions, SetOutcome};
+use futures_util::future::try_join_all;
 
 use crate::{
     Harness,
@@ -87,27 +88,50 @@ pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>)
         .map_or_else(|| store.clone(), |backend| cx.adopt(backend))
 }
 
+/// Runs `check` on each case. In real time all run at once, so that they wait together; a clock
+/// that the clause moves is moved by one at a time.
+pub(super) async fn for_each<H, T, F>(cx: &Context<'_, H>, cases: &[T], check: impl Fn(T) -> F + Send) -> Checked
+where
+    H: Harness,
+    T: Copy + Send + Sync,
+    F: Future<Output = Checked> + Send,
+{
+    if cx.virtual_time().is_none() {
+        return try_join_all(cases.iter().map(|case| Box::pin(check(*case))))
+            .await
+            .map(drop);
+    }
+    for case in cases {
+        Box::pin(check(*case)).await?;
+    }
+    Ok(())
+}
+
 /// Every set with these conditions, each expiry and each state, of values of `length`: the outcome,
 /// the value and the time to live are right at once, later, and when the deadlines have passed. Two
 /// handles take turns.
-pub(super) async fn sets<H: Harness>(cx: &Context<'_, H>, conditions: &[When], length: usize) -> Checked {
-    let store = cx.store().await;
-    let other = second(cx, &store);
+pub(super) async fn sets<H: Harness>(
+    cx: &Context<'_, H>,
+    store: &Store<H::Backend>,
+    conditions: &[When],
+    length: usize,
+) -> Checked {
+    let other = second(cx, store);
     let (held, new) = (letters(length, 0), letters(length / 2 + 3, 1));
     let mut cases = Vec::new();
     for &when in conditions {
         for expiry in EXPIRIES {
             for state in State::ALL {
-                let case = format!("{} with {}", when.name(), name(expiry));
+                let case = format!("{} of {length} bytes with {}", when.name(), name(expiry));
                 cases.push((when, expiry, Prepared::new(&case, state, held.clone())));
             }
         }
     }
     let mut keys: Vec<Prepared> = cases.iter().map(|(.., prepared)| prepared.clone()).collect();
-    prepare(cx, &store, &mut keys).await?;
+    prepare(cx, store, &mut keys).await?;
     let mut written = Vec::new();
     for (number, ((when, expiry, _), prepared)) in cases.iter().zip(&keys).enumerate() {
-        let writer = if number % 2 == 0 { &store } else { &other };
+        let writer = if number % 2 == 0 { store } else { &other };
         let options = SetOptions::new()
             .with_condition(when.condition(&held))
             .with_expiry(*expiry);
@@ -122,7 +146,7 @@ pub(super) async fn sets<H: Harness>(cx: &Context<'_, H>, conditions: &[When], l
     }
     for look in 0..2 {
         for (number, ((when, expiry, _), prepared)) in cases.iter().zip(&keys).enumerate() {
-            let reader = if (number + look) % 2 == 0 { &other } else { &store };
+            let reader = if (number + look) % 2 == 0 { &other } else { store };
             if when.holds(prepared.state) {
                 reader.holds(&prepared.key, &new).await?;
                 prepared.has_expiry(reader, *expiry, written[number]).await?;
@@ -151,20 +175,19 @@ pub(super) async fn sets<H: Harness>(cx: &Context<'_, H>, conditions: &[When], l
 }
 
 /// Every `expire` with each expiry and each state: the answer, the value and the time to live.
-pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, length: usize) -> Checked {
-    let store = cx.store().await;
-    let other = second(cx, &store);
+pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
+    let other = second(cx, store);
     let held = letters(length, 0);
     let expiries = EXPIRIES.into_iter().chain([Expiry::After(Duration::ZERO)]);
     let mut cases: Vec<(Expiry, Prepared)> = expiries
         .flat_map(|expiry| State::ALL.map(|state| (expiry, state)))
         .map(|(expiry, state)| {
-            let case = format!("expire({})", name(expiry));
+            let case = format!("expire({}) of {length} bytes", name(expiry));
             (expiry, Prepared::new(&case, state, held.clone()))
         })
         .collect();
     let mut keys: Vec<Prepared> = cases.iter().map(|(_, prepared)| prepared.clone()).collect();
-    prepare(cx, &store, &mut keys).await?;
+    prepare(cx, store, &mut keys).await?;
     for ((_, prepared), key) in cases.iter_mut().zip(keys) {
         *prepared = key;
     }
@@ -181,7 +204,7 @@ pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, length: usize) -> C
             continue;
         }
         store.holds(&prepared.key, &held).await?;
-        prepared.has_expiry(&store, *expiry, *stamp).await?;
+        prepared.has_expiry(store, *expiry, *stamp).await?;
     }
     Ok(())
 }
@@ -252,51 +275,52 @@ pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
 
 /// One `set_many` with each expiry over keys in every state, and one `get_many` of all of them.
 pub(super) async fn set_manys<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    for expiry in EXPIRIES {
-        let store = cx.store().await;
-        let other = second(cx, &store);
-        let mut keys: Vec<Prepared> = (0..3)
-            .flat_map(|round| State::ALL.map(|state| (round, state)))
-            .map(|(round, state)| {
-                let case = format!("set_many with {} (entry {round})", name(expiry));
-                Prepared::new(&case, state, letters(65, 0))
-            })
-            .collect();
-        prepare(cx, &store, &mut keys).await?;
-        let value = |number: usize| letters(number * 40, number + 1);
-        let entries: Vec<(&str, Bytes)> = keys
-            .iter()
-            .enumerate()
-            .map(|(number, prepared)| (prepared.key.as_str(), value(number)))
-            .collect();
-        let ((), written) = other.timed(other.set_many(&entries, expiry)).await?;
-        cx.pass(cx.noticeable()).await;
-        let names: Vec<&str> = keys.iter().map(|prepared| prepared.key.as_str()).collect();
-        let got = store.get_many(&names).await?;
-        ensure_eq!(got.len(), names.len(), "number of answers of get_many");
-        for (number, (prepared, got)) in keys.iter().zip(got).enumerate() {
-            ensure_same(
-                got.as_ref(),
-                Some(&value(number)),
-                &format!("get_many of {}", show(&prepared.key)),
-            )?;
-            prepared.has_expiry(&store, expiry, written).await?;
-        }
+    let store = cx.store().await;
+    for_each(cx, &EXPIRIES, |expiry| set_many(cx, &store, expiry)).await
+}
+
+async fn set_many<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, expiry: Expiry) -> Checked {
+    let other = second(cx, store);
+    let mut keys: Vec<Prepared> = (0..3)
+        .flat_map(|round| State::ALL.map(|state| (round, state)))
+        .map(|(round, state)| {
+            let case = format!("set_many with {} (entry {round})", name(expiry));
+            Prepared::new(&case, state, letters(65, 0))
+        })
+        .collect();
+    prepare(cx, store, &mut keys).await?;
+    let value = |number: usize| letters(number * 40, number + 1);
+    let entries: Vec<(&str, Bytes)> = keys
+        .iter()
+        .enumerate()
+        .map(|(number, prepared)| (prepared.key.as_str(), value(number)))
+        .collect();
+    let ((), written) = other.timed(other.set_many(&entries, expiry)).await?;
+    cx.pass(cx.noticeable()).await;
+    let names: Vec<&str> = keys.iter().map(|prepared| prepared.key.as_str()).collect();
+    let got = store.get_many(&names).await?;
+    ensure_eq!(got.len(), names.len(), "number of answers of get_many");
+    for (number, (prepared, got)) in keys.iter().zip(got).enumerate() {
+        ensure_same(
+            got.as_ref(),
+            Some(&value(number)),
+            &format!("get_many of {}", show(&prepared.key)),
+        )?;
+        prepared.has_expiry(store, expiry, written).await?;
     }
     Ok(())
 }
 
 /// Every read of keys in every state says the same, and changes nothing.
-pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, length: usize) -> Checked {
-    let store = cx.store().await;
-    let other = second(cx, &store);
+pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
+    let other = second(cx, store);
     let value = letters(length, 0);
     let mut keys: Vec<Prepared> = State::ALL
         .into_iter()
         .map(|state| Prepared::new(&format!("a read of {length} bytes"), state, value.clone()))
         .collect();
-    prepare(cx, &store, &mut keys).await?;
-    for reader in [&store, &other] {
+    prepare(cx, store, &mut keys).await?;
+    for reader in [store, &other] {
         for prepared in &keys {
             let (key, is_there) = (prepared.key.as_str(), prepared.state.is_present());
             let expected = is_there.then_some(&value);

@@ -7,7 +7,7 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, 
 
 use super::{
     alternate::agrees_with_the_model,
-    matrix::{When, second, sets, values},
+    matrix::{When, for_each, second, sets, values},
 };
 use crate::{
     Harness,
@@ -90,10 +90,7 @@ pub(crate) async fn set_04_keep_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>) -
     store.del(&["deleted"]).await?;
     store.write("deleted", "2", keep()).await?;
     store.is_persistent("deleted").await?;
-    for length in [0, 1, 4096] {
-        Box::pin(sets(cx, &[When::Always], length)).await?;
-    }
-    Ok(())
+    for_each(cx, &[0, 1, 4096], |length| sets(cx, &store, &[When::Always], length)).await
 }
 
 pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Context<'_, H>) -> Checked {

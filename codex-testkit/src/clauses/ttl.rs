@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, SetOptions, Ttl};
 
-use super::matrix::{reads, second};
+use super::matrix::{for_each, reads, second};
 use crate::{
     Foreign, Harness,
     cases::values::FEW_LENGTHS,
@@ -56,10 +56,8 @@ async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checke
 }
 
 pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    for length in FEW_LENGTHS {
-        Box::pin(reads(cx, length)).await?;
-    }
     let store = cx.store().await;
+    for_each(cx, &FEW_LENGTHS, |length| reads(cx, &store, length)).await?;
     ensure_eq!(
         store.get_with_ttl("missing").await?,
         None,
