@@ -1,4 +1,4 @@
-//! What a clause is doing, for the message of one that does not end and for progress.
+//! The calls of a clause that runs, for the message of one that does not end and for progress.
 
 use std::{
     cell::RefCell,
@@ -42,7 +42,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Activity>>> = const { RefCell::new(None) };
 }
 
-/// What a clause has done so far.
+/// The calls that a clause has made so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) calls: u64,

@@ -8,7 +8,7 @@ use codex_traits::Capability;
 #[derive(Clone, Copy)]
 pub struct ClauseId(pub(crate) &'static Entry);
 
-/// What the list says of a clause.
+/// The entry of a clause in the list.
 #[derive(Debug)]
 pub struct Entry {
     /// The group, such as `get`.
@@ -17,40 +17,40 @@ pub struct Entry {
     pub id: &'static str,
     /// The name of its test.
     pub name: &'static str,
-    /// What the contract says.
+    /// The text of the contract.
     pub text: &'static str,
     /// The capability without which the clause does not apply.
     pub capability: Option<Capability>,
 }
 
 impl ClauseId {
-    /// The group, such as `get`.
+    /// Returns the group, such as `get`.
     pub fn group(self) -> &'static str {
         self.0.group
     }
 
-    /// The number in its group, from 1.
+    /// Returns the number in its group, from 1.
     pub fn number(self) -> u32 {
         let digits = self.0.id.rsplit('_').next().unwrap_or_default();
         digits.parse().unwrap_or_default()
     }
 
-    /// The id as Rust writes it, such as `get_01`.
+    /// Returns the id as Rust writes it, such as `get_01`.
     pub fn ident(self) -> &'static str {
         self.0.id
     }
 
-    /// The name of its test, such as `get_01_missing_key_is_none`.
+    /// Returns the name of its test, such as `get_01_missing_key_is_none`.
     pub fn name(self) -> &'static str {
         self.0.name
     }
 
-    /// What the contract says.
+    /// Returns the text of the contract.
     pub fn text(self) -> &'static str {
         self.0.text
     }
 
-    /// The capability without which the clause does not apply.
+    /// Returns the capability without which the clause does not apply.
     pub fn capability(self) -> Option<Capability> {
         self.0.capability
     }

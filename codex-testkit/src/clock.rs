@@ -19,7 +19,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows nothing yet.
+    /// Creates a clock that shows nothing yet.
     pub fn new(time: Time) -> Self {
         Self {
             time,
@@ -28,7 +28,7 @@ impl Clock {
         }
     }
 
-    /// The handle on a clock that can be moved.
+    /// Returns the handle on a clock that can be moved.
     pub fn virtual_time(&self) -> Option<&VirtualTime> {
         match &self.time {
             Time::Virtual(time) => Some(time),
@@ -36,7 +36,7 @@ impl Clock {
         }
     }
 
-    /// Time since the clause began.
+    /// Returns the time since the clause began.
     pub fn now(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => *self.advanced.lock().unwrap_or_else(PoisonError::into_inner),
@@ -60,7 +60,7 @@ impl Clock {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// How far an answer about time may be off.
+    /// Returns how far an answer about time may be off.
     pub fn tolerance(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => MILLISECOND,
@@ -68,7 +68,7 @@ impl Clock {
         }
     }
 
-    /// A time to live that is soon over, and yet long enough for a few calls.
+    /// Returns a time to live that is soon over, and yet long enough for a few calls.
     pub fn short(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(1),
@@ -76,7 +76,7 @@ impl Clock {
         }
     }
 
-    /// Long enough to show in a time to live.
+    /// Returns a time that is long enough to show in a time to live.
     pub fn noticeable(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(7),

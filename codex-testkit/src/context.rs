@@ -1,4 +1,4 @@
-//! What a clause works with: stores, and the clock.
+//! The tools of a clause: stores, and the clock.
 
 use std::{collections::BTreeSet, fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
@@ -29,13 +29,13 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
-    /// An empty store.
+    /// Returns an empty store.
     pub(crate) async fn store(&self) -> Store<H::Backend> {
         self.trace.begin();
         self.adopt(self.harness.fresh().await)
     }
 
-    /// `backend`, a handle on the last store, with the clause's clock.
+    /// Returns `backend`, a handle on the last store, with the clause's clock.
     pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
         Store {
             backend: Intercepted::with_interceptor(Arc::new(backend), self.trace.clone()),
@@ -54,7 +54,8 @@ impl<'h, H: Harness> Context<'h, H> {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// What the clause came to, with the calls that show it, unless the store was out of service.
+    /// Returns the outcome of the clause, with the calls that show it, unless the store was out of
+    /// service.
     pub(crate) async fn explained(&self, id: ClauseId, checked: Checked) -> Checked {
         if matches!(id.group(), "life" | "dur") || id.capability() == Some(Capability::Cluster) {
             return checked;
@@ -110,7 +111,7 @@ impl<B> Deref for Store<B> {
 }
 
 impl<B: KvBackend> Store<B> {
-    /// The backend itself, so that it can be closed.
+    /// Returns the backend itself, so that it can be closed.
     pub(crate) fn into_backend(self) -> Checked<B> {
         let shared = |_| Failure::Broken("a task of the clause still holds the store".to_owned());
         Arc::try_unwrap(self.backend.into_inner()).map_err(shared)
@@ -124,14 +125,14 @@ impl<B: KvBackend> Store<B> {
         Ok((answer, Stamp { before, after }))
     }
 
-    /// A set that must be done.
+    /// Makes a set that must be done.
     pub(crate) async fn write(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked<Stamp> {
         let (outcome, at) = self.timed(self.set(key, value.into(), options.clone())).await?;
         ensure_eq!(outcome, SetOutcome::Written, "set of {} with {options:?}", show(&key));
         Ok(at)
     }
 
-    /// A set that must be refused.
+    /// Makes a set that must be refused.
     pub(crate) async fn refused(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked {
         ensure_eq!(
             self.set(key, value.into(), options.clone()).await?,
@@ -164,28 +165,28 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// The key holds exactly `value`.
+    /// Checks that the key holds exactly `value`.
     pub(crate) async fn holds(&self, key: &str, value: impl AsRef<[u8]> + Send) -> Checked {
         let got = self.get(key).await?;
         let expected = Bytes::copy_from_slice(value.as_ref());
         ensure_same(got.as_ref(), Some(&expected), &format!("get of {}", show(&key)))
     }
 
-    /// There is no such key.
+    /// Checks that there is no such key.
     pub(crate) async fn lacks(&self, key: &str) -> Checked {
         ensure_eq!(self.get(key).await?, None::<Bytes>, "get of {}", show(&key));
         ensure_eq!(self.ttl(key).await?, Ttl::Missing, "ttl of {}", show(&key));
         Ok(())
     }
 
-    /// The key is there for ever.
+    /// Checks that the key is there for ever.
     pub(crate) async fn is_persistent(&self, key: &str) -> Checked {
         ensure_eq!(self.ttl(key).await?, Ttl::Persistent, "ttl of {}", show(&key));
         Ok(())
     }
 
-    /// The key has what is left of `ttl` that it was given by a call made at `given`: exact under
-    /// virtual time, and under real time as exact as can be known.
+    /// Checks that the key has what is left of `ttl` that it was given by a call made at `given`:
+    /// exact under virtual time, and under real time as exact as can be known.
     pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
         let (got, asked) = self.timed(self.ttl(key)).await?;
         let most = ttl.saturating_sub(asked.before.saturating_sub(given.after)) + self.clock.tolerance();
@@ -200,7 +201,8 @@ impl<B: KvBackend> Store<B> {
         }
     }
 
-    /// `got`, which `what` said of the key in a call made at `asked`, is what `ttl` says.
+    /// Checks that `got`, which `what` said of the key in a call made at `asked`, is what `ttl`
+    /// says.
     pub(crate) async fn agrees_with_ttl(&self, key: &str, got: Ttl, asked: Stamp, what: &str) -> Checked {
         let (ttl, again) = self.timed(self.ttl(key)).await?;
         let slack = again.after.saturating_sub(asked.before) + self.clock.tolerance();
@@ -212,7 +214,7 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Every key that matches. Fails where the scan does not end.
+    /// Returns every key that matches. Fails where the scan does not end.
     pub(crate) async fn keys(&self, pattern: &Pattern, count_hint: usize) -> Checked<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         self.walk(pattern, count_hint, |page| found.extend(page.keys)).await?;

@@ -11,13 +11,13 @@ use crate::{
 /// A list of clauses that can be checked over the backends of a harness.
 /// `__codex_testkit_contract!` implements it.
 pub trait Contract {
-    /// The list.
+    /// Returns the list.
     fn entries() -> &'static [Entry];
 
     /// Checks one clause of the list.
     fn check<H: Harness>(id: ClauseId, harness: &H) -> BoxFuture<'_, Checked>;
 
-    /// Every clause, in the order of the list.
+    /// Returns every clause, in the order of the list.
     fn clauses() -> impl ExactSizeIterator<Item = ClauseId> {
         Self::entries().iter().map(ClauseId)
     }

@@ -1,37 +1,37 @@
-//! What a run tells its observer.
+//! Events of a run, for its observer.
 
 use std::time::Duration;
 
 use crate::{ClauseId, Outcome, doubles::Verb};
 
-/// What [`run_with`](crate::run_with) tells its observer.
+/// An event that [`run_with`](crate::run_with) reports to its observer.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A clause begins.
     #[non_exhaustive]
     Started {
-        /// Which one.
+        /// The clause.
         id: ClauseId,
         /// Its place in this run, from 1.
         number: usize,
-        /// How many this run has.
+        /// The number of clauses in this run.
         of: usize,
     },
     /// A clause takes long. Sent every five seconds, and at each quarter of a shorter
     /// [`Harness::time_limit`](crate::Harness::time_limit).
     #[non_exhaustive]
     Running {
-        /// Which one.
+        /// The clause.
         id: ClauseId,
         /// Its place in this run, from 1.
         number: usize,
-        /// How many this run has.
+        /// The number of clauses in this run.
         of: usize,
-        /// How long it has taken so far.
+        /// The time that it has taken so far.
         took: Duration,
-        /// How many calls it has made of the backend. Zero in the suites of caches and of session
-        /// stores, which do not count them.
+        /// The number of calls that it has made of the backend. Zero in the suites of caches and of
+        /// session stores, which do not count them.
         calls: u64,
         /// The call that it waits for, and for how long.
         waits_for: Option<(Verb, Duration)>,
@@ -39,15 +39,15 @@ pub enum Event<'a> {
     /// A clause is done.
     #[non_exhaustive]
     Finished {
-        /// Which one.
+        /// The clause.
         id: ClauseId,
         /// Its place in this run, from 1.
         number: usize,
-        /// How many this run has.
+        /// The number of clauses in this run.
         of: usize,
-        /// What it came to.
+        /// Its outcome.
         outcome: &'a Outcome,
-        /// How long it took.
+        /// The time that it took.
         took: Duration,
     },
 }

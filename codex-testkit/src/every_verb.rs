@@ -11,7 +11,7 @@ use crate::{
     failure::{Checked, ensure_eq},
 };
 
-/// What a verb does to the store.
+/// The effect of a verb on the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Reads,
@@ -43,7 +43,7 @@ impl Made {
     }
 }
 
-/// What each key holds before.
+/// The value of each key before.
 const BEFORE: [(&str, &str); 12] = [
     ("get", "here"),
     ("set", "old"),
@@ -125,7 +125,7 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
     ]
 }
 
-/// The keys that match, from all pages.
+/// Returns the keys that match, from all pages.
 async fn scan<B: KvBackend>(store: &Store<B>) -> Result<Vec<String>, Error> {
     let pattern = Pattern::glob("scan");
     let mut request = ScanRequest::new(&pattern);
@@ -142,7 +142,7 @@ async fn scan<B: KvBackend>(store: &Store<B>) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Whether the call that writes was done; `None` for those that only read.
+/// Returns whether the call that writes was done; `None` for those that only read.
 pub(crate) async fn is_applied<B: KvBackend>(store: &Store<B>, verb: &str) -> Checked<Option<bool>> {
     Ok(match verb {
         "set" | "set_many" => Some(store.get(verb).await?.as_deref() == Some(b"new")),

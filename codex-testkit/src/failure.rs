@@ -1,4 +1,4 @@
-//! How a clause says that it does not hold.
+//! Failures of clauses.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Failure {
     Avoided(&'static str),
 }
 
-/// What a clause, or a step of one, comes to.
+/// The outcome of a clause, or of a step of one.
 pub type Checked<T = ()> = Result<T, Failure>;
 
 impl From<Error> for Failure {
@@ -87,7 +87,7 @@ pub(crate) fn ensure_kind<T: fmt::Debug>(result: Result<T, Error>, kind: ErrorKi
     }
 }
 
-/// What `Debug` says, cut where it is too long to be read.
+/// Returns what `Debug` says, cut where it is too long to be read.
 pub(crate) fn show(value: &dyn fmt::Debug) -> String {
     const LONGEST: usize = 300;
     let text = format!("{value:?}");

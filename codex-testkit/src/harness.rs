@@ -1,4 +1,4 @@
-//! What a backend's author tells the kit.
+//! The interface between the kit and the author of a backend.
 
 use std::{
     future::{self, Future},
@@ -10,7 +10,7 @@ use codex_traits::KvBackend;
 
 use crate::{Outage, Time};
 
-/// How the kit gets at a backend: where stores come from, and how time passes for them.
+/// The way to a backend: where stores come from, and how time passes for them.
 ///
 /// Two methods are required. The others let the clauses do what the backend's own trait cannot;
 /// each has a default that says "cannot", and the clauses that need it then do not apply, and say
@@ -40,19 +40,19 @@ pub trait Harness: Send + Sync {
     /// The backend under test.
     type Backend: KvBackend;
 
-    /// A backend on an empty store that nobody else uses.
+    /// Returns a backend on an empty store that nobody else uses.
     fn fresh(&self) -> impl Future<Output = Self::Backend> + Send;
 
-    /// How time passes for every store of this harness.
+    /// Returns how time passes for every store of this harness.
     fn time(&self) -> Time;
 
-    /// The switch that takes the stores of this harness out of service. A clause asks for it before
-    /// it asks for a store.
+    /// Returns the switch that takes the stores of this harness out of service. A clause asks for
+    /// it before it asks for a store.
     fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
         future::ready(None)
     }
 
-    /// A second handle on the store of `backend`: a clone, or another connection.
+    /// Returns a second handle on the store of `backend`: a clone, or another connection.
     fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
         let _ = backend;
         None
@@ -107,14 +107,14 @@ pub trait Harness: Send + Sync {
         future::ready(false)
     }
 
-    /// Whether what was planted is still in the store of `backend`.
+    /// Returns whether what was planted is still in the store of `backend`.
     fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
     }
 
-    /// What no error, no `Debug` and no log line may show beside keys and values: the password,
-    /// where there is one.
+    /// Returns what no error, no `Debug` and no log line may show beside keys and values: the
+    /// password, where there is one.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
@@ -162,15 +162,15 @@ pub trait Harness: Send + Sync {
         future::ready(Ok(()))
     }
 
-    /// How many bytes of memory the store of `backend` takes: for a server, what the server says.
-    /// The default is the memory of this process, where the operating system tells it.
+    /// Returns how many bytes of memory the store of `backend` takes: for a server, what the server
+    /// says. The default is the memory of this process, where the operating system tells it.
     fn memory_in_use(&self, backend: &Self::Backend) -> impl Future<Output = Option<u64>> + Send {
         let _ = backend;
         future::ready(resident_memory())
     }
 }
 
-/// What another program can have written into the store, and `KvBackend` cannot.
+/// Data that another program can have written into the store, and `KvBackend` cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {
@@ -186,7 +186,7 @@ pub enum Foreign {
     },
 }
 
-/// The resident memory of this process in bytes, from `/proc/self/status` (proc(5)).
+/// Returns the resident memory of this process in bytes, from `/proc/self/status` (proc(5)).
 fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

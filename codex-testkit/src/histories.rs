@@ -27,7 +27,7 @@ use crate::{
 /// Over before the history is, often enough.
 const TTL: Duration = Duration::from_millis(1);
 
-/// What histories are made of.
+/// The shape of histories.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) tasks: usize,
@@ -129,7 +129,7 @@ pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories:
     }
     Ok(())
 }
-/// Few values, so that comparisons often hold.
+/// Returns one of a few values, so that comparisons often hold.
 fn draw(random: &mut Random) -> Op {
     let mut value = || i64::try_from(random.below(3)).unwrap_or(0);
     let (old, value) = (value(), value());

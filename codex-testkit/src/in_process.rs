@@ -40,7 +40,7 @@ where
     B: KvBackend + Clone,
     F: Fn() -> B + Send + Sync,
 {
-    /// `fresh` makes an empty store on the clock that `time` moves.
+    /// Creates a harness whose `fresh` makes an empty store on the clock that `time` moves.
     pub fn new(time: VirtualTime, fresh: F) -> Self {
         Self { time, fresh }
     }

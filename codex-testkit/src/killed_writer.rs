@@ -92,7 +92,7 @@ fn key(name: &str, number: u64) -> String {
     format!("{name} key {number}")
 }
 
-/// Of many lengths, and different in every byte from the value of another key.
+/// Returns values of many lengths, different in every byte from the value of another key.
 fn value(name: &str, number: u64) -> Bytes {
     const LENGTHS: [usize; 5] = [0, 1, 64, 1024, 20_000];
     let text = format!("{name} {number}, ");
@@ -246,7 +246,8 @@ pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -
     is_whole(store).await
 }
 
-/// Everything that the store lists can be read, and is a value that the writer has written.
+/// Checks that everything that the store lists can be read, and is a value that the writer has
+/// written.
 async fn is_whole<B: KvBackend>(store: &Store<B>) -> Checked {
     for key in store.keys(&Pattern::all(), 100).await? {
         let Some(got) = store.get(&key).await? else {

@@ -249,7 +249,7 @@ macro_rules! registry {
 __codex_testkit_clauses!(registry);
 
 impl ClauseId {
-    /// Every clause of the contract of backends, in its order.
+    /// Returns every clause of the contract of backends, in its order.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         BackendContract::clauses()
     }

@@ -36,7 +36,7 @@
 /// # fn main() {}
 /// ```
 ///
-/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
+/// If the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
 /// `requires` names what it needs: each test then skips itself loudly, or fails under
 /// `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
 ///

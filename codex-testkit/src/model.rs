@@ -1,4 +1,4 @@
-//! What a backend must answer, said as simply as it can be.
+//! The answers of a backend, said as simply as can be.
 
 mod glob;
 
@@ -46,7 +46,7 @@ struct Entry {
 }
 
 impl Model {
-    /// An empty one.
+    /// Creates an empty one.
     pub fn new() -> Self {
         Self::default()
     }
@@ -69,7 +69,7 @@ impl Model {
         self.entries.is_empty()
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`.
     pub fn get(&self, key: &str) -> Option<Bytes> {
         self.entries.get(key).map(|entry| entry.value.clone())
     }
@@ -127,7 +127,7 @@ impl Model {
         Ok(true)
     }
 
-    /// How long `key` has left.
+    /// Returns how long `key` has left.
     pub fn ttl(&self, key: &str) -> Ttl {
         match self.entries.get(key) {
             None => Ttl::Missing,
@@ -139,12 +139,12 @@ impl Model {
         }
     }
 
-    /// The value of `key` and how long it has left.
+    /// Returns the value of `key` and how long it has left.
     pub fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
         self.get(key).map(|value| (value, self.ttl(key)))
     }
 
-    /// The values of `keys`, in their order.
+    /// Returns the values of `keys`, in their order.
     pub fn get_many(&self, keys: &[&str]) -> Vec<Option<Bytes>> {
         keys.iter().map(|key| self.get(key)).collect()
     }
@@ -184,7 +184,7 @@ impl Model {
         Ok(Some(sum))
     }
 
-    /// Every key that matches.
+    /// Returns every key that matches.
     pub fn keys(&self, pattern: &Pattern) -> BTreeSet<String> {
         let matches = |key: &&String| glob::matches(pattern.as_bytes(), key.as_bytes());
         self.entries.keys().filter(matches).cloned().collect()
@@ -196,7 +196,7 @@ impl Model {
         self.del(&keys.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// When `key` will end, where it is written with `expiry`.
+    /// Returns when `key` will end, if it is written with `expiry`.
     fn deadline(&self, key: &str, expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
         let after = millis(expiry)?.map(|after| self.now + after);
         Ok(match expiry {
@@ -216,7 +216,7 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// Whole milliseconds, rounded up: at least one, and no more than Redis counts.
+/// Returns whole milliseconds, rounded up: at least one, and no more than Redis counts.
 fn millis(expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
     let Expiry::After(after) = expiry else {
         return Ok(None);
@@ -228,7 +228,7 @@ fn millis(expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
     }
 }
 
-/// The integer that is written as exactly this text.
+/// Returns the integer that is written as exactly this text.
 fn integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)

@@ -44,7 +44,7 @@ pub enum Op {
     DelIfEquals {
         /// The key.
         key: String,
-        /// What it must hold.
+        /// The value that it must hold.
         expected: Bytes,
     },
     /// `expire`
@@ -80,21 +80,21 @@ pub enum Op {
     Incr {
         /// The key.
         key: String,
-        /// What is added.
+        /// The number that is added.
         delta: i64,
-        /// What is done where there is no such key.
+        /// The treatment of a missing key.
         on_missing: OnMissing,
     },
     /// `del_matching`
     #[non_exhaustive]
     DelMatching {
-        /// Which keys.
+        /// The keys.
         pattern: Pattern,
     },
     /// `scan`, page by page to its end; the answer is the set of the keys.
     #[non_exhaustive]
     Scan {
-        /// Which keys.
+        /// The keys.
         pattern: Pattern,
         /// The hint of every page.
         count_hint: usize,
@@ -109,29 +109,29 @@ pub enum Op {
     Pass(Duration),
 }
 
-/// What a call was told. Errors are told apart by their kinds alone.
+/// The answer to a call. Errors are told apart by their kinds alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
     /// Nothing but that it was done.
     Done,
-    /// Of `get`.
+    /// The answer of `get`.
     Value(Option<Bytes>),
-    /// Of `get_with_ttl`.
+    /// The answer of `get_with_ttl`.
     ValueWithTtl(Option<(Bytes, Ttl)>),
-    /// Of `get_many`.
+    /// The answer of `get_many`.
     Values(Vec<Option<Bytes>>),
-    /// Of `set`.
+    /// The answer of `set`.
     Outcome(SetOutcome),
-    /// Of `del` and `del_matching`.
+    /// The answer of `del` and `del_matching`.
     Count(u64),
-    /// Of `del_if_equals` and `expire`.
+    /// The answer of `del_if_equals` and `expire`.
     Is(bool),
-    /// Of `ttl`.
+    /// The answer of `ttl`.
     Ttl(Ttl),
-    /// Of `incr`.
+    /// The answer of `incr`.
     Sum(Option<i64>),
-    /// Of a scan.
+    /// The answer of a scan.
     Keys(BTreeSet<String>),
     /// The scan went on and on.
     Endless,
@@ -142,12 +142,12 @@ pub enum Answer {
 }
 
 impl Op {
-    /// A `get`.
+    /// Returns a `get`.
     pub fn get(key: &str) -> Self {
         Self::Get { key: key.to_owned() }
     }
 
-    /// A `set`.
+    /// Returns a `set`.
     pub fn set(key: &str, value: impl AsRef<[u8]>, options: SetOptions) -> Self {
         let value = Bytes::copy_from_slice(value.as_ref());
         Self::Set {
@@ -157,12 +157,12 @@ impl Op {
         }
     }
 
-    /// A `del`.
+    /// Returns a `del`.
     pub fn del(keys: &[&str]) -> Self {
         Self::Del { keys: owned(keys) }
     }
 
-    /// A `del_if_equals`.
+    /// Returns a `del_if_equals`.
     pub fn del_if_equals(key: &str, expected: impl AsRef<[u8]>) -> Self {
         Self::DelIfEquals {
             key: key.to_owned(),
@@ -170,7 +170,7 @@ impl Op {
         }
     }
 
-    /// An `expire`.
+    /// Returns an `expire`.
     pub fn expire(key: &str, expiry: Expiry) -> Self {
         Self::Expire {
             key: key.to_owned(),
@@ -178,22 +178,22 @@ impl Op {
         }
     }
 
-    /// A `ttl`.
+    /// Returns a `ttl`.
     pub fn ttl(key: &str) -> Self {
         Self::Ttl { key: key.to_owned() }
     }
 
-    /// A `get_with_ttl`.
+    /// Returns a `get_with_ttl`.
     pub fn get_with_ttl(key: &str) -> Self {
         Self::GetWithTtl { key: key.to_owned() }
     }
 
-    /// A `get_many`.
+    /// Returns a `get_many`.
     pub fn get_many(keys: &[&str]) -> Self {
         Self::GetMany { keys: owned(keys) }
     }
 
-    /// A `set_many`.
+    /// Returns a `set_many`.
     pub fn set_many(entries: &[(&str, &[u8])], expiry: Expiry) -> Self {
         let owned = |(key, value): &(&str, &[u8])| ((*key).to_owned(), Bytes::copy_from_slice(value));
         Self::SetMany {
@@ -202,7 +202,7 @@ impl Op {
         }
     }
 
-    /// An `incr`.
+    /// Returns an `incr`.
     pub fn incr(key: &str, delta: i64, on_missing: OnMissing) -> Self {
         Self::Incr {
             key: key.to_owned(),
@@ -211,12 +211,12 @@ impl Op {
         }
     }
 
-    /// A `del_matching`.
+    /// Returns a `del_matching`.
     pub fn del_matching(pattern: Pattern) -> Self {
         Self::DelMatching { pattern }
     }
 
-    /// A whole `scan`.
+    /// Returns a whole `scan`.
     pub fn scan(pattern: Pattern, count_hint: usize) -> Self {
         Self::Scan { pattern, count_hint }
     }

@@ -34,7 +34,7 @@ pub enum OutageKind {
 }
 
 impl OutageKind {
-    /// Whether the store as a whole is out of service until the outage ends.
+    /// Returns whether the store as a whole is out of service until the outage ends.
     pub(crate) fn is_of_the_store(self) -> bool {
         matches!(
             self,
@@ -60,9 +60,9 @@ impl fmt::Display for OutageKind {
     }
 }
 
-/// What a harness implements to let the clauses break its store.
+/// The part of a harness that lets the clauses break its store.
 pub trait Breaker: Send + Sync {
-    /// The outages that it can bring about.
+    /// Returns the outages that it can bring about.
     fn kinds(&self) -> Vec<OutageKind>;
 
     /// Brings the outage about; it is in force when the future is done. Only kinds of
@@ -86,12 +86,12 @@ pub trait Breaker: Send + Sync {
 pub struct Outage(Box<dyn Breaker>);
 
 impl Outage {
-    /// A switch that works through `breaker`.
+    /// Creates a switch that works through `breaker`.
     pub fn new(breaker: impl Breaker + 'static) -> Self {
         Self(Box::new(breaker))
     }
 
-    /// The outages that can be brought about.
+    /// Returns the outages that can be brought about.
     pub fn kinds(&self) -> Vec<OutageKind> {
         self.0.kinds()
     }
@@ -106,7 +106,7 @@ impl Outage {
         self.0.end().await;
     }
 
-    /// As [`Breaker::flooded_bytes`].
+    /// Returns the same as [`Breaker::flooded_bytes`].
     pub fn flooded_bytes(&self) -> Option<u64> {
         self.0.flooded_bytes()
     }

@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::runtime::{runtime, sleep};
 
-/// What a [`Proxy`] does to its connections, those that stand and those to come.
+/// A fault of a [`Proxy`] on its connections, those that stand and those to come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -85,7 +85,7 @@ pub struct Proxy {
     task: JoinHandle<()>,
 }
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Debug, Clone)]
 enum Upstream {
     Tcp(SocketAddr),
@@ -100,20 +100,21 @@ struct Control {
 }
 
 impl Proxy {
-    /// A proxy that passes everything on to `upstream`.
+    /// Starts a proxy that passes everything on to `upstream`.
     ///
     /// # Errors
     ///
-    /// Where no port can be had.
+    /// If no port is free.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
         Self::in_front_of(Upstream::Tcp(upstream)).await
     }
 
-    /// A proxy, on TCP, that passes everything on to the server on the Unix socket at `path`.
+    /// Starts a proxy, on TCP, that passes everything on to the server on the Unix socket at
+    /// `path`.
     ///
     /// # Errors
     ///
-    /// Where no port can be had.
+    /// If no port is free.
     pub async fn start_unix(path: impl Into<PathBuf>) -> io::Result<Self> {
         Self::in_front_of(Upstream::Unix(path.into())).await
     }
@@ -139,7 +140,7 @@ impl Proxy {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -152,7 +153,7 @@ impl Proxy {
         });
     }
 
-    /// What it does now.
+    /// Returns what it does now.
     pub fn fault(&self) -> Fault {
         self.control.borrow().fault
     }
@@ -215,7 +216,7 @@ async fn serve(
                 if let Ok((client, _)) = accepted {
                     let (control, upstream, flooded) = (control.clone(), upstream.clone(), flooded.clone());
                     tokio::spawn(async move {
-                        // However a connection ends, both of its ends see that it did.
+                        // Both ends see that the connection has ended.
                         let _ = pass(client, upstream, control, &flooded).await;
                     });
                 }
@@ -229,7 +230,7 @@ async fn serve(
     }
 }
 
-/// One connection, until one side ends it or a fault does.
+/// Serves one connection, until one side ends it or a fault does.
 async fn pass(
     client: TcpStream,
     upstream: Upstream,

@@ -5,14 +5,14 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// A sequence of its own for each seed.
+    /// Creates a sequence of its own for each seed.
     pub(crate) fn new(seed: u64) -> Self {
         // Zero would stay zero; an odd number times another is none, and near seeds are put far
         // apart.
         Self((seed | 1 << 63).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -55,7 +55,7 @@ enum Ask<B> {
     AvoidsManyStars(Arc<B>, Reply<Option<&'static str>>),
 }
 
-/// Where an ask comes from: a harness that spawns or logs does so there.
+/// The origin of an ask: a harness that spawns or logs does so there.
 struct Origin {
     runtime: Option<Handle>,
     subscriber: Dispatch,

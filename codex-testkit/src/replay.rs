@@ -102,7 +102,7 @@ where
         match run(fewer).await {
             Err(shorter) if shorter.operations().len() < len => {
                 found = shorter;
-                // What was needed before may not be any more.
+                // Calls that were needed before may no longer be.
                 if block == 1 {
                     at = 0;
                 }
@@ -126,17 +126,17 @@ struct Inner {
 }
 
 impl Divergence {
-    /// All that was done, up to the call that was answered wrongly.
+    /// Returns all that was done, up to the call that was answered wrongly.
     pub fn operations(&self) -> &[Op] {
         &self.0.operations
     }
 
-    /// What the model answered to the last.
+    /// Returns what the model answered to the last.
     pub fn expected(&self) -> &Answer {
         &self.0.expected
     }
 
-    /// What the backend answered to the last.
+    /// Returns what the backend answered to the last.
     pub fn got(&self) -> &Answer {
         &self.0.got
     }

@@ -1,8 +1,8 @@
-//! What a run came to.
+//! The outcome of a run.
 
 use crate::ClauseId;
 
-/// What one clause came to.
+/// The outcome of one clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It holds.
@@ -13,7 +13,7 @@ pub enum Outcome {
     Skipped(&'static str),
 }
 
-/// What a run came to, clause by clause, in the order of the contract.
+/// The outcome of a run, clause by clause, in the order of the contract.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "a report that nobody looks at hides failures"]
 pub struct Report {
@@ -22,14 +22,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run as a whole failed: a clause did, or none was passed, for a run that showed
-    /// nothing is no success.
+    /// Returns whether the run as a whole failed: a clause did, or none was passed, for a run that
+    /// showed nothing is no success.
     pub fn failed(&self) -> bool {
         self.count(|outcome| matches!(outcome, Outcome::Failed(_))) > 0
             || self.count(|outcome| *outcome == Outcome::Passed) == 0
     }
 
-    /// The clauses that failed.
+    /// Returns the clauses that failed.
     pub fn failures(&self) -> impl Iterator<Item = (ClauseId, &str)> {
         self.outcomes.iter().filter_map(|(id, outcome)| match outcome {
             Outcome::Failed(message) => Some((*id, message.as_str())),

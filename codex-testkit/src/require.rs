@@ -1,4 +1,4 @@
-//! What a test does that cannot run here.
+//! Tests that cannot run here.
 //!
 //! A test that needs something of the machine (a Redis, a container engine) asks for it by
 //! [`require!`](crate::require!). Where it is not to be had, the test returns, and one line
@@ -14,7 +14,7 @@ use std::{env, error::Error, fmt, io::Write as _};
 pub struct Unavailable(String);
 
 impl Unavailable {
-    /// With the reason: what was tried, and what came of it.
+    /// Creates it with the reason: what was tried, and what came of it.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -35,7 +35,7 @@ impl fmt::Display for Unavailable {
 
 impl Error for Unavailable {}
 
-/// Whether `CODEX_REQUIRE` lists this requirement.
+/// Returns whether `CODEX_REQUIRE` lists this requirement.
 pub fn is_required(requirement: &str) -> bool {
     env::var("CODEX_REQUIRE").is_ok_and(|list| lists(&list, requirement))
 }
@@ -44,12 +44,12 @@ fn lists(list: &str, requirement: &str) -> bool {
     list.split([',', ' ']).any(|item| item == requirement)
 }
 
-/// What was asked for, or `None` after saying that `test` is skipped. [`require!`](crate::require!)
-/// is the short way to call it.
+/// Returns what was asked for, or `None` after saying that `test` is skipped.
+/// [`require!`](crate::require!) is the short way to call it.
 ///
 /// # Panics
 ///
-/// Where it is not to be had and `CODEX_REQUIRE` lists the requirement.
+/// If it is not to be had and `CODEX_REQUIRE` lists the requirement.
 pub fn or_skip<T>(requirement: &str, test: &str, wanted: Result<T, Unavailable>) -> Option<T> {
     crate::secret_audit::listen();
     settle(requirement, is_required(requirement), test, wanted)
@@ -77,13 +77,13 @@ pub(crate) fn skip(test: &str, reason: &dyn fmt::Display) {
     let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
 }
 
-/// The path of a test, of the type name of an item inside it.
+/// Returns the path of a test, of the type name of an item inside it.
 fn test_path(type_name: &str) -> &str {
     let path = type_name.strip_suffix("::here").unwrap_or(type_name);
     path.trim_end_matches("::{{closure}}")
 }
 
-/// What a test needs, or an early return that says so; see [the module](mod@crate::require).
+/// Returns what a test needs, or ends the test and says so; see [the module](mod@crate::require).
 ///
 /// The first argument names the requirement, the second is a `Result<T, Unavailable>`. For a test,
 /// or another function, that returns nothing.

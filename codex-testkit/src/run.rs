@@ -57,9 +57,10 @@ pub async fn run_with<H: Harness>(
     run_contract::<BackendContract, H>(harness, clauses, &[], observer).await
 }
 
-/// As [`run_with`], where some clauses are known not to hold, each with the reason: such a clause
-/// is [`Outcome::Skipped`] with that reason as long as it fails, and has failed as soon as it holds
-/// or does not apply, so that the list is never longer than it has to be.
+/// Runs clauses as [`run_with`] does, where some clauses are known not to hold, each with the
+/// reason: such a clause is [`Outcome::Skipped`] with that reason as long as it fails, and has
+/// failed as soon as it holds or does not apply, so that the list is never longer than it has to
+/// be.
 ///
 /// What `failures` says of a clause that is not run is not looked at.
 pub async fn run_expecting<H: Harness>(
@@ -144,7 +145,7 @@ async fn supervised<C: Contract, H: Harness + 'static>(
     supervise::start(&id.to_string(), clause)?.outcome(limit, tick).await
 }
 
-/// A clause that leaves data behind has failed, whatever else came of it.
+/// Checks that a clause that leaves data behind has failed, whatever else came of it.
 async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked: Checked) -> Checked {
     match (clean_up.await, checked) {
         (Ok(()), checked) => checked,
@@ -153,7 +154,7 @@ async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked:
     }
 }
 
-/// What a clause that is known not to hold has come to.
+/// Returns what a clause that is known not to hold has come to.
 fn expected_to_fail(outcome: &Outcome, reason: &'static str) -> Outcome {
     match outcome {
         Outcome::Failed(_) => Outcome::Skipped(reason),
@@ -184,11 +185,11 @@ fn undeclared(capability: codex_traits::Capability) -> &'static str {
     }
 }
 
-/// The body of a test that `conformance_tests!` makes.
+/// Runs the body of a test that `conformance_tests!` makes.
 ///
 /// # Panics
 ///
-/// Where the clause does not hold or does not apply.
+/// If the clause does not hold or does not apply.
 #[track_caller]
 pub fn test<C, H, F>(harness: F, requirement: &str, test: &str, ident: &str)
 where
@@ -217,12 +218,13 @@ where
     }
 }
 
-/// The body of the test that looks at the lists themselves: every clause on them exists, is on one
-/// of them once, and does not apply, if it is on `skips`, or does not hold, if it is on `fails`.
+/// Runs the body of the test that looks at the lists themselves: every clause on them exists, is
+/// on one of them once, and does not apply, if it is on `skips`, or does not hold, if it is on
+/// `fails`.
 ///
 /// # Panics
 ///
-/// Where that is not so.
+/// If that is not so.
 #[track_caller]
 pub fn test_lists<C, H, F>(harness: F, requirement: &str, test: &str, skips: &[&str], fails: &[&str])
 where
@@ -265,8 +267,7 @@ where
     assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
 }
 
-/// A harness may want to spawn or block while it is made: inside the runtime, and outside of its
-/// tasks, it can do both.
+/// Makes the harness inside the runtime and outside of its tasks, where it can spawn and block.
 fn make<H>(harness: impl FnOnce() -> H) -> H {
     let _inside = runtime().enter();
     harness()

@@ -36,7 +36,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     built.unwrap_or_else(|error| panic!("codex-testkit cannot start its runtime: {error}"))
 });
 
-/// The kit's own runtime.
+/// Returns the kit's own runtime.
 pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
@@ -82,7 +82,7 @@ fn died(error: JoinError) -> Failure {
     })
 }
 
-/// What a panic said.
+/// Returns what a panic said.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())

@@ -65,7 +65,7 @@ const PASSES: &[Duration] = &[
     Duration::from_secs(1_000),
 ];
 
-/// How sequences of operations are drawn.
+/// The way in which sequences of operations are drawn.
 ///
 /// All are over a few keys and values that stores have got wrong: empty, with NUL, with what is
 /// special in patterns, almost integers. The same seed draws the same sequences.
@@ -79,8 +79,8 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Sequences of up to 40 operations for stores whose time passes so: where it is virtual, it
-    /// passes as an operation, and keys end; where it is real, none does, and times to live are
+    /// Draws sequences of up to 40 operations for stores whose time passes so: where it is virtual,
+    /// it passes as an operation, and keys end; where it is real, none does, and times to live are
     /// long.
     pub fn new(time: &Time) -> Self {
         let has_passes = matches!(time, Time::Virtual(_));
@@ -93,13 +93,13 @@ impl Sequences {
         }
     }
 
-    /// Sequences of up to so many operations, at least one.
+    /// Draws sequences of up to so many operations, at least one.
     pub fn longest(mut self, operations: usize) -> Self {
         self.longest = operations.max(1);
         self
     }
 
-    /// Other sequences.
+    /// Draws other sequences.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self

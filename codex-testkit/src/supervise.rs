@@ -15,7 +15,7 @@ use crate::{
     runtime::{panic_message, runtime, sleep},
 };
 
-/// How often a clause that takes long is looked at; four times at least.
+/// The interval at which a clause that takes long is looked at; four times at least.
 const TICK: Duration = Duration::from_secs(5);
 
 /// The stack of a clause's thread. A thread's usual 2 MiB are less than the calls of a client in a

@@ -2,15 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// How time passes for the store under test.
+/// The way in which time passes for the store under test.
 #[derive(Debug, Clone)]
 pub enum Time {
     /// The store asks a clock that the harness holds: the clauses move it, and wait for nothing.
     Virtual(VirtualTime),
     /// The store's clock runs by itself, and the clauses wait.
     Real {
-        /// How late the store may be in letting a key end, and how coarse its answers about time
-        /// are.
+        /// The longest time by which a key ends late, and by which answers about time are off.
         granularity: Duration,
     },
 }
@@ -122,12 +121,12 @@ impl VirtualTime {
         })
     }
 
-    /// As [`VirtualClock::advance`].
+    /// Does the same as [`VirtualClock::advance`].
     pub fn advance(&self, by: Duration) {
         self.0.advance(by);
     }
 
-    /// As [`VirtualClock::shift_wall_clock`].
+    /// Returns the same as [`VirtualClock::shift_wall_clock`].
     pub fn shift_wall_clock(&self, shift: WallShift) -> bool {
         self.0.shift_wall_clock(shift)
     }

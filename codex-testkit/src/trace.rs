@@ -61,9 +61,9 @@ impl Trace {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// `checked`, and where it failed, with the fewest of the calls to which the backends of
-    /// `harness` answer something else than the model does. There are none where it takes several
-    /// callers or another store to show it.
+    /// Returns `checked`, and if it failed, with the fewest of the calls to which the
+    /// backends of `harness` answer something else than the model does. There are none where it
+    /// takes several callers or another store to show it.
     pub(crate) async fn explain<H: Harness>(&self, harness: &H, checked: Checked) -> Checked {
         let (Err(Failure::Broken(message)), Some(calls)) = (&checked, self.take()) else {
             return checked;

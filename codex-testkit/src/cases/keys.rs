@@ -13,7 +13,8 @@ pub fn classes() -> Vec<Class> {
     classes
 }
 
-/// Long keys that differ in the first or the last byte or in length, at lengths where stores cut.
+/// Returns long keys that differ in the first or the last byte or in length, at lengths where
+/// stores cut.
 fn long() -> Vec<String> {
     let mut keys = Vec::new();
     for length in [63, 64, 128, 250, 255, 256, 512, 1024, 4096, 65_535, 65_536] {

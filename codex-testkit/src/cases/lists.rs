@@ -1,6 +1,6 @@
 //! Lists of keys by count, and lists that name a key more than once.
 
-/// How many keys a call takes: none, one, a few, and one more than the limits that stores have.
+/// Numbers of keys in a call: none, one, a few, and one more than the limits that stores have.
 pub const COUNTS: [usize; 12] = [0, 1, 2, 8, 9, 100, 101, 257, 1001, 1025, 5001, 10_000];
 
 /// The counts for a clause that makes many calls for each.

@@ -1,4 +1,4 @@
-//! What a key can be before a call: there or not, and why not.
+//! States of a key before a call: there or not, and why not.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl State {
         matches!(self, Self::Persistent | Self::Timed)
     }
 
-    /// For the name of a key.
+    /// Returns a word for the name of a key.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Missing => "a missing key",
@@ -64,7 +64,7 @@ pub(crate) struct Prepared {
     /// The name of the case, so that a failure shows it.
     pub(crate) key: String,
     pub(crate) state: State,
-    /// What it holds, where it is there.
+    /// Its value, if it is there.
     pub(crate) value: Bytes,
     stamp: Option<Stamp>,
 }
@@ -79,7 +79,7 @@ impl Prepared {
         }
     }
 
-    /// Nothing has changed.
+    /// Checks that nothing has changed.
     pub(crate) async fn is_unchanged<B: KvBackend>(&self, store: &Store<B>) -> Checked {
         if !self.state.is_present() {
             return store.lacks(&self.key).await;
@@ -88,7 +88,7 @@ impl Prepared {
         self.keeps_its_ttl(store).await
     }
 
-    /// The key has what `Expiry::Keep` leaves it.
+    /// Checks that the key has what `Expiry::Keep` leaves it.
     pub(crate) async fn keeps_its_ttl<B: KvBackend>(&self, store: &Store<B>) -> Checked {
         match (self.state, self.stamp) {
             (State::Timed, Some(stamp)) => store.has_ttl(&self.key, TTL, stamp).await,
@@ -96,7 +96,8 @@ impl Prepared {
         }
     }
 
-    /// The key has the time to live that a write with `expiry`, made at `written`, gives it.
+    /// Checks that the key has the time to live that a write with `expiry`, made at `written`,
+    /// gives it.
     pub(crate) async fn has_expiry<B: KvBackend>(&self, store: &Store<B>, expiry: Expiry, written: Stamp) -> Checked {
         match expiry {
             Expiry::Never => store.is_persistent(&self.key).await,

@@ -82,7 +82,7 @@ pub fn bytes(length: usize, seed: usize) -> Bytes {
     repeated(&pattern, length, seed * 11)
 }
 
-/// Block by block, for the values of a clause are many megabytes.
+/// Compares block by block, for the values of a clause are many megabytes.
 fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
     let mut block = pattern.to_vec();
     block.rotate_left(start % pattern.len());
@@ -127,7 +127,7 @@ pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
     changed.chain(swapped(value)).chain(lengths(value))
 }
 
-/// Two neighbours in the opposite order: a sum of the bytes does not tell.
+/// Returns two neighbours in the opposite order: a sum of the bytes does not tell.
 fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     let value = value.clone();
     let pairs = [0, value.len() / 2, value.len().saturating_sub(2)];
@@ -144,8 +144,8 @@ fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     })
 }
 
-/// Every place of a short value; of a long one both ends and the neighbourhood of each power of
-/// two.
+/// Returns every place of a short value; of a long one both ends and the neighbourhood of each
+/// power of two.
 fn places(length: usize) -> impl Iterator<Item = usize> {
     let is_picked = move |place: &usize| {
         let place = *place;
@@ -158,7 +158,7 @@ fn places(length: usize) -> impl Iterator<Item = usize> {
     (0..length).filter(is_picked)
 }
 
-/// Values that are longer or shorter.
+/// Returns values that are longer or shorter.
 fn lengths(value: &Bytes) -> impl Iterator<Item = Near> {
     let shorter = [1, value.len() / 2, value.len()]
         .into_iter()

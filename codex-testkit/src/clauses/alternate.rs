@@ -95,7 +95,7 @@ fn condition(random: &mut Random) -> Condition {
     }
 }
 
-/// Few values, so that comparisons often hold; some are nearly equal.
+/// Returns one of a few values, so that comparisons often hold; some are nearly equal.
 fn value(random: &mut Random) -> Bytes {
     let long = |last: &str| Bytes::from([&letters(80, 0)[..], last.as_bytes()].concat());
     match random.below(7) {
@@ -109,7 +109,7 @@ fn value(random: &mut Random) -> Bytes {
     }
 }
 
-/// A real clock runs on while the calls are made, so that nothing may be near its end there.
+/// Returns an expiry. In real time none is near its end: the clock runs on while the calls are made.
 fn expiry(random: &mut Random, is_virtual: bool) -> Expiry {
     match random.below(5) {
         0 | 1 => Expiry::Never,

@@ -85,8 +85,8 @@ pub(crate) async fn cond_03_if_present_creates_nothing<H: Harness>(cx: &Context<
     creates_nothing(cx, &store, &SetOptions::if_present()).await
 }
 
-/// A set with this condition is refused on a missing, a removed and an expired key, whatever its
-/// expiry, and creates none.
+/// Checks that a set with this condition is refused on a missing, a removed and an expired key,
+/// whatever its expiry, and creates none.
 async fn creates_nothing<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, options: &SetOptions) -> Checked {
     for expiry in EXPIRIES {
         let options = options.clone().with_expiry(expiry);
@@ -178,7 +178,7 @@ pub(crate) async fn cond_06_if_equals_creates_nothing<H: Harness>(cx: &Context<'
     Ok(())
 }
 
-/// Exactly one of the racers wrote in each round, and what is there is what it wrote.
+/// Checks that exactly one of the racers wrote in each round, and what is there is what it wrote.
 async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, what: &'static str) -> Checked {
     let racing = store.clone();
     let key = move |round: usize| format!("{what} {round}");

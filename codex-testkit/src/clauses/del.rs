@@ -161,7 +161,7 @@ fn refs(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
 
-/// `get_many` and, for those at the ends, every other read says that the keys are gone.
+/// Checks that `get_many` and, for those at the ends, every other read says that the keys are gone.
 async fn are_gone<B: KvBackend>(store: &Store<B>, keys: &[&str], after: &str) -> Checked {
     let left = store.get_many(keys).await?;
     let left: Vec<usize> = left

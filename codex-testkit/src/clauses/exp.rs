@@ -20,7 +20,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// An `expire` that must find its key.
+/// Makes an `expire` that must find its key.
 async fn expire<B: KvBackend>(store: &Store<B>, key: &str, expiry: Expiry) -> Checked<Stamp> {
     let (found, at) = store.timed(store.expire(key, expiry)).await?;
     ensure!(found, "expire({expiry:?}) of {}: expected true, got false", show(&key));
@@ -227,7 +227,7 @@ pub(crate) async fn exp_04_milliseconds_are_kept<H: Harness>(cx: &Context<'_, H>
     Ok(())
 }
 
-/// Every verb that takes a duration keeps its milliseconds.
+/// Checks that every verb that takes a duration keeps its milliseconds.
 async fn keeps_millis<B: KvBackend>(store: &Store<B>, ttl: Duration) -> Checked {
     let key = |way: &str| format!("{way} for {ttl:?}");
     let options = || SetOptions::expires_after(ttl);

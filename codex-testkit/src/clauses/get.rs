@@ -167,7 +167,8 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// Every verb works on the one key of a class that it names, and leaves the others alone.
+/// Checks that every verb works on the one key of a class that it names, and leaves the others
+/// alone.
 async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[String]) -> Checked {
     const TTL: Duration = Duration::from_secs(100);
     let store = cx.store().await;
@@ -256,7 +257,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     Ok(())
 }
 
-/// Every second one is removed, by the verbs in turn, and the others stay.
+/// Checks that every second one is removed, by the verbs in turn, and the others stay.
 async fn second_ones_are_removed<B: KvBackend>(
     store: &Store<B>,
     other: &Store<B>,

@@ -12,7 +12,8 @@ use crate::{
     runtime::{join, runtime, sleep},
 };
 
-/// The patterns match, of `keys`, exactly what stands beside each: when scanning and when removing.
+/// Checks that the patterns match, of `keys`, exactly what stands beside each: when scanning and
+/// when removing.
 async fn matches<H: Harness>(cx: &Context<'_, H>, keys: &[&str], table: &[(&[u8], &[&str])]) -> Checked {
     let store = cx.store().await;
     let all: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();

@@ -15,7 +15,7 @@ use crate::{
 const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// An `incr` with a known sum.
+/// Checks an `incr` with a known sum.
 async fn gives<B: KvBackend>(
     store: &Store<B>,
     key: &str,
@@ -134,7 +134,7 @@ pub(crate) async fn incr_04_the_text_is_canonical<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// The increments of each value fail as `Data`, and value and TTL stay.
+/// Checks that the increments of each value fail as `Data`, and value and TTL stay.
 async fn are_data_errors<H: Harness>(cx: &Context<'_, H>, cases: &[(&'static [u8], &[i64])]) -> Checked {
     let store = cx.store().await;
     let mut written = Vec::new();

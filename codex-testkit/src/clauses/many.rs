@@ -56,7 +56,8 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
     Ok(())
 }
 
-/// Of `count` keys, of which every third is missing, in a list that names many of them twice.
+/// Checks `get_many` of `count` keys, every third of which is missing, in a list that names many of
+/// them twice.
 async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -136,7 +137,7 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     Ok(())
 }
 
-/// `set_many` writes every one of `count` entries with its expiry, also the last.
+/// Checks that `set_many` writes every one of `count` entries with its expiry, also the last.
 async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -168,7 +169,7 @@ async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Check
             match expiry {
                 Expiry::Never => other.is_persistent(key).await?,
                 Expiry::After(_) => other.has_ttl(key, ttl, written).await?,
-                // What the round before has given.
+                // The values that the round before has given.
                 Expiry::Keep => ensure!(
                     matches!(other.ttl(key).await?, Ttl::Remaining(left) if left <= ttl && left > ttl / 2),
                     "set_many of {count} entries with Keep drops or changes the TTL of {key:?}"

@@ -43,7 +43,7 @@ impl When {
             Self::IfAbsent => Condition::IfAbsent,
             Self::IfPresent => Condition::IfPresent,
             Self::IfEqual => Condition::IfEquals(held.clone()),
-            // Of the same length, and different in the last byte alone.
+            // It has the same length and differs in the last byte alone.
             Self::IfUnequal => {
                 let mut other = held.to_vec();
                 match other.last_mut() {
@@ -81,7 +81,7 @@ fn name(expiry: Expiry) -> String {
     }
 }
 
-/// A second handle on the store, where the harness gives one.
+/// Returns a second handle on the store, where the harness gives one.
 pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Store<H::Backend> {
     cx.harness
         .reopen(store.backend())
@@ -107,9 +107,9 @@ where
     Ok(())
 }
 
-/// Every set with these conditions, each expiry and each state, of values of `length`: the outcome,
-/// the value and the time to live are right at once, later, and when the deadlines have passed. Two
-/// handles take turns.
+/// Checks every set with these conditions, each expiry and each state, of values of `length`: the
+/// outcome, the value and the time to live are right at once, later, and when the deadlines have
+/// passed. Two handles take turns.
 pub(super) async fn sets<H: Harness>(
     cx: &Context<'_, H>,
     store: &Store<H::Backend>,
@@ -174,7 +174,8 @@ pub(super) async fn sets<H: Harness>(
     Ok(())
 }
 
-/// Every `expire` with each expiry and each state: the answer, the value and the time to live.
+/// Checks every `expire` with each expiry and each state: the answer, the value and the time to
+/// live.
 pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
     let other = second(cx, store);
     let held = letters(length, 0);
@@ -209,10 +210,10 @@ pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Ba
     Ok(())
 }
 
-/// Every `incr` with each way to treat a missing key and each state, across each number of digits:
-/// the sum, the text and the time to live.
+/// Checks every `incr` with each way to treat a missing key and each state, across each number of
+/// digits: the sum, the text and the time to live.
 pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// What a counter holds, and what is added.
+    /// The value of a counter, and the number that is added.
     const STEPS: [(i64, i64); 12] = [
         (0, 0),
         (9, 1),
@@ -273,7 +274,8 @@ pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
     Ok(())
 }
 
-/// One `set_many` with each expiry over keys in every state, and one `get_many` of all of them.
+/// Checks one `set_many` with each expiry over keys in every state, and one `get_many` of all of
+/// them.
 pub(super) async fn set_manys<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
     for_each(cx, &EXPIRIES, |expiry| set_many(cx, &store, expiry)).await
@@ -311,7 +313,7 @@ async fn set_many<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, ex
     Ok(())
 }
 
-/// Every read of keys in every state says the same, and changes nothing.
+/// Checks that every read of keys in every state says the same, and changes nothing.
 pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
     let other = second(cx, store);
     let value = letters(length, 0);
@@ -349,7 +351,7 @@ pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Back
     Ok(())
 }
 
-/// A value of each length, written in every way and read in every way, on two handles.
+/// Checks a value of each length, written in every way and read in every way, on two handles.
 pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -405,7 +407,7 @@ pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -
     Ok(())
 }
 
-/// The key holds `value`, whichever way it is read.
+/// Checks that the key holds `value`, whichever way it is read.
 async fn is_read<B: KvBackend>(reader: &Store<B>, key: &str, value: &Bytes, when: &str) -> Checked {
     ensure_same(reader.get(key).await?.as_ref(), Some(value), &format!("get {when}"))?;
     let many = reader.get_many(&["never set", key, key]).await?;

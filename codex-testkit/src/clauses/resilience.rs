@@ -38,10 +38,10 @@ pub(crate) use secrets::life_07_nothing_secret_is_shown;
 /// dialling after it.
 const RECOVERY: Duration = Duration::from_secs(8);
 
-/// How late a call may be on a busy machine.
+/// The allowance for a call on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
-/// The outages of the whole store that the harness can bring about.
+/// Returns the outages of the whole store that the harness can bring about.
 async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<OutageKind>)> {
     let Some(outage) = cx.harness.outage().await else {
         return Err(Failure::NotApplicable(
@@ -61,7 +61,7 @@ async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<Outage
     Ok((outage, kinds))
 }
 
-/// Every call, made during an outage.
+/// Makes every call during an outage.
 async fn during<B: KvBackend>(store: &Store<B>, outage: &Outage, kind: OutageKind) -> Checked<Vec<Made>> {
     prepare(store).await?;
     outage.begin(kind).await;
@@ -71,7 +71,7 @@ async fn during<B: KvBackend>(store: &Store<B>, outage: &Outage, kind: OutageKin
     Ok(calls)
 }
 
-/// The handle works again in time, for every verb.
+/// Checks that the handle works again in time, for every verb.
 async fn recovers<B: KvBackend>(store: &Store<B>, kind: OutageKind) -> Checked {
     let start = Instant::now();
     loop {
@@ -139,7 +139,7 @@ pub(crate) async fn life_02_the_kind_tells_which<H: Harness>(cx: &Context<'_, H>
                 error.kind()
             );
         }
-        // What the store had held back has been let go by now.
+        // By now the store has let go of everything that it held back.
         sleep(Duration::from_millis(100)).await;
         for call in &calls {
             let Some(applied) = is_applied(&store, call.verb).await? else {

@@ -136,7 +136,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     Ok(())
 }
 
-/// Each condition, once where it holds for a key with value `1` and once where it does not.
+/// Returns each condition, once where it holds for a key with value `1` and once where it does not.
 fn conditions() -> [Condition; 5] {
     [
         Condition::Always,
@@ -214,7 +214,7 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
 /// and 2^42 ms are 139 years.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX.unsigned_abs() - (1 << 42));
 
-/// What no store that counts from 1970 can hold.
+/// No store that counts from 1970 can hold these.
 pub(crate) const TOO_LONG: [Duration; 4] = [
     Duration::from_millis(i64::MAX.unsigned_abs()),
     // One more than fits, so that a cast would wrap it to the most negative number; and one that
@@ -270,7 +270,8 @@ pub(crate) async fn set_09_a_set_that_does_nothing_changes_nothing<H: Harness>(c
     Ok(())
 }
 
-/// A store takes a large value as it is, or refuses it with an error and keeps what was there.
+/// Checks that a store takes a large value as it is, or refuses it with an error and keeps what was
+/// there.
 async fn is_exact_or_refused<B: KvBackend>(store: &Store<B>, reader: &Store<B>, length: usize, way: &str) -> Checked {
     let (old, large) = (Bytes::from_static(b"old"), lengths::bytes(length, way.len()));
     store.put("large", old.clone()).await?;
@@ -342,6 +343,6 @@ pub(crate) async fn set_10_nothing_is_cut_or_rounded_down<H: Harness>(cx: &Conte
             Box::pin(is_exact_or_refused(&store, &other, length, way)).await?;
         }
     }
-    // What every store takes.
+    // Every store takes these.
     Box::pin(values(cx, &[(1 << 20) - 1, 1 << 20])).await
 }

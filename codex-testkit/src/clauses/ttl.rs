@@ -22,7 +22,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// What the two writes are made with.
+/// The verb of the two writes.
 #[derive(Clone, Copy)]
 enum Writes {
     Set,
@@ -77,7 +77,7 @@ pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Cont
     Ok(())
 }
 
-/// Under a writer that alternates, every answer is one of the two that were written.
+/// Checks that under a writer that alternates, every answer is one of the two that were written.
 async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
     const WRITES: u64 = 1000;
     /// Reads with a write under way. No others can show anything.

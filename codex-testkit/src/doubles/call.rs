@@ -13,20 +13,20 @@ use super::Verb;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// What was called.
+    /// The verb that was called.
     pub verb: Verb,
     /// The keys, in the order they were given; a redacted one is `#` and a number, the same for the
     /// same key.
     pub keys: Vec<String>,
     /// The pattern of `scan` and `del_matching`, its bytes as text; where keys are redacted, `#`.
     pub pattern: Option<String>,
-    /// How long the values are that were to be written, or compared with.
+    /// The lengths of the values that were to be written, or compared with.
     pub value_lengths: Vec<usize>,
     /// The condition of a `set`.
     pub condition: Option<ConditionKind>,
     /// The expiry that was given; of an `incr`, the one for a key that is missing.
     pub expiry: Option<Expiry>,
-    /// What the backend answered.
+    /// The answer of the backend.
     pub answer: Answer,
 }
 
@@ -54,7 +54,7 @@ impl From<&Condition> for ConditionKind {
     }
 }
 
-/// What came of a call, without values.
+/// The answer to a call, without values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -62,23 +62,23 @@ pub enum Answer {
     Pending,
     /// An error of this kind.
     Failed(ErrorKind),
-    /// Of `get` and `get_many`: how long each value is that was there.
+    /// The answer of `get` and `get_many`: how long each value is that was there.
     Values(Vec<Option<usize>>),
-    /// Of `get_with_ttl`: how long the value is, and what it has left.
+    /// The answer of `get_with_ttl`: how long the value is, and what it has left.
     ValueWithTtl(Option<(usize, Ttl)>),
-    /// Of `set`.
+    /// The answer of `set`.
     Set(SetOutcome),
-    /// Of `set_many` and `health`.
+    /// The answer of `set_many` and `health`.
     Done,
-    /// Of `del_if_equals` and `expire`; of `incr`, whether there is a sum.
+    /// The answer of `del_if_equals` and `expire`; of `incr`, whether there is a sum.
     Flag(bool),
-    /// Of `del` and `del_matching`.
+    /// The answer of `del` and `del_matching`.
     Count(u64),
-    /// Of `ttl`.
+    /// The answer of `ttl`.
     Ttl(Ttl),
-    /// Of `scan`: how many keys the page has, and whether it is the last.
+    /// The answer of `scan`: how many keys the page has, and whether it is the last.
     Page {
-        /// How many keys it has.
+        /// The number of its keys.
         keys: usize,
         /// Whether the scan ends with it.
         last: bool,
@@ -161,7 +161,7 @@ fn shown(ttl: Ttl) -> String {
     }
 }
 
-/// What stores keep.
+/// Returns the duration as stores keep it.
 fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults, and the calls that they are for.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -6,7 +6,7 @@ use codex_traits::{Error, ErrorKind, Pattern};
 
 use super::Verb;
 
-/// What happened to a call.
+/// The effect of a fault on a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Effect {
@@ -20,7 +20,7 @@ pub enum Effect {
     Delayed(Duration),
 }
 
-/// How a caller learns that a request or an answer was lost.
+/// The way in which a caller learns that a request or an answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Loss {
     /// The connection broke: [`ErrorKind::Connection`].
@@ -35,7 +35,7 @@ pub enum Loss {
 pub struct Injected {
     /// The verb that was called.
     pub verb: Verb,
-    /// What happened to the call.
+    /// The effect on the call.
     pub effect: Effect,
 }
 
@@ -71,34 +71,34 @@ enum What {
 }
 
 impl Fault {
-    /// The call fails with an error of `kind` and provably never ran: a refused connection, an open
-    /// circuit breaker, a server that is out of memory.
+    /// Lets the call fail with an error of `kind`, as one that provably never ran: a refused
+    /// connection, an open circuit breaker, a server that is out of memory.
     pub fn refused(kind: ErrorKind) -> Self {
         Self::new(What::Refused(kind))
     }
 
-    /// The request is lost: nothing is applied, and the error says that it may have been.
+    /// Loses the request: nothing is applied, and the error says that it may have been.
     pub fn request_lost(loss: Loss) -> Self {
         Self::new(What::RequestLost(loss))
     }
 
-    /// The call is applied and its answer lost: the error says that it may have been applied, and
+    /// Applies the call and loses its answer: the error says that it may have been applied, and
     /// it was.
     pub fn answer_lost(loss: Loss) -> Self {
         Self::new(What::AnswerLost(loss))
     }
 
-    /// The call is held up for `duration`, and then done.
+    /// Holds the call up for `duration`, and then makes it.
     pub fn delay(duration: Duration) -> Self {
         Self::new(What::Delay(duration..=duration))
     }
 
-    /// The call is held up for a time within `range`, and then done. Calls that are made together
+    /// Holds the call up for a time within `range`, and then makes it. Calls that are made together
     /// are then done in any order.
     ///
     /// # Panics
     ///
-    /// Where the range is empty.
+    /// If the range is empty.
     pub fn delay_within(range: RangeInclusive<Duration>) -> Self {
         assert!(!range.is_empty(), "the shortest delay must not exceed the longest");
         Self::new(What::Delay(range))
@@ -115,13 +115,14 @@ impl Fault {
         }
     }
 
-    /// Only calls of `verb`; named more than once, only calls of these.
+    /// Limits the fault to calls of `verb`; named more than once, only calls of these.
     pub fn on(mut self, verb: Verb) -> Self {
         self.verbs.push(verb);
         self
     }
 
-    /// Only calls with a key that matches. `scan` and `del_matching` name no key, and are spared.
+    /// Limits the fault to calls with a key that matches. `scan` and `del_matching` name no key,
+    /// and are spared.
     pub fn for_keys(mut self, pattern: Pattern) -> Self {
         self.keys = Some(pattern);
         self
@@ -144,7 +145,7 @@ impl Fault {
     ///
     /// # Panics
     ///
-    /// Where it is not between 0 and 1.
+    /// If it is not between 0 and 1.
     pub fn with_probability(mut self, probability: f64) -> Self {
         assert!((0.0..=1.0).contains(&probability), "a probability is between 0 and 1");
         self.probability = probability;
@@ -180,7 +181,7 @@ impl Scheduled {
         }
     }
 
-    /// What happens to this call, if anything does.
+    /// Returns what happens to this call, if anything does.
     pub(super) fn strike(&mut self, seed: u64, verb: Verb, keys: &[&str]) -> Option<Effect> {
         if !self.fault.is_for(verb, keys) {
             return None;
@@ -207,12 +208,12 @@ impl Scheduled {
     }
 }
 
-/// The error that the caller sees.
+/// Returns the error that the caller sees.
 pub(super) fn refusal(kind: ErrorKind, verb: Verb) -> Error {
     Error::new(kind, verb.name(), "refused by a fault of the test").not_executed()
 }
 
-/// The error that the caller sees; whether the call ran is not to be seen from it.
+/// Returns the error that the caller sees; whether the call ran is not to be seen from it.
 pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     match loss {
         Loss::Connection => Error::new(
@@ -252,7 +253,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to just below 1.
+    /// Returns a number from 0 to just below 1.
     fn fraction(&mut self) -> f64 {
         let top = u32::try_from(self.next() >> 32).unwrap_or(u32::MAX);
         f64::from(top) / (f64::from(u32::MAX) + 1.0)

@@ -58,7 +58,7 @@ type Sleep = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
 struct Faults {
     seed: u64,
     scheduled: Vec<Scheduled>,
-    /// How many there ever were: the stream of the next one.
+    /// The number of clones that there ever were: the stream of the next one.
     ever: u64,
     injected: Vec<Injected>,
 }
@@ -73,7 +73,7 @@ impl<B> Intercepted<B, FaultSchedule> {
         Self::with_interceptor(inner, schedule)
     }
 
-    /// With this seed for all that is random; without it, the seed is 0. It is for every clone, and
+    /// Sets the seed of all random choices; without it, the seed is 0. It is for every clone, and
     /// for what comes.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
@@ -81,7 +81,7 @@ impl<B> Intercepted<B, FaultSchedule> {
         self
     }
 
-    /// With this fault in force from the beginning.
+    /// Adds a fault that is in force from the beginning.
     #[must_use]
     pub fn with_fault(self, fault: Fault) -> Self {
         self.inject(fault);
@@ -139,8 +139,8 @@ impl<B> Intercepted<B, FaultSchedule> {
         self.interceptor.faults().scheduled.clear();
     }
 
-    /// What was injected so far, in the order of the calls: a test that looks at it cannot pass
-    /// because nothing went wrong.
+    /// Returns the faults that were injected so far, in the order of the calls: a test that looks
+    /// at it cannot pass because nothing went wrong.
     pub fn injected(&self) -> Vec<Injected> {
         self.interceptor.faults().injected.clone()
     }
@@ -151,7 +151,7 @@ impl FaultSchedule {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to happen to a call.
+    /// Returns what is to happen to a call.
     fn plan(&self, verb: Verb, keys: &[&str]) -> Vec<Effect> {
         let mut faults = self.faults();
         let Faults {

@@ -53,7 +53,7 @@ pub struct Intercepted<B, I> {
     pub(crate) interceptor: I,
 }
 
-/// What happens around each call of an [`Intercepted`] backend.
+/// Code around each call of an [`Intercepted`] backend.
 pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
     /// Makes `call`, or does something else in its place.
     ///
@@ -222,7 +222,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a verb answers.
+/// The answer of a verb.
 ///
 /// Implemented for the answers of [`KvBackend`] and for nothing else.
 pub trait Reply: Send + sealed::Sealed + 'static {

@@ -59,7 +59,7 @@ mock! {
 
 /// The expectations that matter most. Each is for exactly one call, which must come.
 impl MockBackend {
-    /// A `get` of `key`, which finds `value`.
+    /// Expects a `get` of `key`, which finds `value`.
     pub fn expect_hit(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
         self.expect_get()
@@ -68,7 +68,7 @@ impl MockBackend {
             .returning(move |_| Ok(Some(value.clone())));
     }
 
-    /// A `get` of `key`, which finds nothing.
+    /// Expects a `get` of `key`, which finds nothing.
     pub fn expect_miss(&mut self, key: impl Into<String>) {
         let key = key.into();
         self.expect_get()
@@ -77,12 +77,12 @@ impl MockBackend {
             .returning(|_| Ok(None));
     }
 
-    /// A `set` of `key` to `value`, under whatever condition and expiry, which is written.
+    /// Expects a `set` of `key` to `value`, under whatever condition and expiry, which is written.
     pub fn expect_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Written);
     }
 
-    /// A `set` of `key` to `value`, under whatever condition and expiry, which is refused.
+    /// Expects a `set` of `key` to `value`, under whatever condition and expiry, which is refused.
     pub fn expect_refused_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Refused);
     }
@@ -94,7 +94,7 @@ impl MockBackend {
             .returning(move |_, _, _| Ok(outcome));
     }
 
-    /// A call of `verb`, with whatever arguments, which fails with an error of `kind`.
+    /// Expects a call of `verb`, with whatever arguments, which fails with an error of `kind`.
     pub fn expect_failure(&mut self, verb: Verb, kind: ErrorKind) {
         let error = move || Error::new(kind, verb.name(), "failed by an expectation of the test");
         macro_rules! fail {

@@ -11,7 +11,7 @@ use codex_traits::{Pattern, Result};
 
 use super::{Answer, Call, ConditionKind, Intercepted, Interceptor, Reply, Request, Verb};
 
-/// What a log leaves out.
+/// The parts that a log leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Redaction {
     /// The values; of each, its length is kept.
@@ -58,7 +58,7 @@ pub struct Recorder {
 #[derive(Default)]
 struct Log {
     calls: Vec<Call>,
-    /// How many calls were cleared: the ticket of the first that is still there.
+    /// The number of calls that were cleared: the ticket of the first that is still there.
     cleared: usize,
     /// The number of each key where keys are redacted.
     numbers: HashMap<String, usize>,
@@ -76,17 +76,17 @@ impl<B> Intercepted<B, Recorder> {
         Self::with_interceptor(inner, Recorder { redaction, log })
     }
 
-    /// The calls so far.
+    /// Returns the calls so far.
     pub fn calls(&self) -> Vec<Call> {
         self.interceptor.log().calls.clone()
     }
 
-    /// The calls so far, a line each, as [`Call`] is displayed.
+    /// Returns the calls so far, a line each, as [`Call`] is displayed.
     pub fn lines(&self) -> Vec<String> {
         self.interceptor.log().calls.iter().map(ToString::to_string).collect()
     }
 
-    /// How often `verb` was called.
+    /// Returns how often `verb` was called.
     pub fn count(&self, verb: Verb) -> usize {
         self.interceptor
             .log()

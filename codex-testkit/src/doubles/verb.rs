@@ -52,8 +52,8 @@ impl Verb {
         Self::Health,
     ];
 
-    /// The method's name, which is also the [`operation`](codex_traits::Error::operation) of an
-    /// error.
+    /// Returns the method's name, which is also the [`operation`](codex_traits::Error::operation)
+    /// of an error.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Get => "get",

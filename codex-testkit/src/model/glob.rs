@@ -1,6 +1,6 @@
 //! Redis's glob again, by trying everything: slow, and easy to follow.
 
-/// Whether `text` matches `pattern`, as SCAN has it.
+/// Returns whether `text` matches `pattern`, as SCAN has it.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // Redis takes a lone star for "all" and otherwise lets the empty key match nothing but the
     // empty pattern.
@@ -31,8 +31,8 @@ enum Token {
 }
 
 impl Token {
-    /// The class that begins with `pattern`, and what comes after it. One that is not closed ends
-    /// with the pattern.
+    /// Returns the class that begins with `pattern`, and what comes after it. One that is not
+    /// closed ends with the pattern.
     fn class(pattern: &[u8]) -> (Self, &[u8]) {
         let (is_negated, mut rest) = match pattern {
             [b'^', rest @ ..] => (true, rest),

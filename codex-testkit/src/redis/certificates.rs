@@ -37,7 +37,7 @@ impl Certificates {
         Self::made(&LOCAL, |_| ())
     }
 
-    /// The same with a server that is certified for these hosts only.
+    /// Does the same with a server that is certified for these hosts only.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Certificates {
         Self::made(hosts, |_| ())
     }
 
-    /// The same with a certificate of the server's that was valid until the end of 2020.
+    /// Does the same with a certificate of the server's that was valid until the end of 2020.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Certificates {
         Self::made(&LOCAL, |server| server.not_after = date_time_ymd(2020, 12, 31))
     }
 
-    /// The same with a certificate of the server's that is valid from the year 2100 on.
+    /// Does the same with a certificate of the server's that is valid from the year 2100 on.
     ///
     /// # Errors
     ///
@@ -99,22 +99,22 @@ impl Certificates {
         })
     }
 
-    /// The authority's certificate.
+    /// Returns the authority's certificate.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The client's certificate.
+    /// Returns the client's certificate.
     pub fn client_certificate(&self) -> &str {
         &self.client.certificate
     }
 
-    /// The client's private key.
+    /// Returns the client's private key.
     pub fn client_key(&self) -> &str {
         &self.client.key
     }
 
-    /// The files that a server is started with, by name.
+    /// Returns the files that a server is started with, by name.
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
         [
             ("ca.pem", self.authority.clone()),

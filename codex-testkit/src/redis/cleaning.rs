@@ -8,7 +8,7 @@ use crate::require::Unavailable;
 /// Keys in one DEL, and looked at in one SCAN.
 const BATCH: usize = 1_000;
 
-/// How a database is emptied.
+/// The way in which a database is emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleaning {
     /// By FLUSHDB.
@@ -98,8 +98,8 @@ fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisErr
     }
 }
 
-/// What the server said, on one line. It repeats no key: the kit's commands have none that is a
-/// secret.
+/// Returns what the server said, on one line. It repeats no key: the kit's commands have none that
+/// is a secret.
 pub(super) fn said(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -107,13 +107,13 @@ pub(super) fn said(error: &RedisError) -> String {
     }
 }
 
-/// Whether the server knows the command and refuses it to this user, or does not know it.
+/// Returns whether the server knows the command and refuses it to this user, or does not know it.
 pub(super) fn is_refused(error: &RedisError) -> bool {
     error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR"))
 }
 
-/// Whether this answer to `INFO server` is of one that answers patterns with many stars in time,
-/// else why they are avoided.
+/// Returns whether this answer to `INFO server` is of one that answers patterns with many stars in
+/// time, else why they are avoided.
 pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
     let Some(info) = info else {
         return Some(

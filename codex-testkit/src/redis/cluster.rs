@@ -17,7 +17,7 @@ use super::{
 };
 use crate::require::Unavailable;
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 const SLOTS: usize = 16384;
 
 /// Three masters and their replicas, started from the `redis-server` on `PATH`. All end with this
@@ -31,7 +31,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Three masters, and one replica of each.
+    /// Starts three masters, and one replica of each.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl RedisCluster {
         self.masters.iter().chain(&self.replicas)
     }
 
-    /// `redis-cluster://127.0.0.1:<port>,…`, with the masters.
+    /// Returns `redis-cluster://127.0.0.1:<port>,…`, with the masters.
     pub fn url(&self) -> String {
         let places: Vec<String> = self
             .masters
@@ -113,21 +113,21 @@ impl RedisCluster {
         format!("redis-cluster://{}", places.join(","))
     }
 
-    /// The nodes that were masters at the start, each with a third of the slots, in order.
+    /// Returns the nodes that were masters at the start, each with a third of the slots, in order.
     pub fn masters(&self) -> &[RedisServer] {
         &self.masters
     }
 
-    /// The replica of each.
+    /// Returns the replica of each.
     pub fn replicas(&self) -> &[RedisServer] {
         &self.replicas
     }
 
-    /// The master that serves this key, as long as nothing has moved.
+    /// Returns the master that serves this key, as long as nothing has moved.
     ///
     /// # Panics
     ///
-    /// Where the first master does not answer.
+    /// If the first master does not answer.
     pub fn master_of(&self, key: &[u8]) -> &RedisServer {
         let slot = self.masters[0].command(&[b"CLUSTER", &b"KEYSLOT"[..], key]);
         let Ok(Value::Int(slot)) = slot else {
@@ -138,9 +138,9 @@ impl RedisCluster {
         &self.masters[at.unwrap_or_default()]
     }
 
-    /// An empty cluster of three masters without replicas, which nobody else uses until it is
-    /// dropped. It is one of a few that the tests of a process share; nodes that are killed are not
-    /// used again.
+    /// Returns an empty cluster of three masters without replicas, which nobody else uses until it
+    /// is dropped. It is one of a few that the tests of a process share; nodes that are killed are
+    /// not used again.
     ///
     /// # Errors
     ///

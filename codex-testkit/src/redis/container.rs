@@ -39,7 +39,7 @@ pub struct RedisContainer {
 }
 
 impl RedisContainer {
-    /// The image that is used: `CODEX_TEST_REDIS_IMAGE`, or else `redis:7`.
+    /// Returns the image that is used: `CODEX_TEST_REDIS_IMAGE`, or else `redis:7`.
     pub fn image() -> String {
         env::var("CODEX_TEST_REDIS_IMAGE").unwrap_or_else(|_| DEFAULT_IMAGE.to_owned())
     }
@@ -67,7 +67,7 @@ impl RedisContainer {
         Ok(container)
     }
 
-    /// `redis://<host>:<port>/0`.
+    /// Returns `redis://<host>:<port>/0`.
     pub fn url(&self) -> String {
         self.database_url(0)
     }
@@ -152,7 +152,7 @@ async fn start(image: &str, name: String) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// Repository and tag. A colon before a slash is a registry's port.
+/// Splits repository and tag. A colon before a slash is a registry's port.
 fn split_image(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::require::Unavailable;
 
-/// How long to wait for a database that another process holds.
+/// The time to wait for a database that another process holds.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A database of the shared server, empty and nobody else's until it is dropped; see
@@ -86,7 +86,7 @@ impl Database {
         })
     }
 
-    /// A database of a server of our own, given its URLs: by TCP, unix socket and TLS.
+    /// Returns a database of a server of our own, given its URLs: by TCP, unix socket and TLS.
     fn number_of(
         numbers: &'static Numbers,
         urls: impl FnOnce(u32) -> (String, Option<String>, Option<String>),
@@ -127,7 +127,8 @@ impl Database {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), PATIENCE)
     }
 
-    /// As [`lease_from`](Self::lease_from), but does not wait where every empty one is in use.
+    /// Does the same as [`lease_from`](Self::lease_from), but does not wait where every empty
+    /// one is in use.
     pub(super) fn lease_at_once(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), Duration::ZERO)
     }
@@ -144,7 +145,7 @@ impl Database {
         self
     }
 
-    /// A database of a server that is not ours: `only` this one, or any.
+    /// Returns a database of a server that is not ours: `only` this one, or any.
     fn claim(
         info: &ConnectionInfo,
         only: Option<u32>,
@@ -200,25 +201,25 @@ impl Database {
         }
     }
 
-    /// The database's number.
+    /// Returns the database's number.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// Its URL: `redis://<host>:<port>/<number>`, with the credentials that `CODEX_TEST_REDIS_URL`
-    /// has.
+    /// Returns its URL: `redis://<host>:<port>/<number>`, with the credentials that
+    /// `CODEX_TEST_REDIS_URL` has.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was started
-    /// here.
+    /// Returns its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was
+    /// started here.
     pub fn unix_url(&self) -> Option<String> {
         self.unix_url.clone()
     }
 
-    /// Its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started with
-    /// certificates.
+    /// Returns its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started
+    /// with certificates.
     pub fn tls_url(&self) -> Option<String> {
         self.tls_url.clone()
     }
@@ -228,7 +229,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Whatever the server or the connection fails with.
+    /// Any failure of the server or the connection.
     pub fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Result<Value, RedisError> {
         self.raw.command(parts)
     }
@@ -237,7 +238,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Whatever the server or the connection fails with.
+    /// Any failure of the server or the connection.
     pub fn flush(&self) -> Result<(), RedisError> {
         self.command(&["FLUSHDB"]).map(drop)
     }
@@ -334,7 +335,7 @@ fn unclaimed(error: &RedisError) -> String {
     format!("no database could be claimed: {said}")
 }
 
-/// As many as a server has by default where it does not tell.
+/// Returns as many as a server has by default where it does not tell.
 fn databases_of(info: &ConnectionInfo) -> u32 {
     let asked = dial(info).and_then(|mut connection| {
         cmd("CONFIG")
@@ -345,7 +346,7 @@ fn databases_of(info: &ConnectionInfo) -> u32 {
     asked.map_or(16, |(_, count)| count)
 }
 
-/// The database that `url` itself names, and not by default.
+/// Returns the database that `url` itself names, and not by default.
 fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -362,12 +363,12 @@ fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     }
 }
 
-/// The settings in a URL, but for its database: `protocol=resp3&command_timeout=1s`.
+/// Returns the settings in a URL, but for its database: `protocol=resp3&command_timeout=1s`.
 fn settings_of(url: &str) -> &str {
     url.split_once('?').map_or("", |(_, query)| query)
 }
 
-/// A query of these settings, without a database: that of the URL comes elsewhere.
+/// Returns a query of these settings, without a database: that of the URL comes elsewhere.
 fn query(before: &str, settings: &str) -> String {
     let others: Vec<&str> = settings
         .split('&')

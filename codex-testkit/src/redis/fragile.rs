@@ -25,7 +25,7 @@ pub struct FragileRedis {
 }
 
 impl FragileRedis {
-    /// A server in service.
+    /// Starts a server in service.
     ///
     /// # Errors
     ///
@@ -42,27 +42,28 @@ impl FragileRedis {
         })
     }
 
-    /// The URL of one of its 16 databases, through the proxy: `redis://127.0.0.1:<port>/<number>`.
+    /// Returns the URL of one of its 16 databases, through the proxy:
+    /// `redis://127.0.0.1:<port>/<number>`.
     pub fn database_url(&self, number: u32) -> String {
         format!("redis://{}/{number}", self.proxy.address())
     }
 
-    /// The server, past the proxy.
+    /// Returns the server, past the proxy.
     pub fn server(&self) -> &RedisServer {
         &self.server
     }
 
-    /// The proxy, for faults that no [`OutageKind`] names.
+    /// Returns the proxy, for faults that no [`OutageKind`] names.
     pub fn proxy(&self) -> &Proxy {
         &self.proxy
     }
 
-    /// The switch.
+    /// Returns the switch.
     pub fn outage(&self) -> Outage {
         Outage::new(self.clone())
     }
 
-    /// A setting of the server. It is ours, and answers what it is told.
+    /// Changes a setting of the server, which is ours and answers what it is told.
     fn command(&self, parts: &[&str]) {
         let answer = self.server.command(parts);
         answer.unwrap_or_else(|error| panic!("{} failed: {error}", parts[0]));

@@ -56,7 +56,7 @@ where
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// On the server that tests share; see [the module](super).
+    /// Uses the server that tests share; see [the module](super).
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ where
         })
     }
 
-    /// On the server that `url` names, by the rules of [`Database::lease_from`]: what anybody has
+    /// Uses the server that `url` names, by the rules of [`Database::lease_from`]: what anybody has
     /// there is left alone.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ where
                 let calls = Box::pin(make_every_call(&store)).await;
                 refused.extend(calls.into_iter().filter_map(|call| call.answer.err()));
             }
-            // What else is wrong with an answer is for the clauses to say.
+            // Anything else that is wrong with an answer is for the clauses to say.
             Err(Failure::Broken(message)) => {
                 return Err(Unavailable::new(format!("the first write failed: {message}")));
             }
@@ -141,8 +141,8 @@ where
 }
 
 impl<C> ServerHarness<C> {
-    /// Whether there is one database alone: the URL names it, or no second one is empty. The clause
-    /// that needs two stores at a time (set-05) cannot be run then.
+    /// Returns whether there is one database alone: the URL names it, or no second one is empty.
+    /// The clause that needs two stores at a time (set-05) cannot be run then.
     pub fn is_confined(&self) -> bool {
         self.confined
     }
@@ -186,8 +186,8 @@ where
         )
     }
 
-    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a
-    /// busy machine.
+    /// Returns real time. Redis looks at the clock when a key is asked for; the rest is the way
+    /// there and back on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),
@@ -237,7 +237,7 @@ fn with_source(error: &Error) -> String {
     }
 }
 
-/// A proxy to where the server listens, unless its name is not found.
+/// Returns a proxy to where the server listens, unless its name is not found.
 async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
     match upstream {
         ConnectionAddr::Tcp(host, port) => {

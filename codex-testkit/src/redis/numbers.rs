@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// How many databases such a server has.
+/// The number of databases of such a server.
 pub(super) const DATABASES: u32 = 16_384;
 
 /// The databases of a server that is ours alone, so that a counter is enough to tell who has which.
@@ -19,9 +19,9 @@ struct Used {
 }
 
 impl Numbers {
-    /// A number that nobody holds, and whether somebody did before. Fresh ones first: what a test
-    /// left running cannot disturb the next one there. Database 0 is never leased, because commands
-    /// that forget to select one end up in it.
+    /// Returns a number that nobody holds, and whether somebody did before. Fresh ones first: what
+    /// a test left running cannot disturb the next one there. Database 0 is never leased, because
+    /// commands that forget to select one end up in it.
     pub(super) fn take(&self) -> Option<(u32, bool)> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if used.ever + 1 < DATABASES {

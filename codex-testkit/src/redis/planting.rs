@@ -1,4 +1,4 @@
-//! What the clauses do to a database past the backend.
+//! Data that the clauses write past the backend.
 
 use super::{Database, Value};
 use crate::Foreign;
@@ -14,7 +14,7 @@ impl Database {
         planted.is_ok()
     }
 
-    /// Whether what was planted is still there.
+    /// Returns whether what was planted is still there.
     pub fn is_planted(&self, foreign: &Foreign) -> bool {
         let key = match foreign {
             Foreign::List { key } => key.as_bytes(),

@@ -20,7 +20,7 @@ const ENDLESS: [(&[u8], &[u8]); 6] = [
     (b"$9000000\r\n", b"xxxxxxxx"),
 ];
 
-/// Which frames come next.
+/// The frames that come next.
 #[derive(Debug, Default)]
 pub(super) struct ProxyFaults {
     unrelated: AtomicUsize,

@@ -37,8 +37,8 @@ impl RedisSentinel {
         Self::start_with(Duration::from_secs(1))
     }
 
-    /// The same with Sentinels that wait for two minutes, for tests that want no fail-over, however
-    /// busy the machine is.
+    /// Does the same with Sentinels that wait for two minutes, for tests that want no fail-over,
+    /// however busy the machine is.
     ///
     /// # Errors
     ///
@@ -86,12 +86,12 @@ impl RedisSentinel {
         Ok(started)
     }
 
-    /// `redis-sentinel://127.0.0.1:<port>,…/main/0`.
+    /// Returns `redis-sentinel://127.0.0.1:<port>,…/main/0`.
     pub fn url(&self) -> String {
         self.database_url(0)
     }
 
-    /// The same, for another database.
+    /// Does the same, for another database.
     pub fn database_url(&self, database: u32) -> String {
         let places: Vec<String> = self
             .sentinels
@@ -101,17 +101,17 @@ impl RedisSentinel {
         format!("redis-sentinel://{}/{}/{database}", places.join(","), Self::NAME)
     }
 
-    /// The two servers.
+    /// Returns the two servers.
     pub fn servers(&self) -> &[RedisServer; 2] {
         &self.servers
     }
 
-    /// The Sentinels.
+    /// Returns the Sentinels.
     pub fn sentinels(&self) -> &[RedisServer] {
         &self.sentinels
     }
 
-    /// The server that most Sentinels name as the primary, if it runs.
+    /// Returns the server that most Sentinels name as the primary, if it runs.
     pub fn primary(&self) -> Option<&RedisServer> {
         self.servers.iter().find(|server| {
             let port = server.port().to_string();

@@ -75,7 +75,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// A server with the settings above.
+    /// Starts a server with the settings above.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl RedisServer {
         Self::start_with::<&str>([])
     }
 
-    /// A server with more arguments, as on its command line: `["--requirepass", "secret"]`.
+    /// Starts a server with more arguments, as on its command line: `["--requirepass", "secret"]`.
     ///
     /// # Errors
     ///
@@ -94,8 +94,9 @@ impl RedisServer {
         Self::start_from(Vec::new(), false, arguments)
     }
 
-    /// A server with certificates, which also listens for TLS on a port of its own. It asks for a
-    /// client's certificate and takes none too; `["--tls-auth-clients", "yes"]` makes it insist.
+    /// Starts a server with certificates, which also listens for TLS on a port of its own. It asks
+    /// for a client's certificate and takes none too; `["--tls-auth-clients", "yes"]` makes it
+    /// insist.
     ///
     /// # Errors
     ///
@@ -108,8 +109,8 @@ impl RedisServer {
         Self::start_from(certificates.files().into(), true, arguments)
     }
 
-    /// A server with these files in its directory. One named `server.conf` is its configuration,
-    /// which it may write to.
+    /// Starts a server with these files in its directory. One named `server.conf` is its
+    /// configuration, which it may write to.
     pub(super) fn start_from<A: Into<OsString>>(
         files: Vec<(&'static str, String)>,
         tls: bool,
@@ -151,27 +152,28 @@ impl RedisServer {
         }
     }
 
-    /// The TCP port.
+    /// Returns the TCP port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The port for TLS, where there is one.
+    /// Returns the port for TLS, where there is one.
     pub fn tls_port(&self) -> Option<u16> {
         self.tls_port
     }
 
-    /// The path of the unix socket.
+    /// Returns the path of the unix socket.
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.directory)
     }
 
-    /// `redis://127.0.0.1:<port>/0`, without the password that `--requirepass` may have set.
+    /// Returns `redis://127.0.0.1:<port>/0`, without the password that `--requirepass` may have
+    /// set.
     pub fn url(&self) -> String {
         self.database_url(0)
     }
 
-    /// `redis+unix:///<socket>?db=0`, without a password likewise.
+    /// Returns `redis+unix:///<socket>?db=0`, without a password likewise.
     pub fn unix_url(&self) -> String {
         self.database_unix_url(0)
     }
@@ -198,7 +200,7 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// Whatever the server or the connection fails with.
+    /// Any failure of the server or the connection.
     pub fn command<A: AsRef<[u8]>>(&self, parts: &[A]) -> Result<Value, RedisError> {
         self.raw.command(parts)
     }
@@ -215,7 +217,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// Where it does not start; for example because another process has taken the port.
+    /// If it does not start; for example because another process has taken the port.
     pub fn restart(&self) {
         self.kill();
         let deadline = Instant::now() + STARTUP;
@@ -230,7 +232,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// Where the server does not run.
+    /// If the server does not run.
     pub fn pause(&self) {
         self.signal("STOP");
     }
@@ -239,16 +241,16 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// Where the server does not run.
+    /// If the server does not run.
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// The server's process id.
+    /// Returns the server's process id.
     ///
     /// # Panics
     ///
-    /// Where the server has never run.
+    /// If the server has never run.
     pub fn pid(&self) -> u32 {
         let text = fs::read_to_string(self.directory.join("pid")).unwrap_or_default();
         text.trim()
@@ -353,7 +355,8 @@ impl Drop for RedisServer {
     }
 }
 
-/// Also where it wants a password that we were not told, or is loading: it is up.
+/// Returns whether the server is up, which it is also if it wants a password that we were not
+/// told, or is loading.
 fn answers(answer: &RedisResult<Value>) -> bool {
     match answer {
         Ok(_) => true,
@@ -388,7 +391,7 @@ pub(super) fn free_port() -> Result<u16, Unavailable> {
     Ok(address.port())
 }
 
-/// The executable of the server.
+/// Returns the executable of the server.
 fn program() -> Result<PathBuf, Unavailable> {
     match env::var_os(PROGRAM_VARIABLE) {
         None => on_path("redis-server").ok_or_else(|| Unavailable::new("there is no redis-server on PATH")),

@@ -9,7 +9,7 @@ use crate::require::Unavailable;
 
 const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
 
-/// Where the shared server is.
+/// The address of the shared server.
 #[derive(Debug)]
 pub(super) enum Shared {
     /// Somebody else's, who may have data there.
@@ -20,7 +20,7 @@ pub(super) enum Shared {
     Container(RedisContainer, Numbers),
 }
 
-/// The shared server, started by whoever asks first; a failure is remembered too.
+/// Returns the shared server, started by whoever asks first; a failure is remembered too.
 ///
 /// It blocks, and uses no runtime: the test that asks first may run on one that is gone when the
 /// next test asks.
@@ -29,7 +29,7 @@ pub(super) fn shared() -> Result<&'static Shared, Unavailable> {
     SHARED.get_or_init(find).as_ref().map_err(Clone::clone)
 }
 
-/// The URL of database 0 of the shared server, for what is about no database at all.
+/// Returns the URL of database 0 of the shared server, for what is about no database at all.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ fn find() -> Result<Shared, Unavailable> {
     }
 }
 
-/// Where a server is that answers, and is not ours.
+/// Returns the address of a server that answers, and is not ours.
 pub(super) fn reach(url: &str) -> Result<ConnectionInfo, Unavailable> {
     // The crate's own texts do not repeat the URL, which may hold a password.
     let info = url

@@ -32,7 +32,7 @@ impl Watchdog {
         Ok(Self { shell })
     }
 
-    /// Whether the script has ended by itself.
+    /// Returns whether the script has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.shell.try_wait(), Ok(None))
     }

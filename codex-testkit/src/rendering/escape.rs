@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// `text` as the content of an element or of a quoted attribute, in XML 1.0 and in HTML.
+/// Returns `text` as the content of an element or of a quoted attribute, in XML 1.0 and in HTML.
 ///
 /// What XML has no way to write (control characters, U+FFFE, U+FFFF: section 2.2 of XML 1.0) is
 /// shown as Rust writes it: `\u{1b}`.

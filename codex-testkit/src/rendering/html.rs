@@ -69,7 +69,7 @@ fn figure(name: &str, class: &str, value: &str) -> String {
     format!("<div class=\"figure {class}\"><dd>{value}</dd><dt>{name}</dt></div>\n")
 }
 
-/// The shares of passed, failed and skipped.
+/// Returns the shares of passed, failed and skipped.
 fn bar(counts: Counts) -> String {
     let mut bar = String::from("<div class=\"bar\" aria-hidden=\"true\">");
     for (class, count) in [
@@ -85,7 +85,7 @@ fn bar(counts: Counts) -> String {
     bar
 }
 
-/// What a reader of a failed run looks for first.
+/// Returns what a reader of a failed run looks for first.
 fn failures(view: View<'_>) -> String {
     let mut entries = String::new();
     for (id, message) in view.report.failures() {
@@ -158,7 +158,7 @@ fn row(line: &Line<'_>, slowest: Duration) -> String {
     )
 }
 
-/// How long it took, in figures and as a share of the slowest.
+/// Returns how long it took, in figures and as a share of the slowest.
 fn time(line: &Line<'_>, slowest: Duration) -> String {
     let Some(took) = line.took else {
         return String::new();
@@ -176,7 +176,7 @@ fn time(line: &Line<'_>, slowest: Duration) -> String {
     format!("<span class=\"time\">{}{bar}</span>", readable(took))
 }
 
-/// The text of a clause, in which backquotes mark code.
+/// Returns the text of a clause, in which backquotes mark code.
 fn prose(text: &str) -> String {
     let mut prose = String::new();
     for (at, part) in text.split('`').enumerate() {

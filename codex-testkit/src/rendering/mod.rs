@@ -15,10 +15,10 @@ pub use timed::TimedReport;
 
 use crate::{ClauseId, Outcome, Report};
 
-/// What all forms are made from.
+/// The data from which all forms are made.
 #[derive(Clone, Copy)]
 struct View<'a> {
-    /// What was tested.
+    /// The name of the tested store.
     subject: &'a str,
     report: &'a Report,
     /// As many as there are outcomes, or none.
@@ -60,7 +60,7 @@ impl Counts {
 }
 
 impl<'a> View<'a> {
-    /// Without times and without a name for what was tested.
+    /// Renders without times and without a name for what was tested.
     fn bare(report: &'a Report) -> Self {
         Self {
             subject: "",
@@ -82,7 +82,7 @@ impl<'a> View<'a> {
             })
     }
 
-    /// The lines of each group, in the order in which the groups first come.
+    /// Returns the lines of each group, in the order in which the groups first come.
     fn groups(self) -> Vec<(&'static str, Vec<Line<'a>>)> {
         let mut groups: Vec<(&'static str, Vec<Line<'a>>)> = Vec::new();
         for line in self.lines() {
@@ -107,17 +107,17 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// The report as a JSON object: counts, and an entry per clause.
+    /// Returns the report as a JSON object: counts, and an entry per clause.
     pub fn to_json(&self) -> String {
         json::render(View::bare(self))
     }
 
-    /// The report as JUnit XML, a suite per group, as CI systems read it.
+    /// Returns the report as JUnit XML, a suite per group, as CI systems read it.
     pub fn to_junit(&self) -> String {
         junit::render(View::bare(self))
     }
 
-    /// The report as an HTML page that needs nothing but itself.
+    /// Returns the report as an HTML page that needs nothing but itself.
     pub fn to_html(&self) -> String {
         html::render(View::bare(self))
     }
@@ -125,7 +125,7 @@ impl Report {
 
 const NOTHING_PASSED: &str = "a run in which nothing passed is a failure";
 
-/// What a group of the contract is about.
+/// Returns what a group of the contract is about.
 fn title(group: &str) -> &str {
     match group {
         "get" => "Reading",
@@ -143,7 +143,7 @@ fn title(group: &str) -> &str {
     }
 }
 
-/// A duration to three figures or so.
+/// Returns a duration to three figures or so.
 fn readable(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1e-4 {

@@ -1,4 +1,4 @@
-//! What happens while it happens.
+//! Progress of a run, line by line.
 
 use std::{
     fmt::{self, Write as _},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Event, Outcome};
 
-/// How [`Progress`] writes.
+/// The style in which [`Progress`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressStyle {
     /// Lines, for a log: each clause when it is done.
@@ -37,8 +37,8 @@ pub struct Progress<W> {
 }
 
 impl Progress<io::Stdout> {
-    /// To standard output; in the style of a terminal where it is one and the environment variable
-    /// `NO_COLOR` is not set.
+    /// Writes to standard output; in the style of a terminal where it is one and the environment
+    /// variable `NO_COLOR` is not set.
     pub fn on_stdout() -> Self {
         let out = io::stdout();
         let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -52,7 +52,7 @@ impl Progress<io::Stdout> {
 }
 
 impl<W: Write> Progress<W> {
-    /// To `out`.
+    /// Writes to `out`.
     pub fn new(out: W, style: ProgressStyle) -> Self {
         Self { out, style, group: "" }
     }
@@ -139,7 +139,7 @@ impl<W> fmt::Debug for Progress<W> {
     }
 }
 
-/// What a clause that takes long is doing.
+/// Returns what a clause that takes long is doing.
 fn waiting(event: &Event<'_>) -> String {
     let Event::Running { calls, waits_for, .. } = event else {
         return String::new();
@@ -163,8 +163,8 @@ fn described(outcome: &Outcome) -> (&'static str, Option<&str>) {
     }
 }
 
-/// What leaves a line one line on a terminal of a hundred columns: the running line can be cleared
-/// only then.
+/// Returns what leaves a line one line on a terminal of a hundred columns: the running line can be
+/// cleared only then.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 68;
     match text.char_indices().nth(LONGEST) {

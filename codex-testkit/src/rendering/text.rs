@@ -15,7 +15,7 @@ pub(super) fn render(view: View<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     f.write_str(&summary(view))
 }
 
-/// How the run came out, in one line.
+/// Returns how the run came out, in one line.
 pub(super) fn summary(view: View<'_>) -> String {
     let Counts {
         passed,
@@ -55,7 +55,7 @@ fn entry(line: Line<'_>) -> String {
     entry
 }
 
-/// Without what a terminal would act on.
+/// Removes what a terminal would act on.
 pub(super) fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for char in text.chars() {

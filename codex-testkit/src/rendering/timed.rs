@@ -26,29 +26,29 @@ impl TimedReport {
         }
     }
 
-    /// With the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no
+    /// Adds the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no
     /// password.
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = subject.into();
         self
     }
 
-    /// The report without the times.
+    /// Returns the report without the times.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// The report without the times.
+    /// Returns the report without the times.
     pub fn into_report(self) -> Report {
         self.report
     }
 
-    /// As [`Report::failed`].
+    /// Returns the same as [`Report::failed`].
     pub fn failed(&self) -> bool {
         self.report.failed()
     }
 
-    /// Each clause, what it came to, and how long it took.
+    /// Returns each clause, what it came to, and how long it took.
     pub fn clauses(&self) -> impl Iterator<Item = (ClauseId, &Outcome, Duration)> {
         let outcomes = self.report.outcomes.iter();
         outcomes
@@ -56,27 +56,27 @@ impl TimedReport {
             .map(|((id, outcome), took)| (*id, outcome, *took))
     }
 
-    /// How long the run took.
+    /// Returns how long the run took.
     pub fn took(&self) -> Duration {
         self.took
     }
 
-    /// How the run came out, in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
+    /// Returns how the run came out, in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
     pub fn summary(&self) -> String {
         text::summary(self.view())
     }
 
-    /// As [`Report::to_json`], with the times in seconds.
+    /// Returns the same as [`Report::to_json`], with the times in seconds.
     pub fn to_json(&self) -> String {
         json::render(self.view())
     }
 
-    /// As [`Report::to_junit`], with the times.
+    /// Returns the same as [`Report::to_junit`], with the times.
     pub fn to_junit(&self) -> String {
         junit::render(self.view())
     }
 
-    /// As [`Report::to_html`], with the times.
+    /// Returns the same as [`Report::to_html`], with the times.
     pub fn to_html(&self) -> String {
         html::render(self.view())
     }

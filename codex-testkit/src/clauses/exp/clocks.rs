@@ -167,7 +167,7 @@ async fn give_through_all<B: KvBackend>(handles: &[&Store<B>], names: &[&str], t
     Ok(given)
 }
 
-/// Every handle says of each key what is left of `ttl`.
+/// Checks that every handle says of each key what is left of `ttl`.
 async fn have_ttl<B: KvBackend>(handles: &[&Store<B>], given: &[Given], ttl: Duration) -> Checked {
     for (key, at) in given {
         for handle in handles {
@@ -194,7 +194,7 @@ async fn agree_in_real_time<H: Harness>(
     Ok(())
 }
 
-/// Every handle sees the key until its end, and none sees it much later.
+/// Checks that every handle sees the key until its end, and none sees it much later.
 async fn ends_on_all<H: Harness>(
     cx: &Context<'_, H>,
     handles: &[&Store<H::Backend>],

@@ -17,7 +17,7 @@ use crate::{
     runtime::sleep,
 };
 
-/// The outage, if the harness can bring one of `kinds` about.
+/// Returns the outage, if the harness can bring one of `kinds` about.
 async fn outage_of<H: Harness>(cx: &Context<'_, H>, kinds: &[OutageKind], reason: &'static str) -> Checked<Outage> {
     let outage = cx.harness.outage().await;
     outage

@@ -13,7 +13,7 @@ pub(crate) async fn life_06_histories_are_linearizable<H: Harness>(cx: &Context<
         tasks: 4,
         each: 6,
         keys: 1,
-        // What becomes of dropped calls is life-04.
+        // Dropped calls are the subject of life-04.
         dropped: None,
         seed: 0,
     };

@@ -1,4 +1,4 @@
-//! What errors, `Debug` and the log show.
+//! Errors, `Debug` output and the log show no secret.
 
 use std::{
     fmt::{self, Write as _},
@@ -29,7 +29,7 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // If one subscriber is all there is, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = Dispatch::new(log.clone());
     // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does
@@ -82,7 +82,7 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     Ok(())
 }
 
-/// A few words of what stands before.
+/// Returns a few words of what stands before.
 fn before(text: &str, at: usize) -> String {
     let start = at.saturating_sub(80);
     String::from_utf8_lossy(&text.as_bytes()[start..at]).into_owned()

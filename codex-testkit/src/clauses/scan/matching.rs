@@ -1,4 +1,4 @@
-//! What a pattern takes of the keyspace, and removes.
+//! Patterns: the keys that they match and remove.
 
 use std::{collections::BTreeSet, time::Duration};
 

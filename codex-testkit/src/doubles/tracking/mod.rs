@@ -30,8 +30,8 @@ use server::Server;
 /// operators do. [`outside`](Self::outside) is another program: cuts and black holes do not reach
 /// it.
 ///
-/// It needs a tokio runtime, and takes its time from it: under a paused clock (`tokio::time::pause`)
-/// every wait is over at once, and keys expire by that clock.
+/// It needs a tokio runtime, and takes its time from it: under a paused clock
+/// (`tokio::time::pause`) every wait is over at once, and keys expire by that clock.
 ///
 /// ```
 /// use codex_testkit::doubles::TrackingStore;
