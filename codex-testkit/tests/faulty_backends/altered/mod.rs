@@ -18,9 +18,9 @@ use codex_traits::{
 
 use Alteration as A;
 use changes::up_to;
-#[allow(unused_imports, reason = "one test uses the macro")]
-pub(crate) use list::every_alteration;
-pub(crate) use list::{ALL, Alteration};
+pub(crate) use list::Alteration;
+#[allow(unused_imports, reason = "one test uses them")]
+pub(crate) use list::{ALL, every_alteration};
 
 /// A handle on a memory store.
 #[derive(Clone)]
