@@ -174,6 +174,9 @@ mod expected_failures {
     codex_testkit::conformance_tests!(FaultyBackendHarness::with(Fault::ReversedRangeIsEmpty), skip: {
         dur_01: "the store ends with its process",
         dur_02: "the store ends with its process",
+        life_12: "in process, there are no connections",
+        life_13: "in process, there are no connections",
+        life_14: "in process, there are no connections",
         scan_10: "one node",
     }, fails: {
         glob_02: "the fault",
