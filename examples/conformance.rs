@@ -5,10 +5,10 @@
 //!     [--junit FILE] [CLAUSE...]
 //! ```
 //!
-//! Without a URL it runs on the memory backend. On a server it uses only empty databases, and empties
-//! them again. If the URL names a database, it uses no other. Before the first write it finds out how
-//! to empty a database and which commands the server refuses. For the clauses about outages it puts
-//! a proxy in front of the server.
+//! Without a URL it runs on the memory backend. On a server it uses only empty databases, and
+//! empties them again. If the URL names a database, it uses no other. Before the first write it
+//! finds out how to empty a database and which commands the server refuses. For the clauses about
+//! outages it puts a proxy in front of the server.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, fs, process::ExitCode};
