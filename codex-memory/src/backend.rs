@@ -4,96 +4,130 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use codex_traits::{
-    AnyBackend, Capabilities, Capability, Expiry, KvBackend, OnMissing, Result, ScanPage, ScanRequest, SetOptions,
-    SetOutcome, Ttl,
+    AnyBackend, Capabilities, Capability, Error, ErrorKind, Expiry, KvBackend, OnMissing, Result, ScanPage,
+    ScanRequest, SetOptions, SetOutcome, Ttl,
 };
 
 use crate::{
     builder::MemoryBuilder,
-    clock::{Clock, TimeSource},
-    limits::Limits,
-    reclaim,
+    snapshot_file::SnapshotFile,
     store::Store,
-    system::SystemClock,
+    time::{
+        clock::{Clock, TimeSource},
+        system_clock::SystemClock,
+    },
 };
 
 /// A key-value store in this process.
 ///
-/// A clone is another handle on the same store; two that were made apart share nothing. Expiry is
-/// decided on reading, exactly at the deadline; on the system's clock, what was to live for half an
-/// hour or longer may live a tenth of a second longer, and `ttl` say a few milliseconds less, for a
-/// coarse clock is cheaper. The memory of what expired unread is given back within a fraction of a
-/// second, by a thread of this crate. No verb waits, so none needs a runtime, and a call that is
-/// made is done: dropping its future before the first poll is the only way not to make it. Nothing
-/// is evicted unless [`builder`](Self::builder) is told to, and nothing outlives the process but a
-/// [`dump`](Self::dump).
+/// A clone is another handle on the same store. Stores that were made separately share nothing.
+///
+/// Calls never wait, so they need no runtime. A call does its work when it is first polled.
+///
+/// # Expiry
+///
+/// An expired entry is never read: expiry is decided by each call, exactly at the deadline. A thread
+/// of this crate frees the memory of expired entries within a fraction of a second.
+///
+/// The clock is the operating system's monotonic one. Setting the wall clock changes nothing. On
+/// Linux it stands still while the machine is suspended, so that entries then live longer by that
+/// time; Redis counts it.
+///
+/// # Processes
+///
+/// The store ends with its process, unless it is [dumped](Self::dump) or has a
+/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a copy
+/// of the store but not its threads: reads and writes work, expired entries are never read, but their
+/// memory is only freed by [`reclaim_expired`](Self::reclaim_expired), and no snapshot is written in
+/// intervals. As with any lock, a `fork` while another thread is inside a call can leave that call's
+/// shard locked in the child.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
+    snapshot_file: Option<Arc<SnapshotFile>>,
 }
 
 impl MemoryBackend {
-    /// An empty store on the operating system's monotonic clock. Setting the wall clock changes
-    /// nothing.
+    /// Creates an empty store on the operating system's monotonic clock.
     pub fn new() -> Self {
         Self::of(Store::new(TimeSource::System(SystemClock::start()), None))
     }
 
-    /// An empty store on a clock of the caller's, a [`ManualClock`](crate::ManualClock) for
-    /// example.
+    /// Creates an empty store on the caller's clock, for example a
+    /// [`ManualClock`](crate::ManualClock).
     pub fn with_clock(clock: impl Clock) -> Self {
         Self::of(Store::new(TimeSource::Given(Box::new(clock)), None))
     }
 
-    /// A store with limits.
+    /// Returns a builder for a store with limits or a snapshot file.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder::new()
     }
 
-    pub(crate) fn of(store: Store) -> Self {
-        Self { store: Arc::new(store) }
+    pub(crate) fn of(store: Arc<Store>) -> Self {
+        Self {
+            store,
+            snapshot_file: None,
+        }
     }
 
-    /// How many entries the store holds. One that has expired counts until it is reclaimed, a
-    /// fraction of a second later.
+    pub(crate) fn with_snapshot_file(self, file: SnapshotFile) -> Self {
+        Self {
+            snapshot_file: Some(Arc::new(file)),
+            ..self
+        }
+    }
+
+    /// Returns how many entries the store holds. An expired entry counts until its memory is freed,
+    /// a fraction of a second later.
     pub fn len(&self) -> usize {
         self.store.entries()
     }
 
-    /// Whether the store holds nothing.
+    /// Returns whether the store holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes the store has asked of the allocator: keys, values, and all that it takes to
-    /// find them. What the allocator adds on top (glibc: 8 bytes for each block, and rounding) is
-    /// not in it. A value that is shared with others, because it is over 4 KiB or because it
-    /// replaced another while whoever handed it in kept it too, is counted as if it were not.
+    /// Returns how many bytes the store has requested from the allocator: for keys, values and the
+    /// index. The allocator's own overhead is not included (glibc: 8 bytes for each block, and
+    /// rounding). A value over 4 KiB, or one that replaced another, is kept in the buffer that was
+    /// handed in and counted with the 24 bytes that share it, which are allocated when the value is
+    /// first read; if its owner shares it too, it is still counted in full.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }
 
-    /// How many entries were evicted to make room, since the store was made. Expiry and removal are
-    /// no evictions.
+    /// Returns how many entries were evicted to make room since the store was made. Expiry and
+    /// removal are not evictions.
     pub fn evictions(&self) -> u64 {
-        self.store.limits.as_ref().map_or(0, Limits::evictions)
+        self.store.evictions()
     }
 
-    /// Removes all that has expired, now, and says how many entries that were.
+    /// Removes all expired entries now, and returns how many they were. Other calls are served in
+    /// between.
     ///
-    /// There is seldom a reason to call it: on the system's clock a thread of this crate does so
-    /// ten times a second, and on a clock of the caller's each write looks at some dozens of
-    /// entries. A test that counts bytes on a [`ManualClock`](crate::ManualClock) is one. Other
-    /// calls are served in between.
+    /// There is seldom a reason to call it: on the system's clock a thread of this crate does the
+    /// same ten times a second, and on the caller's clock each write looks at some dozens of entries.
+    /// Tests that count bytes on a [`ManualClock`](crate::ManualClock) need it.
     pub fn reclaim_expired(&self) -> usize {
-        let shards = 0..self.store.shards.len();
-        shards.map(|shard| self.store.reclaim_shard(shard, || {})).sum()
+        self.store
+            .shards()
+            .map(|shard| self.store.reap_shard(shard, || {}))
+            .sum()
     }
 
-    /// To be called after a write that may have given an entry an end.
-    fn watch(&self, expiry: Expiry) {
-        if matches!(expiry, Expiry::After(_)) {
-            reclaim::watch(&self.store);
+    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns how many entries it
+    /// has. When this returns `Ok`, they survive a crash of the process and of the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported) if the store has no snapshot
+    /// file, and the errors of the file system. The previous snapshot is kept then.
+    pub fn save(&self) -> std::io::Result<u64> {
+        match &self.snapshot_file {
+            Some(file) => file.save(),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -110,7 +144,7 @@ impl Default for MemoryBackend {
     }
 }
 
-// By hand: neither keys nor values are to be printed.
+// Neither keys nor values may be printed.
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")
@@ -131,9 +165,7 @@ impl KvBackend for MemoryBackend {
     }
 
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let outcome = self.store.set(key, value, &options)?;
-        self.watch(options.expiry);
-        Ok(outcome)
+        self.store.set(key, value, &options)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
@@ -145,9 +177,7 @@ impl KvBackend for MemoryBackend {
     }
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let found = self.store.expire(key, expiry)?;
-        self.watch(expiry);
-        Ok(found)
+        self.store.expire(key, expiry)
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
@@ -162,16 +192,22 @@ impl KvBackend for MemoryBackend {
         Ok(self.store.get_with_ttl(key))
     }
 
+    /// Fails if the last snapshot could not be written.
     async fn health(&self) -> Result<()> {
-        Ok(())
+        match self.snapshot_file.as_ref().and_then(|file| file.failure()) {
+            None => Ok(()),
+            Some(kind) => Err(Error::new(
+                ErrorKind::Server,
+                "health",
+                format!(
+                    "the snapshot file could not be written ({kind}); writes since the last snapshot are in memory only"
+                ),
+            )),
+        }
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        let sum = self.store.incr(key, delta, on_missing)?;
-        if let OnMissing::Create(expiry) = on_missing {
-            self.watch(expiry);
-        }
-        Ok(sum)
+        self.store.incr(key, delta, on_missing)
     }
 }
 
@@ -180,10 +216,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{clock::ManualClock, limits::WhenFull};
+    use crate::{
+        accounting::limits::{Limits, WhenFull},
+        time::clock::ManualClock,
+    };
 
     #[test]
-    fn room_is_made_in_another_shard_where_there_is_none_in_ones_own() {
+    fn room_is_made_in_another_shard_if_the_own_one_has_none() {
         for (when_full, full, ends) in [
             (WhenFull::Evict, 0, false),
             (WhenFull::Evict, 1, false),
@@ -194,9 +233,9 @@ mod tests {
             let clock = ManualClock::new();
             let limits = Limits::new(1024, usize::MAX, when_full, None);
             let store = Store::new(TimeSource::Given(Box::new(clock.clone())), Some(limits));
-            assert_eq!(store.shards.len(), 2);
+            assert_eq!(store.shards().len(), 2);
             let mut keys = (0..).map(|number: u32| number.to_string());
-            let mut in_shard = |shard: usize| keys.find(|key| store.place(key).shard == shard).unwrap();
+            let mut in_shard = |shard: usize| keys.find(|key| store.locate(key).shard == shard).unwrap();
             let second = Duration::from_secs(1);
             let options = if ends {
                 SetOptions::expires_after(second)
@@ -210,13 +249,13 @@ mod tests {
             clock.advance(second);
             let written = store.set(&in_shard(1 - full), "v".into(), &SetOptions::new());
             assert_eq!(written.is_ok(), ends || when_full == WhenFull::Evict);
-            let evictions = store.limits.as_ref().map(Limits::evictions);
+            let evictions = store.limits().map(Limits::evictions);
             assert_eq!(evictions, Some(u64::from(when_full == WhenFull::Evict && !ends)));
         }
     }
 
     #[tokio::test]
-    async fn a_store_says_what_it_is() {
+    async fn debug_prints_no_entries() {
         let store = MemoryBackend::new();
         assert!(store.is_empty() && store.capabilities().contains(Capability::LargeValues));
         let outcome = store.set("k", "v".into(), SetOptions::new()).await.unwrap();

@@ -1,17 +1,23 @@
-//! A store with limits.
+//! Settings of a store.
 
-use std::fmt;
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use codex_traits::{Error, ErrorKind, Result};
 
 use crate::{
     MemoryBackend, WhenFull,
-    clock::{Clock, TimeSource},
-    limits::{Limits, Listener},
+    accounting::limits::{EvictionListener, Limits},
+    snapshot_file::SnapshotFile,
     store::Store,
-    system::SystemClock,
+    time::{
+        clock::{Clock, TimeSource},
+        system_clock::SystemClock,
+    },
 };
+
+/// The default of [`MemoryBuilder::every`].
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Settings of a [`MemoryBackend`].
 ///
@@ -19,9 +25,9 @@ use crate::{
 /// use codex_memory::{MemoryBackend, WhenFull};
 ///
 /// # fn main() -> codex_traits::Result<()> {
-/// // A cache: what was not read lately makes room.
+/// // A cache: entries that were not read lately are evicted.
 /// let cache = MemoryBackend::builder().max_bytes(64 << 20).when_full(WhenFull::Evict).build()?;
-/// // Sessions: a full store refuses, as Redis does with `noeviction`.
+/// // Sessions: a full store refuses writes, as Redis does with `noeviction`.
 /// let sessions = MemoryBackend::builder().max_entries(100_000).build()?;
 /// # let _ = (cache, sessions);
 /// # Ok(())
@@ -32,8 +38,10 @@ pub struct MemoryBuilder {
     max_entries: usize,
     max_bytes: usize,
     when_full: WhenFull,
-    listener: Option<Listener>,
+    listener: Option<EvictionListener>,
     time: Option<TimeSource>,
+    snapshot_file: Option<PathBuf>,
+    interval: Option<Duration>,
 }
 
 impl MemoryBuilder {
@@ -44,68 +52,122 @@ impl MemoryBuilder {
             when_full: WhenFull::default(),
             listener: None,
             time: None,
+            snapshot_file: None,
+            interval: None,
         }
     }
 
-    /// At most this many entries at any time. Those that have expired count until they are
-    /// reclaimed, which happens at the latest when room is needed.
+    /// Sets how many entries the store holds at most. Expired entries count until their memory is
+    /// freed, which happens at the latest when room is needed.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// At most this many bytes for keys, values and what it takes to find them: 166 bytes are
-    /// counted for each entry, a key of up to 46 bytes among them; the at most 64 shards themselves
-    /// are not counted. See [`MemoryBackend::used_bytes`] for what it comes to in fact.
+    /// Sets how many bytes the store takes at most for keys, values and the index. Each entry is
+    /// charged 166 bytes, which include a key of up to 46 bytes, and its value. The at most 64 shards
+    /// themselves are not counted. [`MemoryBackend::used_bytes`] is the actual figure.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// What happens to a write for which there is no room. The default is [`WhenFull::Refuse`].
+    /// Sets what happens to a write for which there is no room. The default is
+    /// [`WhenFull::Refuse`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
-    /// Is told the key and the value of each entry that is evicted, after it is gone, in the thread
-    /// of the write that needed the room. It may call the store. A panic in it is caught. Entries
-    /// that expire or are removed are not told of.
+    /// Sets a function that is called with the key and the value of each evicted entry, after it is
+    /// removed, in the thread of the write that needed the room. It may call the store. A panic in it
+    /// is caught. It is not called for entries that expire or are removed.
     pub fn on_eviction(mut self, listener: impl Fn(&str, Bytes) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// A clock of the caller's in place of the system's.
+    /// Sets the caller's clock in place of the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.time = Some(TimeSource::Given(Box::new(clock)));
         self
     }
 
-    /// An empty store.
+    /// Keeps the entries in this file. [`build`](Self::build) reads it if it exists. It is written in
+    /// [intervals](Self::every) if something has changed, and when the last handle is dropped.
+    ///
+    /// A snapshot is written to a second file beside it, with the suffix `.new`, synced, and renamed.
+    /// So the file is always a complete snapshot. **A crash loses the writes since the last complete
+    /// snapshot began**: at most those of one interval and the time that a snapshot takes. A clean
+    /// end, on which the last handle is dropped, loses nothing. [`MemoryBackend::save`] writes the
+    /// file at once. If a snapshot cannot be written, [`health`](codex_traits::KvBackend::health)
+    /// fails until the next one succeeds.
+    ///
+    /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix it
+    /// is readable by its owner only. One store at a time may use a file.
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot_file = Some(path.into());
+        self
+    }
+
+    /// Sets the interval at which the [snapshot file](Self::snapshot_file) is written. The default is
+    /// a minute.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// Creates the store. It is empty, or has the entries of its snapshot file.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a limit of zero: nothing could be written.
+    /// [`ErrorKind::Config`] for a limit or an interval of zero, an interval without a snapshot file,
+    /// or a snapshot file that cannot be read or does not fit the limits; [`ErrorKind::Data`] for one
+    /// that is damaged or of another version. The file is not changed then.
     pub fn build(self) -> Result<MemoryBackend> {
         if self.max_entries == 0 || self.max_bytes == 0 {
-            let message = "max_entries and max_bytes must be at least 1";
-            return Err(Error::new(ErrorKind::Config, "build", message));
+            return Err(config("max_entries and max_bytes must be at least 1"));
         }
-        let bounded = self.max_entries < usize::MAX || self.max_bytes < usize::MAX;
-        let limits = bounded.then(|| Limits::new(self.max_entries, self.max_bytes, self.when_full, self.listener));
+        if self.interval == Some(Duration::ZERO) {
+            return Err(config("the interval of snapshots must be more than zero"));
+        }
+        if self.interval.is_some() && self.snapshot_file.is_none() {
+            return Err(config("`every` needs a `snapshot_file`"));
+        }
+        let is_bounded = self.max_entries < usize::MAX || self.max_bytes < usize::MAX;
+        let limits = is_bounded.then(|| Limits::new(self.max_entries, self.max_bytes, self.when_full, self.listener));
         let time = self.time.unwrap_or_else(|| TimeSource::System(SystemClock::start()));
-        Ok(MemoryBackend::of(Store::new(time, limits)))
+        let store = Store::new(time, limits);
+        let backend = MemoryBackend::of(store.clone());
+        let Some(path) = self.snapshot_file else {
+            return Ok(backend);
+        };
+        let interval = self.interval.unwrap_or(DEFAULT_INTERVAL);
+        let file = SnapshotFile::open(store, path, interval).map_err(|error| unreadable(&error))?;
+        Ok(backend.with_snapshot_file(file))
     }
 }
 
-// By hand: a listener has no `Debug`.
+fn config(message: &'static str) -> Error {
+    Error::new(ErrorKind::Config, "build", message)
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => ErrorKind::Data,
+        _ => ErrorKind::Config,
+    };
+    Error::new(kind, "build", format!("the snapshot file cannot be used: {error}"))
+}
+
 impl fmt::Debug for MemoryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBuilder")
             .field("max_entries", &self.max_entries)
             .field("max_bytes", &self.max_bytes)
             .field("when_full", &self.when_full)
+            .field("snapshot_file", &self.snapshot_file)
+            .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
-//! In-process backend of codex-kv: behaves as Redis does, with no server and no runtime.
+//! In-process backend of codex-kv: behaves as Redis does, without a server or a runtime.
 //!
-//! [`MemoryBackend`] is the embedded default of a service and its double in tests. Under a
-//! [`ManualClock`] time moves only when a test says so:
+//! [`MemoryBackend`] is the embedded default of a service, and replaces Redis in its tests. On a
+//! [`ManualClock`] time moves only when a test moves it:
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,33 +24,27 @@
 //! # }
 //! ```
 
+mod accounting;
 mod backend;
-mod block;
 mod builder;
-mod clock;
-mod deadline;
-mod entry;
-mod key;
-mod limits;
-mod position;
-mod queues;
-mod range;
-mod reclaim;
+mod cursor;
+mod index;
+mod ops;
+mod reaper;
 mod scan;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod shard;
 mod snapshot;
+mod snapshot_file;
 mod store;
-mod swept;
 mod sync;
-mod system;
-mod table;
-mod value;
-mod verbs;
+mod time;
 
+pub use accounting::limits::WhenFull;
 pub use backend::MemoryBackend;
 pub use builder::MemoryBuilder;
-pub use clock::{Clock, ManualClock};
-pub use limits::WhenFull;
+pub use time::clock::{Clock, ManualClock};
 
 /// Runs the code of the first page as a doctest.
 #[cfg(doctest)]

@@ -1,24 +1,30 @@
-//! A store written down and read back.
+//! Snapshots of a store.
 //!
 //! # The format, version 1
 //!
-//! All numbers are little-endian.
+//! All numbers are little-endian and of a fixed size, so that a snapshot can be read on any
+//! architecture.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 8 | `CODEXMEM` |
 //! | 4 | the version: 1 |
 //! | | then for each entry: |
-//! | 1 | 1: for ever; 2: with an end |
-//! | 8 | where there is an end: milliseconds since 1970, signed |
-//! | 8 + 8 | the length of the key and that of the value |
+//! | 1 | 1: persistent; 2: with a deadline |
+//! | 8 | only with a deadline: milliseconds since 1970, signed |
+//! | 8 + 8 | the lengths of the key and of the value |
 //! | | the key, UTF-8; the value |
-//! | | and then: |
+//! | | and at the end: |
 //! | 1 | 0: no more entries |
-//! | 8 | how many they were |
-//! | 4 | CRC-32 (IEEE 802.3) of all that came before |
+//! | 8 | the number of entries |
+//! | 4 | CRC-32 (IEEE 802.3) of all bytes before |
+//!
+//! A change of the format gets another version. This library refuses a version that it does not
+//! know, and a later one will go on to read version 1. `tests/data/snapshot-v1.bin` was written by
+//! other code and must stay readable.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufReader, BufWriter, Read, Write},
     time::Duration,
 };
@@ -27,14 +33,15 @@ use bytes::Bytes;
 
 use crate::{
     MemoryBackend,
-    clock::Reading,
-    deadline::Deadline,
-    key,
-    limits::{Limits, charge},
-    position::Position,
-    shard::key_text,
+    accounting::{charge::charge, limits::Limits},
+    cursor::ScanCursor,
+    index::{
+        key,
+        value::{self, Value},
+    },
+    shard::shard::key_text,
     store::{Plan, Store},
-    value::Value,
+    time::{clock::Reading, deadline::Deadline},
 };
 
 const MAGIC: [u8; 8] = *b"CODEXMEM";
@@ -42,45 +49,49 @@ const VERSION: u32 = 1;
 
 const DONE: u8 = 0;
 const PERSISTENT: u8 = 1;
-const MORTAL: u8 = 2;
+const EXPIRING: u8 = 2;
+
+/// The memory that is allocated for a key or value before its bytes have arrived.
+const INITIAL_CAPACITY: u64 = 64 * 1024;
 
 impl MemoryBackend {
-    /// Writes every live entry down, and says how many they were. [`load`](Self::load) reads them
-    /// back, in this process or the next.
+    /// Writes every live entry, and returns how many they were. [`load`](Self::load) reads them
+    /// back, in this process or another.
     ///
-    /// Calls are served meanwhile: an entry that is there all along is written once, as it was at
-    /// one moment of the dump; one that comes or goes meanwhile may be in it or not. Ends are
-    /// written as wall time. The format is versioned and ends with a checksum. Values are written
-    /// as they are, so whoever can read the file can read the sessions in it.
+    /// Calls are served meanwhile. An entry that exists all along is written once, as it was at one
+    /// moment of the dump. An entry that is added or removed meanwhile may be included or not.
+    /// Deadlines are written as wall time. The format is versioned and ends with a checksum. Values
+    /// are not encrypted: anyone who can read the file can read the sessions in it.
     ///
     /// # Errors
     ///
-    /// What `writer` fails with. What was written until then is no snapshot, and `load` refuses it:
+    /// Those of `writer`. The bytes written until then are not a snapshot, and `load` refuses them:
     /// write to a new file and rename it.
     pub fn dump(&self, writer: impl Write) -> io::Result<u64> {
         self.store.dump(writer)
     }
 
-    /// Adds what [`dump`](Self::dump) wrote to this store, and says how many entries that were. One
-    /// that is there under the same key is replaced; what has expired since, by the wall clock, is
-    /// left out; the rest keep the time they had left.
+    /// Adds the entries of a [`dump`](Self::dump) to this store, and returns how many were stored. An
+    /// existing entry with the same key is replaced. Entries that have expired since, by the wall
+    /// clock, are left out. The others keep the time they had left; if the wall clock was set back,
+    /// they live longer by as much.
     ///
-    /// The whole is read and checked before anything is changed.
+    /// The snapshot is read and checked before anything is changed, in at most the memory that the
+    /// limits of the store allow. A store that evicts keeps the last entries that fit its limits.
     ///
     /// # Errors
     ///
-    /// What `reader` fails with; [`io::ErrorKind::UnexpectedEof`] where the snapshot is cut short,
-    /// and [`io::ErrorKind::InvalidData`] where it is damaged, of another version, or no snapshot
-    /// at all. [`io::ErrorKind::StorageFull`] where a store that refuses when full lacks room for
-    /// as many entries beside those that it has. Nothing is changed then.
+    /// Those of `reader`; [`io::ErrorKind::UnexpectedEof`] for a truncated snapshot;
+    /// [`io::ErrorKind::InvalidData`] for one that is damaged or of another version, and for anything
+    /// else; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room for the
+    /// entries beside those that it has, as soon as one does not fit. Nothing is changed then, unless
+    /// other writes take the room while the entries are being stored.
     pub fn load(&self, reader: impl Read) -> io::Result<u64> {
-        let count = self.store.load(reader)?;
-        crate::reclaim::watch(&self.store);
-        Ok(count)
+        self.store.load(reader)
     }
 }
 
-/// An end of this store's clock as wall time, and back.
+/// Converts between this store's clock and wall time.
 struct WallClock {
     now: Duration,
     unix_millis: i64,
@@ -89,40 +100,48 @@ struct WallClock {
 impl WallClock {
     fn of(store: &Store) -> Self {
         Self {
-            now: store.time.reading().now(),
-            unix_millis: store.time.unix_millis(),
+            now: store.reading().now(),
+            unix_millis: store.unix_millis(),
         }
     }
 
-    /// Rounded up to the millisecond, so that nothing ends early.
-    fn end(&self, end: Duration) -> i64 {
-        let left = end.saturating_sub(self.now).as_nanos().div_ceil(1_000_000);
+    /// Returns a deadline as wall time, rounded up to the millisecond, so that no entry expires
+    /// early.
+    fn unix_deadline(&self, deadline: Duration) -> i64 {
+        let left = deadline.saturating_sub(self.now).as_nanos().div_ceil(1_000_000);
         self.unix_millis.saturating_add(i64::try_from(left).unwrap_or(i64::MAX))
     }
 
-    /// `None` where it is over.
-    fn deadline(&self, end: i64) -> Option<Deadline> {
-        let left = u64::try_from(end.saturating_sub(self.unix_millis))
+    /// Returns the deadline, or `None` if it has passed.
+    fn deadline(&self, unix_deadline: i64) -> Option<Deadline> {
+        let left = u64::try_from(unix_deadline.saturating_sub(self.unix_millis))
             .ok()
             .filter(|&left| left > 0)?;
         Some(Deadline::after(self.now, Duration::from_millis(left)))
     }
 }
 
+/// A copy of a live entry.
+struct Record {
+    key: String,
+    value: Bytes,
+    unix_deadline: Option<i64>,
+}
+
 impl Store {
-    fn dump(&self, writer: impl Write) -> io::Result<u64> {
-        let mut writer = Summing::new(BufWriter::new(writer));
+    pub(crate) fn dump(&self, writer: impl Write) -> io::Result<u64> {
+        let mut writer = Checksummed::new(BufWriter::new(writer));
         writer.write_all(&MAGIC)?;
         writer.write_all(&VERSION.to_le_bytes())?;
         let mut count: u64 = 0;
-        let mut position = Position::default();
-        while position.shard < self.shards.len() {
-            let (entries, next) = self.page(position);
-            for (key, value, end) in &entries {
-                write_entry(&mut writer, key, value, *end)?;
+        let mut cursor = ScanCursor::default();
+        while self.shards().contains(&cursor.shard) {
+            let (records, next) = self.records(cursor);
+            for record in &records {
+                write_record(&mut writer, record)?;
                 count += 1;
             }
-            position = next;
+            cursor = next;
         }
         writer.write_all(&[DONE])?;
         writer.write_all(&count.to_le_bytes())?;
@@ -132,23 +151,28 @@ impl Store {
         Ok(count)
     }
 
-    /// The live entries of a block, and where to go on.
-    fn page(&self, position: Position) -> (Vec<(String, Bytes, Option<i64>)>, Position) {
+    /// Returns the live entries of a bucket, and the cursor behind it.
+    fn records(&self, cursor: ScanCursor) -> (Vec<Record>, ScanCursor) {
         let wall = WallClock::of(self);
-        let shard = self.read(position.shard);
-        let page = shard.page(position.hash);
-        let copied = page.live(Reading::Taken(wall.now)).map(|entry| {
-            let end = entry.deadline.since_origin().map(|end| wall.end(end));
-            (key_text(entry.key()), entry.value().clone(), end)
+        let shard = self.read(cursor.shard);
+        let page = shard.page(cursor.hash);
+        let copied = page.live(Reading::Taken(wall.now)).filter_map(|entry| {
+            Some(Record {
+                key: key_text(entry.key()),
+                value: entry.content().share()?,
+                unix_deadline: entry.deadline.since_origin().map(|end| wall.unix_deadline(end)),
+            })
         });
-        (copied.collect(), position.after(page.next))
+        (copied.collect(), cursor.after(page.next))
     }
 
-    fn load(&self, reader: impl Read) -> io::Result<u64> {
+    pub(crate) fn load(&self, reader: impl Read) -> io::Result<u64> {
         let wall = WallClock::of(self);
-        let mut reader = Summing::new(BufReader::new(reader));
+        let mut reader = Checksummed::new(BufReader::new(reader));
         if read_array(&mut reader)? != MAGIC {
-            return Err(invalid("this is no snapshot of a memory store"));
+            return Err(invalid(
+                "not a snapshot of a memory store: expected it to begin with `CODEXMEM`",
+            ));
         }
         let version = u32::from_le_bytes(read_array(&mut reader)?);
         if version != VERSION {
@@ -156,68 +180,133 @@ impl Store {
                 "a snapshot of a version that this library cannot read: expected version 1",
             ));
         }
-        let mut records = Vec::new();
+        let mut staged = Staging::new(self.limits());
         let mut count: u64 = 0;
         loop {
-            let end = match read_array(&mut reader)? {
+            let deadline = match read_array(&mut reader)? {
                 [DONE] => break,
                 [PERSISTENT] => Some(Deadline::NEVER),
-                [MORTAL] => wall.deadline(i64::from_le_bytes(read_array(&mut reader)?)),
+                [EXPIRING] => wall.deadline(i64::from_le_bytes(read_array(&mut reader)?)),
                 [_] => return Err(damaged()),
             };
             let key_len = u64::from_le_bytes(read_array(&mut reader)?);
             let value_len = u64::from_le_bytes(read_array(&mut reader)?);
-            let key = String::from_utf8(read_vec(&mut reader, key_len)?).map_err(|_| damaged())?;
-            let value = read_vec(&mut reader, value_len)?;
             count += 1;
-            records.extend(end.map(|end| (key, Value::of(value.into()), end)));
+            match deadline {
+                Some(deadline) if staged.make_room(key_len, value_len)? => {
+                    let key = String::from_utf8(read_vec(&mut reader, key_len)?).map_err(|_| damaged())?;
+                    let value = Value::replacing(read_vec(&mut reader, value_len)?.into()).compact();
+                    staged.push(key, value, deadline);
+                }
+                _ => {
+                    skip(&mut reader, key_len)?;
+                    skip(&mut reader, value_len)?;
+                }
+            }
         }
         let said = u64::from_le_bytes(read_array(&mut reader)?);
         let sum = reader.sum();
         if said != count || u32::from_le_bytes(read_array(&mut reader)?) != sum {
             return Err(damaged());
         }
-        self.restore(records)
+        self.restore(staged.entries)
     }
 
-    fn restore(&self, records: Vec<(String, Value, Deadline)>) -> io::Result<u64> {
-        let bytes = records
-            .iter()
-            .map(|(key, value, _)| charge(key::footprint(key.len()) + value.footprint()))
-            .sum();
-        let lacks_room = |limits: &Limits| !limits.has_room(records.len(), bytes);
-        if self.limits.as_ref().is_some_and(lacks_room) {
-            return Err(io::Error::new(
-                io::ErrorKind::StorageFull,
-                "the snapshot does not fit the limits of this store",
-            ));
-        }
-        let count = records.len() as u64;
-        for (key, value, deadline) in records {
-            let written = self.write_as_planned("load", &key, &mut Some(value), |shard, tag, _, _| Plan::Put {
-                slot: shard.find(tag, &key),
+    fn restore(&self, entries: VecDeque<StagedEntry>) -> io::Result<u64> {
+        let mut count = 0;
+        for StagedEntry {
+            key, value, deadline, ..
+        } in entries
+        {
+            let written = self.write_as_planned("load", &key, &mut Some(value), |shard, hash, _, _| Plan::Put {
+                slot: shard.find(hash, &key),
                 deadline,
                 answer: (),
             });
-            // Room was there a moment ago; others may have taken it.
+            // There was room a moment ago. Other writes may have taken it.
             written.map_err(|error| io::Error::new(io::ErrorKind::StorageFull, error))?;
+            count += 1;
         }
         Ok(count)
     }
 }
 
-fn write_entry(writer: &mut impl Write, key: &str, value: &[u8], end: Option<i64>) -> io::Result<()> {
-    match end {
+/// The entries of a snapshot that was not checked to its end yet, within the limits of the store.
+struct Staging<'a> {
+    limits: Option<&'a Limits>,
+    entries: VecDeque<StagedEntry>,
+    /// The sum of the entries' charges.
+    charged: usize,
+}
+
+struct StagedEntry {
+    key: String,
+    value: Value,
+    deadline: Deadline,
+    charge: usize,
+}
+
+impl<'a> Staging<'a> {
+    fn new(limits: Option<&'a Limits>) -> Self {
+        Self {
+            limits,
+            entries: VecDeque::new(),
+            charged: 0,
+        }
+    }
+
+    /// Makes room for an entry before its bytes are read. Returns `false` if it must be skipped,
+    /// because it is larger than the whole of a store that evicts.
+    fn make_room(&mut self, key_len: u64, value_len: u64) -> io::Result<bool> {
+        let Some(limits) = self.limits else { return Ok(true) };
+        let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
+        let footprint = key::footprint(len(key_len)).saturating_add(value::compact_footprint(len(value_len)));
+        let charge = charge(footprint);
+        if !limits.evicts() {
+            let charged = self.charged.saturating_add(charge);
+            return if limits.has_room(self.entries.len() + 1, charged) {
+                Ok(true)
+            } else {
+                Err(io::Error::new(
+                    io::ErrorKind::StorageFull,
+                    "the snapshot does not fit the limits of this store",
+                ))
+            };
+        }
+        if charge > limits.max_bytes() {
+            return Ok(false);
+        }
+        while self.entries.len() >= limits.max_entries() || self.charged > limits.max_bytes() - charge {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.charged -= oldest.charge;
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, key: String, value: Value, deadline: Deadline) {
+        let charge = charge(key::footprint(key.len()) + value.footprint());
+        self.charged = self.charged.saturating_add(charge);
+        self.entries.push_back(StagedEntry {
+            key,
+            value,
+            deadline,
+            charge,
+        });
+    }
+}
+
+fn write_record(writer: &mut impl Write, record: &Record) -> io::Result<()> {
+    match record.unix_deadline {
         None => writer.write_all(&[PERSISTENT])?,
         Some(millis) => {
-            writer.write_all(&[MORTAL])?;
+            writer.write_all(&[EXPIRING])?;
             writer.write_all(&millis.to_le_bytes())?;
         }
     }
-    writer.write_all(&(key.len() as u64).to_le_bytes())?;
-    writer.write_all(&(value.len() as u64).to_le_bytes())?;
-    writer.write_all(key.as_bytes())?;
-    writer.write_all(value)
+    writer.write_all(&(record.key.len() as u64).to_le_bytes())?;
+    writer.write_all(&(record.value.len() as u64).to_le_bytes())?;
+    writer.write_all(record.key.as_bytes())?;
+    writer.write_all(&record.value)
 }
 
 fn read_array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
@@ -226,14 +315,23 @@ fn read_array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(array)
 }
 
-/// Takes memory as the bytes come, and not on the word of a length that may be damaged.
+/// Reads `len` bytes. The memory grows as they arrive, because a length may be damaged.
 fn read_vec(reader: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let capacity = usize::try_from(len.min(INITIAL_CAPACITY)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(capacity);
     reader.take(len).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == len {
-        // What grew by doubling is half empty at worst, and would be kept so.
+        // A large one has grown by doubling.
         bytes.shrink_to_fit();
         Ok(bytes)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+fn skip(reader: &mut impl Read, len: u64) -> io::Result<()> {
+    if io::copy(&mut reader.take(len), &mut io::sink())? == len {
+        Ok(())
     } else {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
@@ -247,13 +345,13 @@ fn damaged() -> io::Error {
     invalid("the snapshot is damaged")
 }
 
-/// Sums up what passes through.
-struct Summing<T> {
+/// A reader or writer that computes the checksum of the bytes that pass through it.
+struct Checksummed<T> {
     inner: T,
     hasher: crc32fast::Hasher,
 }
 
-impl<T> Summing<T> {
+impl<T> Checksummed<T> {
     fn new(inner: T) -> Self {
         let hasher = crc32fast::Hasher::new();
         Self { inner, hasher }
@@ -264,7 +362,7 @@ impl<T> Summing<T> {
     }
 }
 
-impl<W: Write> Write for Summing<W> {
+impl<W: Write> Write for Checksummed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..written]);
@@ -276,7 +374,7 @@ impl<W: Write> Write for Summing<W> {
     }
 }
 
-impl<R: Read> Read for Summing<R> {
+impl<R: Read> Read for Checksummed<R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(bytes)?;
         self.hasher.update(&bytes[..read]);

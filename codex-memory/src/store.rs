@@ -1,72 +1,112 @@
-//! The shards of one store, and the one step that every verb is.
+//! The shards of one store, and the one step that every operation is.
 
 use std::{
     hash::{BuildHasher, Hasher},
-    sync::PoisonError,
+    ops::{Deref, DerefMut, Range},
+    sync::{Arc, PoisonError, Weak},
 };
 
 use codex_traits::Result;
 use hashbrown::DefaultHashBuilder;
 
 use crate::{
-    clock::{Reading, TimeSource},
-    deadline::Deadline,
-    key,
-    limits::{Limits, WhenFull, charge},
-    shard::{Removed, Shard},
-    swept::Swept,
+    accounting::{
+        charge::{Charges, charge},
+        limits::Limits,
+    },
+    index::{directory::Slot, entry::Entry, value::Value},
+    reaper,
+    shard::{
+        garbage::Garbage,
+        shard::{Removed, Shard},
+    },
     sync::{AtomicBool, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    table::Slot,
-    value::Value,
+    time::{
+        clock::{Reading, TimeSource},
+        deadline::Deadline,
+    },
 };
 
 /// Enough that two writers seldom meet, few enough that an empty store is small.
-const MOST_SHARDS: usize = 64;
+const MAX_SHARDS: usize = 64;
 
 /// A bounded store has no more shards than leave this many entries for each: eviction is as good as
 /// what it can choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
-/// How often a write makes room before it gives up; others may take the room each time.
-const ATTEMPTS: usize = 1000;
+/// How often a write makes room before it gives up. Other writes may take the room each time.
+const MAX_ATTEMPTS: usize = 1000;
 
 /// The entries of one backend.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pub(crate) shards: Box<[Slice]>,
+    shards: Box<[PaddedShard]>,
     hasher: DefaultHashBuilder,
-    pub(crate) time: TimeSource,
-    pub(crate) limits: Option<Limits>,
-    /// Writers sweep, because nobody else does: a clock of the caller's moves when the caller says,
-    /// or no thread could be had.
-    pub(crate) writers_sweep: AtomicBool,
-    /// The reclaiming thread knows this store, or need not.
-    pub(crate) is_watched: AtomicBool,
+    time: TimeSource,
+    limits: Option<Limits>,
+    /// Writes sweep, because the reaper does not: the caller's clock moves when the caller says, or
+    /// no thread could be started.
+    writes_sweep: AtomicBool,
+    /// The reaper has this store in its list, or need not have it.
+    is_enlisted: AtomicBool,
+    this: Weak<Self>,
 }
 
-/// A shard on cache lines of its own: two at once are fetched, so 128 bytes.
+/// A shard on cache lines of its own. Processors fetch two at once, so 128 bytes.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Slice(RwLock<Shard>);
+struct PaddedShard(RwLock<Shard>);
 
-/// As many shards as there are entries for, a power of two.
+/// Write access to one shard. Its release enlists the store with the reaper if an entry of the
+/// shard has a deadline.
+struct ShardWriter<'a> {
+    shard: RwLockWriteGuard<'a, Shard>,
+    store: &'a Store,
+}
+
+impl Deref for ShardWriter<'_> {
+    type Target = Shard;
+
+    #[inline]
+    fn deref(&self) -> &Shard {
+        &self.shard
+    }
+}
+
+impl DerefMut for ShardWriter<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
+impl Drop for ShardWriter<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.shard.has_expiring() && !self.store.is_enlisted.load(Ordering::Acquire) {
+            self.store.enlist();
+        }
+    }
+}
+
+/// Returns as many shards as there are entries for, a power of two.
 fn shards_for(limits: &Limits) -> usize {
-    let entries = limits.max_entries.min(limits.max_bytes / charge(0));
-    let wanted = (entries / ENTRIES_PER_SHARD).clamp(1, MOST_SHARDS);
+    let entries = limits.max_entries().min(limits.max_bytes() / charge(0));
+    let wanted = (entries / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
     1 << wanted.ilog2()
 }
 
-/// A hash with the shard that it falls into.
+/// The hash of a key and the shard that it belongs to.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) tag: u32,
+pub(crate) struct Location {
+    pub(crate) hash: u32,
     pub(crate) shard: usize,
 }
 
-/// What is to be done with a key.
+/// The effect of a write on its key.
 pub(crate) enum Plan<T> {
     Leave(T),
-    /// Write the value with this end: into the slot, or as a new entry.
+    /// Write the value with this deadline: into the slot, or as a new entry.
     Put {
         slot: Option<Slot>,
         deadline: Deadline,
@@ -74,13 +114,10 @@ pub(crate) enum Plan<T> {
     },
 }
 
-/// Where a value can go.
+/// The outcome of a search for room.
 enum Room {
-    Found {
-        slot: Option<Slot>,
-    },
-    /// One that was evicted from the shard, to be told of once the lock is gone; perhaps there is
-    /// room now.
+    Found,
+    /// An entry of the shard was evicted. Perhaps there is room now.
     Made(Removed, String),
     /// The shard has nothing to evict.
     NotHere,
@@ -88,84 +125,87 @@ enum Room {
     Never,
 }
 
-/// What is charged for an entry before a write and after it.
-struct Books {
-    before: usize,
-    after: usize,
-}
-
-impl Books {
-    fn of(key: &str, value: Option<&Value>, replaced: Option<usize>) -> Self {
-        let key = charge(key::footprint(key.len()));
-        let of_value = |of: fn(&Value) -> usize| value.map_or(0, of);
-        match replaced {
-            None => Self {
-                before: 0,
-                after: key + of_value(Value::tight_footprint),
-            },
-            Some(old) => Self {
-                before: key + old,
-                after: key + of_value(Value::footprint),
-            },
-        }
-    }
-}
-
 impl Store {
-    pub(crate) fn new(time: TimeSource, limits: Option<Limits>) -> Self {
-        let (count, evicting) = match &limits {
-            None => (MOST_SHARDS, false),
-            Some(limits) => (shards_for(limits), limits.when_full == WhenFull::Evict),
+    pub(crate) fn new(time: TimeSource, limits: Option<Limits>) -> Arc<Self> {
+        let (count, evicts) = match &limits {
+            None => (MAX_SHARDS, false),
+            Some(limits) => (shards_for(limits), limits.evicts()),
         };
-        let given = matches!(time, TimeSource::Given(_));
-        let shard = || if evicting { Shard::evicting() } else { Shard::default() };
-        Self {
-            shards: (0..count).map(|_| Slice(RwLock::new(shard()))).collect(),
+        let is_given = matches!(time, TimeSource::Given(_));
+        let shard = || if evicts { Shard::evicting() } else { Shard::default() };
+        Arc::new_cyclic(|this| Self {
+            shards: (0..count).map(|_| PaddedShard(RwLock::new(shard()))).collect(),
             hasher: DefaultHashBuilder::default(),
-            writers_sweep: AtomicBool::new(given),
             time,
             limits,
-            is_watched: AtomicBool::new(given),
-        }
+            writes_sweep: AtomicBool::new(is_given),
+            is_enlisted: AtomicBool::new(is_given),
+            this: this.clone(),
+        })
     }
 
     #[inline]
-    pub(crate) fn place(&self, key: &str) -> Place {
-        // The bytes alone: what `Hash` adds for the length only matters where keys are hashed one
-        // behind the other.
+    pub(crate) fn locate(&self, key: &str) -> Location {
+        // `Hash` would also write the length, which only matters if keys are hashed one behind the
+        // other.
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
         #[expect(clippy::cast_possible_truncation, reason = "halves of the hash, which share no bit")]
-        Place {
-            tag: (hash >> 32) as u32,
+        Location {
+            hash: (hash >> 32) as u32,
             // The count is a power of two.
             shard: hash as u32 as usize & (self.shards.len() - 1),
         }
     }
 
-    // A panic cannot leave a shard half-changed: nothing of the caller's runs under the lock.
+    pub(crate) fn shards(&self) -> Range<usize> {
+        0..self.shards.len()
+    }
+
+    #[inline]
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        self.time.reading()
+    }
+
+    pub(crate) fn unix_millis(&self) -> i64 {
+        self.time.unix_millis()
+    }
+
+    pub(crate) fn limits(&self) -> Option<&Limits> {
+        self.limits.as_ref()
+    }
+
+    /// Returns how many entries were evicted since the store was made.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.limits.as_ref().map_or(0, Limits::evictions)
+    }
+
+    // A panic cannot leave a shard half-changed, because no code of the caller's runs under the
+    // lock. So a poisoned lock is as good as any.
     #[inline]
     pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn write(&self, shard: usize) -> RwLockWriteGuard<'_, Shard> {
-        self.shards[shard].0.write().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn write(&self, shard: usize) -> ShardWriter<'_> {
+        let shard = self.shards[shard].0.write().unwrap_or_else(PoisonError::into_inner);
+        ShardWriter { shard, store: self }
     }
 
-    /// Runs one change of `key` under its shard's lock, which can only take away, and drops what it
-    /// took away afterwards.
+    /// Runs a change of `key` that needs no room under its shard's lock, and drops the entry that
+    /// it removed afterwards.
     pub(crate) fn change<T>(
         &self,
         key: &str,
         change: impl FnOnce(&mut Shard, u32, Reading<'_>) -> (T, Option<Removed>),
     ) -> T {
-        let place = self.place(key);
+        let place = self.locate(key);
         self.sweep_before_write(place.shard);
         let reading = self.time.reading();
         let mut shard = self.write(place.shard);
-        let (answer, removed) = change(&mut shard, place.tag, reading);
+        let (answer, removed) = change(&mut shard, place.hash, reading);
         drop(shard);
         if let Some(entry) = &removed {
             self.release(entry);
@@ -173,23 +213,54 @@ impl Store {
         answer
     }
 
-    /// Gives a key that is there another value and end, whatever it had; answers whether it is
-    /// there. What needs no plan and no room: most writes.
+    /// Gives an existing key another value and deadline, whatever it had. Returns `false` if the
+    /// key does not exist or a bounded store must first make room. Most writes end here.
     #[inline]
-    pub(crate) fn overwrite(&self, key: &str, value: &mut Value, end: impl FnOnce(Reading<'_>) -> Deadline) -> bool {
-        let place = self.place(key);
+    pub(crate) fn overwrite(&self, key: &str, value: &mut Value, deadline: Deadline) -> bool {
+        let place = self.locate(key);
         self.sweep_before_write(place.shard);
-        let end = end(self.time.reading());
         let mut shard = self.write(place.shard);
-        let slot = shard.find(place.tag, key);
-        if let Some(slot) = slot {
-            shard.replace(slot, value, end);
+        let Some(slot) = shard.find(place.hash, key) else {
+            return false;
+        };
+        if let Some(limits) = &self.limits {
+            let (before, after) = (shard.value_footprint_at(slot), value.footprint());
+            if !limits.reserve(0, after.saturating_sub(before)) {
+                return false;
+            }
+            limits.release(0, before.saturating_sub(after));
         }
-        slot.is_some()
+        shard.replace(slot, value, deadline);
+        true
     }
 
-    /// Writes `key` as `plan` says under its shard's lock. `plan` puts what is to be written into
-    /// the place that it is handed; it is asked again where room had to be made first.
+    /// Replaces the value of a live entry by the integer that `sum` makes of it, which takes no
+    /// room. Returns `None` if there is no live entry.
+    #[inline]
+    pub(crate) fn update(&self, key: &str, sum: impl FnOnce(&Entry) -> Result<i64>) -> Option<Result<i64>> {
+        let place = self.locate(key);
+        self.sweep_before_write(place.shard);
+        let reading = self.time.reading();
+        // Declared before the lock, so that the old value is dropped after it.
+        let mut value;
+        let mut shard = self.write(place.shard);
+        let slot = shard.find(place.hash, key)?;
+        let entry = shard.live_at(slot, reading)?;
+        let sum = match sum(entry) {
+            Ok(sum) => sum,
+            Err(error) => return Some(Err(error)),
+        };
+        let (deadline, footprint) = (entry.deadline, entry.value_footprint());
+        value = Value::integer(sum);
+        shard.replace(slot, &mut value, deadline);
+        if let Some(limits) = &self.limits {
+            limits.release(0, footprint);
+        }
+        Some(Ok(sum))
+    }
+
+    /// Writes `key` as `plan` says under its shard's lock. `plan` stores the value to write in its
+    /// last argument. It is called again whenever room had to be made first.
     #[inline]
     pub(crate) fn write_as_planned<T>(
         &self,
@@ -198,41 +269,42 @@ impl Store {
         value: &mut Option<Value>,
         mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Value>) -> Plan<T>,
     ) -> Result<T> {
-        let place = self.place(key);
+        let place = self.locate(key);
         self.sweep_before_write(place.shard);
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let reading = self.time.reading();
             let mut shard = self.write(place.shard);
-            let (slot, deadline, answer) = match plan(&shard, place.tag, reading, value) {
+            let (slot, deadline, answer) = match plan(&shard, place.hash, reading, value) {
                 Plan::Leave(answer) => return Ok(answer),
                 Plan::Put { slot, deadline, answer } => (slot, deadline, answer),
             };
             let room = match &self.limits {
-                None => Room::Found { slot },
+                None => Room::Found,
                 Some(limits) => {
-                    let books = Books::of(key, value.as_ref(), slot.map(|slot| shard.value_footprint_at(slot)));
-                    self.find_room(limits, &mut shard, slot, books, reading)
+                    let replaced = slot.map(|slot| shard.value_footprint_at(slot));
+                    let charges = Charges::new(key, value.as_ref(), replaced);
+                    self.find_room(limits, &mut shard, slot.is_none(), charges, reading)
                 }
             };
-            if let Room::Found { slot } = room
+            if matches!(room, Room::Found)
                 && let Some(mut value) = value.take()
             {
-                let left = if let Some(slot) = slot {
-                    shard.replace(slot, &mut value, deadline);
-                    Some(value.bytes)
-                } else {
-                    let (value, left) = value.tight();
-                    shard.insert(place.tag, key, value, deadline);
-                    left
-                };
+                match slot {
+                    Some(slot) => shard.replace(slot, &mut value, deadline),
+                    None => {
+                        shard.insert(place.hash, key, value, deadline);
+                        return Ok(answer);
+                    }
+                }
+                // The replaced value is dropped after the lock.
                 drop(shard);
-                drop(left);
+                drop(value);
                 return Ok(answer);
             }
             drop(shard);
             match room {
                 Room::Never => break,
-                Room::Made(evicted, key) => self.tell(&key, evicted),
+                Room::Made(evicted, key) => self.notify_eviction(&key, evicted),
                 _ if self.make_room(place.shard) => {}
                 _ => break,
             }
@@ -242,25 +314,25 @@ impl Store {
         self.limits.as_ref().map_or_else(|| unreachable!("no limits"), full)
     }
 
-    /// Where nobody else does, a write looks at a few blocks of its shard.
+    /// Sweeps a few buckets of the shard if the reaper does not serve this store.
     #[inline]
     fn sweep_before_write(&self, shard: usize) {
-        if self.writers_sweep.load(Ordering::Relaxed) {
+        if self.writes_sweep.load(Ordering::Relaxed) {
             self.sweep_some(shard);
         }
     }
 
     #[cold]
     fn sweep_some(&self, shard: usize) {
-        let mut swept = Swept::default();
+        let mut garbage = Garbage::default();
         let reading = self.time.reading();
-        self.write(shard).sweep_next(reading, &mut swept);
-        self.release_swept(&swept);
+        self.write(shard).sweep_next(reading, &mut garbage);
+        self.release_garbage(&garbage);
     }
 
-    fn release_swept(&self, swept: &Swept) {
+    fn release_garbage(&self, garbage: &Garbage) {
         if let Some(limits) = &self.limits {
-            for entry in &swept.entries {
+            for entry in &garbage.entries {
                 limits.release(1, charge(entry.footprint()));
             }
         }
@@ -272,18 +344,18 @@ impl Store {
         }
     }
 
-    fn tell(&self, key: &str, evicted: Removed) {
+    fn notify_eviction(&self, key: &str, evicted: Removed) {
         if let Some(limits) = &self.limits {
-            limits.evicted(key, evicted.value);
+            limits.evicted(key, evicted.content);
         }
     }
 
-    /// Frees something in a shard, starting with the one after `shard`: what has expired, or else
-    /// what can be evicted.
+    /// Frees something in a shard, starting with the one after `shard`: expired entries first,
+    /// otherwise one that can be evicted.
     fn make_room(&self, shard: usize) -> bool {
         let count = self.shards.len();
         let others = (1..=count).map(|step| (shard + step) % count);
-        self.reclaim_any(others.clone()) || others.into_iter().any(|shard| self.evict_from(shard))
+        self.reap_any(others.clone()) || others.into_iter().any(|shard| self.evict_from(shard))
     }
 
     fn evict_from(&self, shard: usize) -> bool {
@@ -291,25 +363,25 @@ impl Store {
         let evicted = self.write(shard).evict(reading);
         let Some((entry, key)) = evicted else { return false };
         self.release(&entry);
-        self.tell(&key, entry);
+        self.notify_eviction(&key, entry);
         true
     }
 
-    /// Books what the value takes beyond what is in the slot; where there is no room, evicts an
-    /// entry from this shard if it has one.
+    /// Charges the difference that the write makes. If there is no room for it, evicts an entry
+    /// from this shard, if it has one.
     fn find_room(
         &self,
         limits: &Limits,
         shard: &mut Shard,
-        slot: Option<Slot>,
-        Books { before, after }: Books,
+        is_new: bool,
+        Charges { before, after }: Charges,
         reading: Reading<'_>,
     ) -> Room {
-        if limits.reserve(usize::from(slot.is_none()), after.saturating_sub(before)) {
+        if limits.reserve(usize::from(is_new), after.saturating_sub(before)) {
             limits.release(0, before.saturating_sub(after));
-            return Room::Found { slot };
+            return Room::Found;
         }
-        if after > limits.max_bytes {
+        if after > limits.max_bytes() {
             return Room::Never;
         }
         match shard.evict(reading) {
@@ -322,42 +394,68 @@ impl Store {
     }
 }
 
+/// Expiry.
 impl Store {
-    /// Removes what has expired in one shard, a step at a time with `pause` between the steps, and
-    /// says how many they were. Calls have their turn in between.
-    pub(crate) fn reclaim_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
+    #[cold]
+    fn enlist(&self) {
+        if !self.is_enlisted.swap(true, Ordering::AcqRel) && !reaper::enlist(self.this.clone()) {
+            self.writes_sweep.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the store off the reaper's list. Returns `false` if it must stay there, because a
+    /// write has stored an entry with a deadline meanwhile. A write that finds the store not
+    /// enlisted has enlisted it anew.
+    pub(crate) fn delist(&self) -> bool {
+        self.is_enlisted.store(false, Ordering::Release);
+        // A write that has not seen the line above is seen here, because the lock of its shard lies
+        // in between.
+        !self.has_expiring() || self.is_enlisted.swap(true, Ordering::AcqRel)
+    }
+
+    /// Removes the expired entries of one shard, a step at a time with `pause` between the steps,
+    /// and returns how many they were. Calls have their turn in between.
+    pub(crate) fn reap_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
         let reading = self.time.reading();
         let may_have_any = reading.is_past(self.read(shard).earliest());
         let mut next = may_have_any.then_some(0);
         let mut count = 0;
-        while let Some(block) = next {
-            let mut swept = Swept::with_room();
-            next = self.write(shard).sweep(block, reading, &mut swept);
-            count += swept.entries.len();
-            self.release_swept(&swept);
-            drop(swept);
+        while let Some(from) = next {
+            let mut garbage = Garbage::with_room();
+            next = self.write(shard).sweep(from, reading, &mut garbage);
+            count += garbage.entries.len();
+            self.release_garbage(&garbage);
+            drop(garbage);
             pause();
         }
         count
     }
 
-    /// Removes some that have expired from the first of these shards that has any.
-    fn reclaim_any(&self, mut shards: impl Iterator<Item = usize>) -> bool {
-        shards.any(|shard| self.reclaim_shard(shard, || {}) > 0)
+    /// Removes expired entries from the first of these shards that has any.
+    fn reap_any(&self, mut shards: impl Iterator<Item = usize>) -> bool {
+        shards.any(|shard| self.reap_shard(shard, || {}) > 0)
     }
 
-    pub(crate) fn has_mortals(&self) -> bool {
-        (0..self.shards.len()).any(|shard| self.read(shard).has_mortals())
+    pub(crate) fn has_expiring(&self) -> bool {
+        self.shards().any(|shard| self.read(shard).has_expiring())
     }
+}
 
-    /// How many entries there are, those that have expired and were not reclaimed yet included.
+/// Totals.
+impl Store {
+    /// Returns how many entries there are, including expired ones that were not reaped yet.
     pub(crate) fn entries(&self) -> usize {
-        (0..self.shards.len()).map(|shard| self.read(shard).len()).sum()
+        self.shards().map(|shard| self.read(shard).len()).sum()
     }
 
-    /// How many bytes have been asked of the allocator.
+    /// Returns how many changes there were since the store was made.
+    pub(crate) fn changes(&self) -> u64 {
+        self.shards().map(|shard| self.read(shard).changes()).sum()
+    }
+
+    /// Returns how many bytes have been requested from the allocator.
     pub(crate) fn footprint(&self) -> usize {
-        let shards: usize = (0..self.shards.len()).map(|shard| self.read(shard).footprint()).sum();
+        let shards: usize = self.shards().map(|shard| self.read(shard).footprint()).sum();
         size_of::<Self>() + size_of_val(&*self.shards) + shards
     }
 }
@@ -365,6 +463,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounting::limits::WhenFull;
 
     #[test]
     fn a_bounded_store_has_as_many_shards_as_have_something_to_choose_from() {

@@ -1,5 +1,12 @@
-//! The locks. The test `interleavings` puts shuttle's here instead, which tries out their orders.
+//! The locks and counters of the store. With `cfg(shuttle)` they are shuttle's, which explores the
+//! orders in which threads can take their steps.
 
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
+    RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+#[cfg(not(shuttle))]
 pub(crate) use std::sync::{
     RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},

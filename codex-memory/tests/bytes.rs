@@ -1,10 +1,10 @@
-//! What is said of the memory is true, and reading takes none.
+//! `used_bytes` is true, and reading and counting allocate nothing.
 
 use std::alloc::System;
 
 use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend};
-use codex_traits::{KvBackend, SetOptions};
+use codex_traits::{Expiry, KvBackend, OnMissing, SetOptions};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -17,7 +17,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 // One test, because the counters are of the whole process.
 #[test]
-fn the_bytes_are_those_that_were_allocated_and_reading_takes_none() {
+fn the_bytes_are_those_that_were_allocated_and_reading_allocates_none() {
     now(async {
         for count in [1000, 10_000, 50_000] {
             let region = Region::new(ALLOCATOR);
@@ -42,7 +42,7 @@ fn the_bytes_are_those_that_were_allocated_and_reading_takes_none() {
                 .set("k", Bytes::from(vec![7; len]), SetOptions::new())
                 .await
                 .unwrap();
-            // Over what is there already, and while somebody else holds the value.
+            // Over an existing entry, and while the caller still holds the value.
             let value = Bytes::from(vec![7; len]);
             let _ = store.set("k", value.clone(), SetOptions::new()).await.unwrap();
             let region = Region::new(ALLOCATOR);
@@ -51,5 +51,29 @@ fn the_bytes_are_those_that_were_allocated_and_reading_takes_none() {
             assert_eq!(region.change().allocations, 0, "a value of {len} bytes");
             assert_eq!(again.unwrap().len(), len);
         }
+
+        // A value that replaced another in the buffer that was handed in: the first read allocates
+        // what shares it, which `used_bytes` has included before.
+        for len in [10, 200, 4000] {
+            let _ = store
+                .set("k", Bytes::from(vec![7; len]), SetOptions::new())
+                .await
+                .unwrap();
+            let said = store.used_bytes();
+            let region = Region::new(ALLOCATOR);
+            let first = store.get("k").await.unwrap();
+            let second = store.get("k").await.unwrap();
+            let change = region.change();
+            assert!(change.allocations <= 1 && change.bytes_allocated <= 24, "{change:?}");
+            assert_eq!((store.used_bytes(), first), (said, second));
+        }
+
+        let count = async || store.incr("n", 1, OnMissing::Create(Expiry::Never)).await.unwrap();
+        assert_eq!(count().await, Some(1));
+        let region = Region::new(ALLOCATOR);
+        for expected in 2..100 {
+            assert_eq!(count().await, Some(expected));
+        }
+        assert_eq!(region.change().allocations, 0);
     });
 }

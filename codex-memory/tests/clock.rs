@@ -1,4 +1,4 @@
-//! A clock of one's own, and ends so far away that they are kept in another form.
+//! The caller's clock, and deadlines so far away that they are kept in another form.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use codex_memory::{ManualClock, MemoryBackend};
 use codex_traits::{ErrorKind, KvBackend, SetOptions, Ttl};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// From here on an end is kept in whole milliseconds.
+/// From here on a deadline is kept in whole milliseconds.
 const WHERE_NANOSECONDS_END: u64 = 1 << 63;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const LONGEST_MILLIS: u64 = i64::MAX.unsigned_abs();
@@ -19,7 +19,7 @@ async fn ttl_of(store: &MemoryBackend, span: Duration) -> Ttl {
 }
 
 #[test]
-fn both_of_its_times_go_on_and_one_alone_is_set() {
+fn advance_moves_both_times_and_set_system_time_one() {
     let start = SystemTime::UNIX_EPOCH + HOUR;
     let clock = ManualClock::starting_at(start);
     clock.advance(HOUR);
@@ -41,7 +41,7 @@ async fn the_longest_span_is_kept_to_the_millisecond() {
 }
 
 #[tokio::test]
-async fn a_span_whose_end_no_longer_fits_is_refused() {
+async fn a_span_whose_deadline_does_not_fit_is_refused() {
     let clock = ManualClock::new();
     let since_1970 = clock.system_time().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let longest = Duration::from_millis(LONGEST_MILLIS).checked_sub(since_1970).unwrap();
@@ -63,7 +63,7 @@ async fn a_wall_clock_before_1970_refuses_no_span() {
 }
 
 #[tokio::test]
-async fn an_end_just_where_nanoseconds_end_is_kept() {
+async fn a_deadline_just_where_nanoseconds_end_is_kept() {
     // Spans are of whole milliseconds, so the clock takes the rest.
     let millis = WHERE_NANOSECONDS_END / NANOS_PER_MILLI;
     let rest = WHERE_NANOSECONDS_END % NANOS_PER_MILLI;

@@ -50,9 +50,7 @@ impl Harness for Memory {
     fn time(&self) -> Time {
         let Some(clock) = self.clock.clone() else {
             return Time::Real {
-                // The deadline of a long-lived entry comes from the kernel's coarse clock, which
-                // lags by one tick: 10 ms at most.
-                granularity: Duration::from_millis(10),
+                granularity: Duration::from_millis(1),
             };
         };
         let wall = clock.clone();

@@ -1,4 +1,4 @@
-//! What a bounded store does when it is full.
+//! Bounded stores: limits, eviction and refusal.
 
 use std::{
     sync::{
@@ -110,7 +110,7 @@ async fn bytes_are_counted_with_all_that_an_entry_takes() {
             let value = vec![b'v'; (key * 37 + round * 101) % 6000];
             assert!(put(&store, &format!("key {key}"), value).await.unwrap());
         }
-        // The sixteen shards themselves, each with a first block of slots, are not an entry's.
+        // The shards themselves, each with a first bucket, do not belong to an entry.
         assert!(store.used_bytes() <= most + (64 << 10), "{} bytes", store.used_bytes());
     }
     assert!(store.evictions() > 0 && store.len() > 100);
@@ -155,7 +155,7 @@ async fn room_given_back_can_be_used_again() {
         .build()
         .unwrap();
     for _ in 0..200 {
-        // Grown, shrunk, compared, removed in each of the ways there are: the books must balance.
+        // The charges must add up after every kind of change and removal.
         assert!(put(&store, "k", vec![1; 10_000]).await.unwrap());
         assert!(put(&store, "k", "1").await.unwrap());
         store.incr("k", 5, OnMissing::Refuse).await.unwrap();

@@ -1,4 +1,4 @@
-//! A store written down and read back.
+//! Snapshots: written, read back, limited, damaged, and of another version.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -181,8 +181,9 @@ async fn a_store_without_room_is_left_as_it_was() {
         .when_full(WhenFull::Evict)
         .clock(clock);
     let cache = cache.build().unwrap();
-    cache.load(&bytes[..]).unwrap();
-    assert_eq!((cache.len(), cache.evictions()), (2, 2));
+    // Two of the four were stored, so nothing was evicted.
+    assert_eq!(cache.load(&bytes[..]).unwrap(), 2);
+    assert_eq!((cache.len(), cache.evictions()), (2, 0));
 }
 
 #[tokio::test]
@@ -234,4 +235,113 @@ async fn the_error_of_a_writer_or_reader_is_handed_on() {
         assert_eq!(store.dump(Failing(len)).unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
     assert_eq!(store.load(Failing(0)).unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
+
+/// A reader that counts the bytes taken from it.
+struct Counting<'a>(&'a [u8], &'a mut usize);
+
+impl Read for Counting<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(bytes)?;
+        *self.1 += read;
+        Ok(read)
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_does_not_fit_is_refused_as_soon_as_it_does_not() {
+    let clock = ManualClock::new();
+    let original = MemoryBackend::with_clock(clock.clone());
+    for key in 0..1000 {
+        put(&original, &key.to_string(), vec![7; 10_000], Expiry::Never)
+            .await
+            .unwrap();
+    }
+    let bytes = dumped(&original).unwrap();
+    let store = MemoryBackend::builder()
+        .max_bytes(100_000)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut read = 0;
+    let error = store.load(Counting(&bytes, &mut read)).unwrap_err();
+    assert_eq!((error.kind(), store.len()), (ErrorKind::StorageFull, 0));
+    assert!(read < 200_000, "{read} of {} bytes were read", bytes.len());
+
+    // A store that evicts reads all of it, and keeps the last entries that fit.
+    let cache = MemoryBackend::builder()
+        .max_bytes(100_000)
+        .when_full(WhenFull::Evict)
+        .clock(clock);
+    let cache = cache.build().unwrap();
+    assert_eq!(cache.load(&bytes[..]).unwrap(), 9);
+    assert_eq!(cache.len(), 9);
+}
+
+#[tokio::test]
+async fn an_entry_larger_than_the_whole_of_a_cache_is_left_out() {
+    let clock = ManualClock::new();
+    let original = MemoryBackend::with_clock(clock.clone());
+    put(&original, "large", vec![7; 100_000], Expiry::Never).await.unwrap();
+    put(&original, "small", "v", Expiry::Never).await.unwrap();
+    let bytes = dumped(&original).unwrap();
+    let cache = MemoryBackend::builder()
+        .max_bytes(50_000)
+        .when_full(WhenFull::Evict)
+        .clock(clock);
+    let cache = cache.build().unwrap();
+    assert_eq!(cache.load(&bytes[..]).unwrap(), 1);
+    assert!(cache.get("small").await.unwrap().is_some());
+}
+
+/// Written by Python's `struct` and `zlib`, not by this crate: four persistent entries, one of them a
+/// counter, one that expires on 2100-01-01, and one that expired in 1971.
+const STORED: &[u8] = include_bytes!("data/snapshot-v1.bin");
+
+#[tokio::test]
+async fn a_stored_snapshot_of_version_1_is_read() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::with_clock(clock.clone());
+    assert_eq!(store.load(STORED).unwrap(), 5);
+    assert_eq!(store.get("").await.unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(store.get("k\u{e4}se").await.unwrap().as_deref(), Some(&[0, 255][..]));
+    assert_eq!(store.get("counter").await.unwrap().as_deref(), Some(&b"-42"[..]));
+    assert_eq!(store.get("long").await.unwrap(), Some(Bytes::from(vec![b'x'; 70_000])));
+    let in_2100 = SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+    let left = in_2100.duration_since(clock.system_time()).unwrap();
+    assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(left));
+    assert_eq!(store.ttl("old").await.unwrap(), Ttl::Missing);
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_refused() {
+    for version in [0_u32, 2, u32::MAX, 1 << 24] {
+        let mut bytes = STORED.to_vec();
+        // 1 << 24 is version 1 in the wrong byte order.
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
+        let store = MemoryBackend::new();
+        let error = store.load(&bytes[..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(error.to_string().contains("expected version 1") && store.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_was_set_back_lengthens_loaded_lives_by_as_much() {
+    let before = ManualClock::new();
+    let bytes = dumped(&small(&before).await.unwrap()).unwrap();
+    let after = ManualClock::starting_at(before.system_time() - 30 * SECOND);
+    let store = MemoryBackend::with_clock(after);
+    store.load(&bytes[..]).unwrap();
+    assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(130 * SECOND));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_changes_no_time_to_live() {
+    let clock = ManualClock::new();
+    let store = small(&clock).await.unwrap();
+    for wall in [SystemTime::UNIX_EPOCH, clock.system_time() + 1_000_000 * SECOND] {
+        clock.set_system_time(wall);
+        assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(100 * SECOND));
+    }
 }

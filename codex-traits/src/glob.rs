@@ -1,5 +1,9 @@
 //! Redis's glob, as `stringmatchlen` of redis-server 7.0 decides it, in polynomial time.
 
+/// Redis gives up, and answers that nothing matches, when more runs of stars than this are followed
+/// by something else.
+const MAX_STARS: u32 = 1000;
+
 /// Returns whether `text` matches `pattern`.
 ///
 /// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an
@@ -10,13 +14,17 @@ pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
         // treats a lone `*` as every key.
         return pattern.is_empty() || pattern == b"*";
     }
-    let (mut at, mut read) = (0, 0);
+    let (mut at, mut read, mut stars) = (0, 0, 0);
     let mut last_star = None;
     while read < text.len() {
         if pattern.get(at) == Some(&b'*') {
-            at += 1;
+            at += pattern[at..].iter().take_while(|&&byte| byte == b'*').count();
             if at == pattern.len() {
                 return true;
+            }
+            stars += 1;
+            if stars > MAX_STARS {
+                return false;
             }
             last_star = Some((at, read));
             continue;

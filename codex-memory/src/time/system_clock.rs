@@ -1,19 +1,15 @@
-//! The operating system's monotonic clock: exact where it must be, cheap where it may be.
+//! The operating system's monotonic clock.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
-use crate::deadline::Deadline;
+use crate::time::deadline::Deadline;
 
-/// A reading further from the end than this is decided by the coarse clock alone. Far more than the
-/// tick of any kernel (1 to 10 ms), so that a late tick, on a virtual machine that was held up for
-/// example, cannot let an entry live too long.
+/// The coarse clock alone decides that an entry is live if its deadline is further away than this, in
+/// nanoseconds. Far more than the tick of any kernel (1 to 10 ms), so that a late tick, for example
+/// on a virtual machine that was paused, cannot let an entry live too long.
 const NEAR: u64 = 1_000_000_000;
 
-/// An end so many milliseconds away is counted from the coarse clock: from half an hour to a
-/// hundred years.
-const LONG: RangeInclusive<u64> = 30 * 60 * 1000..=100 * 365 * 86_400 * 1000;
-
-/// Counted from the making of the store.
+/// A clock whose origin is the making of the store.
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     source: source::Clock,
@@ -25,7 +21,7 @@ impl SystemClock {
         Self { source }
     }
 
-    /// Nanoseconds; they fit for 584 years.
+    /// Returns nanoseconds, which fit for 584 years.
     #[inline]
     pub(crate) fn nanos(&self) -> u64 {
         self.source.exact()
@@ -35,26 +31,22 @@ impl SystemClock {
         Duration::from_nanos(self.nanos())
     }
 
-    /// The end of what lives for `millis` from now on: exact where that is less than half an hour.
-    /// Reading the exact clock takes a third of a write's time.
+    /// Returns the deadline of an entry that lives for `millis` from now on.
     #[inline]
-    pub(crate) fn end_after(&self, millis: u64) -> Deadline {
-        if LONG.contains(&millis) {
-            Deadline::after_about(self.source.coarse(), millis)
-        } else {
-            Deadline::after_nanos(self.nanos(), millis)
-        }
+    pub(crate) fn deadline_after(&self, millis: u64) -> Deadline {
+        Deadline::after_nanos(self.nanos(), millis)
     }
 
-    /// Exact: the coarse clock, which is at most behind, only tells the ends that are far off.
+    /// Returns whether a deadline has passed. The answer is exact: the coarse clock, which is never
+    /// ahead, only recognises the deadlines that are far off.
     #[inline]
     pub(crate) fn is_past(&self, end: Deadline) -> bool {
         !end.is_far_from(self.source.coarse(), NEAR) && end.is_past(self.now())
     }
 }
 
-/// The two monotonic clocks of the kernel, read from the page that it shares with every process.
-/// The coarse one is the time of the last tick, and costs a quarter of the exact one.
+/// The two monotonic clocks of the kernel, read from the vDSO. The coarse one is the time of the last
+/// tick, and costs a quarter of the exact one.
 #[cfg(target_os = "linux")]
 mod source {
     use rustix::time::{ClockId, clock_gettime};
@@ -75,7 +67,7 @@ mod source {
             nanos(ClockId::Monotonic).saturating_sub(self.origin)
         }
 
-        /// Never ahead of the exact one.
+        /// Returns the time of the last tick, which is never ahead of the exact one.
         #[inline]
         pub(super) fn coarse(&self) -> u64 {
             nanos(ClockId::MonotonicCoarse).saturating_sub(self.origin)
@@ -101,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_neither_early_nor_late() {
+    fn a_deadline_is_neither_early_nor_late() {
         let clock = SystemClock::start();
         let before = clock.now();
         let end = Deadline::after(before, Duration::from_millis(20));
@@ -115,22 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_life_is_counted_from_the_coarse_clock() {
-        let clock = SystemClock::start();
-        let minutes = |count: u64| (count * 60 * 1000, Duration::from_secs(count * 60));
-        for (millis, span) in [minutes(29), minutes(30), minutes(1_000_000)] {
-            let before = clock.now();
-            let end = clock.end_after(millis);
-            let after = clock.now();
-            assert!(end.left(after).is_some_and(|left| left <= span));
-            assert!(end.since_origin().is_some_and(|end| end >= before + span));
-            let is_rough = end.since_origin().is_some_and(|end| end > after + span);
-            assert_eq!(is_rough, millis >= 1_800_000, "{span:?}");
-        }
-    }
-
-    #[test]
-    fn the_coarse_clock_is_never_ahead_and_comes_after() {
+    fn the_coarse_clock_is_never_ahead_and_catches_up() {
         let clock = SystemClock::start();
         for _ in 0..100_000 {
             let coarse = clock.source.coarse();

@@ -1,4 +1,4 @@
-//! What expires unread is given back.
+//! The memory of expired entries is freed.
 
 use std::{
     thread,
@@ -26,7 +26,7 @@ async fn fill(store: &MemoryBackend, keys: std::ops::Range<usize>, expiry: Expir
 }
 
 #[tokio::test]
-async fn on_a_clock_of_ones_own_it_is_done_when_asked() {
+async fn on_the_callers_clock_expired_entries_are_freed_when_asked() {
     let clock = ManualClock::new();
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..1000, Expiry::Never).await;
@@ -45,7 +45,7 @@ async fn on_a_clock_of_ones_own_it_is_done_when_asked() {
 }
 
 #[tokio::test]
-async fn on_a_clock_of_ones_own_writes_do_it_too() {
+async fn on_the_callers_clock_writes_free_expired_entries_too() {
     let clock = ManualClock::new();
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..20_000, SECOND.into()).await;
@@ -61,7 +61,7 @@ async fn on_a_clock_of_ones_own_writes_do_it_too() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_scan_looks_at_few_entries_also_where_all_have_expired() {
+async fn a_page_of_a_scan_looks_at_few_entries_even_if_all_have_expired() {
     let clock = ManualClock::new();
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..10_000, SECOND.into()).await;
@@ -81,7 +81,7 @@ async fn a_page_of_a_scan_looks_at_few_entries_also_where_all_have_expired() {
 }
 
 #[tokio::test]
-async fn a_changed_end_is_the_one_that_counts() {
+async fn a_changed_deadline_is_the_one_that_counts() {
     let clock = ManualClock::new();
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..100, SECOND.into()).await;
@@ -98,7 +98,7 @@ async fn a_changed_end_is_the_one_that_counts() {
 }
 
 #[tokio::test]
-async fn on_the_system_clock_it_is_done_unasked() {
+async fn on_the_system_clock_expired_entries_are_freed_unasked() {
     let stores = [MemoryBackend::new(), MemoryBackend::new()];
     for store in &stores {
         fill(store, 0..100, Expiry::Never).await;
@@ -114,7 +114,7 @@ async fn on_the_system_clock_it_is_done_unasked() {
         );
         thread::sleep(Duration::from_millis(10));
     }
-    // The thread has nothing left to do by now, and takes it up again.
+    // The thread sleeps by now, and wakes up again.
     fill(&stores[0], 100..200, Duration::from_millis(30).into()).await;
     while stores[0].len() > 100 {
         assert!(Instant::now() < deadline, "{} left", stores[0].len());

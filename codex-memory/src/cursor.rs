@@ -1,36 +1,35 @@
-//! The cursor's text: which hash of which shard comes next.
+//! Scan cursors as text.
 
 use codex_traits::{Cursor, Error, Result};
 
-/// Written as `shard.hash`. A walk goes by the hashes of the keys, in their order, so that it
-/// passes each key once whatever comes and goes.
+/// A place in a scan, written as `shard.hash`. A scan goes through the hashes of the keys in order,
+/// so that it meets each key once whatever is added and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Position {
+pub(crate) struct ScanCursor {
     pub(crate) shard: usize,
     pub(crate) hash: u32,
 }
 
-impl Position {
+impl ScanCursor {
     pub(crate) fn read(cursor: &Cursor) -> Result<Self> {
         if cursor.is_start() {
             return Ok(Self::default());
         }
         let numbers = cursor.as_str().split_once('.');
-        let position = numbers.and_then(|(shard, hash)| {
+        let cursor = numbers.and_then(|(shard, hash)| {
             Some(Self {
                 shard: shard.parse().ok()?,
                 hash: hash.parse().ok()?,
             })
         });
-        position.ok_or_else(Error::unreadable_cursor)
+        cursor.ok_or_else(Error::unreadable_cursor)
     }
 
     pub(crate) fn write(self) -> Result<Cursor> {
         Cursor::new(format!("{}.{}", self.shard, self.hash))
     }
 
-    /// The position behind what was just looked at, `next` being the hash to go on with in the same
-    /// shard.
+    /// Returns the cursor behind a bucket; `next` is the hash to continue with in the same shard.
     pub(crate) fn after(self, next: Option<u32>) -> Self {
         match next {
             Some(hash) => Self { hash, ..self },
@@ -48,9 +47,9 @@ mod tests {
 
     #[test]
     fn a_cursor_is_written_and_read_back() {
-        let position = Position { shard: 3, hash: 70 };
-        assert_eq!(Position::read(&position.write().unwrap()).unwrap(), position);
-        assert_eq!(Position::read(&Cursor::start()).unwrap(), Position::default());
+        let cursor = ScanCursor { shard: 3, hash: 70 };
+        assert_eq!(ScanCursor::read(&cursor.write().unwrap()).unwrap(), cursor);
+        assert_eq!(ScanCursor::read(&Cursor::start()).unwrap(), ScanCursor::default());
     }
 
     #[test]
@@ -64,14 +63,14 @@ mod tests {
             "1.4294967296",
             "99999999999999999999.0",
         ] {
-            assert!(Position::read(&text.parse().unwrap()).is_err(), "{text}");
+            assert!(ScanCursor::read(&text.parse().unwrap()).is_err(), "{text}");
         }
     }
 
     #[test]
     fn behind_a_shard_comes_the_next() {
-        let position = Position { shard: 3, hash: 70 };
-        assert_eq!(position.after(Some(80)), Position { shard: 3, hash: 80 });
-        assert_eq!(position.after(None), Position { shard: 4, hash: 0 });
+        let cursor = ScanCursor { shard: 3, hash: 70 };
+        assert_eq!(cursor.after(Some(80)), ScanCursor { shard: 3, hash: 80 });
+        assert_eq!(cursor.after(None), ScanCursor { shard: 4, hash: 0 });
     }
 }

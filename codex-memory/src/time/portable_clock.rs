@@ -1,4 +1,4 @@
-//! The monotonic clock of the standard library, for systems whose coarse one we do not know.
+//! The monotonic clock of the standard library, for systems without a known coarse clock.
 
 use std::time::Instant;
 

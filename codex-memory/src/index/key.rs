@@ -1,17 +1,17 @@
-//! A key, beside its value.
+//! The keys of entries.
 
-/// A key of up to so many bytes lies in the entry itself. The 45 of a Django session's key fit:
-/// `shop:session:` and 32 characters.
+/// A key of up to this many bytes lies in the entry itself. Django's session keys fit:
+/// `shop:session:` and 32 characters are 45 bytes.
 pub(crate) const INLINE: usize = 46;
 
-/// The bytes of a key, in 48 bytes and one allocation where they are many.
+/// The bytes of a key, in 48 bytes. Only a long key has an allocation of its own.
 #[derive(Debug)]
 pub(crate) enum Key {
     Short { len: u8, bytes: [u8; INLINE] },
     Long(Box<[u8]>),
 }
 
-/// What a key takes beside the entry.
+/// Returns the size of the allocation for a key of `len` bytes.
 #[inline]
 pub(crate) fn footprint(len: usize) -> usize {
     if len <= INLINE { 0 } else { len }
@@ -37,7 +37,7 @@ impl Key {
         }
     }
 
-    /// What it takes beside the entry.
+    /// Returns the size of the allocation for the key.
     pub(crate) fn footprint(&self) -> usize {
         footprint(self.as_bytes().len())
     }

@@ -1,14 +1,14 @@
-//! Which hashes a block is for.
+//! Prefixes of hashes.
 
-/// All hashes that begin with the same bits: those bits, a bit that is set, and zeros. The highest
-/// bit alone stands for all hashes.
+/// The hashes that begin with the same bits, kept as those bits, a bit that is set, and zeros. The
+/// highest bit alone is the empty prefix, of all hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Range(u32);
+pub(crate) struct Prefix(u32);
 
-impl Range {
+impl Prefix {
     pub(crate) const ALL: Self = Self(1 << 31);
 
-    /// How many bits its hashes have in common.
+    /// Returns the length of the prefix in bits.
     pub(crate) fn bits(self) -> u32 {
         31 - self.0.trailing_zeros()
     }
@@ -17,30 +17,30 @@ impl Range {
         self.0 & self.0.wrapping_neg()
     }
 
-    /// The first hash.
+    /// Returns the first hash.
     pub(crate) fn first(self) -> u32 {
         self.0 ^ self.mark()
     }
 
-    /// The last hash.
+    /// Returns the last hash.
     pub(crate) fn last(self) -> u32 {
         self.0 | (self.mark() - 1)
     }
 
-    /// The two halves; `None` where one would be of a single hash.
+    /// Returns the two prefixes that are one bit longer, or `None` if a half would be a single hash.
     pub(crate) fn halves(self) -> Option<(Self, Self)> {
         let quarter = self.mark() >> 1;
         (quarter > 0).then(|| (Self(self.0 ^ self.mark() | quarter), Self(self.0 | quarter)))
     }
 
-    /// What it is a half of, and the other half; `None` for all hashes.
+    /// Returns the prefix that is one bit shorter, and its other half, or `None` for the empty prefix.
     pub(crate) fn whole(self) -> Option<(Self, Self)> {
         let half = self.mark().checked_shl(1).filter(|&half| half > 0)?;
         Some((Self(self.first() & !half | half), Self(self.0 ^ half)))
     }
 }
 
-impl Default for Range {
+impl Default for Prefix {
     fn default() -> Self {
         Self::ALL
     }
@@ -52,33 +52,33 @@ mod tests {
 
     #[test]
     fn halves_make_up_the_whole() {
-        let mut ranges = vec![Range::ALL];
+        let mut prefixes = vec![Prefix::ALL];
         assert_eq!(
-            (Range::ALL.first(), Range::ALL.last(), Range::ALL.bits()),
+            (Prefix::ALL.first(), Prefix::ALL.last(), Prefix::ALL.bits()),
             (0, u32::MAX, 0)
         );
-        assert_eq!(Range::ALL.whole(), None);
+        assert_eq!(Prefix::ALL.whole(), None);
         for bits in 1..10 {
-            let halves = |range: Range| {
-                let (low, high) = range.halves().unwrap();
+            let halves = |prefix: Prefix| {
+                let (low, high) = prefix.halves().unwrap();
                 assert_eq!((low.bits(), high.bits()), (bits, bits));
-                assert_eq!((low.first(), high.last()), (range.first(), range.last()));
+                assert_eq!((low.first(), high.last()), (prefix.first(), prefix.last()));
                 assert_eq!(low.last() + 1, high.first());
-                assert_eq!((low.whole(), high.whole()), (Some((range, high)), Some((range, low))));
+                assert_eq!((low.whole(), high.whole()), (Some((prefix, high)), Some((prefix, low))));
                 [low, high]
             };
-            ranges = ranges.into_iter().flat_map(halves).collect();
+            prefixes = prefixes.into_iter().flat_map(halves).collect();
         }
     }
 
     #[test]
     fn a_range_of_two_hashes_has_no_halves() {
-        let mut range = Range::ALL;
-        while let Some((_, high)) = range.halves() {
-            range = high;
+        let mut prefix = Prefix::ALL;
+        while let Some((_, high)) = prefix.halves() {
+            prefix = high;
         }
         assert_eq!(
-            (range.first(), range.last(), range.bits()),
+            (prefix.first(), prefix.last(), prefix.bits()),
             (u32::MAX - 1, u32::MAX, 31)
         );
     }

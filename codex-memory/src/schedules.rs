@@ -1,46 +1,6 @@
-//! The store under shuttle, which tries one order of the threads' steps after another.
-//! `CODEX_SHUTTLE_SCHEDULES` says how many for each scenario; `scripts/shuttle-memory` runs a
-//! hundred thousand.
-//!
-//! The store's own files are compiled into this test once more, on shuttle's locks and counters in
-//! place of the standard library's.
-
-macro_rules! of_the_store {
-    ($($module:ident $path:literal)*) => {
-        $(
-            #[path = $path]
-            #[allow(dead_code, unreachable_pub, reason = "the scenarios do not use all of the store, and export none of it")]
-            mod $module;
-        )*
-    };
-}
-
-of_the_store! {
-    block "../src/block.rs"
-    clock "../src/clock.rs"
-    deadline "../src/deadline.rs"
-    entry "../src/entry.rs"
-    key "../src/key.rs"
-    limits "../src/limits.rs"
-    position "../src/position.rs"
-    queues "../src/queues.rs"
-    range "../src/range.rs"
-    scan "../src/scan.rs"
-    shard "../src/shard.rs"
-    store "../src/store.rs"
-    swept "../src/swept.rs"
-    system "../src/system.rs"
-    table "../src/table.rs"
-    value "../src/value.rs"
-    verbs "../src/verbs.rs"
-}
-
-mod sync {
-    pub(crate) use shuttle::sync::{
-        RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    };
-}
+//! The store under shuttle, which explores the orders in which threads can take their steps.
+//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario; `scripts/shuttle-memory` runs
+//! a hundred thousand.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,9 +8,9 @@ use codex_traits::{Condition, Expiry, OnMissing, Pattern, Result, ScanRequest, S
 use shuttle::thread;
 
 use crate::{
-    clock::{ManualClock, TimeSource},
-    limits::{Limits, WhenFull},
+    accounting::limits::{Limits, WhenFull},
     store::Store,
+    time::clock::{ManualClock, TimeSource},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,7 +24,7 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
 fn store(limits: Option<Limits>) -> (Arc<Store>, ManualClock) {
     let clock = ManualClock::new();
     let store = Store::new(TimeSource::Given(Box::new(clock.clone())), limits);
-    (Arc::new(store), clock)
+    (store, clock)
 }
 
 fn at_most(entries: usize, when_full: WhenFull) -> Limits {
@@ -76,7 +36,7 @@ fn set(store: &Store, key: &str, value: &str, options: &SetOptions) -> Result<bo
     Ok(outcome == SetOutcome::Written)
 }
 
-/// What the threads' work gave, in their order.
+/// Runs the work in one thread each, and returns the results in order.
 fn race<T: Send + 'static>(store: &Arc<Store>, work: Vec<fn(&Store) -> T>) -> Vec<T> {
     let threads = work.into_iter().map(|work| {
         let store = store.clone();
@@ -100,7 +60,7 @@ fn keys(store: &Store) -> Result<Vec<String>> {
 }
 
 #[test]
-fn one_of_the_racers_creates_the_key() {
+fn one_of_three_racers_creates_the_key() {
     explore(|| {
         let (store, _) = store(None);
         let won = race(
@@ -144,8 +104,8 @@ fn compare_and_set_and_delete_have_one_winner() {
                 |store| store.del("k"),
             ],
         );
-        // Whoever comes first wins; the unconditional removal wins after the other write too, but
-        // not after the other removal.
+        // The first one wins. The unconditional removal also succeeds after the other write, but not
+        // after the other removal.
         assert!(!(won[0] && won[1]));
         assert_eq!(won[2], !won[1]);
         assert!(store.get("k").is_none());
@@ -171,7 +131,7 @@ fn a_full_store_takes_one_of_two() {
 }
 
 #[test]
-fn a_cache_never_holds_too_much_and_its_books_balance() {
+fn a_cache_keeps_its_limit_and_its_totals() {
     explore(|| {
         let (store, _) = store(Some(at_most(2, WhenFull::Evict)));
         let counts = race(
@@ -198,7 +158,7 @@ fn a_cache_never_holds_too_much_and_its_books_balance() {
             store.del(key);
         }
         assert_eq!(store.entries(), 0);
-        let limits = store.limits.as_ref().unwrap();
+        let limits = store.limits().unwrap();
         let evictions = limits.evictions();
         set(&store, "e", "v", &SetOptions::new()).unwrap();
         set(&store, "f", "v", &SetOptions::new()).unwrap();
@@ -207,7 +167,7 @@ fn a_cache_never_holds_too_much_and_its_books_balance() {
 }
 
 #[test]
-fn reclaiming_takes_nothing_that_was_written_since() {
+fn reaping_removes_nothing_that_was_written_since() {
     explore(|| {
         let (store, clock) = store(None);
         set(&store, "k", "old", &SetOptions::expires_after(SECOND)).unwrap();
@@ -217,8 +177,8 @@ fn reclaiming_takes_nothing_that_was_written_since() {
             &store,
             vec![
                 |store| {
-                    for shard in 0..store.shards.len() {
-                        store.reclaim_shard(shard, || {});
+                    for shard in store.shards() {
+                        store.reap_shard(shard, || {});
                     }
                     true
                 },
@@ -233,7 +193,7 @@ fn reclaiming_takes_nothing_that_was_written_since() {
 }
 
 #[test]
-fn a_scan_meets_what_is_there_all_along() {
+fn a_scan_meets_every_key_that_exists_all_along() {
     explore(|| {
         // One shard, so that all the keys are in each other's way.
         let (store, _) = store(Some(at_most(100, WhenFull::Refuse)));

@@ -1,4 +1,4 @@
-//! Where the time comes from.
+//! Sources of time.
 
 use std::{
     fmt,
@@ -6,15 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{deadline::Deadline, system::SystemClock};
+use crate::{time::deadline::Deadline, time::system_clock::SystemClock};
 
-/// A source of time that a test can hold in its hand.
+/// A source of time, for tests that control it.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time since some fixed moment. Never runs backwards.
+    /// Returns the time since some fixed moment. Must never run backwards.
     fn now(&self) -> Duration;
 
-    /// The wall clock, which may be set back or forward at any time. Used only to refuse an expiry
-    /// too far in the future.
+    /// Returns the wall time, which may be set back or forward at any time. Used to refuse an expiry
+    /// too far in the future, and in snapshots.
     fn system_time(&self) -> SystemTime;
 }
 
@@ -29,18 +29,18 @@ struct Times {
 }
 
 impl ManualClock {
-    /// A clock whose wall time is 2026-01-01T00:00:00Z.
+    /// Creates a clock whose wall time is 2026-01-01T00:00:00Z.
     pub fn new() -> Self {
         Self::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))
     }
 
-    /// A clock with this wall time.
+    /// Creates a clock with this wall time.
     pub fn starting_at(wall: SystemTime) -> Self {
         let elapsed = Duration::ZERO;
         Self(Arc::new(Mutex::new(Times { elapsed, wall })))
     }
 
-    /// Lets this much time pass.
+    /// Moves both times forward.
     pub fn advance(&self, by: Duration) {
         self.change(|times| {
             times.elapsed += by;
@@ -48,12 +48,12 @@ impl ManualClock {
         });
     }
 
-    /// Sets the wall clock alone, as an administrator or a time server does. No time passes.
+    /// Sets the wall time alone, as an administrator or a time server does. No time passes.
     pub fn set_system_time(&self, wall: SystemTime) {
         self.change(|times| times.wall = wall);
     }
 
-    /// The wall time that this clock shows.
+    /// Returns the wall time.
     pub fn system_time(&self) -> SystemTime {
         self.change(|times| times.wall)
     }
@@ -88,9 +88,9 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// A reading to be taken before a lock is: the caller's clock is not to run under it. The
-    /// system's own is read only when it is looked at, because most entries that live for ever
-    /// never need it.
+    /// Returns a reading, to be taken before a lock: the caller's clock must not run under it. The
+    /// system's own is read only when it is needed, because entries without a deadline never need
+    /// it.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         match self {
@@ -99,7 +99,7 @@ impl TimeSource {
         }
     }
 
-    /// Milliseconds since 1970, negative before.
+    /// Returns milliseconds since 1970, negative before.
     pub(crate) fn unix_millis(&self) -> i64 {
         let wall = match self {
             Self::System(_) => SystemTime::now(),
@@ -113,7 +113,7 @@ impl TimeSource {
     }
 }
 
-/// One reading of a clock.
+/// A reading of a clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reading<'a> {
     Lazy(&'a SystemClock),
@@ -128,11 +128,11 @@ impl Reading<'_> {
         }
     }
 
-    /// The end of what lives for `millis` from now on.
+    /// Returns the deadline of an entry that lives for `millis` from now on.
     #[inline]
-    pub(crate) fn end_after(self, millis: u64) -> Deadline {
+    pub(crate) fn deadline_after(self, millis: u64) -> Deadline {
         match self {
-            Self::Lazy(clock) => clock.end_after(millis),
+            Self::Lazy(clock) => clock.deadline_after(millis),
             Self::Taken(now) => Deadline::after(now, Duration::from_millis(millis)),
         }
     }

@@ -1,0 +1,41 @@
+//! The bytes that an entry is charged against `max_bytes`.
+
+use crate::index::{key, value::Value};
+
+/// The bytes of an entry besides its value and a long key: itself (96 bytes, and a sixth unused),
+/// its part of a bucket's 68 and of the directory, its node in a queue (16, and an eighth unused)
+/// and its ghost (13, at 7/16 full).
+const OVERHEAD: usize = 112 + 6 + 18 + 30;
+
+/// Returns the charge of an entry whose key and value have this footprint.
+pub(crate) fn charge(footprint: usize) -> usize {
+    footprint.saturating_add(OVERHEAD)
+}
+
+/// The charges of one entry before a write and after it.
+pub(crate) struct Charges {
+    pub(crate) before: usize,
+    pub(crate) after: usize,
+}
+
+impl Charges {
+    /// Returns the charges of a write of `value`, if it replaces a value with the footprint
+    /// `replaced`, or creates the entry.
+    pub(crate) fn new(key: &str, value: Option<&Value>, replaced: Option<usize>) -> Self {
+        let key = charge(key::footprint(key.len()));
+        Self {
+            before: replaced.map_or(0, |replaced| key + replaced),
+            after: key + value.map_or(0, Value::footprint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_charged_what_the_docs_of_max_bytes_say() {
+        assert_eq!((charge(0), charge(1000)), (166, 1166));
+    }
+}

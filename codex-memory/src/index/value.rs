@@ -1,0 +1,355 @@
+//! Stored values: sharing one allocates nothing, and a new one takes no more memory than it needs.
+
+use bytes::Bytes;
+
+/// A new value of up to this many bytes is copied into an allocation of its own. Above it, copying
+/// costs more than the separate reference count of the buffer that was handed in.
+const MAX_COPIED: usize = 4096;
+
+/// The bytes of a value. An integer that [`incr`](codex_traits::KvBackend::incr) wrote is kept as a
+/// number, so that the next `incr` neither parses nor allocates.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Bytes(Bytes),
+    Integer(i64),
+}
+
+/// A value and the form of its allocation.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) content: Content,
+    /// The bytes and their reference count share one allocation.
+    pub(crate) is_packed: bool,
+}
+
+impl Content {
+    /// Returns the value as a caller gets it. Only an integer allocates.
+    ///
+    /// Not inlined, so that the handle is built where the caller wants it: copying it by wider
+    /// words than those that it was just written by would stall the processor.
+    #[inline(never)]
+    pub(crate) fn share(&self) -> Option<Bytes> {
+        Some(match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Integer(number) => Bytes::copy_from_slice(Decimal::new(*number).as_bytes()),
+        })
+    }
+
+    pub(crate) fn equals(&self, expected: &[u8]) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes == expected,
+            Self::Integer(number) => Decimal::new(*number).as_bytes() == expected,
+        }
+    }
+
+    /// Returns the value as an integer, if it is one in Redis's sense.
+    #[inline]
+    pub(crate) fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Bytes(bytes) => codex_traits::parse_integer(bytes),
+            Self::Integer(number) => Some(*number),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn footprint(&self, is_packed: bool) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes_footprint(bytes.len(), is_packed),
+            Self::Integer(_) => 0,
+        }
+    }
+}
+
+impl Value {
+    pub(crate) const fn integer(number: i64) -> Self {
+        Self {
+            content: Content::Integer(number),
+            is_packed: false,
+        }
+    }
+
+    const fn kept(bytes: Bytes) -> Self {
+        Self {
+            content: Content::Bytes(bytes),
+            is_packed: false,
+        }
+    }
+
+    /// Takes a value that replaces another. Its buffer is kept as it is, unless nobody else holds
+    /// it and it is larger than the value: then the value is copied and the buffer freed.
+    ///
+    /// May run the `Drop` of the value's owner, so it must not run under a lock.
+    #[inline]
+    pub(crate) fn replacing(bytes: Bytes) -> Self {
+        if bytes.is_unique() {
+            Self::of_unshared(bytes)
+        } else {
+            Self::kept(bytes)
+        }
+    }
+
+    fn of_unshared(bytes: Bytes) -> Self {
+        let len = bytes.len();
+        if len > MAX_COPIED {
+            // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and
+            // not in a reader's call.
+            drop(bytes.clone());
+            return Self::kept(bytes);
+        }
+        // The vector knows the capacity, which a `Bytes` does not tell. Neither conversion
+        // allocates if the buffer is exactly as long as the value.
+        let buffer = Vec::from(bytes);
+        if buffer.capacity() == len {
+            Self::kept(buffer.into())
+        } else {
+            Self::packed(&buffer)
+        }
+    }
+
+    /// Copies a value into the smallest allocation that holds it.
+    pub(crate) fn packed(bytes: &[u8]) -> Self {
+        Self {
+            content: Content::Bytes(pack(bytes)),
+            is_packed: bytes.len() <= LARGEST_CLASS,
+        }
+    }
+
+    /// Returns the value in the smallest form it can have, for an entry that may stay unread.
+    ///
+    /// May run the `Drop` of the value's owner, so it must not run under a lock.
+    #[inline]
+    pub(crate) fn compact(self) -> Self {
+        match &self.content {
+            Content::Bytes(bytes) if !self.is_packed && bytes.len() <= MAX_COPIED => Self::packed(bytes),
+            _ => self,
+        }
+    }
+
+    /// Returns how many bytes have been requested from the allocator for the value.
+    #[inline]
+    pub(crate) fn footprint(&self) -> usize {
+        self.content.footprint(self.is_packed)
+    }
+}
+
+/// Returns how many bytes have been requested from the allocator for a value of `len` bytes. A
+/// value that is not packed includes its reference count, which `Bytes` allocates when the value is
+/// first shared. A value that others share too is counted in full.
+#[inline]
+fn bytes_footprint(len: usize, is_packed: bool) -> usize {
+    if is_packed {
+        COUNT + class_of(len) * CLASS
+    } else {
+        SHARED + len
+    }
+}
+
+/// Returns the footprint of the [compact](Value::compact) form of a value of `len` bytes.
+pub(crate) fn compact_footprint(len: usize) -> usize {
+    if len <= LARGEST_CLASS {
+        bytes_footprint(len, true)
+    } else {
+        SHARED.saturating_add(len)
+    }
+}
+
+/// An integer as decimal text, without an allocation.
+pub(crate) struct Decimal {
+    text: [u8; Self::LONGEST],
+    start: usize,
+}
+
+impl Decimal {
+    /// The length of `i64::MIN`.
+    const LONGEST: usize = 20;
+
+    pub(crate) fn new(number: i64) -> Self {
+        let mut text = [0; Self::LONGEST];
+        let mut start = Self::LONGEST;
+        let mut rest = number.unsigned_abs();
+        loop {
+            start -= 1;
+            text[start] = b'0' + (rest % 10).to_le_bytes()[0];
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            start -= 1;
+            text[start] = b'-';
+        }
+        Self { text, start }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[self.start..]
+    }
+}
+
+/// The reference count that `Bytes::from_owner` puts before its owner.
+const COUNT: usize = size_of::<usize>();
+
+/// The allocation by which `Bytes` shares what was a `Vec`.
+const SHARED: usize = 3 * size_of::<usize>();
+
+/// The step to which the size of a small value is rounded up: malloc's own.
+const CLASS: usize = 16;
+const LARGEST_CLASS: usize = 64 * CLASS;
+
+fn class_of(len: usize) -> usize {
+    len.div_ceil(CLASS).max(1)
+}
+
+/// The bytes of a small value. `Bytes::from_owner` puts its reference count into the same
+/// allocation, which needs an owner whose size the compiler knows: hence one type for each step.
+struct Inline<const N: usize>([u8; N]);
+
+impl<const N: usize> AsRef<[u8]> for Inline<N> {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[inline]
+fn inline<const N: usize>(value: &[u8]) -> Bytes {
+    let mut array = [0; N];
+    array[..value.len()].copy_from_slice(value);
+    let mut bytes = Bytes::from_owner(Inline(array));
+    bytes.truncate(value.len());
+    bytes
+}
+
+fn pack(value: &[u8]) -> Bytes {
+    macro_rules! by_class {
+        ($($class:literal)*) => {
+            match class_of(value.len()) {
+                $($class => inline::<{ $class * CLASS }>(value),)*
+                _ => shared(value),
+            }
+        };
+    }
+    by_class! {
+         1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32
+        33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64
+    }
+}
+
+fn shared(value: &[u8]) -> Bytes {
+    let bytes = Bytes::copy_from_slice(value);
+    // Allocates the reference count now and not in a reader's call.
+    drop(bytes.clone());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(value: &Value) -> Bytes {
+        value.content.share().unwrap()
+    }
+
+    #[test]
+    fn every_length_comes_back() {
+        let text = "0123456789abcdef".repeat(520);
+        for len in (0..1100).chain([2000, 4064, 4065, 4096, 4097, 8000]) {
+            let expected = &text.as_bytes()[..len];
+            let handed_in = Bytes::copy_from_slice(expected);
+            for value in [
+                Value::replacing(handed_in.clone()),
+                Value::replacing(handed_in),
+                Value::packed(expected),
+            ] {
+                assert_eq!(bytes(&value), expected);
+                assert!(value.footprint() >= len);
+                assert_eq!(bytes(&value.compact()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn an_integer_reads_as_its_text_and_takes_no_memory() {
+        for number in [0, 7, -7, 10, 1_234_567_890, i64::MAX, i64::MIN] {
+            let value = Value::integer(number);
+            let text = number.to_string();
+            assert_eq!(bytes(&value), text);
+            assert!(value.content.equals(text.as_bytes()) && !value.content.equals(b""));
+            assert_eq!(value.content.integer(), Some(number));
+            assert_eq!(value.footprint(), 0);
+        }
+    }
+
+    #[test]
+    fn a_value_takes_what_was_requested_from_the_allocator() {
+        let footprint = |len: usize| Value::packed(&vec![7; len]).footprint();
+        // In steps of 16 bytes behind the count, which is one word.
+        for (len, steps) in [(0, 1), (1, 1), (16, 1), (17, 2), (1008, 63), (1009, 64), (1024, 64)] {
+            assert_eq!(footprint(len), size_of::<usize>() + steps * 16, "{len} bytes");
+        }
+        // Beyond, its own length, and three words to share it.
+        for len in [1025, 4096, 4097] {
+            assert_eq!(footprint(len), 3 * size_of::<usize>() + len, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_footprint_of_the_compact_form_is_known_before() {
+        for len in [0, 1, 16, 17, 1024, 1025, 4096, 4097, 8000] {
+            let shared = Bytes::from(vec![7; len]);
+            for value in [
+                Value::replacing(shared.clone()),
+                Value::replacing(vec![7; len].into()),
+                Value::packed(&shared),
+            ] {
+                assert_eq!(value.compact().footprint(), compact_footprint(len), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_packed_value_is_not_copied_again() {
+        for len in [1, 16, 1024] {
+            let value = Value::packed(&vec![7; len]);
+            let at = bytes(&value).as_ptr();
+            assert_eq!(bytes(&value.compact()).as_ptr(), at, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn only_a_small_value_is_copied_to_be_compact() {
+        for (len, is_copied) in [
+            (1, true),
+            (1024, true),
+            (1025, true),
+            (4096, true),
+            (4097, false),
+            (8000, false),
+        ] {
+            let shared = Bytes::from(vec![7; len]);
+            let compact = Value::replacing(shared.clone()).compact();
+            assert_eq!(bytes(&compact).as_ptr() != shared.as_ptr(), is_copied, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_value_is_copied_out_of_a_larger_buffer() {
+        let mut roomy = Vec::with_capacity(100_000);
+        roomy.extend_from_slice(&[7; 100]);
+        let slice = Bytes::from(vec![7; 100_000]).slice(99_900..);
+        for buffer in [Bytes::from(roomy), slice] {
+            let value = Value::replacing(buffer);
+            assert!(value.is_packed && bytes(&value) == [7; 100][..]);
+        }
+    }
+
+    #[test]
+    fn a_tight_buffer_is_kept_as_it_was_handed_in() {
+        let shared = Bytes::from(vec![7; 100]);
+        let (small, large) = (Bytes::from(vec![7; 100]), Bytes::from(vec![7; 100_000]));
+        for value in [shared.clone(), small, large, Bytes::from_static(b"7")] {
+            let at = value.as_ptr();
+            assert_eq!(bytes(&Value::replacing(value)).as_ptr(), at);
+        }
+    }
+}

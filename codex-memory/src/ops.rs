@@ -1,0 +1,161 @@
+//! The operations of the contract, each one change of one shard.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use codex_traits::{Condition, Error, Expiry, OnMissing, Result, SetOptions, SetOutcome, Ttl};
+
+use crate::{
+    index::{
+        entry::Entry,
+        value::{Content, Value},
+    },
+    store::{Plan, Store},
+    time::{clock::Reading, deadline::Deadline},
+};
+
+impl Store {
+    /// Returns the milliseconds of an `After`, checked, or `None` for the other two.
+    #[inline]
+    fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
+        let millis = expiry.to_millis_at(operation, || self.unix_millis())?;
+        Ok(millis.map(i64::unsigned_abs))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
+        let place = self.locate(key);
+        let reading = self.reading();
+        let shard = self.read(place.shard);
+        shard.live(place.hash, key, reading)?.content().share()
+    }
+
+    pub(crate) fn set(&self, key: &str, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        let span = self.span(options.expiry, "set")?;
+        let mut value = Value::replacing(value);
+        let is_plain = options.condition == Condition::Always && options.expiry != Expiry::Keep;
+        if is_plain && self.overwrite(key, &mut value, deadline(span, self.reading())) {
+            return Ok(SetOutcome::Written);
+        }
+        // Copied before the lock is taken, and the copied buffer freed before it as well.
+        let mut value = Some(value.compact());
+        self.write_as_planned("set", key, &mut value, |shard, hash, reading, _| {
+            let slot = shard.find(hash, key);
+            let needs_old = options.condition != Condition::Always || options.expiry == Expiry::Keep;
+            let old = slot.filter(|_| needs_old).and_then(|slot| shard.live_at(slot, reading));
+            let holds = match &options.condition {
+                Condition::Always => true,
+                Condition::IfAbsent => old.is_none(),
+                Condition::IfPresent => old.is_some(),
+                Condition::IfEquals(expected) => old.is_some_and(|entry| entry.content().equals(expected)),
+            };
+            if !holds {
+                return Plan::Leave(SetOutcome::Refused);
+            }
+            let deadline = match options.expiry {
+                Expiry::Keep => old.map_or(Deadline::NEVER, |entry| entry.deadline),
+                Expiry::Never | Expiry::After(_) => deadline(span, reading),
+            };
+            let answer = SetOutcome::Written;
+            Plan::Put { slot, deadline, answer }
+        })
+    }
+
+    pub(crate) fn del(&self, key: &str) -> bool {
+        self.change(key, |shard, hash, reading| {
+            let removed = shard.find(hash, key).and_then(|slot| shard.remove(slot));
+            let was_live = removed.as_ref().is_some_and(|entry| !reading.is_past(entry.deadline));
+            (was_live, removed)
+        })
+    }
+
+    pub(crate) fn del_if_equals(&self, key: &str, expected: &[u8]) -> bool {
+        self.change(key, |shard, hash, reading| {
+            let is_equal = |entry: &Entry| entry.content().equals(expected);
+            let slot = shard.find(hash, key);
+            let slot = slot.filter(|&slot| shard.live_at(slot, reading).is_some_and(is_equal));
+            let removed = slot.and_then(|slot| shard.remove(slot));
+            (removed.is_some(), removed)
+        })
+    }
+
+    pub(crate) fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        if expiry == Expiry::After(Duration::ZERO) {
+            return Ok(self.del(key));
+        }
+        let span = self.span(expiry, "expire")?;
+        Ok(self.change(key, |shard, hash, reading| {
+            let slot = shard.find(hash, key);
+            let slot = slot.filter(|&slot| shard.live_at(slot, reading).is_some());
+            if let Some(slot) = slot
+                && expiry != Expiry::Keep
+            {
+                shard.set_deadline(slot, deadline(span, reading));
+            }
+            (slot.is_some(), None)
+        }))
+    }
+
+    pub(crate) fn ttl(&self, key: &str) -> Ttl {
+        self.with_time_left(key, |_, ttl| ttl).unwrap_or(Ttl::Missing)
+    }
+
+    pub(crate) fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
+        self.with_time_left(key, |content, ttl| Some((content.share()?, ttl)))?
+    }
+
+    /// Calls `answer` with the content and the time to live of a live entry.
+    fn with_time_left<T>(&self, key: &str, answer: impl FnOnce(&Content, Ttl) -> T) -> Option<T> {
+        let place = self.locate(key);
+        let shard = self.read(place.shard);
+        // One reading decides whether the entry has expired and how long it has left. It is taken
+        // under the lock: an earlier one would give a value that was set meanwhile more time than it
+        // was set with.
+        let reading = Reading::Taken(self.reading().now());
+        let entry = shard.live(place.hash, key, reading)?;
+        let left = entry.deadline.left(reading.now());
+        Some(answer(entry.content(), left.map_or(Ttl::Persistent, Ttl::Remaining)))
+    }
+
+    pub(crate) fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let span = match on_missing {
+            OnMissing::Create(expiry) => self.span(expiry, "incr")?,
+            OnMissing::Refuse => None,
+        };
+        if let Some(sum) = self.update(key, |entry| add(entry.content(), delta)) {
+            return sum.map(Some);
+        }
+        if on_missing == OnMissing::Refuse {
+            return Ok(None);
+        }
+        self.write_as_planned("incr", key, &mut None, |shard, hash, reading, value| {
+            let slot = shard.find(hash, key);
+            let old = slot.and_then(|slot| shard.live_at(slot, reading));
+            let (sum, deadline) = match old {
+                None => (delta, deadline(span, reading)),
+                Some(entry) => match add(entry.content(), delta) {
+                    Ok(sum) => (sum, entry.deadline),
+                    Err(error) => return Plan::Leave(Err(error)),
+                },
+            };
+            *value = Some(Value::integer(sum));
+            let answer = Ok(Some(sum));
+            Plan::Put { slot, deadline, answer }
+        })?
+    }
+}
+
+/// Returns the deadline of an entry that lives this long from now on.
+#[inline]
+fn deadline(span: Option<u64>, reading: Reading<'_>) -> Deadline {
+    span.map_or(Deadline::NEVER, |millis| reading.deadline_after(millis))
+}
+
+#[inline]
+fn add(content: &Content, delta: i64) -> Result<i64> {
+    content
+        .integer()
+        .ok_or_else(Error::not_an_integer)?
+        .checked_add(delta)
+        .ok_or_else(Error::integer_overflow)
+}

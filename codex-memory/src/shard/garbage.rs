@@ -1,0 +1,23 @@
+//! Removed entries that wait for the lock to be released.
+
+use crate::{index::bucket::BUCKET_CAPACITY, index::entry::Entry};
+
+/// Must be dropped after the lock is released: a value's owner may have a `Drop` of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    pub(crate) entries: Vec<Entry>,
+    /// The memory of buckets that are empty now.
+    pub(crate) buffers: Vec<Vec<Entry>>,
+}
+
+impl Garbage {
+    /// Returns a collection with room for a whole step, so that nothing is allocated under the lock.
+    /// After much was freed, an allocation can take glibc milliseconds, and longer if another thread
+    /// allocates at the same time.
+    pub(crate) fn with_room() -> Self {
+        Self {
+            entries: Vec::with_capacity(2 * BUCKET_CAPACITY),
+            buffers: Vec::with_capacity(BUCKET_CAPACITY),
+        }
+    }
+}

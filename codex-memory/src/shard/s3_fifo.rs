@@ -1,0 +1,411 @@
+//! Eviction: S3-FIFO over the entries of one shard.
+//!
+//! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023.
+//! New entries enter a small queue. Those that are read there move on to the main queue, and the
+//! others are evicted soon, so that a scan cannot flush the cache. The ghost queue remembers the
+//! hashes of evicted entries for a while: an entry that returns goes straight to the main queue.
+//!
+//! The paper gives the small queue a tenth of the cache, and remembers as many of the entries evicted
+//! from it as the main queue holds. Here it is a fiftieth, and two thirds of the entries evicted from
+//! either queue. These constants were chosen on the first generated traces of `scripts/bench-memory
+//! hits` and not changed for those added later.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use hashbrown::HashTable;
+
+use crate::{
+    index::directory::{Directory, Slot},
+    time::deadline::Deadline,
+};
+
+/// One in this many entries of a shard is in the small queue.
+const SMALL_SHARE: usize = 50;
+
+/// No node.
+const END: u32 = u32::MAX;
+
+/// Reads are counted up to this: two bits, as in the paper.
+const MAX_READS: u8 = 3;
+
+/// The queue that a node is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    /// The node is free.
+    None,
+    /// New entries.
+    Small,
+    /// Entries that were read, or have returned.
+    Main,
+}
+
+/// The queue node of an entry: 16 bytes.
+#[derive(Debug)]
+struct Node {
+    /// The half of its hash by which the entry is found.
+    hash: u32,
+    older: u32,
+    /// In a free node, the next free one.
+    newer: u32,
+    queue: Queue,
+    /// Reads since eviction last looked at the entry, at most [`MAX_READS`].
+    reads: AtomicU8,
+}
+
+/// A doubly linked list through the nodes, so that a removed entry leaves its queue at once.
+#[derive(Debug)]
+struct List {
+    oldest: u32,
+    newest: u32,
+    len: usize,
+}
+
+/// The queues of one shard.
+#[derive(Debug)]
+pub(crate) struct S3Fifo {
+    nodes: Vec<Node>,
+    /// The first free node.
+    free: u32,
+    small: List,
+    main: List,
+    ghosts: Ghosts,
+}
+
+impl List {
+    const EMPTY: Self = Self {
+        oldest: END,
+        newest: END,
+        len: 0,
+    };
+
+    fn push(&mut self, nodes: &mut [Node], at: u32) {
+        let node = &mut nodes[at as usize];
+        (node.older, node.newer) = (self.newest, END);
+        match nodes.get_mut(self.newest as usize) {
+            Some(node) => node.newer = at,
+            None => self.oldest = at,
+        }
+        self.newest = at;
+        self.len += 1;
+    }
+
+    fn unlink(&mut self, nodes: &mut [Node], at: u32) {
+        let Node { older, newer, .. } = nodes[at as usize];
+        match nodes.get_mut(older as usize) {
+            Some(node) => node.newer = newer,
+            None => self.oldest = newer,
+        }
+        match nodes.get_mut(newer as usize) {
+            Some(node) => node.older = older,
+            None => self.newest = older,
+        }
+        self.len -= 1;
+    }
+}
+
+impl S3Fifo {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: END,
+            small: List::EMPTY,
+            main: List::EMPTY,
+            ghosts: Ghosts::default(),
+        }
+    }
+
+    /// Counts a read. Of two concurrent ones one may be lost. The cache line of an entry that is read
+    /// often is not written to.
+    #[inline]
+    pub(crate) fn record_read(&self, node: u32) {
+        if let Some(node) = self.nodes.get(node as usize) {
+            let reads = node.reads.load(Ordering::Relaxed);
+            if reads < MAX_READS {
+                node.reads.store(reads + 1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Adds a new entry and returns its node.
+    pub(crate) fn admit(&mut self, hash: u32) -> u32 {
+        let queue = if self.ghosts.take(hash) {
+            Queue::Main
+        } else {
+            Queue::Small
+        };
+        let node = Node {
+            hash,
+            older: END,
+            newer: END,
+            queue,
+            reads: AtomicU8::new(0),
+        };
+        let at = self.place_node(node);
+        if let Some(list) = self.list(queue) {
+            list.0.push(list.1, at);
+        }
+        at
+    }
+
+    fn place_node(&mut self, node: Node) -> u32 {
+        if let Some(place) = self.nodes.get_mut(self.free as usize) {
+            let next = place.newer;
+            *place = node;
+            return std::mem::replace(&mut self.free, next);
+        }
+        if self.nodes.len() == self.nodes.capacity() {
+            self.nodes.reserve_exact(self.nodes.len() / 8 + 1);
+        }
+        self.nodes.push(node);
+        let last = self.nodes.len() - 1;
+        u32::try_from(last).unwrap_or_else(|_| unreachable!("four thousand million entries in one shard"))
+    }
+
+    /// Removes the node of an entry that is being removed.
+    pub(crate) fn unlink_node(&mut self, at: u32) {
+        let Some(node) = self.nodes.get_mut(at as usize) else {
+            return;
+        };
+        let queue = std::mem::replace(&mut node.queue, Queue::None);
+        if let Some(list) = self.list(queue) {
+            list.0.unlink(list.1, at);
+            self.nodes[at as usize].newer = std::mem::replace(&mut self.free, at);
+        }
+    }
+
+    fn list(&mut self, queue: Queue) -> Option<(&mut List, &mut [Node])> {
+        match queue {
+            Queue::None => None,
+            Queue::Small => Some((&mut self.small, &mut self.nodes)),
+            Queue::Main => Some((&mut self.main, &mut self.nodes)),
+        }
+    }
+
+    /// Returns the entry to evict, which stays in its queue, or `None` if there is none.
+    pub(crate) fn victim(&mut self, directory: &Directory, is_past: impl Fn(Deadline) -> bool) -> Option<Slot> {
+        loop {
+            let total = self.small.len + self.main.len;
+            let from_small = self.small.len > 0 && (self.small.len * SMALL_SHARE >= total || self.main.len == 0);
+            let list = if from_small { &mut self.small } else { &mut self.main };
+            let at = list.oldest;
+            let node = self.nodes.get_mut(at as usize)?;
+            let slot = directory.find_node(node.hash, at)?;
+            if is_past(directory.get(slot)?.deadline) {
+                return Some(slot);
+            }
+            let reads = *node.reads.get_mut();
+            if reads == 0 {
+                self.ghosts.put(node.hash, total * 2 / 3);
+                return Some(slot);
+            }
+            // This ends: each turn takes a read away or moves an entry on.
+            *node.reads.get_mut() = if from_small { 0 } else { reads - 1 };
+            node.queue = Queue::Main;
+            list.unlink(&mut self.nodes, at);
+            self.main.push(&mut self.nodes, at);
+        }
+    }
+
+    pub(crate) fn footprint(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.ghosts.footprint()
+    }
+}
+
+/// Widens a hash for `hashbrown`, which takes the bucket from the low bits and the fingerprint from
+/// the seven highest.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// The hashes of entries that were evicted lately.
+#[derive(Debug, Default)]
+struct Ghosts {
+    table: HashTable<Ghost>,
+    order: VecDeque<u32>,
+    /// How many hashes have been added since the queue was made.
+    count: u32,
+}
+
+#[derive(Debug)]
+struct Ghost {
+    hash: u32,
+    number: u32,
+}
+
+impl Ghosts {
+    fn put(&mut self, hash: u32, most: usize) {
+        while self.order.len() >= most.max(1) {
+            self.forget_oldest();
+        }
+        self.take(hash);
+        let number = self.count;
+        self.count = self.count.wrapping_add(1);
+        self.order.push_back(hash);
+        self.table
+            .insert_unique(spread(hash), Ghost { hash, number }, |ghost| spread(ghost.hash));
+    }
+
+    fn forget_oldest(&mut self) {
+        #[expect(clippy::cast_possible_truncation, reason = "numbers wrap around as the count does")]
+        let number = self.count.wrapping_sub(self.order.len() as u32);
+        if let Some(hash) = self.order.pop_front()
+            // An entry that has returned since has a later number, or none.
+            && let Ok(ghost) = self.table.find_entry(spread(hash), |ghost| ghost.hash == hash && ghost.number == number)
+        {
+            ghost.remove();
+        }
+    }
+
+    /// Removes a hash and returns whether it was there.
+    fn take(&mut self, hash: u32) -> bool {
+        let found = self.table.find_entry(spread(hash), |ghost| ghost.hash == hash);
+        found.map(hashbrown::hash_table::OccupiedEntry::remove).is_ok()
+    }
+
+    fn footprint(&self) -> usize {
+        self.table.allocation_size() + self.order.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{index::entry::Entry, index::value::Value};
+
+    /// The algorithm in its plainest form.
+    #[derive(Default)]
+    struct Model {
+        small: VecDeque<u32>,
+        main: VecDeque<u32>,
+        reads: BTreeMap<u32, u8>,
+        /// Evicted hashes, and whether they have not returned since.
+        ghosts: VecDeque<(u32, bool)>,
+    }
+
+    impl Model {
+        fn admit(&mut self, hash: u32) {
+            self.reads.insert(hash, 0);
+            let ghost = self.ghosts.iter_mut().find(|ghost| **ghost == (hash, true));
+            match ghost {
+                Some((_, is_away)) => {
+                    *is_away = false;
+                    self.main.push_back(hash);
+                }
+                None => self.small.push_back(hash),
+            }
+        }
+
+        fn record_read(&mut self, hash: u32) {
+            let reads = self.reads.entry(hash).or_default();
+            *reads = (*reads + 1).min(3);
+        }
+
+        fn unlink_node(&mut self, hash: u32) {
+            self.small.retain(|&other| other != hash);
+            self.main.retain(|&other| other != hash);
+        }
+
+        fn victim(&mut self, has_ended: impl Fn(u32) -> bool) -> Option<u32> {
+            loop {
+                let total = self.small.len() + self.main.len();
+                let from_small = !self.small.is_empty() && (self.small.len() * 50 >= total || self.main.is_empty());
+                let queue = if from_small { &mut self.small } else { &mut self.main };
+                let &hash = queue.front()?;
+                if has_ended(hash) {
+                    return Some(hash);
+                }
+                let reads = self.reads[&hash];
+                if reads == 0 {
+                    while self.ghosts.len() >= (total * 2 / 3).max(1) {
+                        self.ghosts.pop_front();
+                    }
+                    self.ghosts.push_back((hash, true));
+                    return Some(hash);
+                }
+                queue.pop_front();
+                self.reads.insert(hash, if from_small { 0 } else { reads - 1 });
+                self.main.push_back(hash);
+            }
+        }
+    }
+
+    /// Marsaglia's xorshift32.
+    fn next(state: &mut u32) -> u32 {
+        *state ^= *state << 13;
+        *state ^= *state >> 17;
+        *state ^= *state << 5;
+        *state
+    }
+
+    #[test]
+    fn the_victims_are_those_of_the_plainest_form() {
+        for (most, tags) in [(1, 3), (10, 30), (300, 800)] {
+            let (mut fifo, mut directory, mut model) = (S3Fifo::new(), Directory::default(), Model::default());
+            let mut held: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut random = 7;
+            let now = Duration::from_secs(1);
+            let ends_of = |hash: u32| {
+                if hash.is_multiple_of(13) {
+                    Deadline::after(now, Duration::ZERO)
+                } else {
+                    Deadline::NEVER
+                }
+            };
+            let mut evictions = 0;
+            for _ in 0..20_000 {
+                // Lower numbers come up more often, as the keys of a cache do.
+                let hash = (next(&mut random) % tags).min(next(&mut random) % tags);
+                if let Some(&node) = held.get(&hash) {
+                    if next(&mut random).is_multiple_of(10) {
+                        let slot = directory.find_node(hash, node).unwrap();
+                        directory.remove(slot).unwrap();
+                        fifo.unlink_node(node);
+                        model.unlink_node(hash);
+                        held.remove(&hash);
+                    } else {
+                        fifo.record_read(node);
+                        model.record_read(hash);
+                    }
+                    continue;
+                }
+                if held.len() == most {
+                    let slot = fifo.victim(&directory, |end| end.is_past(now)).unwrap();
+                    let victim = directory.remove(slot).unwrap();
+                    assert_eq!(Some(victim.hash), model.victim(|hash| ends_of(hash).is_past(now)));
+                    assert_eq!(held.remove(&victim.hash), Some(victim.node()));
+                    fifo.unlink_node(victim.node());
+                    model.unlink_node(victim.hash);
+                    evictions += 1;
+                }
+                let node = fifo.admit(hash);
+                model.admit(hash);
+                directory.insert(Entry::new(hash, "k", Value::packed(b"v"), ends_of(hash), node));
+                assert_eq!(held.insert(hash, node), None);
+                // Nodes are reused, and so is the memory of ghosts.
+                assert!(fifo.nodes.len() <= most);
+                assert!(fifo.nodes.capacity() <= most + most / 8 + 1);
+                assert!(fifo.ghosts.order.len() <= (most * 2 / 3).max(1));
+                assert!(fifo.ghosts.table.len() <= fifo.ghosts.order.len());
+            }
+            assert!(evictions > 1000, "{evictions}");
+            let nodes = fifo.nodes.capacity() * 16;
+            let ghosts = fifo.ghosts.order.capacity() * 4 + fifo.ghosts.table.allocation_size();
+            assert_eq!(fifo.footprint(), nodes + ghosts);
+        }
+    }
+
+    #[test]
+    fn nothing_is_evicted_from_an_empty_shard() {
+        let mut fifo = S3Fifo::new();
+        assert!(fifo.victim(&Directory::default(), |_| false).is_none());
+        fifo.record_read(0);
+        fifo.unlink_node(0);
+        assert_eq!(fifo.footprint(), 0);
+    }
+}

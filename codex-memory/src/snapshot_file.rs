@@ -1,0 +1,169 @@
+//! The snapshot file of a store that outlives its process.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::store::Store;
+
+/// Writes the file in intervals, in a thread of its own, and when it is dropped.
+pub(crate) struct SnapshotFile {
+    writer: Arc<Writer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Writer {
+    store: Arc<Store>,
+    path: PathBuf,
+    /// The number of changes that the file includes. Held while the file is written, so that one
+    /// snapshot is written at a time.
+    saved: Mutex<u64>,
+    state: Mutex<State>,
+    closing: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_closing: bool,
+    failure: Option<io::ErrorKind>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SnapshotFile {
+    /// Reads the file into the store, or creates it, and starts the thread.
+    pub(crate) fn open(store: Arc<Store>, path: PathBuf, interval: Duration) -> io::Result<Self> {
+        let is_new = match File::open(&path) {
+            Ok(file) => {
+                store.load(file)?;
+                false
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
+        };
+        let writer = Arc::new(Writer {
+            saved: Mutex::new(store.changes()),
+            store,
+            path,
+            state: Mutex::default(),
+            closing: Condvar::new(),
+        });
+        if is_new {
+            // Shows now that the file can be written.
+            writer.save()?;
+        }
+        let thread = thread::Builder::new().name("codex-memory-snapshot".to_owned());
+        let runner = writer.clone();
+        let thread = Some(thread.spawn(move || runner.run(interval))?);
+        Ok(Self { writer, thread })
+    }
+
+    /// Writes the file, and returns how many entries it has.
+    pub(crate) fn save(&self) -> io::Result<u64> {
+        self.writer.save()
+    }
+
+    /// Returns why the last snapshot could not be written.
+    pub(crate) fn failure(&self) -> Option<io::ErrorKind> {
+        lock(&self.writer.state).failure
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        lock(&self.writer.state).is_closing = true;
+        self.writer.closing.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.writer.save_changes();
+    }
+}
+
+impl Writer {
+    fn run(&self, interval: Duration) {
+        loop {
+            let state = lock(&self.state);
+            let waited = self
+                .closing
+                .wait_timeout_while(state, interval, |state| !state.is_closing);
+            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if state.is_closing {
+                return;
+            }
+            drop(state);
+            self.save_changes();
+        }
+    }
+
+    /// Writes the file if it lacks changes. A failure is kept for `health`.
+    fn save_changes(&self) {
+        let saved = *lock(&self.saved);
+        if self.store.changes() != saved || lock(&self.state).failure.is_some() {
+            let _ = self.save();
+        }
+    }
+
+    fn save(&self) -> io::Result<u64> {
+        let mut saved = lock(&self.saved);
+        // Counted before: a change that comes during the snapshot may not be in it.
+        let changes = self.store.changes();
+        let written = self.write();
+        lock(&self.state).failure = written.as_ref().err().map(io::Error::kind);
+        let count = written?;
+        *saved = changes;
+        Ok(count)
+    }
+
+    fn write(&self) -> io::Result<u64> {
+        let mut new = OsString::from(&self.path);
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let file = create(&new)?;
+        let count = self.store.dump(&file)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        sync_directory(&self.path)?;
+        Ok(count)
+    }
+}
+
+/// Creates a file that its owner alone can read, if the system can say so.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Makes the renaming of a file survive a crash of the machine. Other systems than Unix have no call
+/// for it.
+#[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "fails on Unix"))]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+impl fmt::Debug for SnapshotFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotFile")
+            .field("path", &self.writer.path)
+            .finish_non_exhaustive()
+    }
+}

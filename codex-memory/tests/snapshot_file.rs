@@ -1,0 +1,218 @@
+//! A store with a snapshot file: what survives a clean end, and what survives `kill -9`.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, ErrorKind as IoErrorKind},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use codex_memory::{ManualClock, MemoryBackend};
+use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
+
+/// A directory of one test, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("codex-memory-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("snapshot")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn open(file: &Path, interval: Duration) -> codex_traits::Result<MemoryBackend> {
+    MemoryBackend::builder().snapshot_file(file).every(interval).build()
+}
+
+async fn put(store: &MemoryBackend, key: &str, options: SetOptions) {
+    assert!(store.set(key, "v".into(), options).await.unwrap().is_written());
+}
+
+#[tokio::test]
+async fn a_clean_end_loses_nothing() {
+    let directory = Directory::new("clean");
+    let store = open(&directory.file(), HOUR).unwrap();
+    put(&store, "persistent", SetOptions::new()).await;
+    put(&store, "expiring", SetOptions::expires_after(HOUR)).await;
+    let clone = store.clone();
+    drop(store);
+    // The file is written when the last handle is dropped.
+    put(&clone, "late", SetOptions::new()).await;
+    drop(clone);
+
+    let store = open(&directory.file(), HOUR).unwrap();
+    assert_eq!(store.len(), 3);
+    assert_eq!(store.ttl("persistent").await.unwrap(), Ttl::Persistent);
+    assert!(matches!(store.ttl("expiring").await.unwrap(), Ttl::Remaining(left) if left <= HOUR));
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn changes_are_written_in_intervals_and_when_asked() {
+    let directory = Directory::new("intervals");
+    let store = open(&directory.file(), Duration::from_millis(5)).unwrap();
+    let entries = || {
+        MemoryBackend::new()
+            .load(fs::File::open(directory.file()).unwrap())
+            .unwrap()
+    };
+    assert_eq!(entries(), 0);
+    put(&store, "a", SetOptions::new()).await;
+    for _ in 0..6000 {
+        if entries() == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(entries(), 1);
+    drop(store);
+
+    let store = open(&directory.file(), HOUR).unwrap();
+    put(&store, "b", SetOptions::new()).await;
+    assert_eq!((entries(), store.save().unwrap(), entries()), (1, 2, 2));
+    assert_eq!(
+        MemoryBackend::new().save().unwrap_err().kind(),
+        IoErrorKind::Unsupported
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_written_fails_the_health_check_and_keeps_the_old_one() {
+    let directory = Directory::new("failure");
+    let store = open(&directory.file(), HOUR).unwrap();
+    put(&store, "a", SetOptions::new()).await;
+    assert!(store.save().is_ok() && store.health().await.is_ok());
+    // A directory where the new file is to be written.
+    let new = directory.0.join("snapshot.new");
+    fs::create_dir(&new).unwrap();
+    put(&store, "b", SetOptions::new()).await;
+    assert!(store.save().is_err());
+    assert_eq!(store.health().await.unwrap_err().kind(), ErrorKind::Server);
+    assert_eq!(
+        MemoryBackend::new()
+            .load(fs::File::open(directory.file()).unwrap())
+            .unwrap(),
+        1
+    );
+    fs::remove_dir(&new).unwrap();
+    assert_eq!(store.save().unwrap(), 2);
+    assert!(store.health().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_an_error_and_stays_as_it_is() {
+    let directory = Directory::new("damaged");
+    fs::write(directory.file(), b"CODEXMEM not really").unwrap();
+    let error = open(&directory.file(), HOUR).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert_eq!(fs::read(directory.file()).unwrap(), b"CODEXMEM not really");
+    let missing = directory.0.join("missing").join("snapshot");
+    assert_eq!(open(&missing, HOUR).unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let directory = Directory::new("settings");
+    let kind = |result: codex_traits::Result<MemoryBackend>| result.unwrap_err().kind();
+    assert_eq!(kind(open(&directory.file(), Duration::ZERO)), ErrorKind::Config);
+    assert_eq!(kind(MemoryBackend::builder().every(HOUR).build()), ErrorKind::Config);
+    let clock = ManualClock::new();
+    let store = MemoryBackend::builder()
+        .clock(clock)
+        .snapshot_file(directory.file())
+        .build();
+    assert!(store.is_ok());
+}
+
+const CHILD_FILE: &str = "CODEX_MEMORY_TEST_CHILD_FILE";
+
+/// Counts up for ever, and prints each count after the store has answered it.
+#[test]
+fn child_of_the_kill_test() {
+    let Some(file) = std::env::var_os(CHILD_FILE) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = open(Path::new(&file), Duration::from_millis(20)).unwrap();
+        loop {
+            let count = store.incr("n", 1, OnMissing::Create(Expiry::Never)).await.unwrap();
+            println!("count {}", count.unwrap_or_default());
+        }
+    });
+}
+
+/// Returns when the file was last replaced.
+fn replaced(file: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(file).ok().map(|metadata| metadata.ino())
+}
+
+#[test]
+fn a_killed_process_loses_only_what_the_last_snapshot_began_before() {
+    let directory = Directory::new("killed");
+    let mut survived = 0;
+    for round in 0..5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_of_the_kill_test", "--nocapture", "--test-threads=1"])
+            .env(CHILD_FILE, directory.file())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut counts = lines.map_while(Result::ok).filter_map(|line| {
+            let (_, count) = line.split_once("count ")?;
+            count.parse::<i64>().ok()
+        });
+        // The counts at which the file was seen replaced. A snapshot begins when the one before is
+        // complete. So a count that is followed by two replacements is in the second one.
+        let (mut replacements, mut seen) = (Vec::new(), replaced(&directory.file()));
+        // The pipe stays open until the child is dead.
+        for count in counts.by_ref() {
+            let now = replaced(&directory.file());
+            if now != seen {
+                seen = now;
+                replacements.push(count);
+            }
+            if replacements.len() == 5 {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(counts);
+        let store = MemoryBackend::new();
+        assert_eq!(
+            store.load(fs::File::open(directory.file()).unwrap()).unwrap(),
+            1,
+            "round {round}"
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let value = runtime
+            .block_on(store.incr("n", 0, OnMissing::Refuse))
+            .unwrap()
+            .unwrap_or_default();
+        let safe = replacements[2];
+        assert!(
+            value >= safe,
+            "round {round}: {value}, but {safe} was answered two snapshots before"
+        );
+        assert!(value > survived, "round {round}: {value} after {survived}");
+        survived = value;
+    }
+}
