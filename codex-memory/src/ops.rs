@@ -8,7 +8,7 @@ use codex_traits::{Condition, Error, Expiry, OnMissing, Result, SetOptions, SetO
 use crate::{
     index::{
         entry::Entry,
-        value::{Content, Value},
+        value::{self, Content, Value},
     },
     store::{Plan, Store},
     time::{clock::Reading, deadline::Deadline},
@@ -30,11 +30,13 @@ impl Store {
         shard.live(place.hash, key, reading)?.content().share()
     }
 
-    pub(crate) fn set(&self, key: &str, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+    pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         let span = self.span(options.expiry, "set")?;
-        let mut value = Value::replacing(value);
+        let is_packed = value::prepare(&mut bytes);
         let is_plain = options.condition == Condition::Always && options.expiry != Expiry::Keep;
-        if is_plain && self.overwrite(key, &mut value, deadline(span, self.reading())) {
+        let end = deadline(span, self.reading());
+        let mut value = Value::new(bytes, is_packed);
+        if is_plain && self.overwrite(key, &mut value, end) {
             return Ok(SetOutcome::Written);
         }
         // Copied before the lock is taken, and the copied buffer freed before it as well.

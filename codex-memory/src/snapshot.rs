@@ -195,7 +195,7 @@ impl Store {
             match deadline {
                 Some(deadline) if staged.make_room(key_len, value_len)? => {
                     let key = String::from_utf8(read_vec(&mut reader, key_len)?).map_err(|_| damaged())?;
-                    let value = Value::replacing(read_vec(&mut reader, value_len)?.into()).compact();
+                    let value = Value::compact_from(read_vec(&mut reader, value_len)?);
                     staged.push(key, value, deadline);
                 }
                 _ => {

@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn a_value_keeps_its_footprint_in_an_entry() {
         let shared = Bytes::from(vec![b'v'; 100]);
-        let (packed, kept) = (Value::packed(&shared), Value::replacing(shared.clone()));
+        let (packed, kept) = (Value::packed(&shared), Value::new(shared.clone(), false));
         assert_ne!(packed.footprint(), kept.footprint());
         let footprints = [packed.footprint(), kept.footprint()];
         for (first, second, [before, after]) in [
-            (Value::packed(&shared), Value::replacing(shared.clone()), footprints),
+            (Value::packed(&shared), Value::new(shared.clone(), false), footprints),
             (kept, packed, [footprints[1], footprints[0]]),
         ] {
             let mut entry = Entry::new(1, &"k".repeat(50), first, Deadline::NEVER, 77);

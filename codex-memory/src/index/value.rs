@@ -68,41 +68,10 @@ impl Value {
         }
     }
 
-    const fn kept(bytes: Bytes) -> Self {
+    pub(crate) const fn new(bytes: Bytes, is_packed: bool) -> Self {
         Self {
             content: Content::Bytes(bytes),
-            is_packed: false,
-        }
-    }
-
-    /// Takes a value that replaces another. Its buffer is kept as it is, unless nobody else holds
-    /// it and it is larger than the value: then the value is copied and the buffer freed.
-    ///
-    /// May run the `Drop` of the value's owner, so it must not run under a lock.
-    #[inline]
-    pub(crate) fn replacing(bytes: Bytes) -> Self {
-        if bytes.is_unique() {
-            Self::of_unshared(bytes)
-        } else {
-            Self::kept(bytes)
-        }
-    }
-
-    fn of_unshared(bytes: Bytes) -> Self {
-        let len = bytes.len();
-        if len > MAX_COPIED {
-            // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and
-            // not in a reader's call.
-            drop(bytes.clone());
-            return Self::kept(bytes);
-        }
-        // The vector knows the capacity, which a `Bytes` does not tell. Neither conversion
-        // allocates if the buffer is exactly as long as the value.
-        let buffer = Vec::from(bytes);
-        if buffer.capacity() == len {
-            Self::kept(buffer.into())
-        } else {
-            Self::packed(&buffer)
+            is_packed,
         }
     }
 
@@ -112,6 +81,13 @@ impl Value {
             content: Content::Bytes(pack(bytes)),
             is_packed: bytes.len() <= LARGEST_CLASS,
         }
+    }
+
+    /// Returns the compact form of bytes that were read.
+    pub(crate) fn compact_from(buffer: Vec<u8>) -> Self {
+        let mut bytes = Bytes::from(buffer);
+        let is_packed = prepare(&mut bytes);
+        Self::new(bytes, is_packed).compact()
     }
 
     /// Returns the value in the smallest form it can have, for an entry that may stay unread.
@@ -141,6 +117,36 @@ fn bytes_footprint(len: usize, is_packed: bool) -> usize {
         COUNT + class_of(len) * CLASS
     } else {
         SHARED + len
+    }
+}
+
+/// Prepares a value that replaces another, and returns whether it is packed. Its buffer is kept as it
+/// is, unless nobody else holds it and it is larger than the value: then the value is copied and the
+/// buffer freed.
+///
+/// In place, because a value that is moved right after it was written stalls the processor. May run
+/// the `Drop` of the value's owner, so it must not run under a lock.
+#[inline]
+pub(crate) fn prepare(bytes: &mut Bytes) -> bool {
+    bytes.is_unique() && prepare_unshared(bytes)
+}
+
+fn prepare_unshared(bytes: &mut Bytes) -> bool {
+    if bytes.len() > MAX_COPIED {
+        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not in
+        // a reader's call.
+        drop(bytes.clone());
+        return false;
+    }
+    // The vector knows the capacity, which a `Bytes` does not tell. Neither conversion allocates if
+    // the buffer is exactly as long as the value.
+    let buffer = Vec::from(std::mem::take(bytes));
+    if buffer.capacity() == buffer.len() {
+        *bytes = Bytes::from(buffer.into_boxed_slice());
+        false
+    } else {
+        *bytes = pack(&buffer);
+        buffer.len() <= LARGEST_CLASS
     }
 }
 
@@ -246,6 +252,11 @@ fn shared(value: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
+    fn replacing(mut bytes: Bytes) -> Value {
+        let is_packed = prepare(&mut bytes);
+        Value::new(bytes, is_packed)
+    }
+
     fn bytes(value: &Value) -> Bytes {
         value.content.share().unwrap()
     }
@@ -257,8 +268,8 @@ mod tests {
             let expected = &text.as_bytes()[..len];
             let handed_in = Bytes::copy_from_slice(expected);
             for value in [
-                Value::replacing(handed_in.clone()),
-                Value::replacing(handed_in),
+                replacing(handed_in.clone()),
+                replacing(handed_in),
                 Value::packed(expected),
             ] {
                 assert_eq!(bytes(&value), expected);
@@ -298,8 +309,8 @@ mod tests {
         for len in [0, 1, 16, 17, 1024, 1025, 4096, 4097, 8000] {
             let shared = Bytes::from(vec![7; len]);
             for value in [
-                Value::replacing(shared.clone()),
-                Value::replacing(vec![7; len].into()),
+                replacing(shared.clone()),
+                replacing(vec![7; len].into()),
                 Value::packed(&shared),
             ] {
                 assert_eq!(value.compact().footprint(), compact_footprint(len), "{len} bytes");
@@ -327,7 +338,7 @@ mod tests {
             (8000, false),
         ] {
             let shared = Bytes::from(vec![7; len]);
-            let compact = Value::replacing(shared.clone()).compact();
+            let compact = replacing(shared.clone()).compact();
             assert_eq!(bytes(&compact).as_ptr() != shared.as_ptr(), is_copied, "{len} bytes");
         }
     }
@@ -338,7 +349,7 @@ mod tests {
         roomy.extend_from_slice(&[7; 100]);
         let slice = Bytes::from(vec![7; 100_000]).slice(99_900..);
         for buffer in [Bytes::from(roomy), slice] {
-            let value = Value::replacing(buffer);
+            let value = replacing(buffer);
             assert!(value.is_packed && bytes(&value) == [7; 100][..]);
         }
     }
@@ -349,7 +360,7 @@ mod tests {
         let (small, large) = (Bytes::from(vec![7; 100]), Bytes::from(vec![7; 100_000]));
         for value in [shared.clone(), small, large, Bytes::from_static(b"7")] {
             let at = value.as_ptr();
-            assert_eq!(bytes(&Value::replacing(value)).as_ptr(), at);
+            assert_eq!(bytes(&replacing(value)).as_ptr(), at);
         }
     }
 }

@@ -294,7 +294,7 @@ mod tests {
                     0 | 1 if !kept => shard.insert(hash(number), &number.to_string(), Value::packed(&bytes), deadline),
                     0 | 1 => {
                         // Shared with this test, and so kept as it is.
-                        let mut value = Value::replacing(bytes.clone());
+                        let mut value = Value::new(bytes.clone(), false);
                         let slot = find(&shard, number);
                         shard.replace(slot, &mut value, deadline);
                         assert_eq!(value.content.share().unwrap().len(), held[&number].0);
