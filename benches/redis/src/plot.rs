@@ -41,7 +41,9 @@ pub(crate) fn draw(workers: Workers, cells: &[Cell]) {
     let Ok(folder) = env::var("BENCH_IMAGES") else { return };
     let idle: Vec<&Cell> = cells.iter().filter(|cell| cell.micros == 0).collect();
     let path = |what: &str| Path::new(&folder).join(format!("redis-{what}-{}.svg", workers.name()));
-    both(&path("throughput"), &|panel, verb| throughput(panel, workers, verb, &idle));
+    both(&path("throughput"), &|panel, verb| {
+        throughput(panel, workers, verb, &idle)
+    });
     both(&path("latency"), &|panel, verb| latency(panel, workers, verb, &idle));
 }
 
@@ -95,7 +97,9 @@ fn throughput(panel: &Panel<'_>, workers: Workers, verb: &str, cells: &[&Cell]) 
 
 fn latency(panel: &Panel<'_>, workers: Workers, verb: &str, cells: &[&Cell]) {
     let is_shown = |cell: &&&Cell| cell.verb == verb && cell.tasks == TASKS_OF_LATENCIES;
-    let Some(cell) = cells.iter().find(is_shown) else { return };
+    let Some(cell) = cells.iter().find(is_shown) else {
+        return;
+    };
     let times = || cell.latencies.iter().flatten().copied();
     let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.01, f64::max));
     let mut chart = ChartBuilder::on(panel)

@@ -13,7 +13,6 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use codex_kv::{
     Cache,
     memory::MemoryBackend,
@@ -312,7 +311,10 @@ fn the_trait(rounds: usize) {
     );
     let direct = median(turns[0].iter().map(nanos));
     for (title, at) in [
-        ("get of codex-memory by a generic caller; called directly, 1,000 keys", 1),
+        (
+            "get of codex-memory by a generic caller; called directly, 1,000 keys",
+            1,
+        ),
         ("the same by `AnyBackend`; called directly", 2),
     ] {
         row(

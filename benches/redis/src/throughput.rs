@@ -186,7 +186,10 @@ fn measure(workers: Workers) -> Vec<Cell> {
                 verb,
                 tasks,
                 micros,
-                speeds: turns.iter().map(|turns| median(turns.iter().map(Turn::per_second))).collect(),
+                speeds: turns
+                    .iter()
+                    .map(|turns| median(turns.iter().map(Turn::per_second)))
+                    .collect(),
                 latencies: latencies
                     .map(|times| {
                         let mut times = times.into_inner().unwrap();
@@ -203,7 +206,11 @@ fn measure(workers: Workers) -> Vec<Cell> {
 }
 
 fn row(cell: &Cell, turns: &[Vec<Turn>]) {
-    let peer = if cell.speeds[NAGLE] >= cell.speeds[NODELAY] { NAGLE } else { NODELAY };
+    let peer = if cell.speeds[NAGLE] >= cell.speeds[NODELAY] {
+        NAGLE
+    } else {
+        NODELAY
+    };
     // Without the work of the tasks themselves.
     let own = |turn: &Turn| turn.cpu_micros() - cell.micros as f64;
     let cpu = |at: usize| median(turns[at].iter().map(own));

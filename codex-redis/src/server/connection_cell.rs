@@ -46,9 +46,8 @@ impl ConnectionCell {
         Self(RwLock::new(State::Empty))
     }
 
-    // Every change is one assignment, so a panic elsewhere has left nothing half done.
-
     fn state(&self) -> RwLockReadGuard<'_, State> {
+        // Every change is one assignment, so a panic elsewhere has left nothing half done.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
