@@ -1,4 +1,4 @@
-//! What a session holds: names and values, the values as the JSON text that somebody wrote.
+//! The data of a session: names and values, the values as the JSON text that somebody wrote.
 
 use std::{borrow::Borrow, fmt};
 
@@ -19,13 +19,13 @@ pub struct SessionData {
 }
 
 impl SessionData {
-    /// Nothing.
+    /// Returns no data.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The data of a JSON object, as Python's `json.loads` reads it: of a name that comes twice the
-    /// last value counts.
+    /// Returns the data of a JSON object, as Python's `json.loads` reads it: of a name that comes
+    /// twice the last value counts.
     ///
     /// # Errors
     ///
@@ -35,14 +35,16 @@ impl SessionData {
         Ok(Self { entries })
     }
 
-    /// The JSON text, as Python's `json.dumps(data, separators=(",", ":"))` writes it: without
-    /// spaces and in ASCII.
+    /// Returns the JSON text, as Python's `json.dumps(data, separators=(",", ":"))` writes it:
+    /// without spaces and in ASCII.
     pub fn to_json(&self) -> String {
         codec::to_json(self)
     }
 
-    /// The value, where there is one. A `Box<serde_json::value::RawValue>` takes any, Python's
-    /// `NaN` too; another type takes none that holds such a number.
+    /// Returns the value, if there is one.
+    ///
+    /// A `Box<serde_json::value::RawValue>`, also one inside a struct, a map or a list, takes any
+    /// value as it was written, Python's `NaN` too. Every other type refuses such a number.
     ///
     /// # Errors
     ///
@@ -51,7 +53,7 @@ impl SessionData {
         self.get_json(name).map(codec::value_from_json).transpose()
     }
 
-    /// The value as its JSON text.
+    /// Returns the value as its JSON text.
     pub fn get_json(&self, name: &str) -> Option<&str> {
         self.entries.get(name.as_bytes()).map(Box::as_ref)
     }
@@ -79,12 +81,12 @@ impl SessionData {
         self.entries.shift_remove(name.as_bytes()).is_some()
     }
 
-    /// Whether there is such a value.
+    /// Returns whether there is such a value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.entries.contains_key(name.as_bytes())
     }
 
-    /// The names, in order; without those that are no text.
+    /// Returns the names, in order; without those that are no text.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter_map(Name::as_str)
     }
@@ -94,12 +96,12 @@ impl SessionData {
         self.entries.clear();
     }
 
-    /// Whether there is nothing.
+    /// Returns whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many values there are.
+    /// Returns how many values there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -145,7 +147,7 @@ impl Name {
         &self.0
     }
 
-    fn as_str(&self) -> Option<&str> {
+    pub(super) fn as_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 }

@@ -6,6 +6,7 @@ mod encrypted;
 mod migrating;
 mod plain;
 mod python_json;
+mod python_value;
 mod quick_zlib;
 mod secret;
 mod zlib;
@@ -23,7 +24,7 @@ pub use secret::SecretKey;
 
 use super::{CodecError, SessionData};
 
-/// How a session's data is turned into the bytes that are stored.
+/// The conversion of a session's data into the bytes that are stored.
 ///
 /// A codec is pure: it does no I/O and asks no clock. [`DjangoSigned`] is the one that Django
 /// reads. Data that goes through [`SessionData::to_json`] and [`SessionData::from_json`] keeps
@@ -54,22 +55,24 @@ use super::{CodecError, SessionData};
     note = "give the builder one before `build`: `.codec(DjangoSigned::new(secret))`"
 )]
 pub trait SessionCodec: Send + Sync + 'static {
-    /// The bytes to store for `data`, written at `now`.
+    /// Returns the bytes to store for `data`, written at `now`.
     ///
     /// # Errors
     ///
     /// [`CodecError::TooLarge`] where the data is more than the codec would read back.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError>;
 
-    /// The data of stored bytes, whoever wrote them. Must not panic, whatever the bytes are.
+    /// Returns the data of stored bytes, whoever wrote them. Must not panic, whatever the bytes
+    /// are.
     ///
     /// # Errors
     ///
-    /// Where the bytes cannot be read or are not to be trusted.
+    /// Fails if the bytes cannot be read or are not to be trusted.
     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError>;
 
-    /// The bytes to store under the stored key `record`. A codec that binds a payload to its record
-    /// (authenticated encryption) overrides this; a codec that wraps another one forwards it.
+    /// Returns the bytes to store under the stored key `record`. A codec that binds a payload to
+    /// its record (authenticated encryption) overrides this; a codec that wraps another one
+    /// forwards it.
     ///
     /// # Errors
     ///
@@ -79,7 +82,7 @@ pub trait SessionCodec: Send + Sync + 'static {
         self.encode(data, now)
     }
 
-    /// The data of bytes that were found under the stored key `record`.
+    /// Returns the data of bytes that were found under the stored key `record`.
     ///
     /// # Errors
     ///
@@ -89,11 +92,11 @@ pub trait SessionCodec: Send + Sync + 'static {
         self.decode(payload)
     }
 
-    /// Whether the codec can work as it was set up. A store asks once, when it is built.
+    /// Returns whether the codec can work as it was set up. A store asks once, when it is built.
     ///
     /// # Errors
     ///
-    /// Where every `encode` would fail.
+    /// Fails if every `encode` would fail.
     fn validate(&self) -> Result<(), CodecError> {
         Ok(())
     }

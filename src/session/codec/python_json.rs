@@ -10,18 +10,18 @@ use std::{borrow::Cow, fmt, io};
 use indexmap::IndexMap;
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapDeserializer},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::{ser::Formatter, value::RawValue};
 
-use super::CodecError;
+use super::{CodecError, python_value::PythonValue};
 use crate::{
     adapt::Adapted,
     cache::{Depth, Strict, TOO_DEEP},
     session::data::{Name, SessionData},
 };
 
-/// The text of one value.
+/// Returns the text of one value.
 pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, CodecError> {
     let mut text = Vec::with_capacity(64);
     // The cause is not told: what a `Serialize` says of a value can hold the value.
@@ -61,7 +61,7 @@ pub(crate) fn to_json(data: &SessionData) -> String {
 
 pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecError> {
     let entries = match serde_json::from_str::<Entries<'_>>(text) {
-        Ok(entries) => entries,
+        Ok(entries) => entries.0,
         // Python's numbers that JSON has not are rare enough to be looked for only when all else
         // failed.
         Err(error) => match without_python_numbers(text) {
@@ -72,14 +72,10 @@ pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecErr
         },
     };
     let owned = |value: &str| -> Box<str> { escaped(value).into() };
-    Ok(entries
-        .0
-        .into_iter()
-        .map(|(name, value)| (name, owned(value)))
-        .collect())
+    Ok(entries.into_iter().map(|(name, value)| (name, owned(value))).collect())
 }
 
-/// What `serde_json` says of an error can hold the value, so only the kind is told.
+/// Tells the kind of an error only, because the message of `serde_json` can hold the value.
 fn malformed(error: &serde_json::Error) -> CodecError {
     CodecError::Malformed(if error.is_data() {
         "the JSON is not an object"
@@ -90,17 +86,17 @@ fn malformed(error: &serde_json::Error) -> CodecError {
 
 /// The entries as they stand in the text. A name that comes twice is settled by the map they go
 /// into: the place of the first and the value of the last, as in Python.
-struct Entries<'a>(Vec<(Name, &'a str)>);
+pub(super) struct Entries<'a>(Vec<(Name, &'a str)>);
 
 impl Entries<'_> {
-    /// The same stretches, out of another text of the same layout.
-    fn taken_from<'b>(self, layout: &str, text: &'b str) -> Entries<'b> {
+    /// Takes the same stretches out of another text of the same layout.
+    pub(super) fn taken_from<'b>(self, layout: &str, text: &'b str) -> Vec<(Name, &'b str)> {
         let start = layout.as_ptr().addr();
         let take = |value: &str| {
             let at = value.as_ptr().addr() - start;
             &text[at..at + value.len()]
         };
-        Entries(self.0.into_iter().map(|(name, value)| (name, take(value))).collect())
+        self.0.into_iter().map(|(name, value)| (name, take(value))).collect()
     }
 }
 
@@ -129,7 +125,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 impl<'de> Deserialize<'de> for Name {
-    /// As bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and
+    /// Reads bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and
     /// refuses it as text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
@@ -152,11 +148,11 @@ impl<'de> Deserialize<'de> for Name {
 
 /// Reads the JSON text of one value.
 ///
-/// Python's numbers that JSON has not (`NaN`) are read by a [`RawValue`] alone, or by an `Option`
-/// of one, as the text that they are: in another type they would have to become something else.
+/// Python's numbers that JSON lacks (`NaN`) are read by a [`RawValue`] alone, as the text that they
+/// are: in another type they would have to become something else.
 pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, CodecError> {
     let read = match serde_json::from_str(text) {
-        Err(_) if without_python_numbers(text).is_some() => T::deserialize(RawText(text)),
+        Err(_) if without_python_numbers(text).is_some() => T::deserialize(PythonValue::new(text)),
         read => read,
     };
     // The cause is not told: what serde_json says of a mismatch holds the value.
@@ -165,45 +161,9 @@ pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, Code
     })
 }
 
-/// Gives a [`RawValue`] its text as it is, in the way that `serde_json` passes such text on: a map
-/// of one entry under the name of the type. Every other type is refused.
-struct RawText<'a>(&'a str);
-
-impl<'de> Deserializer<'de> for RawText<'_> {
-    type Error = serde_json::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(serde_json::Error::custom("not JSON"))
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        if name != RAW_VALUE {
-            return self.deserialize_any(visitor);
-        }
-        let entry = std::iter::once((RAW_VALUE, self.0));
-        visitor.visit_map(MapDeserializer::new(entry))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// The name by which a [`RawValue`] asks for its text. Private to `serde_json`, and tested here.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
-
-/// `text` with each of Python's numbers replaced by one of JSON that is as long; `None` where there
-/// is none of them.
-fn without_python_numbers(text: &str) -> Option<String> {
+/// Returns `text` with each of Python's numbers replaced by one of JSON that is as long; `None`
+/// where there is none of them.
+pub(super) fn without_python_numbers(text: &str) -> Option<String> {
     const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
 
     let bytes = text.as_bytes();
@@ -238,7 +198,8 @@ fn without_python_numbers(text: &str) -> Option<String> {
     Some(standard)
 }
 
-/// Whether the `length` bytes at `at` are a whole value. `Infinity` may have a sign, `NaN` may not.
+/// Returns whether the `length` bytes at `at` are a whole value. `Infinity` may have a sign, `NaN`
+/// may not.
 fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
     let mut before = &bytes[..at];
     if bytes[at] == b'I' {
@@ -249,8 +210,8 @@ fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
     before.last().copied().is_none_or(ends) && after.copied().is_none_or(ends)
 }
 
-/// `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such characters
-/// stand in strings only.
+/// Returns `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such
+/// characters stand in strings only.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte < 0x7f) {
         return Cow::Borrowed(text);
@@ -280,7 +241,7 @@ fn push_unit(out: &mut String, unit: u16) {
     }
 }
 
-/// A name between its quotes. Lone surrogates are three bytes of WTF-8 each.
+/// Writes a name between its quotes. Lone surrogates are three bytes of WTF-8 each.
 fn push_name(out: &mut String, name: &Name) {
     let mut surrogate = 0;
     let mut bytes_of_it = 0;
@@ -318,9 +279,9 @@ fn push_name(out: &mut String, name: &Name) {
 struct PythonFormatter(Depth);
 
 impl PythonFormatter {
-    /// Rust's `Debug` and Python's `repr` write the fewest digits that read back, and change to an
-    /// exponent at the same sizes. Where two spellings are as short and as near, the last digit can
-    /// differ; both are read as the same number.
+    /// Writes the `Debug` text of a float as Python's `repr` does. Both write the fewest digits
+    /// that read back, and change to an exponent at the same sizes. Where two spellings are as
+    /// short and as near, the last digit can differ; both are read as the same number.
     fn write_float<W: ?Sized + io::Write>(writer: &mut W, debug: &str) -> io::Result<()> {
         let Some((digits, exponent)) = debug.split_once('e') else {
             return writer.write_all(debug.as_bytes());
