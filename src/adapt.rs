@@ -6,31 +6,36 @@
 use std::{fmt::Display, marker::PhantomData};
 
 use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// What happens to the leaves that JSON has no exact form for. The default is to pass them on.
+use crate::cache::TOO_DEEP;
+
+/// The treatment of leaves that JSON has no exact form for. The default is to pass them on.
 pub(crate) trait Policy {
     /// The policy for the keys of maps.
     type Keys: Policy;
 
+    /// The most arrays and objects around a value, counted as JSON writes them.
+    const DEEPEST: usize = usize::MAX;
+
     /// Writes a value whose type is still known.
     #[inline]
-    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
         Self: Sized,
     {
-        Self::parts(value, serializer)
+        Self::parts(value, depth, serializer)
     }
 
     /// Writes a value as serde has it, its parts under this policy.
     #[inline]
-    fn parts<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error>
+    fn parts<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
         Self: Sized,
     {
-        value.serialize(Adapter::<S, Self>::new(serializer))
+        value.serialize(Adapter::<S, Self>::new(serializer, depth))
     }
 
     fn bool<S: Serializer>(serializer: S, value: bool) -> Result<S::Ok, S::Error> {
@@ -59,27 +64,67 @@ pub(crate) trait Policy {
 }
 
 /// A value that is serialized under a policy.
-pub(crate) struct Adapted<'a, T: ?Sized, P>(&'a T, PhantomData<P>);
+pub(crate) struct Adapted<'a, T: ?Sized, P> {
+    value: &'a T,
+    /// The arrays and objects around it.
+    depth: usize,
+    policy: PhantomData<P>,
+}
 
 impl<'a, T: ?Sized, P> Adapted<'a, T, P> {
     pub(crate) fn new(value: &'a T) -> Self {
-        Self(value, PhantomData)
+        Self::inside(value, 0)
+    }
+
+    fn inside(value: &'a T, depth: usize) -> Self {
+        Self {
+            value,
+            depth,
+            policy: PhantomData,
+        }
     }
 }
 
 impl<T: Serialize + ?Sized, P: Policy> Serialize for Adapted<'_, T, P> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        P::value(self.0, serializer)
+        P::value(self.value, self.depth, serializer)
     }
 }
 
 /// A serializer, or one of its compounds, under a policy.
-pub(crate) struct Adapter<S, P>(S, PhantomData<P>);
+pub(crate) struct Adapter<S, P> {
+    inner: S,
+    depth: usize,
+    policy: PhantomData<P>,
+}
 
 impl<S, P> Adapter<S, P> {
-    fn new(inner: S) -> Self {
-        Self(inner, PhantomData)
+    fn new(inner: S, depth: usize) -> Self {
+        Self {
+            inner,
+            depth,
+            policy: PhantomData,
+        }
+    }
+
+    fn adapted<'a, T: ?Sized>(&self, value: &'a T) -> Adapted<'a, T, P> {
+        Adapted::inside(value, self.depth)
+    }
+}
+
+impl<S, P: Policy> Adapter<S, P> {
+    /// Enters arrays and objects, unless that is too deep.
+    #[inline]
+    fn enter<E: Error>(&self, levels: usize) -> Result<usize, E> {
+        if P::DEEPEST == usize::MAX {
+            return Ok(0);
+        }
+        let depth = self.depth + levels;
+        if depth > P::DEEPEST {
+            return Err(E::custom(TOO_DEEP));
+        }
+        Ok(depth)
     }
 }
 
@@ -87,16 +132,17 @@ macro_rules! pass_on {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
         #[inline]
         fn $method(self, $($argument: $type),*) -> Result<S::Ok, S::Error> {
-            self.0.$method($($argument),*)
+            self.inner.$method($($argument),*)
         }
     )*};
 }
 
 macro_rules! pass_compound_on {
-    ($($method:ident($($argument:ident: $type:ty),*) -> $compound:ident;)*) => {$(
+    ($($method:ident($($argument:ident: $type:ty),*) -> $compound:ident, $levels:literal;)*) => {$(
         #[inline]
         fn $method(self, $($argument: $type),*) -> Result<Self::$compound, S::Error> {
-            self.0.$method($($argument),*).map(Adapter::new)
+            let depth = self.enter($levels)?;
+            Ok(Adapter::new(self.inner.$method($($argument),*)?, depth))
         }
     )*};
 }
@@ -129,58 +175,60 @@ impl<S: Serializer, P: Policy> Serializer for Adapter<S, P> {
     }
 
     pass_compound_on! {
-        serialize_seq(len: Option<usize>) -> SerializeSeq;
-        serialize_tuple(len: usize) -> SerializeTuple;
-        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct;
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeTupleVariant;
-        serialize_map(len: Option<usize>) -> SerializeMap;
-        serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeStructVariant;
+        serialize_seq(len: Option<usize>) -> SerializeSeq, 1;
+        serialize_tuple(len: usize) -> SerializeTuple, 1;
+        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct, 1;
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeTupleVariant, 2;
+        serialize_map(len: Option<usize>) -> SerializeMap, 1;
+        serialize_struct(name: &'static str, len: usize) -> SerializeStruct, 1;
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize) -> SerializeStructVariant, 2;
     }
 
     #[inline]
     fn serialize_bool(self, value: bool) -> Result<S::Ok, S::Error> {
-        P::bool(self.0, value)
+        P::bool(self.inner, value)
     }
 
     #[inline]
     fn serialize_f32(self, value: f32) -> Result<S::Ok, S::Error> {
-        P::f32(self.0, value)
+        P::f32(self.inner, value)
     }
 
     #[inline]
     fn serialize_f64(self, value: f64) -> Result<S::Ok, S::Error> {
-        P::f64(self.0, value)
+        P::f64(self.inner, value)
     }
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<S::Ok, S::Error> {
-        P::bytes(self.0, value)
+        P::bytes(self.inner, value)
     }
 
     #[inline]
     fn serialize_none(self) -> Result<S::Ok, S::Error> {
-        P::none(self.0)
+        P::none(self.inner)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.0.serialize_some(&Adapted::<T, P>::new(value))
+        let value = self.adapted(value);
+        self.inner.serialize_some(&value)
     }
 
     #[inline]
     fn serialize_unit(self) -> Result<S::Ok, S::Error> {
-        P::unit(self.0)
+        P::unit(self.inner)
     }
 
     #[inline]
     fn serialize_unit_struct(self, _name: &'static str) -> Result<S::Ok, S::Error> {
-        P::unit(self.0)
+        P::unit(self.inner)
     }
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
-        self.0.serialize_newtype_struct(name, &Adapted::<T, P>::new(value))
+        let value = self.adapted(value);
+        self.inner.serialize_newtype_struct(name, &value)
     }
 
     #[inline]
@@ -191,18 +239,18 @@ impl<S: Serializer, P: Policy> Serializer for Adapter<S, P> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.0
-            .serialize_newtype_variant(name, index, variant, &Adapted::<T, P>::new(value))
+        let value = Adapted::<T, P>::inside(value, self.enter(1)?);
+        self.inner.serialize_newtype_variant(name, index, variant, &value)
     }
 
     #[inline]
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
-        self.0.collect_str(value)
+        self.inner.collect_str(value)
     }
 
     #[inline]
     fn is_human_readable(&self) -> bool {
-        self.0.is_human_readable()
+        self.inner.is_human_readable()
     }
 }
 
@@ -214,12 +262,13 @@ macro_rules! adapt_elements {
 
             #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-                self.0.$method(&Adapted::<T, P>::new(value))
+                let value = self.adapted(value);
+                self.inner.$method(&value)
             }
 
             #[inline]
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.0.end()
+                self.inner.end()
             }
         }
     )*};
@@ -244,17 +293,18 @@ macro_rules! adapt_fields {
                 name: &'static str,
                 value: &T,
             ) -> Result<(), S::Error> {
-                self.0.serialize_field(name, &Adapted::<T, P>::new(value))
+                let value = self.adapted(value);
+                self.inner.serialize_field(name, &value)
             }
 
             #[inline]
             fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
-                self.0.skip_field(name)
+                self.inner.skip_field(name)
             }
 
             #[inline]
             fn end(self) -> Result<S::Ok, S::Error> {
-                self.0.end()
+                self.inner.end()
             }
         }
     )*};
@@ -271,12 +321,13 @@ impl<S: SerializeMap, P: Policy> SerializeMap for Adapter<S, P> {
 
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
-        self.0.serialize_key(&Adapted::<T, P::Keys>::new(key))
+        self.inner.serialize_key(&Adapted::<T, P::Keys>::new(key))
     }
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), S::Error> {
-        self.0.serialize_value(&Adapted::<T, P>::new(value))
+        let value = self.adapted(value);
+        self.inner.serialize_value(&value)
     }
 
     #[inline]
@@ -285,12 +336,12 @@ impl<S: SerializeMap, P: Policy> SerializeMap for Adapter<S, P> {
         key: &K,
         value: &V,
     ) -> Result<(), S::Error> {
-        self.0
-            .serialize_entry(&Adapted::<K, P::Keys>::new(key), &Adapted::<V, P>::new(value))
+        let value = self.adapted(value);
+        self.inner.serialize_entry(&Adapted::<K, P::Keys>::new(key), &value)
     }
 
     #[inline]
     fn end(self) -> Result<S::Ok, S::Error> {
-        self.0.end()
+        self.inner.end()
     }
 }

@@ -89,13 +89,14 @@ impl Formatter for Readable {
     }
 }
 
-/// Only known messages are handed on, because a type's own message may hold its value.
+/// Passes on known messages only, because a type's own message may hold its value.
 #[cold]
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let message = error.to_string();
     let known = REFUSALS
         .into_iter()
         .chain(coder::REFUSALS)
+        .chain([TOO_DEEP])
         .find(|refusal| *refusal == message);
     CodecError::encode::<T>(match known {
         Some(known) => known,
@@ -107,8 +108,8 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     })
 }
 
-/// The messages of `serde_json` and serde quote what was found (`invalid type: string "…"`), so
-/// only the category and the place are kept.
+/// Keeps the category and the place only, because the messages of `serde_json` and serde quote what
+/// was found (`invalid type: string "…"`).
 #[cold]
 fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let category = category(error);
@@ -130,9 +131,9 @@ pub(crate) fn category(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// The category of a message of serde, which holds what was found.
+/// Returns the category of a message of serde, which holds what was found.
 pub(crate) fn data_category(message: &str) -> &'static str {
-    /// What serde's messages begin with.
+    /// The beginnings of serde's messages.
     const DATA: [(&str, &str); 7] = [
         ("missing field", "missing field"),
         ("unknown field", "unknown field"),

@@ -58,7 +58,7 @@ use timeout::is_over;
 
 #[cfg(feature = "messagepack")]
 pub(crate) use json::data_category;
-pub(crate) use json::{Depth, TOO_DEEP};
+pub(crate) use json::{Depth, MAX_DEPTH, TOO_DEEP};
 pub(crate) use strict::Strict;
 
 /// Typed values on a [`KvBackend`].
@@ -99,9 +99,9 @@ pub(crate) use strict::Strict;
 ///
 /// # Values
 ///
-/// Whatever serde can write, in the format `S`: strict [`Json`] unless another [`Serializer`] is
-/// given. A stored `null` is a hit. A stored value that cannot be read as the type asked for is a
-/// [`CacheError::Codec`]; it is no miss, and it stays.
+/// Anything that serde can write, in the format `S`: strict [`Json`] unless another [`Serializer`]
+/// is given. A stored `null` is a hit. A stored value that cannot be read as the type asked for is
+/// a [`CacheError::Codec`]; it is no miss, and it stays.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ pub struct Cache<B = AnyBackend, S = Json> {
     version: i64,
     /// `{key_prefix}:{version}:`, so that a key is put together from two pieces only.
     lead: Arc<str>,
-    /// Of a group: what stands between the two.
+    /// The part of a group's keys between the two.
     scope: Option<Scope>,
 }
 
@@ -146,7 +146,7 @@ struct Shared<B, S> {
 }
 
 impl<B: KvBackend> Cache<B> {
-    /// A cache on `backend`: see the builder for its settings.
+    /// Returns a cache on `backend`: see the builder for its settings.
     pub fn builder(backend: B) -> CacheBuilder<B> {
         CacheBuilder::new(backend)
     }
@@ -170,7 +170,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// The value of `key`, or `default` where there is none. Nothing is stored.
+    /// Returns the value of `key`, or `default` where there is none. Nothing is stored.
     ///
     /// # Errors
     ///
@@ -222,21 +222,22 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Fails if the backend does.
     pub async fn delete(&self, key: &str) -> Result<bool, CacheError> {
         let key = self.stored_key(key);
         self.counted(self.remove_stored(&key).await)
     }
 
-    /// Whether `key` is there, a stored `null` included. The value is neither sent nor read.
+    /// Returns whether `key` is there, a stored `null` included. The value is neither sent nor
+    /// read.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Fails if the backend does.
     pub async fn has_key(&self, key: &str) -> Result<bool, CacheError> {
         let key = self.stored_key(key);
         let there = match self.shared.backend.exists(&key).await {
-            // Where leases are in use, what is there can be the placeholder of one.
+            // With leases in use, the key can hold a placeholder.
             Ok(true) if self.uses_leases() => self.fetch(&key).await.map(|value| value.is_some()),
             answer => answer.map_err(CacheError::from),
         };
@@ -251,7 +252,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Fails if the backend does.
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
@@ -261,8 +262,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.touch_stored(&key, expiry).await)
     }
 
-    /// The value of `key`; where there is none, stores `default` and returns it. Where another
-    /// writer is faster, the value that it stored is returned.
+    /// Returns the value of `key`; where there is none, stores `default` and returns it. Where
+    /// another writer is faster, the value that it stored is returned.
     ///
     /// With a timeout of zero `default` is returned and not stored.
     ///
@@ -336,22 +337,22 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         &self.shared.name
     }
 
-    /// The version that this cache reads and writes; 1 unless set.
+    /// Returns the version that this cache reads and writes; 1 unless set.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// What all stored keys begin with.
+    /// Returns what all stored keys begin with.
     pub fn key_prefix(&self) -> &str {
         &self.shared.key_prefix
     }
 
-    /// What [`Timeout::Default`] stands for; `None` is for ever.
+    /// Returns what [`Timeout::Default`] stands for; `None` is for ever.
     pub fn default_timeout(&self) -> Option<Duration> {
         self.shared.default_timeout
     }
 
-    /// The backend, for what a cache has no verb for.
+    /// Returns the backend, for what a cache has no verb for.
     pub fn backend(&self) -> &B {
         &self.shared.backend
     }

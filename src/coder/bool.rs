@@ -4,7 +4,7 @@ use serde::{Deserializer, Serializer};
 
 use super::{CoderError, text};
 
-/// The text of a bool: `1` or `0`.
+/// Returns the text of a bool: `1` or `0`.
 pub fn dump_bool(value: bool) -> &'static str {
     if value { "1" } else { "0" }
 }
@@ -26,7 +26,7 @@ pub fn load_bool(text: &str) -> Result<bool, CoderError> {
 ///
 /// # Errors
 ///
-/// Where the serializer fails.
+/// Fails if the serializer does.
 pub fn serialize<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(dump_bool(*value))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Impossible, Serialize, SerializeSeq, SerializeTuple, Serializer};
 
-/// The bytes that serde writes as `value`; `None` unless it is a list of `u8`.
+/// Returns the bytes that serde writes as `value`; `None` unless it is a list of `u8`.
 pub(super) fn collect<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     value.serialize(Collector(&mut bytes)).ok()?;

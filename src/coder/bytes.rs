@@ -4,7 +4,7 @@ use serde::{Deserializer, Serializer};
 
 use super::{CoderError, hex, text};
 
-/// The text of bytes: lower-case hex.
+/// Returns the text of bytes: lower-case hex.
 pub fn dump_bytes(bytes: &[u8]) -> String {
     hex::encode(bytes)
 }
@@ -22,7 +22,7 @@ pub fn load_bytes(text: &str) -> Result<Vec<u8>, CoderError> {
 ///
 /// # Errors
 ///
-/// Where the serializer fails.
+/// Fails if the serializer does.
 pub fn serialize<S: Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes.as_ref()))
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{bool::dump_bool, hex, load::Loading, typed::Typed};
-use crate::adapt::{Adapted, Policy};
+use crate::{
+    adapt::{Adapted, Policy},
+    cache::MAX_DEPTH,
+};
 
 /// A value that is written and read in the coder's forms, however deep they lie in it.
 ///
@@ -20,10 +23,13 @@ use crate::adapt::{Adapted, Policy};
 /// * A type that does not say what it asks for (`serde_json::Value`, an untagged enum,
 ///   `#[serde(flatten)]`) is given the text as it stands.
 /// * An integer of more than 64 bits inside an `Option` is an error.
+///
+/// A value inside more than 127 arrays and objects is an error when it is written, because
+/// `serde_json` reads no deeper.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Coded<T>(pub T);
 
-/// `value` in the coder's forms, to be handed to any serializer or to
+/// Returns `value` in the coder's forms, to be handed to any serializer or to
 /// [`Cache::set`](crate::Cache::set); [`Coded`] says which.
 ///
 /// ```
@@ -51,7 +57,7 @@ pub fn dump<T: Serialize + ?Sized>(value: &T) -> Coded<&T> {
 ///
 /// # Errors
 ///
-/// Where what is stored is no `T` in the coder's forms.
+/// Fails if the stored value is no `T` in the coder's forms.
 pub fn load<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(Loading(deserializer))
 }
@@ -68,16 +74,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Coded<T> {
     }
 }
 
-/// What the coder makes of leaves.
+/// The coder's forms of leaves.
 struct Forms;
 
 impl Policy for Forms {
     type Keys = Unchanged;
 
-    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    // A deeper value could be written and never be read.
+    const DEEPEST: usize = MAX_DEPTH;
+
+    fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error> {
         match Typed::of::<T>() {
             Some(typed) => typed.write(value, serializer),
-            None => Self::parts(value, serializer),
+            None => Self::parts(value, depth, serializer),
         }
     }
 

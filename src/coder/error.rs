@@ -1,4 +1,4 @@
-//! What the coder refuses.
+//! Refusals of the coder.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use std::fmt;
 pub struct CoderError(&'static str);
 
 impl CoderError {
-    /// Of a [`TextForm`](super::TextForm) of your own: what was expected.
+    /// Returns the error of a [`TextForm`](super::TextForm) of your own. `expected` says what a
+    /// text or value has to be.
     pub const fn new(expected: &'static str) -> Self {
         Self(expected)
     }

@@ -126,7 +126,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     }
 }
 
-/// Whether the visitor makes a `T`.
+/// Returns whether the visitor makes a `T`.
 fn is<'de, V: Visitor<'de>, T: 'static>() -> bool {
     typeid::of::<V::Value>() == TypeId::of::<T>()
 }

@@ -26,13 +26,17 @@
 //! | functions | one value | `coder::dump_datetime(&placed)?` |
 //!
 //! [`dump`] finds each of the types above wherever it lies in a value, also behind a reference, a
-//! `Box`, an `Rc`, an `Arc` or a `Cow`. Three places hide the type from it or from [`load`]:
+//! `Box`, an `Rc`, an `Arc` or a `Cow`. These places hide the type from it or from [`load`]:
 //!
 //! | place | written by `dump` as | read by `load` | use instead |
 //! |---|---|---|---|
 //! | inside `#[serde(flatten)]`, an untagged or an internally tagged enum | its form | as text, because serde buffers it: an error for a `bool`, an `Option`, bytes or a span | a newtype or a module |
+//! | there, a `u128`, an `i128`, or a map with integer or bool keys | what serde writes | an error, because the buffer holds 64 bits and keys as text | a plain field, or a string |
 //! | behind another pointer, such as a `Mutex` | what serde writes | yes | a newtype, if other programs read it |
 //! | a datetime with another time zone type, such as `chrono_tz::Tz` | what serde writes | yes | `moment.fixed_offset()` |
+//!
+//! A value inside more than 127 arrays and objects is refused when it is written, because
+//! `serde_json` reads no deeper.
 //!
 //! A set is written in its own order; [`set`] sorts it, so that equal sets are equal texts.
 //! `chrono` itself drops the seconds of an offset when serde writes it, and `rust_decimal` drops

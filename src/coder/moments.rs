@@ -45,8 +45,8 @@ impl TextForm<kind::Time> for NaiveTime {
     }
 }
 
-/// chrono reads more than is written (other widths, other fractions, a sign), so what it read is
-/// written again.
+/// Compares with the form, because chrono reads more than is written (other widths, other
+/// fractions, a sign), so what it read is written again.
 fn is_form_of<K>(text: &str, value: &impl TextForm<K>) -> bool {
     value.to_text().is_ok_and(|written| written == text)
 }
@@ -111,7 +111,7 @@ impl TextForm<kind::DateTime> for DateTime<Local> {
 pub struct OffsetTime {
     /// The local time of day.
     pub time: NaiveTime,
-    /// How far it is ahead of UTC.
+    /// The offset from UTC.
     pub offset: FixedOffset,
 }
 
@@ -127,7 +127,7 @@ impl TextForm<kind::Time> for OffsetTime {
     }
 }
 
-/// `+05:30`, and `+05:30:15` where the offset has seconds.
+/// Returns `+05:30`, and `+05:30:15` where the offset has seconds.
 fn offset_text(offset: FixedOffset) -> String {
     let ahead = offset.local_minus_utc();
     let sign = if ahead < 0 { '-' } else { '+' };
@@ -139,7 +139,7 @@ fn offset_text(offset: FixedOffset) -> String {
     }
 }
 
-/// What stands before the offset, and the offset.
+/// Returns what stands before the offset, and the offset.
 fn split_offset(text: &str) -> Option<(&str, FixedOffset)> {
     // The time of day has no sign, and the hyphens of a date come before it.
     let (local, offset) = text.split_at(text.rfind(['+', '-'])?);

@@ -1,12 +1,12 @@
 //! `""` for `None`: for `#[serde(with = "coder::none")]` on an `Option`.
 //!
-//! What the option holds is written in the coder's forms too, as by [`dump`](super::dump).
+//! The value inside an option is written in the coder's forms too, as by [`dump`](super::dump).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{CoderError, coded};
 
-/// The text of none: the empty one.
+/// Returns the text of none: the empty one.
 pub fn dump_none() -> &'static str {
     ""
 }
@@ -28,7 +28,7 @@ pub fn load_none(text: &str) -> Result<(), CoderError> {
 ///
 /// # Errors
 ///
-/// Where the value held or the serializer fails.
+/// Fails if the value or the serializer does.
 pub fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     coded::dump(value).serialize(serializer)
 }

@@ -15,7 +15,7 @@ impl TextForm<kind::Decimal> for Decimal {
         let digits = self.mantissa().unsigned_abs().to_string();
         let sign = if self.is_sign_negative() { "-" } else { "" };
         let places = self.scale() as usize;
-        // How many digits stand before the point, were it not for an exponent.
+        // The number of digits before the point, without an exponent.
         let whole = digits.len().checked_sub(places);
         Ok(match whole {
             _ if places == 0 => format!("{sign}{digits}"),
@@ -31,8 +31,8 @@ impl TextForm<kind::Decimal> for Decimal {
         })
     }
 
-    /// A number with a positive exponent is read if its value fits: `1E+3` is 1000. It is written
-    /// without the exponent, because a `Decimal` has no room for one.
+    /// Reads a number. One with a positive exponent is read if its value fits: `1E+3` is 1000. It
+    /// is written without the exponent, because a `Decimal` has no room for one.
     fn from_text(text: &str) -> Result<Self, CoderError> {
         let digits = Digits::parse(text).ok_or(NO_DECIMAL)?;
         let decimal = digits.to_decimal().ok_or(DOES_NOT_FIT)?;
@@ -45,7 +45,7 @@ impl TextForm<kind::Decimal> for Decimal {
     }
 }
 
-/// The number that `rust_decimal` writes with these digits, which has no exponent.
+/// Returns the number that `rust_decimal` writes with these digits, which has no exponent.
 pub(super) fn from_digits(digits: &str) -> Result<Decimal, CoderError> {
     let parsed = Digits::parse(digits).ok_or(NO_DECIMAL)?;
     parsed.to_decimal().ok_or(DOES_NOT_FIT)
@@ -99,13 +99,13 @@ impl<'a> Digits<'a> {
     }
 }
 
-/// A sign, and digits without a leading zero.
+/// Splits into a sign, and digits without a leading zero.
 fn parse_exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-'])?;
     if is_number(digits) { text.parse().ok() } else { None }
 }
 
-/// Digits without a leading zero, but for zero itself.
+/// Returns whether these are digits without a leading zero, but for zero itself.
 fn is_number(digits: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit()) && matches!(digits.as_bytes(), [b'0'] | [b'1'..=b'9', ..])
 }

@@ -12,10 +12,10 @@ pub(super) const EXPECTED_SECONDS: &str =
 
 /// A type that holds a span of time.
 pub trait SecondsForm: Sized {
-    /// Its microseconds, where it has no smaller part.
+    /// Returns the microseconds, or `None` if there is a smaller part.
     fn to_micros(&self) -> Option<i128>;
 
-    /// The span of so many microseconds, where the type can hold it.
+    /// Returns the span of so many microseconds, where the type can hold it.
     fn from_micros(micros: i128) -> Option<Self>;
 }
 
@@ -36,7 +36,7 @@ impl SecondsForm for Duration {
     }
 }
 
-/// The seconds of a timedelta.
+/// Returns the seconds of a timedelta.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
     micros.ok_or(CoderError::new(EXPECTED_SECONDS))
 }
 
-/// The float nearest to the seconds. Written out and parsed, which rounds once, as Python's
+/// Returns the float nearest to the seconds. Written out and parsed, which rounds once, as Python's
 /// division of integers does; to convert and divide would round twice.
 fn seconds(micros: i128) -> Option<f64> {
     let magnitude = micros.unsigned_abs();
@@ -72,14 +72,14 @@ fn seconds(micros: i128) -> Option<f64> {
     }
 }
 
-/// The microseconds of whole seconds.
+/// Returns the microseconds of whole seconds.
 pub(super) fn micros_of_whole(seconds: i128) -> Option<i128> {
     seconds
         .checked_mul(1_000_000)
         .filter(|micros| micros.unsigned_abs() <= MAX_MICROS)
 }
 
-/// The microseconds whose seconds are exactly this float.
+/// Returns the microseconds whose seconds are exactly this float.
 pub(super) fn micros_of(float: f64) -> Option<i128> {
     // Beyond a billion days are no timedeltas, and no text worth writing.
     if float.is_nan() || float.abs() > 1e14 {
@@ -99,7 +99,7 @@ pub mod timedelta {
     ///
     /// # Errors
     ///
-    /// Where a float cannot hold them exactly.
+    /// Fails if a float cannot hold them exactly.
     pub fn serialize<T: SecondsForm, S: Serializer>(span: &T, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(dump_timedelta(span).map_err(ser::Error::custom)?)
     }
@@ -108,7 +108,7 @@ pub mod timedelta {
     ///
     /// # Errors
     ///
-    /// Where they are not those of whole microseconds, or `T` cannot hold them.
+    /// Fails unless they are those of whole microseconds that `T` can hold.
     pub fn deserialize<'de, T: SecondsForm, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         load_timedelta(f64::deserialize(deserializer)?).map_err(de::Error::custom)
     }

@@ -4,14 +4,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::CoderError;
 
-/// The list of a set's elements, in order, so that equal sets are equal texts.
+/// Returns the list of a set's elements, in order, so that equal sets are equal texts.
 pub fn dump_set<'a, T: Ord>(set: impl IntoIterator<Item = &'a T>) -> Vec<&'a T> {
     let mut list: Vec<&T> = set.into_iter().collect();
     list.sort_unstable();
     list
 }
 
-/// The set of a list's elements.
+/// Returns the set of a list's elements.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ where
 ///
 /// # Errors
 ///
-/// Where an element or the serializer fails.
+/// Fails if an element or the serializer does.
 pub fn serialize<T, C, S>(set: &C, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Ord + Serialize,

@@ -40,7 +40,7 @@ impl TextForm<kind::DateTime> for SystemTime {
     }
 }
 
-/// The text of Python's `datetime.isoformat`; `None` where Python has no such datetime.
+/// Returns the text of Python's `datetime.isoformat`; `None` where Python has no such datetime.
 fn isoformat(local: DateTime, offset: Offset) -> Option<String> {
     let nanos = local.subsec_nanosecond();
     if !(1..=9999).contains(&local.year()) || nanos % 1_000 != 0 {

@@ -13,7 +13,7 @@ use super::CoderError;
 /// A type whose values are texts of `Kind`, one of those in [`kind`](super::kind). Implement it for
 /// a type of your own to use it with [`dump_datetime`](super::dump_datetime) and the like.
 pub trait TextForm<Kind>: Sized {
-    /// The text of this value.
+    /// Returns the text of this value.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ macro_rules! kinds {
             ///
             /// # Errors
             ///
-            /// Where the form cannot hold the value exactly.
+            /// Fails if the form cannot hold the value exactly.
             pub fn serialize<T: TextForm<$kind>, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
                 text::serialize(value, serializer)
             }
@@ -119,7 +119,7 @@ macro_rules! kinds {
                 ///
                 /// # Errors
                 ///
-                /// Where the form cannot hold the value exactly.
+                /// Fails if the form cannot hold the value exactly.
                 pub fn serialize<T: TextForm<$kind>, S: Serializer>(
                     value: &Option<T>,
                     serializer: S,
@@ -134,7 +134,7 @@ macro_rules! kinds {
                 ///
                 /// # Errors
                 ///
-                /// Where the text is neither, or `T` cannot hold it exactly.
+                /// Fails if the text is neither, or if `T` cannot hold it exactly.
                 pub fn deserialize<'de, T: TextForm<$kind>, D: Deserializer<'de>>(
                     deserializer: D,
                 ) -> Result<Option<T>, D::Error> {

@@ -40,7 +40,7 @@ pub(super) enum Typed {
 }
 
 impl Typed {
-    /// The form of `T`, which may be a reference, a box or the like around the type.
+    /// Returns the form of `T`, which may be a reference, a box or the like around the type.
     pub(super) fn of<T: ?Sized>() -> Option<Self> {
         if is::<T, Vec<u8>>() || is::<T, [u8]>() || is_array::<T>() {
             return Some(Self::Bytes);
@@ -107,7 +107,7 @@ impl Typed {
     }
 }
 
-/// Whether `T` is `L`, or what serde writes as the `L` that it holds.
+/// Returns whether `T` is `L`, or what serde writes as the `L` that it holds.
 fn is<T: ?Sized, L: ToOwned + ?Sized + 'static>() -> bool {
     is_or_refers_to::<T, L>()
         || is_or_refers_to::<T, Box<L>>()
@@ -124,7 +124,7 @@ fn is_or_refers_to<T: ?Sized, L: ?Sized + 'static>() -> bool {
         || id == TypeId::of::<&'static mut L>()
 }
 
-/// Whether `T` is an array of bytes, or holds one, of a length that serde knows.
+/// Returns whether `T` is an array of bytes, or holds one, of a length that serde knows.
 pub(super) fn is_array<T: ?Sized>() -> bool {
     macro_rules! any_of {
         ($($len:literal)*) => { $(is::<T, [u8; $len]>())||* };
@@ -132,7 +132,7 @@ pub(super) fn is_array<T: ?Sized>() -> bool {
     any_of!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
 }
 
-/// The value that serde writes as `value` does.
+/// Returns the value that serde writes as `value` does.
 fn rebuild<V: DeserializeOwned, T: Serialize + ?Sized>(value: &T) -> Result<V, CoderError> {
     let tree = serde_json::to_value(value);
     tree.and_then(serde_json::from_value)

@@ -27,7 +27,7 @@ struct Entry {
     hex: Option<String>,
 }
 
-/// That the type reads `text` and writes it again.
+/// Asserts that the type reads `text` and writes it again.
 fn read_and_written<K, T: TextForm<K>>(text: &str) -> T {
     let value = T::from_text(text).unwrap();
     assert_eq!(value.to_text().unwrap(), text);

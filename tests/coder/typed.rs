@@ -27,7 +27,7 @@ fn dumped<T: Serialize + ?Sized>(value: &T) -> Value {
     serde_json::to_value(coder::dump(value)).unwrap()
 }
 
-/// That the value is written as `expected`, by a tree and by text, and read back from both.
+/// Asserts that the value is written as `expected`, by a tree and by text, and read back from both.
 #[track_caller]
 fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, expected: &Value) {
     assert_eq!(dumped(value), *expected);
@@ -37,7 +37,7 @@ fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, exp
     assert_eq!(serde_json::from_str::<Coded<T>>(&text).unwrap().0, *value);
 }
 
-/// The same where the value lies in something else.
+/// Asserts the same if the value lies in something else.
 #[track_caller]
 fn everywhere<T>(value: &T, expected: &Value)
 where
@@ -168,7 +168,7 @@ fn cval_08_bytes_are_hex_wherever_they_lie() {
         coder::load::<Option<Vec<u8>>, _>(dumped(&Some(Vec::<u8>::new()))).unwrap(),
         None
     );
-    // Of the wrong length.
+    // The wrong length.
     coder::load::<[u8; 2], _>(json!("010203")).unwrap_err();
     coder::load::<Vec<u8>, _>(json!("0g")).unwrap_err();
 }
@@ -284,7 +284,7 @@ fn forms() -> Forms {
     }
 }
 
-/// Where serde keeps what it reads in a buffer of its own, only the newtypes find their forms
+/// If serde keeps what it reads in a buffer of its own, only the newtypes find their forms
 /// again.
 #[tokio::test]
 async fn cval_08_newtypes_work_where_serde_hides_the_type() {

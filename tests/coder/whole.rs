@@ -304,3 +304,77 @@ async fn cval_06_a_refusal_of_the_coder_reaches_the_caller() {
     let refusal = cache().set("k", &nanos, Timeout::Default).await.unwrap_err();
     assert!(refusal.to_string().contains("a timedelta of the coder"), "{refusal}");
 }
+
+/// Returns a number inside `depth` lists.
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
+#[test]
+fn cval_09_what_is_too_deep_to_be_read_is_refused_when_it_is_dumped() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Around {
+        Newtype(Value),
+        Tuple(Value, u8),
+        Struct { inner: Value },
+    }
+    fn written<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) -> bool {
+        match serde_json::to_string(&coder::dump(value)) {
+            Ok(text) => {
+                let Coded(read): Coded<T> = serde_json::from_str(&text).unwrap();
+                assert_eq!(read, *value);
+                true
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("nested too deeply"), "{error}");
+                false
+            }
+        }
+    }
+    for depth in [1, 125, 126, 127, 128, 300] {
+        assert_eq!(written(&nested(depth)), depth <= 127, "{depth}");
+        assert_eq!(written(&Around::Newtype(nested(depth))), depth <= 126, "{depth}");
+        assert_eq!(written(&Around::Tuple(nested(depth), 1)), depth <= 125, "{depth}");
+        assert_eq!(
+            written(&Around::Struct { inner: nested(depth) }),
+            depth <= 125,
+            "{depth}"
+        );
+        assert_eq!(written(&(nested(depth), 1)), depth <= 126, "{depth}");
+        let map = BTreeMap::from([("k".to_owned(), nested(depth))]);
+        assert_eq!(written(&map), depth <= 126, "{depth}");
+    }
+}
+
+/// The documented limits: an error when it is read, and never another value.
+#[test]
+fn cval_08_wide_numbers_and_integer_keys_that_serde_buffers_are_errors() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Wide {
+        number: u128,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Keyed {
+        by_id: BTreeMap<u32, u8>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        inner: T,
+    }
+    fn read<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, serde_json::Error> {
+        let text = serde_json::to_string(&coder::dump(value)).unwrap();
+        serde_json::from_str::<Coded<T>>(&text).map(|coded| coded.0)
+    }
+    let wide = || Wide { number: u128::MAX };
+    let keyed = || Keyed {
+        by_id: BTreeMap::from([(1, 2)]),
+    };
+    assert_eq!(read(&wide()).unwrap(), wide());
+    assert_eq!(read(&keyed()).unwrap(), keyed());
+    read(&Flat { inner: wide() }).unwrap_err();
+    read(&Flat {
+        inner: BTreeMap::from([(1_u32, 2_u8)]),
+    })
+    .unwrap_err();
+}
