@@ -208,7 +208,7 @@ where
             return;
         }
         let keys = claimed.iter().map(|(key, ..)| key.clone()).collect();
-        let (mut values, failed) = match self.computed(batch(keys), "").await {
+        let (mut values, failed) = match self.computed(|| batch(keys), "").await {
             Ok(values) => (values, None),
             Err(error) => (HashMap::new(), Some(error)),
         };

@@ -41,7 +41,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// From a fill to the end of the value, without jitter.
+    /// Returns the time from a fill to the end of the value, without jitter.
     pub(super) fn lifetime(&self) -> Option<Duration> {
         self.fresh_for.map(|fresh_for| fresh_for.saturating_add(self.stale_for))
     }

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{super::fills::Fill, ComputeError, LoadState, run::Opened};
 
-/// What a computation came to: bytes, because types need not be `Clone`.
+/// The outcome of a computation: bytes, because types need not be `Clone`.
 #[derive(Debug, Clone)]
 pub(super) struct Landed {
     pub(super) bytes: Bytes,
@@ -29,7 +29,7 @@ pub(super) struct Flight<E> {
 }
 
 impl<E: Send + Sync> Flight<E> {
-    /// The outcome, or `None` if the task ended without one.
+    /// Returns the outcome, or `None` if the task ended without one.
     pub(super) async fn landed(&self) -> Option<Outcome<E>> {
         let mut outcome = self.outcome.clone();
         let landed = outcome.wait_for(Option::is_some).await;
@@ -90,7 +90,8 @@ impl<E> LoaderFlights<E> {
         }
     }
 
-    /// Never held across an await or a caller's code; a map is whole after a panic.
+    /// Locks the map. The lock is never held across an await or a caller's code; a map is whole
+    /// after a panic.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Flight<E>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

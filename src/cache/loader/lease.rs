@@ -1,4 +1,4 @@
-//! Who may compute a key, across processes.
+//! Leases: the right to compute a key, across processes.
 //!
 //! A process that is to compute claims the key with a conditional write: `IfAbsent` for a missing
 //! key, `IfEquals` for a stale value or for the claim of a holder whose lease has passed. It fills
@@ -31,7 +31,7 @@ use super::{
 const SHORTEST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// What a computation was allowed to replace.
+/// The state that a computation was allowed to replace.
 pub(super) struct Claimed {
     /// The bytes that must still be stored at the fill; `None`: nothing.
     pub(super) expected: Option<Bytes>,
@@ -41,9 +41,9 @@ pub(super) struct Claimed {
 }
 
 pub(super) enum Lease {
-    /// Of a missing key. The placeholder ends with the lease.
+    /// The lease of a missing key. The placeholder ends with it.
     Placeholder,
-    /// Of a stale value, which keeps its time to live.
+    /// The lease of a stale value, which keeps its time to live.
     Value { value: Bytes, claimed_at: marker::Claim },
 }
 
@@ -62,7 +62,7 @@ pub(super) enum WhenBusy {
     Tell,
 }
 
-/// A write that is allowed to replace what was read, or nothing.
+/// Returns a write that is allowed to replace what was read, or nothing.
 fn replacing(expected: Option<Bytes>, expiry: Expiry) -> SetOptions {
     let condition = expected.map_or(Condition::IfAbsent, Condition::IfEquals);
     SetOptions::new().with_condition(condition).with_expiry(expiry)
@@ -154,8 +154,8 @@ where
         }
     }
 
-    /// What makes a computation unnecessary: a fresh value, or to a caller that found none any
-    /// value.
+    /// Returns the value that makes a computation unnecessary: a fresh value, or to a caller that
+    /// found none any value.
     fn landed_already(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<Landed> {
         match self.found(found) {
             Found::Fresh(bytes, age) => Some(Landed {

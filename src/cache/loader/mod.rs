@@ -27,14 +27,14 @@ use run::Why;
 pub struct Loaded<T> {
     /// The value.
     pub value: T,
-    /// Where it comes from.
+    /// The origin of the value.
     pub state: LoadState,
     /// The time since it was computed, from its remaining time to live. It is too long by as much
     /// as [`jitter`](LoaderBuilder::jitter) took away, and zero for a value without a time to live.
     pub age: Duration,
 }
 
-/// Where a loader's value comes from.
+/// The origin of a loader's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LoadState {
     /// It was stored, and is fresh.
@@ -122,7 +122,7 @@ struct Inner<T, E, B, S> {
     failed: Failed,
 }
 
-/// What is stored under a key, by the loader's rules.
+/// The state of a key, by the loader's rules.
 enum Found {
     Fresh(Bytes, Duration),
     Stale(Bytes, Duration),
@@ -158,7 +158,8 @@ where
                 inner.refresh_behind(key, &stored_key);
                 inner.loaded(&stored_key, &stored, LoadState::Stale, age)
             }
-            Found::Missing => inner.wait_for(key, &stored_key, Why::Missing).await,
+            // Boxed: a hit should not carry the room of a computation.
+            Found::Missing => Box::pin(inner.wait_for(key, &stored_key, Why::Missing)).await,
         }
     }
 
@@ -203,6 +204,7 @@ where
         self.checked.map_err(CacheError::invalid)
     }
 
+    #[inline]
     fn loaded(
         &self,
         key: &StoredKey,
@@ -214,7 +216,8 @@ where
         Ok(Loaded { value, state, age })
     }
 
-    /// What is stored, counted.
+    /// Looks a key up and counts the outcome.
+    #[inline]
     async fn look_up(&self, key: &StoredKey) -> Result<Found, CacheError> {
         let cache = &self.cache;
         let found = match cache.shared.backend.get_with_ttl(key).await {
@@ -238,6 +241,7 @@ where
         Ok(found)
     }
 
+    #[inline]
     fn found(&self, found: Option<(Bytes, Ttl)>) -> Found {
         let Some((stored, ttl)) = found else {
             return Found::Missing;

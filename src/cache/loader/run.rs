@@ -50,7 +50,7 @@ pub(super) struct Opened<E> {
     pub(super) fill: Arc<Fill>,
 }
 
-/// The runtime that a computation gets a task on.
+/// Returns the runtime that a computation gets a task on.
 pub(super) fn runtime() -> Result<Handle, CacheError> {
     Handle::try_current()
         .map_err(|_| CacheError::invalid("a loader computes in a task of its own: call it on a tokio runtime"))
@@ -99,7 +99,7 @@ where
         Err(ComputeError::Aborted)
     }
 
-    /// A place on the flight of a key, and whether it was opened for this caller.
+    /// Returns a place on the flight of a key, and whether it was opened for this caller.
     fn board(
         self: &Arc<Self>,
         key: &str,
@@ -146,7 +146,7 @@ where
         let prepared = self.prepare(stored_key, why, WhenBusy::Wait).await;
         let outcome = match prepared {
             Ok(Prepared::Compute(claimed)) => {
-                let computed = self.computed((self.load)(key.to_owned()), key).await;
+                let computed = self.computed(|| (self.load)(key.to_owned()), key).await;
                 self.finish(stored_key, why, &opened.fill, &claimed, computed).await
             }
             Ok(Prepared::Done(landed)) => Ok(landed),
@@ -168,13 +168,15 @@ where
     }
 
     /// Runs the caller's function.
-    pub(super) async fn computed<R>(
+    pub(super) async fn computed<R, Fut: Future<Output = Result<R, E>>>(
         &self,
-        computation: impl Future<Output = Result<R, E>>,
+        compute: impl FnOnce() -> Fut,
         key: &str,
     ) -> Result<R, ComputeError<E>> {
         let span = tracing::debug_span!("codex.cache.compute", cache = self.cache.name(), loader = self.name);
         let started = Instant::now();
+        // Called inside the future, because the function can panic before it returns one.
+        let computation = async { compute().await };
         let computed = COMPUTING.scope((self.id(), key.to_owned()), computation.instrument(span));
         // A panic must not leave a lease behind. It has been reported by the panic hook.
         let computed = AssertUnwindSafe(computed).catch_unwind().await;
@@ -225,7 +227,8 @@ where
         })
     }
 
-    /// A computed value could not be stored. That is an error, unless the cache was told otherwise.
+    /// Decides on a computed value that could not be stored: an error, unless the cache was told
+    /// otherwise.
     fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
         let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
         self.cache.count(Event::Error);
@@ -251,7 +254,7 @@ where
         }
     }
 
-    /// How long a value that is stored now lives.
+    /// Returns how long a value that is stored now lives.
     fn expiry(&self) -> Result<Expiry, CacheError> {
         let (Some(lifetime), Some(fresh_for)) = (self.settings.lifetime(), self.settings.fresh_for) else {
             return Ok(Expiry::Never);

@@ -12,7 +12,8 @@ use codex_testkit::cases::{
 use super::{super::context::Cx, MINUTE};
 use crate::{CacheError, KvBackend, SetOptions, Timeout, Ttl};
 
-/// Each verb works on the one key of a class that it is given, and leaves the others alone.
+/// Asserts that each verb works on the one key of a class that it is given, and leaves the others
+/// alone.
 pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &Cx<B>) {
     for (class, keys) in classes() {
         let cache = cx.builder().key_prefix(class).build().unwrap();
@@ -80,7 +81,7 @@ pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &
     }
 }
 
-/// A text of each length, stored and read by each verb.
+/// Stores and reads a text of each length by each verb.
 pub(super) async fn values_of_every_length_come_back<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let text = |length: usize, seed| String::from_utf8(letters(length, seed).to_vec()).unwrap();
@@ -118,7 +119,8 @@ pub(super) async fn values_of_every_length_come_back<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// What others wrote is read as it stands: a number keeps its sign and a text its blanks.
+/// Asserts that values of others are read as they stand: a number keeps its sign and a text its
+/// blanks.
 pub(super) async fn what_is_stored_is_not_made_tidy<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for text in ["-0", "-0.0", "-0e0"] {
@@ -163,7 +165,7 @@ pub(super) async fn what_is_stored_is_not_made_tidy<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Every verb that takes a timeout keeps its milliseconds, and the version moves with them.
+/// Asserts that every verb with a timeout keeps its milliseconds, and the version moves with them.
 pub(super) async fn milliseconds_are_kept_by_every_verb<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let exact = FRACTIONS.into_iter().chain(MILLIS.map(|millis| {
@@ -248,7 +250,8 @@ pub(super) async fn lists_of_every_count<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// A value that is nearly the one that was read is another one: it is moved, never deleted unread.
+/// Asserts that a value that is nearly the one that was read is another one: it is moved, never
+/// deleted unread.
 pub(super) async fn a_nearly_equal_value_is_moved_too<B: KvBackend>(cx: &Cx<B>) {
     let text = |value: &[u8]| serde_json::to_string(&String::from_utf8_lossy(value)).unwrap();
     for length in [1, 65, 1025] {

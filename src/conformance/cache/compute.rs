@@ -96,7 +96,8 @@ async fn the_closure_runs_once_for_all_who_ask_at_once<B: KvBackend>(cx: &Cx<B>)
 
 pub(super) type Answer<T, E = Closed> = Result<T, ComputeError<E>>;
 
-/// A caller that is under way when this returns, and that computes `outcome` when it is let.
+/// Returns a caller that is under way when this returns, and that computes `outcome` when it is
+/// let.
 pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     cx: &Cx<B>,
     cache: &Cache<B2>,
@@ -118,7 +119,7 @@ pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     (task, leave)
 }
 
-/// Callers that wait for the one that is under way; what they would compute themselves counts.
+/// Returns callers that wait for the one that is under way. Their own computations are counted.
 async fn waiting<B: KvBackend>(
     (cache, calls): &(Cache<Watched<B>>, Watch),
     runs: &Arc<AtomicUsize>,
@@ -219,7 +220,7 @@ async fn another_writer_that_is_faster_is_believed<B: KvBackend>(cx: &Cx<B>) {
     let cache = &counted.0;
     let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
     let others = waiting(&counted, &runs).await;
-    // Of another process: this cache's own writes make the computation outdated.
+    // Through another process: this cache's own writes make the computation outdated.
     cx.cache().set("k", &7.0, Timeout::Never).await.unwrap();
     leave.notify_one();
     for caller in others.into_iter().chain([first]) {

@@ -19,7 +19,8 @@ clauses! {
     }
 }
 
-/// Values that are short or long, and whose bytes in one format mean something in another one.
+/// Returns values that are short or long, and whose bytes in one format mean something in another
+/// one.
 fn values() -> Vec<Value> {
     let mut values: Vec<Value> = (0..128).map(Value::from).collect();
     values.extend([

@@ -38,7 +38,7 @@ clauses! {
     }
 }
 
-/// The settings of a loader that belongs to a process of its own.
+/// Returns the settings of a loader that belongs to a process of its own.
 fn process<B: KvBackend>(cx: &Cx<B>) -> LoaderBuilder<Arc<B>> {
     cx.cache()
         .loader("l")
@@ -65,7 +65,7 @@ async fn the_others_wait_for_the_holder<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(holding.await.unwrap().unwrap().state, LoadState::Computed);
     let waited = waiting.await.unwrap().unwrap();
     assert_eq!((waited.value, waited.state, other.runs()), (1, LoadState::Fresh, 0));
-    // What is stored in the end is plain, for as long as without a lease.
+    // The value that is stored in the end is plain, for as long as without a lease.
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1");
     cx.assert_ttl("shop:1:k", MINUTE * 61).await;
 }
@@ -149,7 +149,7 @@ async fn a_holder_whose_lease_has_passed_stores_nothing<B: KvBackend>(cx: &Cx<B>
     );
 }
 
-/// Whether the second computation of a source has come to its end, and what follows it.
+/// Waits until the second computation of a source has come to its end, and what follows it.
 async fn loader_is_idle<B: KvBackend>(_: &Cx<B>, source: &Source) -> bool {
     if source.runs() < 2 {
         return false;
@@ -203,7 +203,7 @@ async fn a_key_that_was_touched_is_not_blocked<B: KvBackend>(cx: &Cx<B>) {
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
 
-/// What another process does to `k`, and what is stored after it.
+/// Returns the writes of another process to `k`, and what is stored after each.
 fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
     vec![
         (

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,14 +11,15 @@ use std::{
 };
 
 use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
+use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Barrier, Notify};
 
-use super::super::face::Cache;
 pub(super) use super::lease::{
     load_06_with_a_lease_one_process_computes, load_07_a_deleted_or_replaced_key_voids_the_lease,
     load_08_the_placeholder_is_never_handed_out,
 };
+pub(super) use super::load_many::load_10_many_keys_at_once;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
@@ -53,20 +55,25 @@ clauses! {
         jitter_spreads_deadlines
         a_setting_that_cannot_work_is_an_error
     }
-    load_10_many_keys_at_once {
-        what_is_there_is_one_round_trip_and_what_is_missing_one_call
-        a_batch_and_single_callers_compute_once
-        without_a_batch_function_each_is_computed
-    }
 }
 
-/// The loader's calls get a task on a runtime, whatever executor the suite runs on.
+/// Calls the loader in a task on a runtime, whatever executor the suite runs on.
 pub(super) async fn get<T, B>(loader: &Loader<T, Closed, B>, key: &str) -> Result<Loaded<T>, ComputeError<Closed>>
 where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
     B: KvBackend,
 {
-    asked(loader, key).await.unwrap()
+    bounded(asked(loader, key)).await
+}
+
+/// Waits for a task that is not to wait for anybody else: a loader that makes it wait fails the
+/// clause instead of hanging it.
+pub(super) async fn bounded<T>(task: JoinHandle<T>) -> T {
+    let bound = pin!(sleep(Duration::from_secs(30)));
+    match select(task, bound).await {
+        Either::Left((outcome, _)) => outcome.unwrap(),
+        Either::Right(_) => panic!("a call did not end within 30 s"),
+    }
 }
 
 pub(super) fn asked<T, B>(
@@ -200,15 +207,19 @@ async fn a_panic_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
     let builder = cx.cache().loader("l").fresh_for(MINUTE).lease(MINUTE);
     let loader: Loader<usize, Closed, _> = builder.load(move |_| {
         let run = counted.fetch_add(1, Ordering::SeqCst);
+        // The function itself, and the future that it returns.
+        assert_ne!(run, 0, "planted");
         async move {
-            assert_ne!(run, 0, "planted");
+            assert_ne!(run, 1, "planted");
             Ok(run)
         }
     });
-    let answer = get(&loader, "k").await;
-    assert!(matches!(answer, Err(ComputeError::Aborted)), "{answer:?}");
-    // It holds no lease, either.
-    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    for _ in 0..2 {
+        let answer = get(&loader, "k").await;
+        assert!(matches!(answer, Err(ComputeError::Aborted)), "{answer:?}");
+        assert_eq!(cx.stored("shop:1:k").await, None, "a panic left its lease behind");
+    }
+    assert_eq!(get(&loader, "k").await.unwrap().value, 2);
 }
 
 async fn asking_for_its_own_key_is_an_error<B: KvBackend>(cx: &Cx<B>) {
@@ -324,7 +335,7 @@ async fn freshness_is_the_remaining_ttl<B: KvBackend>(cx: &Cx<B>) {
     let source = Source::gated();
     let cache = cx.cache();
     let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
-    // What another program has stored.
+    // Values that another program has stored.
     for (timeout, state) in [
         (Some(MINUTE * 3), LoadState::Fresh),
         (Some(MINUTE * 100), LoadState::Fresh),
@@ -437,103 +448,4 @@ async fn a_setting_that_cannot_work_is_an_error<B: KvBackend>(cx: &Cx<B>) {
         };
         assert!(matches!(*error, CacheError::InvalidArgument(_)));
     }
-}
-
-/// A loader whose batch function counts its calls, and knows no key that begins with `-`.
-fn batched<B: KvBackend>(cache: &Cache<B>, calls: &Arc<Mutex<Vec<Vec<String>>>>) -> Loader<String, Closed, B> {
-    let calls = Arc::clone(calls);
-    cache
-        .loader("l")
-        .fresh_for(MINUTE)
-        .load(|key| async move { Ok(format!("single {key}")) })
-        .batch(move |keys| {
-            calls.lock().unwrap().push(keys.clone());
-            async move {
-                yield_now().await;
-                let known = keys.into_iter().filter(|key| !key.starts_with('-'));
-                Ok(known
-                    .map(|key| (key.clone(), format!("batch {key}")))
-                    .collect::<Vec<_>>())
-            }
-        })
-}
-
-async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBackend>(cx: &Cx<B>) {
-    let (cache, watched) = cx.counted();
-    let batches = Arc::default();
-    let loader = batched(&cache, &batches);
-    let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
-    for key in &keys[..10] {
-        cache.set(key, &format!("stored {key}"), MINUTE).await.unwrap();
-    }
-    watched.take();
-    // The first answer comes when all were asked for: they are on their way together.
-    let all_asked = watched.clone();
-    watched.before("get_with_ttl", async move { all_asked.reach(22).await });
-    let (loading, mut asked_for) = (loader.clone(), keys.clone());
-    asked_for.extend(["-unknown".to_owned(), "k1".to_owned(), "-none".to_owned()]);
-    let call = spawn(async move { loading.get_many(asked_for).await });
-    let got = call.await.unwrap().unwrap();
-    assert_eq!(got.len(), 20);
-    for (number, key) in keys.iter().enumerate() {
-        let (expected, state) = if number < 10 {
-            (format!("stored {key}"), LoadState::Fresh)
-        } else {
-            (format!("batch {key}"), LoadState::Computed)
-        };
-        assert_eq!((&got[key].value, got[key].state), (&expected, state));
-    }
-    let batches: Vec<BTreeSet<String>> = batches
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|keys| keys.iter().cloned().collect())
-        .collect();
-    let mut missing: BTreeSet<String> = keys[10..].iter().cloned().collect();
-    missing.extend(["-unknown".to_owned(), "-none".to_owned()]);
-    assert_eq!(batches, [missing]);
-    // What was computed is stored; an empty list is no error.
-    assert_eq!(cache.get::<String>("k15").await.unwrap().unwrap(), "batch k15");
-    let none: [&str; 0] = [];
-    let empty = spawn(async move { loader.get_many(none).await }).await.unwrap();
-    assert!(empty.unwrap().is_empty());
-}
-
-async fn a_batch_and_single_callers_compute_once<B: KvBackend>(cx: &Cx<B>) {
-    let source = Source::gated();
-    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
-    let batches = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&batches);
-    let loader = loader.batch(move |keys| {
-        counted.fetch_add(keys.len(), Ordering::SeqCst);
-        async move { Ok(keys.into_iter().map(|key| (key, 100))) }
-    });
-    let single = asked(&loader, "a");
-    source.entered.notified().await;
-    let many = loader.clone();
-    let many = spawn(async move { many.get_many(["a", "b"]).await });
-    until!("the batch computes what is not under way", {
-        batches.load(Ordering::SeqCst) == 1
-    });
-    source.leave();
-    let got = many.await.unwrap().unwrap();
-    assert_eq!((got["a"].value, got["b"].value), (1, 100));
-    assert_eq!(single.await.unwrap().unwrap().value, 1);
-    assert_eq!((source.runs(), batches.load(Ordering::SeqCst)), (1, 1));
-}
-
-async fn without_a_batch_function_each_is_computed<B: KvBackend>(cx: &Cx<B>) {
-    let source = Source::open();
-    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
-    let asking = loader.clone();
-    let got = spawn(async move { asking.get_many(["a", "b", "a"]).await })
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((got.len(), source.runs()), (2, 2));
-    let again = spawn(async move { loader.get_many(["a", "b"]).await })
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(again.values().all(|got| got.state == LoadState::Fresh));
 }

@@ -8,7 +8,9 @@ mod group;
 mod keys;
 mod lease;
 mod load;
+mod load_many;
 mod outdated;
+mod raw_bytes;
 mod stat;
 mod timeouts;
 mod values;
@@ -27,7 +29,7 @@ mod clauses {
     pub(super) use super::{group, keys as ckey, load, stat, timeouts as ctime, values as cval, verbs as cverb};
 }
 
-/// What `docs/contract/cache.md` asks of a cache over a backend.
+/// The clauses of `docs/contract/cache.md` for a cache over a backend.
 #[derive(Debug)]
 pub struct CacheContract;
 
@@ -45,12 +47,12 @@ impl<B: KvBackend> Cx<B> {
         Cache::builder(self.backend.clone())
     }
 
-    /// A cache with the prefix `shop`.
+    /// Returns a cache with the prefix `shop`.
     fn cache(&self) -> Cache<Arc<B>> {
         self.builder().key_prefix("shop").build().unwrap()
     }
 
-    /// The same, and what it asks of the backend.
+    /// Returns the same, and what it asks of the backend.
     fn counted(&self) -> (Cache<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();

@@ -35,7 +35,7 @@ clauses! {
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
 
-/// The verbs that delete or replace the value of `k`, and what is stored after them.
+/// Returns the verbs that delete or replace the value of `k`, and what is stored after them.
 fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
     vec![
         (
@@ -195,7 +195,7 @@ async fn other_keys_are_not_affected<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1.0");
 }
 
-/// A cache whose waits are short.
+/// Returns a cache whose waits are short.
 fn impatient<B: KvBackend>(cx: &Cx<B>) -> Cache<Arc<B>> {
     let builder = cx.builder().key_prefix("shop").max_wait(Duration::from_millis(100));
     builder.build().unwrap()
@@ -219,7 +219,7 @@ async fn a_computation_that_is_not_polled_delays_for_max_wait<B: KvBackend>(cx: 
     ));
     let second = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(2) });
     assert_eq!(in_time("a second caller", second).await.unwrap(), 2);
-    // What it computed is stored, and found without a wait.
+    // Its value is stored, and found without a wait.
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(2));
 }
 

@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
 
-pub(super) use super::formats::cval_11_a_value_of_one_format_is_an_error_in_another;
+pub(super) use super::{
+    formats::cval_11_a_value_of_one_format_is_an_error_in_another, raw_bytes::cval_10_bytes_are_stored_as_they_are,
+};
 
 clauses! {
     cval_01_values_are_json_written_and_read {
@@ -48,11 +50,6 @@ clauses! {
         what_is_nested_deeper_is_refused
         invalid_utf_8_is_an_error_in_every_field
         what_serde_hides_is_an_error_and_no_wrong_value
-    }
-    cval_10_bytes_are_stored_as_they_are {
-        bytes_are_stored_as_they_are
-        bytes_have_the_caches_keys_timeouts_and_versions
-        add_bytes_and_get_or_set_bytes
     }
 }
 
@@ -148,8 +145,8 @@ enum Deep {
     Tuple(u8, f32),
 }
 
-/// That storing `value` is refused everywhere, with an error that says `expected`, and that nothing
-/// is changed by it.
+/// Asserts that storing `value` is refused everywhere, with an error that says `expected`, and that
+/// nothing is changed by it.
 async fn assert_refused<B: KvBackend, T: Serialize + Sync>(cache: &Cache<B>, value: T, expected: &str) {
     cache.set("k", &"before", Timeout::Never).await.unwrap();
     let answers = [
@@ -346,7 +343,7 @@ enum Nested {
     Pair { first: Box<Nested> },
 }
 
-/// The text of `depth` arrays and objects in turn.
+/// Returns the text of `depth` arrays and objects in turn.
 fn nested_value(depth: usize) -> Value {
     (0..depth).fold(Value::from(1), |inner, level| {
         if level % 2 == 0 {
@@ -357,7 +354,7 @@ fn nested_value(depth: usize) -> Value {
     })
 }
 
-/// A value whose text has `2 * levels` arrays and objects, or a little more.
+/// Returns a value whose text has `2 * levels` arrays and objects, or a little more.
 fn nested_enum(levels: usize) -> Nested {
     (0..levels).fold(Nested::Leaf, |inner, level| match level % 3 {
         0 => Nested::List(vec![inner]),
@@ -394,7 +391,7 @@ async fn what_is_nested_deeper_is_refused<B: KvBackend>(cx: &Cx<B>) {
     for levels in [64, 65, 200] {
         assert_refused(&cache, nested_enum(levels), "nested too deeply").await;
     }
-    // What another program has stored so deep is no "no JSON".
+    // A value that another program has stored so deep is not called "not JSON".
     let text = "[".repeat(200) + &"]".repeat(200);
     cx.put("shop:1:k", text).await;
     let error = cache.get::<Value>("k").await.unwrap_err();
@@ -436,7 +433,7 @@ async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B
         inner: T,
     }
     let cache = cx.cache();
-    // Where serde does not buffer, both are given back.
+    // Both are given back if serde does not buffer.
     let wide = Wide { number: u128::MAX };
     assert_eq!(round_trip(&cache, Wide { number: u128::MAX }).await, wide);
     let keyed = HashMap::from([(1, 2)]);
@@ -452,78 +449,4 @@ async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B
         cache.get::<Flat<HashMap<u32, u8>>>("k").await,
         Err(CacheError::Codec(_))
     ));
-}
-
-async fn bytes_are_stored_as_they_are<B: KvBackend>(cx: &Cx<B>) {
-    let cache = cx.cache();
-    let every_byte: Vec<u8> = (0..=255).collect();
-    let values = [
-        vec![0; 300],
-        Vec::new(),
-        every_byte,
-        b"null".to_vec(),
-        b"{\"not\": json".to_vec(),
-        b"text with white space behind it \t\r\n   ".to_vec(),
-        vec![b' '; 4096],
-        vec![0xff; 1 << 20],
-    ];
-    for value in values {
-        cache.set_bytes("k", value.clone(), Timeout::Default).await.unwrap();
-        assert_eq!(cx.stored("shop:1:k").await.unwrap(), value, "{} bytes", value.len());
-        assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), value);
-    }
-    // What is JSON is read as a value, and a value is read as its bytes.
-    cache.set_bytes("k", "[1,2]", Timeout::Default).await.unwrap();
-    assert_eq!(cache.get::<Vec<u8>>("k").await.unwrap(), Some(vec![1, 2]));
-    cache.set("k", "ü", Timeout::Default).await.unwrap();
-    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "\"ü\"");
-    assert_eq!(cache.get_bytes("missing").await.unwrap(), None);
-}
-
-async fn bytes_have_the_caches_keys_timeouts_and_versions<B: KvBackend>(cx: &Cx<B>) {
-    let cache = cx.cache();
-    let minute = std::time::Duration::from_secs(60);
-    cache.set_bytes("k", "a", Timeout::Default).await.unwrap();
-    cx.assert_ttl("shop:1:k", minute * 5).await;
-    cache.set_bytes("k", "a", minute).await.unwrap();
-    cx.assert_ttl("shop:1:k", minute).await;
-    cache.set_bytes("k", "a", None).await.unwrap();
-    cx.assert_ttl("shop:1:k", None).await;
-    cache.with_version(2).set_bytes("k", "b", minute).await.unwrap();
-    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "a");
-    cache.set_bytes("k", "c", std::time::Duration::ZERO).await.unwrap();
-    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
-    assert_eq!(cache.with_version(2).get_bytes("k").await.unwrap().unwrap(), "b");
-}
-
-async fn add_bytes_and_get_or_set_bytes<B: KvBackend>(cx: &Cx<B>) {
-    let cache = cx.cache();
-    let (zeros, ones) = (vec![0; 300], vec![1; 300]);
-    assert!(cache.add_bytes("k", zeros.clone(), Timeout::Default).await.unwrap());
-    assert!(!cache.add_bytes("k", ones.clone(), Timeout::Default).await.unwrap());
-    assert_eq!(cx.stored("shop:1:k").await.unwrap(), zeros);
-    assert!(
-        !cache
-            .add_bytes("free", ones.clone(), std::time::Duration::ZERO)
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        cache
-            .get_or_set_bytes("k", ones.clone(), Timeout::Default)
-            .await
-            .unwrap(),
-        zeros
-    );
-    assert_eq!(
-        cache
-            .get_or_set_bytes("new", ones.clone(), Timeout::Default)
-            .await
-            .unwrap(),
-        ones
-    );
-    assert_eq!(cx.stored("shop:1:new").await.unwrap(), ones);
-    let zero = std::time::Duration::ZERO;
-    assert_eq!(cache.get_or_set_bytes("zero", ones.clone(), zero).await.unwrap(), ones);
-    assert_eq!(cx.stored("shop:1:zero").await, None);
 }

@@ -1,0 +1,153 @@
+//! Loaders of many keys at once.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use codex_testkit::suite::{spawn, yield_now};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::super::face::Cache;
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+    compute::Closed,
+    load::{Source, asked, bounded, until},
+};
+use crate::{ComputeError, KvBackend, LoadState, Loaded, Loader};
+
+clauses! {
+    load_10_many_keys_at_once {
+        what_is_there_is_one_round_trip_and_what_is_missing_one_call
+        a_batch_and_single_callers_compute_once
+        without_a_batch_function_each_is_computed
+        a_panic_in_a_batch_strands_nobody
+    }
+}
+
+async fn get_many<T, B, const N: usize>(
+    loader: &Loader<T, Closed, B>,
+    keys: [&str; N],
+) -> Result<HashMap<String, Loaded<T>>, ComputeError<Closed>>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    B: KvBackend,
+{
+    let (loader, keys) = (loader.clone(), keys.map(str::to_owned));
+    bounded(spawn(async move { loader.get_many(keys).await })).await
+}
+
+/// Returns a loader whose batch function counts its calls, and knows no key that begins with `-`.
+fn batched<B: KvBackend>(cache: &Cache<B>, calls: &Arc<Mutex<Vec<Vec<String>>>>) -> Loader<String, Closed, B> {
+    let calls = Arc::clone(calls);
+    cache
+        .loader("l")
+        .fresh_for(MINUTE)
+        .load(|key| async move { Ok(format!("single {key}")) })
+        .batch(move |keys| {
+            calls.lock().unwrap().push(keys.clone());
+            async move {
+                yield_now().await;
+                let known = keys.into_iter().filter(|key| !key.starts_with('-'));
+                Ok(known
+                    .map(|key| (key.clone(), format!("batch {key}")))
+                    .collect::<Vec<_>>())
+            }
+        })
+}
+
+async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watched) = cx.counted();
+    let batches = Arc::default();
+    let loader = batched(&cache, &batches);
+    let keys: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
+    for key in &keys[..10] {
+        cache.set(key, &format!("stored {key}"), MINUTE).await.unwrap();
+    }
+    watched.take();
+    // The first answer comes when all were asked for: they are on their way together.
+    let all_asked = watched.clone();
+    watched.before("get_with_ttl", async move { all_asked.reach(22).await });
+    let (loading, mut asked_for) = (loader.clone(), keys.clone());
+    asked_for.extend(["-unknown".to_owned(), "k1".to_owned(), "-none".to_owned()]);
+    let call = spawn(async move { loading.get_many(asked_for).await });
+    let got = bounded(call).await.unwrap();
+    assert_eq!(got.len(), 20);
+    for (number, key) in keys.iter().enumerate() {
+        let (expected, state) = if number < 10 {
+            (format!("stored {key}"), LoadState::Fresh)
+        } else {
+            (format!("batch {key}"), LoadState::Computed)
+        };
+        assert_eq!((&got[key].value, got[key].state), (&expected, state));
+    }
+    let batches: Vec<BTreeSet<String>> = batches
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|keys| keys.iter().cloned().collect())
+        .collect();
+    let mut missing: BTreeSet<String> = keys[10..].iter().cloned().collect();
+    missing.extend(["-unknown".to_owned(), "-none".to_owned()]);
+    assert_eq!(batches, [missing]);
+    // The computed values are stored; an empty list is no error.
+    assert_eq!(cache.get::<String>("k15").await.unwrap().unwrap(), "batch k15");
+    assert!(get_many(&loader, []).await.unwrap().is_empty());
+}
+
+async fn a_batch_and_single_callers_compute_once<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
+    let batches = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&batches);
+    let loader = loader.batch(move |keys| {
+        counted.fetch_add(keys.len(), Ordering::SeqCst);
+        async move { Ok(keys.into_iter().map(|key| (key, 100))) }
+    });
+    let single = asked(&loader, "a");
+    source.entered.notified().await;
+    let many = loader.clone();
+    let many = spawn(async move { many.get_many(["a", "b"]).await });
+    until!("the batch computes what is not under way", {
+        batches.load(Ordering::SeqCst) == 1
+    });
+    source.leave();
+    let got = many.await.unwrap().unwrap();
+    assert_eq!((got["a"].value, got["b"].value), (1, 100));
+    assert_eq!(single.await.unwrap().unwrap().value, 1);
+    assert_eq!((source.runs(), batches.load(Ordering::SeqCst)), (1, 1));
+}
+
+async fn without_a_batch_function_each_is_computed<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE));
+    let got = get_many(&loader, ["a", "b", "a"]).await.unwrap();
+    assert_eq!((got.len(), source.runs()), (2, 2));
+    let again = get_many(&loader, ["a", "b"]).await.unwrap();
+    assert!(again.values().all(|got| got.state == LoadState::Fresh));
+}
+
+async fn a_panic_in_a_batch_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let builder = cx.cache().loader("l").fresh_for(MINUTE).lease(MINUTE);
+    let loader = Source::open().of(builder).batch(move |keys| {
+        let run = runs.fetch_add(1, Ordering::SeqCst);
+        assert_ne!(run, 0, "planted");
+        async move {
+            assert_ne!(run, 1, "planted");
+            Ok(keys.into_iter().map(|key| (key, 7)))
+        }
+    });
+    for _ in 0..2 {
+        let answer = get_many(&loader, ["a", "b"]).await;
+        assert!(matches!(answer, Err(ComputeError::Aborted)), "{answer:?}");
+        for key in ["shop:1:a", "shop:1:b"] {
+            assert_eq!(cx.stored(key).await, None, "a panic left its lease behind");
+        }
+    }
+    assert_eq!(get_many(&loader, ["a", "b"]).await.unwrap()["b"].value, 7);
+}

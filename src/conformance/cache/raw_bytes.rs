@@ -1,0 +1,85 @@
+//! Bytes that are stored as they are.
+
+use std::time::Duration;
+
+use super::{
+    super::context::{Cx, clauses},
+    MINUTE,
+};
+use crate::{KvBackend, Timeout};
+
+clauses! {
+    cval_10_bytes_are_stored_as_they_are {
+        bytes_are_stored_as_they_are
+        bytes_have_the_caches_keys_timeouts_and_versions
+        add_bytes_and_get_or_set_bytes
+    }
+}
+
+async fn bytes_are_stored_as_they_are<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let values = [
+        vec![0; 300],
+        Vec::new(),
+        every_byte,
+        b"null".to_vec(),
+        b"{\"not\": json".to_vec(),
+        b"text with white space behind it \t\r\n   ".to_vec(),
+        vec![b' '; 4096],
+        vec![0xff; 1 << 20],
+    ];
+    for value in values {
+        cache.set_bytes("k", value.clone(), Timeout::Default).await.unwrap();
+        assert_eq!(cx.stored("shop:1:k").await.unwrap(), value, "{} bytes", value.len());
+        assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), value);
+    }
+    // Bytes that are JSON are read as a value, and a value is read as its bytes.
+    cache.set_bytes("k", "[1,2]", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<Vec<u8>>("k").await.unwrap(), Some(vec![1, 2]));
+    cache.set("k", "ü", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "\"ü\"");
+    assert_eq!(cache.get_bytes("missing").await.unwrap(), None);
+}
+
+async fn bytes_have_the_caches_keys_timeouts_and_versions<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set_bytes("k", "a", Timeout::Default).await.unwrap();
+    cx.assert_ttl("shop:1:k", MINUTE * 5).await;
+    cache.set_bytes("k", "a", MINUTE).await.unwrap();
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    cache.set_bytes("k", "a", None).await.unwrap();
+    cx.assert_ttl("shop:1:k", None).await;
+    cache.with_version(2).set_bytes("k", "b", MINUTE).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), "a");
+    cache.set_bytes("k", "c", Duration::ZERO).await.unwrap();
+    assert_eq!(cache.get_bytes("k").await.unwrap(), None);
+    assert_eq!(cache.with_version(2).get_bytes("k").await.unwrap().unwrap(), "b");
+}
+
+async fn add_bytes_and_get_or_set_bytes<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (zeros, ones) = (vec![0; 300], vec![1; 300]);
+    assert!(cache.add_bytes("k", zeros.clone(), Timeout::Default).await.unwrap());
+    assert!(!cache.add_bytes("k", ones.clone(), Timeout::Default).await.unwrap());
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), zeros);
+    assert!(!cache.add_bytes("free", ones.clone(), Duration::ZERO).await.unwrap());
+    assert_eq!(
+        cache
+            .get_or_set_bytes("k", ones.clone(), Timeout::Default)
+            .await
+            .unwrap(),
+        zeros
+    );
+    assert_eq!(
+        cache
+            .get_or_set_bytes("new", ones.clone(), Timeout::Default)
+            .await
+            .unwrap(),
+        ones
+    );
+    assert_eq!(cx.stored("shop:1:new").await.unwrap(), ones);
+    let zero = Duration::ZERO;
+    assert_eq!(cache.get_or_set_bytes("zero", ones.clone(), zero).await.unwrap(), ones);
+    assert_eq!(cx.stored("shop:1:zero").await, None);
+}
