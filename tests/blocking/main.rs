@@ -5,5 +5,6 @@
     reason = "in a test, a panic is the report"
 )]
 
+mod panics;
 mod runtimes;
 mod threads;

@@ -35,7 +35,7 @@ fn says_so(error: &Error) {
     );
 }
 
-/// A call, and that it is refused without being made.
+/// Asserts that a call is refused without being made.
 fn is_refused(cache: &Cache<MemoryBackend>) {
     let Err(CacheError::Backend(error)) = cache.set("k", &1, Timeout::Default) else {
         panic!("a call was made on a runtime's thread")
@@ -90,7 +90,7 @@ fn a_call_on_a_runtimes_own_thread_is_an_error() {
             }
             is_refused(&cache());
         });
-        // What was asked took nothing from a task's budget.
+        // The question took nothing from a task's budget.
         runtime.block_on(async {
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
             sender.send(1).unwrap();

@@ -1,4 +1,4 @@
-//! What no backend can change: a session in hand, and what is refused before a backend is asked.
+//! Sessions in hand, and arguments that are refused before a backend is asked.
 
 use std::time::{Duration, SystemTime};
 

@@ -25,11 +25,11 @@ struct Switched {
     calls: Arc<Mutex<Vec<&'static str>>>,
     /// The keys that were written to, in order.
     written: Arc<Mutex<Vec<String>>>,
-    /// How many new keys are answered to be taken.
+    /// The number of new keys that are answered to be taken.
     taken: Arc<AtomicUsize>,
     /// Somebody else is always faster.
     contended: Arc<AtomicBool>,
-    /// How many calls still succeed; none are counted at `usize::MAX`.
+    /// The number of calls that still succeed; none are counted at `usize::MAX`.
     calls_left: Arc<AtomicUsize>,
 }
 
@@ -55,7 +55,7 @@ impl Switched {
         self.calls_left.store(calls, Ordering::SeqCst);
     }
 
-    /// The verbs since the last time.
+    /// Returns the verbs since the last time.
     fn take_calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
@@ -307,7 +307,7 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     let log = Log::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // With one subscriber, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());

@@ -10,5 +10,6 @@
 
 mod alone;
 mod broken;
+mod panics;
 mod rotation;
 mod support;

@@ -28,7 +28,7 @@ impl Process {
         key(&session)
     }
 
-    /// A request that changes the session.
+    /// Makes a request that changes the session.
     async fn visit(&self, key: &SessionKey) {
         let mut session = self.0.load(key).await.unwrap().expect("the user is logged in");
         assert_eq!(session.user().as_deref(), Some("42"));
@@ -37,8 +37,8 @@ impl Process {
     }
 }
 
-/// Before each step and after it, processes of both versions run side by side, and users go from
-/// one to the other.
+/// Asserts that before each step and after it, when processes of both versions run side by side,
+/// users go from one to the other.
 async fn nobody_is_logged_out(steps: &[Process]) {
     let mut users = Vec::new();
     for versions in steps.windows(2) {

@@ -1,4 +1,4 @@
-//! What the tests here share.
+//! Helpers of the tests here.
 
 use codex_kv::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore};
 
