@@ -12,9 +12,9 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use codex_traits::{Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
-use crate::namespaced_key;
+use super::records::{Records, record_settings};
 
-/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance.
+/// The number of new keys to try before giving up. Two keys of 165 bits do not meet by chance.
 const KEY_ATTEMPTS: usize = 8;
 
 /// A store for `actix_session::SessionMiddleware` on a [`KvBackend`].
@@ -36,36 +36,19 @@ const KEY_ATTEMPTS: usize = 8;
 /// ```
 #[derive(Clone)]
 pub struct ActixSessionStore<B> {
-    backend: B,
-    project: String,
-    key_prefix: String,
+    records: Records<B>,
     revive: bool,
 }
+
+record_settings!(ActixSessionStore, "actix-session");
 
 impl<B: KvBackend> ActixSessionStore<B> {
     /// Returns a store of records `actix-session:{key}`.
     pub fn new(backend: B) -> Self {
         Self {
-            backend,
-            project: String::new(),
-            key_prefix: "actix-session".to_owned(),
+            records: Records::new(backend, KEY_PREFIX),
             revive: true,
         }
-    }
-
-    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = project.into();
-        self
-    }
-
-    /// Sets the second segment of every stored key: `actix-session` unless set. An empty one is
-    /// left out.
-    #[must_use]
-    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
-        self.key_prefix = key_prefix.into();
-        self
     }
 
     /// Makes a change to a session that has ended meanwhile an error, and so a response of 500.
@@ -78,16 +61,13 @@ impl<B: KvBackend> ActixSessionStore<B> {
         self
     }
 
-    fn record(&self, key: &str) -> String {
-        namespaced_key(&self.project, &self.key_prefix, key)
-    }
-
     async fn store_anew(&self, value: Bytes, ttl: Duration) -> Result<SessionKey, anyhow::Error> {
         for _ in 0..KEY_ATTEMPTS {
             let key = crate::SessionKey::generate()?.as_str().to_owned();
             let written = self
+                .records
                 .backend
-                .set_if_absent(&self.record(&key), value.clone(), Expiry::After(ttl))
+                .set_if_absent(&self.records.key(&key), value.clone(), Expiry::After(ttl))
                 .await?;
             if written.is_written() {
                 return key
@@ -101,7 +81,7 @@ impl<B: KvBackend> ActixSessionStore<B> {
 
 impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<HashMap<String, String>>, LoadError> {
-        let stored = self.backend.get(&self.record(session_key.as_ref())).await;
+        let stored = self.records.backend.get(&self.records.key(&session_key.as_ref())).await;
         let Some(value) = stored.map_err(|error| LoadError::Other(error.into()))? else {
             return Ok(None);
         };
@@ -132,8 +112,9 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
         let ttl = positive(ttl).map_err(UpdateError::Other)?;
         let options = SetOptions::if_present().with_expiry(Expiry::After(ttl));
         let written = self
+            .records
             .backend
-            .set(&self.record(session_key.as_ref()), value.clone(), options)
+            .set(&self.records.key(&session_key.as_ref()), value.clone(), options)
             .await
             .map_err(|error| UpdateError::Other(error.into()))?;
         if written.is_written() {
@@ -150,12 +131,19 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &time::Duration) -> Result<(), anyhow::Error> {
         let expiry = Expiry::After(positive(ttl)?);
         // A session that has ended meanwhile has no time to renew.
-        let _exists = self.backend.expire(&self.record(session_key.as_ref()), expiry).await?;
+        let _exists = self
+            .records
+            .backend
+            .expire(&self.records.key(&session_key.as_ref()), expiry)
+            .await?;
         Ok(())
     }
 
     async fn delete(&self, session_key: &SessionKey) -> Result<(), anyhow::Error> {
-        self.backend.del(&[&self.record(session_key.as_ref())]).await?;
+        self.records
+            .backend
+            .del(&[&self.records.key(&session_key.as_ref())])
+            .await?;
         Ok(())
     }
 }
@@ -173,9 +161,7 @@ fn positive(ttl: &time::Duration) -> Result<Duration, anyhow::Error> {
 impl<B: fmt::Debug> fmt::Debug for ActixSessionStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActixSessionStore")
-            .field("backend", &self.backend)
-            .field("project", &self.project)
-            .field("key_prefix", &self.key_prefix)
+            .field("records", &self.records)
             .field("revive", &self.revive)
             .finish()
     }

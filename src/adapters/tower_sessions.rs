@@ -12,19 +12,19 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
-use crate::namespaced_key;
+use super::records::{Records, record_settings};
 
-/// How many new ids to try before giving up. Two ids of 128 bits do not meet by chance.
+/// The number of new ids to try before giving up. Two ids of 128 bits do not meet by chance.
 const ID_ATTEMPTS: usize = 8;
 
-/// How often a cache writes when others write the same record at the same time.
+/// The attempts of a cache to write a record that others write at the same time.
 const CACHE_ATTEMPTS: usize = 100;
 
 /// Stands in a cache for a session that was deleted. No record is empty.
 const DELETED: &[u8] = b"";
 
-/// How long a cache remembers that a session was deleted: longer than any request that loaded it
-/// before is on its way.
+/// The time for which a cache remembers that a session was deleted: longer than any request that
+/// loaded it before is on its way.
 const DELETED_FOR: Duration = Duration::from_secs(3_600);
 
 /// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], of `tower-sessions` 0.14
@@ -55,9 +55,7 @@ const DELETED_FOR: Duration = Duration::from_secs(3_600);
 /// contract, which [`as_cache`](Self::as_cache) sets.
 #[derive(Clone)]
 pub struct TowerSessionStore<B> {
-    backend: B,
-    project: String,
-    key_prefix: String,
+    records: Records<B>,
     contract: Contract,
 }
 
@@ -82,30 +80,15 @@ impl From<codex_traits::Error> for Failure {
     }
 }
 
+record_settings!(TowerSessionStore, "tower-session");
+
 impl<B: KvBackend> TowerSessionStore<B> {
     /// Returns a store of records `tower-session:{id}`.
     pub fn new(backend: B) -> Self {
         Self {
-            backend,
-            project: String::new(),
-            key_prefix: "tower-session".to_owned(),
+            records: Records::new(backend, KEY_PREFIX),
             contract: Contract::Store,
         }
-    }
-
-    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
-    #[must_use]
-    pub fn project(mut self, project: impl Into<String>) -> Self {
-        self.project = project.into();
-        self
-    }
-
-    /// Sets the second segment of every stored key: `tower-session` unless set. An empty one is
-    /// left out.
-    #[must_use]
-    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
-        self.key_prefix = key_prefix.into();
-        self
     }
 
     /// Makes this the cache half of a `tower_sessions::CachingSessionStore`, on a backend or under
@@ -132,10 +115,6 @@ impl<B: KvBackend> TowerSessionStore<B> {
         self
     }
 
-    fn key(&self, id: &dyn fmt::Display) -> String {
-        namespaced_key(&self.project, &self.key_prefix, &id.to_string())
-    }
-
     async fn create_record<R: Record>(&self, record: &mut R) -> Result<(), Failure> {
         if self.contract == Contract::Cache {
             return self.save_record(record).await;
@@ -145,8 +124,12 @@ impl<B: KvBackend> TowerSessionStore<B> {
                 return Ok(());
             };
             // Encoded each time, because the id is a part of the record.
-            let (key, value) = (self.key(record.id()), record.encode()?);
-            let written = self.backend.set_if_absent(&key, value, Expiry::After(left)).await?;
+            let (key, value) = (self.records.key(record.id()), record.encode()?);
+            let written = self
+                .records
+                .backend
+                .set_if_absent(&key, value, Expiry::After(left))
+                .await?;
             if written.is_written() {
                 return Ok(());
             }
@@ -158,16 +141,16 @@ impl<B: KvBackend> TowerSessionStore<B> {
     }
 
     async fn save_record<R: Record>(&self, record: &R) -> Result<(), Failure> {
-        let key = self.key(record.id());
+        let key = self.records.key(record.id());
         let Some(left) = time_left(record) else {
-            self.backend.del(&[&key]).await?;
+            self.records.backend.del(&[&key]).await?;
             return Ok(());
         };
         let value = record.encode()?;
         match self.contract {
             Contract::Store => {
                 let options = SetOptions::if_present().with_expiry(Expiry::After(left));
-                if self.backend.set(&key, value, options).await?.is_written() {
+                if self.records.backend.set(&key, value, options).await?.is_written() {
                     return Ok(());
                 }
                 let gone = "the session was deleted elsewhere or has expired";
@@ -182,10 +165,16 @@ impl<B: KvBackend> TowerSessionStore<B> {
         let mut condition = Condition::IfAbsent;
         for _ in 0..CACHE_ATTEMPTS {
             let options = SetOptions::expires_after(left).with_condition(condition);
-            if self.backend.set(key, value.clone(), options).await?.is_written() {
+            if self
+                .records
+                .backend
+                .set(key, value.clone(), options)
+                .await?
+                .is_written()
+            {
                 return Ok(());
             }
-            condition = match self.backend.get(key).await? {
+            condition = match self.records.backend.get(key).await? {
                 Some(deleted) if deleted == DELETED => return Ok(()),
                 Some(stored) => Condition::IfEquals(stored),
                 None => Condition::IfAbsent,
@@ -196,7 +185,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
     }
 
     async fn load_record<R: Record>(&self, id: &R::Id) -> Result<Option<R>, Failure> {
-        let Some(value) = self.backend.get(&self.key(id)).await? else {
+        let Some(value) = self.records.backend.get(&self.records.key(id)).await? else {
             return Ok(None);
         };
         match R::decode(&value) {
@@ -208,13 +197,17 @@ impl<B: KvBackend> TowerSessionStore<B> {
     }
 
     async fn delete_record(&self, id: &(dyn fmt::Display + Sync)) -> Result<(), Failure> {
-        let key = self.key(id);
+        let key = self.records.key(id);
         match self.contract {
-            Contract::Store => self.backend.del(&[&key]).await.map(drop)?,
+            Contract::Store => self.records.backend.del(&[&key]).await.map(drop)?,
             Contract::Cache => {
                 let options = SetOptions::expires_after(DELETED_FOR);
                 // An unconditional write is never refused.
-                let _written = self.backend.set(&key, Bytes::from_static(DELETED), options).await?;
+                let _written = self
+                    .records
+                    .backend
+                    .set(&key, Bytes::from_static(DELETED), options)
+                    .await?;
             }
         }
         Ok(())
@@ -232,7 +225,7 @@ trait Record: Sized + Send + Sync {
     fn decode(value: &[u8]) -> Option<Self>;
 }
 
-/// The time that the session has left; `None` if it has passed.
+/// Returns the time that the session has left; `None` if it has passed.
 fn time_left(record: &impl Record) -> Option<Duration> {
     let left = record.expiry_date().duration_since(SystemTime::now()).ok();
     left.filter(|left| !left.is_zero())
@@ -309,9 +302,7 @@ implement!(tower_sessions_core_0_14);
 impl<B: fmt::Debug> fmt::Debug for TowerSessionStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TowerSessionStore")
-            .field("backend", &self.backend)
-            .field("project", &self.project)
-            .field("key_prefix", &self.key_prefix)
+            .field("records", &self.records)
             .field("contract", &self.contract)
             .finish()
     }

@@ -47,7 +47,9 @@ use actix_web::{
 };
 use codex_traits::KvBackend;
 
-use super::{Outcome, RequestSession, Session, SessionCookie, Sessions, headers::names_cookie};
+use super::{
+    Outcome, RequestSession, Session, SessionCookie, Sessions, headers::names_cookie, settings::middleware_settings,
+};
 use crate::{
     CacheError,
     session::{SessionCodec, SessionError, SessionStore},
@@ -62,38 +64,7 @@ pub struct SessionMiddleware {
     on_error: Arc<Respond>,
 }
 
-impl SessionMiddleware {
-    /// Returns a middleware for the sessions of this store, with the default [`SessionCookie`].
-    pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
-        Sessions::new(store).into()
-    }
-
-    /// Sets how the cookie is named and where it is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Config`] if a browser would drop the cookie, as [`Sessions::cookie`].
-    pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
-        self.sessions = self.sessions.cookie(cookie)?;
-        Ok(self)
-    }
-
-    /// Renews the session's time, and the cookie's, with every request:
-    /// [`Sessions::save_every_request`].
-    #[must_use]
-    pub fn save_every_request(mut self) -> Self {
-        self.sessions = self.sessions.save_every_request();
-        self
-    }
-
-    /// Sets the response to a failure of the session, in place of a line of text with the
-    /// [status of the error](SessionError::status_code).
-    #[must_use]
-    pub fn on_error(mut self, respond: impl Fn(&SessionError) -> HttpResponse + Send + Sync + 'static) -> Self {
-        self.on_error = Arc::new(respond);
-        self
-    }
-}
+middleware_settings!(SessionMiddleware, HttpResponse, "a middleware");
 
 /// A middleware with settings that others share.
 impl From<Sessions> for SessionMiddleware {
@@ -102,14 +73,6 @@ impl From<Sessions> for SessionMiddleware {
             sessions,
             on_error: Arc::new(|error| respond(error.answer())),
         }
-    }
-}
-
-impl fmt::Debug for SessionMiddleware {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionMiddleware")
-            .field("sessions", &self.sessions)
-            .finish_non_exhaustive()
     }
 }
 
@@ -191,8 +154,8 @@ async fn finish<B>(
     response
 }
 
-/// A middleware inside this one failed. Its error becomes a response further out, which needs the
-/// cookie too.
+/// Finishes a request that failed in a middleware inside this one. The error becomes a response
+/// further out, which needs the cookie too.
 async fn finish_failed(session: RequestSession, error: actix_web::Error, on_error: &Respond) -> actix_web::Error {
     let returned = as_session_error(&error);
     let outcome = match returned {

@@ -18,7 +18,7 @@ use http::{Request, StatusCode, request::Parts};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Session, SessionCookie, Sessions};
+use super::{Session, SessionCookie, Sessions, settings::middleware_settings};
 use crate::{
     CacheError,
     session::{SessionCodec, SessionError, SessionStore},
@@ -56,38 +56,7 @@ pub struct SessionLayer {
     on_error: Arc<Respond>,
 }
 
-impl SessionLayer {
-    /// Returns a layer for the sessions of this store, with the default [`SessionCookie`].
-    pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
-        Sessions::new(store).into()
-    }
-
-    /// Sets how the cookie is named and where it is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Config`] if a browser would drop the cookie, as [`Sessions::cookie`].
-    pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
-        self.sessions = self.sessions.cookie(cookie)?;
-        Ok(self)
-    }
-
-    /// Renews the session's time, and the cookie's, with every request:
-    /// [`Sessions::save_every_request`].
-    #[must_use]
-    pub fn save_every_request(mut self) -> Self {
-        self.sessions = self.sessions.save_every_request();
-        self
-    }
-
-    /// Sets the response to a failure of the session, in place of a line of text with the
-    /// [status of the error](SessionError::status_code).
-    #[must_use]
-    pub fn on_error(mut self, respond: impl Fn(&SessionError) -> Response + Send + Sync + 'static) -> Self {
-        self.on_error = Arc::new(respond);
-        self
-    }
-}
+middleware_settings!(SessionLayer, Response, "a layer");
 
 /// A layer with settings that other middleware shares.
 impl From<Sessions> for SessionLayer {
@@ -107,14 +76,6 @@ impl<S> Layer<S> for SessionLayer {
             inner,
             layer: self.clone(),
         }
-    }
-}
-
-impl fmt::Debug for SessionLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionLayer")
-            .field("sessions", &self.sessions)
-            .finish_non_exhaustive()
     }
 }
 

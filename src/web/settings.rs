@@ -1,4 +1,4 @@
-//! What all requests of a service have in common.
+//! The settings that all requests of a service share.
 
 use std::{fmt, sync::Arc};
 
@@ -68,8 +68,8 @@ impl Sessions {
     /// written again. Costs a load and an `EXPIRE` for each request.
     ///
     /// Each response then carries a cookie, also one that overtakes the response of a login and so
-    /// puts the old key back into the browser. Pages that poll are better served by an idle timeout
-    /// of the store.
+    /// puts the old key back into the browser, which logs the visitor out. Pages that poll are
+    /// better served by an idle timeout of the store.
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         Arc::make_mut(&mut self.shared).save = SaveWhen::EveryRequest;
@@ -106,3 +106,57 @@ impl fmt::Debug for Sessions {
             .finish_non_exhaustive()
     }
 }
+
+/// The settings that the middleware of every framework has, on its fields `sessions` and
+/// `on_error`.
+#[cfg(any(feature = "actix", feature = "axum"))]
+macro_rules! middleware_settings {
+    ($middleware:ident, $response:ty, $article:literal) => {
+        impl $middleware {
+            #[doc = concat!("Returns ", $article, " for the sessions of this store, with the default [`SessionCookie`].")]
+            pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
+                Sessions::new(store).into()
+            }
+
+            /// Sets how the cookie is named and where it is sent.
+            ///
+            /// # Errors
+            ///
+            /// [`SessionError::Config`] if a browser would drop the cookie, as
+            /// [`Sessions::cookie`].
+            pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
+                self.sessions = self.sessions.cookie(cookie)?;
+                Ok(self)
+            }
+
+            /// Renews the session's time, and the cookie's, with every request:
+            /// [`Sessions::save_every_request`].
+            #[must_use]
+            pub fn save_every_request(mut self) -> Self {
+                self.sessions = self.sessions.save_every_request();
+                self
+            }
+
+            /// Sets the response to a failure of the session, in place of a line of text with the
+            /// [status of the error](SessionError::status_code).
+            #[must_use]
+            pub fn on_error(
+                mut self,
+                respond: impl Fn(&SessionError) -> $response + Send + Sync + 'static,
+            ) -> Self {
+                self.on_error = Arc::new(respond);
+                self
+            }
+        }
+
+        impl fmt::Debug for $middleware {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($middleware))
+                    .field("sessions", &self.sessions)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+#[cfg(any(feature = "actix", feature = "axum"))]
+pub(super) use middleware_settings;
