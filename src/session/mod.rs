@@ -10,6 +10,7 @@
 
 mod builder;
 mod changes;
+mod clear_expired;
 mod codec;
 mod commit;
 mod data;
@@ -20,6 +21,7 @@ mod key;
 mod login;
 mod login_record;
 mod policy;
+mod records;
 mod renewal;
 mod revocation;
 mod store;
@@ -27,6 +29,7 @@ mod user_sessions;
 mod users;
 
 pub use builder::{CodecMissing, SessionStoreBuilder};
+pub use clear_expired::ClearExpired;
 #[cfg(feature = "encryption")]
 pub use codec::Encrypted;
 pub use codec::{DjangoSigned, MigratingCodec, PlainJson, SecretKey, SessionCodec};
@@ -37,7 +40,7 @@ pub use expiry::SessionExpiry;
 pub use handle::Session;
 pub use key::{InvalidSessionKey, SessionKey};
 pub use login::Login;
-pub use store::{ClearExpired, SessionStore};
+pub use store::SessionStore;
 pub use user_sessions::UserSession;
 
 pub use crate::CodecError;

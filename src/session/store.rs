@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    future::Future,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,10 +18,9 @@ use super::{
     revocation::Asked,
     users::UserMemory,
 };
-use crate::namespaced_key;
 
-/// How many new keys to try before giving up. Two keys of 165 bits do not meet by chance, so that
-/// one collision is a fault already.
+/// The number of new keys to try before giving up. Two keys of 165 bits do not meet by chance, so
+/// that one collision is a fault already.
 const KEY_ATTEMPTS: usize = 8;
 
 /// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the
@@ -76,7 +74,7 @@ struct Shared<B, C> {
     project: String,
     key_prefix: String,
     policy: Arc<Policy>,
-    /// Whose sessions were seen.
+    /// The users whose sessions were seen.
     users: UserMemory,
 }
 
@@ -87,16 +85,8 @@ struct Found {
     asked: Option<Asked>,
 }
 
-/// What [`SessionStore::clear_expired`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClearExpired {
-    /// Nothing: every backend removes what has expired by itself.
-    NotNeeded,
-}
-
 impl<B: KvBackend> SessionStore<B> {
-    /// Settings for a store on `backend`. A codec has to be given before
+    /// Returns the settings for a store on `backend`. A codec has to be given before
     /// [`build`](SessionStoreBuilder::build).
     pub fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
         SessionStoreBuilder::new(backend)
@@ -117,7 +107,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// A session that is not stored yet: the first [`save`](Self::save) gives it a key. For
+    /// Returns a session that is not stored yet: the first [`save`](Self::save) gives it a key. For
     /// visitors who may never need one.
     pub fn new_session(&self) -> Session {
         Session::new(SessionData::new(), self.shared.policy.clone())
@@ -135,9 +125,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(session)
     }
 
-    /// The session of this key; `None` where it is missing, has expired or cannot be read, its user
-    /// was [revoked](Self::revoke_all) since, or its login has lasted for as long as it may.
-    /// Creates nothing.
+    /// Returns the session of this key; `None` where it is missing, has expired or cannot be read,
+    /// its user was [revoked](Self::revoke_all) since, or its login has lasted for as long as it
+    /// may. Creates nothing.
     ///
     /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a
     /// warning, without its key and payload, unless the store is to
@@ -166,7 +156,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    /// As [`load`](Self::load), whatever generation the session is of.
+    /// Loads as [`load`](Self::load) does, whatever generation the session is of.
     pub(super) async fn load_unrevoked(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
         Ok(self.read(key, None).await?.map(|(session, _)| session))
     }
@@ -278,7 +268,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(self.backend().del(&[&self.record(key)]).await? > 0)
     }
 
-    /// Whether there is a record, readable or not.
+    /// Returns whether there is a record, readable or not.
     ///
     /// # Errors
     ///
@@ -349,7 +339,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let Some(new_key) = new_key else {
             return Err(lost);
         };
-        // Where it fails, a record stays that nobody knows the key of, until it expires. What was
+        // If it fails, a record stays that nobody knows the key of, until it expires. What was
         // lost says more.
         let was_there = self.delete(&new_key).await.unwrap_or(true);
         if !was_there {
@@ -378,16 +368,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         session.key = None;
         session.stored = None;
         Ok(())
-    }
-
-    /// Does nothing and says so: every backend removes what has expired by itself. For programs
-    /// that call it on every store of theirs.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn clear_expired(&self) -> impl Future<Output = Result<ClearExpired, SessionError>> + Send + use<B, C> {
-        std::future::ready(Ok(ClearExpired::NotNeeded))
     }
 
     /// Stores the session under a new key, where its time has not passed already. It is not marked
@@ -424,7 +404,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if let Some((user, login)) = listed(&session.data)
             && let Err(error) = self.enlist(&user, &login.id, &key).await
         {
-            // Where it fails too, a record stays that nobody knows the key of, until it expires.
+            // If it fails too, a record stays that nobody knows the key of, until it expires.
             let _ = self.delete(&key).await;
             return Err(error);
         }
@@ -457,7 +437,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Why a comparison did not hold.
+    /// Returns why a comparison did not hold.
     async fn gone_or_conflict(&self, record: &str) -> Result<SessionError, SessionError> {
         Ok(if self.backend().exists(record).await? {
             SessionError::Conflict
@@ -466,25 +446,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    pub(super) fn record(&self, key: &SessionKey) -> String {
-        namespaced_key(&self.shared.project, &self.shared.key_prefix, key.as_str())
+    pub(super) fn project(&self) -> &str {
+        &self.shared.project
     }
 
-    /// Beside the sessions and not among them, so that no session key can meet it.
-    pub(super) fn generation_record(&self, user: &str) -> String {
-        let prefix = match self.shared.key_prefix.as_str() {
-            "" => "generation".to_owned(),
-            prefix => format!("{prefix}-generation"),
-        };
-        namespaced_key(&self.shared.project, &prefix, user)
-    }
-
-    pub(super) fn list_record(&self, user: &str) -> String {
-        let prefix = match self.shared.key_prefix.as_str() {
-            "" => "logins".to_owned(),
-            prefix => format!("{prefix}-logins"),
-        };
-        namespaced_key(&self.shared.project, &prefix, user)
+    pub(super) fn key_prefix(&self) -> &str {
+        &self.shared.key_prefix
     }
 
     pub(super) fn backend(&self) -> &B {
@@ -504,7 +471,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-/// The user and the login of a session that is listed with the user's others.
+/// Returns the user and the login of a session that is listed with the user's others.
 fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
     Some((user_of(data)?, LoginRecord::of(data)?))
 }

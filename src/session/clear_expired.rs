@@ -1,0 +1,27 @@
+//! The call that Django's other stores need, and that these do not.
+
+use std::future::{self, Future};
+
+use codex_traits::KvBackend;
+
+use super::{SessionCodec, SessionError, SessionStore};
+
+/// The outcome of [`SessionStore::clear_expired`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClearExpired {
+    /// Nothing: every backend removes what has expired by itself.
+    NotNeeded,
+}
+
+impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
+    /// Returns at once, because every backend removes expired records by itself. For programs that
+    /// call it on each of their stores.
+    ///
+    /// # Errors
+    ///
+    /// It does not fail.
+    pub fn clear_expired(&self) -> impl Future<Output = Result<ClearExpired, SessionError>> + Send + use<B, C> {
+        future::ready(Ok(ClearExpired::NotNeeded))
+    }
+}
