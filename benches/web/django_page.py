@@ -28,10 +28,26 @@ from django.http import HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
 
+TEXTS = {
+    "_auth_user_id": "42",
+    "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+    "_auth_user_hash": "c0ffee" * 10 + "c0ff",
+    "lang": "en",
+    "seen": "2026-01-01T00:00:00",
+}
+
+
 def visits(request):
     request.session["visits"] = request.session.get("visits", 0) + 1
     return HttpResponse(request.session["visits"])
 
 
-urlpatterns = [path("", visits)]
+def shop(request):
+    if "_auth_user_id" not in request.session:
+        request.session.cycle_key()
+        request.session.update(TEXTS | {"cart": [1000 + number * 77 for number in range(12)]})
+    return visits(request)
+
+
+urlpatterns = [path("", visits), path("shop", shop)]
 application = get_wsgi_application()

@@ -3,6 +3,7 @@
 
 mod bare;
 mod big;
+mod cache;
 mod clear;
 mod clients;
 mod many;
@@ -77,13 +78,14 @@ impl Bench {
 
 fn main() {
     let asked: Vec<String> = env::args().skip(1).collect();
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("throughput", throughput::run),
         ("stores", stores::run),
         ("many", many::run),
         ("clear", clear::run),
         ("big", big::run),
         ("steps", steps::run),
+        ("cache", cache::run),
     ];
     if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
         let names = parts.map(|(name, _)| name).join(", ");

@@ -30,18 +30,18 @@ use crate::{
     throughput::json,
 };
 
-fn now<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("it waited"),
     }
 }
 
-fn nanos(turn: &Turn) -> f64 {
+pub(crate) fn nanos(turn: &Turn) -> f64 {
     turn.cpu_micros() * 1e3
 }
 
-fn repeat(times: usize, mut work: impl FnMut()) -> Turn {
+pub(crate) fn repeat(times: usize, mut work: impl FnMut()) -> Turn {
     turn(times, || {
         for _ in 0..times {
             work();
@@ -60,7 +60,7 @@ pub(crate) fn run() {
     println!();
 }
 
-fn row(title: &str, ours: f64, theirs: f64, ratio: f64) {
+pub(crate) fn row(title: &str, ours: f64, theirs: f64, ratio: f64) {
     println!("| {title} | {ours:.0} | {theirs:.0} | **{ratio:.2}** |");
 }
 

@@ -1,4 +1,4 @@
-//! What the codec of a session costs, without a store.
+//! The cost of a session's codec, without a store.
 
 use std::{
     hint::black_box,
@@ -39,7 +39,7 @@ pub fn print_costs() {
     }
 }
 
-/// The best of five, each of many calls.
+/// Returns the best of five, each of many calls.
 fn microseconds(mut call: impl FnMut() -> bool) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..5 {

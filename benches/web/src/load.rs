@@ -1,6 +1,7 @@
 //! Browsers: each has one connection and one cookie, and asks again as soon as it is answered.
 
 use std::{
+    collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
@@ -14,12 +15,12 @@ use tokio::{
 pub struct Server {
     name: String,
     port: u16,
-    /// Whose processor time is told, where it is known.
+    /// The process whose processor time is told, if it is known.
     pid: Option<u32>,
 }
 
 impl Server {
-    /// `NAME=PORT`, or `NAME=PORT=PID`.
+    /// Reads `NAME=PORT`, or `NAME=PORT=PID`.
     pub fn parse(text: &str) -> Self {
         let mut parts = text.split('=');
         let mut next = || parts.next().map(str::to_owned);
@@ -30,8 +31,8 @@ impl Server {
         }
     }
 
-    /// User and system time of the process and those that it waits for, in seconds, from `/proc`
-    /// (proc(5)): a hundredth each.
+    /// Returns the user and system time of the process and those that it waits for, in seconds,
+    /// from `/proc` (proc(5)): a hundredth each.
     fn processor_seconds(&self) -> Option<f64> {
         let ticks = |pid: u32| -> Option<f64> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -55,17 +56,17 @@ struct Round {
     slowest_of_99: f64,
 }
 
-pub async fn compare(servers: Vec<Server>, connections: usize, seconds: Duration) {
+pub async fn compare(servers: Vec<Server>, path: &str, connections: usize, seconds: Duration) {
     let rounds = std::env::var("BENCH_ROUNDS").map_or(5, |rounds| rounds.parse().expect("a number"));
     let mut all: Vec<Vec<Round>> = servers.iter().map(|_| Vec::new()).collect();
     for server in &servers {
-        ask(server, connections, seconds / 4).await;
+        ask(server, path, connections, seconds / 4).await;
     }
     for round in 0..rounds {
         for turn in 0..servers.len() {
             // Each begins once, so that none always comes after the same one.
             let at = (turn + round) % servers.len();
-            all[at].push(ask(&servers[at], connections, seconds).await);
+            all[at].push(ask(&servers[at], path, connections, seconds).await);
         }
     }
     println!(
@@ -100,12 +101,12 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-async fn ask(server: &Server, connections: usize, seconds: Duration) -> Round {
+async fn ask(server: &Server, path: &str, connections: usize, seconds: Duration) -> Round {
     let before = server.processor_seconds();
     let started = Instant::now();
     let mut browsers = JoinSet::new();
     for _ in 0..connections {
-        browsers.spawn(browse(server.port, started + seconds));
+        browsers.spawn(browse(server.port, path.to_owned(), started + seconds));
     }
     let mut times = Vec::new();
     while let Some(of_one) = browsers.join_next().await {
@@ -122,9 +123,9 @@ async fn ask(server: &Server, connections: usize, seconds: Duration) -> Round {
 }
 
 /// Counts up to the end, and checks each number: a server that forgets, or fails, is not measured.
-async fn browse(port: u16, end: Instant) -> Vec<f64> {
+async fn browse(port: u16, path: String, end: Instant) -> Vec<f64> {
     let mut times = Vec::new();
-    let mut cookie = String::new();
+    let mut cookies = BTreeMap::new();
     let mut stream: Option<TcpStream> = None;
     let mut buffer = Vec::with_capacity(4096);
     let mut visit = 1_u64;
@@ -136,7 +137,15 @@ async fn browse(port: u16, end: Instant) -> Vec<f64> {
             stream = Some(new);
         }
         let connection = stream.as_mut().expect("it is open");
-        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n");
+        let cookie = match &cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()[..]
+        {
+            [] => String::new(),
+            pairs => format!("Cookie: {}\r\n", pairs.join("; ")),
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n");
         buffer.clear();
         // A server may close a connection between two requests (gunicorn does); then a browser asks
         // again on another, and waits longer.
@@ -160,9 +169,12 @@ async fn browse(port: u16, end: Instant) -> Vec<f64> {
         };
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert_eq!(body.parse(), Ok(visit), "a count is lost");
-        if let Some(set) = header(head, "set-cookie") {
+        // axum_session sets more than one.
+        for set in headers(head, "set-cookie") {
             let pair = set.split(';').next().unwrap_or_default();
-            cookie = format!("Cookie: {pair}\r\n");
+            if let Some((name, value)) = pair.split_once('=') {
+                cookies.insert(name.to_owned(), value.to_owned());
+            }
         }
         if header(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             stream = None;
@@ -174,7 +186,11 @@ async fn browse(port: u16, end: Instant) -> Vec<f64> {
     times
 }
 
-fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
-    let mut lines = head.lines().filter_map(|line| line.split_once(':'));
-    lines.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()))
+fn header<'a>(head: &'a str, wanted: &'a str) -> Option<&'a str> {
+    headers(head, wanted).next()
+}
+
+fn headers<'a>(head: &'a str, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    lines.filter_map(move |(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.trim()))
 }

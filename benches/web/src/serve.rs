@@ -1,63 +1,37 @@
-//! The same page twice: it counts this visitor's visits in the session, and says the number.
+//! The same two pages on each library. Both count this visitor's visits in the session and answer
+//! the number. `/` keeps nothing else; `/shop` is that of a user who is logged in and has a cart.
 
-use std::time::Duration;
+mod actix;
+mod axum_session;
+mod codex;
+mod tower;
 
-use axum::{Router, routing::get};
-use codex_kv::{DjangoSigned, SessionError, SessionStore, web};
+pub use self::{actix::actix, actix::codex_actix, axum_session::axum_session, codex::codex, tower::tower};
+
+use axum::Router;
 use tokio::net::TcpListener;
-use tower_sessions::{Expiry, SessionManagerLayer};
-use tower_sessions_redis_store::{
-    RedisStore,
-    fred::prelude::{ClientLike as _, Config, Pool},
-};
+
+/// The age of sessions and cookies: that of codex-kv and Django unless set.
+const TWO_WEEKS: u64 = 1_209_600;
+
+/// The texts that `/shop` keeps beside the counter and the user: about 280 bytes of JSON in all.
+const TEXTS: [(&str, &str); 4] = [
+    ("_auth_user_backend", "django.contrib.auth.backends.ModelBackend"),
+    (
+        "_auth_user_hash",
+        "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
+    ),
+    ("lang", "en"),
+    ("seen", "2026-01-01T00:00:00"),
+];
+const USER: (&str, &str) = ("_auth_user_id", "42");
+
+fn cart() -> Vec<u32> {
+    (0..12).map(|number| 1000 + number * 77).collect()
+}
 
 async fn serve(app: Router) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("{}", listener.local_addr().expect("an address").port());
     axum::serve(listener, app).await.expect("it serves");
-}
-
-async fn visits(session: web::Session) -> Result<String, SessionError> {
-    let visits = session
-        .update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)
-        .await?;
-    Ok(visits.to_string())
-}
-
-pub async fn codex(url: &str) {
-    let backend = codex_kv::connect(url).await.expect("a Redis");
-    let store = SessionStore::builder(backend)
-        .project("bench")
-        .codec(DjangoSigned::new("the secret of a bench"))
-        .build()
-        .expect("a store");
-    serve(
-        Router::new()
-            .route("/", get(visits))
-            .layer(web::SessionLayer::new(store)),
-    )
-    .await;
-}
-
-async fn tower_visits(session: tower_sessions::Session) -> Result<String, tower_sessions::session::Error> {
-    let visits = session.get::<u64>("visits").await?.unwrap_or(0) + 1;
-    session.insert("visits", visits).await?;
-    Ok(visits.to_string())
-}
-
-pub async fn tower(url: &str) {
-    // As many connections as the store's own documentation has, unless told otherwise.
-    let connections = std::env::var("BENCH_POOL").map_or(6, |count| count.parse().expect("a number"));
-    let config = Config::from_url(url).expect("a URL");
-    let pool = Pool::new(config, None, None, None, connections).expect("a pool");
-    pool.init().await.expect("a Redis");
-    // The age that codex-kv has by default, so that both send it and both renew the record's.
-    let age = tower_sessions::cookie::time::Duration::try_from(Duration::from_secs(1_209_600)).expect("two weeks");
-    let layer = SessionManagerLayer::new(RedisStore::new(pool)).with_expiry(Expiry::OnInactivity(age));
-    let page = |session: tower_sessions::Session| async move {
-        tower_visits(session)
-            .await
-            .map_err(|_| axum::http::StatusCode::INTERNAL_SERVER_ERROR)
-    };
-    serve(Router::new().route("/", get(page)).layer(layer)).await;
 }
