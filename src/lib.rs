@@ -99,4 +99,10 @@ mod guides {
 
     #[doc = include_str!("../docs/sessions.md")]
     struct Sessions;
+
+    #[doc = include_str!("../docs/cache.md")]
+    struct Caches;
+
+    #[doc = include_str!("../docs/django-cache.md")]
+    struct DjangoCache;
 }
