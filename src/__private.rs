@@ -1,4 +1,4 @@
-//! What the expansion of `#[cached]` calls. Not part of the public API.
+//! The functions that the expansion of `#[cached]` calls. Not part of the public API.
 
 #![allow(missing_docs, reason = "it is hidden")]
 
@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Cache, CacheError, CodecError, ComputeError, Json, Loader, Serializer, blocking};
 
-/// A handle of its own, so that the body can take what the cache was reached through.
+/// Returns a handle of its own, so that the body can take what the cache was reached through.
 pub fn cache<B: KvBackend, S: Serializer>(cache: &Cache<B, S>) -> Cache<B, S> {
     cache.clone()
 }
@@ -22,7 +22,7 @@ pub fn blocking_cache<B: KvBackend, S: Serializer>(cache: &blocking::Cache<B, S>
     cache.clone()
 }
 
-/// `{name}:{arguments}`, where the arguments are a JSON list.
+/// Returns `{name}:{arguments}`, where the arguments are a JSON list.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn key<T: Serialize>(name: &str, arguments: &T) -> Result<String, CacheError
     String::from_utf8(key).map_err(|_| CodecError::encode::<T>("its JSON is not UTF-8").into())
 }
 
-/// The arguments of a key.
+/// Returns the arguments of a key.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn typed<T, F: Future<Output = T>>(future: F) -> F {
     future
 }
 
-/// The outcome for one of those who asked.
+/// Returns the outcome for one of those who asked.
 ///
 /// # Errors
 ///

@@ -16,7 +16,7 @@ pub enum CodecError {
     Encode {
         /// The type of the value.
         type_name: &'static str,
-        /// What is wrong with it, without the value.
+        /// The reason, without the value.
         reason: Cow<'static, str>,
     },
     /// A stored value cannot be read as the type asked for. It stays stored.

@@ -59,7 +59,8 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     }
 }
 
-/// Whether the Redis backend reads URLs of this scheme, if only to say what to write instead.
+/// Returns whether the Redis backend reads URLs of this scheme, if only to say what to write
+/// instead.
 fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }

@@ -1,6 +1,6 @@
-//! How a stored key is put together from the names of its owner.
+//! Stored keys, put together from the names of their owner.
 
-/// `{project}:{prefix}:{key}`, with what is empty left out together with its colon.
+/// Returns `{project}:{prefix}:{key}`, with what is empty left out together with its colon.
 ///
 /// ```
 /// use codex_kv::namespaced_key;

@@ -1,4 +1,4 @@
-//! What a hit costs the allocator.
+//! The allocations of a hit.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,7 +13,8 @@ use std::{
 
 use codex_kv::{Cache, Timeout, memory::MemoryBackend};
 
-/// The outcome of a future that never has to wait, without a runtime, which would count too.
+/// Returns the outcome of a future that never has to wait, without a runtime, which would count
+/// too.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,

@@ -3,7 +3,7 @@
 
 use codex_kv::{AnyBackend, ErrorKind, KvBackend, SetOptions, connect};
 
-/// The error of a URL that is no good. Its texts show nothing of the URL's login.
+/// Returns the error of a URL that is no good. Its texts show nothing of the URL's login.
 async fn refused(url: &str) -> String {
     let error = connect(url).await.expect_err("the URL is no good");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");

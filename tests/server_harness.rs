@@ -15,7 +15,7 @@ fn clauses() -> impl Iterator<Item = ClauseId> {
     CLAUSES.iter().map(|id| id.parse().unwrap())
 }
 
-/// The databases that are not empty, as the server tells.
+/// Returns the databases that are not empty, as the server tells.
 fn keyspace(server: &RedisServer) -> Vec<String> {
     let Value::BulkString(info) = server.command(&["INFO", "keyspace"]).unwrap() else {
         panic!("INFO answers text")
@@ -101,7 +101,7 @@ fn all_passed(report: &Report) {
     );
 }
 
-/// A server with these commands renamed away.
+/// Starts a server with these commands renamed away.
 fn without(commands: &[&str]) -> Result<RedisServer, require::Unavailable> {
     let arguments = commands.iter().flat_map(|command| ["--rename-command", command, ""]);
     RedisServer::start_with(["--databases", "2"].into_iter().chain(arguments))

@@ -1,4 +1,4 @@
-//! What the attribute makes of a function.
+//! The expansion of the attribute.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -14,7 +14,7 @@ pub(crate) fn expand(options: &Options, function: Function) -> Result<TokenStrea
     }
 }
 
-/// A function whose body is the closure of `get_or_try_set_with`.
+/// Returns a function whose body is the closure of `get_or_try_set_with`.
 fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     let key = key(options, function)?;
     let is_async = function.is_async();
@@ -50,7 +50,7 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     ))
 }
 
-/// The function with another body.
+/// Returns the function with another body.
 pub(crate) fn with_body(function: &Function, body: &TokenStream) -> TokenStream {
     let attributes = &function.item.attrs;
     let visibility = &function.item.vis;
@@ -114,7 +114,7 @@ pub(crate) fn default_key(options: &Options, function: &Function, arguments: &[&
     }
 }
 
-/// The start of the default key.
+/// Returns the start of the default key.
 pub(crate) fn name(options: &Options, function: &Function) -> LitStr {
     options
         .name

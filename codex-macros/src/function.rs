@@ -13,13 +13,13 @@ pub(crate) struct Function {
     /// The arguments but for `self`.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) output: Type,
-    /// Where `self` is, for a method.
+    /// The receiver of a method.
     pub(crate) receiver: Option<Span>,
 }
 
 pub(crate) struct Argument {
     pub(crate) name: Ident,
-    /// Of the pattern: `mut name`.
+    /// The `mut` of a pattern `mut name`.
     pub(crate) pattern: TokenStream,
     pub(crate) kind: Type,
 }
@@ -80,7 +80,7 @@ impl Parse for Function {
 const NO_RESULT: &str =
     "expected a function that returns a `Result`, because a cache can fail; an outage is never a miss";
 
-/// Whether a type's name ends in `Result`, as `io::Result<T>` does.
+/// Returns whether a type's name ends in `Result`, as `io::Result<T>` does.
 fn is_result(output: &Type) -> bool {
     match output {
         Type::Path(path) => {

@@ -12,7 +12,7 @@ const LOADER: [&str; 6] = ["fresh_for", "stale_for", "lease", "jitter", "max_wai
 const KNOWN: &str = "expected one of `cache`, `key`, `name`, `skip(...)`, `timeout`, `map_error`, `fresh_for`, `stale_for`, `lease`, \
                      `jitter`, `max_wait` and `retry_after`";
 
-/// What stands in `#[cached(...)]`.
+/// The options in `#[cached(...)]`.
 pub(crate) struct Options {
     pub(crate) cache: Expr,
     pub(crate) key: Option<LitStr>,

@@ -1,4 +1,4 @@
-//! What the macro says of functions and options that it cannot use.
+//! The errors for functions and options that the macro cannot use.
 //!
 //! The texts are in `tests/ui/*.stderr`; `TRYBUILD=overwrite cargo test -p codex-macros` writes
 //! them anew.

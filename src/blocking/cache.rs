@@ -284,7 +284,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`, or what the closure computes, which is stored; see
     /// [`Cache::get_or_try_set_with`](crate::Cache::get_or_try_set_with).
     ///
-    /// Of the threads that ask for a missing key at once, one runs its closure, on its own thread.
+    /// One of the threads that ask for a missing key at once runs its closure, on its own thread.
     /// The closure may use this cache with other keys.
     ///
     /// ```

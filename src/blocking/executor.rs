@@ -63,7 +63,7 @@ struct Background {
     process: u32,
 }
 
-/// The one background runtime of this process. It is never shut down.
+/// Returns the one background runtime of this process. It is never shut down.
 fn background() -> Result<&'static Background, Error> {
     static BACKGROUND: OnceLock<Result<Background, Error>> = OnceLock::new();
     let background = BACKGROUND.get_or_init(|| {
@@ -134,7 +134,7 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     outcome
 }
 
-/// Whether this thread runs tasks of a tokio runtime just now, so that it must not block.
+/// Returns whether this thread runs tasks of a tokio runtime just now, so that it must not block.
 ///
 /// tokio answers this question by a panic alone, which a program may have set to abort. So it is
 /// asked by its effects: a task that yields on a worker is put off by the scheduler, and a task's

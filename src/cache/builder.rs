@@ -51,28 +51,28 @@ impl<B: KvBackend> CacheBuilder<B> {
 }
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
-    /// What all stored keys begin with; nothing in it is special. The default is the empty text,
-    /// with which [`clear`](Cache::clear) refuses to work.
+    /// Sets what all stored keys begin with; nothing in it is special. The default is the empty
+    /// text, with which [`clear`](Cache::clear) refuses to work.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// The version of the values, a part of every stored key; 1 unless set. To raise it is to start
-    /// afresh.
+    /// Sets the version of the values, a part of every stored key; 1 unless set. To raise it is to
+    /// start afresh.
     pub fn version(mut self, version: i64) -> Self {
         self.version = version;
         self
     }
 
-    /// What [`Timeout::Default`](crate::Timeout::Default) stands for: 300 s unless set. `None` is
-    /// for ever; zero stores nothing.
+    /// Sets what [`Timeout::Default`](crate::Timeout::Default) stands for: 300 s unless set. `None`
+    /// is for ever; zero stores nothing.
     pub fn default_timeout(mut self, default_timeout: impl Into<Option<Duration>>) -> Self {
         self.default_timeout = default_timeout.into();
         self
     }
 
-    /// How a stored key is made of the key prefix, the version and the key, instead of
+    /// Sets how a stored key is made of the key prefix, the version and the key, instead of
     /// `{key_prefix}:{version}:{key}`.
     ///
     /// Two keys for which it gives the same text are one. [`clear`](Cache::clear) works where its
@@ -135,7 +135,7 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         self
     }
 
-    /// The format of the values, instead of [`Json`].
+    /// Sets the format of the values, instead of [`Json`].
     pub fn serializer<S2: Serializer>(self, serializer: S2) -> CacheBuilder<B, S2> {
         CacheBuilder {
             backend: self.backend,
@@ -150,7 +150,7 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         }
     }
 
-    /// The cache. Nothing is sent.
+    /// Returns the cache. Nothing is sent.
     ///
     /// # Errors
     ///

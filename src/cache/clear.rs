@@ -14,7 +14,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// is walked page by page and others are served in between; the whole of it is never flushed.
     /// Values that are stored meanwhile may stay.
     ///
-    /// Of a [`group`](Self::group) only the values of its present generation are removed.
+    /// For a [`group`](Self::group), only the values of its present generation are removed.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 "a cache can be cleared where its key function's keys begin with `{key_prefix}:{version}:`",
             ));
         }
-        // Of a group: all keys begin as one of the empty text does.
+        // All keys of a group begin as that of the empty text does.
         let scope = self.scope.as_ref().map(|_| self.make_key(""));
         let pattern = match &scope {
             Some(start) => Pattern::prefix(start),
@@ -83,8 +83,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 }
 
-/// As much of "an integer and a colon" as a glob can say, so that the store sends little else;
-/// [`is_own`] has the last word.
+/// Returns as much of "an integer and a colon" as a glob can say, so that the store sends little
+/// else; [`is_own`] has the last word.
 fn pattern(prefix: &str) -> Pattern {
     let mut glob = Pattern::prefix(prefix).as_bytes().to_vec();
     glob.pop(); // the star behind the escaped prefix

@@ -1,4 +1,4 @@
-//! What can go wrong in a cache.
+//! The errors of a cache.
 
 use std::{borrow::Cow, convert::Infallible, sync::Arc};
 

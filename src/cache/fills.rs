@@ -62,8 +62,8 @@ impl Fills {
         outdating
     }
 
-    /// Never held across an await or a caller's code. A panic inside leaves one fill too many,
-    /// which costs a lock per verb.
+    /// Locks the map. The lock is never held across an await or a caller's code. A panic inside
+    /// leaves one fill too many, which costs a lock per verb.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,7 +22,7 @@ use super::{
     timer::Timer,
 };
 
-/// How a computation ended: with bytes, because types need not be `Clone`, or with its error.
+/// The outcome of a computation: bytes, because types need not be `Clone`, or with its error.
 pub(super) type Landed<E> = Result<Bytes, ComputeError<E>>;
 
 /// One computation that is under way.
@@ -72,8 +72,8 @@ impl Flights {
         }
     }
 
-    /// Never held across an await or a caller's code. A panic inside leaves at worst one entry too
-    /// many, so a poisoned lock is taken.
+    /// Locks the map. The lock is never held across an await or a caller's code. A panic inside
+    /// leaves at worst one entry too many, so a poisoned lock is taken.
     fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Boarding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

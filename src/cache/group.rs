@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Cache, CacheError, Json, Serializer, fills::Keys, key::StoredKey, marker::Stored};
 
-/// What stands before the name of a group in the key of its record.
+/// The text before the name of a group in the key of its record.
 const RECORD: &str = "group:";
 
 /// The generation of a group, shared by all views of one handle.
@@ -24,7 +24,7 @@ impl Scope {
         Self(Arc::new(RwLock::new(generation)))
     }
 
-    /// `{lead}{generation}:{key}`.
+    /// Returns `{lead}{generation}:{key}`.
     pub(super) fn join(&self, lead: &str, key: &str) -> String {
         [lead, &self.generation(), ":", key].concat()
     }
@@ -134,7 +134,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         })
     }
 
-    /// The generations of groups; those that have none get one.
+    /// Returns the generations of groups; those that have none get one.
     async fn generations(&self, names: &[String]) -> Result<Vec<String>, CacheError> {
         let records: Vec<StoredKey> = names.iter().map(|name| self.record(name)).collect();
         let keys: Vec<&str> = records.iter().map(|key| &**key).collect();
@@ -153,7 +153,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(generations)
     }
 
-    /// The generation of values that belong to all of these groups; in a group, of that one too.
+    /// Returns the generation of values that belong to all of these groups; in a group, of that one
+    /// too.
     fn scoped(&self, generations: &[String]) -> Arc<str> {
         let outer = self.scope.as_ref().map(Scope::generation);
         if let ([generation], None) = (generations, &outer) {
@@ -209,7 +210,7 @@ impl<B: KvBackend, S: Serializer> Group<B, S> {
     }
 }
 
-/// 128 bits of the operating system's generator, so that no generation comes back.
+/// Draws 128 bits from the operating system's generator, so that no generation comes back.
 fn random() -> Result<String, CacheError> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|_| {

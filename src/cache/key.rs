@@ -1,4 +1,4 @@
-//! How a stored key is made.
+//! Stored keys.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(super) enum StoredKey {
 }
 
 impl StoredKey {
-    /// `{lead}{key}`, where `lead` is [`lead`]'s.
+    /// Returns `{lead}{key}`, where `lead` is [`lead`]'s.
     #[inline]
     pub(super) fn join(lead: &str, key: &str) -> Self {
         let mut inline = ArrayString::new();
@@ -53,13 +53,13 @@ impl fmt::Debug for StoredKey {
     }
 }
 
-/// What stands before the key: `{key_prefix}:{version}:`.
+/// Returns what stands before the key: `{key_prefix}:{version}:`.
 pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
     format!("{key_prefix}:{version}:").into()
 }
 
-/// Whether some servers and tools would not take this key: it is over 250 characters, or has
-/// control characters or spaces.
+/// Returns whether some servers and tools would not take this key: it is over 250 characters, or
+/// has control characters or spaces.
 #[inline]
 pub(super) fn is_odd(key: &str) -> bool {
     if key.is_ascii() {

@@ -16,7 +16,7 @@ use super::{
 };
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// The values of those `keys` that are there, in one round trip.
+    /// Returns the values of those `keys` that are there, in one round trip.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -61,8 +61,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// What every key is answered when the backend has failed: the error, unless the cache was told
-    /// otherwise.
+    /// Returns the answer for every key when the backend has failed: the error, unless the cache
+    /// was told otherwise.
     #[cold]
     fn instead_of_many(&self, keys: &[StoredKey], error: &CacheError) -> Result<Vec<Option<Bytes>>, CacheError> {
         keys.iter().map(|key| self.instead_of(key, error.clone())).collect()
@@ -115,7 +115,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails; some of the keys may be removed then.
+    /// Fails if the backend does; some of the keys may be removed then.
     pub fn delete_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,

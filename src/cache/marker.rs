@@ -39,7 +39,7 @@ impl Kind {
 pub(super) struct Marker {
     kind: Kind,
     token: u64,
-    /// What the key had left at the claim.
+    /// The time to live of the key at the claim.
     millis: u64,
 }
 
@@ -71,7 +71,7 @@ impl Marker {
         marked.into()
     }
 
-    /// The marker at the end of `stored`.
+    /// Returns the marker at the end of `stored`.
     fn at_end_of(stored: &[u8]) -> Option<Self> {
         // Nearly every value ends here: JSON that is written has no white space behind it.
         if !stored.last().is_some_and(|last| ALPHABET.contains(last)) {
@@ -104,7 +104,7 @@ fn take(rest: &mut &[u8], characters: usize) -> Option<u64> {
     Some(bits)
 }
 
-/// What is stored under a key.
+/// The content of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stored {
     /// A value that nobody refreshes.
@@ -140,7 +140,7 @@ impl Stored {
         }
     }
 
-    /// The value, which a placeholder has not.
+    /// Returns the value, which a placeholder has not.
     #[inline]
     pub(super) fn into_value(self) -> Option<Bytes> {
         match self {
@@ -155,20 +155,20 @@ impl Stored {
 pub(super) struct Claim(Duration);
 
 impl Claim {
-    /// A claim of a key that has `remaining` left.
+    /// Returns a claim of a key that has `remaining` left.
     pub(super) fn at(remaining: Duration) -> Self {
         Self(remaining)
     }
 
-    /// Whether a lease of this length has passed, by the store's own clock. A time to live that was
-    /// prolonged or removed since tells no age, and counts as one that has passed.
+    /// Returns whether a lease of this length has passed, by the store's own clock. A time to live
+    /// that was prolonged or removed since tells no age, and counts as one that has passed.
     pub(super) fn has_passed(self, lease: Duration, remaining: Option<Duration>) -> bool {
         let age = remaining.and_then(|remaining| self.0.checked_sub(remaining));
         age.is_none_or(|age| age >= lease)
     }
 }
 
-/// `value` as it is stored: as it is, unless it could be read as something else.
+/// Returns `value` as it is stored: as it is, unless it could be read as something else.
 #[inline]
 pub(super) fn plain(value: Bytes) -> Bytes {
     if Marker::at_end_of(&value).is_none() {
@@ -182,12 +182,12 @@ pub(super) fn plain(value: Bytes) -> Bytes {
     marker.append_to(&value)
 }
 
-/// A placeholder that nobody else's equals, for a key that is to live for `lease`.
+/// Returns a placeholder that nobody else's equals, for a key that is to live for `lease`.
 pub(super) fn placeholder(lease: Duration) -> Result<Bytes, CacheError> {
     claim(Kind::Placeholder, PLACEHOLDER, lease)
 }
 
-/// `value` with the marker of a claim, for a key that has `remaining` left.
+/// Returns `value` with the marker of a claim, for a key that has `remaining` left.
 pub(super) fn leased(value: &[u8], remaining: Duration) -> Result<Bytes, CacheError> {
     claim(Kind::Leased, value, remaining)
 }

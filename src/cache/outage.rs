@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::CacheError;
 
-/// What reads answer while the backend cannot be reached; see
+/// The answers of reads while the backend cannot be reached; see
 /// [`CacheBuilder::on_outage`](crate::CacheBuilder::on_outage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,7 +45,7 @@ impl OutagePolicy {
         }
     }
 
-    /// The value that was seen last.
+    /// Returns the value that was seen last.
     pub(super) fn last(&self, key: &str) -> Option<Bytes> {
         lock(self.seen.as_ref()?).values.get(key).cloned()
     }
@@ -77,7 +77,7 @@ impl OutagePolicy {
     }
 }
 
-/// A map is whole after a panic, so a poisoned lock is taken.
+/// Locks the values. A map is whole after a panic, so a poisoned lock is taken.
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

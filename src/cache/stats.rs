@@ -9,7 +9,7 @@ use std::{
 #[cfg(feature = "metrics")]
 use super::metrics::Metrics;
 
-/// What a cache and its clones, views, groups and loaders have answered since it was built.
+/// The answers of a cache and its clones, views, groups and loaders since it was built.
 ///
 /// With the feature `metrics` the same is given to the recorder of the `metrics` crate, labelled
 /// with the cache's [`name`](crate::CacheBuilder::name). No key is ever part of it.
@@ -130,7 +130,7 @@ impl Stats {
     }
 }
 
-/// The stripe of this thread.
+/// Returns the stripe of this thread.
 #[inline]
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -40,7 +40,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.serializer.deserialize_for(key, stored)?)
     }
 
-    /// The bytes of `key`, counted as a hit or a miss.
+    /// Returns the bytes of `key`, counted as a hit or a miss.
     #[inline]
     pub(super) async fn look_up(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
         let stored = self.fetch(key).await;
@@ -58,8 +58,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// What a read answers when the backend has failed: the error, unless the cache was told
-    /// otherwise.
+    /// Returns the answer of a read when the backend has failed: the error, unless the cache was
+    /// told otherwise.
     #[cold]
     pub(super) fn instead_of(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
         self.count(Event::Error);
@@ -79,7 +79,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// The bytes of `key`, without a marker.
+    /// Returns the bytes of `key`, without a marker.
     #[inline]
     pub(super) async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
         let stored = self.shared.backend.get(key).await?;
@@ -124,7 +124,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.backend.expire(key, expiry).await?)
     }
 
-    /// SET NX. With an expiry of zero nothing is stored.
+    /// Stores the value if there is none (SET NX). With an expiry of zero nothing is stored.
     pub(super) async fn add_bytes_of(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<bool, CacheError> {
         if is_over(expiry) {
             // Asked although the answer is known: a backend that fails is an error of every verb.
@@ -156,7 +156,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if backend.set(key, value.clone(), options).await?.is_written() {
                 return Ok(None);
             }
-            // Whatever is found gone or changed here ends another caller's write, so this ends too.
+            // A value that is found gone or changed here was written by another caller, so the loop
+            // ends.
             match backend.get(key).await?.map(Stored::read) {
                 None => {}
                 Some(Stored::Value(there) | Stored::Leased { value: there, .. }) => return Ok(Some(there)),

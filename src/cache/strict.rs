@@ -1,4 +1,4 @@
-//! What strict JSON refuses.
+//! Refusals of strict JSON.
 
 use serde::ser::{Error, Serializer};
 

@@ -1,4 +1,4 @@
-//! How long a value is kept.
+//! Timeouts.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl From<Option<Duration>> for Timeout {
 }
 
 impl Timeout {
-    /// The expiry that this stands for; `After` zero, which no write takes, is left to the caller.
+    /// Returns the expiry that this stands for; `After` zero, which no write takes, is left to the
+    /// caller.
     pub(super) fn resolve(self, default: Option<Duration>) -> Expiry {
         match self {
             Self::Default => default.map_or(Expiry::Never, Expiry::After),
@@ -43,7 +44,7 @@ impl Timeout {
     }
 }
 
-/// Whether a value with this expiry is gone at once.
+/// Returns whether a value with this expiry is gone at once.
 pub(super) fn is_over(expiry: Expiry) -> bool {
     expiry == Expiry::After(Duration::ZERO)
 }

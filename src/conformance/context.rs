@@ -1,4 +1,4 @@
-//! What a clause works with: an empty store, its clock, and a way to watch and disturb what is
+//! The context of a clause: an empty store, its clock, and a way to watch and disturb what is
 //! asked of it.
 
 use std::{
@@ -19,8 +19,8 @@ use futures_util::FutureExt as _;
 use super::watched::{Watch, Watched};
 use crate::{KvBackend, SetOptions, Ttl};
 
-/// How far a time to live on a running clock may be below what was set: as long as a few calls can
-/// take on a busy machine.
+/// The difference by which a time to live on a running clock may be below what was set: as long as
+/// a few calls can take on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// One run of one clause.
@@ -33,8 +33,8 @@ impl<'h, H: Harness> Context<'h, H> {
         Self { harness }
     }
 
-    /// What the clause came to. What it asked of the backend went through a cache or a session
-    /// store, and would explain nothing.
+    /// Returns what the clause came to. What it asked of the backend went through a cache or a
+    /// session store, and would explain nothing.
     #[expect(
         clippy::unused_self,
         reason = "the suites are made by one macro, which calls a method"
@@ -43,7 +43,7 @@ impl<'h, H: Harness> Context<'h, H> {
         future::ready(checked)
     }
 
-    /// An empty store, for one part of the clause.
+    /// Returns an empty store, for one part of the clause.
     pub(super) async fn fresh(&self) -> Cx<H::Backend> {
         let time = self.harness.time();
         Cx {
@@ -53,9 +53,10 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
-    /// The switch that takes the store out of service, and how. To be asked for before the store.
+    /// Returns the switch that takes the store out of service, and how. To be asked for before the
+    /// store.
     pub(super) async fn outage(&self) -> Result<(Outage, OutageKind), Failure> {
-        /// What is told the soonest comes first.
+        /// The kinds that are told the soonest come first.
         const KINDS: [OutageKind; 3] = [OutageKind::Refused, OutageKind::NoAuth, OutageKind::Stalled];
         let outage = self.harness.outage().await;
         let found = outage.and_then(|outage| {
@@ -77,12 +78,12 @@ pub(super) struct Cx<B> {
 }
 
 impl<B: KvBackend> Cx<B> {
-    /// The store again, with what is asked of it written down.
+    /// Returns the store again, with what is asked of it written down.
     pub(super) fn watched(&self) -> Watched<B> {
         Watched::with_interceptor(self.backend.clone(), Watch::new())
     }
 
-    /// What is stored under a stored key.
+    /// Returns what is stored under a stored key.
     pub(super) async fn stored(&self, key: &str) -> Option<Bytes> {
         self.backend.get(key).await.unwrap()
     }
@@ -93,12 +94,12 @@ impl<B: KvBackend> Cx<B> {
         assert!(outcome.unwrap().is_written(), "a plain set was refused");
     }
 
-    /// The time of day.
+    /// Returns the time of day.
     pub(super) fn now(&self) -> SystemTime {
         (self.time_of_day())()
     }
 
-    /// Where the time of day comes from: the clock of the store where it can be moved.
+    /// Returns the source of the time of day: the clock of the store if it can be moved.
     pub(super) fn time_of_day(&self) -> impl Fn() -> SystemTime + Send + Sync + use<B> + 'static {
         let clock = self.is_virtual.then(|| self.clock.clone());
         move || match &clock {
@@ -107,8 +108,8 @@ impl<B: KvBackend> Cx<B> {
         }
     }
 
-    /// Whether the time to live is `expected` (`None`: for ever): to the millisecond where the
-    /// clock stands still, and else as exact as can be known.
+    /// Returns whether the time to live is `expected` (`None`: for ever): to the millisecond where
+    /// the clock stands still, and else as exact as can be known.
     pub(super) async fn assert_ttl(&self, key: &str, expected: impl Into<Option<Duration>>) {
         let ttl = self.backend.ttl(key).await.unwrap();
         let Some(expected) = expected.into() else {
@@ -136,7 +137,7 @@ pub(super) async fn part(name: &str, part: impl Future<Output = ()> + Send) -> C
     })
 }
 
-/// A verb answered during an outage what is no error of the backend.
+/// Returns the failure of a verb that answered anything but the backend's error during an outage.
 pub(super) fn not_the_outage(verb: &str, kind: OutageKind, answer: &dyn fmt::Debug) -> Failure {
     Failure::Broken(format!(
         "{verb} during an outage ({kind}): expected an error of the backend, got {answer:?}"

@@ -3,7 +3,7 @@
 
 pub(super) use crate::{Cache, CacheBuilder, SessionStore, SessionStoreBuilder};
 
-/// The async store of a store.
+/// Returns the async store of a store.
 pub(super) fn asynchronous<B, C>(store: SessionStore<B, C>) -> SessionStore<B, C> {
     store
 }

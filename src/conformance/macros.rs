@@ -27,7 +27,7 @@
 /// # fn main() {}
 /// ```
 ///
-/// Where the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
+/// If the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
 /// `requires` names what it needs:
 ///
 /// ```

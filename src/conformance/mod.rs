@@ -84,12 +84,13 @@ pub use cache::CacheContract;
 #[doc(hidden)]
 pub use session::SessionContract;
 
-/// Every clause of the contract of caches that depends on the backend, in its order.
+/// Returns every clause of the contract of caches that depends on the backend, in its order.
 pub fn cache_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
     CacheContract::clauses()
 }
 
-/// Every clause of the contract of session stores that depends on the backend, in its order.
+/// Returns every clause of the contract of session stores that depends on the backend, in its
+/// order.
 pub fn session_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
     SessionContract::clauses()
 }
@@ -108,8 +109,8 @@ pub async fn run_cache_only<H: Harness>(harness: &H, clauses: impl IntoIterator<
     run_cache_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// As [`run_cache_only`], and takes the time of each clause and tells `observer` of it, as
-/// [`testkit::run_with`](crate::testkit::run_with) does.
+/// Runs the clauses as [`run_cache_only`] does, takes the time of each and tells `observer` of it,
+/// as [`testkit::run_with`](crate::testkit::run_with) does.
 pub async fn run_cache_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -130,8 +131,8 @@ pub async fn run_session_only<H: Harness>(harness: &H, clauses: impl IntoIterato
     run_session_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// As [`run_session_only`], and takes the time of each clause and tells `observer` of it, as
-/// [`testkit::run_with`](crate::testkit::run_with) does.
+/// Runs the clauses as [`run_session_only`] does, takes the time of each and tells `observer` of
+/// it, as [`testkit::run_with`](crate::testkit::run_with) does.
 pub async fn run_session_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,

@@ -29,9 +29,9 @@ pub(super) struct Watch(Arc<State>);
 
 struct State {
     calls: Mutex<Vec<&'static str>>,
-    /// Who acts before which verb, once each and in this order.
+    /// The actions before certain verbs, once each and in this order.
     meddlers: Mutex<VecDeque<(&'static str, BoxFuture<'static, ()>)>>,
-    /// How many calls still succeed; they are not counted at `usize::MAX`.
+    /// The number of calls that still succeed; they are not counted at `usize::MAX`.
     calls_left: AtomicUsize,
 }
 
@@ -44,7 +44,7 @@ impl Watch {
         }))
     }
 
-    /// The verbs since the last time, in order.
+    /// Returns the verbs since the last time, in order.
     pub(super) fn take(&self) -> Vec<&'static str> {
         mem::take(&mut self.0.calls.lock().unwrap())
     }

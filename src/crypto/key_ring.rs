@@ -177,8 +177,8 @@ impl KeyRing {
         result
     }
 
-    /// Whether the bytes have the form that [`seal`](Self::seal) writes. They may still have been
-    /// changed.
+    /// Returns whether the bytes have the form that [`seal`](Self::seal) writes. They may still
+    /// have been changed.
     pub fn is_sealed(bytes: &[u8]) -> bool {
         bytes.first() == Some(&VERSION) && bytes.len() >= Self::OVERHEAD
     }

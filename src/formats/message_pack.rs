@@ -77,7 +77,7 @@ impl Serializer for MessagePack {
     }
 }
 
-/// Only known messages are handed on, because a type's own message may hold its value.
+/// Passes on known messages only, because a type's own message may hold its value.
 #[cold]
 fn encode_error<T: ?Sized>(error: &EncodeError) -> CodecError {
     let message = error.to_string();

@@ -1,4 +1,4 @@
-//! How a session store is set up.
+//! The settings of a session store.
 
 use std::{
     fmt,
@@ -71,35 +71,35 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
 }
 
 impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
-    /// The first segment of every stored key. Empty, and then left out, unless set.
+    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = project.into();
         self
     }
 
-    /// The second segment of every stored key: `session` unless set. An empty one is left out.
+    /// Sets the second segment of every stored key: `session` unless set. An empty one is left out.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// How long a session lives after each save that has no expiry of its own: 1,209,600 s (two
-    /// weeks) unless set.
+    /// Sets how long a session lives after each save that has no expiry of its own: 1,209,600 s
+    /// (two weeks) unless set.
     pub fn cookie_age(mut self, cookie_age: Duration) -> Self {
         self.cookie_age = cookie_age;
         self
     }
 
-    /// Whether a session's cookie ends with the browser unless the session says otherwise: Django's
-    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the
+    /// Sets whether a session's cookie ends with the browser unless the session says otherwise:
+    /// Django's `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the
     /// [cookie age](Self::cookie_age) either way.
     pub fn browser_session(mut self, browser_session: bool) -> Self {
         self.browser_session = browser_session;
         self
     }
 
-    /// The time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name in the
-    /// IANA database, such as `America/Los_Angeles`. Unset, expiry dates are written with an
+    /// Sets the time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name
+    /// in the IANA database, such as `America/Los_Angeles`. Unset, expiry dates are written with an
     /// offset, as Django does with `USE_TZ = True`.
     ///
     /// Such a project keeps expiry dates without an offset, as the clocks of that zone show them,
@@ -139,7 +139,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// How often the time of a session that is used but not changed is renewed at most: with
+    /// Sets how often the time of a session that is used but not changed is renewed at most: with
     /// [`idle_timeout`](Self::idle_timeout) a tenth of it unless set, but not more than 60 s.
     /// Without, setting it makes the [cookie age](Self::cookie_age) begin anew with each use.
     pub fn touch_interval(mut self, interval: Duration) -> Self {
@@ -157,7 +157,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// Whether [`load`](SessionStore::load) fails on a record that it cannot read, with
+    /// Sets whether [`load`](SessionStore::load) fails on a record that it cannot read, with
     /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing,
     /// as in Django.
     ///
@@ -172,8 +172,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// How data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or
-    /// another.
+    /// Sets how data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's
+    /// secret, or another.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
             backend: self.backend,
@@ -192,14 +192,14 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
     }
 
-    /// Where the time of day comes from: [`SystemTime::now`] unless set. It is written into
+    /// Sets the source of the time of day: [`SystemTime::now`] unless set. It is written into
     /// payloads and compared with absolute expiries.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
     }
 
-    /// The store. Does no I/O.
+    /// Returns the store. Does no I/O.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What was done to a session since it was loaded, so that it can be done again to what somebody
+//! The changes to a session since it was loaded, so that it can be done again to what somebody
 //! else has stored meanwhile.
 
 use indexmap::IndexMap;
@@ -35,14 +35,15 @@ impl Changes {
 
     pub(super) fn computed(&mut self, name: Name, compute: Box<Compute>) {
         let change = self.by_name.entry(name).or_insert(Change::Computed(Vec::new()));
-        // What was set outright and computed on since is the session's own, whatever others have.
+        // A value that was set outright and computed on since is the session's own, whatever others
+        // have.
         if let Change::Computed(steps) = change {
             steps.push(compute);
         }
     }
 
-    /// `fresh` with the changes made to it, name by name. What was replaced is taken from `here`;
-    /// what was computed is computed again.
+    /// Returns `fresh` with the changes made to it, name by name. What was replaced is taken from
+    /// `here`; what was computed is computed again.
     ///
     /// # Errors
     ///

@@ -4,12 +4,12 @@ use codex_traits::KvBackend;
 
 use super::{Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::user_of};
 
-/// How often a change is tried on top of others' changes. Each failure means that somebody else's
-/// change was stored meanwhile, so that a task fails only where it loses to a thousand others in a
-/// row: more than any session's writers have between them.
+/// The number of times that a change is tried on top of others' changes. Each failure means that
+/// somebody else's change was stored meanwhile, so that a task fails only where it loses to a
+/// thousand others in a row: more than any session's writers have between them.
 pub(super) const ATTEMPTS: usize = 1_000;
 
-/// What is to be stored of a session.
+/// The part of a session that is to be stored.
 #[derive(Clone, Copy)]
 pub(super) enum Write<'a> {
     /// All of it, under its key.
@@ -19,7 +19,7 @@ pub(super) enum Write<'a> {
     SaveAs(&'a str),
     /// All of it, under a new key.
     Cycle,
-    /// What a request has left of it.
+    /// The state that a request has left.
     Request(KeyOnCommit),
 }
 
@@ -87,7 +87,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// it is loaded again, the changes made here are made there, name by name, and that is stored.
     /// The session then holds both sides' changes.
     ///
-    /// Of a name that both sides changed, the value of this side counts, as if this side had come
+    /// If both sides changed a name, the value of this side counts, as if this side had come
     /// later. A value that is computed from the one before it (a counter) is for
     /// [`Session::update`]: it is computed again here.
     ///
@@ -115,7 +115,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::Save).await.map(drop)
     }
 
-    /// [`cycle_key`](Self::cycle_key), merging as [`save_merged`](Self::save_merged) does.
+    /// Cycles the key as [`cycle_key`](Self::cycle_key) does, and merges as
+    /// [`save_merged`](Self::save_merged) does.
     ///
     /// # Errors
     ///
@@ -131,8 +132,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::Request(key)).await
     }
 
-    /// The loop that saves and, where somebody else has changed the session, merges and tries
-    /// again. Returns whether it has removed a record without storing another.
+    /// Saves and, if somebody else has changed the session, merges and tries again, in a loop.
+    /// Returns whether it has removed a record without storing another.
     pub(super) async fn write(&self, session: &mut Session, write: Write<'_>) -> Result<bool, SessionError> {
         for _ in 0..ATTEMPTS {
             let had_record = session.is_stored();

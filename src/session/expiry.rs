@@ -48,7 +48,7 @@ impl From<SystemTime> for SessionExpiry {
     }
 }
 
-/// What a session holds under [`EXPIRY_NAME`]: an integer of seconds or ISO 8601 text, or nothing
+/// The value of a session under [`EXPIRY_NAME`]: an integer of seconds or ISO 8601 text, or nothing
 /// that says when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -62,9 +62,9 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Reads JSON text. What Django would fail on (a list, text that is no date) counts as unset,
-    /// so that the session can still be used. A date without an offset is of `zone`, or of UTC
-    /// without one.
+    /// Returns the expiry of JSON text. What Django would fail on (a list, text that is no date)
+    /// counts as unset, so that the session can still be used. A date without an offset is of
+    /// `zone`, or of UTC without one.
     pub(super) fn read(json: Option<&str>, zone: Option<&TimeZone>) -> Self {
         let Some(json) = json else {
             return Self::Unset;
@@ -84,7 +84,7 @@ impl Kept {
         }
     }
 
-    /// How long the session has from `now`, zero where its time has passed.
+    /// Returns how long the session has from `now`, zero where its time has passed.
     ///
     /// A date without an offset is compared with the time on the zone's clocks, as Python subtracts
     /// two such dates: a clock that is put back or forward in between counts.
@@ -99,7 +99,7 @@ impl Kept {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
-    /// When the session ends if it is saved `now`; no later than the year 9999.
+    /// Returns when the session ends if it is saved `now`; no later than the year 9999.
     pub(super) fn date(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> SystemTime {
         let date = match self {
             Self::At(date) => Some(date),
@@ -111,13 +111,13 @@ impl Kept {
     }
 }
 
-/// Whether the session ends before the year 10000 if it is saved `now`.
+/// Returns whether the session ends before the year 10000 if it is saved `now`.
 pub(super) fn ends_in_range(now: SystemTime, after: Duration) -> bool {
     let last = from_utc(LAST, SignedDuration::ZERO);
     now.checked_add(after).zip(last).is_some_and(|(end, last)| end <= last)
 }
 
-/// The whole seconds of `after`, rounded up, so that half a second is not zero, which means
+/// Returns the whole seconds of `after`, rounded up, so that half a second is not zero, which means
 /// something else.
 pub(super) fn seconds_of(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0))
@@ -138,7 +138,7 @@ pub(super) fn format_date(date: SystemTime, zone: Option<&TimeZone>) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}")
 }
 
-/// Reads ISO 8601 as Python's `datetime.isoformat` writes it.
+/// Parses ISO 8601 as Python's `datetime.isoformat` writes it.
 fn parse_date(text: &str, zone: Option<&TimeZone>) -> Option<Kept> {
     let pieces = Pieces::parse(text).ok()?;
     let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
@@ -149,15 +149,16 @@ fn parse_date(text: &str, zone: Option<&TimeZone>) -> Option<Kept> {
     from_utc(local, SignedDuration::from_secs(offset.into())).map(Kept::At)
 }
 
-/// The date and time on the clocks of `zone`, or of UTC without one; of the years that Python can
-/// read.
+/// Returns the date and time on the clocks of `zone`, or of UTC without one; of the years that
+/// Python can read.
 fn to_local(date: SystemTime, zone: Option<&TimeZone>) -> DateTime {
     let local = zone.and_then(|zone| Some(zone.to_datetime(Timestamp::try_from(date).ok()?)));
     local.unwrap_or_else(|| to_utc(date)).clamp(FIRST, LAST)
 }
 
-/// The moment at which the clocks of `zone` show this. Where they do so twice it is the first, and
-/// where they never do it is as much later as the clocks were put forward: Python's `fold=0`.
+/// Returns the moment at which the clocks of `zone` show this. Where they do so twice it is the
+/// first, and where they never do it is as much later as the clocks were put forward: Python's
+/// `fold=0`.
 fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     match zone {
         Some(zone) => zone
@@ -293,7 +294,7 @@ mod tests {
         TimeZone::get(name).unwrap()
     }
 
-    /// What a store of this zone has read, and what is left of it at `now`, in seconds.
+    /// Returns what a store of this zone has read, and what is left of it at `now`, in seconds.
     fn left(text: &str, now: &str, name: &str) -> u64 {
         let zone = zone(name);
         let now = SystemTime::from(now.parse::<Timestamp>().unwrap());

@@ -20,7 +20,7 @@ use super::{
     policy::Policy,
 };
 
-/// Where Django keeps its test cookie, and what it keeps there.
+/// The name and value of Django's test cookie.
 const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
 
 /// A session: what [`SessionStore`](super::SessionStore) creates, loads and saves.
@@ -31,16 +31,16 @@ const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
 ///
 /// It remembers the stored bytes that it stands for, so that a save changes those and no others.
 pub struct Session {
-    /// What is in the cookie, or is to be.
+    /// The key that is in the cookie, or is to be.
     pub(super) key: Option<SessionKey>,
     /// The exact bytes under that key when they were last seen; none where nothing is stored.
     pub(super) stored: Option<Bytes>,
     pub(super) data: SessionData,
-    /// Of no other memory: a flag that is looked at after the request.
+    /// `Relaxed` suffices: the flag is read after the request.
     accessed: AtomicBool,
     pub(super) modified: bool,
     pub(super) changes: Changes,
-    /// How long the record had to live, and when that was seen; none where the store does not
+    /// The time that the record had to live, and when that was seen; none if the store does not
     /// renew, or nobody has looked.
     pub(super) left: Option<(Duration, SystemTime)>,
     policy: Arc<Policy>,
@@ -66,13 +66,13 @@ impl Session {
         self
     }
 
-    /// The key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for a
-    /// session that was never stored.
+    /// Returns the key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for
+    /// a session that was never stored.
     pub fn key(&self) -> Option<&SessionKey> {
         self.key.as_ref()
     }
 
-    /// The value, where there is one.
+    /// Returns the value, where there is one.
     ///
     /// ```
     /// # use codex_kv::session::*;
@@ -82,7 +82,8 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>` takes any value as it was written, Python's `NaN` too.
+    /// A `Box<serde_json::value::RawValue>`, also one inside a struct, a map or a list, takes any
+    /// value as it was written, Python's `NaN` too. Every other type refuses such a number.
     /// A `serde_json::Value` turns an integer past 64 bits into a float.
     ///
     /// # Errors
@@ -109,7 +110,7 @@ impl Session {
     /// Sets a value that is computed from the one before it (`None` where there is none), and
     /// returns it: a counter, a cart.
     ///
-    /// Where somebody else has changed the session meanwhile,
+    /// If somebody else has changed the session meanwhile,
     /// [`save_merged`](super::SessionStore::save_merged) computes it again from what they stored,
     /// so that of two who count at once both are counted. So `change` can run many times, and
     /// should do nothing else. What was returned here is the value before any merge.
@@ -153,13 +154,13 @@ impl Session {
         removed
     }
 
-    /// Whether there is such a value.
+    /// Returns whether there is such a value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.data().contains_key(name)
     }
 
-    /// The names of the values, in the order they came in; without those that are no Rust text (a
-    /// lone surrogate of Python's).
+    /// Returns the names of the values, in the order they came in; without those that are no Rust
+    /// text (a lone surrogate of Python's).
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.data().keys()
     }
@@ -174,17 +175,17 @@ impl Session {
         self.modified = true;
     }
 
-    /// Whether there is no value. Unlike Django's, it does not ask whether there is a key.
+    /// Returns whether there is no value. Unlike Django's, it does not ask whether there is a key.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Whether it was changed since it was loaded or last saved.
+    /// Returns whether it was changed since it was loaded or last saved.
     pub fn is_modified(&self) -> bool {
         self.modified
     }
 
-    /// Whether its values were looked at, so that the response depends on the cookie
+    /// Returns whether its values were looked at, so that the response depends on the cookie
     /// (`Vary: Cookie`).
     pub fn is_accessed(&self) -> bool {
         self.accessed.load(Ordering::Relaxed)
@@ -224,8 +225,8 @@ impl Session {
         Ok(())
     }
 
-    /// How long the record lives when it is saved now: the session's own expiry in whole seconds,
-    /// or the store's cookie age; no longer than the store's
+    /// Returns how long the record lives when it is saved now: the session's own expiry in whole
+    /// seconds, or the store's cookie age; no longer than the store's
     /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout), and not past its
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout). Zero where its time has
     /// passed.
@@ -234,14 +235,15 @@ impl Session {
         self.expiry_age_at(self.policy.now())
     }
 
-    /// When the session ends if it is saved now.
+    /// Returns when the session ends if it is saved now.
     pub fn expiry_date(&self) -> SystemTime {
         self.mark_accessed();
         self.policy.end(&self.data, self.policy.now())
     }
 
-    /// Whether the cookie has no age, so that the browser drops it when it closes: the session's
-    /// own expiry, or the store's [`browser_session`](super::SessionStoreBuilder::browser_session).
+    /// Returns whether the cookie has no age, so that the browser drops it when it closes: the
+    /// session's own expiry, or the store's
+    /// [`browser_session`](super::SessionStoreBuilder::browser_session).
     pub fn expires_at_browser_close(&self) -> bool {
         self.mark_accessed();
         match self.policy.kept(&self.data) {
@@ -256,7 +258,7 @@ impl Session {
         self.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
     }
 
-    /// Whether the test cookie came back.
+    /// Returns whether the test cookie came back.
     pub fn test_cookie_worked(&self) -> bool {
         matches!(self.get::<String>(TEST_COOKIE.0), Ok(Some(value)) if value == TEST_COOKIE.1)
     }
@@ -266,12 +268,12 @@ impl Session {
         self.remove(TEST_COOKIE.0)
     }
 
-    /// Whether there is no value, without marking it accessed.
+    /// Returns whether there is no value, without marking it accessed.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Whether its record was there when the store was last asked.
+    /// Returns whether its record was there when the store was last asked.
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.is_some()
     }
@@ -284,7 +286,7 @@ impl Session {
         self.policy.now()
     }
 
-    /// A duration as it is kept: in whole seconds, rounded up.
+    /// Returns a duration as it is kept: in whole seconds, rounded up.
     pub(super) fn whole_seconds(&self, after: Duration) -> Result<Duration, SessionError> {
         if ends_in_range(self.policy.now(), after) {
             return Ok(Duration::from_secs(seconds_of(after)));
@@ -299,7 +301,7 @@ impl Session {
         &self.data
     }
 
-    /// Nothing is left to be saved.
+    /// Notes that nothing is left to be saved.
     pub(super) fn mark_saved(&mut self) {
         self.modified = false;
         self.changes = Changes::default();

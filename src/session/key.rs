@@ -22,7 +22,7 @@ use super::SessionError;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey(Box<str>);
 
-/// What the text of a cookie is refused for. It does not show the text.
+/// The reason to refuse the text of a cookie. It does not show the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a session key is 8 to 128 characters of A-Z, a-z, 0-9, `_` and `-`")]
 pub struct InvalidSessionKey;
@@ -35,17 +35,17 @@ const BIASED_FROM: u8 = 252;
 
 const LENGTH: usize = 32;
 
-/// How often to ask the generator for one key. The first 64 bytes hold 32 usable ones but for one
-/// time in 10^40, so a second request shows a broken generator rather than bad luck.
+/// The number of times to ask the generator for one key. The first 64 bytes hold 32 usable ones but
+/// for one time in 10^40, so a second request shows a broken generator rather than bad luck.
 const DRAWS: usize = 4;
 
 impl SessionKey {
-    /// The text, for a cookie.
+    /// Returns the text, for a cookie.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A new key from the operating system's generator.
+    /// Returns a new key from the operating system's generator.
     pub(crate) fn generate() -> Result<Self, SessionError> {
         Self::from_generator(|bytes| getrandom::fill(bytes).map_err(|error| SessionError::Generator(error.to_string())))
     }

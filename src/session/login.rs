@@ -1,4 +1,4 @@
-//! Who is logged in: names that Django shares, against session fixation.
+//! The user who is logged in: names that Django shares, against session fixation.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,12 +14,12 @@ use super::{
     login_record::{LOGIN, LoginRecord},
 };
 
-/// Where Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`, `HASH_SESSION_KEY`
-/// of `django.contrib.auth`).
+/// The names under which Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`,
+/// `HASH_SESSION_KEY` of `django.contrib.auth`).
 const USER: &str = "_auth_user_id";
 const AUTH_BACKEND: &str = "_auth_user_backend";
 const AUTH_HASH: &str = "_auth_user_hash";
-/// Where a session keeps the generation of its user that it was logged in under; nothing while
+/// The name under which a session keeps the generation of its user at the login; absent while
 /// there is none.
 pub(super) const GENERATION: &str = "_codex_generation";
 
@@ -29,7 +29,7 @@ const AUTH_HASH_SALT: &[u8] = b"django.contrib.auth.models.AbstractBaseUser.get_
 /// Longer labels are refused, in bytes.
 const LONGEST_LABEL: usize = 1_024;
 
-/// Who logs in; what [`SessionStore::login`] takes.
+/// The user who logs in: the argument of [`SessionStore::login`].
 ///
 /// ```
 /// use codex_kv::session::Login;
@@ -55,7 +55,8 @@ struct Django {
 }
 
 impl Login {
-    /// The user of this id, in this program alone: Django takes the session for one without a user.
+    /// Returns the user of this id, in this program alone: Django takes the session for one without
+    /// a user.
     pub fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
@@ -65,9 +66,9 @@ impl Login {
         }
     }
 
-    /// The user of this primary key, in Django too. `password` is the user's password column as it
-    /// is in the database, an encoded hash: Django ends the session when the user changes the
-    /// password. `secret` is Django's `SECRET_KEY`.
+    /// Returns the user of this primary key, in Django too. `password` is the user's password
+    /// column as it is in the database, an encoded hash: Django ends the session when the user
+    /// changes the password. `secret` is Django's `SECRET_KEY`.
     ///
     /// The hash that ties the session to the password is that of
     /// `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 6.1.
@@ -109,7 +110,7 @@ impl Login {
         self
     }
 
-    /// The authentication backend that Django is to ask for the user:
+    /// Sets the authentication backend that Django is to ask for the user:
     /// `django.contrib.auth.backends.ModelBackend` unless set. It has to be in
     /// `AUTHENTICATION_BACKENDS`. Nothing to a login that is not Django's.
     #[must_use]
@@ -120,7 +121,7 @@ impl Login {
         self
     }
 
-    /// What the session is to say of this login.
+    /// Returns what the session is to say of this login.
     fn record(&self, session: &Session) -> Result<LoginRecord, SessionError> {
         if self.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
             return Err(SessionError::InvalidArgument(
@@ -157,7 +158,7 @@ impl fmt::Debug for Login {
 }
 
 impl Session {
-    /// The user who is logged in, as Django's `login` or [`SessionStore::login`] left it.
+    /// Returns the user who is logged in, as Django's `login` or [`SessionStore::login`] left it.
     ///
     /// Django also compares the session with the user's password, which only its database knows: a
     /// session that outlived a change of password there is still a login here, until
@@ -166,14 +167,15 @@ impl Session {
         user_of(self.data())
     }
 
-    /// The opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays when the
-    /// key changes. None for a session that nobody logged in to by [`SessionStore::login`].
+    /// Returns the opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays
+    /// when the key changes. None for a session that nobody logged in to by
+    /// [`SessionStore::login`].
     pub fn login_id(&self) -> Option<String> {
         LoginRecord::of(self.data()).map(|login| login.id)
     }
 }
 
-/// The id as text. Django keeps text; another program may keep a number.
+/// Returns the id as text. Django keeps text; another program may keep a number.
 pub(super) fn user_of(data: &SessionData) -> Option<String> {
     let json = data.get_json(USER).filter(|json| *json != "null")?;
     Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))

@@ -1,5 +1,5 @@
-//! What a session says of its login: since when, for how long, and by which name its user finds it
-//! among the others.
+//! The record of a login in its session: since when, for how long, and by which name its user finds
+//! it among the others.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{SessionData, SessionError, SessionKey};
 
-/// Where a session keeps its [`LoginRecord`].
+/// The name under which a session keeps its [`LoginRecord`].
 pub(super) const LOGIN: &str = "_codex_login";
 
 /// JSON under [`LOGIN`]; other programs may write it too: `{"id":"…","at":1700000000000}`.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct LoginRecord {
-    /// What the user's other sessions know it by. Stays when the key changes.
+    /// The id by which the user's other sessions know it. Stays when the key changes.
     pub(super) id: String,
     /// The time of the login, in milliseconds since 1970.
     at: u64,
@@ -40,13 +40,13 @@ impl LoginRecord {
         })
     }
 
-    /// The record of a session; none where it has none that can be read.
+    /// Returns the record of a session; none where it has none that can be read.
     pub(super) fn of(data: &SessionData) -> Option<Self> {
         data.get_json(LOGIN)?;
         data.get(LOGIN).ok().flatten()
     }
 
-    /// When the login was; the end of time where that is past what the clock can say.
+    /// Returns when the login was; the end of time where that is past what the clock can say.
     pub(super) fn at(&self) -> Option<SystemTime> {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.at))
     }

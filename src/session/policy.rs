@@ -18,19 +18,19 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 /// A renewal waits for a tenth of the idle timeout unless set, and for this long at most.
 const LONGEST_DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How much longer than it should a record may live before that is mended. Stores round, and the
+/// The excess that a record may live before that is mended. Stores round, and the
 /// time of a call counts.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Policy {
     pub(super) cookie_age: Duration,
     pub(super) browser_session: bool,
-    /// Where expiry dates without an offset are read and written; none where they have one.
+    /// The time zone of expiry dates without an offset; none if dates have one.
     pub(super) zone: Option<TimeZone>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) absolute_timeout: Option<Duration>,
     pub(super) touch_interval: Option<Duration>,
-    /// How many sessions a user may have.
+    /// The number of sessions that a user may have.
     pub(super) sessions_per_user: Option<NonZeroUsize>,
     /// Whether a record that cannot be read is an error; it counts as missing otherwise.
     pub(super) fail_on_unreadable: bool,
@@ -46,14 +46,14 @@ impl Policy {
         Kept::read(data.get_json(EXPIRY_NAME), self.zone.as_ref())
     }
 
-    /// How long the record lives if it is saved `now`: the earliest of the session's expiry, the
-    /// idle timeout and the absolute one. Zero where its time has passed.
+    /// Returns how long the record lives if it is saved `now`: the earliest of the session's
+    /// expiry, the idle timeout and the absolute one. Zero where its time has passed.
     pub(super) fn age(&self, data: &SessionData, now: SystemTime) -> Duration {
         let kept = self.kept(data).age(now, self.cookie_age, self.zone.as_ref());
         self.limited(kept, data, now)
     }
 
-    /// When the session ends if it is saved `now`.
+    /// Returns when the session ends if it is saved `now`.
     pub(super) fn end(&self, data: &SessionData, now: SystemTime) -> SystemTime {
         let kept = self.kept(data).date(now, self.cookie_age, self.zone.as_ref());
         match now.checked_add(self.limited(Duration::MAX, data, now)) {
@@ -70,7 +70,7 @@ impl Policy {
         age.min(self.login_left(login.as_ref(), now))
     }
 
-    /// How long the login is valid from `now`; without an end where there is none.
+    /// Returns how long the login is valid from `now`; without an end where there is none.
     fn login_left(&self, login: Option<&LoginRecord>, now: SystemTime) -> Duration {
         let Some(login) = login else {
             return Duration::MAX;
@@ -84,17 +84,19 @@ impl Policy {
         end.map_or(Duration::ZERO, |end| end.duration_since(now).unwrap_or_default())
     }
 
-    /// Whether the login has lasted for as long as it may, whatever the record's time to live says.
+    /// Returns whether the login has lasted for as long as it may, whatever the record's time to
+    /// live says.
     pub(super) fn login_is_over(&self, data: &SessionData, now: SystemTime) -> bool {
         self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
     }
 
-    /// Whether the time of a session begins anew when it is used, not only when it is saved.
+    /// Returns whether the time of a session begins anew when it is used, not only when it is
+    /// saved.
     pub(super) fn renews(&self) -> bool {
         self.idle_timeout.is_some() || self.touch_interval.is_some()
     }
 
-    /// Whether a record that lives for `left` is to live for `age`.
+    /// Returns whether a record that lives for `left` is to live for `age`.
     pub(super) fn renewal_is_due(&self, left: Duration, age: Duration) -> bool {
         let default = || {
             let tenth = self.idle_timeout.map_or(LONGEST_DEFAULT_INTERVAL, |idle| idle / 10);
@@ -104,8 +106,8 @@ impl Policy {
         self.renews() && (age.saturating_sub(left) >= interval.max(Duration::from_millis(1)) || left > age + TOLERANCE)
     }
 
-    /// When the time of a record that has `left` to live last began anew. Earlier than it did where
-    /// the absolute timeout or a date cut the time short; none where nothing can be said.
+    /// Returns when the time of a record that has `left` to live last began anew. Earlier than it
+    /// did where the absolute timeout or a date cut the time short; none where nothing can be said.
     pub(super) fn renewed_at(&self, data: &SessionData, left: Duration, now: SystemTime) -> Option<SystemTime> {
         let idle = self.idle_timeout.filter(|_| {
             let login = LoginRecord::of(data);

@@ -58,8 +58,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(generation)
     }
 
-    /// Whether the session's user was revoked since the login. What was asked already counts where
-    /// it is of that user.
+    /// Returns whether the session's user was revoked since the login. What was asked already
+    /// counts where it is of that user.
     pub(super) async fn is_revoked(&self, data: &SessionData, asked: Option<Asked>) -> Result<bool, SessionError> {
         let Some(user) = user_of(data) else {
             return Ok(false);
@@ -80,7 +80,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-/// The generation that a session was logged in under.
+/// Returns the generation that a session was logged in under.
 pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }

@@ -21,11 +21,11 @@ use super::{
     revocation::generation_of,
 };
 
-/// How many logins of a user are listed, unless the store has a lower limit. The oldest are left
-/// out.
+/// The number of logins of a user that are listed, unless the store has a lower limit. The oldest
+/// are left out.
 const MOST_LISTED: usize = 100;
 
-/// How long a list is kept after the user's last login: as long as browsers keep a cookie.
+/// The time that a list is kept after the user's last login: as long as browsers keep a cookie.
 const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// A session of a user, as [`SessionStore::sessions`] lists it.
@@ -199,12 +199,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         for (id, key) in live {
             list.entries.insert(&id, key.as_str())?;
         }
-        // Whoever was faster has written what is newer, and the next reading prunes again.
+        // A faster writer has written a newer list, and the next reading prunes again.
         let _written = self.store_list(user, &list).await?;
         Ok(())
     }
 
-    /// One that cannot be read counts as empty, and is replaced by the next login.
+    /// Reads the list. One that cannot be read counts as empty, and is replaced by the next login.
     async fn list(&self, user: &str) -> Result<List, SessionError> {
         let record = self.list_record(user);
         let stored = self.backend().get(&record).await?;

@@ -12,21 +12,21 @@ use super::SessionKey;
 
 const SHARDS: usize = 16;
 
-/// How many entries a shard takes in before it forgets those that were not asked for meanwhile.
+/// The number of entries that a shard takes in before it forgets those that were not asked for.
 const PER_SHARD: usize = 2_048;
 
 /// Longer names are not remembered, so that the whole takes some 10 MB at most: twice 16 × 2,048
 /// entries.
 const LONGEST_USER: usize = 128;
 
-/// What it says is a guess that the caller verifies. It holds hashes of session keys and no key.
+/// Its answer is a guess that the caller verifies. It holds hashes of session keys and no key.
 pub(super) struct UserMemory {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
 }
 
-/// What was asked for or put in since `recent` was last full is in it; what was before is in
-/// `older`.
+/// Entries that were asked for or put in since `recent` was last full are in it; earlier ones are
+/// in `older`.
 #[derive(Default)]
 struct Shard {
     recent: HashMap<u64, Arc<str>>,

@@ -1,4 +1,4 @@
-//! Which response an error is.
+//! Errors as responses.
 
 use codex_traits::ErrorKind;
 

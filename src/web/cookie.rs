@@ -27,7 +27,7 @@ pub struct SessionCookie {
     partitioned: bool,
 }
 
-/// Which requests that another site causes carry the cookie.
+/// The requests of other sites that carry the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
     /// None: not even a link that the user follows.
@@ -220,7 +220,7 @@ impl SessionCookie {
     }
 }
 
-/// A character of RFC 9110's `token`.
+/// Returns whether this is a character of RFC 9110's `token`.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

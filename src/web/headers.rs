@@ -80,7 +80,7 @@ impl super::Outcome {
     }
 }
 
-/// Whether a `Vary` header names `Cookie`, or everything.
+/// Returns whether a `Vary` header names `Cookie`, or everything.
 #[cfg(any(feature = "http", feature = "actix"))]
 pub(super) fn names_cookie(vary: &[u8]) -> bool {
     vary.split(|byte| *byte == b',').any(|name| {

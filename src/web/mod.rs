@@ -108,7 +108,7 @@
 //! `on_error` sets another response, also for the errors that handlers return. A cookie that cannot
 //! be a session key never reaches the store, and is a request without a session.
 //!
-//! # What this does not do
+//! # Known limitations
 //!
 //! The cookie is `SameSite=Lax`, so that a browser does not send it with a POST that another site
 //! makes. That is not all of CSRF: a GET that changes something is open, and so are other

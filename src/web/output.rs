@@ -1,10 +1,10 @@
-//! What a closure on a session may return.
+//! The results of closures on a session.
 
 use std::time::{Duration, SystemTime};
 
 use crate::session::{SessionError, SessionKey};
 
-/// What the closure of [`Session::with`](super::Session::with) returns: a `Result` whose error is a
+/// The result of a closure of [`Session::with`](super::Session::with): a `Result` whose error is a
 /// [`SessionError`], or a plain value of a common type. Wrap any other value in `Ok`.
 #[diagnostic::on_unimplemented(
     message = "a closure on a session cannot return `{Self}`",

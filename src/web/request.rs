@@ -46,7 +46,7 @@ pub struct RequestSession {
     session: Session,
 }
 
-/// What the response has to carry, and whether it has to be replaced.
+/// The cookie that the response has to carry, and whether it has to be replaced.
 #[derive(Default)]
 #[must_use = "the response needs the cookie"]
 #[non_exhaustive]

@@ -86,7 +86,7 @@ impl Session {
         act(self.load(&mut state).await?).into_result()
     }
 
-    /// The value, where there is one.
+    /// Returns the value, where there is one.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Session {
         self.with(|session| session.remove(name)).await
     }
 
-    /// Whether there is such a value.
+    /// Returns whether there is such a value.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Session {
         self.with(|session| session.contains_key(name)).await
     }
 
-    /// Whether there is no value.
+    /// Returns whether there is no value.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl Session {
         self.with(|session| session.set_expiry(expiry)).await
     }
 
-    /// The key that the session is stored under; `None` for a new one, which gets its key when the
-    /// handler is done.
+    /// Returns the key that the session is stored under; `None` for a new one, which gets its key
+    /// when the handler is done.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Session {
         self.with(|session| session.key().cloned()).await
     }
 
-    /// The user who is logged in.
+    /// Returns the user who is logged in.
     ///
     /// # Errors
     ///
@@ -374,7 +374,7 @@ impl State {
         error
     }
 
-    /// The browser forgets the key only if this request ended its session: any other key may be one
+    /// Removes the cookie only if this request ended its session: any other key may be one
     /// that a login in another request has replaced meanwhile, and its response may have come
     /// first.
     fn removal(&self) -> CookieChange {

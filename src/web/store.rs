@@ -13,7 +13,7 @@ pub(super) trait Store: Send + Sync {
     fn new_session(&self) -> Session;
     fn load<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Session>, SessionError>>;
     fn touch<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), SessionError>>;
-    /// Whether sessions are renewed at intervals, rather than with each request.
+    /// Returns whether sessions are renewed at intervals, rather than with each request.
     fn renews(&self) -> bool;
     fn renew<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<bool, SessionError>>;
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>>;
@@ -24,7 +24,7 @@ pub(super) trait Store: Send + Sync {
         session: &'a mut Session,
         login: &'a Login,
     ) -> BoxFuture<'a, Result<Option<SessionKey>, SessionError>>;
-    /// Whether it has removed the record of the session's old key without storing another.
+    /// Returns whether it has removed the record of the session's old key without storing another.
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>>;
 }
 

@@ -1,4 +1,4 @@
-//! What is refused before a backend is asked.
+//! Arguments that are refused before a backend is asked.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What computing a missing value fails with.
+//! The errors of computing a missing value.
 
 use std::{error::Error as _, sync::Arc};
 

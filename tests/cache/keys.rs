@@ -81,10 +81,11 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// How many warnings a new cache gives for this key, asked for twice and at another version.
+/// Returns how many warnings a new cache gives for this key, asked for twice and at another
+/// version.
 fn warnings_for(key: &str) -> usize {
     let warnings = Warnings::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // With one subscriber, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = Dispatch::new(warnings.clone());
     with_default(warnings.clone(), || {

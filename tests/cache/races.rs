@@ -27,7 +27,7 @@ fn cache<B: KvBackend + Clone>(backend: &B) -> Cache<B> {
     Cache::builder(backend.clone()).key_prefix("shop").build().unwrap()
 }
 
-/// A loader of a process of its own; it computes the version of the database.
+/// Returns a loader of a process of its own; it computes the version of the database.
 fn loader<B: KvBackend>(cache: &Cache<B>, database: &Arc<AtomicU64>) -> Loader<u64, Infallible, B> {
     let database = Arc::clone(database);
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 60).lease(MINUTE);
@@ -96,7 +96,8 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
     outdated
 }
 
-/// The same of `get_or_try_set_with`, whose computations know of the deletes of their own process.
+/// Runs the same with `get_or_try_set_with`, whose computations know of the deletes of their own
+/// process.
 async fn outdated_without_leases<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
     let mut outdated = 0;
     let cache = cache(&backend);

@@ -70,7 +70,7 @@ fn timeout(argument: &Value) -> Timeout {
     argument.as_u64().map(Duration::from_secs).into()
 }
 
-/// What this cache answers, in the words of `django_answers.py`.
+/// Returns what this cache answers, in the words of `django_answers.py`.
 async fn answer(cache: &Cache<RedisBackend>, call: &Value) -> Value {
     let (verb, first, second) = (call[0].as_str().unwrap(), &call[1], &call[2]);
     let key = first.as_str().unwrap_or_default();
@@ -104,7 +104,7 @@ async fn answer(cache: &Cache<RedisBackend>, call: &Value) -> Value {
     }
 }
 
-/// The differences that the contract documents.
+/// Returns whether the contract documents the difference.
 fn is_documented(call: &Value, ours: &Value, theirs: &Value) -> bool {
     match call[0].as_str().unwrap() {
         // ctime-04: Django answers whether a time to live was taken away.

@@ -52,7 +52,7 @@ fn cverb_14_a_wait_ends_on_any_executor() {
     std::thread::spawn(move || block_on(waited())).join().unwrap();
 }
 
-/// The smallest executor: it polls until it is done.
+/// Polls until the future is done: the smallest executor.
 fn block_on(future: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

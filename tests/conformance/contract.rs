@@ -7,7 +7,7 @@ use codex_kv::{
 
 use crate::faulty_backend::FaultyBackendHarness;
 
-/// The clauses of a contract, each on one line.
+/// Returns the clauses of a contract, each on one line.
 fn written(contract: &str) -> Vec<(String, String)> {
     let mut clauses: Vec<(String, String)> = Vec::new();
     for line in contract.lines() {

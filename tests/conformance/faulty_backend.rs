@@ -14,7 +14,7 @@ use codex_kv::{
 };
 use futures_util::future::BoxFuture;
 
-/// What is wrong with a backend.
+/// The fault of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// SET NX is a get, and then a set.
@@ -61,7 +61,7 @@ pub(crate) enum Fault {
     KeysAreFolded,
     /// An expired key is still there.
     NothingExpires,
-    /// What could not be asked was not there.
+    /// A failed question counts as a miss.
     OutageIsAMiss,
 }
 
@@ -78,7 +78,7 @@ impl FaultyBackend {
         self.fault == Some(fault)
     }
 
-    /// `miss` stands for what a broken one answers during an outage.
+    /// Breaks the backend. `miss` stands for what a broken one answers during an outage.
     fn ask<T>(&self, operation: &'static str, miss: T) -> std::result::Result<(), Result<T>> {
         if !self.is_down.load(Ordering::SeqCst) {
             return Ok(());

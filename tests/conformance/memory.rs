@@ -5,7 +5,7 @@ use codex_kv::{
     testkit::{Harness, InProcess, VirtualTime},
 };
 
-/// Memory backends on one clock, which the suite moves.
+/// Returns memory backends on one clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();

@@ -19,8 +19,8 @@ use codex_kv::{
 use tokio::sync::OnceCell;
 
 struct Redis {
-    /// Of the last store. A clause asks for one store at a time, so that the one before is done
-    /// with.
+    /// The lease of the last store. A clause asks for one store at a time, so that the one before
+    /// is done with.
     database: Mutex<Database>,
     /// A server that can be taken out of service, once it was asked for, and how many of its
     /// databases are used.
@@ -53,8 +53,8 @@ impl Harness for Redis {
         RedisBackend::connect(&url).await.unwrap()
     }
 
-    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a
-    /// busy machine.
+    /// Returns a granularity: Redis looks at the clock when a key is asked for; the rest is the way
+    /// there and back on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),

@@ -14,7 +14,7 @@ fn keys() -> KeyRing {
 
 const KEY: &str = "shop:1:k";
 
-/// What each format makes of a value, and of what it finds under the key.
+/// The bytes of a value in each format, and the answer of each format to all of them.
 struct Format {
     name: &'static str,
     write: fn(&Value) -> Bytes,
@@ -25,7 +25,7 @@ fn write(format: &impl Serializer, value: &Value) -> Bytes {
     format.serialize_for(KEY, value).unwrap()
 }
 
-/// Whether the bytes can be read as each of several types.
+/// Returns whether the bytes can be read as each of several types.
 fn reads(format: &impl Serializer, stored: &[u8]) -> Vec<bool> {
     fn is_read<T: DeserializeOwned + Debug>(format: &impl Serializer, stored: &[u8]) -> bool {
         format.deserialize_for::<T>(KEY, stored).is_ok()

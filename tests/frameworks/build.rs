@@ -24,7 +24,7 @@ fn main() {
     fs::write(out.join("actix_session_acceptance.rs"), tests).expect("the output directory can be written");
 }
 
-/// Where cargo has unpacked the version that is in `Cargo.lock`.
+/// Returns the folder that cargo has unpacked the version of `Cargo.lock` in.
 fn source_of_actix_session() -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets it");
     let target = env::var("TARGET").expect("cargo sets it");

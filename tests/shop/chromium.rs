@@ -36,12 +36,12 @@ impl Chromium {
         Ok(Self { driver, browser })
     }
 
-    /// A browser of its own, with no cookie yet.
+    /// Returns a browser of its own, with no cookie yet.
     pub(crate) async fn visitor(&self, shop: &Shop) -> Visitor {
         self.visitor_of(shop.url(), shop.name).await
     }
 
-    /// The same for any service; `name` is for screenshots.
+    /// Returns the same for any service; `name` is for screenshots.
     pub(crate) async fn visitor_of(&self, url: &str, name: &'static str) -> Visitor {
         let arguments = [
             "--headless=new",

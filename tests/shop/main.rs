@@ -105,7 +105,7 @@ async fn a_visitor_becomes_ada(ada: &Visitor) {
     assert_eq!(after.same_site().map(|site| site.to_string()).as_deref(), Some("Lax"));
 }
 
-/// Requests side by side, and a second browser of the same user.
+/// Makes requests side by side, and uses a second browser of the same user.
 async fn ada_shops(ada: &Visitor, other: &Visitor) {
     let visits: u64 = ada.text("#visits").await.parse().unwrap();
     // Each redirect ends on the shop's page, which counts.

@@ -26,7 +26,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// A request on a connection of its own, with more headers as they stand in it.
+    /// Makes a request on a connection of its own, with more headers as they stand in it.
     fn send(&mut self, method: &str, path: &str, headers: &str, form: &str) -> Reply {
         let place = self.shop.url().strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(place).unwrap();

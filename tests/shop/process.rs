@@ -20,7 +20,7 @@ wait "$program" 2>/dev/null
 pub(crate) struct Process {
     shell: Child,
     input: Option<ChildStdin>,
-    /// What it said.
+    /// Its output.
     pub(crate) line: String,
 }
 
@@ -51,7 +51,7 @@ impl Drop for Process {
 /// The program of `examples/web`.
 pub(crate) struct Shop {
     process: Process,
-    /// What it runs on, for the names of screenshots.
+    /// The store that it runs on, for the names of screenshots.
     pub(crate) name: &'static str,
 }
 

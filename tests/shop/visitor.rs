@@ -1,4 +1,4 @@
-//! What a visitor does with a browser.
+//! A visitor with a browser.
 
 use std::{fs, path::PathBuf};
 
@@ -39,13 +39,13 @@ impl Visitor {
         self.client.current_url().await.unwrap().path().to_owned()
     }
 
-    /// The status of the page that is shown.
+    /// Returns the status of the page that is shown.
     pub(crate) async fn status(&self) -> u64 {
         let status = self.script("return performance.getEntriesByType('navigation')[0].responseStatus");
         status.await.as_u64().unwrap()
     }
 
-    /// The text of the one element, which has to be there.
+    /// Returns the text of the one element, which has to be there.
     pub(crate) async fn text(&self, selector: &str) -> String {
         let found = self.texts(selector).await;
         match <[String; 1]>::try_from(found) {
@@ -90,7 +90,7 @@ impl Visitor {
         panic!("{selector} leads nowhere: {}", self.shown().await);
     }
 
-    /// From the shop's page.
+    /// Logs in from the shop's page.
     pub(crate) async fn log_in(&self, user: &str, password: &str) {
         self.fill("[name=user]", user).await;
         self.fill("[name=password]", password).await;
@@ -105,7 +105,7 @@ impl Visitor {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// One that calls its last argument when it is done.
+    /// Runs a script that calls its last argument when it is done.
     pub(crate) async fn script_async(&self, script: &str) -> Value {
         self.client.execute_async(script, Vec::new()).await.unwrap()
     }

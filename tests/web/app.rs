@@ -22,7 +22,7 @@ pub(crate) fn store<B: KvBackend>(backend: B) -> SessionStore<B> {
         .unwrap()
 }
 
-/// The stored key of a session of [`store`].
+/// Returns the stored key of a session of [`store`].
 pub(crate) fn record(key: &SessionKey) -> String {
     format!("shop:session:{}", key.as_str())
 }
@@ -88,7 +88,7 @@ async fn flush_and_fail(session: Session) -> Result<StatusCode, SessionError> {
     Ok(StatusCode::BAD_GATEWAY)
 }
 
-/// A handler that takes whatever goes wrong for a visitor without a session.
+/// Answers as a handler that takes any failure for a visitor without a session.
 async fn careless(session: Session) -> String {
     let name = session.get::<String>("name").await.ok().flatten();
     name.unwrap_or_else(|| "nobody is logged in".to_owned())
@@ -99,7 +99,7 @@ async fn wrong_type(session: Session) -> Result<String, SessionError> {
     Ok(session.get::<u64>("text").await?.unwrap_or(0).to_string())
 }
 
-/// The routes, without the layer.
+/// Returns the routes, without the layer.
 pub(crate) fn routes() -> Router {
     Router::new()
         .route("/plain", get(|| async { "plain" }))

@@ -1,4 +1,4 @@
-//! What is in `Set-Cookie`, and when.
+//! The content of `Set-Cookie`, and its occasions.
 
 use axum::http::header;
 use codex_kv::{

@@ -33,8 +33,8 @@ pub(crate) struct Django {
 }
 
 impl Django {
-    /// The python of a virtual environment with this Django, which has to come from the Python
-    /// Package Index, and may not be had on this machine.
+    /// Returns the python of a virtual environment with this Django, which has to come from the
+    /// Python Package Index, and may not be had on this machine.
     pub(crate) fn python(version: &str) -> Result<String, Unavailable> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("django-venv-{version}"));

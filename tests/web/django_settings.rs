@@ -1,4 +1,4 @@
-//! What a Django project may have in its settings, beside a Rust store that was told of it:
+//! The settings of a Django project, beside a Rust store that was told of it:
 //! `USE_TZ`, a time zone, and `SESSION_EXPIRE_AT_BROWSER_CLOSE`. On both, what the browser gets and
 //! what is stored is the same.
 
@@ -85,9 +85,9 @@ struct Both {
     settings: Settings,
 }
 
-/// The parts of a `Set-Cookie` header that say how long the browser keeps the cookie and where it
-/// sends it; the two frameworks order them as they like. Rust adds `Secure`, and Django the time of
-/// `Max-Age` as a date.
+/// Returns the parts of a `Set-Cookie` header that say how long the browser keeps the cookie and
+/// where it sends it; the two frameworks order them as they like. Rust adds `Secure`, and Django
+/// the time of `Max-Age` as a date.
 fn attributes(reply: &Reply) -> Vec<String> {
     let cookie = reply.set_cookie.as_deref().expect("a cookie is set");
     let parts = cookie.split(';').skip(1).map(|part| part.trim().to_lowercase());
@@ -236,7 +236,7 @@ impl Both {
     }
 }
 
-/// How far from now the page of a date sets it.
+/// Returns how far from now the page of a date sets it.
 pub(crate) fn in_seconds(seconds: i64) -> std::time::SystemTime {
     let now = std::time::SystemTime::now();
     let by = Duration::from_secs(seconds.unsigned_abs());

@@ -55,7 +55,7 @@ fn hand_made(of_another: &SessionKey) -> Vec<Vec<u8>> {
     cookies
 }
 
-/// Text that no key is, made of what servers and stores trip over, and raw bytes.
+/// Returns texts that are no keys, made of what servers and stores trip over, and raw bytes.
 fn random() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         r"[ -~]{0,200}".prop_map(String::into_bytes),
@@ -84,8 +84,8 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
     let (mut sent, mut unsendable) = (0, 0);
     for cookie in cookies {
         let header = [b"sessionid=".as_slice(), &cookie].concat();
-        // What no header can hold (NUL, a line break) no server hands on. Without those bytes it is
-        // another hostile cookie.
+        // No server hands on bytes that no header can hold (NUL, a line break). Without those bytes
+        // it is another hostile cookie.
         let value = HeaderValue::from_bytes(&header).unwrap_or_else(|_| {
             unsendable += 1;
             let rest: Vec<u8> = header

@@ -198,7 +198,7 @@ async fn revoke_all_is_one_write_however_many_sessions_there_are() {
     }
 }
 
-/// What Django's own `login` leaves says no generation.
+/// The session that Django's own `login` leaves says no generation.
 #[tokio::test]
 async fn a_login_of_djangos_own_is_ended_too() {
     let store = store(MemoryBackend::new());

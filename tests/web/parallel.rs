@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{Browser, app, store};
 
-/// Eight requests at once, each with a name of its own, again and again: every name is there
+/// Makes eight requests at once, each with a name of its own, again and again: every name is there
 /// afterwards.
 async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
@@ -36,8 +36,8 @@ async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     }
 }
 
-/// Eight requests at once that count: what each computed from the value before it is computed again
-/// where another was faster.
+/// Makes eight requests at once that count: what each computed from the value before it is computed
+/// again where another was faster.
 async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
     let mut browser = Browser::new(app);
@@ -54,7 +54,7 @@ async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     assert_eq!(session.get::<u32>("visits").unwrap(), Some(1 + 8 * rounds));
 }
 
-/// The whole bar, 1,000 rounds, is `scripts/parallel-sessions`.
+/// Returns the number of rounds. The whole bar, 1,000 rounds, is `scripts/parallel-sessions`.
 fn rounds() -> u32 {
     std::env::var("CODEX_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap())
 }
@@ -119,7 +119,7 @@ async fn a_merge_does_again_what_was_done_and_not_what_differs() {
         assert_eq!(session.get::<u32>("set").unwrap(), Some(101));
     }
 
-    // What was saved is not done once more.
+    // A saved change is not made once more.
     store.update(&key, |session| session.insert("count", 0)).await.unwrap();
     other.insert("late", 1).unwrap();
     store.save_merged(&mut other).await.unwrap();

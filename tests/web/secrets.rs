@@ -1,4 +1,4 @@
-//! What the layer logs and says holds no key, no value and no cookie.
+//! The layer's logs and texts hold no key, no value and no cookie.
 
 use std::{
     fmt::{self, Write as _},
@@ -55,7 +55,7 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
     let log = Log::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // With one subscriber, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());

@@ -81,7 +81,7 @@ async fn expire_in(session: Session, Path(seconds): Path<i64>) -> Answer {
     Ok("set".to_owned())
 }
 
-/// As the Django project says it, with Python's `True`.
+/// Answers as the Django project does, with Python's `True`.
 async fn age(session: Session) -> Answer {
     session
         .with(|session| {
@@ -102,7 +102,7 @@ async fn revoke(State(shop): State<Arc<Shop>>, session: Session) -> Answer {
     Ok("revoked".to_owned())
 }
 
-/// The same pages as those of `examples/django/service.py`.
+/// Returns the same pages as those of `examples/django/service.py`.
 pub(crate) async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
     let app = Router::new()
         .route("/whoami", post(whoami))
@@ -169,7 +169,7 @@ impl Both {
         [(self.python, self.rust), (self.rust, self.python)]
     }
 
-    /// Who that is, and that both sides agree on it.
+    /// Returns the user, and asserts that both sides agree on it.
     fn whoami(self, visitor: &Visitor) -> String {
         let of_python = visitor.clone().ask(self.python, "/whoami");
         assert_eq!(visitor.clone().ask(self.rust, "/whoami"), of_python);

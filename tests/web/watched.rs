@@ -19,7 +19,7 @@ pub(crate) struct Watched {
     inner: MemoryBackend,
     calls: Arc<Mutex<Vec<(&'static str, String)>>>,
     down: Arc<AtomicBool>,
-    /// How many calls still succeed before it goes down by itself; not counted at zero.
+    /// The number of calls that still succeed before it goes down by itself; not counted at zero.
     down_after: Arc<AtomicUsize>,
 }
 
@@ -40,12 +40,12 @@ impl Watched {
         self.down_after.store(calls, Ordering::SeqCst);
     }
 
-    /// The verbs and keys since the last time.
+    /// Returns the verbs and keys since the last time.
     pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// The verbs since the last time.
+    /// Returns the verbs since the last time.
     pub(crate) fn verbs(&self) -> Vec<&'static str> {
         self.take().into_iter().map(|(verb, _)| verb).collect()
     }

@@ -78,8 +78,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     }
 }
 
-/// The JSON of a value, so that it can be sent to another thread; `None` if it has none, or if the
-/// cache has another format.
+/// Returns the JSON of a value, so that it can be sent to another thread; `None` if it has none, or
+/// if the cache has another format.
 fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     if TypeId::of::<S>() != TypeId::of::<Json>() {
         return None;
@@ -209,7 +209,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         elsewhere(move || cache.clear()).await
     }
 
-    /// The closure runs here, because it borrows; the thread that holds the place waits for it.
+    /// Computes as the async verb does. The closure runs here, because it borrows; the thread that
+    /// holds the place waits for it.
     pub(crate) async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
         key: &str,

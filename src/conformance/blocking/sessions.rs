@@ -19,7 +19,7 @@ pub(crate) struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     rest: crate::SessionStore<B, C>,
 }
 
-/// The async store of a store.
+/// Returns the async store of a store.
 pub(crate) fn asynchronous<B, C>(store: SessionStore<B, C>) -> crate::SessionStore<B, C> {
     store.rest
 }

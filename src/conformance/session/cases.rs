@@ -39,8 +39,8 @@ async fn stored_with<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, 
     store.load(&key(&session)).await.unwrap().expect("it was saved")
 }
 
-/// Of two payloads that are nearly equal the one is not taken for the other, by any verb that
-/// compares.
+/// Asserts that of two payloads that are nearly equal neither is taken for the other, by any verb
+/// that compares.
 pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.sessions().project("shop").codec(Plain).build().unwrap();
     for length in [1, 65, 1025, 4096, 100_000] {
@@ -86,7 +86,7 @@ pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>)
     }
 }
 
-/// Sessions of the sizes that applications have are saved, changed, moved, renewed and deleted.
+/// Saves, changes, moves, renews and deletes sessions of the sizes that applications have.
 pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
     const FIVE_MINUTES: Duration = Duration::from_secs(300);
     let plain = cx.sessions().project("shop").codec(Plain).build().unwrap();
@@ -153,7 +153,7 @@ pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Keys that differ in one place are different sessions.
+/// Asserts that keys that differ in one place are different sessions.
 pub(super) async fn nearly_equal_keys_are_different_sessions<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let payload = cx
@@ -212,7 +212,7 @@ pub(super) async fn nearly_equal_keys_are_different_sessions<B: KvBackend>(cx: &
     }
 }
 
-/// Ages of every width are the time to live, by every verb that stores.
+/// Asserts that ages of every width are the time to live, by every verb that stores.
 pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let long = text(&letters(5000, 0)).unwrap();

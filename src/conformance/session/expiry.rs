@@ -167,7 +167,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     store.save(&mut negative).await.unwrap();
     assert!(!store.exists(&key(&negative)).await.unwrap());
 
-    // What was changed or deleted elsewhere is not removed blindly.
+    // A session that was changed or deleted elsewhere is not removed blindly.
     let mut stale = store.create().await.unwrap();
     store
         .update(&key(&stale), |session| session.insert("theirs", 1))

@@ -28,7 +28,7 @@ mod clauses {
     }
 }
 
-/// What `docs/contract/session.md` asks of a session store over a backend.
+/// The clauses of `docs/contract/session.md` for a session store over a backend.
 #[derive(Debug)]
 pub struct SessionContract;
 
@@ -39,23 +39,23 @@ macro_rules! contract {
 }
 crate::__codex_kv_session_clauses!(contract);
 
-/// What the payloads of `tests/data/sessions.json` are signed with.
+/// The secret that the payloads of `tests/data/sessions.json` are signed with.
 const SECRET: &str = "codex-wire-vectors-secret-key-0001";
 
 impl<B: KvBackend> Cx<B> {
-    /// A builder with a codec, and with the clock of the store.
+    /// Returns a builder with a codec, and with the clock of the store.
     fn sessions(&self) -> SessionStoreBuilder<Arc<B>, DjangoSigned> {
         SessionStore::builder(self.backend.clone())
             .codec(DjangoSigned::new(SECRET))
             .clock(self.time_of_day())
     }
 
-    /// Sessions of the project `shop`.
+    /// Returns a store of the project `shop`.
     fn store(&self) -> SessionStore<Arc<B>> {
         self.sessions().project("shop").build().unwrap()
     }
 
-    /// The same, and what it asks of the backend.
+    /// Returns the same, and what it asks of the backend.
     fn watched_store(&self) -> (SessionStore<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();
@@ -68,7 +68,7 @@ impl<B: KvBackend> Cx<B> {
     }
 }
 
-/// The stored key of a session of [`Cx::store`].
+/// Returns the stored key of a session of [`Cx::store`].
 fn record(key: &SessionKey) -> String {
     format!("shop:session:{}", key.as_str())
 }

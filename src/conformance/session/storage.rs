@@ -75,7 +75,7 @@ async fn the_stored_key_is_project_prefix_and_session_key<B: KvBackend>(cx: &Cx<
     );
 }
 
-/// A payload that Django wrote, under a key of ours.
+/// Returns a payload that Django wrote, under a key of ours.
 async fn plant<B: KvBackend>(cx: &Cx<B>, payload: &str) -> SessionKey {
     let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
     let payload = Bytes::copy_from_slice(payload.as_bytes());

@@ -42,7 +42,7 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// 2023-11-14, 22:13:20 in UTC.
+/// Returns 2023-11-14, 22:13:20 in UTC.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + seconds(1_700_000_000)
 }
@@ -54,7 +54,7 @@ const ZONES: [(&str, &str); 3] = [
     ("Pacific/Kiritimati", "2023-11-15T12:13:50"),
 ];
 
-/// A store of a time zone whose clock stands still.
+/// Returns a store of a time zone whose clock stands still.
 fn store_of_zone<B: KvBackend>(cx: &Cx<B>, zone: &str) -> SessionStore<Arc<B>> {
     let built = cx.sessions().project("shop").clock(now).time_zone(zone).build();
     built.unwrap()
@@ -211,7 +211,7 @@ async fn the_absolute_timeout_survives_a_new_key_and_a_merge<B: KvBackend>(cx: &
     cx.assert_ttl(&record(&key(&again)), seconds(1_500)).await;
 }
 
-/// Django's own `login` leaves no time.
+/// Limits a login of Django's, which leaves no time.
 async fn a_login_that_another_program_made_is_limited_too<B: KvBackend>(cx: &Cx<B>) {
     let later = Later::new();
     let store = later.store(cx, |store| store.absolute_timeout(seconds(1_500)));

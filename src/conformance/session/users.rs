@@ -36,7 +36,7 @@ clauses! {
     }
 }
 
-/// Where the list of a user's logins is stored.
+/// Returns the stored key of the list of a user's logins.
 fn list_of(user: &str) -> String {
     format!("shop:session-logins:{user}")
 }
@@ -51,13 +51,13 @@ async fn lives<B: KvBackend>(store: &SessionStore<B>, session: &Session) -> bool
     store.load(&key(session)).await.unwrap().is_some()
 }
 
-/// The labels of a user's sessions, in the order of the list.
+/// Returns the labels of a user's sessions, in the order of the list.
 async fn labels<B: KvBackend>(store: &SessionStore<B>, user: &str) -> Vec<String> {
     let sessions = store.sessions(user).await.unwrap();
     sessions.into_iter().filter_map(|session| session.label).collect()
 }
 
-/// A session as Django's own `login` leaves it: nobody lists it.
+/// Returns a session as Django's own `login` leaves it: nobody lists it.
 async fn unlisted<B: KvBackend>(cx: &Cx<B>, user: &str) -> SessionKey {
     let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
     let data = SessionData::from_json(&format!(r#"{{"_auth_user_id":"{user}"}}"#)).unwrap();

@@ -1,4 +1,4 @@
-//! What the verbs do to the record.
+//! The effects of the verbs on the record.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -68,12 +68,12 @@ clauses! {
     }
 }
 
-/// Every stored byte of a session; none where there is no record.
+/// Returns every stored byte of a session, or `None` if there is no record.
 async fn stored<B: KvBackend>(cx: &Cx<B>, key: &SessionKey) -> Option<Bytes> {
     cx.backend.get(&record(key)).await.unwrap()
 }
 
-/// How many sessions are stored.
+/// Returns how many sessions are stored.
 async fn count<B: KvBackend>(cx: &Cx<B>) -> usize {
     let pattern = Pattern::prefix("shop:session:");
     let keys = cx.backend.scan_all(&pattern).try_collect::<BTreeSet<String>>().await;
@@ -262,7 +262,7 @@ async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// A session with a value, loaded.
+/// Returns a session with a value, loaded.
 async fn loaded<B: KvBackend>(store: &SessionStore<B>) -> Session {
     let mut session = store.create().await.unwrap();
     session.insert("cart", ["SKU-1"]).unwrap();

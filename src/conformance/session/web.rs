@@ -1,4 +1,4 @@
-//! What browsers and visitors get: keys in cookies, cookies in responses, and a status for each
+//! The view of browsers and visitors: keys in cookies, cookies in responses, and a status for each
 //! failure.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ clauses! {
     }
 }
 
-/// The `Cookie` header of a browser that was given this outcome.
+/// Returns the `Cookie` header of a browser that was given this outcome.
 fn cookie(outcome: &Outcome) -> String {
     let set_cookie = outcome.set_cookie.as_deref().expect("a cookie is set");
     set_cookie.split(';').next().unwrap().to_owned()
@@ -49,7 +49,7 @@ fn key_of(cookie: &str) -> SessionKey {
     cookie.strip_prefix("sessionid=").unwrap().parse().unwrap()
 }
 
-/// A visitor whose session holds `name`.
+/// Returns a visitor whose session holds `name`.
 async fn visitor<B: KvBackend>(store: &SessionStore<B>) -> String {
     let request = RequestSession::begin(store, None);
     request.insert("name", "Ada").await.unwrap();
@@ -214,7 +214,7 @@ async fn a_browser_session_has_no_max_age<B: KvBackend>(cx: &Cx<B>) {
     assert!(!outcome.set_cookie.unwrap().contains("Max-Age"));
     cx.assert_ttl(&record(&key_of(&cookie)), age).await;
 
-    // What the session says itself comes first; what it says is kept as Django keeps it.
+    // The session's own setting comes first, and is kept as Django keeps it.
     for (expiry, max_age) in [
         (SessionExpiry::After(Duration::from_secs(300)), Some("; Max-Age=300")),
         (SessionExpiry::BrowserClose, None),

@@ -47,7 +47,7 @@ const SALT: &str = "django.contrib.sessions.SessionStore";
 pub struct DjangoSigned {
     /// The current one first. Kept for a salt that comes later.
     secrets: Vec<SecretKey>,
-    /// Of the secrets, in their order.
+    /// The signers of the secrets, in their order.
     signers: Vec<Signer>,
     salt: String,
     max_size: usize,
@@ -71,8 +71,8 @@ impl DjangoSigned {
         .with_fallbacks([secret])
     }
 
-    /// Also reads what these other secrets signed, Django's `SECRET_KEY_FALLBACKS`. What is written
-    /// is signed with the current one.
+    /// Adds secrets that are read but not signed with: Django's `SECRET_KEY_FALLBACKS`. What is
+    /// written is signed with the current one.
     ///
     /// # Rotation
     ///
@@ -131,7 +131,7 @@ impl DjangoSigned {
         CodecError::TooLarge { limit: self.max_size }
     }
 
-    /// The JSON text of `body`, never more than the limit of it.
+    /// Returns the JSON text of `body`, never more than the limit of it.
     fn json_of(&self, body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let (compressed, base64) = match body {
             [b'.', rest @ ..] => (true, rest),
@@ -163,7 +163,7 @@ impl SessionCodec for DjangoSigned {
             return Err(self.too_large());
         }
         let mut payload = String::with_capacity(json.len().div_ceil(3) * 4 + 64);
-        // Where Django would take it: shorter by more than one byte.
+        // Taken as Django takes it: if it is shorter by more than one byte.
         if let Some(deflated) = zlib::deflated(json.as_bytes(), json.len().saturating_sub(2)) {
             payload.push('.');
             URL_SAFE_NO_PAD.encode_string(deflated, &mut payload);
@@ -235,13 +235,13 @@ impl Signer {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// In constant time.
+    /// Verifies in constant time.
     fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
 }
 
-/// The bytes as Django reads them, as Latin-1. It writes ASCII only, so that a copy is the
+/// Decodes the bytes as Django does, as Latin-1. It writes ASCII only, so that a copy is the
 /// exception.
 fn latin1(json: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(json) {
@@ -255,7 +255,8 @@ fn split_last_colon(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..colon], &bytes[colon + 1..]))
 }
 
-/// Whole seconds since 1970, negative before, rounded towards zero as Python's `int(time.time())`.
+/// Returns whole seconds since 1970, negative before, rounded towards zero as Python's
+/// `int(time.time())`.
 fn unix_seconds(now: SystemTime) -> i64 {
     let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -311,14 +312,14 @@ mod tests {
         }
     }
 
-    // What cannot fit is refused unread; what may fit is looked at.
+    // A payload that cannot fit is refused unread.
     #[test]
     fn a_body_that_is_too_long_is_not_decoded() {
         let codec = DjangoSigned::new("secret").with_max_size(12);
         let refused = |body: &str| codec.json_of(body.as_bytes()).unwrap_err();
         assert!(matches!(refused(&"!".repeat(20)), CodecError::TooLarge { limit: 12 }));
         assert!(matches!(refused(&"!".repeat(16)), CodecError::Malformed(_)));
-        // How long a compressed one is says nothing of what is in it.
+        // The length of a compressed one does not limit its content.
         assert!(matches!(
             refused(&format!(".{}", "!".repeat(20))),
             CodecError::Malformed(_)

@@ -55,7 +55,7 @@ impl<C> Encrypted<C> {
 }
 
 impl<C: SessionCodec> SessionCodec for Encrypted<C> {
-    /// The payload of no record: only [`decode`](Self::decode) reads it back.
+    /// Returns the payload of no record: only [`decode`](Self::decode) reads it back.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
         self.encode_for("", data, now)
     }

@@ -19,7 +19,7 @@ use crate::session::SessionData;
 /// A process that skips the first step takes the others' sessions for missing, and their users are
 /// logged out.
 ///
-/// What is read is as safe as the weaker of the two codecs.
+/// Reading is as safe as the weaker of the two codecs.
 ///
 /// ```
 /// use codex_kv::session::{DjangoSigned, MigratingCodec};

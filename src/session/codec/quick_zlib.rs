@@ -16,7 +16,7 @@ const HASH_BITS: u32 = 10;
 /// The shortest and the longest stretch that can be copied from before.
 const SHORTEST_MATCH: usize = 3;
 const LONGEST_MATCH: usize = 258;
-/// How many earlier places with the same hash are looked at.
+/// The number of earlier places with the same hash that are looked at.
 const CANDIDATES: usize = 4;
 
 /// The bits of a code, the first to be written lowest, and how many they are.
@@ -26,8 +26,8 @@ struct Code {
     length: u32,
 }
 
-/// The fixed code of a literal or length symbol (RFC 1951, 3.2.6). Huffman codes are written from
-/// their highest bit on.
+/// Returns the fixed code of a literal or length symbol (RFC 1951, 3.2.6). Huffman codes are
+/// written from their highest bit on.
 const fn symbol(symbol: u32) -> Code {
     let (code, length) = match symbol {
         0..=143 => (0x30 + symbol, 8),
@@ -58,7 +58,7 @@ const LENGTHS: [Code; LONGEST_MATCH + 1] = {
     let mut base = SHORTEST_MATCH;
     let mut number = 257;
     while number < 285 {
-        // Of 265 on, four symbols each have one extra bit more.
+        // From 265 on, four symbols each have one extra bit more.
         let extra = if number < 265 { 0 } else { (number - 261) / 4 };
         while length < base + (1 << extra) && length < LONGEST_MATCH {
             let code = symbol(number);
@@ -116,7 +116,7 @@ impl Writer {
     }
 }
 
-/// The zlib stream of a text of no more than [`LONGEST`] bytes.
+/// Returns the zlib stream of a text of no more than [`LONGEST`] bytes.
 pub(super) fn deflated(text: &[u8]) -> Vec<u8> {
     let mut writer = Writer {
         // The header: a window of 32 KiB, and the fastest level. Then a last block, of fixed codes.

@@ -14,7 +14,7 @@ thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// What to begin with for a text whose length is not known.
+/// The first capacity for a text whose length is not known.
 const GUESS: usize = 1024;
 
 /// ASCII of this length or less, in which no three bytes come twice, is no shorter as zlib (RFC
@@ -30,15 +30,15 @@ fn is_never_shorter(text: &[u8]) -> bool {
     text.len() <= NEVER_SHORTER && text.is_ascii() && !(0..text.len()).any(repeats)
 }
 
-/// The zlib form, of short texts a [quick](quick_zlib) one, where that has no more than `limit`
-/// bytes; that is to be two less than the text has, at most.
+/// Returns the zlib form, of short texts a [quick](quick_zlib) one, where that has no more than
+/// `limit` bytes; that is to be two less than the text has, at most.
 pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     if is_never_shorter(text) {
         return None;
     }
     if text.len() <= quick_zlib::LONGEST {
         let quick = quick_zlib::deflated(text);
-        // Where little is gained the general one decides, so that what Django would store
+        // If little is gained the general one decides, so that what Django would store
         // compressed is.
         if quick.len() <= text.len() / 5 * 4 && quick.len() <= limit {
             return Some(quick);
@@ -58,9 +58,9 @@ fn compressed(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// The text of a zlib stream, or of a longer one than `limit` its beginning, one byte longer than
-/// that at least. `None` where it is no zlib stream, or not a whole one. What follows the stream is
-/// not looked at.
+/// Returns the text of a zlib stream, or of a longer one than `limit` its beginning, one byte
+/// longer than that at least. `None` where it is no zlib stream, or not a whole one. What follows
+/// the stream is not looked at.
 pub(super) fn inflated(stream: &[u8], limit: usize) -> Option<Vec<u8>> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(true);

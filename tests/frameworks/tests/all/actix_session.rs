@@ -30,7 +30,7 @@ fn state(name: &str) -> HashMap<String, String> {
     HashMap::from([("name".to_owned(), format!("\"{name}\""))])
 }
 
-/// What actix-session tests of its own store for Redis, beside the suite.
+/// Asserts what actix-session tests of its own store for Redis, beside the suite.
 async fn the_store_answers_as_theirs(backend: AnyBackend) {
     let store = ActixSessionStore::new(backend.clone()).project("shop");
     let minute = Duration::minutes(1);

@@ -27,8 +27,8 @@ async fn redis(database: &Database) -> AnyBackend {
     AnyBackend::new(RedisBackend::connect(&database.url()).await.unwrap())
 }
 
-/// The value of a `Set-Cookie` header as a browser sends it back; `None` for one that removes the
-/// cookie.
+/// Returns the value of a `Set-Cookie` header as a browser sends it back; `None` for one that
+/// removes the cookie.
 fn sent_back(set_cookie: &str) -> Option<String> {
     let pair = set_cookie.split(';').next().unwrap();
     let (_, value) = pair.split_once('=').unwrap();

@@ -78,7 +78,7 @@ macro_rules! for_version {
                 the_layer_counts_and_forgets(TowerSessionStore::new(backend).project("shop")).await;
             }
 
-            /// A cache half that is empty, after a restart, and one that is not.
+            /// Uses a cache half that is empty, after a restart, and one that is not.
             pub(super) async fn the_store_works_as_either_half(cache: AnyBackend, store: AnyBackend) {
                 let halves = |prefix: &str| {
                     let cache = TowerSessionStore::new(cache.clone())
@@ -109,8 +109,8 @@ macro_rules! for_version {
                 assert_eq!(missed.load(&stored.id).await.unwrap(), None);
             }
 
-            /// A request that has loaded the session from the store fills the cache after another
-            /// one has ended it.
+            /// Lets a request that has loaded the session from the store fill the cache after
+            /// another one has ended it.
             pub(super) async fn a_late_fill_brings_nothing_back(backend: AnyBackend) {
                 let cache = TowerSessionStore::new(backend.clone()).as_cache();
                 let ended = record();

@@ -29,7 +29,7 @@ use codex_testkit::redis::Database;
 
 use crate::chromium::Chromium;
 
-/// Of one browser; the whole bar, 100 in each of two, is `CODEX_ROUNDS=100`.
+/// The rounds of one browser; the whole bar, 100 in each of two, is `CODEX_ROUNDS=100`.
 const ROUNDS: u32 = 20;
 
 /// In a page of the service: polls every 50 ms, and one just before each login, which is on its way
