@@ -2,7 +2,7 @@
 
 use codex_kv::session::{CodecError, DjangoSigned, SessionCodec, SessionData};
 
-use super::{at, codec, encode, golden};
+use super::{Bad, Fallback, at, codec, encode, golden};
 
 #[test]
 fn scod_01_and_02_golden_payloads_are_read_and_written() {
