@@ -22,7 +22,7 @@ impl<B> Records<B> {
     }
 
     /// Returns the stored key of a session.
-    pub(super) fn key(&self, id: &dyn fmt::Display) -> String {
+    pub(super) fn key(&self, id: &(dyn fmt::Display + Sync)) -> String {
         namespaced_key(&self.project, &self.key_prefix, &id.to_string())
     }
 }
