@@ -321,7 +321,7 @@ fn cval_09_what_is_too_deep_to_be_read_is_refused_when_it_is_dumped() {
     fn written<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) -> bool {
         match serde_json::to_string(&coder::dump(value)) {
             Ok(text) => {
-                let Coded(read): Coded<T> = serde_json::from_str(&text).unwrap();
+                let coder::Coded(read): coder::Coded<T> = serde_json::from_str(&text).unwrap();
                 assert_eq!(read, *value);
                 true
             }
@@ -364,7 +364,7 @@ fn cval_08_wide_numbers_and_integer_keys_that_serde_buffers_are_errors() {
     }
     fn read<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, serde_json::Error> {
         let text = serde_json::to_string(&coder::dump(value)).unwrap();
-        serde_json::from_str::<Coded<T>>(&text).map(|coded| coded.0)
+        serde_json::from_str::<coder::Coded<T>>(&text).map(|coded| coded.0)
     }
     let wide = || Wide { number: u128::MAX };
     let keyed = || Keyed {
