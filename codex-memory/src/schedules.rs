@@ -1,5 +1,5 @@
 //! The store under shuttle, which explores the orders in which threads can take their steps.
-//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario; `scripts/shuttle-memory` runs
+//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario; `scripts/long shuttle-memory` runs
 //! a hundred thousand.
 
 use std::{sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! Random operations against a model, and random damage to a snapshot. `scripts/fuzz-memory` runs
+//! Random operations against a model, and random damage to a snapshot. `scripts/long fuzz-memory` runs
 //! both for as long as it is told to.
 
 #[path = "support/random_ops.rs"]

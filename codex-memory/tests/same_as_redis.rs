@@ -1,5 +1,5 @@
 //! The same operations on the memory backend and on a real Redis give the same answers.
-//! `CODEX_DIFFERENTIAL_OPS` says how many; `scripts/differential-memory` runs a million.
+//! `CODEX_DIFFERENTIAL_OPS` says how many; `scripts/long differential-memory` runs a million.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;

@@ -1,5 +1,5 @@
 //! An audit of logs and errors: records what the tests emit, to be searched for keys, values and
-//! passwords afterwards (`scripts/secrets`).
+//! passwords afterwards (`scripts/long secrets`).
 //!
 //! The environment variable `CODEX_SECRET_AUDIT` names a directory. Every span and event of the
 //! process, at any level, is written to `events-<pid>` in it. Every error passed to [`error()`] is

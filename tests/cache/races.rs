@@ -1,6 +1,6 @@
 //! The histories of the model on real stores: loaders in two processes against deletes and sets.
 //!
-//! `CODEX_RACES` is the number of rounds on each store (`scripts/long-cache` runs 10,000).
+//! `CODEX_RACES` is the number of rounds on each store (`scripts/long cache` runs 10,000).
 
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
 //! The verbs beside Django's own cache with JSON values, on one Redis: the same generated calls,
 //! the same answers, and the same values in the end, but for the documented differences.
 //!
-//! `CODEX_DJANGO_CALLS` is the number of calls (`scripts/long-cache` makes 10,000).
+//! `CODEX_DJANGO_CALLS` is the number of calls (`scripts/long cache` makes 10,000).
 
 use std::{
     collections::BTreeMap,

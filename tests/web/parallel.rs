@@ -54,7 +54,7 @@ async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     assert_eq!(session.get::<u32>("visits").unwrap(), Some(1 + 8 * rounds));
 }
 
-/// Returns the number of rounds. The whole bar, 1,000 rounds, is `scripts/parallel-sessions`.
+/// Returns the number of rounds. The whole bar, 1,000 rounds, is `scripts/long parallel-sessions`.
 fn rounds() -> u32 {
     std::env::var("CODEX_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap())
 }

@@ -1,4 +1,4 @@
-//! codex-memory beside its peers. `scripts/bench-memory` runs it; arguments name the parts to run.
+//! codex-memory beside its peers. `scripts/bench memory` runs it; arguments name the parts to run.
 
 mod allocator;
 mod bytes_per_entry;

@@ -1,4 +1,4 @@
-//! codex-redis beside its peers, on one real server. `scripts/bench-redis` runs it; arguments name
+//! codex-redis beside its peers, on one real server. `scripts/bench redis` runs it; arguments name
 //! the parts to run.
 
 mod bare;

@@ -1,5 +1,5 @@
 //! Pages that count, served on Redis by codex-kv and its peers, and a load of browsers for any of
-//! them. Run by `scripts/bench-web`.
+//! them. Run by `scripts/bench web`.
 //!
 //! * `codex-web-bench serve codex|tower|axum-session|codex-actix|actix-session REDIS_URL` serves on
 //!   a free port, which it prints.

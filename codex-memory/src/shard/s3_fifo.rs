@@ -7,7 +7,7 @@
 //!
 //! The paper gives the small queue a tenth of the cache, and remembers as many of the entries evicted
 //! from it as the main queue holds. Here it is a fiftieth, and two thirds of the entries evicted from
-//! either queue. These constants were chosen on the first generated traces of `scripts/bench-memory
+//! either queue. These constants were chosen on the first generated traces of `scripts/bench memory
 //! hits` and not changed for those added later.
 
 use std::{
