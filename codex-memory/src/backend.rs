@@ -26,8 +26,8 @@ use crate::{
 ///
 /// # Expiry
 ///
-/// An expired entry is never read: expiry is decided by each call, exactly at the deadline. A thread
-/// of this crate frees the memory of expired entries within a fraction of a second.
+/// An expired entry is never read: expiry is decided by each call, exactly at the deadline. A
+/// thread of this crate frees the memory of expired entries within a fraction of a second.
 ///
 /// The clock is the operating system's monotonic one. Setting the wall clock changes nothing. On
 /// Linux it stands still while the machine is suspended, so that entries then live longer by that
@@ -36,11 +36,11 @@ use crate::{
 /// # Processes
 ///
 /// The store ends with its process, unless it is [dumped](Self::dump) or has a
-/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a copy
-/// of the store but not its threads: reads and writes work, expired entries are never read, but their
-/// memory is only freed by [`reclaim_expired`](Self::reclaim_expired), and no snapshot is written in
-/// intervals. As with any lock, a `fork` while another thread is inside a call can leave that call's
-/// shard locked in the child.
+/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a
+/// copy of the store but not its threads: reads and writes work, expired entries are never read,
+/// but their memory is only freed by [`reclaim_expired`](Self::reclaim_expired), and no snapshot is
+/// written in intervals. As with any lock, a `fork` while another thread is inside a call can leave
+/// that call's shard locked in the child.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
@@ -108,8 +108,8 @@ impl MemoryBackend {
     /// between.
     ///
     /// There is seldom a reason to call it: on the system's clock a thread of this crate does the
-    /// same ten times a second, and on the caller's clock each write looks at some dozens of entries.
-    /// Tests that count bytes on a [`ManualClock`](crate::ManualClock) need it.
+    /// same ten times a second, and on the caller's clock each write looks at some dozens of
+    /// entries. Tests that count bytes on a [`ManualClock`](crate::ManualClock) need it.
     pub fn reclaim_expired(&self) -> usize {
         self.store
             .shards()
@@ -117,8 +117,8 @@ impl MemoryBackend {
             .sum()
     }
 
-    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns how many entries it
-    /// has. When this returns `Ok`, they survive a crash of the process and of the machine.
+    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns how many entries
+    /// it has. When this returns `Ok`, they survive a crash of the process and of the machine.
     ///
     /// # Errors
     ///

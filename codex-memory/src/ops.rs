@@ -111,8 +111,8 @@ impl Store {
         let place = self.locate(key);
         let shard = self.read(place.shard);
         // One reading decides whether the entry has expired and how long it has left. It is taken
-        // under the lock: an earlier one would give a value that was set meanwhile more time than it
-        // was set with.
+        // under the lock: an earlier one would give a value that was set meanwhile more time than
+        // it was set with.
         let reading = Reading::Taken(self.reading().now());
         let entry = shard.live(place.hash, key, reading)?;
         let left = entry.deadline.left(reading.now());

@@ -3,8 +3,8 @@
 //! One thread serves all stores of the process that run on the system's clock. It starts with the
 //! first entry that has a deadline, and sleeps while there is none. Ten times a second, as often as
 //! Redis, it removes the entries that have expired since: at most 63 under one hold of a shard's
-//! lock, with a pause after each fifth of a millisecond, so that it does not hold up calls and takes
-//! at most half of a processor.
+//! lock, with a pause after each fifth of a millisecond, so that it does not hold up calls and
+//! takes at most half of a processor.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -96,7 +96,8 @@ mod tests {
         assert_eq!(matches("*a*b*c"), (0, 1, 0));
     }
 
-    /// The answers of `KEYS` on redis-server 7.0.15, whose matcher gives up after 1,000 nested stars.
+    /// The answers of `KEYS` on redis-server 7.0.15, whose matcher gives up after 1,000 nested
+    /// stars.
     #[test]
     fn a_pattern_of_more_than_1000_stars_answers_as_redis_does() {
         let key = "a".repeat(3000);

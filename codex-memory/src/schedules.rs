@@ -1,6 +1,6 @@
 //! The store under shuttle, which explores the orders in which threads can take their steps.
-//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario; `scripts/long shuttle-memory` runs
-//! a hundred thousand.
+//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario;
+//! `scripts/long shuttle-memory` runs a hundred thousand.
 
 use std::{sync::Arc, time::Duration};
 
@@ -104,8 +104,8 @@ fn compare_and_set_and_delete_have_one_winner() {
                 |store| store.del("k"),
             ],
         );
-        // The first one wins. The unconditional removal also succeeds after the other write, but not
-        // after the other removal.
+        // The first one wins. The unconditional removal also succeeds after the other write, but
+        // not after the other removal.
         assert!(!(won[0] && won[1]));
         assert_eq!(won[2], !won[1]);
         assert!(store.get("k").is_none());

@@ -71,10 +71,10 @@ impl MemoryBackend {
         self.store.dump(writer)
     }
 
-    /// Adds the entries of a [`dump`](Self::dump) to this store, and returns how many were stored. An
-    /// existing entry with the same key is replaced. Entries that have expired since, by the wall
-    /// clock, are left out. The others keep the time they had left; if the wall clock was set back,
-    /// they live longer by as much.
+    /// Adds the entries of a [`dump`](Self::dump) to this store, and returns how many were stored.
+    /// An existing entry with the same key is replaced. Entries that have expired since, by the
+    /// wall clock, are left out. The others keep the time they had left; if the wall clock was set
+    /// back, they live longer by as much.
     ///
     /// The snapshot is read and checked before anything is changed, in at most the memory that the
     /// limits of the store allow. A store that evicts keeps the last entries that fit its limits.
@@ -82,10 +82,10 @@ impl MemoryBackend {
     /// # Errors
     ///
     /// Those of `reader`; [`io::ErrorKind::UnexpectedEof`] for a truncated snapshot;
-    /// [`io::ErrorKind::InvalidData`] for one that is damaged or of another version, and for anything
-    /// else; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room for the
-    /// entries beside those that it has, as soon as one does not fit. Nothing is changed then, unless
-    /// other writes take the room while the entries are being stored.
+    /// [`io::ErrorKind::InvalidData`] for one that is damaged or of another version, and for
+    /// anything else; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room
+    /// for the entries beside those that it has, as soon as one does not fit. Nothing is changed
+    /// then, unless other writes take the room while the entries are being stored.
     pub fn load(&self, reader: impl Read) -> io::Result<u64> {
         self.store.load(reader)
     }

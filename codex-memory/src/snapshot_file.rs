@@ -146,8 +146,8 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes the renaming of a file survive a crash of the machine. Other systems than Unix have no call
-/// for it.
+/// Makes the renaming of a file survive a crash of the machine. Other systems than Unix have no
+/// call for it.
 #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "fails on Unix"))]
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]

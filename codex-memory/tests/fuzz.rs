@@ -1,5 +1,5 @@
-//! Random operations against a model, and random damage to a snapshot. `scripts/long fuzz-memory` runs
-//! both for as long as it is told to.
+//! Random operations against a model, and random damage to a snapshot. `scripts/long fuzz-memory`
+//! runs both for as long as it is told to.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;

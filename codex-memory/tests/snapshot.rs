@@ -294,8 +294,8 @@ async fn an_entry_larger_than_the_whole_of_a_cache_is_left_out() {
     assert!(cache.get("small").await.unwrap().is_some());
 }
 
-/// Written by Python's `struct` and `zlib`, not by this crate: four persistent entries, one of them a
-/// counter, one that expires on 2100-01-01, and one that expired in 1971.
+/// Written by Python's `struct` and `zlib`, not by this crate: four persistent entries, one of them
+/// a counter, one that expires on 2100-01-01, and one that expired in 1971.
 const STORED: &[u8] = include_bytes!("data/snapshot-v1.bin");
 
 #[tokio::test]

@@ -1,16 +1,17 @@
 //! The order of fills and changes of a key.
 //!
 //! Keys share buckets by their hash, so that the memory for this is bounded. Keys of one bucket are
-//! taken for one another, which refuses a fill now and then and keeps nothing wrong. A bucket's lock
-//! is held while the entry of a key is put or removed, so that a fill and a change of the same key
-//! never overlap.
+//! taken for one another, which refuses a fill now and then and keeps nothing wrong. A bucket's
+//! lock is held while the entry of a key is put or removed, so that a fill and a change of the same
+//! key never overlap.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The number of buckets: with 64 writes at a time, one read in 64 shares a bucket with one of them.
+/// The number of buckets: with 64 writes at a time, one read in 64 shares a bucket with one of
+/// them.
 const BUCKETS: usize = 4096;
 
 #[derive(Debug)]

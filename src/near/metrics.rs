@@ -1,6 +1,7 @@
 //! The counts of a near cache, by the `metrics` facade.
 //!
-//! They are given to the recorder with each renewal of a lease, so that a hit does not pay for them.
+//! They are given to the recorder with each renewal of a lease, so that a hit does not pay for
+//! them.
 
 use std::sync::{Mutex, PoisonError};
 

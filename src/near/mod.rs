@@ -1,8 +1,8 @@
 //! A near cache: what was read from the store, in the memory of the process, for as long as the
 //! store would report a change.
 //!
-//! `docs/near-cache.md` in the repository explains when to use it, and `docs/contract/near.md` lists
-//! its guarantees.
+//! `docs/near-cache.md` in the repository explains when to use it, and `docs/contract/near.md`
+//! lists its guarantees.
 
 mod backend;
 mod buckets;

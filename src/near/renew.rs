@@ -1,7 +1,8 @@
 //! Renewal of leases, by the reads that need them.
 //!
 //! There is no timer. A read that finds the last proof older than a third of `max_staleness` has it
-//! renewed by a task of its own runtime, which is being driven. While nobody reads, nothing is asked.
+//! renewed by a task of its own runtime, which is being driven. While nobody reads, nothing is
+//! asked.
 
 use std::sync::Arc;
 

@@ -13,8 +13,8 @@ const LANES: usize = 16;
 /// The memory of a bucket grows by this many entries.
 const STEP: usize = 4;
 
-/// Entries, in no order. The bucket itself is one cache line, the only one that a lookup reads before
-/// the entry.
+/// Entries, in no order. The bucket itself is one cache line, the only one that a lookup reads
+/// before the entry.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Bucket {
@@ -128,8 +128,8 @@ impl Bucket {
         self.earliest = ends.min().unwrap_or(Deadline::NEVER);
     }
 
-    /// Returns how many bytes have been requested from the allocator for the list of entries, without
-    /// their keys and values.
+    /// Returns how many bytes have been requested from the allocator for the list of entries,
+    /// without their keys and values.
     pub(crate) fn footprint(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
     }

@@ -2,10 +2,10 @@
 //!
 //! Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic
 //! files", ACM TODS 4 (3), 1979. The directory maps each hash prefix to a bucket. A full bucket is
-//! split into two, and two that are nearly empty are merged. So hardly anything larger than a bucket
-//! is ever copied: the directory and the list of buckets are a few bytes for each entry. A walk in
-//! hash order meets every entry that exists all along exactly once, whatever else is added and
-//! removed.
+//! split into two, and two that are nearly empty are merged. So hardly anything larger than a
+//! bucket is ever copied: the directory and the list of buckets are a few bytes for each entry. A
+//! walk in hash order meets every entry that exists all along exactly once, whatever else is added
+//! and removed.
 
 use crate::{
     index::bucket::{BUCKET_CAPACITY, Bucket},
@@ -141,8 +141,8 @@ impl Directory {
         answer
     }
 
-    /// Splits a bucket by the next bit of the hashes. Returns `false` if that would not help, because
-    /// the hashes have too much in common.
+    /// Splits a bucket by the next bit of the hashes. Returns `false` if that would not help,
+    /// because the hashes have too much in common.
     fn split(&mut self, at: usize) -> bool {
         let Some((low, high)) = self.prefixes[at].halves() else {
             return false;
@@ -224,8 +224,8 @@ impl Directory {
         }
     }
 
-    /// Returns the bucket of the hash `from`, and the first hash behind that bucket, or `None` if it
-    /// is the last.
+    /// Returns the bucket of the hash `from`, and the first hash behind that bucket, or `None` if
+    /// it is the last.
     pub(crate) fn at(&self, from: u32) -> (&Bucket, Option<u32>) {
         let at = self.bucket_of(from);
         (&self.buckets[at], self.prefixes[at].last().checked_add(1))

@@ -27,13 +27,15 @@ impl Prefix {
         self.0 | (self.mark() - 1)
     }
 
-    /// Returns the two prefixes that are one bit longer, or `None` if a half would be a single hash.
+    /// Returns the two prefixes that are one bit longer, or `None` if a half would be a single
+    /// hash.
     pub(crate) fn halves(self) -> Option<(Self, Self)> {
         let quarter = self.mark() >> 1;
         (quarter > 0).then(|| (Self(self.0 ^ self.mark() | quarter), Self(self.0 | quarter)))
     }
 
-    /// Returns the prefix that is one bit shorter, and its other half, or `None` for the empty prefix.
+    /// Returns the prefix that is one bit shorter, and its other half, or `None` for the empty
+    /// prefix.
     pub(crate) fn whole(self) -> Option<(Self, Self)> {
         let half = self.mark().checked_shl(1).filter(|&half| half > 0)?;
         Some((Self(self.first() & !half | half), Self(self.0 ^ half)))

@@ -120,9 +120,9 @@ fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     }
 }
 
-/// Prepares a value that replaces another, and returns whether it is packed. Its buffer is kept as it
-/// is, unless nobody else holds it and it is larger than the value: then the value is copied and the
-/// buffer freed.
+/// Prepares a value that replaces another, and returns whether it is packed. Its buffer is kept as
+/// it is, unless nobody else holds it and it is larger than the value: then the value is copied and
+/// the buffer freed.
 ///
 /// In place, because a value that is moved right after it was written stalls the processor. May run
 /// the `Drop` of the value's owner, so it must not run under a lock.
@@ -133,8 +133,8 @@ pub(crate) fn prepare(bytes: &mut Bytes) -> bool {
 
 fn prepare_unshared(bytes: &mut Bytes) -> bool {
     if bytes.len() > MAX_COPIED {
-        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not in
-        // a reader's call.
+        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not
+        // in a reader's call.
         drop(bytes.clone());
         return false;
     }

@@ -11,9 +11,9 @@ pub(crate) struct Garbage {
 }
 
 impl Garbage {
-    /// Returns a collection with room for a whole step, so that nothing is allocated under the lock.
-    /// After much was freed, an allocation can take glibc milliseconds, and longer if another thread
-    /// allocates at the same time.
+    /// Returns a collection with room for a whole step, so that nothing is allocated under the
+    /// lock. After much was freed, an allocation can take glibc milliseconds, and longer if another
+    /// thread allocates at the same time.
     pub(crate) fn with_room() -> Self {
         Self {
             entries: Vec::with_capacity(2 * BUCKET_CAPACITY),

@@ -5,10 +5,10 @@
 //! others are evicted soon, so that a scan cannot flush the cache. The ghost queue remembers the
 //! hashes of evicted entries for a while: an entry that returns goes straight to the main queue.
 //!
-//! The paper gives the small queue a tenth of the cache, and remembers as many of the entries evicted
-//! from it as the main queue holds. Here it is a fiftieth, and two thirds of the entries evicted from
-//! either queue. These constants were chosen on the first generated traces of `scripts/bench memory
-//! hits` and not changed for those added later.
+//! The paper gives the small queue a tenth of the cache, and remembers as many of the entries
+//! evicted from it as the main queue holds. Here it is a fiftieth, and two thirds of the entries
+//! evicted from either queue. These constants were chosen on the first generated traces of
+//! `scripts/bench memory  hits` and not changed for those added later.
 
 use std::{
     collections::VecDeque,
@@ -117,8 +117,8 @@ impl S3Fifo {
         }
     }
 
-    /// Counts a read. Of two concurrent ones one may be lost. The cache line of an entry that is read
-    /// often is not written to.
+    /// Counts a read. Of two concurrent ones one may be lost. The cache line of an entry that is
+    /// read often is not written to.
     #[inline]
     pub(crate) fn record_read(&self, node: u32) {
         if let Some(node) = self.nodes.get(node as usize) {

@@ -150,9 +150,9 @@ impl Shard {
         Some((self.remove(slot)?, key))
     }
 
-    /// Removes the expired entries of a few buckets, from the hash `from` on: less than twice as many
-    /// as a bucket holds, so that nobody waits long for the lock. Returns the hash to continue with,
-    /// or `None` at the end.
+    /// Removes the expired entries of a few buckets, from the hash `from` on: less than twice as
+    /// many as a bucket holds, so that nobody waits long for the lock. Returns the hash to continue
+    /// with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, garbage: &mut Garbage) -> Option<u32> {
         if self.expiring == 0 || !reading.is_past(self.earliest) {
             return None;

@@ -13,8 +13,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time since some fixed moment. Must never run backwards.
     fn now(&self) -> Duration;
 
-    /// Returns the wall time, which may be set back or forward at any time. Used to refuse an expiry
-    /// too far in the future, and in snapshots.
+    /// Returns the wall time, which may be set back or forward at any time. Used to refuse an
+    /// expiry too far in the future, and in snapshots.
     fn system_time(&self) -> SystemTime;
 }
 

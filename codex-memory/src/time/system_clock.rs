@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::time::deadline::Deadline;
 
-/// The coarse clock alone decides that an entry is live if its deadline is further away than this, in
-/// nanoseconds. Far more than the tick of any kernel (1 to 10 ms), so that a late tick, for example
-/// on a virtual machine that was paused, cannot let an entry live too long.
+/// The coarse clock alone decides that an entry is live if its deadline is further away than this,
+/// in nanoseconds. Far more than the tick of any kernel (1 to 10 ms), so that a late tick, for
+/// example on a virtual machine that was paused, cannot let an entry live too long.
 const NEAR: u64 = 1_000_000_000;
 
 /// A clock whose origin is the making of the store.
@@ -45,8 +45,8 @@ impl SystemClock {
     }
 }
 
-/// The two monotonic clocks of the kernel, read from the vDSO. The coarse one is the time of the last
-/// tick, and costs a quarter of the exact one.
+/// The two monotonic clocks of the kernel, read from the vDSO. The coarse one is the time of the
+/// last tick, and costs a quarter of the exact one.
 #[cfg(target_os = "linux")]
 mod source {
     use rustix::time::{ClockId, clock_gettime};

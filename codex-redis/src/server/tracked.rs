@@ -150,8 +150,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Opens the connection in the background, if there is none and it is time to. Returns `None` if
-    /// it is open or may not be opened now.
+    /// Opens the connection in the background, if there is none and it is time to. Returns `None`
+    /// if it is open or may not be opened now.
     fn open(self: &Arc<Self>) -> Option<Opened> {
         let runtime = Handle::try_current().ok()?;
         let mut state = self.state();
@@ -264,7 +264,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// The connection, if it is open and its server the one to ask. If there is none, one is opened.
+    /// The connection, if it is open and its server the one to ask. If there is none, one is
+    /// opened.
     fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
         let open = match &*self.state() {
             State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),

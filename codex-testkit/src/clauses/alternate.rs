@@ -109,7 +109,8 @@ fn value(random: &mut Random) -> Bytes {
     }
 }
 
-/// Returns an expiry. In real time none is near its end: the clock runs on while the calls are made.
+/// Returns an expiry. In real time none is near its end: the clock runs on while the calls are
+/// made.
 fn expiry(random: &mut Random, is_virtual: bool) -> Expiry {
     match random.below(5) {
         0 | 1 => Expiry::Never,
