@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["connection"],
     &["server"],
     &["route"],
-    &["backend", "commands", "connection_like", "health"],
+    &["backend", "commands", "connection_like", "health", "tracking"],
 ];
 
 /// Modules of the uppermost floor, which know each other.
