@@ -133,50 +133,52 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
-        self.0.get_many(keys).await
+        Box::pin(self.0.get_many(keys)).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.0.state.bypass(key, self.0.backend.ttl(key)).await
+        self.0.state.bypass(key, Box::pin(self.0.backend.ttl(key))).await
     }
 
+    // The futures of the backend are boxed, here and below: moved through two wrappers, they would take
+    // several times their room on the stack.
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let write = self.0.backend.set(key, value, options);
+        let write = Box::pin(self.0.backend.set(key, value, options));
         self.0.state.write(&[key], write).await
     }
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
-        let write = self.0.backend.set_many(entries, expiry);
+        let write = Box::pin(self.0.backend.set_many(entries, expiry));
         self.0.state.write(&keys, write).await
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
-        self.0.state.write(keys, self.0.backend.del(keys)).await
+        self.0.state.write(keys, Box::pin(self.0.backend.del(keys))).await
     }
 
     async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        let write = self.0.backend.del_if_equals(key, expected);
+        let write = Box::pin(self.0.backend.del_if_equals(key, expected));
         self.0.state.write(&[key], write).await
     }
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let write = self.0.backend.expire(key, expiry);
+        let write = Box::pin(self.0.backend.expire(key, expiry));
         self.0.state.write(&[key], write).await
     }
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
-        let write = self.0.backend.incr(key, delta, on_missing);
+        let write = Box::pin(self.0.backend.incr(key, delta, on_missing));
         self.0.state.write(&[key], write).await
     }
 
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
-        self.0.state.sweep(self.0.backend.del_matching(pattern)).await
+        self.0.state.sweep(Box::pin(self.0.backend.del_matching(pattern))).await
     }
 
     /// The keys of the page are dropped: a read after it must not show that one is missing.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        let page = self.0.backend.scan(request).await?;
+        let page = Box::pin(self.0.backend.scan(request)).await?;
         for key in &page.keys {
             self.0.state.drop_key(key);
         }

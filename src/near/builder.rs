@@ -101,7 +101,7 @@ impl<R: Tracking> NearBuilder<R> {
             self.max_staleness,
             misses_move,
         )?);
-        let feed = self.backend.track(Arc::clone(&state) as _).await?;
+        let feed = Box::pin(self.backend.track(Arc::clone(&state) as _)).await?;
         Ok(NearBackend::of(Inner {
             backend: self.backend,
             feed,

@@ -33,7 +33,7 @@ impl<R: Tracking> Inner<R> {
             (None, Settled::Kept) => Ok(None),
             // The two may be of different moments.
             (_, Settled::Refused) => {
-                let found = self.backend.get_with_ttl(key).await?;
+                let found = Box::pin(self.backend.get_with_ttl(key)).await?;
                 self.state.drop_key(key);
                 Ok(found)
             }
@@ -43,7 +43,7 @@ impl<R: Tracking> Inner<R> {
     async fn read(self: &Arc<Self>, key: &str) -> Result<(TrackedRead, Settled)> {
         self.state.count_miss();
         let note = self.state.note(key);
-        let read = self.feed.get(key).await?;
+        let read = Box::pin(self.feed.get(key)).await?;
         let settled = self.state.settle(key, &note, &read);
         if let Some(node) = read.node {
             self.renew_after_read(node).await;
@@ -76,7 +76,7 @@ impl<R: Tracking> Inner<R> {
         if missing.is_empty() {
             return Ok(values);
         }
-        let reads = self.feed.get_many(&missing).await?;
+        let reads = Box::pin(self.feed.get_many(&missing)).await?;
         if reads.len() != missing.len() {
             return Err(wrong_number());
         }

@@ -43,7 +43,7 @@ impl<R: Tracking> Inner<R> {
         let Some(asked) = nodes.ask(node, self.state.time.now()) else {
             return;
         };
-        if self.feed.prove(node).await.is_ok() {
+        if Box::pin(self.feed.prove(node)).await.is_ok() {
             nodes.proven(node, asked);
         }
         #[cfg(feature = "metrics")]

@@ -91,7 +91,7 @@ async fn near_02_no_read_after_an_answered_write_shows_an_older_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn near_07_a_kept_value_does_not_outlive_its_time() {
-    let server = require!("redis", RedisServer::start());
+    let server = require!("redis", RedisServer::start_with(["--enable-debug-command", "yes"]));
     let near = near(&server.url()).await;
     // The server's own expiry is held up, so that no push tells of it.
     server.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).unwrap();

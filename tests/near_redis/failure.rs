@@ -113,8 +113,8 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
         {
             let write = near.set("k", value.clone().into(), SetOptions::new());
             let mut write = std::pin::pin!(write);
-            // Sent, and not waited for.
-            assert!(futures_util::poll!(write.as_mut()).is_pending());
+            // Sent, and not waited for, unless the answer is here already.
+            let _ = futures_util::poll!(write.as_mut());
         }
         // Whether it reached the store or not, the two agree after the time of a push.
         let since = Instant::now();

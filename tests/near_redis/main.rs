@@ -6,4 +6,5 @@ mod build;
 mod coherence;
 mod conformance;
 mod failure;
+mod long;
 mod support;

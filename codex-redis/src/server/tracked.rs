@@ -184,7 +184,7 @@ impl<L: Locate> Tracked<L> {
         let tracked = Arc::clone(self);
         let id = runtime.id();
         runtime.spawn(async move {
-            let opened = tracked.dial(id).await;
+            let opened = Box::pin(tracked.dial(id)).await;
             let _ = sender.send(Some(tracked.settle(number, failures, opened)));
         });
         Some(outcome)
@@ -230,7 +230,9 @@ impl<L: Locate> Tracked<L> {
             listener: Arc::clone(&self.listener),
         });
         let watch = Box::new(Watching(Arc::clone(&pushes)));
-        let connection = open_watched(&address, &self.settings, deadline, watch).await?;
+        let connection = open_watched(&address, &self.settings, deadline, watch)
+            .await
+            .map_err(checks::not_connected)?;
         let questions = checks::opening(self.is_cluster);
         let replies = ask(&connection, &questions, &self.settings).await?;
         let identity = checks::opened(&replies, self.is_cluster)?;
@@ -257,7 +259,8 @@ impl<L: Locate> Tracked<L> {
             latest: at,
             verb: "connect",
         };
-        let set = Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64);
+        // It expires at once: nobody else is to come upon it.
+        let set = Command::new("SET").arg(canary).arg("").arg("PX").arg(1_u64);
         match self.server.command(deadline, &set).await {
             Ok(reply) => checks::canary_written(&reply),
             Err(_) => Err(DialError::unreachable(checks::NO_CANARY_WRITE)),

@@ -109,6 +109,23 @@ pub(super) fn canary_written(reply: &Value) -> Result<(), DialError> {
     }
 }
 
+/// The error for a connection that was not let in. The other connections can be without RESP3, and
+/// are told to stay so.
+pub(super) fn not_connected(error: DialError) -> DialError {
+    if error.message.contains("resp=2") {
+        no_resp3()
+    } else {
+        error
+    }
+}
+
+fn no_resp3() -> DialError {
+    DialError::config(
+        "the near cache needs RESP3, and the server, or the proxy before it, refuses it (HELLO 3): connect to Redis \
+         7.0, Valkey 8 or later directly, and grant `+hello` to the server's user",
+    )
+}
+
 /// The error for a canary that was written without a push.
 pub(super) fn no_push() -> DialError {
     DialError::config(
@@ -168,10 +185,7 @@ fn identity(replies: &[Value], is_cluster: bool) -> Result<Identity, DialError> 
         });
     }
     let (Some(Value::Int(id)), Some(Value::Int(3))) = (field(hello, "id"), field(hello, "proto")) else {
-        return Err(DialError::config(
-            "the near cache needs RESP3, and the server, or the proxy before it, does not speak it (HELLO 3): \
-             connect to Redis 7.0, Valkey 8 or later directly",
-        ));
+        return Err(no_resp3());
     };
     if field(hello, "role").and_then(text) != Some("master") {
         return Err(DialError::server(
