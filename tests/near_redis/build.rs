@@ -16,7 +16,7 @@ async fn near_12_missing_rights_are_named() {
     for (user, rights, missing) in [
         ("a", "+@all -client|tracking", "grant `+client|tracking`"),
         ("b", "+@all -client|trackinginfo", "grant `+client|trackinginfo`"),
-        ("c", "+@all -set", "grant `+set`"),
+        ("c", "+@all -set", "grant `+set +unlink"),
         ("d", "+@all -get", "grant `+get`"),
     ] {
         let mut command = vec!["ACL", "SETUSER", user, "on", ">secret", "~*", "resetchannels"];
@@ -30,7 +30,7 @@ async fn near_12_missing_rights_are_named() {
     }
     // These suffice.
     let rights = "ACL SETUSER e on >secret ~* resetchannels +client|tracking +client|trackinginfo +client|setname +get +pttl \
-                  +ping +hello +set";
+                  +ping +hello +set +unlink +multi +exec";
     server.command(&rights.split(' ').collect::<Vec<_>>()).unwrap();
     let redis = RedisBackend::connect(&format!("redis://e:secret@127.0.0.1:{}", server.port())).await;
     let near = NearBackend::builder(redis.unwrap()).build().await.unwrap();

@@ -259,10 +259,13 @@ impl<L: Locate> Tracked<L> {
             latest: at,
             verb: "connect",
         };
-        // It expires at once: nobody else is to come upon it.
-        let set = Command::new("SET").arg(canary).arg("").arg("PX").arg(1_u64);
-        match self.server.command(deadline, &set).await {
-            Ok(reply) => checks::canary_written(&reply),
+        // Removed in the same step: nobody else is to come upon it.
+        let commands = [
+            Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
+            Command::new("UNLINK").arg(canary),
+        ];
+        match self.server.request(deadline, Request::transaction(&commands)).await {
+            Ok(replies) => checks::canary_written(replies.as_slice()),
             Err(_) => Err(DialError::unreachable(checks::NO_CANARY_WRITE)),
         }
     }

@@ -96,16 +96,16 @@ pub(super) fn canary_read(reply: Option<&Value>) -> Result<(), DialError> {
     }
 }
 
-/// Checks the answer to the write of the canary.
-pub(super) fn canary_written(reply: &Value) -> Result<(), DialError> {
-    match (reply, server_error(reply)) {
-        (Value::Okay, _) => Ok(()),
-        (_, Some(error)) if is_forbidden(error) => Err(DialError::config(
-            "the near cache writes a canary key, which the server's user may not: grant `+set` and the key pattern \
-             `~codex-kv:near:*`",
+/// Checks the answers to the transaction that writes the canary.
+pub(super) fn canary_written(replies: &[Value]) -> Result<(), DialError> {
+    match (replies.iter().find_map(server_error), replies.last()) {
+        (Some(error), _) if is_forbidden(error) => Err(DialError::config(
+            "the near cache writes a canary key, which the server's user may not: grant `+set +unlink +multi +exec` and \
+             the key pattern `~codex-kv:near:*`",
         )),
-        (_, Some(error)) => Err(refused(error)),
-        _ => Err(unexpected()),
+        (Some(error), _) => Err(refused(error)),
+        (None, Some(Value::Array(_))) => Ok(()),
+        (None, _) => Err(unexpected()),
     }
 }
 
