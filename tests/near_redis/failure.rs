@@ -107,21 +107,23 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     let server = require!("redis", RedisServer::start());
     let near = near(&server.url()).await;
     for round in 0..50_u32 {
-        put(&near, "k", "old").await;
-        keep(&near, "k").await;
+        // Nothing of the key is kept for a while after this.
+        let key = &format!("k-{round}");
+        put(&near, key, "old").await;
+        keep(&near, key).await;
         let value = format!("new-{round}");
         {
-            let write = near.set("k", value.clone().into(), SetOptions::new());
+            let write = near.set(key, value.clone().into(), SetOptions::new());
             let mut write = std::pin::pin!(write);
             // Sent, and not waited for, unless the answer is here already.
             let _ = futures_util::poll!(write.as_mut());
         }
         // Whether it reached the store or not, the two agree after the time of a push.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let Value::BulkString(stored) = server.command(&["GET", "k"]).unwrap() else {
+        let Value::BulkString(stored) = server.command(&["GET", key]).unwrap() else {
             panic!("the key is there")
         };
-        comes_to(&near, "k", Some(std::str::from_utf8(&stored).unwrap())).await;
+        comes_to(&near, key, Some(std::str::from_utf8(&stored).unwrap())).await;
     }
 }
 
