@@ -1,4 +1,4 @@
-//! A long run, by `scripts/long-near`: two processes read while connections are killed, the server
+//! A long run, by `scripts/long near`: two processes read while connections are killed, the server
 //! is frozen and killed, and a proxy swallows packets. No read is older than `max_staleness` and 50
 //! ms, and none shows another key's value.
 
@@ -64,7 +64,7 @@ fn reader(process: u64, url: &str, log: &std::path::Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the other process of scripts/long-near"]
+#[ignore = "the other process of scripts/long near"]
 async fn reader_process() {
     let Ok(process) = std::env::var("NEAR_READER") else {
         return;
@@ -127,7 +127,7 @@ async fn reader_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a minute: scripts/long-near"]
+#[ignore = "a minute: scripts/long near"]
 async fn no_read_is_older_than_max_staleness_whatever_happens() {
     let server = Arc::new(require!("redis", RedisServer::start()));
     let proxy = Proxy::start(format!("127.0.0.1:{}", server.port()).parse().unwrap());
