@@ -302,6 +302,10 @@ impl<M: Make> Harness for RedisHarness<M> {
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         backend.place().database()?.memory_of_clients()
     }
+
+    async fn avoids_many_stars(&self, backend: &Self::Backend) -> Option<&'static str> {
+        backend.place().database()?.avoids_many_stars()
+    }
 }
 
 mod tcp {

@@ -357,7 +357,7 @@ mod tests {
             ),
             ("command_timeout=0ms", "command_timeout: must be from 1 ms"),
             ("keepalive=hunter2", "keepalive: must be off, or a whole number"),
-            ("keepalive=10ms", "keepalive: must be at least a second"),
+            ("keepalive=10ms", "keepalive: must be from 1 s"),
             ("backoff_min=9s", "backoff: "),
             ("client_name=two%20words", "client_name: must be printable ASCII"),
             ("client_name=%ff", "must be UTF-8"),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use codex_traits::Result;
 use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
 
 pub(super) use self::authority::server;
 use self::{authority::servers, scheme::Kind};
@@ -133,11 +134,15 @@ pub(crate) fn database(text: &str) -> Result<u32> {
         .ok_or_else(|| bad_setting("the URL's database must be a number from 0, for example `redis://host/0`"))
 }
 
+/// Percent-decodes a part of a URL, which may be a password: the buffer is allocated once and never
+/// moved, and wiped if it is not UTF-8.
 pub(crate) fn decoded(text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    Ok(decoded
-        .map_err(|_| bad_setting("percent-encoded bytes in a URL must be UTF-8; encode a literal % as %25"))?
-        .into_owned())
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    bytes.extend(percent_decode_str(text));
+    String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        bad_setting("percent-encoded bytes in a URL must be UTF-8; encode a literal % as %25")
+    })
 }
 
 #[cfg(test)]

@@ -115,6 +115,14 @@ impl Failure {
         )
     }
 
+    /// A scan that comes back to where it was.
+    pub(crate) fn endless_scan() -> Self {
+        Self::new(
+            ErrorKind::Server,
+            "the server's scan returned to an earlier cursor and would never end",
+        )
+    }
+
     pub(crate) fn kind(&self) -> ErrorKind {
         match &self.0 {
             Cause::Own { kind, .. } => *kind,

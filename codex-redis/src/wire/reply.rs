@@ -187,15 +187,21 @@ pub(crate) fn array(reply: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// The answer to SCAN: the next cursor, and the keys that are UTF-8.
-pub(crate) fn page(reply: Value) -> Result<(u64, Vec<String>)> {
+/// Reads the answer to SCAN with the cursor `asked`: the next cursor, and the keys that are UTF-8.
+///
+/// The next cursor differs from `asked`, or a scan would never end. A server walks its table in one
+/// direction, so only a faulty one repeats itself.
+pub(crate) fn page(reply: Value, asked: u64) -> Result<(u64, Vec<String>)> {
     let mut parts = array(reply)?.into_iter();
     let (Some(Value::BulkString(cursor)), Some(Value::Array(keys)), None) = (parts.next(), parts.next(), parts.next())
     else {
         return Err(Failure::unexpected());
     };
-    let cursor = std::str::from_utf8(&cursor).ok().and_then(|text| text.parse().ok());
+    let cursor = std::str::from_utf8(&cursor).ok().and_then(cursor_of);
     let cursor = cursor.ok_or_else(Failure::unexpected)?;
+    if cursor == asked && cursor != 0 {
+        return Err(Failure::endless_scan());
+    }
     let mut texts = Vec::with_capacity(keys.len());
     for key in keys {
         let Value::BulkString(key) = key else {
@@ -207,6 +213,12 @@ pub(crate) fn page(reply: Value) -> Result<(u64, Vec<String>)> {
         }
     }
     Ok((cursor, texts))
+}
+
+/// Reads a cursor of Redis, in the only form in which it writes one.
+pub(crate) fn cursor_of(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// A text in a reply.
@@ -227,7 +239,7 @@ mod tests {
     #[test]
     fn answers_that_a_command_cannot_give_are_failures() {
         let bulk = |text: &str| Value::BulkString(text.into());
-        let page_of = |cursor: Value, keys: Value| page(Value::Array(vec![cursor, keys])).map(drop);
+        let page_of = |cursor: Value, keys: Value| page(Value::Array(vec![cursor, keys]), 7).map(drop);
         for (what, answer) in [
             ("count of more keys", count(Value::Int(1001), 1000).map(drop)),
             ("count of i64::MAX", count(Value::Int(i64::MAX), 1000).map(drop)),
@@ -252,6 +264,15 @@ mod tests {
             ),
             ("cursor of text", page_of(bulk("x"), Value::Array(Vec::new()))),
             ("negative cursor", page_of(bulk("-1"), Value::Array(Vec::new()))),
+            ("cursor with a sign", page_of(bulk("+5"), Value::Array(Vec::new()))),
+            (
+                "cursor with a zero before it",
+                page_of(bulk("05"), Value::Array(Vec::new())),
+            ),
+            (
+                "cursor that was asked for",
+                page_of(bulk("7"), Value::Array(Vec::new())),
+            ),
             ("no keys", page_of(bulk("0"), Value::Nil)),
             ("nil key", page_of(bulk("0"), Value::Array(vec![Value::Nil]))),
             (

@@ -162,7 +162,7 @@ impl Cluster {
             }
             position.next_of(&own.settled)
         };
-        let (cursor, mut keys) = reply::page(page)?;
+        let (cursor, mut keys) = reply::page(page, cursor)?;
         keys.retain(|key| slots.contains(slot_of(key.as_bytes())));
         if cursor == 0 {
             position.done = position.done.with(&slots);
@@ -223,8 +223,9 @@ impl Cluster {
         let asked: Vec<_> = keys.iter().map(|key| Command::read("EXISTS").arg(key)).collect();
         let there = reply::all_accepted(self.all(deadline, &keys, &asked).await?)?;
         drop(asked);
+        let there: Vec<bool> = there.into_iter().map(reply::flag).collect::<Result<_>>()?;
         let mut there = there.into_iter();
-        keys.retain(|_| there.next() == Some(Value::Int(1)));
+        keys.retain(|_| there.next().unwrap_or_default());
         Ok(Some(keys))
     }
 

@@ -1,6 +1,9 @@
 //! Which node serves which slot.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use redis::Value;
 
@@ -46,7 +49,11 @@ impl SlotMap {
 
     /// How many slots other nodes serve than in `before`, and of the nodes that have begun to
     /// serve, those that took over from nodes that have ended.
-    pub(crate) fn changes(&self, before: &Self) -> (usize, Vec<&Master>) {
+    pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (usize, Vec<&'a Master>) {
+        // By sets: with a master for each slot, a search for each would take seconds.
+        let ids = |map: &'a Self| -> HashSet<&'a str> { map.masters.iter().map(|master| &*master.id).collect() };
+        let (ids_before, ids_now) = (ids(before), ids(self));
+        let mut reported = HashSet::new();
         let mut moved = 0;
         let mut took_over: Vec<&Master> = Vec::new();
         for slot in 0..SLOTS {
@@ -57,8 +64,8 @@ impl SlotMap {
                 continue;
             }
             moved += 1;
-            let is_new = before.by_id(&new.id).is_none() && self.by_id(&old.id).is_none();
-            if is_new && !took_over.iter().any(|master| master.id == new.id) {
+            let is_new = !ids_before.contains(&*new.id) && !ids_now.contains(&*old.id);
+            if is_new && reported.insert(&*new.id) {
                 took_over.push(new);
             }
         }
@@ -85,6 +92,7 @@ impl SlotMap {
             ..Self::default()
         };
         let mut places = HashMap::new();
+        let mut replicas_seen = HashSet::new();
         for range in array(answer)? {
             let [first, last, master, replicas @ ..] = array(range)? else {
                 return None;
@@ -104,7 +112,7 @@ impl SlotMap {
             slots.fill(u16::try_from(at).ok()?);
             for replica in replicas {
                 let address = reachable(place(replica, asked)?.0);
-                if map.replicas.len() < MOST_REPLICAS && !map.replicas.contains(&address) {
+                if map.replicas.len() < MOST_REPLICAS && replicas_seen.insert(address.clone()) {
                     map.replicas.push(address);
                 }
             }
@@ -173,28 +181,34 @@ impl Own {
         if !flags.split(',').any(|flag| flag == "master") {
             return Some(own);
         }
+        let (mut settled, mut leaving) = (Vec::new(), SlotSet::default());
         for item in line.split(' ').skip(8) {
             if let Some(moving) = item.strip_prefix('[') {
                 let moving = moving.strip_suffix(']')?;
                 if let Some((slot, to)) = moving.split_once("->-") {
-                    own.leaving.push((slot.parse().ok()?, to.to_owned()));
+                    own.leaving.push((number(slot)?, to.to_owned()));
                 } else if let Some((slot, _)) = moving.split_once("-<-") {
-                    own.arriving.push(slot.parse().ok()?);
+                    own.arriving.push(number(slot)?);
                 }
                 continue;
             }
             let (first, last) = item.split_once('-').unwrap_or((item, item));
-            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-            if first > last || last >= SLOTS {
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
                 return None;
             }
-            own.settled.insert(first, last);
+            settled.push((first, last));
         }
-        for (slot, _) in &own.leaving {
-            own.settled.remove(*slot);
-        }
+        own.settled.extend(settled);
+        leaving.extend(own.leaving.iter().map(|(slot, _)| (*slot, *slot)));
+        own.settled = own.settled.without(&leaving);
         Some(own)
     }
+}
+
+/// Reads the number of a slot.
+fn number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|slot| *slot < SLOTS)
 }
 
 /// Where the answer to CLUSTER NODES has the node of this id.

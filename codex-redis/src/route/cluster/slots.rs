@@ -69,40 +69,26 @@ impl SlotSet {
     }
 
     pub(crate) fn insert(&mut self, first: u16, last: u16) {
-        self.0.push((first, last));
+        self.extend([(first, last)]);
+    }
+
+    /// Adds ranges with both ends. They are sorted once, because a node may state thousands.
+    pub(crate) fn extend(&mut self, ranges: impl IntoIterator<Item = (u16, u16)>) {
+        self.0.extend(ranges);
         self.0.sort_unstable();
         let mut merged: Vec<(u16, u16)> = Vec::with_capacity(self.0.len());
         for (first, last) in self.0.drain(..) {
             match merged.last_mut() {
-                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
                 _ => merged.push((first, last)),
             }
         }
         self.0 = merged;
     }
 
-    pub(crate) fn remove(&mut self, slot: u16) {
-        let mut rest = Self::default();
-        for (first, last) in &self.0 {
-            if (*first..=*last).contains(&slot) {
-                if *first < slot {
-                    rest.0.push((*first, slot - 1));
-                }
-                if slot < *last {
-                    rest.0.push((slot + 1, *last));
-                }
-            } else {
-                rest.0.push((*first, *last));
-            }
-        }
-        *self = rest;
-    }
-
     pub(crate) fn with(&self, other: &Self) -> Self {
         let mut union = self.clone();
-        for (first, last) in &other.0 {
-            union.insert(*first, *last);
-        }
+        union.extend(other.0.iter().copied());
         union
     }
 
@@ -123,12 +109,16 @@ impl SlotSet {
 
     pub(crate) fn intersection(&self, other: &Self) -> Self {
         let mut common = Self::default();
-        for (first, last) in &self.0 {
-            for (from, to) in &other.0 {
-                let (first, last) = (*first.max(from), *last.min(to));
-                if first <= last {
-                    common.0.push((first, last));
-                }
+        let (mut own, mut others) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some((first, last)), Some((from, to))) = (own.peek(), others.peek()) {
+            let (begin, end) = (*first.max(from), *last.min(to));
+            if begin <= end {
+                common.0.push((begin, end));
+            }
+            if last < to {
+                own.next();
+            } else {
+                others.next();
             }
         }
         common
@@ -165,9 +155,10 @@ mod tests {
         set.insert(5, 9);
         assert_eq!(set.ranges(), [(0, 20)]);
         assert_eq!(set.first_missing(), Some(21));
-        set.remove(7);
-        set.remove(0);
-        set.remove(20);
+        let mut other = SlotSet::default();
+        other.extend([(20, 20), (7, 7), (0, 0), (7, 7)]);
+        assert_eq!(other.ranges(), [(0, 0), (7, 7), (20, 20)]);
+        set = set.without(&other);
         assert_eq!(set.ranges(), [(1, 6), (8, 19)]);
         let mut other = SlotSet::default();
         other.insert(6, 8);

@@ -1,0 +1,70 @@
+//! Commands on many keys.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::Outcome;
+use crate::{
+    commands::KEYS_PER_UNLINK,
+    connection::multiplexer::Deadline,
+    route::{Standalone, cluster::Cluster},
+    wire::{Command, reply},
+};
+
+/// The most keys of one MGET. More are read in a transaction; Redis takes a million arguments at a
+/// time.
+const KEYS_PER_MGET: usize = 100_000;
+
+/// Reads these keys of one server in one step.
+pub(super) async fn get_all(server: &Standalone, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
+    if keys.len() <= KEYS_PER_MGET {
+        let answer = server.command(deadline, &Command::read("MGET").args(keys)).await?;
+        return reply::values(answer, keys.len());
+    }
+    let chunks = keys.chunks(KEYS_PER_MGET);
+    let commands: Vec<_> = chunks.clone().map(|chunk| Command::read("MGET").args(chunk)).collect();
+    let answers = server.transaction(deadline, &commands).await?;
+    let mut values = Vec::with_capacity(keys.len());
+    for (answer, chunk) in answers.into_iter().zip(chunks) {
+        values.extend(reply::values(answer, chunk.len())?);
+    }
+    Ok(values)
+}
+
+/// Reads each key by an MGET of its own, for which a key of another type is missing.
+pub(super) async fn get_each(cluster: &Arc<Cluster>, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
+    let commands: Vec<_> = keys.iter().map(|key| Command::read("MGET").arg(*key)).collect();
+    let answers = cluster.all(deadline, keys, &commands).await?;
+    let value = |answer| Ok(reply::values(answer, 1)?.pop().flatten());
+    reply::all_accepted(answers)?.into_iter().map(value).collect()
+}
+
+/// Removes each key by an UNLINK of its own, and returns how many there were.
+pub(super) async fn unlink_each<K: AsRef<[u8]> + Sync>(
+    cluster: &Arc<Cluster>,
+    deadline: Deadline,
+    keys: &[K],
+) -> Outcome<u64> {
+    let commands: Vec<_> = keys
+        .iter()
+        .map(|key| Command::new("UNLINK").arg(key.as_ref()))
+        .collect();
+    let answers = reply::all_accepted(cluster.all(deadline, keys, &commands).await?)?;
+    let counts = answers.into_iter().map(reply::flag);
+    counts.map(|flag| flag.map(u64::from)).sum()
+}
+
+/// Returns the sum of the answers to UNLINK of this many keys.
+pub(super) fn removed(answers: Vec<Value>, keys: usize) -> Outcome<u64> {
+    let answers = reply::all_accepted(answers)?;
+    let mut left = keys;
+    let mut sum = 0_u64;
+    for answer in answers {
+        let named = left.min(KEYS_PER_UNLINK);
+        left -= named;
+        sum = sum.saturating_add(reply::count(answer, named)?);
+    }
+    Ok(sum)
+}

@@ -1,0 +1,250 @@
+//! The verbs of the contract, in terms of commands and scripts.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use codex_traits::{
+    Capabilities, Capability, Condition, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest,
+    SetOptions, SetOutcome, Ttl,
+};
+
+use super::{RedisBackend, many, scans};
+use crate::{
+    commands::{self, ExpiryArguments},
+    route::Servers,
+    wire::{Command, reply},
+};
+
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "each provided verb takes a round trip per key or more"
+)]
+impl KvBackend for RedisBackend {
+    fn capabilities(&self) -> Capabilities {
+        let common = Capabilities::new()
+            .with(Capability::LargeValues)
+            .with(Capability::ForeignTypes)
+            .with(Capability::AtomicGetWithTtl);
+        match &self.0.servers {
+            Servers::One(_) => common.with(Capability::AtomicMany),
+            Servers::Cluster(_) => common.with(Capability::Cluster),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let call = self.begin("get").await?;
+        let get = Command::read("GET").arg(key);
+        let answer = self.0.command(call.deadline(), key, &get).await;
+        call.end(answer.and_then(reply::bytes))
+    }
+
+    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let expiry = expiry_arguments(options.expiry, "set")?;
+        let call = self.begin("set").await?;
+        let (deadline, router) = (call.deadline(), &*self.0);
+        let condition = match &options.condition {
+            Condition::Always => {
+                let set = commands::set(key, &value, &expiry);
+                let answer = router.command(deadline, key, &set).await;
+                return call.end(answer.and_then(reply::written).map(|()| SetOutcome::Written));
+            }
+            Condition::IfAbsent => "NX",
+            Condition::IfPresent => "XX",
+            Condition::IfEquals(expected) => {
+                let arguments = |script| expiry.add_to(Command::arg(script, expected).arg(&value));
+                let answer = commands::SET_IF_EQUALS.run(router, deadline, key, arguments).await;
+                return call.end(answer.and_then(reply::outcome));
+            }
+        };
+        let set = commands::set(key, &value, &expiry).arg(condition);
+        let answer = router.command(deadline, key, &set).await;
+        call.end(answer.and_then(reply::outcome))
+    }
+
+    async fn del(&self, keys: &[&str]) -> Result<u64> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let call = self.begin("del").await?;
+        let deadline = call.deadline();
+        let removed = match &self.0.servers {
+            Servers::One(server) => {
+                let answers = server.all(deadline, &commands::unlink(keys)).await;
+                answers.and_then(|answers| many::removed(answers, keys.len()))
+            }
+            Servers::Cluster(cluster) => many::unlink_each(cluster, deadline, keys).await,
+        };
+        call.end(removed)
+    }
+
+    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
+        let call = self.begin("del_if_equals").await?;
+        let arguments = |script| Command::arg(script, expected);
+        let answer = commands::DEL_IF_EQUALS
+            .run(&self.0, call.deadline(), key, arguments)
+            .await;
+        call.end(answer.and_then(reply::flag))
+    }
+
+    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let millis = match expiry {
+            Expiry::After(Duration::ZERO) => None,
+            expiry => millis(expiry, "expire")?,
+        };
+        let call = self.begin("expire").await?;
+        let (deadline, router) = (call.deadline(), &*self.0);
+        let command = match (expiry, millis) {
+            (Expiry::Never, _) => {
+                let answer = commands::PERSIST.run(router, deadline, key, |script| script).await;
+                return call.end(answer.and_then(reply::flag));
+            }
+            (Expiry::Keep, _) => Command::read("EXISTS").arg(key),
+            (Expiry::After(_), None) => Command::new("UNLINK").arg(key),
+            (Expiry::After(_), Some(millis)) => Command::new("PEXPIRE").arg(key).arg(millis),
+        };
+        let answer = router.command(deadline, key, &command).await;
+        call.end(answer.and_then(reply::flag))
+    }
+
+    async fn ttl(&self, key: &str) -> Result<Ttl> {
+        let call = self.begin("ttl").await?;
+        let answer = self
+            .0
+            .command(call.deadline(), key, &Command::read("PTTL").arg(key))
+            .await;
+        call.end(answer.and_then(reply::ttl))
+    }
+
+    /// On one server `GET` and `PTTL` in a transaction, on a cluster a script: value and time to
+    /// live are of one moment.
+    async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        let call = self.begin("get_with_ttl").await?;
+        let deadline = call.deadline();
+        let answers = match &self.0.servers {
+            Servers::One(server) => {
+                let commands = [Command::read("GET").arg(key), Command::read("PTTL").arg(key)];
+                server.transaction(deadline, &commands).await
+            }
+            Servers::Cluster(_) => {
+                let answer = commands::GET_WITH_TTL
+                    .run(&self.0, deadline, key, |script| script)
+                    .await;
+                answer.and_then(reply::array)
+            }
+        };
+        call.end(answers.and_then(reply::value_and_ttl))
+    }
+
+    async fn health(&self) -> Result<()> {
+        Self::health(self).await.map(drop)
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
+        let count = request.checked_count_hint()?.min(scans::LARGEST_PAGE);
+        let call = self.begin("scan").await?;
+        let deadline = call.deadline();
+        let page = match &self.0.servers {
+            Servers::One(server) => scans::page(server, deadline, &request, count).await,
+            Servers::Cluster(cluster) => {
+                Box::pin(cluster.scan(deadline, &request.cursor, request.pattern, count)).await
+            }
+        };
+        call.end(page)
+    }
+
+    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which
+    /// is one snapshot too. On a cluster each key is asked for by itself, in one round trip per
+    /// node.
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.begin("get_many").await?;
+        let values = self.values(call.deadline(), keys).await;
+        call.end(values)
+    }
+
+    async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        let expiry = expiry_arguments(expiry, "set_many")?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let call = self.begin("set_many").await?;
+        let deadline = call.deadline();
+        let answers = match &self.0.servers {
+            Servers::One(server) => {
+                let sets = entries.iter().map(|(key, value)| commands::set(key, value, &expiry));
+                server.all(deadline, &sets.collect::<Vec<_>>()).await
+            }
+            Servers::Cluster(cluster) => {
+                // Of a key that is named twice only the last value is sent: a redirection could
+                // change their order.
+                let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
+                let sets = last.iter().map(|(key, value)| commands::set(key, value, &expiry));
+                let sets: Vec<_> = sets.collect();
+                cluster.all(deadline, last.keys(), &sets).await
+            }
+        };
+        let written = answers.and_then(|answers| {
+            let answers = reply::all_accepted(answers)?;
+            answers.into_iter().try_for_each(reply::written)
+        });
+        call.end(written)
+    }
+
+    async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
+        let lifetime = match on_missing {
+            OnMissing::Create(expiry) => millis(expiry, "incr")?,
+            OnMissing::Refuse => None,
+        };
+        let call = self.begin("incr").await?;
+        let (deadline, router) = (call.deadline(), &*self.0);
+        if matches!(on_missing, OnMissing::Create(Expiry::Never | Expiry::Keep)) {
+            // INCRBY itself does exactly this: a counter that it creates has no time to live.
+            let incr = Command::new("INCRBY").arg(key).arg(delta);
+            let answer = router.command(deadline, key, &incr).await;
+            return call.end(answer.and_then(reply::integer).map(Some));
+        }
+        let arguments = |script| {
+            let script = Command::arg(script, delta);
+            match lifetime {
+                Some(millis) => script.arg(millis),
+                None => script.arg(""),
+            }
+        };
+        let answer = commands::INCREMENT.run(router, deadline, key, arguments).await;
+        call.end(match on_missing {
+            OnMissing::Refuse => answer.and_then(reply::optional_counter),
+            OnMissing::Create(_) => answer.and_then(reply::counter).map(Some),
+        })
+    }
+
+    /// Each page has a deadline of its own. It is one round trip, because the keys of the page
+    /// before are removed along with the question for the next; on a cluster it is two.
+    async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        let call = self.begin("del_matching").await?;
+        let removed = match &self.0.servers {
+            Servers::One(server) => Box::pin(scans::delete(&self.0, server, pattern)).await,
+            Servers::Cluster(cluster) => Box::pin(scans::delete_on_cluster(&self.0, cluster, pattern)).await,
+        };
+        call.end(removed)
+    }
+}
+
+fn expiry_arguments(expiry: Expiry, verb: &'static str) -> Result<ExpiryArguments> {
+    Ok(ExpiryArguments::new(expiry, millis(expiry, verb)?))
+}
+
+/// The milliseconds of an `After`. The server refuses an expiry that ends too late, but only if it
+/// comes to setting it: not if a compared value differs, or a counter exists. So it is refused here
+/// as well, by our clock.
+fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
+    let unix_millis = || {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    };
+    expiry.to_millis_at(verb, unix_millis)
+}

@@ -1,0 +1,114 @@
+//! Deadlines, limits, and what each connection is like.
+
+use std::time::Duration;
+
+use super::RedisBuilder;
+use crate::config::settings::RespVersion;
+
+impl RedisBuilder {
+    /// Sets the deadline of a call; see [the crate](crate#deadline). From 1 ms to 1 day.
+    pub fn command_timeout(mut self, timeout: Duration) -> Self {
+        self.command_timeout = timeout;
+        self
+    }
+
+    /// Sets how long one dial may take, from 1 ms to 1 day. A dial continues in the background if
+    /// the call that started it gives up earlier.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest that a call may take with the time that its own large data adds to
+    /// [`command_timeout`](Self::command_timeout): a second for every 8 MiB that it sends or has
+    /// received. From 1 ms to 1 day; if it is shorter than `command_timeout`, large data adds
+    /// nothing.
+    pub fn transfer_timeout(mut self, timeout: Duration) -> Self {
+        self.transfer_timeout = timeout;
+        self
+    }
+
+    /// Sets the number of connections on each runtime, from 1 to 64. Small requests share the
+    /// first, because requests that are written together cost least. Requests of more than 64 KiB
+    /// use the others, and small requests avoid a connection while a large value is under way on
+    /// it.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// Limits the calls in flight on each runtime; at least 1. Further calls wait for their turn,
+    /// within their deadline.
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.max_in_flight = calls;
+        self
+    }
+
+    /// Limits the calls that wait for their turn on each runtime while
+    /// [`max_in_flight`](Self::max_in_flight) calls are in flight. Further calls fail immediately,
+    /// so that a stalled server costs a bounded amount of memory. With 0 no call waits.
+    pub fn max_waiting(mut self, calls: usize) -> Self {
+        self.max_waiting = calls;
+        self
+    }
+
+    /// Limits the memory of the replies on one connection, from 64 KiB to 1 TiB: replies that are
+    /// arriving, with the overhead of small values, and replies that their calls have not taken
+    /// yet. Beyond the limit the connection is closed, and its calls fail. The default, 512 MiB, is
+    /// the largest value that a server stores by default.
+    pub fn max_reply_bytes(mut self, bytes: usize) -> Self {
+        self.max_reply_bytes = bytes;
+        self
+    }
+
+    /// Sets the number of timeouts in a row after which a connection counts as frozen and is
+    /// closed; at least 1. A connection whose oldest request is overdue by as many times the
+    /// [`command_timeout`](Self::command_timeout) is closed too.
+    pub fn timeouts_before_redial(mut self, timeouts: u32) -> Self {
+        self.timeouts_before_redial = timeouts;
+        self
+    }
+
+    /// Sets the first and the longest pause after a failed dial. Calls fail immediately during a
+    /// pause.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.backoff = (first, longest);
+        self
+    }
+
+    /// Sets the idle time after which TCP probes a connection, from 1 s to 32,767 s. `None` leaves
+    /// it to the system.
+    pub fn keepalive(mut self, keepalive: Option<Duration>) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
+
+    /// Sets the name that the server's `CLIENT LIST` shows: printable ASCII without spaces. With
+    /// `None` no `CLIENT SETNAME` is sent.
+    pub fn client_name(mut self, name: Option<&str>) -> Self {
+        self.client_name = name.map(str::to_owned);
+        self
+    }
+
+    /// Sets the version of the protocol. No verb needs RESP3; it is for servers and proxies that
+    /// speak nothing else.
+    pub fn resp(mut self, version: RespVersion) -> Self {
+        self.resp = version;
+        self
+    }
+
+    /// Sets the duration from which a round trip is reported as slow, by a `tracing` event with the
+    /// verb and the time taken.
+    pub fn slow_command(mut self, threshold: Duration) -> Self {
+        self.slow_command = threshold;
+        self
+    }
+
+    /// Sets whether [`build`](Self::build) only checks the settings and leaves the dial to the
+    /// first call, within its deadline, so that no server is needed at the start. A wrong password
+    /// is then found by that call. In a URL it is `lazy=true`.
+    pub fn lazy(mut self, lazy: bool) -> Self {
+        self.lazy = lazy;
+        self
+    }
+}

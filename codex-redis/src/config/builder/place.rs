@@ -1,0 +1,77 @@
+//! Where the servers are.
+
+use std::path::PathBuf;
+
+use super::RedisBuilder;
+use crate::config::{
+    address_map::AddressMap,
+    settings::{Address, Target},
+};
+
+impl RedisBuilder {
+    /// Connects to one server over TCP: a host name or an address, and a port.
+    pub fn tcp(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.target = Target::One(address((host, port)));
+        self
+    }
+
+    /// Connects to one server over the Unix socket at this path.
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.target = Target::One(Address::Unix(path.into()));
+        self
+    }
+
+    /// Connects to the primary that these Sentinels know by `name`, and follows it through
+    /// fail-overs. Each Sentinel is a host and a port (usually 26379); a single one that answers is
+    /// enough.
+    pub fn sentinel<H: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+    ) -> Self {
+        self.target = Target::Sentinel {
+            sentinels: sentinels.into_iter().map(address).collect(),
+            name: name.into(),
+        };
+        self
+    }
+
+    /// Connects to the cluster that has these nodes, each a host and a port. The other nodes are
+    /// found through the first one that answers.
+    pub fn cluster<H: Into<String>>(mut self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        self.target = Target::Cluster(nodes.into_iter().map(address).collect());
+        self
+    }
+
+    /// Sets the number of the database.
+    pub fn database(mut self, database: u32) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// Translates the addresses of servers that cluster nodes and Sentinels state, for networks
+    /// with address translation. `translate` gets the stated host and port, and returns those that
+    /// reach the server from here, or `None` if they are the same. The addresses in the settings
+    /// are not translated. In a URL it is `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
+    pub fn address_map(
+        mut self,
+        translate: impl Fn(&str, u16) -> Option<(String, u16)> + Send + Sync + 'static,
+    ) -> Self {
+        self.address_map = Some(AddressMap::new(translate));
+        self
+    }
+
+    /// Turns TLS on, whatever the URL's scheme. A Unix socket cannot have it.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::config::tls::RedisTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+}
+
+fn address((host, port): (impl Into<String>, u16)) -> Address {
+    Address::Tcp {
+        host: host.into(),
+        port,
+    }
+}
