@@ -11,9 +11,9 @@ use std::{
 };
 
 use codex_traits::ErrorKind;
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::{ServerError, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Server, locate::Locate};
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 /// The longest pause between dials: another server may have taken over meanwhile.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a dial waits for Sentinels that do not answer; the others have answered long before.
+/// The time that a dial gives to all Sentinels once one of them has named a primary.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The Sentinels that watch over one primary.
@@ -65,16 +65,28 @@ impl Sentinels {
     }
 
     async fn ask_all(&self) -> Result<Address, DialError> {
-        let latest = Instant::now() + PATIENCE;
+        let start = Instant::now();
+        let latest = start + self.settings.connect_timeout;
         let deadline = Deadline {
             at: latest,
             latest,
             verb: "connect",
         };
+        let asked = self.servers.iter().map(|server| self.ask(server, deadline));
+        let mut answers: FuturesUnordered<_> = asked.collect();
         let mut newest = None;
         let mut unknown = false;
         let mut refusal = None;
-        for word in join_all(self.servers.iter().map(|server| self.ask(server, deadline))).await {
+        loop {
+            // If none has named a primary, they are all late: that is better than an error.
+            let until = if newest.is_some() {
+                latest.min(start + PATIENCE)
+            } else {
+                latest
+            };
+            let Ok(Some(word)) = timeout_at(until, answers.next()).await else {
+                break;
+            };
             match word {
                 Word::Primary { address, epoch } => {
                     if newest.as_ref().is_none_or(|(_, before)| *before < epoch) {
