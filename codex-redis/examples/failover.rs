@@ -1,4 +1,4 @@
-//! How long after a fail-over, a crash, or another mishap the same handle writes again, and what
+//! Measures how long after a fail-over or a crash the same handle writes again, and what
 //! became of the calls meanwhile.
 #![allow(
     clippy::print_stdout,
@@ -18,12 +18,12 @@ use codex_traits::{KvBackend as _, Pattern};
 use load::Load;
 use tokio::task::block_in_place;
 
-/// For the load; the tests look into each error here.
+/// Ignores errors of the load; the tests look into each error here.
 fn seen(_: &codex_traits::Error) {}
 
 fn plant(_: &str) {}
 
-/// What the bar is for writes to be back, after the servers have carried out a fail-over or the
+/// The bar for writes to be back, after the servers have carried out a fail-over or the
 /// mishap is over.
 const BAR: Duration = Duration::from_secs(1);
 
@@ -34,7 +34,7 @@ fn text(server: &RedisServer, command: &[&str]) -> String {
     }
 }
 
-/// Whether another node says that the cluster serves, with this one as a master.
+/// Returns whether another node says that the cluster serves, with this one as a master.
 fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
     let place = format!(":{}@", promoted.port());
     let is_master = |line: &str| line.contains(&place) && line.contains("master") && line.split(' ').count() > 8;
@@ -42,7 +42,7 @@ fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
         && text(asked, &["CLUSTER", "NODES"]).lines().any(is_master)
 }
 
-/// What is measured, and whether all of it met the bar.
+/// The table of results, and whether all of them met the bar.
 struct Table(bool);
 
 impl Table {
@@ -57,7 +57,7 @@ impl Table {
     /// Lets the load run, does the deed, waits until the servers have seen to it, and then until
     /// every task writes again.
     async fn row(&mut self, what: &str, backend: &RedisBackend, deed: impl FnOnce(), mut done: impl FnMut() -> bool) {
-        // What the row before has written would be taken for writes of this one.
+        // The writes of the row before would be taken for writes of this one.
         backend.del_matching(&Pattern::all()).await.unwrap();
         let load = Load::start(backend);
         load.all_write(Instant::now()).await;

@@ -1,4 +1,4 @@
-//! What 100,000 callers cost on a server that has stalled: peak memory, and when the last one has
+//! The cost of 100,000 callers on a server that has stalled: peak memory, and when the last one has
 //! its error.
 #![allow(
     clippy::print_stdout,

@@ -21,28 +21,28 @@ use crate::{
     wire::{Command, Failure, error::server_error},
 };
 
-/// How many keys one UNLINK names: other clients are served in between.
+/// The most keys of one UNLINK: other clients are served in between.
 pub(crate) const KEYS_PER_UNLINK: usize = 1000;
 
-/// UNLINK of these keys, in as many commands as it takes.
+/// Returns UNLINK of these keys, in as many commands as it takes.
 pub(crate) fn unlink<'a, K: AsRef<[u8]> + 'a>(keys: &'a [K]) -> Vec<Command<'a>> {
     let chunks = keys.chunks(KEYS_PER_UNLINK);
     chunks.map(|chunk| Command::new("UNLINK").args(chunk)).collect()
 }
 
-/// SET without a condition.
+/// Returns SET without a condition.
 pub(crate) fn set<'a>(key: &'a str, value: &'a Bytes, expiry: &'a ExpiryArguments) -> Command<'a> {
     expiry.add_to(Command::new("SET").arg(key).arg(value))
 }
 
-/// What SET is told of the expiry.
+/// The arguments of SET for an expiry.
 pub(crate) struct ExpiryArguments {
     word: Option<&'static str>,
     millis: Option<i64>,
 }
 
 impl ExpiryArguments {
-    /// `millis` is that of an `After`.
+    /// Makes the arguments; `millis` is that of an `After`.
     pub(crate) fn new(expiry: Expiry, millis: Option<i64>) -> Self {
         let word = match expiry {
             Expiry::Never => None,

@@ -39,7 +39,7 @@ const OF_THE_CONNECTION: [&str; 23] = [
     "WATCH",
 ];
 
-/// What `CLIENT` may be asked for: the other subcommands change the connection.
+/// The subcommands of `CLIENT` that are allowed: the other subcommands change the connection.
 const OF_THE_CLIENT: [&str; 8] = [
     "GETNAME",
     "GETREDIR",
@@ -258,7 +258,7 @@ fn check(cmd: &Cmd) -> RedisResult<()> {
     Err(RedisError::from((redis::ErrorKind::InvalidClientConfig, refused)))
 }
 
-/// Where a command of a cluster belongs.
+/// The node for a command on a cluster.
 enum Key {
     At(Vec<u8>),
     Anywhere,

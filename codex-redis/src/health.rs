@@ -14,13 +14,13 @@ use crate::{
     wire::{Command, Failure, Request, reply},
 };
 
-/// What a [`RedisBackend::health`] found.
+/// The result of [`RedisBackend::health`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// How many servers were asked: one, or every master of the cluster.
+    /// The number of servers that were asked: one, or every master of the cluster.
     pub servers: usize,
-    /// How long the slowest took to answer, with waiting and dialling.
+    /// The time that the slowest took to answer, including waiting and dialling.
     pub slowest: Duration,
 }
 

@@ -109,3 +109,8 @@ pub use tracking::RedisFeed;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;
+
+/// The Rust blocks of the guide, compiled as documentation tests of the repository.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/redis.md")]
+struct Guide;

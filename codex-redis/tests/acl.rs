@@ -5,14 +5,14 @@
 mod rights;
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use codex_redis::{RedisBackend, RedisBuilder};
 use codex_testkit::{
     redis::{RedisCluster, RedisSentinel, RedisServer, Value},
     require,
 };
-use codex_traits::{ErrorKind, KvBackend, KvBackendExt, Pattern};
+use codex_traits::{ErrorKind, KvBackend, KvBackendExt, NodeId, Pattern, Tracking, TrackingFeed, TrackingListener};
 use futures_util::TryStreamExt;
 use rights::{PASSWORD, USER, grant, rights};
 use support::{every_verb, every_verb_on};
@@ -21,7 +21,7 @@ fn as_user(url: &str) -> RedisBuilder {
     RedisBackend::builder().url(url).username(USER).password(PASSWORD)
 }
 
-/// Every verb, in every form.
+/// Calls every verb, in every form.
 async fn exercise(backend: &RedisBackend) {
     for (verb, result) in every_verb(backend).await {
         assert!(result.is_ok(), "{verb}: {result:?}");
@@ -36,7 +36,7 @@ async fn exercise(backend: &RedisBackend) {
     backend.health().await.unwrap();
 }
 
-/// The commands that these servers have been sent, in the form of rights.
+/// Returns the commands that these servers have been sent, in the form of rights.
 fn used<'a>(servers: impl IntoIterator<Item = &'a RedisServer>) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for server in servers {
@@ -71,6 +71,46 @@ async fn of_one_server() {
     let newer = as_user(&format!("{}?resp=3", server.url()));
     grant(&server, "standalone", &["+hello"]);
     exercise(&newer.build().await.unwrap()).await;
+}
+
+/// Takes no notice of what is reported.
+#[derive(Debug)]
+struct Ignores;
+
+impl TrackingListener for Ignores {
+    fn opening(&self, _: NodeId) {}
+
+    fn opened(&self, _: NodeId) {}
+
+    fn changed(&self, _: NodeId, _: &[u8]) {}
+
+    fn flushed(&self, _: NodeId) {}
+
+    fn closed(&self, _: NodeId) {}
+}
+
+#[tokio::test]
+async fn of_a_near_cache() {
+    let server = require!("redis", RedisServer::start());
+    let near = rights("near cache");
+    grant(&server, "standalone", &near);
+    let backend = as_user(&server.url()).build().await.unwrap();
+    let feed = backend.track(Arc::new(Ignores)).await.unwrap();
+    let read = feed.get("k").await.unwrap();
+    feed.prove(read.node.unwrap()).await.unwrap();
+    assert_eq!(feed.get_many(&["k", "l"]).await.unwrap().len(), 2);
+    exercise(&backend).await;
+    assert_all_used("near cache", [&server]);
+    for right in near {
+        let others: Vec<&str> = rights("near cache")
+            .into_iter()
+            .filter(|other| *other != right)
+            .collect();
+        grant(&server, "standalone", &others);
+        let backend = as_user(&server.url()).build().await.unwrap();
+        let error = backend.track(Arc::new(Ignores)).await.unwrap_err();
+        assert!(error.to_string().contains(right), "without {right}: {error}");
+    }
 }
 
 #[tokio::test]

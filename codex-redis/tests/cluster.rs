@@ -25,7 +25,7 @@ async fn fill(backend: &RedisBackend, names: &[String]) {
     backend.set_many(&entries, Expiry::Never).await.unwrap();
 }
 
-/// The pages of a whole scan, each shown before the next is asked for.
+/// Returns the pages of a whole scan, each shown before the next is asked for.
 async fn walk(backend: &RedisBackend, count: usize, mut visit: impl AsyncFnMut(usize)) -> BTreeSet<String> {
     let pattern = Pattern::all();
     let mut found = BTreeSet::new();
@@ -116,7 +116,7 @@ async fn a_plain_server_is_no_cluster_and_a_node_is_no_plain_server() {
     );
 }
 
-/// The second half of the first master's slots, one after another, with all that is in them.
+/// Moves the second half of the first master's slots, one after another, with all that is in them.
 fn move_slot(cluster: &RedisCluster, slot: u16, from: usize, to: usize) {
     let [source, destination] = [&cluster.masters()[from], &cluster.masters()[to]];
     let id = |server: &RedisServer| text(server.command(&["CLUSTER", "MYID"]).unwrap());
@@ -230,8 +230,8 @@ async fn slots_that_leave_during_a_scan_and_come_back_lose_no_key() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Whether all nodes name the same owners, each by the same epoch, the replicas too: one that still
-/// has an owner by an older epoch keeps it, and tells the new owner that it is none.
+/// Returns whether all nodes name the same owners, each by the same epoch, the replicas too: one
+/// that still has an owner by an older epoch keeps it, and tells the new owner that it is none.
 fn agree(cluster: &RedisCluster) -> bool {
     let views = cluster.masters().iter().chain(cluster.replicas()).map(|node| {
         let nodes = text(node.command(&["CLUSTER", "NODES"]).unwrap());
@@ -276,8 +276,8 @@ async fn a_slot_that_moves_to_a_new_node_is_served_and_scanned() {
         node.command(&["CLUSTER", "FORGET", &id]).unwrap();
     }
     let port = new.port().to_string();
-    // Whoever was told to forget does not listen for a minute, so the new node comes under a name
-    // of its own.
+    // A node that was told to forget does not listen for a minute, so the new node comes under a
+    // name of its own.
     new.command(&["CLUSTER", "RESET", "HARD"]).unwrap();
     let id = text(new.command(&["CLUSTER", "MYID"]).unwrap());
     cluster.masters()[0]
@@ -333,7 +333,7 @@ async fn served_and_scanned(cluster: &RedisCluster, source: &RedisServer, destin
     assert_eq!(backend.del(&keys).await.unwrap(), 50);
 }
 
-/// Whether a node says that the cluster serves, with this one as a master.
+/// Returns whether a node says that the cluster serves, with this one as a master.
 fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
     let port = format!(":{}@", promoted.port());
     let info = asked.command(&["CLUSTER", "INFO"]).map(text).unwrap_or_default();

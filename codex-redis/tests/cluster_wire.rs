@@ -1,4 +1,4 @@
-//! What is sent to the nodes of a cluster, and how often, against nodes that play a part.
+//! Requests to the nodes of a cluster, against nodes that play a part.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -16,9 +16,22 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a node answers to a command on a key: bytes, or nothing at all and the end of the
-/// connection.
-type Answer = Arc<dyn Fn(&[String]) -> Option<String> + Send + Sync>;
+/// The reaction of a node to a command on a key.
+enum Reaction {
+    Say(String),
+    After(Duration, String),
+    /// It never answers this connection again.
+    Stall,
+    Close,
+}
+
+impl From<Option<String>> for Reaction {
+    fn from(answer: Option<String>) -> Self {
+        answer.map_or(Self::Close, Self::Say)
+    }
+}
+
+type Answer = Arc<dyn Fn(&[String]) -> Reaction + Send + Sync>;
 
 struct Actor {
     port: u16,
@@ -37,9 +50,9 @@ impl Actor {
     }
 
     /// Lets it say that `owner` serves everything, and to the rest what `answer` says.
-    fn play(&mut self, owner: u16, answer: impl Fn(&[String]) -> Option<String> + Send + Sync + 'static) {
+    fn play<R: Into<Reaction>>(&mut self, owner: u16, answer: impl Fn(&[String]) -> R + Send + Sync + 'static) {
         let (listener, received) = (self.listener.take().unwrap(), self.received.clone());
-        let answer: Answer = Arc::new(answer);
+        let answer: Answer = Arc::new(move |command| answer(command).into());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, owner, answer.clone(), received.clone()));
@@ -74,8 +87,13 @@ async fn serve(mut stream: TcpStream, owner: u16, answer: Answer, received: Arc<
                     format!("*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:{owner}\r\n$4\r\n{owner:04x}\r\n")
                 }
                 _ => match answer(&command) {
-                    Some(reply) => reply,
-                    None => return,
+                    Reaction::Say(reply) => reply,
+                    Reaction::After(delay, reply) => {
+                        tokio::time::sleep(delay).await;
+                        reply
+                    }
+                    Reaction::Stall => std::future::pending().await,
+                    Reaction::Close => return,
                 },
             };
             if stream.write_all(reply.as_bytes()).await.is_err() {
@@ -88,7 +106,7 @@ async fn serve(mut stream: TcpStream, owner: u16, answer: Answer, received: Arc<
     }
 }
 
-/// A command of plain texts, and how long it is.
+/// Reads a command of plain texts, and how long it is.
 fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut at = 0;
@@ -256,4 +274,79 @@ fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
         false
     });
     assert!(looked, "the second runtime waits for the first");
+}
+
+/// Two nodes that use up most of a deadline and then refuse, and then never answer.
+#[tokio::test]
+async fn one_verb_has_one_deadline_on_a_cluster() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    // With a second deadline for what follows, a call would take 3.4 s.
+    const LATE: Duration = Duration::from_millis(1400);
+    let [mut first, mut second] = [Actor::new().await, Actor::new().await];
+    let (there, ask) = (
+        format!("-MOVED 1 127.0.0.1:{}\r\n", second.port),
+        format!("-ASK 1 127.0.0.1:{}\r\n", second.port),
+    );
+    first.play(first.port, move |command| match command[0].as_str() {
+        "EVALSHA" => Reaction::After(LATE, "-NOSCRIPT No matching script.\r\n".to_owned()),
+        "INCRBY" | "UNLINK" => Reaction::After(LATE, there.clone()),
+        "MGET" if command[1] == "k" => Reaction::Say("*1\r\n$1\r\nv\r\n".to_owned()),
+        "MGET" | "GET" => Reaction::After(LATE, ask.clone()),
+        "PTTL" => Reaction::After(Duration::from_millis(300), "-TRYAGAIN later\r\n".to_owned()),
+        _ => Reaction::Stall,
+    });
+    second.play(first.port, |_| Reaction::Stall);
+    let connect = async || {
+        let builder = RedisBackend::builder().url(&first.url());
+        builder.command_timeout(TIMEOUT).build().await.unwrap()
+    };
+    let create = OnMissing::Create(Expiry::Never);
+    let calls: [(&str, futures_util::future::LocalBoxFuture<'_, codex_traits::Result<()>>); 7] = [
+        (
+            "MOVED, then no answer",
+            Box::pin(async { connect().await.incr("n", 1, create).await.map(drop) }),
+        ),
+        (
+            "ASK, then no answer",
+            Box::pin(async { connect().await.get("k").await.map(drop) }),
+        ),
+        (
+            "MOVED for one of many",
+            Box::pin(async { connect().await.del(&["k", "l"]).await.map(drop) }),
+        ),
+        (
+            "ASK for one of many",
+            Box::pin(async { connect().await.get_many(&["k", "l"]).await.map(drop) }),
+        ),
+        (
+            "a script that is new",
+            Box::pin(async { connect().await.del_if_equals("k", b"v").await.map(drop) }),
+        ),
+        (
+            "no answer of one node",
+            Box::pin(async {
+                connect()
+                    .await
+                    .set_many(&[("k", "v".into()), ("l", "v".into())], Expiry::Never)
+                    .await
+            }),
+        ),
+        (
+            "TRYAGAIN for ever",
+            Box::pin(async { connect().await.ttl("k").await.map(drop) }),
+        ),
+    ];
+    let timed = calls.map(|(name, call)| async move {
+        let start = Instant::now();
+        (name, call.await, start.elapsed())
+    });
+    for (name, result, taken) in futures_util::future::join_all(timed).await {
+        let kind = if name.starts_with("TRYAGAIN") {
+            ErrorKind::Server
+        } else {
+            ErrorKind::Timeout
+        };
+        assert_kind(name, result, kind);
+        assert!(taken < TIMEOUT + Duration::from_millis(900), "{name}: {taken:?}");
+    }
 }

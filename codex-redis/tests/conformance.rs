@@ -123,7 +123,7 @@ impl Make for Tls {
     }
 }
 
-/// Started by the first test that asks.
+/// Starts the server for the first test that asks.
 #[cfg(feature = "tls")]
 fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavailable> {
     static STARTED: OnceLock<Result<(RedisServer, Certificates), Unavailable>> = OnceLock::new();
@@ -159,7 +159,7 @@ impl Make for Acl {
     }
 }
 
-/// Started by the first test that asks.
+/// Starts the server for the first test that asks.
 fn acl_server() -> Result<&'static RedisServer, Unavailable> {
     static STARTED: OnceLock<Result<RedisServer, Unavailable>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
@@ -191,7 +191,7 @@ impl Make for BySentinel {
     }
 }
 
-/// Started by the first test that asks.
+/// Starts the server for the first test that asks.
 fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
     static STARTED: OnceLock<Result<RedisSentinel, Unavailable>> = OnceLock::new();
     // They are not to fail over because a primary is late on a busy machine.
@@ -199,7 +199,7 @@ fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
     started.as_ref().map_err(Clone::clone)
 }
 
-/// Where the backend's keys are.
+/// The place of a backend's keys.
 #[derive(Debug)]
 enum Place {
     Database(Box<Database>),
@@ -256,8 +256,8 @@ impl<M: Make> Harness for RedisHarness<M> {
         Leased::new(M::wrap(backend), Place::Database(Box::new(database)))
     }
 
-    /// Redis looks at the clock when a key is asked for; the rest is the way there and back on a
-    /// busy machine.
+    /// Allows for a busy machine: Redis looks at the clock when a key is asked for; the rest is the
+    /// way there and back on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),

@@ -79,7 +79,7 @@ impl Harness for ClusterHarness {
         cluster.master_of(key).command(&[b"EXISTS", key]).unwrap() == Value::Int(1)
     }
 
-    /// What the nodes keep for their connections, which are all this store's.
+    /// Returns the memory that the nodes keep for their connections, which are all this store's.
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         let mut sum = 0;
         for master in backend.place().masters() {
@@ -110,7 +110,7 @@ impl Breaker for OneNode {
         })
     }
 
-    /// What was on the node is gone; the next store is on another cluster.
+    /// Does nothing: what was on the node is gone; the next store is on another cluster.
     fn end(&self) -> futures_util::future::BoxFuture<'_, ()> {
         Box::pin(async {})
     }

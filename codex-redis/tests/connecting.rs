@@ -1,4 +1,4 @@
-//! How a handle comes to its connections: without a server at the start, with credentials and
+//! Connecting: without a server at the start, with credentials and
 //! certificates that change, and with servers whose addresses are translated.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -187,7 +187,7 @@ async fn tls_files_are_read_at_each_dial() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// How often the value holds the name.
+/// Returns how often the value holds the name.
 fn names(value: &Value) -> usize {
     match value {
         Value::BulkString(bytes) => usize::from(bytes == b"node.invalid"),

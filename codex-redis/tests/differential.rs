@@ -25,7 +25,7 @@ struct Redis {
 
 impl Redis {
     async fn on(database: Database) -> Self {
-        // Whoever shares this machine may hold it up.
+        // Other work on this machine may hold it up.
         let settings = RedisBackend::builder().command_timeout(Duration::from_secs(30));
         let url = database.unix_url().unwrap_or_else(|| database.url());
         let backend = settings.url(&url).build().await.unwrap();
@@ -48,7 +48,7 @@ impl Harness for Redis {
     }
 }
 
-/// Memory backends on one clock, which the suite moves.
+/// Makes memory backends on one clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();
@@ -56,13 +56,13 @@ fn memory() -> impl Harness<Backend = MemoryBackend> {
     InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
-/// A number from the environment, which the scripts set.
+/// Returns a number from the environment, which the scripts set.
 fn setting<T: FromStr>(name: &str, default: T) -> T {
     let Ok(text) = env::var(name) else { return default };
     text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}"))
 }
 
-/// What was asked of both stores.
+/// The operations that both stores were asked for.
 #[derive(Default)]
 struct Asked {
     operations: AtomicUsize,
@@ -78,7 +78,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Sequences of every fourth seed, until enough was asked by all.
+    /// Runs sequences of every fourth seed, until enough was asked by all.
     #[expect(
         clippy::future_not_send,
         reason = "proptest's trees cannot be sent; each lane stays on its thread"
@@ -103,7 +103,7 @@ impl Asked {
     }
 }
 
-/// How many sequences are under way at a time: each waits for its answer most of the time.
+/// The sequences in progress at a time: each waits for its answer most of the time.
 const LANES: u64 = 4;
 
 #[test]

@@ -17,8 +17,8 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// A server that says this to everybody, and closes: before it has read anything, or after a first
-/// request.
+/// Starts a server that says this to everybody, and closes: before it has read anything, or after a
+/// first request.
 async fn doorman(answer: &'static [u8], reads: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -152,6 +152,51 @@ async fn a_proxy_that_closes_on_a_command_is_told_by_that_command() {
 }
 
 #[tokio::test]
+async fn an_answer_to_auth_is_told_with_what_to_do() {
+    use ErrorKind::{Config, Server};
+
+    for (answer, kind, reason) in [
+        (
+            &b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"[..],
+            Config,
+            "refused the user name",
+        ),
+        (b"-ERR invalid password\r\n", Config, "refused the user name"),
+        (
+            b"-ERR Client sent AUTH, but no password is set\r\n",
+            Config,
+            "default user has none",
+        ),
+        (
+            b"-ERR AUTH <password> called without any password configured for the default user. Are you sure?\r\n",
+            Config,
+            "default user has none",
+        ),
+        (b"-ERR unknown command 'AUTH'\r\n", Config, "behind a proxy"),
+        (
+            b"-ERR wrong number of arguments for 'auth' command\r\n",
+            Config,
+            "no users",
+        ),
+        (b"-hunter2 hunter2\r\n", Config, "refused the user name"),
+        (b"-LOADING Redis is loading\r\n", Server, "LOADING"),
+        (b"-ERR max number of clients reached\r\n", Server, "connection limit"),
+        (
+            b"-DENIED Redis is running in protected mode\r\n",
+            Config,
+            "protected mode",
+        ),
+    ] {
+        let address = doorman(answer, true).await;
+        let builder = RedisBackend::builder().url(&format!("redis://{address}"));
+        let built = builder.username("app").password(SECRET).build().await;
+        let error = assert_kind(&String::from_utf8_lossy(answer), built, kind);
+        assert!(error.to_string().contains(reason), "{error}");
+        assert!(!error.may_have_executed(), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_login_is_refused_for_is_told() {
     let server = require!("redis", RedisServer::start_with(["--databases", "4"]));
     server
@@ -209,7 +254,7 @@ async fn what_cannot_be_reached_is_told() {
     assert!(error.to_string().contains("did not answer the login"), "{error}");
 }
 
-/// A listener on `::1` that answers no SYN, because its backlog is full.
+/// Makes a listener on `::1` that answers no SYN, because its backlog is full.
 async fn black_hole() -> (u16, TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v6().unwrap();
     socket.bind("[::1]:0".parse().unwrap()).unwrap();

@@ -69,7 +69,7 @@ async fn life_04_dropped_calls_and_cut_connections_mix_nothing_up_and_repeat_not
     );
 }
 
-/// A number from the environment, which the script sets.
+/// Returns a number from the environment, which the script sets.
 fn setting(name: &str, default: u64) -> u64 {
     let Ok(text) = env::var(name) else { return default };
     text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}"))
@@ -111,7 +111,7 @@ impl Handle {
         }
     }
 
-    /// Until so many calls of all handles were dropped under way.
+    /// Runs until so many calls of all handles were dropped under way.
     async fn drop_calls(&mut self, wanted: u64, tally: &Tally) {
         while tally.dropped.load(Relaxed) < wanted {
             let left = self.everyone(Fate::Mixed, tally).await;
@@ -119,7 +119,7 @@ impl Handle {
         }
     }
 
-    /// Until so many connections of all handles were cut, as a call has seen.
+    /// Runs until so many connections of all handles were cut, as a call has seen.
     async fn cut_connections(&mut self, wanted: u64, cuts: &AtomicU64, tally: &Tally) {
         while cuts.load(Relaxed) < wanted {
             // Bytes of the handshake are among them, and so are places where several calls are
@@ -147,7 +147,7 @@ impl Handle {
         }
     }
 
-    /// A few calls of every caller, all at once.
+    /// Makes a few calls of every caller, all at once.
     async fn everyone(&mut self, fate: Fate, tally: &Tally) -> Left {
         let mut running = tokio::task::JoinSet::new();
         for mut caller in self.callers.drain(..) {
@@ -166,7 +166,7 @@ impl Handle {
         all
     }
 
-    /// What was dropped or cut last may still be under way; then every write is looked at.
+    /// Waits for what was dropped or cut last; then every write is looked at.
     async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(200)).await;
         for caller in &self.callers {

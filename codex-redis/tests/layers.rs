@@ -38,8 +38,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The modules at the root of the crate that a file names in its code, with the lines that name
-/// them.
+/// Returns the modules at the root of the crate that a file names in its code, with the lines that
+/// name them.
 fn named(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let code = text
@@ -83,7 +83,7 @@ fn named(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What is wrong with the imports of one file.
+/// Returns the faults in the imports of one file.
 fn violations(name: &str, text: &str) -> Vec<String> {
     let module = name.split(['/', '.']).next().unwrap();
     let Some(own) = floor(module) else {

@@ -114,7 +114,7 @@ async fn life_09_a_dropped_clone_and_a_panic_harm_no_other() {
 fn life_07_no_log_line_holds_a_key_a_value_or_a_password() {
     let server = require!("redis", RedisServer::start_with(["--requirepass", SECRET]));
     let log = Log::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // With a single subscriber, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     tracing::subscriber::with_default(log.clone(), || {

@@ -1,4 +1,4 @@
-//! What one can see: spans and events with OpenTelemetry's names, and counters.
+//! Observability: spans and events with OpenTelemetry's names, and counters.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -20,7 +20,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// On which everything, also a dial, is done by the test's own thread.
+/// Makes a runtime on which everything, also a dial, is done by the test's own thread.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -44,7 +44,7 @@ impl Visit for Taken<'_> {
 }
 
 impl Seen {
-    /// The first with all of these.
+    /// Returns the first with all of these.
     #[track_caller]
     fn find(&self, wanted: &[(&str, &str)]) -> Fields {
         let all = self.0.lock().unwrap();
@@ -91,7 +91,7 @@ impl Subscriber for Seen {
     fn exit(&self, _: &Id) {}
 }
 
-/// Something of everything.
+/// Makes calls of every kind.
 async fn use_it(server: &RedisServer) {
     let url = format!(
         "redis://127.0.0.1:{}/3?slow_command=0ms&connections=1&command_timeout=5s",
@@ -123,7 +123,7 @@ async fn use_it(server: &RedisServer) {
 fn spans_and_events_have_the_names_of_the_conventions() {
     let server = require!("redis", RedisServer::start());
     let seen = Seen::default();
-    // Where one subscriber is all there is, `tracing` asks only the thread that comes upon an event
+    // With a single subscriber, `tracing` asks only the thread that comes upon an event
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(seen.clone());
     tracing::subscriber::with_default(seen.clone(), || runtime().block_on(use_it(&server)));

@@ -281,7 +281,8 @@ async fn a_database_that_is_not_there_is_told_at_connect() {
     assert!(error.to_string().contains("no database of this number"), "{error}");
 }
 
-/// Each reading verb works, and each writing one is refused without effect, with this code.
+/// Checks that each reading verb works, and each writing one is refused without effect, with this
+/// code.
 async fn refuses_writes(backend: &RedisBackend, code: &str, but: &[&str]) {
     for (at, (verb, result)) in every_verb(backend).await.into_iter().enumerate() {
         if at < READING || but.contains(&verb) {
@@ -302,7 +303,7 @@ async fn a_read_only_replica_refuses_writes_and_the_handle_heals() {
         put(&backend, key, value).await;
     }
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
-    // Where there is nothing to write, nothing is refused; here `other` is missing and is to be
+    // If there is nothing to write, nothing is refused; here `other` is missing and is to be
     // made.
     refuses_writes(&backend, "READONLY", &[]).await;
     assert_eq!(backend.get(SECRET).await.unwrap().unwrap(), SECRET);
@@ -428,7 +429,7 @@ async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadl
             late += 1;
         }
         assert!(late <= 3, "{late} calls were lost");
-        // What comes on top is a busy machine's.
+        // The rest allows for a busy machine.
         assert!(
             start.elapsed() < deadline * 3 + Duration::from_secs(1),
             "{:?}",

@@ -33,7 +33,7 @@ const MASKED: [u8; 64] = {
 
 const MASK: u8 = 0xa5;
 
-/// How long a part of the password must be to be called a copy. A buffer that grew leaves its
+/// The length from which a part of the password counts as a copy. A buffer that grew leaves its
 /// first half behind, and an allocator overwrites the beginning of what is freed.
 const PART: usize = 16;
 
@@ -48,7 +48,7 @@ fn password() -> Zeroizing<String> {
     text
 }
 
-/// A URL with the password in it, with every byte of it percent-encoded if `is_encoded`.
+/// Makes a URL with the password in it, with every byte of it percent-encoded if `is_encoded`.
 fn url(before: &str, is_encoded: bool, after: &str) -> Zeroizing<String> {
     let mut url = Zeroizing::new(String::with_capacity(512));
     url.push_str(before);
@@ -66,7 +66,7 @@ fn url(before: &str, is_encoded: bool, after: &str) -> Zeroizing<String> {
     url
 }
 
-/// How many parts of the password the memory of this process holds.
+/// Returns how many parts of the password the memory of this process holds.
 fn copies() -> usize {
     let memory = File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -107,7 +107,8 @@ fn copies() -> usize {
 }
 
 fn parts_in(bytes: &[u8]) -> usize {
-    // Most pages have never been written to, and comparing whole pages is quick without optimization.
+    // Most pages have never been written to, and comparing whole pages is quick without
+    // optimization.
     const PAGE: usize = 4096;
     let zeros = [0; PAGE + PART];
     let mut found = 0;
@@ -126,7 +127,7 @@ fn is_part(window: &[u8]) -> bool {
         .any(|part| window[0] ^ MASK == part[0] && window.iter().zip(part).all(|(byte, masked)| byte ^ MASK == *masked))
 }
 
-/// A server that lets everyone in, wipes what it has read, and plays a Sentinel too.
+/// Starts a server that lets everyone in, wipes what it has read, and plays a Sentinel too.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -13,7 +13,7 @@ use codex_testkit::{
 use codex_traits::{ErrorKind, Expiry, KvBackend, KvBackendExt, OnMissing, Pattern, SetOptions};
 use futures_util::TryStreamExt;
 
-/// Which versions the connections of our name speak, as the server says.
+/// Returns which versions the connections of our name speak, as the server says.
 fn spoken(server: &RedisServer) -> Vec<String> {
     let Value::BulkString(clients) = server.command(&["CLIENT", "LIST"]).unwrap() else {
         panic!("CLIENT LIST answers with a text");

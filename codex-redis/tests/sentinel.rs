@@ -14,7 +14,7 @@ use codex_testkit::{
 use codex_traits::{ErrorKind, KvBackend, SetOptions};
 use support::{SECRET, assert_kind, every_verb, load::Load, put, until};
 
-/// Until the same handle writes again. Answers how long that took.
+/// Waits until the same handle writes again, and returns how long that took.
 async fn writes_again(backend: &RedisBackend) -> Duration {
     let start = Instant::now();
     until("the handle writes again", async || {

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 /// Far beyond what a deadline is missed by on a busy machine, and far below what used to be waited.
 const LATE: Duration = Duration::from_secs(3);
 
-/// A server that lets everyone in and then does what `play` does with the connection of this
+/// Starts a server that lets everyone in and then does what `play` does with the connection of this
 /// number.
 async fn server<F>(play: impl Fn(usize, TcpStream) -> F + Send + 'static) -> String
 where
@@ -166,7 +166,7 @@ async fn bytes_that_are_no_resp_are_called_that() {
     assert!(error.to_string().contains("not valid RESP"), "{error}");
 }
 
-/// A server that answers each command by its first word.
+/// Starts a server that answers each command by its first word.
 async fn answering(
     answer: impl Fn(&str) -> Option<(Duration, String)> + Send + Sync + 'static,
 ) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -257,6 +257,54 @@ async fn one_verb_has_one_deadline_with_a_script_that_is_new_too() {
         taken >= Duration::from_millis(950) && taken < Duration::from_secs(1) + TIMEOUT * 7 / 10,
         "{taken:?}"
     );
+}
+
+/// Connects to a server that gives pages of a scan by their number, each of which takes most of a
+/// deadline.
+async fn pages(delay: Duration, page: impl Fn(usize) -> Option<String> + Send + Sync + 'static) -> RedisBackend {
+    let number = AtomicUsize::new(0);
+    let (url, _) = answering(move |word| {
+        assert_eq!(word, "SCAN", "no page names a key");
+        let page = page(number.fetch_add(1, Ordering::SeqCst));
+        Some(page.map_or((Duration::from_secs(60), String::new()), |cursor| {
+            (delay, format!("*2\r\n${}\r\n{cursor}\r\n*0\r\n", cursor.len()))
+        }))
+    })
+    .await;
+    builder(&url)
+        .command_timeout(Duration::from_secs(1))
+        .build()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn del_matching_has_a_deadline_for_each_page() {
+    let all = codex_traits::Pattern::all();
+    let start = Instant::now();
+    let slow = pages(Duration::from_millis(450), |number| {
+        Some(((number + 1) % 4).to_string())
+    })
+    .await;
+    assert_eq!(slow.del_matching(&all).await.unwrap(), 0);
+    assert!(start.elapsed() > Duration::from_millis(1700), "{:?}", start.elapsed());
+    let start = Instant::now();
+    let stalled = pages(Duration::ZERO, |number| (number < 3).then(|| (number + 1).to_string())).await;
+    assert_kind("del_matching", stalled.del_matching(&all).await, ErrorKind::Timeout);
+    assert!(start.elapsed() < Duration::from_secs(1) + LATE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn del_matching_ends_where_a_scan_goes_round_in_a_circle() {
+    for round in [1, 2, 3, 100] {
+        let backend = pages(Duration::ZERO, move |number| Some((number % round + 1).to_string())).await;
+        let removed = timeout(
+            Duration::from_secs(20),
+            backend.del_matching(&codex_traits::Pattern::all()),
+        );
+        let error = assert_kind("del_matching", removed.await.unwrap(), ErrorKind::Server);
+        assert!(error.to_string().contains("never end"), "{error}");
+    }
 }
 
 #[tokio::test]

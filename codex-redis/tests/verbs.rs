@@ -1,4 +1,4 @@
-//! What is Redis's own about the verbs, beyond the clauses of the contract.
+//! The verbs on Redis, beyond the clauses of the contract.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What is sent and what is made of the answers, against a server that plays a part.
+//! Requests and answers, against a server that plays a part.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -210,7 +210,7 @@ async fn calls_that_find_too_many_waiting_fail_at_once() {
         assert!(!error.may_have_executed() && error.is_retryable(), "{error:?}");
         assert!(error.to_string().contains("too many calls"), "{error}");
     }
-    // Whoever gives up waiting makes room.
+    // A call that gives up waiting makes room.
     waiting[2].abort();
     let room = async || {
         let call = tokio::time::timeout(Duration::from_millis(20), backend.get("k")).await;
@@ -332,4 +332,47 @@ async fn a_value_that_stops_coming_in_is_a_timeout() {
         .build()
         .await;
     assert_kind("get", backend.unwrap().get("k").await, ErrorKind::Timeout);
+}
+
+/// Starts a proxy that hands on what the server says one byte at a time.
+async fn byte_by_byte(server: u16) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            client.set_nodelay(true).unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 4096];
+                while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+                    for byte in &buffer[..read] {
+                        if to_client.write_all(&[*byte]).await.is_err() {
+                            return;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+        }
+    });
+    format!("redis://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_that_come_a_byte_at_a_time_are_understood() {
+    let server = codex_testkit::require!("redis", codex_testkit::redis::RedisServer::start());
+    let url = byte_by_byte(server.port()).await;
+    for resp in [2, 3] {
+        let backend = RedisBackend::connect(&format!(
+            "{url}/{resp}?resp={resp}&command_timeout=10s&connect_timeout=10s"
+        ))
+        .await
+        .unwrap();
+        for (verb, result) in every_verb(&backend).await {
+            result.unwrap_or_else(|error| panic!("{verb}, RESP{resp}: {error}"));
+        }
+    }
 }

@@ -121,8 +121,8 @@ impl<T: Clone + PartialEq> Circle<T> {
     }
 }
 
-/// Reads a cursor that an earlier page returned. Redis's 0 is both the beginning and the end, and is
-/// never returned.
+/// Reads a cursor that an earlier page returned. Redis's 0 is both the beginning and the end, and
+/// is never returned.
 fn read_cursor(cursor: &Cursor) -> Outcome<u64> {
     if cursor.is_start() {
         return Ok(0);

@@ -118,8 +118,8 @@ impl KvBackend for RedisBackend {
         call.end(answer.and_then(reply::ttl))
     }
 
-    /// On one server `GET` and `PTTL` in a transaction, on a cluster a script: value and time to
-    /// live are of one moment.
+    /// Runs `GET` and `PTTL` in a transaction on one server, and a script on a cluster: value and
+    /// time to live are of one moment.
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let call = self.begin("get_with_ttl").await?;
         let deadline = call.deadline();
@@ -155,9 +155,9 @@ impl KvBackend for RedisBackend {
         call.end(page)
     }
 
-    /// One MGET, and so one snapshot. From 100,000 keys on it is several in one transaction, which
-    /// is one snapshot too. On a cluster each key is asked for by itself, in one round trip per
-    /// node.
+    /// Sends one MGET, which is one snapshot. From 100,000 keys on it is several in one
+    /// transaction, which is one snapshot too. On a cluster each key is asked for by itself, in one
+    /// round trip per node.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -180,7 +180,7 @@ impl KvBackend for RedisBackend {
                 server.all(deadline, &sets.collect::<Vec<_>>()).await
             }
             Servers::Cluster(cluster) => {
-                // Of a key that is named twice only the last value is sent: a redirection could
+                // If a key is named twice, only its last value is sent: a redirection could
                 // change their order.
                 let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
                 let sets = last.iter().map(|(key, value)| commands::set(key, value, &expiry));
@@ -222,7 +222,7 @@ impl KvBackend for RedisBackend {
         })
     }
 
-    /// Each page has a deadline of its own. It is one round trip, because the keys of the page
+    /// Gives each page a deadline of its own. It is one round trip, because the keys of the page
     /// before are removed along with the question for the next; on a cluster it is two.
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let call = self.begin("del_matching").await?;
@@ -238,9 +238,9 @@ fn expiry_arguments(expiry: Expiry, verb: &'static str) -> Result<ExpiryArgument
     Ok(ExpiryArguments::new(expiry, millis(expiry, verb)?))
 }
 
-/// The milliseconds of an `After`. The server refuses an expiry that ends too late, but only if it
-/// comes to setting it: not if a compared value differs, or a counter exists. So it is refused here
-/// as well, by our clock.
+/// Returns the milliseconds of an `After`. The server refuses an expiry that ends too late, but
+/// only if it comes to setting it: not if a compared value differs, or a counter exists. So it is
+/// refused here as well, by our clock.
 fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
     let unix_millis = || {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

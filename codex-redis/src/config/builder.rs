@@ -181,7 +181,8 @@ impl RedisBuilder {
     }
 }
 
-// Without the address: if a password was put in a wrong place, the address can contain a part of it.
+// Without the address: if a password was put in a wrong place, the address can contain a part of
+// it.
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder")

@@ -65,7 +65,7 @@ pub(crate) type ProviderError = Box<dyn StdError + Send + Sync>;
 
 type Provide = dyn Fn() -> BoxFuture<'static, Result<Credentials, ProviderError>> + Send + Sync;
 
-/// Where a login comes from.
+/// The source of a login.
 #[derive(Clone)]
 pub(crate) enum LoginSource {
     Fixed(Login),

@@ -47,7 +47,7 @@ pub(super) struct TlsParameters {
     server_name: Option<String>,
 }
 
-/// Whether a setting of this name is one of ours, or of another client.
+/// Returns whether a setting of this name is one of ours, or of another client.
 pub(super) fn is_known(name: &str) -> bool {
     NAMES.contains(&name) || spellings::is_known(name)
 }
@@ -183,7 +183,7 @@ fn number<T: std::str::FromStr>(name: &'static str, value: &str) -> Result<T> {
     number.ok_or_else(|| refused(name, "must be a whole number in the URL"))
 }
 
-/// A whole number and its unit.
+/// Reads a whole number and its unit.
 fn duration(name: &'static str, value: &str) -> Result<Duration> {
     let wrong = || refused(name, "must be a whole number and ms, s, m or h in the URL, as in 500ms");
     let end = value.bytes().take_while(u8::is_ascii_digit).count();

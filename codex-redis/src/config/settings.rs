@@ -1,4 +1,4 @@
-//! Where the server is and how to treat it, checked.
+//! The checked settings.
 
 use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
@@ -33,14 +33,14 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RespVersion {
-    /// What every server speaks, without being asked to.
+    /// RESP2, the default of every server.
     #[default]
     Resp2,
-    /// What a server speaks after `HELLO 3`. The answers of every verb are the same.
+    /// RESP3, after `HELLO 3`. The answers of every verb are the same.
     Resp3,
 }
 
-/// What a handle is on.
+/// The deployment that a handle uses.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     One(Address),
@@ -90,7 +90,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Host and port. A Unix socket has no port, and its path as the host.
+    /// Returns host and port. A Unix socket has no port, and its path as the host.
     pub(crate) fn parts(&self) -> (Cow<'_, str>, Option<u16>) {
         match self {
             Self::Tcp { host, port } => (host.as_str().into(), Some(*port)),
@@ -109,8 +109,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The error for a setting. It says what was expected and never what was given, which may be a
-/// password in the wrong place.
+/// Returns the error for a setting. It says what was expected and never what was given, which may
+/// be a password in the wrong place.
 pub(crate) fn bad_setting(expected: &'static str) -> Error {
     Error::new(ErrorKind::Config, "connect", expected)
 }

@@ -21,7 +21,7 @@ enum Advice {
     Switch(&'static str, &'static str),
     /// 2 or 3.
     Protocol,
-    /// What to do, in words.
+    /// Advice in words.
     Text(&'static str),
 }
 use Advice::{Millis, Number, Protocol, Seconds, Switch, Text};
@@ -125,6 +125,7 @@ const THEIRS: &[(&str, Advice)] = &[
         Text("remove it, because errors are values that the caller handles"),
     ),
     ("service_name", SENTINEL),
+    ("sentinel_service_name", SENTINEL),
     ("master_name", SENTINEL),
     ("sentinel_master_id", SENTINEL),
     ("sentinels", SENTINEL),
@@ -181,17 +182,38 @@ const THEIRS: &[(&str, Advice)] = &[
     ("family", NEEDLESS),
     ("persistent", POOLED),
     ("retry_interval", Millis("backoff_min")),
+    ("allow_username_in_uri", NEEDLESS),
+    ("auto_resubscribe", NEEDLESS),
+    ("auto_pipelining", NEEDLESS),
+    ("enable_auto_pipelining", NEEDLESS),
+    ("no_delay", NEEDLESS),
+    ("role", Text("remove it, because every call goes to the primary")),
+    ("read_from", Text("remove it, because every call goes to the primary")),
+    ("scale_reads", Text("remove it, because every call goes to the primary")),
+    ("retry_strategy", RETRY),
+    ("cluster_retry_strategy", RETRY),
+    ("sentinel_retry_strategy", RETRY),
+    ("string_numbers", BYTES),
+    // fred.
+    (
+        "node",
+        Text("write every node before the path, separated by commas: `redis-cluster://host1,host2`"),
+    ),
+    ("default_command_timeout", Millis("command_timeout")),
+    ("max_command_buffer_len", Number("max_in_flight")),
+    ("blocking", NEEDLESS),
+    ("fail_fast", Text("use lazy=true to start without a server")),
     // This client, before its settings had these names.
     ("slots", Number("connections")),
 ];
 
-/// Whether the name is one of another client, whatever its value.
+/// Returns whether the name is one of another client, whatever its value.
 pub(super) fn is_known(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// The error for a setting under another client's name, or under one of `ours` with other case or
-/// other separators.
+/// Returns the error for a setting under another client's name, or under one of `ours` with other
+/// case or other separators.
 ///
 /// It shows the name from the table and never the text that was given, but for a number that was
 /// read from it.
@@ -246,8 +268,8 @@ fn normalized(name: &str) -> String {
     letters.map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// A value of theirs in our form: with its unit, or else in units of `unit` milliseconds. If it
-/// cannot be read, an example.
+/// Converts a value of theirs to our form: with its unit, or else in units of `unit` milliseconds.
+/// If it cannot be read, an example.
 fn duration(value: &str, unit: f64) -> String {
     let (number, unit) = match value.find(|letter: char| letter.is_ascii_alphabetic()) {
         None => (value, Some(unit)),
@@ -330,6 +352,16 @@ mod tests {
             ("KEY_PREFIX", "hunter2", "Cache::builder()"),
             ("lazyConnect", "true", "lazy=true"),
             ("slots", "4", "use connections=4"),
+            ("sentinelServiceName", "hunter2", "redis-sentinel://"),
+            ("node", "hunter2:6379", "separated by commas"),
+            ("keyPrefix", "hunter2", "Cache::builder()"),
+            ("enableAutoPipelining", "true", "remove it"),
+            ("allowUsernameInURI", "true", "remove it"),
+            ("readFrom", "replica", "goes to the primary"),
+            ("maxRetriesPerRequest", "3", "remove it"),
+            ("verifyPeer", "NONE", "tls_ca_file"),
+            ("sentinelMasterId", "hunter2", "redis-sentinel://"),
+            ("libraryName", "hunter2", "remove it"),
         ] {
             let error = refused(name, value, &OURS).unwrap_or_else(|| panic!("{name} is not known"));
             assert_eq!(error.kind(), ErrorKind::Config);

@@ -116,7 +116,7 @@ impl RedisTls {
     }
 }
 
-/// What is wrong with the TLS settings or the files that they name.
+/// A fault of the TLS settings or of the files that they name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TlsError {
     pub(crate) message: &'static str,
@@ -149,7 +149,7 @@ struct Source {
     last: Mutex<Option<(Material, Connector)>>,
 }
 
-/// What a connector was made of.
+/// The contents of the files that a connector was made of.
 #[derive(PartialEq, Eq)]
 struct Material {
     authorities: Vec<Content>,
@@ -161,7 +161,7 @@ struct Material {
 type Content = Zeroizing<Vec<u8>>;
 
 impl TlsSource {
-    /// Whether [`connector`](Self::connector) reads files, and so can block.
+    /// Returns whether [`connector`](Self::connector) reads files, and so can block.
     pub(crate) fn has_files(&self) -> bool {
         self.0.settings.has_files()
     }

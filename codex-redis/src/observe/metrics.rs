@@ -29,7 +29,8 @@ impl Call {
         Self(Some(operation))
     }
 
-    /// `outcome` is `"ok"`, `"refused"` for an error of the server's, or the kind of a failure.
+    /// Counts the end of a call. `outcome` is `"ok"`, `"refused"` for an error of the server's, or
+    /// the kind of a failure.
     pub(crate) fn end(mut self, outcome: &'static str) {
         if let Some(operation) = self.0.take() {
             ended(operation, outcome);

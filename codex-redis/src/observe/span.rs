@@ -1,4 +1,4 @@
-//! What one can see of the backend: `tracing` spans and events here, counters in
+//! Observability: `tracing` spans and events here, counters in
 //! [`metrics`](super::metrics).
 //!
 //! Names are those of OpenTelemetry's conventions for database clients, where there is one:
@@ -57,7 +57,7 @@ impl RoundTrip {
         }
     }
 
-    /// The server that it goes to.
+    /// Records the server that it goes to.
     pub(crate) fn address<'a>(&self, peer: impl FnOnce() -> Peer<'a>) {
         let Some(span) = self.span.as_ref().filter(|span| !span.is_disabled()) else {
             return;
@@ -69,7 +69,7 @@ impl RoundTrip {
         }
     }
 
-    /// There is a connection, and the request is on it.
+    /// Notes that the request is on a connection.
     pub(crate) fn sent(&mut self) {
         self.sent = Some(Instant::now());
         self.answered = None;
@@ -160,7 +160,7 @@ pub(crate) fn dialled((host, port): Peer<'_>, database: u32, taken: Duration) {
     );
 }
 
-/// A dial that failed, with the kind of the failure in one word.
+/// Reports a dial that failed, with the kind of the failure in one word.
 pub(crate) fn not_dialled(
     server: &dyn fmt::Debug,
     database: u32,
@@ -180,7 +180,7 @@ pub(crate) fn not_dialled(
     );
 }
 
-/// A connection was left, so that the next call dials.
+/// Reports that a connection was left, so that the next call dials.
 pub(crate) fn evicted((host, port): Peer<'_>, reason: &'static str) {
     count::evicted(reason);
     tracing::warn!(
@@ -192,7 +192,8 @@ pub(crate) fn evicted((host, port): Peer<'_>, reason: &'static str) {
     );
 }
 
-/// A command is sent again, because it was refused without being run, or was not sent at all.
+/// Reports that a command is sent again, because it was refused without being run, or was not sent
+/// at all.
 pub(crate) fn sent_again(operation: &'static str, reason: &'static str) {
     count::sent_again(reason);
     tracing::debug!(
@@ -203,7 +204,7 @@ pub(crate) fn sent_again(operation: &'static str, reason: &'static str) {
     );
 }
 
-/// Another server has taken over.
+/// Reports that another server has taken over.
 pub(crate) fn failed_over(by: &'static str, (host, port): Peer<'_>) {
     count::failed_over(by);
     tracing::warn!(
@@ -215,7 +216,7 @@ pub(crate) fn failed_over(by: &'static str, (host, port): Peer<'_>) {
     );
 }
 
-/// Slots of a cluster are served by other nodes than before.
+/// Reports that slots of a cluster are served by other nodes than before.
 pub(crate) fn slots_moved(slots: usize) {
     count::slots_moved(slots);
     tracing::info!(

@@ -156,7 +156,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Shed load here: queueing would only add latency.
+/// Returns the failure of a call that is shed, because queueing would only add latency.
 fn overloaded() -> Failure {
     Failure::new(ErrorKind::Connection, "too many calls wait for the server")
         .not_executed()

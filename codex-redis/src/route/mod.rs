@@ -1,4 +1,4 @@
-//! Which server a command goes to: the only one, or the node of a cluster that serves the key.
+//! The server for each command: the only one, or the node of a cluster that serves the key.
 
 mod admission;
 pub(crate) mod cluster;
@@ -32,7 +32,7 @@ pub(crate) enum Servers {
 }
 
 impl Router {
-    /// Nothing is dialled yet.
+    /// Makes a router that has not dialled yet.
     pub(crate) fn new(checked: Checked) -> Self {
         crate::observe::metrics::describe();
         let settings = Arc::new(checked.settings);
@@ -72,7 +72,7 @@ impl Router {
         self.admission.admit(verb).await
     }
 
-    /// The deadline of a part of a call that begins now.
+    /// Returns the deadline of a part of a call that begins now.
     pub(crate) fn deadline(&self, verb: &'static str) -> Deadline {
         self.admission.deadline(verb)
     }
@@ -91,7 +91,7 @@ impl Router {
     }
 }
 
-/// A page of a scan.
+/// Returns the command for a page of a scan.
 pub(crate) fn scan(cursor: u64, pattern: &Pattern, count: usize) -> Command<'_> {
     Command::read("SCAN")
         .arg(cursor)

@@ -13,8 +13,8 @@ use crate::connection::{
     failure::{DialError, End},
 };
 
-/// What comes of a dial; `None` while it is under way. Any number of calls wait for it, and none of
-/// them can cancel it.
+/// The outcome of a dial; `None` while it is in progress. Any number of calls wait for it, and none
+/// of them can cancel it.
 pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialError>>>;
 
 /// Never locked across an await.
@@ -34,7 +34,7 @@ enum State {
     },
 }
 
-/// What a call finds in a cell.
+/// The state of a cell, for a call.
 pub(crate) enum Found {
     Ready(Arc<Connection>),
     Dialling(Dialled),
@@ -55,7 +55,7 @@ impl ConnectionCell {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the connection in here has ended.
+    /// Returns why the connection in here has ended.
     pub(crate) fn end(&self) -> Option<End> {
         match &*self.state() {
             State::Ready(connection) => connection.multiplexer().end(),
@@ -77,7 +77,7 @@ impl ConnectionCell {
         }
     }
 
-    /// The connection, or what is known of it; begins to dial where nobody does.
+    /// Returns the connection or its state, and begins to dial if nobody does.
     pub(crate) fn find<L: Locate>(self: &Arc<Self>, endpoint: &Arc<Endpoint<L>>) -> Found {
         let mut state = self.state_mut();
         let failures = match &*state {
@@ -95,8 +95,8 @@ impl ConnectionCell {
         Found::Dialling(dialled)
     }
 
-    /// In a task of its own, so that a call with a short deadline cannot cancel it for the others,
-    /// or for the next.
+    /// Dials in a task of its own, so that a call with a short deadline cannot cancel it for the
+    /// others, or for the next.
     fn spawn_dial<L: Locate>(self: &Arc<Self>, endpoint: Arc<Endpoint<L>>, failures: u32) -> Dialled {
         let (result, dialled) = watch::channel(None);
         let cell = Arc::clone(self);
@@ -147,7 +147,7 @@ impl ConnectionCell {
         }
     }
 
-    /// Whether a runtime drives something in here.
+    /// Returns whether a runtime drives something in here.
     pub(crate) fn is_alive(&self) -> bool {
         match &*self.state() {
             State::Ready(connection) => !connection.multiplexer().is_closed(),
@@ -157,8 +157,8 @@ impl ConnectionCell {
     }
 }
 
-/// Doubled with each failure, then between half of it and all of it by chance: handles that lost a
-/// server together should not all come back together.
+/// Returns the next pause: doubled with each failure, then between half of it and all of it by
+/// chance: handles that lost a server together should not all come back together.
 fn pause<L: Locate>(endpoint: &Endpoint<L>, failures: u32) -> Duration {
     let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
     let longest = doubled.min(endpoint.place.longest_pause(&endpoint.settings));

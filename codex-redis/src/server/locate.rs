@@ -1,4 +1,4 @@
-//! Where a server is, and making a connection to it.
+//! The address of a server, and the dial.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
 
 /// Says where a server is.
 pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
-    /// The server's address, if that never changes.
+    /// Returns the server's address, if that never changes.
     fn fixed(&self) -> Option<&Address>;
 
-    /// The server's address now.
+    /// Returns the server's address now.
     fn locate(&self) -> impl Future<Output = Result<Address, DialError>> + Send;
 
     /// Checks that a new connection is one to the server that is meant.
@@ -29,10 +29,10 @@ pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
         settings: &Settings,
     ) -> impl Future<Output = Result<(), DialError>> + Send;
 
-    /// Whether the server is still at this address, as far as is known without asking.
+    /// Returns whether the server is still at this address, as far as is known without asking.
     fn is_at(&self, address: &Address) -> bool;
 
-    /// The longest pause between two dials.
+    /// Returns the longest pause between two dials.
     fn longest_pause(&self, settings: &Settings) -> Duration;
 }
 

@@ -83,8 +83,8 @@ impl<L: Locate> Pool<L> {
         Some((cell, cell.ready()?))
     }
 
-    /// A connection. Every cell that is not ready begins to dial; a call waits for that only if no
-    /// other is ready.
+    /// Returns a connection. Every cell that is not ready begins to dial; a call waits for that
+    /// only if no other is ready.
     pub(super) async fn connection(&self, is_large: bool) -> Result<Place<'_>, DialError> {
         self.leave_idle_beside_stalled();
         loop {
@@ -130,13 +130,13 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// The cells in the order in which they are looked at.
+    /// Returns the cells in the order in which they are looked at.
     fn from(&self, is_large: bool) -> impl Iterator<Item = &Arc<ConnectionCell>> {
         let first = usize::from(is_large && self.cells.len() > 1);
         self.cells[first..].iter().chain(&self.cells[..first])
     }
 
-    /// Whether a runtime drives something in here.
+    /// Returns whether a runtime drives something in here.
     pub(super) fn is_alive(&self) -> bool {
         self.cells.iter().any(|cell| cell.is_alive())
     }

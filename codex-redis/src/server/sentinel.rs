@@ -43,7 +43,7 @@ pub(crate) struct Sentinels {
     last: Mutex<Option<Address>>,
 }
 
-/// What one Sentinel says.
+/// The answer of one Sentinel.
 enum Word {
     Primary { address: Address, epoch: u64 },
     UnknownName,
@@ -147,12 +147,13 @@ impl Locate for Sentinels {
         None
     }
 
-    /// The address of the primary, as the Sentinel with the newest configuration has it.
+    /// Returns the address of the primary, as the Sentinel with the newest configuration has it.
     async fn locate(&self) -> Result<Address, DialError> {
         self.ask_all().await
     }
 
-    /// Sentinels that have not heard of a fail-over yet name a server that is a replica by now.
+    /// Checks the role: Sentinels that have not heard of a fail-over yet name a server that is a
+    /// replica by now.
     async fn verify(&self, connection: &Connection, settings: &Settings) -> Result<(), DialError> {
         let role = ask(connection, &[Command::read("ROLE")], settings).await?;
         match role.first() {
@@ -188,7 +189,7 @@ fn refused(error: &ServerError) -> Word {
     }
 }
 
-/// `place` is host and port, `state` names and values in turn.
+/// Reads the answers of a Sentinel: `place` is host and port, `state` names and values in turn.
 fn read(place: &Value, state: &Value) -> Option<Word> {
     let Value::Array(place) = place else {
         return Some(Word::UnknownName);

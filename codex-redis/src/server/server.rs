@@ -258,8 +258,8 @@ fn is_read_only(replies: &Replies) -> bool {
     errors.any(|error| error.code() == "READONLY")
 }
 
-/// A primary that was cut off from its Sentinels, but not from us, may not know that it was
-/// demoted.
+/// Asks the Sentinels again: a primary that was cut off from its Sentinels, but not from us, may
+/// not know that it was demoted.
 async fn confirm<L: Locate>(endpoint: Arc<Endpoint<L>>, cell: Arc<ConnectionCell>, connection: Arc<Connection>) {
     if let Ok(address) = endpoint.place.locate().await
         && address != *connection.address()
@@ -268,12 +268,13 @@ async fn confirm<L: Locate>(endpoint: Arc<Endpoint<L>>, cell: Arc<ConnectionCell
     }
 }
 
-/// The deadline passed before anything was sent.
+/// Returns the failure of a call whose deadline passed before anything was sent.
 pub(crate) fn no_connection() -> Failure {
     Failure::new(ErrorKind::Timeout, "no connection within the deadline").not_executed()
 }
 
-/// The connection will be left as soon as the deadlines of its requests have passed.
+/// Returns the failure of a call on a full connection, which will be left as soon as the deadlines
+/// of its requests have passed.
 fn too_many() -> Failure {
     Failure::new(
         ErrorKind::Connection,

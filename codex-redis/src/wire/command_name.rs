@@ -30,8 +30,8 @@ const NAMES: &[Name] = names!(
     "ZRANGEBYSCORE" "ZRANK" "ZREM" "ZREMRANGEBYRANK" "ZREMRANGEBYSCORE" "ZREVRANGE" "ZREVRANK" "ZSCAN" "ZSCORE"
 );
 
-/// The listed name that `word` is, in whichever case it is written; `"other"` for a word that is
-/// not listed.
+/// Returns the listed name that `word` is, in whichever case it is written; `"other"` for a word
+/// that is not listed.
 pub(crate) fn known(word: &[u8]) -> &'static str {
     let listed = NAMES
         .iter()
@@ -45,7 +45,7 @@ fn find(name: &'static str) -> Option<&'static Name> {
     NAMES.iter().find(|known| known.alone == word)
 }
 
-/// The name of a request of these commands, and how many they are.
+/// Returns the name of a request of these commands, and how many they are.
 pub(crate) fn of(commands: impl Iterator<Item = &'static str>, is_transaction: bool) -> (&'static str, usize) {
     let mut names = commands;
     let Some(first) = names.next() else {

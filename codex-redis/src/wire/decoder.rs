@@ -50,7 +50,7 @@ use DecodeError::{Malformed, TooLarge};
 
 type Parsed<T> = Result<Option<T>, DecodeError>;
 
-/// What the stream holds next.
+/// The next frame of the stream.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame {
     /// The reply to the oldest request, and the memory that it takes.
@@ -64,13 +64,13 @@ pub(crate) struct Decoder {
     /// Arrays that are not complete, the outermost first.
     arrays: Vec<Array>,
     long: Option<Long>,
-    /// How many of the arrays are pushes or attributes.
+    /// The number of arrays that are pushes or attributes.
     asides: usize,
     /// The memory of what is not complete.
     memory: usize,
     /// The most memory that is left for it.
     limit: usize,
-    /// How many bytes of replies have been taken in.
+    /// The bytes of replies that were taken in.
     reply_bytes: u64,
 }
 
@@ -96,7 +96,7 @@ struct Long {
     missing: usize,
 }
 
-/// What a string with its length before it is.
+/// The kind of a string that has its length before it.
 #[derive(Clone, Copy)]
 enum Bulk {
     Plain,
@@ -105,14 +105,14 @@ enum Bulk {
     Error,
 }
 
-/// What a line announces.
+/// The item that a line announces.
 enum Item {
     Value(Value),
     Array(Array),
 }
 
 impl Decoder {
-    /// A decoder of replies that may take this much memory at a time.
+    /// Makes a decoder of replies that may take this much memory at a time.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             arrays: Vec::new(),
@@ -124,8 +124,8 @@ impl Decoder {
         }
     }
 
-    /// The next complete frame, and `bytes` moved past what was taken; `None` if more bytes are
-    /// needed. A reply that is not complete may take `limit` bytes of memory.
+    /// Returns the next complete frame, and moves `bytes` past what was taken; `None` if more bytes
+    /// are needed. A reply that is not complete may take `limit` bytes of memory.
     pub(crate) fn next(&mut self, bytes: &mut &[u8], limit: usize) -> Parsed<Frame> {
         self.limit = limit;
         if self.arrays.is_empty()
@@ -200,7 +200,7 @@ impl Decoder {
         }
     }
 
-    /// Where the next bytes of the stream belong, past all buffers, and how many of them.
+    /// Returns the buffer that the next bytes of the stream belong into, and how many of them.
     pub(crate) fn long(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let long = self.long.as_mut().filter(|long| long.missing > 0)?;
         Some((&mut long.bytes, long.missing))
@@ -216,18 +216,18 @@ impl Decoder {
         }
     }
 
-    /// How many bytes of a long value are still to come.
+    /// Returns how many bytes of a long value are still to come.
     pub(crate) fn missing(&self) -> usize {
         self.long.as_ref().map_or(0, |long| long.missing)
     }
 
-    /// How many bytes of replies have been taken in so far, of the one that is not complete too.
-    /// Pushes are none.
+    /// Returns how many bytes of replies have been taken in so far, of the one that is not complete
+    /// too. Pushes are none.
     pub(crate) fn reply_bytes(&self) -> u64 {
         self.reply_bytes
     }
 
-    /// The memory of the reply that is not complete.
+    /// Returns the memory of the reply that is not complete.
     #[cfg(test)]
     fn memory(&self) -> usize {
         self.memory
@@ -271,7 +271,7 @@ impl Decoder {
             b'*' | b'~' | b'%' | b'>' | b'|' => match length(text)? {
                 None => Item::Value(Value::Nil),
                 Some(entries) => {
-                    // Of each entry of a map there are two.
+                    // Each entry of a map is two items.
                     let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                     let missing = entries.checked_mul(each).ok_or(Malformed)?;
                     // A count that cannot fit is refused before any item has come.

@@ -26,10 +26,10 @@ enum Cause {
     Contract(Contract),
 }
 
-/// What caused a failure.
+/// The cause of a failure.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// Of a system's error only the kind: its text can repeat an address.
+    /// Only the kind of a system's error: its text can repeat an address.
     Io(io::ErrorKind),
     /// The error of a function that the user has given.
     Other(Arc<dyn StdError + Send + Sync>),
@@ -44,7 +44,7 @@ enum Contract {
 }
 
 impl Failure {
-    /// A failure of which nothing is known but its kind: the command may have been executed unless
+    /// Makes a failure of which only the kind is known: the command may have been executed unless
     /// the kind excludes it.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Cause::Own {
@@ -99,7 +99,7 @@ impl Failure {
         Self(Cause::Contract(Contract::UnreadableCursor))
     }
 
-    /// A reply that the command does not have.
+    /// Makes the failure of a reply that the command cannot give.
     pub(crate) fn unexpected() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -107,7 +107,7 @@ impl Failure {
         )
     }
 
-    /// A count that the command cannot give.
+    /// Makes the failure of a count that the command cannot give.
     pub(crate) fn impossible_count() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -115,7 +115,7 @@ impl Failure {
         )
     }
 
-    /// A scan that comes back to where it was.
+    /// Makes the failure of a scan that returns to an earlier cursor.
     pub(crate) fn endless_scan() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -141,7 +141,8 @@ impl Failure {
         )
     }
 
-    /// The name of the kind for metrics; `"refused"` for what the server answered with an error.
+    /// Returns the name of the kind for metrics; `"refused"` for what the server answered with an
+    /// error.
     pub(crate) fn outcome(&self) -> &'static str {
         match &self.0 {
             Cause::Own { is_refusal: true, .. } | Cause::Contract(Contract::NotAnInteger | Contract::Overflow) => {
@@ -151,7 +152,7 @@ impl Failure {
         }
     }
 
-    /// The error of the contract, of this verb.
+    /// Returns the error of the contract, of this verb.
     pub(crate) fn into_error(self, operation: &'static str) -> Error {
         match self.0 {
             Cause::Own {
@@ -183,7 +184,7 @@ impl Failure {
     }
 }
 
-/// The error in a reply.
+/// Returns the error in a reply.
 pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
     match value {
         Value::ServerError(error) => Some(error),
@@ -191,7 +192,7 @@ pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
     }
 }
 
-/// The server's answer to a command that it did not carry out.
+/// Returns the server's answer to a command that it did not carry out.
 ///
 /// `alone` is whether nothing else of the request can have been carried out.
 pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
@@ -246,14 +247,14 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     if later { failure.retryable() } else { failure }
 }
 
-/// An answer of which it is not known whether it came before the command had an effect.
+/// Returns an answer of which it is not known whether it came before the command had an effect.
 fn unknown(code: &str) -> Failure {
     let code = known_code(code);
     Failure::new(ErrorKind::Server, format!("the server answered with an error ({code})"))
 }
 
-/// The code if Redis is known to answer with it, or else `"other"`: any other word might be a part
-/// of what was sent.
+/// Returns the code if Redis is known to answer with it, or else `"other"`: any other word might be
+/// a part of what was sent.
 pub(crate) fn known_code(code: &str) -> &'static str {
     const KNOWN: [&str; 28] = [
         "ERR",
@@ -288,7 +289,7 @@ pub(crate) fn known_code(code: &str) -> &'static str {
     KNOWN.into_iter().find(|known| *known == code).unwrap_or("other")
 }
 
-/// In one word.
+/// Returns the kind in one word.
 pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Connection => "connection",

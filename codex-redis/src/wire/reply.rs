@@ -22,7 +22,7 @@ pub(crate) enum Replies {
 }
 
 impl Replies {
-    /// Of one command.
+    /// Returns the reply to the only command.
     pub(crate) fn one(self) -> Result<Value> {
         match self {
             Self::One(value) => Ok(value),
@@ -65,7 +65,7 @@ impl Replies {
     }
 }
 
-/// A reply that is no error.
+/// Returns the reply, or the failure if it is an error.
 pub(crate) fn accepted(reply: Value) -> Result<Value> {
     match reply {
         Value::ServerError(error) => Err(refused(&error, true)),
@@ -73,7 +73,7 @@ pub(crate) fn accepted(reply: Value) -> Result<Value> {
     }
 }
 
-/// Replies none of which is an error.
+/// Returns the replies, or the failure if any is an error.
 pub(crate) fn all_accepted(replies: Vec<Value>) -> Result<Vec<Value>> {
     if let Some(error) = replies.iter().find_map(server_error) {
         let none_ran = replies.iter().all(|reply| server_error(reply).is_some());
@@ -82,7 +82,7 @@ pub(crate) fn all_accepted(replies: Vec<Value>) -> Result<Vec<Value>> {
     Ok(replies)
 }
 
-/// The answer to GET.
+/// Reads the answer to GET.
 pub(crate) fn bytes(reply: Value) -> Result<Option<Bytes>> {
     match accepted(reply)? {
         Value::BulkString(bytes) => Ok(Some(bytes.into())),
@@ -91,7 +91,7 @@ pub(crate) fn bytes(reply: Value) -> Result<Option<Bytes>> {
     }
 }
 
-/// The answer to MGET of `count` keys.
+/// Reads the answer to MGET of `count` keys.
 pub(crate) fn values(reply: Value, count: usize) -> Result<Vec<Option<Bytes>>> {
     let items = array(reply)?;
     if items.len() != count {
@@ -107,7 +107,7 @@ pub(crate) fn integer(reply: Value) -> Result<i64> {
     }
 }
 
-/// How many of `most` keys something was done to.
+/// Reads how many of `most` keys were affected.
 pub(crate) fn count(reply: Value, most: usize) -> Result<u64> {
     let count = u64::try_from(integer(reply)?).map_err(|_| Failure::unexpected())?;
     if count > most as u64 {
@@ -116,12 +116,12 @@ pub(crate) fn count(reply: Value, most: usize) -> Result<u64> {
     Ok(count)
 }
 
-/// Whether something was done to the one key of the command.
+/// Reads whether the one key of the command was affected.
 pub(crate) fn flag(reply: Value) -> Result<bool> {
     Ok(count(reply, 1)? == 1)
 }
 
-/// The answer to an unconditional SET.
+/// Reads the answer to an unconditional SET.
 pub(crate) fn written(reply: Value) -> Result<()> {
     match accepted(reply)? {
         Value::Okay => Ok(()),
@@ -129,7 +129,7 @@ pub(crate) fn written(reply: Value) -> Result<()> {
     }
 }
 
-/// The answer to a SET with a condition.
+/// Reads the answer to a SET with a condition.
 pub(crate) fn outcome(reply: Value) -> Result<SetOutcome> {
     match accepted(reply)? {
         Value::Okay => Ok(SetOutcome::Written),
@@ -138,7 +138,7 @@ pub(crate) fn outcome(reply: Value) -> Result<SetOutcome> {
     }
 }
 
-/// The answer to PTTL.
+/// Reads the answer to PTTL.
 pub(crate) fn ttl(reply: Value) -> Result<Ttl> {
     match integer(reply)? {
         -2 => Ok(Ttl::Missing),
@@ -151,7 +151,7 @@ pub(crate) fn ttl(reply: Value) -> Result<Ttl> {
     }
 }
 
-/// A value and its PTTL, read in one step.
+/// Reads a value and its PTTL, read in one step.
 pub(crate) fn value_and_ttl(answers: Vec<Value>) -> Result<Option<(Bytes, Ttl)>> {
     let Ok([value, left]) = <[Value; 2]>::try_from(answers) else {
         return Err(Failure::unexpected());
@@ -163,7 +163,7 @@ pub(crate) fn value_and_ttl(answers: Vec<Value>) -> Result<Option<(Bytes, Ttl)>>
     }
 }
 
-/// A counter: an integer, or its text where a Lua number would have lost digits.
+/// Reads a counter: an integer, or its text where a Lua number would have lost digits.
 pub(crate) fn counter(reply: Value) -> Result<i64> {
     match accepted(reply)? {
         Value::Int(integer) => Ok(integer),
@@ -172,7 +172,7 @@ pub(crate) fn counter(reply: Value) -> Result<i64> {
     }
 }
 
-/// A counter that is missing if the reply is nil.
+/// Reads a counter that is missing if the reply is nil.
 pub(crate) fn optional_counter(reply: Value) -> Result<Option<i64>> {
     match accepted(reply)? {
         Value::Nil => Ok(None),
@@ -221,7 +221,7 @@ pub(crate) fn cursor_of(text: &str) -> Option<u64> {
     (number.to_string() == text).then_some(number)
 }
 
-/// A text in a reply.
+/// Returns a text in a reply.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),

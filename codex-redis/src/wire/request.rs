@@ -69,7 +69,7 @@ enum Body<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// A command of this name, which may change something. A name of two words is sent as two
+    /// Makes a command of this name, which may change something. A name of two words is sent as two
     /// arguments.
     #[inline]
     pub(crate) fn new(name: &'static str) -> Self {
@@ -99,7 +99,7 @@ impl<'a> Command<'a> {
         command
     }
 
-    /// A command that is encoded already.
+    /// Makes a command that is encoded already.
     pub(crate) fn packed(name: &'static str, bytes: Vec<u8>) -> Self {
         Self {
             name,
@@ -224,7 +224,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Between `MULTI` and `EXEC`.
+    /// Makes a request of these commands between `MULTI` and `EXEC`.
     pub(crate) fn transaction(commands: &'r [Command<'a>]) -> Self {
         Self {
             is_transaction: true,
@@ -232,7 +232,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Some of the commands. A pick without a command is passed over.
+    /// Makes a request of some of the commands. A pick without a command is passed over.
     pub(crate) fn picked(commands: &'r [Command<'a>], picks: &'r [Pick]) -> Self {
         Self {
             picks: Some(picks),
@@ -257,7 +257,8 @@ impl<'r, 'a> Request<'r, 'a> {
             .chain(picked.filter_map(move |pick| commands.get(pick.at).map(|command| (command, pick.asking))))
     }
 
-    /// How many replies answer it: one to each command, and those to `ASKING`, `MULTI` and `EXEC`.
+    /// Returns how many replies answer it: one to each command, and those to `ASKING`, `MULTI` and
+    /// `EXEC`.
     pub(crate) fn replies(&self) -> usize {
         if self.only().is_some() {
             return 1;
@@ -274,17 +275,17 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Whether it can have had an effect before its last byte arrived.
+    /// Returns whether it can have had an effect before its last byte arrived.
     pub(crate) fn runs_in_parts(&self) -> bool {
         !self.is_transaction && self.replies() > 1
     }
 
-    /// Whether it changes nothing, so that it may be sent again.
+    /// Returns whether it changes nothing, so that it may be sent again.
     pub(crate) fn is_read(&self) -> bool {
         self.commands().all(|(command, _)| command.is_read)
     }
 
-    /// Whether it holds a password.
+    /// Returns whether it holds a password.
     pub(crate) fn is_secret(&self) -> bool {
         match self.only() {
             Some(command) => command.is_secret,
@@ -292,7 +293,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Returns about how many bytes it takes.
     pub(crate) fn size(&self) -> usize {
         match self.only() {
             Some(command) => command.size,
@@ -320,7 +321,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// The name by OpenTelemetry's conventions, and the number of commands.
+    /// Returns the name by OpenTelemetry's conventions, and the number of commands.
     pub(crate) fn name(&self) -> (&'static str, usize) {
         command_name::of(self.commands().map(|(command, _)| command.name), self.is_transaction)
     }

@@ -20,7 +20,7 @@ use crate::random::Random;
 
 const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
 
-/// How many calls are dropped.
+/// The calls that are dropped.
 #[derive(Clone, Copy)]
 pub(crate) enum Fate {
     /// Three of four.
@@ -29,7 +29,7 @@ pub(crate) enum Fate {
     MostlyAwaited,
 }
 
-/// What came of calls.
+/// The outcomes of calls.
 #[derive(Default)]
 pub(crate) struct Left {
     pub(crate) dropped: u64,
@@ -65,7 +65,7 @@ impl Tally {
     }
 }
 
-/// What became of a write, as far as its caller can know.
+/// The fate of a write, as far as its caller can know.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Known {
     Done,
@@ -89,7 +89,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// `direct` is a handle on the same database that nothing disturbs.
+    /// Makes a caller; `direct` is a handle on the same database that nothing disturbs.
     pub(crate) async fn new(backend: AnyBackend, direct: &RedisBackend, name: u64) -> Self {
         let caller = Self {
             backend,
@@ -106,7 +106,7 @@ impl Caller {
         caller
     }
 
-    /// A key that is always there; its value is its name.
+    /// Returns a key that is always there; its value is its name.
     fn standing(&self) -> String {
         format!("standing {}.", self.name)
     }
@@ -155,7 +155,7 @@ impl Caller {
         }
     }
 
-    /// A call that changes nothing.
+    /// Makes a call that changes nothing.
     async fn answers<T>(&mut self, fate: Fate, call: impl Future<Output = Result<T, Error>> + Send, expected: &T)
     where
         T: PartialEq + std::fmt::Debug + Send + Sync,
@@ -165,7 +165,7 @@ impl Caller {
         }
     }
 
-    /// A write to a key of its own, which would show that it was done twice.
+    /// Writes to a key of its own, which would show that it was done twice.
     async fn write(&mut self, fate: Fate) {
         let (backend, key) = (self.backend.clone(), format!("write {} {}", self.name, self.round));
         let known = if self.random.below(2) == 0 {
@@ -190,7 +190,7 @@ impl Caller {
         assert!(known, "a write to a new key was done twice, or has another's answer");
     }
 
-    /// What was just written is what is read.
+    /// Reads what was just written.
     async fn write_and_read_back(&mut self) {
         let (backend, key) = (self.backend.clone(), format!("own {} {}", self.name, self.round));
         let set = backend.set(&key, key.clone().into(), SetOptions::new());
@@ -214,7 +214,7 @@ impl Caller {
         }
     }
 
-    /// The call's answer, unless its fate is to be dropped first.
+    /// Returns the call's answer, unless its fate is to be dropped first.
     async fn meet<T: Send>(&mut self, fate: Fate, call: impl Future<Output = Result<T, Error>> + Send) -> Met<T> {
         let is_dropped = match fate {
             Fate::Mixed => self.random.below(4) > 0,
@@ -264,7 +264,7 @@ impl Caller {
         }
     }
 
-    /// Past the proxy, when all is quiet.
+    /// Reads past the proxy, when all is quiet.
     pub(crate) async fn look_at_every_write(&self, direct: &RedisBackend) {
         for part in self.writes.chunks(500) {
             let keys: Vec<&str> = part.iter().map(|write| write.key.as_str()).collect();
@@ -281,7 +281,7 @@ impl Caller {
     }
 }
 
-/// How a call ended.
+/// The end of a call.
 enum Met<T> {
     Answered(T),
     Failed(Error),
@@ -299,7 +299,7 @@ impl<T: PartialEq> Met<T> {
         }
     }
 
-    /// Whether its answer, if there was one, was this.
+    /// Returns whether its answer, if there was one, was this.
     fn expect(&self, expected: &T) -> bool {
         match self {
             Self::Answered(answer) => answer == expected,

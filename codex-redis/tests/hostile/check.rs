@@ -1,4 +1,4 @@
-//! What holds in every scenario: an error within the deadline, bounded memory, and a handle that
+//! The checks of every scenario: an error within the deadline, bounded memory, and a handle that
 //! works afterwards.
 
 use std::{
@@ -19,14 +19,14 @@ pub(crate) const SECRET: &str = "hunter2";
 /// The deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(200);
 
-/// What a call may take on a machine with other work. A call that has no deadline takes longer than
+/// The longest call on a machine with other work. A call that has no deadline takes longer than
 /// any of it.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// The most bytes of replies on a connection.
 pub(crate) const REPLY_BYTES: usize = 4 << 20;
 
-/// What a scenario may take: replies on two connections, buffers of the kernel's size, and the
+/// The most memory of a scenario: replies on two connections, buffers of the kernel's size, and the
 /// server's own.
 const MEMORY: u64 = 64 << 20;
 
@@ -39,8 +39,9 @@ pub(crate) fn settings(server: &Server) -> RedisBuilder {
 }
 
 /// The verbs, by name.
-pub(crate) const VERBS: [&str; 15] = [
+pub(crate) const VERBS: [&str; 19] = [
     "get",
+    "get_with_ttl",
     "get_many",
     "ttl",
     "scan",
@@ -51,8 +52,11 @@ pub(crate) const VERBS: [&str; 15] = [
     "del",
     "del_if",
     "expire",
+    "expire_keep",
+    "expire_zero",
     "persist",
     "incr",
+    "incr_ending",
     "incr_there",
     "del_matching",
 ];
@@ -62,6 +66,7 @@ pub(crate) async fn call(backend: &RedisBackend, verb: &str) -> Result<(), Error
     let on = |condition| SetOptions::new().with_condition(condition);
     match verb {
         "get" => backend.get("k").await.map(drop),
+        "get_with_ttl" => backend.get_with_ttl("k").await.map(drop),
         "get_many" => backend.get_many(&["k", "l"]).await.map(drop),
         "ttl" => backend.ttl("k").await.map(drop),
         "scan" => backend.scan(ScanRequest::new(&pattern)).await.map(drop),
@@ -82,30 +87,36 @@ pub(crate) async fn call(backend: &RedisBackend, verb: &str) -> Result<(), Error
             .expire("k", Expiry::After(Duration::from_secs(9)))
             .await
             .map(drop),
+        "expire_keep" => backend.expire("k", Expiry::Keep).await.map(drop),
+        "expire_zero" => backend.expire("k", Expiry::After(Duration::ZERO)).await.map(drop),
         "persist" => backend.expire("k", Expiry::Never).await.map(drop),
         "incr" => backend.incr("k", 1, OnMissing::Create(Expiry::Never)).await.map(drop),
+        "incr_ending" => {
+            let ending = Expiry::After(Duration::from_secs(9));
+            backend.incr("k", 1, OnMissing::Create(ending)).await.map(drop)
+        }
         "incr_there" => backend.incr("k", 1, OnMissing::Refuse).await.map(drop),
         "del_matching" => backend.del_matching(&pattern).await.map(drop),
         other => panic!("no verb is called {other}"),
     }
 }
 
-/// Memory is the process's, so one scenario runs at a time.
+/// Lets one scenario run at a time, because memory is the process's.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Under this attack every one of `verbs` ends in an error within its deadline. Then the handle
-/// works again.
+/// Checks that under this attack every one of `verbs` ends in an error within its deadline. Then
+/// the handle works again.
 pub(crate) async fn survives(server: &Server, backend: &RedisBackend, verbs: &[&str], attack: Attack, name: &str) {
     for (verb, answer) in endures(server, backend, verbs, attack, name).await {
         assert!(answer.is_err(), "{verb} under {name}: no error");
     }
 }
 
-/// Under this attack every one of `verbs` ends within its deadline, and its errors show nothing.
-/// Then the handle works again.
+/// Checks that under this attack every one of `verbs` ends within its deadline, and its errors show
+/// nothing. Then the handle works again.
 pub(crate) async fn endures<'a>(
     server: &Server,
     backend: &RedisBackend,
@@ -138,7 +149,7 @@ pub(crate) async fn endures<'a>(
     answers
 }
 
-/// Within a few pauses after failed dials.
+/// Waits until the handle works, within a few pauses after failed dials.
 pub(crate) async fn works<F: Future<Output = Result<(), Error>>>(name: &str, mut call: impl FnMut() -> F) {
     let start = Instant::now();
     loop {
@@ -169,6 +180,11 @@ impl Memory {
             assert!(grown < MEMORY, "{name}: {} MiB", grown >> 20);
         }
     }
+}
+
+/// Returns the memory that the process has now, where the system tells it.
+pub(crate) fn resident() -> Option<u64> {
+    field("VmRSS:")
 }
 
 fn field(name: &str) -> Option<u64> {

@@ -6,7 +6,7 @@ use codex_redis::{RedisBackend, RedisBuilder};
 use codex_traits::ErrorKind;
 
 use crate::{
-    check::{DEADLINE, SECRET, alone, call, settings, survives},
+    check::{DEADLINE, SECRET, alone, call, resident, settings, survives, works},
     server::{Attack, Server, Then, slots},
 };
 
@@ -229,5 +229,48 @@ fn a_map_of_thousands_of_nodes_that_are_not_there_is_left() {
             working = working || call(&backend, "get").await.is_ok();
         }
         assert!(working, "the handle does not work with a good map");
+    });
+}
+
+#[test]
+fn ten_thousand_redirections_to_other_addresses_take_little_memory() {
+    let _alone = alone();
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let backend = on(&server).build().await.unwrap();
+        for code in ["ASK", "MOVED"] {
+            let redirection: fn(u64) -> Vec<u8> = match code {
+                "ASK" => {
+                    |number| format!("-ASK 1 127.1.{}.{}:1\r\n", number / 250 % 250, number % 250 + 1).into_bytes()
+                }
+                _ => |number| format!("-MOVED 1 127.2.{}.{}:1\r\n", number / 250 % 250, number % 250 + 1).into_bytes(),
+            };
+            server.attack(Attack {
+                then: Then::Vary(redirection),
+                ..refusing("")
+            });
+            let calls = async |count: usize| {
+                let calls = (0..count).map(|_| call(&backend, "get"));
+                for answer in futures_util::future::join_all(calls).await {
+                    assert!(answer.is_err());
+                }
+            };
+            calls(1000).await;
+            let before = resident();
+            for _ in 0..10 {
+                calls(1000).await;
+            }
+            if let (Some(before), Some(after)) = (before, resident()) {
+                let grown = after.saturating_sub(before);
+                assert!(grown < 12 << 20, "{code}: {} KiB", grown >> 10);
+            }
+        }
+        server.behave();
+        works("redirections", async || call(&backend, "get").await).await;
     });
 }

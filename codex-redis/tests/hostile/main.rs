@@ -30,7 +30,7 @@ fn play(scenarios: &[Scenario]) {
     }
 }
 
-/// What the calls under each scenario ended in.
+/// The ends of the calls under each scenario.
 type Ends = Vec<(&'static str, Result<(), Error>)>;
 
 fn played(scenarios: &[Scenario]) -> Vec<(String, Ends)> {

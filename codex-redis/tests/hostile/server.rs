@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a hostile server sends in answer to a command.
+/// The answer of a hostile server to a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Attack {
     /// The commands that it answers so, or every one behind the login where there is none.
@@ -26,7 +26,7 @@ pub(crate) struct Attack {
     pub(crate) map: Option<Vec<u8>>,
 }
 
-/// What follows it.
+/// The continuation of an answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Then {
     /// The same for the next command.
@@ -137,7 +137,7 @@ fn is_attacked(attack: &Attack, command: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Whether the connection goes on.
+/// Returns whether the connection goes on.
 async fn carry_out(stream: &mut TcpStream, attack: Attack, switch: &Mutex<Option<Attack>>) -> bool {
     let is_over = || switch.lock().unwrap_or_else(PoisonError::into_inner).is_none();
     if stream.write_all(&attack.first).await.is_err() {
@@ -186,7 +186,7 @@ async fn carry_out(stream: &mut TcpStream, attack: Attack, switch: &Mutex<Option
     false
 }
 
-/// The first command in these bytes, and its size.
+/// Returns the first command in these bytes, and its size.
 fn command(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     fn number(bytes: &[u8], kind: u8, at: &mut usize) -> Option<usize> {
         let end = *at + bytes.get(*at..)?.windows(2).position(|pair| pair == b"\r\n")?;
@@ -246,7 +246,7 @@ fn good_answer(command: &[Vec<u8>], own: SocketAddr, is_in_transaction: &mut boo
     }
 }
 
-/// An answer to CLUSTER SLOTS with these ranges on this machine.
+/// Returns an answer to CLUSTER SLOTS with these ranges on this machine.
 pub(crate) fn slots(ranges: &[(i64, i64, u16)]) -> Vec<u8> {
     let range = |(first, last, port): &(i64, i64, u16)| {
         format!("*3\r\n:{first}\r\n:{last}\r\n*3\r\n$9\r\n127.0.0.1\r\n:{port}\r\n$5\r\n{port:05}\r\n")

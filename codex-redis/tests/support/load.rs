@@ -53,7 +53,7 @@ struct Task {
     slowest: Duration,
 }
 
-/// What became of all calls.
+/// The outcomes of all calls.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) acknowledged: u64,
@@ -148,7 +148,7 @@ impl Load {
 }
 
 impl Account {
-    /// Nothing was done twice, and nothing that was said not to be done.
+    /// Checks that nothing was done twice, and nothing that was said not to be done.
     #[track_caller]
     pub(crate) fn assert_true(&self) {
         assert_eq!((self.twice, self.denied), (0, 0), "{self:?}");

@@ -1,4 +1,4 @@
-//! What the tests of failures share.
+//! Helpers of the tests of failures.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -17,8 +17,8 @@ use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pa
 /// A text that no error and no log line may show, whatever it is used as.
 pub(crate) const SECRET: &str = "hunter2";
 
-/// Every verb, on keys and with values that are secret, and what came of it. The first four only
-/// read.
+/// Calls every verb, on keys and with values that are secret, and what came of it. The first four
+/// only read.
 pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
     secret_audit::secret(SECRET.as_bytes());
     let answers = verbs(backend).await;
@@ -68,7 +68,7 @@ async fn verbs(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)>
     ]
 }
 
-/// Every verb, on this key, which holds no number; those on several also on another one.
+/// Calls every verb, on this key, which holds no number; those on several also on another one.
 pub(crate) async fn every_verb_on(
     backend: &RedisBackend,
     key: &str,
@@ -77,7 +77,7 @@ pub(crate) async fn every_verb_on(
     let second = Expiry::After(Duration::from_secs(1));
     let on = |condition| SetOptions::new().with_condition(condition);
     let set = async |condition| backend.set(key, "x".into(), on(condition)).await.map(drop);
-    // Of this key alone; it has nothing special in it.
+    // It matches this key alone, which has no special characters.
     let pattern = Pattern::glob(key);
     let incr = async |on_missing| backend.incr(key, 1, on_missing).await.map(drop);
     vec![
@@ -111,7 +111,7 @@ pub(crate) async fn every_verb_on(
     ]
 }
 
-/// A whole scan; of one that meets a dead node it is a later page that fails.
+/// Runs a whole scan; of one that meets a dead node it is a later page that fails.
 async fn walked(backend: &RedisBackend, pattern: &Pattern) -> Result<(), Error> {
     let mut request = ScanRequest::new(pattern);
     while let Some(next) = backend.scan(request).await?.next {
@@ -120,21 +120,22 @@ async fn walked(backend: &RedisBackend, pattern: &Pattern) -> Result<(), Error> 
     Ok(())
 }
 
-/// How many of [`every_verb`] only read.
+/// The number of of [`every_verb`] only read.
 pub(crate) const READING: usize = 4;
 
-/// A key that no error and no log line may show.
+/// Notes a key that no error and no log line may show.
 pub(crate) fn plant(key: &str) {
     secret_audit::secret(key.as_bytes());
 }
 
-/// Every error that a test is given comes by here.
+/// Checks every error that a test is given.
 pub(crate) fn seen(error: &Error) {
     secret_audit::error(error);
     assert_discreet(error);
 }
 
-/// Nothing in it that must not be: neither as it is shown to people nor as it is to programmers.
+/// Checks that an error shows nothing secret: neither as it is shown to people nor as it is to
+/// programmers.
 pub(crate) fn assert_discreet(error: &Error) {
     let shown = format!(
         "{error} {error:?} {:?} {}",

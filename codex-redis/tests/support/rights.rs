@@ -7,7 +7,7 @@ pub(crate) const USER: &str = "app";
 
 pub(crate) const PASSWORD: &str = "a-password-of-app";
 
-/// The rights of one deployment, as the guide has them.
+/// Returns the rights of one deployment, as the guide has them.
 pub(crate) fn rights(deployment: &str) -> Vec<&'static str> {
     const GUIDE: &str = include_str!("../../../docs/redis.md");
     let mark = format!("<!-- acl: {deployment} -->\n```text\n");

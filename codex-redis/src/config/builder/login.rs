@@ -1,4 +1,4 @@
-//! Who logs in: user, password, and functions that give them.
+//! The login: user, password, and functions that give them.
 
 use std::future::Future;
 

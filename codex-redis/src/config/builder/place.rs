@@ -1,4 +1,4 @@
-//! Where the servers are.
+//! The addresses of the servers.
 
 use std::path::PathBuf;
 

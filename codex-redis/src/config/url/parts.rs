@@ -53,7 +53,7 @@ pub(super) fn split_query(rest: &str) -> Result<(&str, &str)> {
     Ok(rest.split_once('?').unwrap_or((rest, "")))
 }
 
-/// Whether each part is of the form `name=value`.
+/// Returns whether each part is of the form `name=value`.
 fn could_be_query(query: &str) -> bool {
     let is_name = |name: &str| {
         let mut bytes = name.bytes();
@@ -63,8 +63,8 @@ fn could_be_query(query: &str) -> bool {
     parts.all(|part| part.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
-/// Whether this is a host, with an optional number as its port, and settings behind it; or settings
-/// of which one is known.
+/// Returns whether this is a host, with an optional number as its port, and settings behind it; or
+/// settings of which one is known.
 fn is_host_with_settings(authority: &str, tail: &str) -> bool {
     let Some((_, query)) = tail.split_once('?') else {
         return false;

@@ -42,11 +42,11 @@ const LONGEST_RESERVE: Duration = Duration::from_millis(250);
 pub(super) struct Part {
     slot: u16,
     next: Next,
-    /// How a node refused it last.
+    /// The last refusal of a node.
     refusal: Option<Value>,
 }
 
-/// Where a command goes next.
+/// The next destination of a command.
 enum Next {
     /// To the node that serves its slot.
     Owner,
@@ -87,7 +87,7 @@ impl Part {
         };
     }
 
-    /// Why it is sent again.
+    /// Returns why it is sent again.
     fn why(&self) -> Option<&'static str> {
         match &self.next {
             Next::Owner => None,
@@ -99,7 +99,7 @@ impl Part {
         }
     }
 
-    /// What a node said last. The command did not run.
+    /// Returns the last refusal of a node. The command did not run.
     fn refused(&self) -> Option<Failure> {
         let error = server_error(self.refusal.as_ref()?)?;
         Some(match error.code() {
@@ -109,13 +109,13 @@ impl Part {
         })
     }
 
-    /// The failure of a command that is not sent any more.
+    /// Returns the failure of a command that is not sent any more.
     fn unsent(&self, failure: Failure) -> Failure {
         self.refused().unwrap_or(failure)
     }
 }
 
-/// What is sent to one node together.
+/// The commands that are sent to one node together.
 struct Group {
     server: Arc<Server<Address>>,
     picks: Vec<Pick>,
@@ -186,7 +186,7 @@ impl Cluster {
         replies.ok_or_else(Failure::unexpected)
     }
 
-    /// Until when commands are sent again.
+    /// Returns the time until which commands are sent again.
     fn last_moment(&self, deadline: Deadline) -> Instant {
         let reserve = (self.settings.command_timeout / RESERVE).min(LONGEST_RESERVE);
         deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
@@ -224,7 +224,7 @@ impl Cluster {
         }
     }
 
-    /// The commands without an answer, by the node that they go to next.
+    /// Returns the commands without an answer, by the node that they go to next.
     async fn grouped(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -281,7 +281,7 @@ impl Cluster {
     }
 }
 
-/// No node serves the slot, as far as is known.
+/// Returns the failure of a slot that no node is known to serve.
 pub(super) fn nobody() -> Failure {
     Failure::new(ErrorKind::Server, "no node of the cluster serves this slot")
         .not_executed()
@@ -292,7 +292,7 @@ fn redirected(message: &'static str) -> Failure {
     Failure::new(ErrorKind::Server, message).not_executed().retryable()
 }
 
-/// The failure of a call of which other parts may have been carried out.
+/// Returns the failure of a call of which other parts may have been carried out.
 fn in_part(failure: Failure, replies: &[Option<Value>]) -> Failure {
     let ran = |reply: &Option<Value>| reply.as_ref().is_some_and(|reply| server_error(reply).is_none());
     if failure.may_have_executed() || !replies.iter().any(ran) {

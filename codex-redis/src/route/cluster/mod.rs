@@ -129,7 +129,8 @@ impl Cluster {
         master.command(deadline, command).await
     }
 
-    /// Every node that serves slots; an error if one is served by no node, also after another look.
+    /// Returns every node that serves slots, or an error if one is served by no node, also after
+    /// another look.
     pub(crate) async fn all_masters(
         self: &Arc<Self>,
         deadline: Deadline,

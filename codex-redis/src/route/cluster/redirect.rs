@@ -1,4 +1,4 @@
-//! What a node answers in place of running a command. None of these has had an effect, so the
+//! The answers by which a node refuses to run a command. None of these has had an effect, so the
 //! command may be sent again.
 
 use redis::Value;
@@ -16,7 +16,7 @@ pub(crate) enum Redirect {
 }
 
 impl Redirect {
-    /// `asked` stands for a host that the answer leaves out.
+    /// Reads a redirection. `asked` stands for a host that the answer leaves out.
     pub(crate) fn of(reply: &Value, asked: &Address) -> Option<Self> {
         let error = server_error(reply)?;
         match error.code() {

@@ -1,6 +1,6 @@
 //! A scan of every node.
 //!
-//! What is walked is not nodes but slots: a position says which slots are done, and which of them
+//! A scan walks slots, not nodes: a position says which slots are done, and which of them
 //! the node that is being walked is answerable for. It is answerable for those that it served, by
 //! its own word, at each of its pages: page and word are one transaction, so that nothing moves in
 //! between. A slot that has moved away at one of them is dropped from that, and found later at
@@ -32,15 +32,15 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// How many ranges of slots a cursor holds, of those done and of those being walked each, so that
-/// its text is short enough.
+/// The most ranges of slots that a cursor holds, of those done and of those being walked each, so
+/// that its text is short enough.
 const MOST_RANGES: usize = 40;
 
-/// How often a scan looks again where the map and the nodes disagree, and how long it waits before.
+/// The most looks of a scan if the map and the nodes disagree, and the pause before each.
 const LOOKS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where a scan stands.
+/// The position of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Position {
     done: SlotSet,
@@ -50,14 +50,14 @@ struct Position {
 /// A node that is being walked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Walk {
-    /// What it is answerable for.
+    /// The slots that it is answerable for.
     slots: SlotSet,
     node: String,
     /// The node's own cursor; never 0.
     cursor: u64,
 }
 
-/// What comes of asking a node.
+/// The outcome of asking a node.
 enum Step {
     Page(Vec<String>),
     /// The slot is not its to scan; perhaps it says whose.
@@ -65,7 +65,7 @@ enum Step {
 }
 
 impl Cluster {
-    /// One page. Nodes that have nothing are passed over, so that an empty page is seldom.
+    /// Returns one page. Nodes that have nothing are passed over, so that an empty page is seldom.
     pub(crate) async fn scan(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -123,8 +123,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// The next page of a node, and what the node is answerable for. It may not serve the slot that
-    /// is wanted.
+    /// Returns the next page of a node, and what the node is answerable for. It may not serve the
+    /// slot that is wanted.
     async fn step(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -176,8 +176,8 @@ impl Cluster {
         Ok(Step::Page(keys))
     }
 
-    /// All keys of a slot that is moving from one node to another. `None` where that has ended
-    /// meanwhile.
+    /// Returns all keys of a slot that is moving from one node to another. `None` where that has
+    /// ended meanwhile.
     async fn leaving_slot(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -229,7 +229,7 @@ impl Cluster {
         Ok(Some(keys))
     }
 
-    /// A node that another one names. One that has served nothing so far is not in the map.
+    /// Returns a node that another one names. One that has served nothing so far is not in the map.
     fn by_word_of(&self, nodes: &Value, id: &str) -> Option<Master> {
         if let Some(known) = self.map().by_id(id) {
             return Some(known.clone());
@@ -260,7 +260,7 @@ fn read_own(answer: Option<&Value>) -> Result<Own> {
 }
 
 impl Position {
-    /// Of these slots, from the lowest one that is not done: as many as a cursor can hold.
+    /// Returns as many of these slots as a cursor can hold, from the lowest that is not done.
     fn next_of(&self, settled: &SlotSet) -> SlotSet {
         let mut next = SlotSet::default();
         for (first, last) in settled.without(&self.done).ranges() {
@@ -275,7 +275,8 @@ impl Position {
         next
     }
 
-    /// `done/slots/node/cursor`, or `done` alone between two nodes; slots are ranges in base 16.
+    /// Writes `done/slots/node/cursor`, or `done` alone between two nodes; slots are ranges in base
+    /// 16.
     fn write(&self) -> Result<Cursor> {
         let mut text = write_slots(&self.done);
         if let Some(walk) = &self.walk {

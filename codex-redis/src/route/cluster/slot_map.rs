@@ -1,4 +1,4 @@
-//! Which node serves which slot.
+//! The slot map: the node that serves each slot.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ pub(crate) struct Master {
     pub(crate) server: Arc<Server<Address>>,
 }
 
-/// Who serves what, as one node saw it at one time.
+/// A slot map, as one node saw it at one time.
 #[derive(Debug, Default)]
 pub(crate) struct SlotMap {
     masters: Vec<Master>,
@@ -38,7 +38,7 @@ impl SlotMap {
         self.masters.get(usize::from(*place))
     }
 
-    /// Whether every slot is served.
+    /// Returns whether every slot is served.
     pub(crate) fn is_whole(&self) -> bool {
         !self.owners.is_empty() && !self.owners.contains(&NOBODY)
     }
@@ -47,8 +47,8 @@ impl SlotMap {
         self.masters.iter().find(|master| master.id == id)
     }
 
-    /// How many slots other nodes serve than in `before`, and of the nodes that have begun to
-    /// serve, those that took over from nodes that have ended.
+    /// Returns how many slots other nodes serve than in `before`, and of the nodes that have begun
+    /// to serve, those that took over from nodes that have ended.
     pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (usize, Vec<&'a Master>) {
         // By sets: with a master for each slot, a search for each would take seconds.
         let ids = |map: &'a Self| -> HashSet<&'a str> { map.masters.iter().map(|master| &*master.id).collect() };
@@ -157,7 +157,7 @@ pub(crate) fn host_of(address: &Address) -> Option<&str> {
     }
 }
 
-/// What a node says of its own slots.
+/// The slots of a node, by its own word.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
     /// Those that it serves and that are not on their way to another.
@@ -211,7 +211,7 @@ fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|slot| *slot < SLOTS)
 }
 
-/// Where the answer to CLUSTER NODES has the node of this id.
+/// Returns the address that the answer to CLUSTER NODES states for this node.
 pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
     let line = text(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
     let place = line.split(' ').nth(1)?.split('@').next()?;
@@ -222,7 +222,7 @@ pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
     })
 }
 
-/// Of whom the answer to CLUSTER NODES says that it serves this slot.
+/// Returns the node that serves this slot by the answer to CLUSTER NODES.
 pub(crate) fn owner_in(answer: &Value, slot: u16) -> Option<&str> {
     let has_slot = |item: &str| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));

@@ -1,11 +1,11 @@
-//! Which slot a key is in, and sets of slots.
+//! The slot of a key, and sets of slots.
 //!
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model>
 
-/// How many slots a cluster has.
+/// The number of slots a cluster has.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// The slot of a key: of the part in braces, where there is one that is not empty.
+/// Returns the slot of a key, by its hash tag if it has one that is not empty.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -15,7 +15,7 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
     crc16(tag.unwrap_or(key)) % SLOTS
 }
 
-/// CRC-16/XMODEM.
+/// Computes CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes
         .iter()
@@ -60,7 +60,7 @@ impl SlotSet {
         &self.0
     }
 
-    /// The lowest slot that is not in it; `None` where it has all.
+    /// Returns the lowest slot that is not in it, or `None` if it has all.
     pub(crate) fn first_missing(&self) -> Option<u16> {
         match self.0.first() {
             Some((0, last)) => (last + 1 < SLOTS).then(|| last + 1),

@@ -27,11 +27,11 @@ use crate::{
 /// every answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many nodes are asked at a time; the first that answers is believed. A wrong one is found out
+/// The nodes that are asked at a time; the first that answers is believed. A wrong one is found out
 /// by the next answer.
 const ASKED_TOGETHER: usize = 3;
 
-/// How many nodes are remembered that only a redirection has named.
+/// The most nodes that are remembered although only a redirection named them.
 const STRANGERS: usize = 64;
 
 /// The tasks that look, at most one on each runtime: a task of another runtime may not be driven.
@@ -54,7 +54,7 @@ pub(super) struct Known {
 }
 
 impl Cluster {
-    /// By the first of the seeds that answers.
+    /// Reads the slot map from the first seed that answers.
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
         let mut last = Failure::new(ErrorKind::Config, "cluster: there must be at least one node");
         for seed in &self.seeds {
@@ -185,12 +185,12 @@ impl Cluster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node that another one names by this address.
+    /// Returns the node that another one names by this address.
     pub(super) fn named(&self, address: Address) -> Arc<Server<Address>> {
         self.server(&self.settings.reachable(address))
     }
 
-    /// The node at this address, with the connections that it has.
+    /// Returns the node at this address, with the connections that it has.
     pub(super) fn server(&self, address: &Address) -> Arc<Server<Address>> {
         let mut known = self.known();
         if let Some(server) = known.servers.get(address) {
@@ -208,7 +208,7 @@ impl Cluster {
         server
     }
 
-    /// The node at this address, which is remembered once its map is learned.
+    /// Returns the node at this address, which is remembered once its map is learned.
     fn server_of_map(&self, address: Address) -> Arc<Server<Address>> {
         let known = self.known().servers.get(&address).cloned();
         known.unwrap_or_else(|| Arc::new(Server::new(address, Arc::clone(&self.settings))))
@@ -221,12 +221,35 @@ impl Refreshes {
     }
 }
 
-/// So that not every handle asks the same node.
+/// Shuffles addresses, so that not every handle asks the same node.
 fn shuffle(addresses: &mut [Address]) {
     for last in (1..addresses.len()).rev() {
         // Without random numbers the order stays, which is no reason to fail.
         let chance = getrandom::u64().unwrap_or_default();
         let other = usize::try_from(chance % (last as u64 + 1)).unwrap_or(last);
         addresses.swap(last, other);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::builder::RedisBuilder;
+
+    #[test]
+    fn nodes_that_only_redirections_name_are_remembered_up_to_a_bound() {
+        let settings = RedisBuilder::new().check().unwrap().settings;
+        let cluster = Cluster::new(Vec::new(), Arc::new(settings));
+        let address = |number: u16| Address::Tcp {
+            host: format!("10.0.{}.{}", number >> 8, number & 255),
+            port: 6379,
+        };
+        for number in 0..10_000 {
+            let named = cluster.named(address(number));
+            // The latest are still there, with their connections.
+            assert!(Arc::ptr_eq(&named, &cluster.named(address(number))));
+        }
+        let known = cluster.known();
+        assert_eq!((known.servers.len(), known.strangers.len()), (STRANGERS, STRANGERS));
     }
 }
