@@ -5,7 +5,7 @@
 mod rights;
 mod support;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use codex_redis::{RedisBackend, RedisBuilder};
 use codex_testkit::{
@@ -18,7 +18,9 @@ use rights::{PASSWORD, USER, grant, rights};
 use support::{every_verb, every_verb_on};
 
 fn as_user(url: &str) -> RedisBuilder {
-    RedisBackend::builder().url(url).username(USER).password(PASSWORD)
+    // A hundred thousand keys take their time on a busy machine.
+    let settings = RedisBackend::builder().url(url).command_timeout(Duration::from_secs(10));
+    settings.username(USER).password(PASSWORD)
 }
 
 /// Calls every verb, in every form.
@@ -69,7 +71,6 @@ async fn of_one_server() {
     exercise(&as_user(&format!("{}3", server.url())).build().await.unwrap()).await;
     assert_all_used("standalone", [&server]);
     let newer = as_user(&format!("{}?resp=3", server.url()));
-    grant(&server, "standalone", &["+hello"]);
     exercise(&newer.build().await.unwrap()).await;
 }
 
