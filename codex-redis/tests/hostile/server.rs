@@ -109,6 +109,7 @@ async fn serve(mut stream: TcpStream, own: SocketAddr, switch: Arc<Mutex<Option<
                 continue;
             }
             if let Some(attack) = attack.filter(|attack| is_attacked(attack, &command)) {
+                is_in_transaction &= !command[0].eq_ignore_ascii_case(b"EXEC");
                 if !carry_out(&mut stream, attack, &switch).await {
                     return;
                 }
