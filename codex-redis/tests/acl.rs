@@ -19,7 +19,9 @@ use support::{every_verb, every_verb_on};
 
 fn as_user(url: &str) -> RedisBuilder {
     // A hundred thousand keys take their time on a busy machine.
-    let settings = RedisBackend::builder().url(url).command_timeout(Duration::from_secs(10));
+    let settings = RedisBackend::builder()
+        .url(url)
+        .command_timeout(Duration::from_secs(10));
     settings.username(USER).password(PASSWORD)
 }
 
