@@ -299,7 +299,7 @@ async fn del_matching_ends_where_a_scan_goes_round_in_a_circle() {
     for round in [1, 2, 3, 100] {
         let backend = pages(Duration::ZERO, move |number| Some((number % round + 1).to_string())).await;
         let all = codex_traits::Pattern::all();
-        let removed = timeout(Duration::from_secs(20), backend.del_matching(&all));
+        let removed = tokio::time::timeout(Duration::from_secs(20), backend.del_matching(&all));
         let error = assert_kind("del_matching", removed.await.unwrap(), ErrorKind::Server);
         assert!(error.to_string().contains("never end"), "{error}");
     }
