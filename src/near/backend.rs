@@ -140,8 +140,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.bypass(key, Box::pin(self.0.backend.ttl(key))).await
     }
 
-    // The futures of the backend are boxed, here and below: moved through two wrappers, they would take
-    // several times their room on the stack.
+    // The futures of the backend are boxed, here and below: moved through two wrappers, they would
+    // take several times their room on the stack.
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let write = Box::pin(self.0.backend.set(key, value, options));
         self.0.state.write(&[key], write).await

@@ -28,8 +28,8 @@ async fn connect(url: String) -> codex_kv::Result<Near> {
 
 type Connect = fn(String) -> BoxFuture<'static, codex_kv::Result<Near>>;
 
-/// One server. An outage has begun for a near cache only once its lease has ended: until then, near-05
-/// lets it answer what it keeps.
+/// One server. An outage has begun for a near cache only once its lease has ended: until then,
+/// near-05 lets it answer what it keeps.
 struct OneServer(ServerHarness<Connect>);
 
 impl OneServer {
