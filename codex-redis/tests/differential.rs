@@ -1,6 +1,7 @@
 //! The model, the memory store and a real Redis are asked the same and must answer the same.
 //!
-//! Small runs are tests; `scripts/differential` and `scripts/histories` make long ones of them.
+//! Small runs are tests; `scripts/long differential` and `scripts/long histories` make
+//! long ones of them.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{

@@ -3,7 +3,7 @@
 //!
 //! Every answer is known beforehand, and every write has a key of its own, so that all of them can
 //! be looked at afterwards: no answer reached another caller, no failure was read as a miss, and
-//! nothing ran twice. A small run is a test; `scripts/dropped-calls` makes a long one of it.
+//! nothing ran twice. A small run is a test; `scripts/long dropped-calls` makes a long one of it.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "dropped_calls/caller.rs"]
