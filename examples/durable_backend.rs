@@ -211,7 +211,12 @@ struct Entry {
 
 impl Entry {
     fn ttl(&self, now: Duration) -> Ttl {
-        let left = |deadline: u128| Duration::from_nanos_u128(deadline.saturating_sub(now.as_nanos()));
+        let left = |deadline: u128| {
+            let nanos = deadline.saturating_sub(now.as_nanos());
+            let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
+            // A remainder of a billion fits.
+            Duration::new(seconds, u32::try_from(nanos % 1_000_000_000).unwrap_or(0))
+        };
         self.deadline
             .map_or(Ttl::Persistent, |deadline| Ttl::Remaining(left(deadline)))
     }

@@ -14,6 +14,7 @@ const MAX_VALUE: &str = "near_max_value";
     not(feature = "memory"),
     expect(dead_code, reason = "without these features it is an error of `connect`")
 )]
+#[expect(clippy::struct_field_names, reason = "the names of the builder's settings")]
 pub(crate) struct NearSettings {
     pub(crate) max_bytes: usize,
     pub(crate) max_staleness: Option<Duration>,

@@ -149,7 +149,7 @@ impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")
             .field("entries", &self.store.entries())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

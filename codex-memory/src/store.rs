@@ -289,13 +289,11 @@ impl Store {
             if matches!(room, Room::Found)
                 && let Some(mut value) = value.take()
             {
-                match slot {
-                    Some(slot) => shard.replace(slot, &mut value, deadline),
-                    None => {
-                        shard.insert(place.hash, key, value, deadline);
-                        return Ok(answer);
-                    }
-                }
+                let Some(slot) = slot else {
+                    shard.insert(place.hash, key, value, deadline);
+                    return Ok(answer);
+                };
+                shard.replace(slot, &mut value, deadline);
                 // The replaced value is dropped after the lock.
                 drop(shard);
                 drop(value);

@@ -53,7 +53,7 @@ async fn on_the_callers_clock_writes_free_expired_entries_too() {
     // Which shard a key falls into is random, and how many shards there are depends on the machine:
     // as many writes as there are entries are enough for each.
     let mut writes = 0;
-    while store.len() > 0 && writes < 20_000 {
+    while !store.is_empty() && writes < 20_000 {
         store.del(&[&format!("no such key {writes}")]).await.unwrap();
         writes += 1;
     }

@@ -1,5 +1,7 @@
 //! A store with a snapshot file: what survives a clean end, and what survives `kill -9`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind as IoErrorKind},

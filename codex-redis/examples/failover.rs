@@ -67,7 +67,7 @@ impl Table {
         while !done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
             assert!(
-                start.elapsed() < Duration::from_mins(1),
+                start.elapsed() < Duration::from_secs(60),
                 "{what}: the servers do not see to it"
             );
         }

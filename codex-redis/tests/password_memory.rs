@@ -20,6 +20,7 @@ use codex_traits::KvBackend;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// The password under a mask, so that the executable and the search hold no copy of it.
+#[expect(clippy::cast_possible_truncation, reason = "any letter will do")]
 const MASKED: [u8; 64] = {
     let mut masked = [0; 64];
     let mut at = 0;

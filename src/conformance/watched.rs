@@ -83,7 +83,8 @@ impl Watch {
         }
         let meddler = {
             let mut meddlers = self.0.meddlers.lock().unwrap();
-            meddlers.pop_front_if(|(before, _)| *before == verb)
+            let is_next = meddlers.front().is_some_and(|(before, _)| *before == verb);
+            if is_next { meddlers.pop_front() } else { None }
         };
         if let Some((_, meddler)) = meddler {
             meddler.await;

@@ -15,7 +15,7 @@ pub(super) const NODES: usize = 1024;
 pub(super) struct Nodes {
     /// Raised by each flush.
     epoch: AtomicU64,
-    nodes: Box<[Node]>,
+    by_id: Box<[Node]>,
     /// How long a proof holds, in nanoseconds.
     max_staleness: u64,
 }
@@ -56,13 +56,13 @@ impl Nodes {
         };
         Self {
             epoch: AtomicU64::new(0),
-            nodes: (0..NODES).map(|_| node()).collect(),
+            by_id: (0..NODES).map(|_| node()).collect(),
             max_staleness,
         }
     }
 
     fn node(&self, node: NodeId) -> Option<&Node> {
-        self.nodes.get(usize::from(node.number()))
+        self.by_id.get(usize::from(node.number()))
     }
 
     /// Returns the epoch, to be noted before a read is sent.
@@ -100,7 +100,7 @@ impl Nodes {
     /// Drops all answers of all nodes.
     pub(super) fn flush_all(&self) {
         let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        for node in &self.nodes {
+        for node in &self.by_id {
             node.valid_since.fetch_max(epoch, Ordering::SeqCst);
         }
     }

@@ -142,19 +142,19 @@ impl State {
 
     /// Keeps the answer to a read, if nothing has happened to its key since the note. If it is not
     /// kept, nothing older is either.
-    pub(super) fn settle(&self, key: &str, note: &Note, read: &TrackedRead) -> Settled {
-        let Some((node, stored)) = self.entry(note, read) else {
+    pub(super) fn settle(&self, key: &str, noted: &Note, read: &TrackedRead) -> Settled {
+        let Some((node, stored)) = self.entry(noted, read) else {
             self.refuse(key);
             return Settled::Refused;
         };
         let mut bucket = self.buckets.of(key);
         let now = self.time.now();
-        let is_unchanged = bucket.generation == note.generation
+        let is_unchanged = bucket.generation == noted.generation
             && bucket.writes == 0
             && bucket.quiet_until <= now
             && self.sweeps.load(Ordering::SeqCst) == 0
             && self.quiet_until.load(Ordering::SeqCst) <= now
-            && self.nodes.lease(node, note.epoch) != 0;
+            && self.nodes.lease(node, noted.epoch) != 0;
         if is_unchanged && self.memory.put(key, stored) {
             return Settled::Kept;
         }
@@ -166,12 +166,12 @@ impl State {
     }
 
     /// Returns the entry for an answer that can be kept.
-    fn entry(&self, note: &Note, read: &TrackedRead) -> Option<(NodeId, Bytes)> {
+    fn entry(&self, noted: &Note, read: &TrackedRead) -> Option<(NodeId, Bytes)> {
         let node = read.node?;
         let (kind, deadline) = match (&read.value, read.ttl) {
             (Some(_), Ttl::Persistent) => (Kind::Present, NEVER),
-            (Some(_), Ttl::Remaining(left)) => (Kind::Present, note.sent.saturating_add(nanos(left))),
-            (None, Ttl::Missing) if self.misses_move => (Kind::Absent, note.sent.saturating_add(self.max_staleness)),
+            (Some(_), Ttl::Remaining(left)) => (Kind::Present, noted.sent.saturating_add(nanos(left))),
+            (None, Ttl::Missing) if self.misses_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
             (None, Ttl::Missing) => (Kind::Absent, NEVER),
             // Value and time to live are of two moments.
             (Some(_), Ttl::Missing) | (None, Ttl::Persistent | Ttl::Remaining(_)) => return None,
@@ -185,7 +185,7 @@ impl State {
         let header = Header {
             kind,
             node,
-            epoch: note.epoch,
+            epoch: noted.epoch,
             deadline,
         };
         Some((node, header.with(value)))

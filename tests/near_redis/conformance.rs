@@ -99,7 +99,7 @@ impl Breaker for PastTheLease {
     }
 }
 
-mod server {
+mod near_01_on_one_server {
     codex_testkit::conformance_tests!(super::OneServer::new(), requires: "redis", skip: {
         dur_01: "durability is a matter of the server's settings",
         dur_02: "durability is a matter of the server's settings",
@@ -186,7 +186,7 @@ impl Breaker for OneNode {
     }
 }
 
-mod cluster {
+mod near_01_on_a_cluster {
     codex_testkit::conformance_tests!(super::ClusterHarness::new(), requires: "redis", skip: {
         dur_01: "durability is a matter of the server's settings",
         dur_02: "durability is a matter of the server's settings",
@@ -195,5 +195,8 @@ mod cluster {
         life_02: "a node goes down, never the whole",
         life_03: "a node goes down, never the whole",
         life_05: "a node goes down, never the whole",
+        life_12: "a node goes down, and no connection",
+        life_13: "a node goes down, and no connection",
+        life_14: "a node goes down, and no connection",
     });
 }

@@ -166,7 +166,7 @@ async fn no_read_is_older_than_max_staleness_whatever_happens() {
         .zip(0..)
         .map(|(log, process)| reader(process, &url, log))
         .collect();
-    let end = Instant::now() + Duration::from_secs(seconds()) - Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(seconds().saturating_sub(2));
     let mut round = 0_u32;
     tokio::time::sleep(Duration::from_secs(2)).await;
     while Instant::now() < end {

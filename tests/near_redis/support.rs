@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use codex_kv::{Expiry, KvBackend, NearBackend, SetOptions, redis::RedisBackend};
@@ -35,14 +35,17 @@ pub(crate) async fn text(backend: &impl KvBackend, key: &str) -> Option<String> 
     value.map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
-/// Reads a key until it is kept: a fill is refused while the push of an earlier write is under way.
+/// Reads a key until it is kept. A fill is refused while the push of an earlier write is under way,
+/// and for `STALENESS` after a dropped write of this key or of one that shares its bucket.
 pub(crate) async fn keep(near: &Near, key: &str) -> Option<String> {
-    for _ in 0..200 {
+    let start = Instant::now();
+    while start.elapsed() < STALENESS * 5 {
         let hits = near.stats().hits;
         let value = text(near, key).await;
         if near.stats().hits > hits {
             return value;
         }
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     panic!("the key is never kept: {:?}", near.stats());
 }

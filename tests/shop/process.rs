@@ -65,7 +65,9 @@ impl Shop {
         };
         // Cargo sets it for tests of the package that has the program; tests/frameworks shares this
         // file and never starts the shop.
-        let program = option_env!("CARGO_BIN_EXE_shop").expect("the shop belongs to this package");
+        let Some(program) = option_env!("CARGO_BIN_EXE_shop") else {
+            panic!("the shop belongs to the package of the example");
+        };
         let process = Process::start(Path::new(program), configure, |line| line.starts_with("http://"));
         Self { process, name }
     }

@@ -28,6 +28,10 @@ impl Content {
     /// Not inlined, so that the handle is built where the caller wants it: copying it by wider
     /// words than those that it was just written by would stall the processor.
     #[inline(never)]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the caller's `Option` is built where it is returned, as said above"
+    )]
     pub(crate) fn share(&self) -> Option<Bytes> {
         Some(match self {
             Self::Bytes(bytes) => bytes.clone(),

@@ -252,8 +252,8 @@ mod tests {
                 (settings.backoff_min, settings.backoff_max, settings.keepalive),
                 (
                     Duration::from_millis(10),
-                    Duration::from_mins(1),
-                    Some(Duration::from_hours(1))
+                    Duration::from_secs(60),
+                    Some(Duration::from_secs(3600))
                 )
             );
             assert_eq!(settings.client_name.as_deref(), Some("shop-1"));

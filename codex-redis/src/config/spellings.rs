@@ -284,7 +284,7 @@ fn duration(value: &str, unit: f64) -> String {
             (&value[..at], unit)
         }
     };
-    let longest = Duration::from_hours(24).as_secs_f64();
+    let longest = Duration::from_secs(24 * 3600).as_secs_f64();
     let seconds = number
         .parse::<f64>()
         .ok()

@@ -81,7 +81,7 @@ impl RoundTrip {
     }
 
     /// Ends it, with this outcome and the same name as at its beginning.
-    pub(crate) fn end(self, operation: &'static str, outcome: Outcome, name: impl Fn() -> Name, slow: Slow<'_>) {
+    pub(crate) fn end(self, operation: &'static str, outcome: Outcome, name: impl Fn() -> Name, slow: &Slow<'_>) {
         if let Some(span) = &self.span {
             if let Some(error) = outcome.error {
                 span.record("error.type", error);
@@ -98,7 +98,7 @@ impl RoundTrip {
             .saturating_duration_since(sent);
         count::round_trip(|| name().0, outcome.error, taken);
         if taken > slow.above {
-            self.slow(operation, name(), taken, &slow);
+            self.slow(operation, name(), taken, slow);
         }
     }
 

@@ -100,7 +100,7 @@ impl<L: Locate> Server<L> {
                         seen.answered(answer.at());
                         let replies = answer.into_replies();
                         if !replies.has_error() {
-                            seen.end(deadline.verb, Outcome::default(), || request.name(), self.slow());
+                            seen.end(deadline.verb, Outcome::default(), || request.name(), &self.slow());
                             return Ok(replies);
                         }
                         if is_read_only(&replies) {
@@ -108,13 +108,13 @@ impl<L: Locate> Server<L> {
                         }
                         Ok(replies)
                     }
-                    lost => Box::pin(self.again(&pool, &mut seen, deadline, &request, lost_of(lost))).await,
+                    lost => Box::pin(self.again(&pool, &mut seen, deadline, &request, lost_of(&lost))).await,
                 }
             }
             Err(failure) => Err(failure),
         };
         let outcome = outcome(&answer);
-        seen.end(deadline.verb, outcome, || request.name(), self.slow());
+        seen.end(deadline.verb, outcome, || request.name(), &self.slow());
         answer
     }
 
@@ -139,7 +139,7 @@ impl<L: Locate> Server<L> {
         }
         // If it was not taken, the reason is found again on the way that waits.
         pool.send_small(request, deadline, |cell, connection| {
-            self.sent_on(cell, connection, seen)
+            self.sent_on(cell, connection, seen);
         })?
         .ok()
     }
@@ -172,7 +172,7 @@ impl<L: Locate> Server<L> {
                 seen.answered(answer.at());
                 Ok(answer.into_replies())
             }
-            lost => Err(lost_of(lost).into()),
+            lost => Err(lost_of(&lost).into()),
         }
     }
 
@@ -241,9 +241,9 @@ fn outcome(answer: &Result<Replies, Failure>) -> Outcome {
 }
 
 /// Why there is no answer.
-fn lost_of(answer: Result<Result<Answer, Lost>, RecvError>) -> Lost {
+fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
     match answer {
-        Ok(Err(lost)) => lost,
+        Ok(Err(lost)) => *lost,
         // The reader tells all calls that it leaves, so there is always an answer.
         Ok(Ok(_)) | Err(_) => Lost::Broken {
             is_sent: true,

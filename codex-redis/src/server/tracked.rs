@@ -41,6 +41,9 @@ use crate::{
 /// How long a call waits for a connection that another runtime drives.
 const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How often the canary is tried if the server is emptied meanwhile.
+const CANARY_ATTEMPTS: u32 = 5;
+
 /// Makes a key that is read, written and seen to be pushed before a connection is used. `None` if
 /// the server has no place for one.
 pub(crate) type Canary = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -160,13 +163,12 @@ impl<L: Locate> Tracked<L> {
             State::Open(session) if !session.connection.multiplexer().is_closed() => return None,
             State::Open(_) => 0,
             State::Closed { until, .. } if now < *until => return None,
-            State::Closed { failures, .. } => *failures,
             // An attempt that was dropped with its runtime has no sender any more, and one on a
             // runtime that is not being driven takes too long.
             State::Opening { until, outcome, .. } if now < *until && outcome.has_changed().is_ok() => {
                 return Some(outcome.clone());
             }
-            State::Opening { failures, .. } => *failures,
+            State::Closed { failures, .. } | State::Opening { failures, .. } => *failures,
             State::Ended => return None,
         };
         let number = self.attempts.fetch_add(1, Ordering::Relaxed);
@@ -227,6 +229,7 @@ impl<L: Locate> Tracked<L> {
             address: address.clone(),
             canary: canary.clone(),
             has_seen_canary: AtomicBool::new(false),
+            was_flushed: AtomicBool::new(false),
             listener: Arc::clone(&self.listener),
         });
         let watch = Box::new(Watching(Arc::clone(&pushes)));
@@ -236,20 +239,27 @@ impl<L: Locate> Tracked<L> {
         let questions = checks::opening(self.is_cluster);
         let replies = ask(&connection, &questions, &self.settings).await?;
         let identity = checks::opened(&replies, self.is_cluster)?;
-        let read = [Command::read("GET").arg(&canary)];
-        checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
-        self.write_canary(&canary, deadline).await?;
-        // The push comes before the reply to whatever is asked after the write.
-        let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
-        checks::proven(&proof, self.is_cluster, &identity)?;
-        if !pushes.has_seen_canary.load(Ordering::Acquire) {
-            return Err(checks::no_push());
+        for _ in 0..CANARY_ATTEMPTS {
+            pushes.was_flushed.store(false, Ordering::Release);
+            let read = [Command::read("GET").arg(&canary)];
+            checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
+            self.write_canary(&canary, deadline).await?;
+            // The push comes before the reply to whatever is asked after the write.
+            let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
+            checks::proven(&proof, self.is_cluster, &identity)?;
+            if pushes.has_seen_canary.load(Ordering::Acquire) {
+                return Ok(Session {
+                    connection,
+                    runtime,
+                    identity,
+                });
+            }
+            // A FLUSHDB in between forgets the read, and pushes no key.
+            if !pushes.was_flushed.load(Ordering::Acquire) {
+                return Err(checks::no_push());
+            }
         }
-        Ok(Session {
-            connection,
-            runtime,
-            identity,
-        })
+        Err(checks::flushed_too_often())
     }
 
     /// Writes the canary by one of the other connections.
@@ -336,7 +346,7 @@ impl<L: Locate> Tracked<L> {
             database: self.settings.database,
             server: self.server.place(),
         };
-        seen.end(deadline.verb, outcome, || request.name(), slow);
+        seen.end(deadline.verb, outcome, || request.name(), &slow);
         read
     }
 
@@ -354,13 +364,11 @@ impl<L: Locate> Tracked<L> {
         let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
         let answer = if is_foreign {
             let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
-            match Box::pin(timeout_at(patience, answer)).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    self.leave(session);
-                    return Read::Elsewhere;
-                }
-            }
+            let Ok(answer) = Box::pin(timeout_at(patience, answer)).await else {
+                self.leave(session);
+                return Read::Elsewhere;
+            };
+            answer
         } else {
             answer.await
         };
@@ -435,6 +443,7 @@ struct Pushes {
     address: Address,
     canary: String,
     has_seen_canary: AtomicBool,
+    was_flushed: AtomicBool,
     listener: Arc<dyn TrackingListener>,
 }
 
@@ -456,7 +465,10 @@ impl Watch for Watching {
                     }
                 }
             }
-            checks::Push::Flushed => listener.flushed(*node),
+            checks::Push::Flushed => {
+                self.0.was_flushed.store(true, Ordering::Release);
+                listener.flushed(*node);
+            }
             checks::Push::Other => {}
         }
     }

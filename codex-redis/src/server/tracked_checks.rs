@@ -41,9 +41,8 @@ pub(super) fn proof(is_cluster: bool) -> Vec<Command<'static>> {
 
 /// Checks the answers to the first questions.
 pub(super) fn opened(replies: &[Value], is_cluster: bool) -> Result<Identity, DialError> {
-    let (tracking, info, proof) = match replies {
-        [proof @ .., tracking, info] => (tracking, info, proof),
-        _ => return Err(unexpected()),
+    let [proof @ .., tracking, info] = replies else {
+        return Err(unexpected());
     };
     let identity = identity(proof, is_cluster)?;
     check_version(&proof[0])?;
@@ -132,6 +131,11 @@ pub(super) fn no_push() -> DialError {
         "a key was read and then written by another connection, and the server, or the proxy before it, pushed no \
          invalidation: the near cache would never learn of a change; connect to the server directly",
     )
+}
+
+/// The error for a server that is emptied whenever the canary was read.
+pub(super) fn flushed_too_often() -> DialError {
+    DialError::server("the server was emptied (FLUSHDB) during each of several checks of its invalidations; try again")
 }
 
 /// The error for a node of a cluster that serves nothing.

@@ -179,6 +179,7 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 /// A line of a type and a number. Short ones are copied as a whole: they are most of the work of
 /// encoding a small request.
 fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
+    #[expect(clippy::cast_possible_truncation, reason = "a digit fits")]
     let digit = |unit: usize| b'0' + (number / unit % 10) as u8;
     match number {
         0..10 => out.extend_from_slice(&[kind, digit(1), b'\r', b'\n']),

@@ -38,6 +38,7 @@ fn play(answers: &[(&'static str, &[u8], &[&str])]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn of_another_type() {
     let all: &[&str] = &VERBS;
     let wrong: [(&[u8], &[&str]); 12] = [

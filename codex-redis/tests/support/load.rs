@@ -166,7 +166,7 @@ async fn run(number: usize, backend: RedisBackend, stop: Arc<AtomicBool>, note: 
     let expiry = if number.is_multiple_of(2) {
         Expiry::Never
     } else {
-        Expiry::After(Duration::from_hours(1))
+        Expiry::After(Duration::from_secs(3600))
     };
     for round in 0.. {
         if stop.load(Ordering::Relaxed) {

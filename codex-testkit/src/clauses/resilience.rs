@@ -79,6 +79,11 @@ async fn recovers<B: KvBackend>(store: &Store<B>, kind: OutageKind) -> Checked {
         let answer = store
             .set("recovered", Bytes::from_static(b"yes"), SetOptions::new())
             .await;
+        // Reads may go by other connections than writes.
+        let answer = match answer {
+            Ok(_) => store.get("recovered").await,
+            Err(error) => Err(error),
+        };
         let Err(error) = answer else {
             return store.holds("recovered", "yes").await;
         };

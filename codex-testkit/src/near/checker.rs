@@ -5,7 +5,7 @@
 //! older, and so is everything that an answer proves. Each answer of a near cache must fit, and
 //! what it proves is certain from then on. A cycle means that no order exists.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     call::{Call, Client, Moment, Shown, What},
@@ -372,10 +372,12 @@ impl Checker<'_> {
             let end = call
                 .ended
                 .map_or_else(|| "no answer".to_owned(), |end| format!("{:?}", end.at));
-            text.push_str(&format!(
-                "  {:>12?} to {end:>12}  {:?} {:?}\n",
+            // Writing to a String never fails.
+            let _ = writeln!(
+                text,
+                "  {:>12?} to {end:>12}  {:?} {:?}",
                 call.begun.at, call.client, call.what
-            ));
+            );
         }
         Violation { rule, text }
     }

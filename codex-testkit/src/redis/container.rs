@@ -28,7 +28,7 @@ docker rm -f "$1" || curl --silent --unix-socket /var/run/docker.sock --request 
 const DEFAULT_IMAGE: &str = "redis:7";
 
 /// For a pull over a slow line, and the start.
-const STARTUP: Duration = Duration::from_mins(2);
+const STARTUP: Duration = Duration::from_secs(120);
 
 /// A Redis in a container, reached over TCP. The container is removed with this value, or with the
 /// process.

@@ -22,7 +22,7 @@ use super::{
 use crate::require::Unavailable;
 
 /// The time to wait for a database that another process holds.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A database of the shared server, empty and nobody else's until it is dropped; see
 /// [the module](super).

@@ -44,7 +44,7 @@ impl RedisSentinel {
     ///
     /// As [`start`](Self::start).
     pub fn start_patient() -> Result<Self, Unavailable> {
-        Self::start_with(Duration::from_mins(2))
+        Self::start_with(Duration::from_secs(120))
     }
 
     fn start_with(down_after: Duration) -> Result<Self, Unavailable> {

@@ -257,13 +257,12 @@ impl Client {
             }
             Some(ConnectionFault::HealthIsStale) if verb == Verb::Health => {
                 let known = *lock(&self.healthy);
-                match known {
-                    Some(_) => Ok(()),
-                    None => {
-                        let exchanged = self.exchange(verb, bytes).await;
-                        *lock(&self.healthy) = Some(exchanged.is_ok());
-                        exchanged
-                    }
+                if known.is_some() {
+                    Ok(())
+                } else {
+                    let exchanged = self.exchange(verb, bytes).await;
+                    *lock(&self.healthy) = Some(exchanged.is_ok());
+                    exchanged
                 }
             }
             _ => self.exchange(verb, bytes).await,

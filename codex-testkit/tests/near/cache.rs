@@ -200,6 +200,7 @@ impl SimpleNear {
         &self.store
     }
 
+    #[expect(clippy::option_option, reason = "a missing key is kept too")]
     fn kept(&self, key: &str) -> Option<Option<Bytes>> {
         if self.shared.has(Flaw::ClonesHaveTheirOwnMemory) {
             let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);

@@ -40,7 +40,7 @@ async fn disturb(store: &TrackingStore, number: u64) {
 
 /// The violation of one history, if there is one.
 async fn violation(number: u64, flaw: Option<Flaw>) -> Option<codex_testkit::near::Violation> {
-    let store = if number % 2 == 0 {
+    let store = if number.is_multiple_of(2) {
         TrackingStore::new(number)
     } else {
         TrackingStore::cluster(3, number)

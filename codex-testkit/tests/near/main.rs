@@ -1,6 +1,12 @@
 //! The clauses of a near cache: a sound one keeps them, and each broken one is told by the clause
 //! that it breaks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod broken;
 mod cache;
 mod harness;

@@ -180,7 +180,7 @@ fn source(
 }
 
 fn in_range(timeout: Duration) -> bool {
-    (Duration::from_millis(1)..=Duration::from_hours(24)).contains(&timeout)
+    (Duration::from_millis(1)..=Duration::from_secs(24 * 3600)).contains(&timeout)
 }
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_bad_setting_is_named_with_what_was_expected() {
-        let day = Duration::from_hours(24);
+        let day = Duration::from_secs(24 * 3600);
         for (builder, setting) in vec![
             (RedisBuilder::new().tcp("", 1), "tcp"),
             (RedisBuilder::new().tcp("h", 0), "tcp"),

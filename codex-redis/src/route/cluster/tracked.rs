@@ -101,7 +101,7 @@ impl TrackedNodes {
         let (moved, _) = map.changes(&known.map);
         let is_served = |address: &Address| map.masters().iter().any(|master| master.server.place() == address);
         let mut left = Vec::new();
-        for node in known.nodes.iter_mut() {
+        for node in &mut known.nodes {
             match node {
                 Some(gone) if !is_served(gone.server().place()) => left.extend(node.take()),
                 Some(node) if moved > 0 => self.listener.flushed(node.node()),

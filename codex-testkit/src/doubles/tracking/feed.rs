@@ -150,17 +150,14 @@ impl TrackingFeed for TrackingStoreFeed {
                 continue;
             }
             let names = at.iter().map(|&at| keys[at].to_owned()).collect();
-            match self.read(shard, names, "get_many").await? {
-                Some(values) => {
-                    for (at, (value, ttl)) in at.into_iter().zip(values) {
-                        answers[at] = TrackedRead::on(place(shard), value, ttl);
-                    }
+            if let Some(values) = self.read(shard, names, "get_many").await? {
+                for (at, (value, ttl)) in at.into_iter().zip(values) {
+                    answers[at] = TrackedRead::on(place(shard), value, ttl);
                 }
-                None => {
-                    let names: Vec<&str> = at.iter().map(|&at| keys[at]).collect();
-                    for (at, value) in at.iter().zip(self.store.get_many(&names).await?) {
-                        answers[*at] = TrackedRead::untracked(value);
-                    }
+            } else {
+                let names: Vec<&str> = at.iter().map(|&at| keys[at]).collect();
+                for (at, value) in at.iter().zip(self.store.get_many(&names).await?) {
+                    answers[*at] = TrackedRead::untracked(value);
                 }
             }
         }

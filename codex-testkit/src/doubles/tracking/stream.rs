@@ -108,9 +108,9 @@ impl Stream {
         }
         let mut changes = link.subscribe();
         let mut arriving: VecDeque<(Instant, Frame)> = VecDeque::new();
-        let mut sent: VecDeque<(Instant, Request)> = VecDeque::new();
+        let mut requested: VecDeque<(Instant, Request)> = VecDeque::new();
         let (tell, mut proved) = oneshot::channel();
-        sent.push_back((link.arrival(), Request::Prove { tell }));
+        requested.push_back((link.arrival(), Request::Prove { tell }));
         let mut is_proved = false;
         let ended = loop {
             let state = *changes.borrow_and_update();
@@ -119,7 +119,7 @@ impl Stream {
             }
             let next_frame = arriving.front().map(|(at, _)| *at).filter(|_| !state.holds_streams);
             let executes = !state.is_frozen && !state.holds_calls;
-            let next_request = sent.front().map(|(at, _)| *at).filter(|_| executes);
+            let next_request = requested.front().map(|(at, _)| *at).filter(|_| executes);
             tokio::select! {
                 biased;
                 _ = changes.changed() => {}
@@ -143,14 +143,14 @@ impl Stream {
                     }
                 }
                 () = until(next_request) => {
-                    let Some((_, request)) = sent.pop_front() else { continue };
+                    let Some((_, request)) = requested.pop_front() else { continue };
                     let Some(frame) = self.execute(node, reader, request) else { break Ended::Closed };
                     let _ = send.send(frame);
                 }
                 request = requests.recv() => {
                     let Some(request) = request else { break Ended::FeedIsGone };
-                    let last = sent.back().map_or_else(Instant::now, |(at, _)| *at);
-                    sent.push_back((link.arrival().max(last), request));
+                    let last = requested.back().map_or_else(Instant::now, |(at, _)| *at);
+                    requested.push_back((link.arrival().max(last), request));
                 }
             }
         };
