@@ -408,7 +408,7 @@ fn the_suite_passes_on_a_server_in_a_container() {
     let report = runtime.block_on(async {
         let harness = ServerHarness::on(&url, |url| async move {
             let settings = RedisBackend::builder().url(&url);
-            settings.command_timeout(Duration::from_secs(10)).build().await
+            settings.command_timeout(Duration::from_secs(4)).build().await
         });
         codex_testkit::run(&harness.unwrap()).await
     });
