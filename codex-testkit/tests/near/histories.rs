@@ -87,7 +87,6 @@ async fn told(flaw: Flaw, expected: Rule) -> Vec<Rule> {
 async fn histories_tell_flaws() {
     for (flaw, rule) in [
         (Flaw::NoCheckOfGenerations, Rule::ReadYourWrites),
-        (Flaw::NoHeartbeat, Rule::BoundedStaleness),
         (Flaw::IgnoresTheTimeToLive, Rule::TimeToLive),
         (Flaw::KeepsWhatItWrote, Rule::BoundedStaleness),
         (Flaw::ClonesHaveTheirOwnMemory, Rule::ReadYourWrites),
