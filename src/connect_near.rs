@@ -8,7 +8,7 @@ const SIZE: &str = "near";
 const STALENESS: &str = "near_staleness";
 const MAX_VALUE: &str = "near_max_value";
 
-/// What a URL says of a near cache.
+/// The settings of a near cache that a URL contains.
 #[derive(Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "memory"),
@@ -73,7 +73,7 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
     Ok((url, Some(settings)))
 }
 
-/// The error for a near cache of a backend that is not dialled.
+/// Returns the error for a near cache of a backend that is not dialled.
 pub(crate) fn lazy() -> Error {
     refused(
         SIZE,

@@ -143,7 +143,7 @@ struct State {
 }
 
 impl State {
-    /// Doc comments and other attributes stay.
+    /// Returns the price. This doc comment and the other attributes stay.
     #[cached(cache = self.cache, key = "price:{article}")]
     #[must_use = "it is a price"]
     async fn price<N: Serialize + Send + std::fmt::Display>(&self, article: N) -> Result<String, CacheError> {

@@ -88,7 +88,7 @@ impl FileHarness {
 
 impl Drop for FileHarness {
     fn drop(&mut self) {
-        // What is left over is in the directory for temporary files.
+        // An error is ignored: the files that remain are in the directory for temporary files.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -101,7 +101,8 @@ impl<R: Tracking> From<NearBackend<R>> for AnyBackend {
     reason = "a provided verb would not drop what it touches in one step"
 )]
 impl<R: Tracking> KvBackend for NearBackend<R> {
-    /// Those of the backend inside, without a snapshot of many keys: some come from memory.
+    /// Returns the capabilities of the backend inside, without a snapshot of many keys: some come
+    /// from memory.
     fn capabilities(&self) -> Capabilities {
         self.0.backend.capabilities().without(Capability::AtomicMany)
     }
@@ -176,7 +177,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.sweep(Box::pin(self.0.backend.del_matching(pattern))).await
     }
 
-    /// The keys of the page are dropped: a read after it must not show that one is missing.
+    /// Drops the keys of the page from memory: a read after the scan must not show that one of them
+    /// is missing.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let page = Box::pin(self.0.backend.scan(request)).await?;
         for key in &page.keys {

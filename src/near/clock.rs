@@ -2,7 +2,7 @@
 
 use codex_memory::Clock;
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Debug)]
 pub(super) enum Time {
     System(source::Clock),

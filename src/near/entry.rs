@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Large = 2,
 }
 
-/// What is known of a kept answer beside its value.
+/// The facts that are stored beside the value of a kept answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,

@@ -17,7 +17,7 @@ const BYTES: &str = "codex.near.bytes";
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// What the recorder was told last.
+/// The counts that the recorder was last given.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Mutex<NearStats>);
 

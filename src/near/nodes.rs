@@ -1,4 +1,4 @@
-//! What is known of each node's stream.
+//! The state of each node's stream.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -16,7 +16,7 @@ pub(super) struct Nodes {
     /// Raised by each flush.
     epoch: AtomicU64,
     by_id: Box<[Node]>,
-    /// How long a proof holds, in nanoseconds.
+    /// The time for which a proof holds, in nanoseconds.
     max_staleness: u64,
 }
 

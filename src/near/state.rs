@@ -35,7 +35,7 @@ pub(super) struct State {
     quiet_until: AtomicU64,
 }
 
-/// What the memory knows of a key.
+/// The result of looking a key up in memory.
 pub(super) enum Found {
     /// The answer: the value and the end of its time to live. With `renew`, the lease of the node
     /// is to be renewed.
@@ -50,7 +50,7 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// What is noted before a read is sent.
+/// The state noted before a read is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Note {
     epoch: u64,
@@ -58,7 +58,7 @@ pub(super) struct Note {
     sent: u64,
 }
 
-/// What became of an answer.
+/// The outcome for an answer: kept or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Kept,

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// What a near cache and its clones have done since it was built.
+/// The counts of a near cache and its clones since it was built.
 ///
 /// With the feature `metrics` the same is given to the recorder of the `metrics` crate, with each
 /// renewal of the lease.
@@ -75,7 +75,7 @@ impl Counters {
     }
 }
 
-/// The stripe of this thread.
+/// Returns the stripe of this thread.
 #[inline]
 fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -16,8 +16,8 @@ use crate::{
     simulated::TokioClock,
 };
 
-/// The number of histories, from `CODEX_NEAR_HISTORIES`, and the first seed, from
-/// `CODEX_HISTORIES_SEED`.
+/// Returns the seeds of the histories: their number is from `CODEX_NEAR_HISTORIES`, and the first
+/// is from `CODEX_HISTORIES_SEED`.
 fn seeds(default: u64) -> std::ops::Range<u64> {
     let read = |name: &str, default| env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, count) = (read("CODEX_HISTORIES_SEED", 1), read("CODEX_NEAR_HISTORIES", default));

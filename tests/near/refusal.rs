@@ -3,7 +3,7 @@
 use codex_kv::{ErrorKind, near::NearBackend, redis::RedisBackend};
 use codex_testkit::{redis::RedisServer, require};
 
-/// The error of a near cache for a user with these rights.
+/// Returns the error of a near cache for a user with these rights.
 async fn refusal(rights: &[&str]) -> codex_kv::Error {
     let server = RedisServer::start().expect("a redis-server");
     let mut command = vec!["ACL", "SETUSER", "near", "on", ">secret", "~*", "&*"];

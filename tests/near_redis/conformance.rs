@@ -17,7 +17,7 @@ use crate::support::Near;
 
 const STALENESS: Duration = Duration::from_millis(300);
 
-/// A near cache with patience: many tests share few cores.
+/// Connects a near cache with a long command timeout, because many tests share few cores.
 async fn connect(url: String) -> codex_kv::Result<Near> {
     let redis = RedisBackend::builder()
         .url(&url)
@@ -180,7 +180,7 @@ impl Breaker for OneNode {
         })
     }
 
-    /// What was on the node is gone; the next store is on another cluster.
+    /// Does nothing: the data of the node is gone, and the next store is on another cluster.
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

@@ -11,7 +11,7 @@ use codex_testkit::{
 
 use crate::support::{Near, STALENESS, comes_to, keep, near, put, text};
 
-/// A near cache of `server` by way of a proxy, with short deadlines.
+/// Connects a near cache to `server` through a proxy, with short deadlines.
 async fn by_proxy(server: &RedisServer, staleness: Duration) -> (Proxy, Near) {
     let proxy = Proxy::start(format!("127.0.0.1:{}", server.port()).parse().unwrap()).await;
     let proxy = proxy.unwrap();

@@ -28,7 +28,7 @@ fn seconds() -> u64 {
     std::env::var("NEAR_SECONDS").map_or(60, |seconds| seconds.parse().expect("NEAR_SECONDS is a number"))
 }
 
-/// A clock that processes share.
+/// Reads a clock that the processes share.
 fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(since.as_micros()).unwrap()
@@ -41,7 +41,7 @@ fn step(random: &mut u64) -> u64 {
     *random
 }
 
-/// About zipf: the logarithm of the rank is uniform.
+/// Draws a rank. The distribution is about zipf: the logarithm of the rank is uniform.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

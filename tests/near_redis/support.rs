@@ -8,7 +8,7 @@ pub(crate) type Near = NearBackend<RedisBackend>;
 
 pub(crate) const STALENESS: Duration = Duration::from_secs(2);
 
-/// A near cache of the server at `url`.
+/// Connects a near cache to the server at `url`.
 pub(crate) async fn near(url: &str) -> Near {
     let redis = RedisBackend::connect(url).await.unwrap();
     NearBackend::builder(redis)
@@ -63,7 +63,7 @@ pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
     panic!("expected {expected:?}, got {last:?}");
 }
 
-/// How often the server has run a command.
+/// Returns how often the server has run a command.
 pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
     let info = match server.command(&["INFO", "commandstats"]).unwrap() {
         Value::BulkString(info) => String::from_utf8(info).unwrap(),

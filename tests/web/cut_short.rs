@@ -14,7 +14,7 @@ use crate::app::{Browser, routes, store};
 
 const LIMIT: Duration = Duration::from_millis(20);
 
-/// Changes the session, waits for longer than any timeout, and changes it again.
+/// Modifies the session, waits for longer than any timeout, and modifies it again.
 async fn slow(session: Session) -> Result<&'static str, SessionError> {
     session.insert("first", "half").await?;
     std::future::pending::<()>().await;
