@@ -110,7 +110,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Writes keys of its own, each once, and reads them back; returns them with their fates.
+/// Stores keys of its own, each once, and reads them back. Returns them with their fates.
 async fn run(task: usize, backend: RedisBackend, tally: Arc<Tally>, is_over: Arc<AtomicBool>) -> Vec<(String, Fate)> {
     let mut written = Vec::new();
     for number in 0.. {

@@ -76,7 +76,8 @@ impl Tracking for RedisBackend {
 }
 
 impl TrackingFeed for RedisFeed {
-    /// `GET` and `PTTL`, one after the other: a change in between is pushed between their answers.
+    /// Sends `GET` and `PTTL`, one after the other: a change in between is pushed between their
+    /// answers.
     async fn get(&self, key: &str) -> Result<TrackedRead> {
         let call = self.backend.begin("get").await?;
         let read = self.read(call.deadline(), key).await;
@@ -238,7 +239,7 @@ fn place(reads: &mut [Option<TrackedRead>], group: &[usize], read: Vec<Option<Tr
     }
 }
 
-/// A key of no one else's.
+/// Makes a random key that no other client uses.
 fn canary() -> Canary {
     let chance = getrandom::u64().unwrap_or_default();
     Box::new(move || Some(format!("codex-kv:near:{chance:016x}")))

@@ -26,13 +26,13 @@ use codex_testkit::{
 use codex_traits::{AnyBackend, KvBackend};
 use tokio::sync::OnceCell;
 
-/// Of the backends that are made for outages; the clauses wait for it often.
+/// The command timeout of backends for outages. It is short because the clauses often wait for it.
 const DEADLINE: Duration = Duration::from_millis(250);
 
 /// A small bound, so that a reply beyond it is soon sent.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
-/// How a backend is made for a database.
+/// A way to make a backend for a database.
 trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
 

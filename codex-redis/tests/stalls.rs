@@ -98,7 +98,7 @@ async fn life_13_transfer_timeout_caps_what_large_data_adds() {
     );
 }
 
-/// A backend whose server answers with `head`, and then with `item` without end.
+/// Returns a backend whose server answers with `head`, and then with `item` without end.
 async fn endless(head: &'static str, item: &'static str) -> RedisBackend {
     let url = server(move |_, mut stream| async move {
         let mut buffer = vec![0; 4096];
@@ -111,7 +111,7 @@ async fn endless(head: &'static str, item: &'static str) -> RedisBackend {
     bounded(&url).await
 }
 
-/// A backend that takes replies of 8 MiB.
+/// Returns a backend that accepts replies of up to 8 MiB.
 async fn bounded(url: &str) -> RedisBackend {
     let built = builder(url)
         .command_timeout(Duration::from_secs(20))

@@ -13,7 +13,8 @@ static ON: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicI64 = AtomicI64::new(0);
 static TAKEN: AtomicI64 = AtomicI64::new(0);
 
-/// What glibc takes for a block: 8 bytes for itself, rounded up to 16, 32 at least.
+/// Returns the bytes that glibc takes for a block: 8 bytes of overhead, rounded up to 16, at least
+/// 32.
 fn taken(size: usize) -> i64 {
     (size + 8).next_multiple_of(16).max(32) as i64
 }
@@ -54,12 +55,12 @@ pub(crate) fn stop() {
     ON.store(false, Relaxed);
 }
 
-/// Bytes asked for and not given back.
+/// Returns the bytes that were requested and not yet freed.
 pub(crate) fn asked() -> i64 {
     ASKED.load(Relaxed)
 }
 
-/// The same with what glibc adds.
+/// Returns the same bytes, with the overhead of glibc.
 pub(crate) fn taken_in_all() -> i64 {
     TAKEN.load(Relaxed)
 }

@@ -52,8 +52,8 @@ fn other_work() {
     }
 }
 
-/// The durations of calls made without a break while `WATCHED` passes: the longest, the 99.99th
-/// percentile, and how many there were.
+/// Makes calls without a break until `WATCHED` has passed. Returns the longest duration, the
+/// 99.99th percentile and the number of calls.
 fn watch(mut call: impl FnMut(usize)) -> (Duration, Duration, usize) {
     let mut random = Random::new(31);
     let start = Instant::now();

@@ -15,13 +15,13 @@ use crate::{
 const KEYS: usize = 100_000;
 const ACCESSES: usize = 2_000_000;
 
-/// Zipf with an exponent of 0.9.
+/// Returns a Zipf trace with an exponent of 0.9.
 fn zipf() -> Vec<u32> {
     input::zipf(KEYS, 0.9, ACCESSES, 21)
 }
 
-/// The same, and after every 20,000 accesses a walk over 10,000 keys that are never asked for
-/// again.
+/// Returns the same trace with a scan after every 20,000 accesses. Each scan reads 10,000 keys that
+/// are never read again.
 fn with_scans() -> Vec<u32> {
     let mut trace = Vec::new();
     let mut fresh = KEYS as u32;
@@ -33,7 +33,7 @@ fn with_scans() -> Vec<u32> {
     trace
 }
 
-/// The same, but which keys are the popular ones changes eight times.
+/// Returns the same trace, except that the set of popular keys changes eight times.
 fn shifting() -> Vec<u32> {
     let mut random = Random::new(22);
     let mut trace = Vec::new();

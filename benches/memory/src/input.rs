@@ -23,13 +23,13 @@ impl Random {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 
-    /// In [0, 1).
+    /// Returns a number in [0, 1).
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Keys of 32 characters, as a session has them.
+/// Returns keys of 32 characters, as long as a session's key.
 pub(crate) fn keys(count: usize) -> Vec<String> {
     let mut random = Random::new(7);
     (0..count)
@@ -41,13 +41,13 @@ pub(crate) fn value() -> Bytes {
     Bytes::from(vec![b'v'; VALUE_LEN])
 }
 
-/// `len` draws among `count`, each as likely as another.
+/// Makes `len` uniform draws among `count`.
 pub(crate) fn uniform(count: usize, len: usize, seed: u64) -> Vec<u32> {
     let mut random = Random::new(seed);
     (0..len).map(|_| random.below(count) as u32).collect()
 }
 
-/// `len` draws among `count`, number k as likely as 1 / (k + 1)^s.
+/// Makes `len` draws among `count`. The probability of number k is proportional to 1 / (k + 1)^s.
 pub(crate) fn zipf(count: usize, s: f64, len: usize, seed: u64) -> Vec<u32> {
     let mut sums = Vec::with_capacity(count);
     let mut sum = 0.0;

@@ -24,7 +24,7 @@ pub(crate) trait Peer: Sync {
     fn incr(&self, key: &String);
 }
 
-/// The answer of a future that never waits. Inlined, as `.await` is.
+/// Returns the output of a future that never waits. The function is inlined, as `.await` is.
 #[inline(always)]
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);

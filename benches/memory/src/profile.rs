@@ -50,7 +50,7 @@ pub(crate) fn run() {
     println!("{}: {verb}, {count} keys: {best:.0} ns at best", peer.name());
 }
 
-/// What this thread has had of a processor: other programs take their part of the wall's time.
+/// Returns the processor time of this thread, which other programs do not affect, unlike wall time.
 pub(crate) fn cpu_nanos() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64

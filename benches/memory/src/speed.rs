@@ -47,8 +47,8 @@ impl Work {
     }
 }
 
-/// Nanoseconds per operation and thread, of the processor's time and of the wall's: other programs
-/// on the machine take part of the latter.
+/// Returns the nanoseconds per operation and thread, in processor time and in wall time. Other
+/// programs on the machine affect the wall time.
 fn measure(work: Work, peer: &dyn Peer, keys: &[String], orders: &[Vec<u32>], value: &Bytes) -> (f64, f64) {
     let one = |order: &Vec<u32>| {
         let before = cpu_nanos();

@@ -107,7 +107,7 @@ fn encode(out: &mut Vec<u8>, arguments: &[&[u8]]) {
     }
 }
 
-/// The next reply: the text of a bulk string, or a whole line of another type.
+/// Takes the next reply: the text of a bulk string, or a whole line of another type.
 fn reply(bytes: &mut BytesMut) -> Option<Bytes> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     if bytes[0] != b'$' {

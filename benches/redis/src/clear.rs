@@ -88,7 +88,7 @@ pub(crate) fn run() {
     println!();
 }
 
-/// How long `clear` takes, with GETs one after another beside it.
+/// Measures `clear` while GETs run one after another beside it.
 async fn beside(
     clear: impl Future<Output = ()> + Send + 'static,
     latencies: &mut Vec<Duration>,
@@ -113,8 +113,8 @@ async fn beside(
     }
 }
 
-/// As a program would that knows the server: the keys of a page are removed along with the question
-/// for the next.
+/// Clears as a program that knows the server would: it removes the keys of a page in the pipeline
+/// that requests the next page.
 async fn clear_by_hand(mut connection: MultiplexedConnection) -> u64 {
     let (mut cursor, mut keys, mut removed) = (0_u64, Vec::<Vec<u8>>::new(), 0);
     let mut more = true;

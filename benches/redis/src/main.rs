@@ -18,7 +18,7 @@ use std::env;
 use codex_testkit::redis::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 
-/// What every measurement gets: a server that is asked nothing else, and a runtime.
+/// The input of every measurement: a server that gets no other requests, and a runtime.
 struct Bench {
     server: RedisServer,
     runtime: Runtime,
@@ -32,7 +32,7 @@ enum Workers {
 }
 
 impl Workers {
-    /// Those that `BENCH_RUNTIME` names, `mt2` or `ct`; both without it.
+    /// Returns the runtime that `BENCH_RUNTIME` names, `mt2` or `ct`, or both if it is not set.
     fn wanted() -> Vec<Self> {
         let both = [Self::Two, Self::CurrentThread];
         match env::var("BENCH_RUNTIME") {

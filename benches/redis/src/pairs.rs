@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What one turn of one candidate took.
+/// The cost of one turn of one candidate.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn {
     pub(crate) operations: f64,
@@ -35,13 +35,13 @@ pub(crate) fn turn(operations: usize, work: impl FnOnce()) -> Turn {
     }
 }
 
-/// User and system time of this process.
+/// Returns the user and system time of this process.
 pub(crate) fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
-/// BENCH_ROUNDS, or `default`.
+/// Returns the number in `BENCH_ROUNDS`, or `default`.
 pub(crate) fn rounds(default: usize) -> usize {
     env::var("BENCH_ROUNDS").map_or(default, |rounds| rounds.parse().expect("BENCH_ROUNDS is a number"))
 }
@@ -72,7 +72,7 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// The median of the ratios of each round.
+/// Returns the median of the ratios of each round.
 pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: impl Fn(&Turn) -> f64) -> f64 {
     median(
         ours.iter()
@@ -81,7 +81,7 @@ pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: impl Fn(&Turn) -> f6
     )
 }
 
-/// The figure that so many percent stay under.
+/// Returns the time that this percentage of the times stays under.
 pub(crate) fn percentile(times: &mut [Duration], percent: f64) -> Duration {
     times.sort_unstable();
     let at = (times.len() as f64 * percent / 100.0) as usize;

@@ -47,7 +47,7 @@ pub(crate) fn draw(workers: Workers, cells: &[Cell]) {
     both(&path("latency"), &|panel, verb| latency(panel, workers, verb, &idle));
 }
 
-/// GET on the left and SET EX on the right.
+/// Draws GET on the left and SET EX on the right.
 fn both(path: &Path, panel: &dyn Fn(&Panel<'_>, &str)) {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE).unwrap();

@@ -1,5 +1,5 @@
-//! What is done without a server: encoding and decoding a session, a cache's get from memory, a
-//! call through the trait.
+//! Work that needs no server: encoding and decoding a session, a cache's get from memory, a call
+//! through the trait.
 
 use std::{
     collections::HashMap,
@@ -64,7 +64,7 @@ pub(crate) fn row(title: &str, ours: f64, theirs: f64, ratio: f64) {
     println!("| {title} | {ours:.0} | {theirs:.0} | **{ratio:.2}** |");
 }
 
-/// About 300 bytes, as a shop's session has.
+/// Returns a session of about 300 bytes, the size of a shop's session.
 fn session_json() -> String {
     let mut text = String::from(
         r#"{"_auth_user_id":"42","_auth_user_backend":"django.contrib.auth.backends.ModelBackend","_auth_user_hash":"c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00","cart":["#,
@@ -204,8 +204,8 @@ fn json_of(map: &[(String, Box<RawValue>)]) -> String {
     serde_json::to_string(&fields).unwrap()
 }
 
-/// What Django takes for the same, with the python of `scripts/django-venv`, whose path is in
-/// BENCH_DJANGO.
+/// Measures the same work in Django. `BENCH_DJANGO` is the path of the Python of
+/// `scripts/django-venv`.
 fn django(text: &str) -> Option<(f64, f64)> {
     const PROGRAM: &str = r#"
 import json, sys, time
@@ -276,7 +276,8 @@ fn cache(rounds: usize) {
     );
 }
 
-/// A generic caller, as `Cache` and `SessionStore` are, and the backend that is chosen at run time.
+/// Measures calls by a generic caller, as `Cache` and `SessionStore` are, and calls to a backend
+/// that is chosen at run time.
 fn the_trait(rounds: usize) {
     const CALLS: usize = 200_000;
     // As callers do: many calls within one poll.

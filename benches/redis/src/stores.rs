@@ -118,8 +118,8 @@ pub(crate) fn run() {
         .build()
         .unwrap();
     let theirs = RedisStore::new(bench.runtime.block_on(Fred::connect(&url)).0);
-    // Of somebody who is logged in, it is also asked whether all sessions of that user were ended:
-    // a second round trip.
+    // For a user who is logged in, the load also checks whether all sessions of that user were
+    // ended: a second round trip.
     for (name, title) in [
         (
             "visitor",

@@ -49,7 +49,7 @@ const LOADS: [(usize, u64, usize); 10] = [
 
 pub(crate) const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
-/// A JSON text of 200 bytes.
+/// Returns a JSON text of 200 bytes.
 pub(crate) fn json() -> Bytes {
     let mut text = String::from(r#"{"id":1234567,"name":"Ada Lovelace","tags":["a","b","c"],"price":12.5,"text":""#);
     while text.len() < 198 {
@@ -59,7 +59,7 @@ pub(crate) fn json() -> Bytes {
     Bytes::from(text)
 }
 
-/// `tasks` tasks do `operations` between them.
+/// Divides `operations` among `tasks` tasks and runs them.
 pub(crate) fn spread<F>(runtime: &Runtime, tasks: usize, operations: usize, work: impl Fn(usize) -> F) -> Turn
 where
     F: Future<Output = ()> + Send + 'static,
@@ -75,18 +75,19 @@ where
     })
 }
 
-/// What one turn does.
+/// The work of one turn.
 #[derive(Clone, Copy)]
 struct Load {
     set: bool,
     tasks: usize,
-    /// What each task does between two calls, on the processor.
+    /// Processor time that each task spends between two calls.
     work: Duration,
     operations: usize,
 }
 
 impl Load {
-    /// Random keys, and the time of each call, as the outside benchmark has them.
+    /// Runs one turn with random keys and records the time of each call, as the outside benchmark
+    /// does.
     fn turn<C: KvClient>(
         self,
         bench: &Bench,

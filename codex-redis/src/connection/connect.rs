@@ -37,7 +37,7 @@ use crate::{
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a primary is taken for one before Sentinels are asked again, in milliseconds.
+/// Milliseconds for which a primary counts as confirmed before the Sentinels are asked again.
 const CONFIRMED_FOR: u64 = 1000;
 
 /// A connection takes this many times the calls of a handle: calls that were dropped, or have ended
@@ -78,8 +78,8 @@ impl Connection {
         &self.address
     }
 
-    /// Whether it is time to ask again whether the server is still the primary; at most one call is
-    /// told so each time.
+    /// Returns whether it is time to confirm that the server is still the primary. At most one call
+    /// gets `true` each time.
     pub(crate) fn is_confirmation_due(&self) -> bool {
         let age = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let last = self.confirmed.load(Ordering::Relaxed);
@@ -154,7 +154,7 @@ const NO_CREDENTIALS: &str = "the credentials provider did not answer within the
 const NO_LOGIN: &str = "the server accepted the connection and did not answer the login within the connect timeout: it may be \
                         overloaded or frozen, or not be Redis";
 
-/// The outcome of one step of a dial, or after the deadline an error with this text.
+/// Returns the outcome of one step of a dial, or an error with this text after the deadline.
 async fn within<T, E: From<DialError>>(
     deadline: Instant,
     late: &'static str,
@@ -183,7 +183,7 @@ fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
 struct Log(Address);
 
 impl Watch for Log {
-    /// Nothing is asked for that is pushed.
+    /// Ignores pushes: the connection requests none.
     fn push(&self, _: Vec<Value>) {}
 
     fn ended(&self, end: End, unanswered: usize) {

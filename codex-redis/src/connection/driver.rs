@@ -26,10 +26,10 @@ use super::{
 };
 use crate::wire::decoder::{DecodeError, Decoder, Frame};
 
-/// How much is read at a time. Replies that are not long are complete in here.
+/// Bytes of room to reserve for a read. Short replies fit completely.
 const BUFFER: usize = 64 << 10;
 
-/// How often is read before other tasks have their turn: a peer that sends without end must not
+/// The number of reads before other tasks have their turn: a peer that sends without end must not
 /// occupy a thread.
 const READS: usize = 4;
 
@@ -48,7 +48,7 @@ pub(super) struct Writer<W> {
     stream: W,
     shared: Arc<Shared>,
     chunks: VecDeque<Chunk>,
-    /// How much of the first one is written.
+    /// Bytes of the first chunk that are written.
     at: usize,
     /// Whether something was written that is not flushed.
     is_unflushed: bool,
@@ -122,7 +122,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// The stream takes no more for now. Requests that wait behind this write have deadlines too.
+    /// Handles a stream that takes no more bytes for now. Requests that wait behind this write have
+    /// deadlines too. Returns whether the connection has stalled.
     fn block(&mut self, cx: &mut Context<'_>) -> bool {
         let earliest = self.shared.queue().earliest.take();
         self.arm(earliest);
@@ -240,7 +241,7 @@ pub(super) struct Reader<R> {
     stream: R,
     shared: Arc<Shared>,
     incoming: Vec<u8>,
-    /// How much of it has been decoded.
+    /// Bytes of `incoming` that have been decoded.
     at: usize,
     decoder: Decoder,
     /// Replies that have not been handed out, with their memory and the place in the stream at
@@ -252,7 +253,7 @@ pub(super) struct Reader<R> {
     unanswered: usize,
     /// Replies that the oldest request lacks: less than that completes no call.
     missing: usize,
-    /// Where in the stream of replies the one to the oldest request begins.
+    /// The offset in the stream of replies at which the reply to the oldest request begins.
     front: u64,
 }
 

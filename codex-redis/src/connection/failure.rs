@@ -42,7 +42,7 @@ impl End {
         Self::Closed(error.kind())
     }
 
-    /// In a few words, for logs and metrics.
+    /// Returns the reason in a few words, for logs and metrics.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Closed(_) | Self::Stopped => "broken",
@@ -79,8 +79,8 @@ pub(crate) enum Lost {
 }
 
 impl Lost {
-    /// Whether a request that changes nothing may be sent again: the connection was closed with the
-    /// request on its way.
+    /// Returns whether a request that changes nothing may be sent again: the connection was closed
+    /// while the request was on its way.
     pub(crate) fn is_closed_before_the_reply(self) -> bool {
         matches!(
             self,
@@ -156,7 +156,7 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
-    /// For a call, which was not sent.
+    /// Converts to the failure of a call, which was not sent.
     pub(crate) fn into_failure(self) -> Failure {
         // A setting that was right when the handle was built and is refused now was changed at the
         // server.
@@ -168,7 +168,7 @@ impl DialError {
         self.with_kind(kind)
     }
 
-    /// For the call that builds a handle.
+    /// Converts to the failure of the call that builds a handle.
     pub(crate) fn into_connect_failure(self) -> Failure {
         let kind = self.kind;
         self.with_kind(kind)
@@ -192,7 +192,7 @@ impl DialError {
         }
     }
 
-    /// A setting is wrong, here or at the server: to dial again does not help.
+    /// Makes an error for a wrong setting, here or at the server. Another dial does not help.
     pub(crate) fn config(message: &'static str) -> Self {
         Self::new(ErrorKind::Config, message, false)
     }
@@ -214,15 +214,15 @@ impl DialError {
         self
     }
 
-    /// The credentials provider failed, with this error.
+    /// Makes an error for a credentials provider that failed with this error.
     pub(super) fn of_provider(error: ProviderError) -> Self {
         let mut failed = Self::unreachable("the credentials provider failed; its error is the source of this one");
         failed.source = Some(Source::Other(error.into()));
         failed
     }
 
-    /// Whether the server was given all the time that it gets: a dial that is repeated at once
-    /// after this is no burden.
+    /// Returns whether the dial used all the time that a server gets. A dial that is repeated at
+    /// once after this is no burden.
     pub(crate) fn is_late(&self) -> bool {
         self.kind == ErrorKind::Timeout
     }

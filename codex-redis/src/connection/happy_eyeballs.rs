@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(interleaved(many).len(), MOST_ADDRESSES);
     }
 
-    /// An address that answers no SYN: the backlog of its listener is full.
+    /// Returns an address that answers no SYN: the backlog of its listener is full.
     async fn black_hole() -> (SocketAddr, Vec<TcpStream>, tokio::net::TcpListener) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

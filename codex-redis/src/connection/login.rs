@@ -75,7 +75,7 @@ where
     .await;
     let mut decoder = Decoder::new(MOST_BYTES);
     let mut incoming: Vec<u8> = Vec::new();
-    // What a server of another protocol begins with, and no more.
+    // The first bytes, at most 8, which may show a server of another protocol.
     let mut first = Vec::new();
     let mut received = 0;
     let mut steps = steps.into_iter();
@@ -132,7 +132,8 @@ where
     }
 }
 
-/// The requests, and what each reply is to. The buffer is wiped when it is dropped.
+/// Returns the requests of the login, and the step that each reply belongs to. The buffer is wiped
+/// when it is dropped.
 fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8>>, Vec<Step>) {
     let mut commands = Vec::with_capacity(5);
     let mut steps = Vec::with_capacity(5);
@@ -165,7 +166,7 @@ fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8
     (request, steps)
 }
 
-/// The error for a reply that is an error, if the connection is of no use with it.
+/// Returns the error for an error reply that makes the connection useless.
 fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
     let text = error.details().unwrap_or_default();
     let is_unknown = error.code() == "ERR" && text.starts_with("unknown command");
@@ -223,7 +224,8 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
     })
 }
 
-/// The error for bytes that are not RESP. They are not shown: they may be anybody's value.
+/// Returns the error for bytes that are not RESP. It does not show them: they may be anybody's
+/// value.
 fn malformed(bytes: &[u8]) -> DialError {
     if probe::is_tls(bytes) {
         speaks_tls()
@@ -234,12 +236,12 @@ fn malformed(bytes: &[u8]) -> DialError {
     }
 }
 
-/// The error for a port that wants TLS.
+/// Returns the error for a port that requires TLS.
 pub(super) fn speaks_tls() -> DialError {
     DialError::config("the server speaks TLS on this port: use a rediss:// URL, or its port without TLS")
 }
 
-/// The error for a connection that ended before a reply came.
+/// Returns the error for a connection that ended before a reply came.
 fn closed(step: Step, error: Option<&io::Error>) -> DialError {
     #[cfg(feature = "tls")]
     if let Some(message) = error.and_then(super::tls::misconfigured) {

@@ -52,7 +52,7 @@ const ROOM: usize = 64 << 20;
 /// The unit that the room is shared in.
 const SHARE: usize = 64 << 10;
 
-/// How a connection is bounded.
+/// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Requests without an answer.
@@ -61,17 +61,18 @@ pub(crate) struct Limits {
     pub(crate) reply_bytes: usize,
     /// Deadlines in a row that pass without a reply before the connection counts as stalled.
     pub(crate) timeouts: u32,
-    /// How long the oldest request may be overdue before the connection counts as stalled.
+    /// The time that the oldest request may be overdue before the connection counts as stalled.
     pub(crate) patience: Duration,
 }
 
 /// Told of what happens on a connection, in the order of the stream.
 pub(crate) trait Watch: Send + Sync {
-    /// A push of RESP3. Every reply before it has been handed to its call, and no reply after it.
+    /// Handles a RESP3 push. Every reply before it has been handed to its call, and no reply after
+    /// it.
     fn push(&self, items: Vec<Value>);
 
-    /// The connection has ended, with this many requests unanswered; their calls have not been told
-    /// yet.
+    /// Handles the end of the connection, with this many requests unanswered. Their calls have not
+    /// been told yet.
     fn ended(&self, end: End, unanswered: usize);
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline of a request of this many bytes.
+    /// Returns the deadline of a request of this many bytes.
     fn of(self, bytes: usize) -> Instant {
         if bytes < COPIED {
             return self.at;
@@ -107,7 +108,7 @@ pub(crate) struct Multiplexer {
     room: Arc<Semaphore>,
 }
 
-/// What the calls and the two tasks share.
+/// State that the calls and the two tasks share.
 pub(super) struct Shared {
     /// Never locked across an await, nor while something large is copied.
     queue: Mutex<Queue>,
@@ -128,7 +129,7 @@ pub(super) struct Shared {
     tasks: OnceLock<[AbortHandle; 2]>,
 }
 
-/// How much of the stream of requests has been written.
+/// Progress in writing the stream of requests.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) bytes: u64,
@@ -237,13 +238,13 @@ impl Multiplexer {
         Ok(receiver)
     }
 
-    /// Whether it has ended: the server closed the connection, it broke or stalled, or the runtime
-    /// that drove it is gone.
+    /// Returns whether the connection has ended: the server closed it, it broke or stalled, or the
+    /// runtime that drove it is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.is_left()
     }
 
-    /// Why it has ended.
+    /// Returns why the connection has ended, or `None` while it is open.
     pub(crate) fn end(&self) -> Option<End> {
         self.shared.end.get().copied()
     }
@@ -253,12 +254,12 @@ impl Multiplexer {
         self.shared.close(End::Stopped);
     }
 
-    /// Whether no request waits for its reply.
+    /// Returns whether no request waits for its reply.
     pub(crate) fn is_idle(&self) -> bool {
         self.shared.queue().waiting.is_empty()
     }
 
-    /// Whether a small request had better take another connection.
+    /// Returns whether a small request should prefer another connection.
     pub(crate) fn is_clogged(&self) -> bool {
         self.shared.clogged_in.load(Ordering::Relaxed) || self.shared.clogged_out.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What a port speaks, when a handshake or a login on it failed without a reason.
+//! Detection of the protocol of a port, after a handshake or a login on it failed without a reason.
 //!
 //! A TLS server closes on a Redis command without a word, and Redis waits for the end of a TLS
 //! handshake as for the end of a command. A second connection, on which nothing secret is sent,
@@ -27,12 +27,12 @@ const CLIENT_HELLO: [u8; 52] = [
 /// The types of TLS records that answer it: an alert and a handshake.
 const TLS_RECORDS: [u8; 2] = [21, 22];
 
-/// Whether these are the first bytes of a TLS record.
+/// Returns whether these are the first bytes of a TLS record.
 pub(super) fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [kind, 3, ..] if TLS_RECORDS.contains(kind))
 }
 
-/// Whether the port answers a PING without TLS.
+/// Returns whether the port answers a PING without TLS.
 #[cfg(feature = "tls")]
 pub(super) async fn speaks_redis(peer: SocketAddr) -> bool {
     first_byte(peer, b"PING\r\n")
@@ -40,7 +40,7 @@ pub(super) async fn speaks_redis(peer: SocketAddr) -> bool {
         .is_some_and(|byte| b"+-".contains(&byte))
 }
 
-/// Whether the port answers a TLS handshake.
+/// Returns whether the port answers a TLS handshake.
 pub(super) async fn speaks_tls(peer: SocketAddr) -> bool {
     first_byte(peer, &CLIENT_HELLO)
         .await

@@ -36,13 +36,13 @@ const UNCOUNTED: usize = 16 << 10;
 pub(super) struct Queue {
     /// Small requests that the writer has not fetched. They come after `chunks`.
     pub(super) small: Vec<u8>,
-    /// What else it has not fetched.
+    /// Chunks that the writer has not fetched.
     pub(super) chunks: VecDeque<Chunk>,
     /// Requests without an answer, also those that nobody waits for any more.
     pub(super) waiting: VecDeque<Waiting>,
-    /// Where in the stream the next request begins.
+    /// The offset in the stream at which the next request begins.
     pub(super) end: u64,
-    /// Where in the stream the bytes that the writer has not fetched begin.
+    /// The offset in the stream at which the bytes that the writer has not fetched begin.
     pub(super) fetched: u64,
     /// The earliest deadline of the requests that the writer has not fetched.
     pub(super) earliest: Option<Instant>,
@@ -73,7 +73,7 @@ pub(super) enum Chunk {
 }
 
 impl Chunk {
-    /// Whether it is one long request, and not many small ones.
+    /// Returns whether this is one long request, and not many small ones.
     pub(super) fn is_large(&self) -> bool {
         matches!(self, Self::Own { bytes, .. } if bytes.len() > LARGE)
     }
@@ -86,7 +86,7 @@ impl Chunk {
     }
 }
 
-/// What the deadlines that have passed mean for the connection.
+/// The meaning of the passed deadlines for the connection.
 pub(super) struct Expired {
     /// Whether it is to be given up.
     pub(super) is_stalled: bool,
@@ -97,17 +97,17 @@ pub(super) struct Expired {
 }
 
 impl Queue {
-    /// Whether there is anything for the writer.
+    /// Returns whether the writer has fetched everything.
     pub(super) fn is_fetched(&self) -> bool {
         self.small.is_empty() && self.chunks.is_empty()
     }
 
-    /// Whether a call waits for its answer.
+    /// Returns whether any call still waits for its answer.
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting.iter().any(Waiting::is_awaited)
     }
 
-    /// How many bytes there are for the writer.
+    /// Returns the number of bytes that the writer has not fetched.
     pub(super) fn unfetched(&self) -> u64 {
         self.end - self.fetched
     }
@@ -213,7 +213,7 @@ pub(super) struct Waiting {
     deadline: Instant,
     /// The deadline is never moved beyond this.
     latest: Instant,
-    /// Where in the stream it begins.
+    /// The offset in the stream at which the request begins.
     start: u64,
     /// So much of the stream must be written before it can have been carried out.
     reach: u64,
@@ -226,7 +226,7 @@ struct Part {
     memory: usize,
 }
 
-/// Where a request is in the stream, and until when it may take.
+/// The position of a request in the stream, and its deadline.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) start: u64,
@@ -236,7 +236,7 @@ pub(super) struct Place {
 }
 
 impl Waiting {
-    /// A request that this many replies answer; at least one.
+    /// Makes a request that this many replies answer, at least one.
     pub(super) fn new(replies: usize, place: Place, sender: oneshot::Sender<Result<Answer, Lost>>) -> Self {
         Self {
             sender: Some(sender),
@@ -250,7 +250,7 @@ impl Waiting {
         }
     }
 
-    /// The deadline, moved on for what has arrived of its reply.
+    /// Returns the deadline, extended for the bytes of the reply that have arrived.
     fn due(&self, received: u64) -> Instant {
         if received == 0 {
             return self.deadline;
@@ -258,12 +258,12 @@ impl Waiting {
         (self.deadline + transfer_time(received)).min(self.latest)
     }
 
-    /// How many replies it lacks.
+    /// Returns the number of replies that are still missing.
     pub(super) fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Whether its call has been told that there will be no answer.
+    /// Returns whether the call has been told that there will be no answer.
     fn is_late(&self) -> bool {
         self.sender.is_none()
     }
@@ -323,7 +323,7 @@ fn signed(bytes: usize) -> isize {
     isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
-/// How long a transfer of this many bytes may take.
+/// Returns the time that a transfer of this many bytes may take.
 pub(super) fn transfer_time(bytes: u64) -> Duration {
     Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST_TRANSFER)
 }
@@ -337,12 +337,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// When it arrived.
+    /// Returns the time at which the answer arrived.
     pub(crate) fn at(&self) -> Instant {
         self.at
     }
 
-    /// The replies, which from now on are the call's.
+    /// Takes the replies, whose memory is no longer counted.
     pub(crate) fn into_replies(self) -> Replies {
         self.replies
     }

@@ -86,8 +86,8 @@ fn handshake_failed(error: &io::Error) -> DialError {
     DialError::unreachable(message).because(Some(error.kind()))
 }
 
-/// The failure of a handshake, or of a session at its first reply, if settings or certificates are
-/// wrong and not the network.
+/// Returns the failure of a handshake, or of a session at its first reply, if settings or
+/// certificates are wrong and not the network.
 pub(super) fn misconfigured(error: &io::Error) -> Option<&'static str> {
     use rustls::{AlertDescription as Alert, Error};
     let message = match error.get_ref()?.downcast_ref::<Error>()? {

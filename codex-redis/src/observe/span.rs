@@ -29,7 +29,7 @@ pub(crate) struct Slow<'a> {
 /// The name of a request by OpenTelemetry's conventions, and the number of its commands.
 pub(crate) type Name = (&'static str, usize);
 
-/// How a round trip ended.
+/// The result of a round trip.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Outcome {
     /// The kind of a failure, or the code of an error reply.
@@ -75,7 +75,7 @@ impl RoundTrip {
         self.answered = None;
     }
 
-    /// The answer arrived at this time.
+    /// Notes that the answer arrived at this time.
     pub(crate) fn answered(&mut self, at: Instant) {
         self.answered = Some(at);
     }
@@ -147,7 +147,7 @@ fn span(database: u32, name: impl FnOnce() -> Name) -> Span {
     span
 }
 
-/// A dial that succeeded.
+/// Records a dial that succeeded.
 pub(crate) fn dialled((host, port): Peer<'_>, database: u32, taken: Duration) {
     count::dialled(None);
     tracing::debug!(

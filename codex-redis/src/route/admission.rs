@@ -95,9 +95,9 @@ impl Gate {
             .is_ok()
     }
 
-    /// A call that begins to wait and a call that ends each write before they read what the other
-    /// writes, in one order for all threads: either the first finds the place free, or the second
-    /// finds the first waiting.
+    /// Returns a place, and hands it over if a call waits. A call that begins to wait and a call
+    /// that ends each write before they read what the other writes, in one order for all threads:
+    /// either the first finds the place free, or the second finds the first waiting.
     ///
     /// A place that is handed over to a call that has just given up stays in `handed_over`, where
     /// the next call that finds no other takes it.

@@ -77,7 +77,8 @@ impl<L: Locate> Pool<L> {
         })
     }
 
-    /// The preferred connection of a request of this size. `None` if it has to be dialled first.
+    /// Returns the preferred connection for a request of this size, or `None` if it has to be
+    /// dialled first.
     pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
         let cell = self.from(is_large).next()?;
         Some((cell, cell.ready()?))

@@ -57,7 +57,7 @@ impl<L: Locate> Server<L> {
         &self.endpoint.settings
     }
 
-    /// The connections of the current runtime.
+    /// Returns the connections of the current runtime.
     fn pool(&self) -> Result<Here<'_, Pool<L>>, Failure> {
         self.pools
             .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
@@ -212,7 +212,8 @@ impl<L: Locate> Server<L> {
         }
     }
 
-    /// A request was sent on this connection.
+    /// Records that a request was sent on this connection, and starts to confirm the primary if
+    /// that is due.
     fn sent_on(&self, cell: &Arc<ConnectionCell>, connection: &Arc<Connection>, seen: &RoundTrip) {
         if self.place().fixed().is_some() {
             return;
@@ -225,7 +226,7 @@ impl<L: Locate> Server<L> {
     }
 }
 
-/// How the answer is recorded.
+/// Returns the outcome to record for an answer.
 fn outcome(answer: &Result<Replies, Failure>) -> Outcome {
     match answer {
         Err(failure) => Outcome {
@@ -240,7 +241,7 @@ fn outcome(answer: &Result<Replies, Failure>) -> Outcome {
     }
 }
 
-/// Why there is no answer.
+/// Returns why there is no answer.
 fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
     match answer {
         Ok(Err(lost)) => *lost,

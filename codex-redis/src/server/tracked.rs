@@ -38,10 +38,10 @@ use crate::{
     },
 };
 
-/// How long a call waits for a connection that another runtime drives.
+/// The time that a call waits for a connection that another runtime drives.
 const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
 
-/// How often the canary is tried if the server is emptied meanwhile.
+/// The number of attempts at the canary if the server is emptied meanwhile.
 const CANARY_ATTEMPTS: u32 = 5;
 
 /// Makes a key that is read, written and seen to be pushed before a connection is used. `None` if
@@ -80,7 +80,7 @@ enum State {
     Ended,
 }
 
-/// What comes of an attempt; `None` while it is under way.
+/// The outcome of an attempt, or `None` while it is under way.
 pub(crate) type Opened = watch::Receiver<Option<Result<(), DialError>>>;
 
 /// A connection that has passed the checks.
@@ -280,8 +280,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// The connection, if it is open and its server the one to ask. If there is none, one is
-    /// opened.
+    /// Returns the connection, if it is open and leads to the current server. Opens a connection if
+    /// none is open.
     fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
         let open = match &*self.state() {
             State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),

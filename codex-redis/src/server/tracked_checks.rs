@@ -13,7 +13,7 @@ pub(super) const NO_PROOF: &str = "the server did not answer on the tracked conn
 pub(super) const NO_CANARY_WRITE: &str =
     "the canary key of the near cache could not be written by a second connection to the server";
 
-/// What stays the same for as long as a connection may be believed.
+/// Values that stay the same for as long as a connection may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The server's number of the connection.
@@ -22,7 +22,7 @@ pub(super) struct Identity {
     epoch: Option<u64>,
 }
 
-/// The first questions on a connection.
+/// Returns the first questions on a connection.
 pub(super) fn opening(is_cluster: bool) -> Vec<Command<'static>> {
     let mut questions = proof(is_cluster);
     questions.push(Command::new("CLIENT TRACKING").arg("ON"));
@@ -30,7 +30,7 @@ pub(super) fn opening(is_cluster: bool) -> Vec<Command<'static>> {
     questions
 }
 
-/// What a proof asks. A PING would also be answered by a node that was demoted.
+/// Returns the questions of a proof. A PING would also be answered by a node that was demoted.
 pub(super) fn proof(is_cluster: bool) -> Vec<Command<'static>> {
     let mut questions = vec![Command::read("HELLO")];
     if is_cluster {
@@ -108,8 +108,8 @@ pub(super) fn canary_written(replies: &[Value]) -> Result<(), DialError> {
     }
 }
 
-/// The error for a connection that was not let in. The other connections can be without RESP3, and
-/// are told to stay so.
+/// Returns the error for a connection that was refused. An error that suggests `resp=2` fits only
+/// the other connections, so it is replaced.
 pub(super) fn not_connected(error: DialError) -> DialError {
     if error.message.contains("resp=2") {
         no_resp3()
@@ -125,7 +125,7 @@ fn no_resp3() -> DialError {
     )
 }
 
-/// The error for a canary that was written without a push.
+/// Returns the error for a canary that was written without a push.
 pub(super) fn no_push() -> DialError {
     DialError::config(
         "a key was read and then written by another connection, and the server, or the proxy before it, pushed no \
@@ -133,27 +133,27 @@ pub(super) fn no_push() -> DialError {
     )
 }
 
-/// The error for a server that is emptied whenever the canary was read.
+/// Returns the error for a server that is emptied whenever the canary was read.
 pub(super) fn flushed_too_often() -> DialError {
     DialError::server("the server was emptied (FLUSHDB) during each of several checks of its invalidations; try again")
 }
 
-/// The error for a node of a cluster that serves nothing.
+/// Returns the error for a node of a cluster that serves no slots.
 pub(super) fn no_slots() -> DialError {
     DialError::server("the node of the cluster serves no slots")
 }
 
-/// The error for a primary that has another address by now.
+/// Returns the error for a primary whose address has changed.
 pub(super) fn moved() -> DialError {
     DialError::server("the Sentinels name another primary than the tracked connection leads to")
 }
 
-/// The failure of a proof without a connection.
+/// Returns the failure of a proof without a connection.
 pub(super) fn not_open() -> Failure {
     Failure::new(ErrorKind::Connection, "there is no tracked connection at the moment").not_executed()
 }
 
-/// What a server pushes.
+/// A message that a server pushes.
 pub(super) enum Push<'a> {
     /// These keys changed.
     Changed(&'a [Value]),
@@ -246,7 +246,7 @@ fn check_version(hello: &Value) -> Result<(), DialError> {
     }
 }
 
-/// Whether CLIENT TRACKINGINFO says that tracking is on, and nothing else.
+/// Returns whether `CLIENT TRACKINGINFO` says that tracking is on, and nothing else.
 fn is_on(info: &Value) -> bool {
     match field(info, "flags") {
         Some(Value::Array(flags) | Value::Set(flags)) => matches!(flags.as_slice(), [flag] if text(flag) == Some("on")),

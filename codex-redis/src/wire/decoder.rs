@@ -360,8 +360,8 @@ impl Bulk {
     }
 }
 
-/// A complete reply of the two kinds that most replies are, a bulk string and `OK`; its memory, and
-/// the bytes behind it. Everything else is left to the general way.
+/// Decodes a complete bulk string or `OK`, the two kinds that most replies are. Returns the reply,
+/// its memory and the bytes after it. The general decoder handles everything else.
 fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
     if let Some(rest) = bytes.strip_prefix(b"+OK\r\n") {
         return Some((Value::Okay, 0, rest));
@@ -382,7 +382,7 @@ fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
     Some((Value::BulkString(value.to_vec()), memory, rest))
 }
 
-/// The memory after so many more bytes.
+/// Adds the bytes to the memory, and fails if the sum is over the limit.
 fn charged(memory: usize, bytes: usize, limit: usize) -> Result<usize, DecodeError> {
     let sum = memory.saturating_add(bytes);
     if sum > limit { Err(TooLarge) } else { Ok(sum) }

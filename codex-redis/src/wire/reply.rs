@@ -44,14 +44,14 @@ impl Replies {
         }
     }
 
-    /// Whether the server answered any command with an error.
+    /// Returns whether the server answered any command with an error.
     pub(crate) fn has_error(&self) -> bool {
         self.as_slice()
             .iter()
             .any(|reply| matches!(reply, Value::ServerError(_)))
     }
 
-    /// Of a transaction of `count` commands: what `EXEC` answered, one reply per command.
+    /// Returns the answers of `EXEC` in a transaction of `count` commands, one reply per command.
     pub(crate) fn executed(self, count: usize) -> Result<Vec<Value>> {
         let mut replies = self.into_vec();
         // The error of EXEC only says that there was another.

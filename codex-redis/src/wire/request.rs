@@ -91,7 +91,8 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// A command that changes nothing, so that it may be sent again after a connection was lost.
+    /// Makes a command that changes nothing, so that it may be sent again after a connection was
+    /// lost.
     #[inline]
     pub(crate) fn read(name: &'static str) -> Self {
         let mut command = Self::new(name);
@@ -176,8 +177,8 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A line of a type and a number. Short ones are copied as a whole: they are most of the work of
-/// encoding a small request.
+/// Appends a line of a type and a number. Short lines are copied as a whole: they are most of the
+/// work of encoding a small request.
 fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
     #[expect(clippy::cast_possible_truncation, reason = "a digit fits")]
     let digit = |unit: usize| b'0' + (number / unit % 10) as u8;
@@ -241,7 +242,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// The command of a request that is nothing else, as most are.
+    /// Returns the command of a request that consists of a single command, as most do.
     fn only(&self) -> Option<&'r Command<'a>> {
         match self.commands {
             [command] if self.picks.is_none() && !self.is_transaction => Some(command),

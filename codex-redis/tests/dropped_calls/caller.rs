@@ -264,7 +264,7 @@ impl Caller {
         }
     }
 
-    /// Reads past the proxy, when all is quiet.
+    /// Checks every write directly at the server, past the proxy, when no call is under way.
     pub(crate) async fn look_at_every_write(&self, direct: &RedisBackend) {
         for part in self.writes.chunks(500) {
             let keys: Vec<&str> = part.iter().map(|write| write.key.as_str()).collect();

@@ -18,8 +18,8 @@ use crate::{
     wire::Failure,
 };
 
-/// How many keys are tried to find one that a node serves. A node with a single slot serves one in
-/// 16384.
+/// The number of keys that are tried to find a key that a node serves. A node with a single slot
+/// serves 1 key in 16384.
 const TRIES: u32 = 1 << 20;
 
 type Node = Arc<Tracked<Address>>;
@@ -57,7 +57,7 @@ impl TrackedNodes {
         Ok(())
     }
 
-    /// The node that serves a key.
+    /// Returns the node that serves a key.
     ///
     /// If the slot map has changed, everything that was read by the old one is dropped first, so
     /// that an answer of a slot's former node is never kept beside one of its present node.
@@ -72,14 +72,14 @@ impl TrackedNodes {
         self.known.read().unwrap_or_else(PoisonError::into_inner).owner(key)
     }
 
-    /// The node with this number.
+    /// Returns the node with this number.
     pub(crate) fn numbered(&self, node: NodeId) -> Option<Node> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.nodes.get(usize::from(node.number()))?.clone()
     }
 
-    /// Whether a node refused to answer because of its slots. Then everything of the node is
-    /// dropped, and the slot map is refreshed.
+    /// Returns whether a node refused to answer because of its slots. If so, drops everything of
+    /// the node and refreshes the slot map.
     pub(crate) fn is_redirected(&self, node: &Node, reply: &Value) -> bool {
         let is_redirected = Redirect::of(reply, node.server().place()).is_some();
         if is_redirected {

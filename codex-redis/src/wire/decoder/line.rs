@@ -10,7 +10,7 @@ use super::{
 /// The longest line; only an error comes near.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
 
-/// The first line, without its end, and the bytes behind it.
+/// Returns the first line, without its end, and the bytes after it.
 pub(super) fn line(bytes: &[u8]) -> Parsed<(&[u8], &[u8])> {
     match bytes.iter().position(|byte| *byte == b'\n') {
         Some(end) => {
@@ -55,7 +55,7 @@ pub(super) fn integer(text: &[u8]) -> Result<i64, DecodeError> {
     }
 }
 
-/// Whether this is the text of a double (`,`) or of a big number (`(`).
+/// Returns whether this is the text of a double (`,`) or of a big number (`(`).
 pub(super) fn is_number(kind: u8, text: &[u8]) -> bool {
     if kind == b',' {
         std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok())
@@ -65,7 +65,7 @@ pub(super) fn is_number(kind: u8, text: &[u8]) -> bool {
     }
 }
 
-/// A length or a count. `None` for -1, which stands for nil.
+/// Parses a length or a count. Returns `None` for -1, which stands for nil.
 pub(super) fn length(text: &[u8]) -> Parsed<usize> {
     match integer(text)? {
         -1 => Ok(None),
@@ -73,7 +73,7 @@ pub(super) fn length(text: &[u8]) -> Parsed<usize> {
     }
 }
 
-/// An error reply. Only the redis crate can make its errors, so it parses the line.
+/// Parses an error reply. Only the redis crate can make its errors, so it parses the line.
 pub(super) fn error(line: &[u8]) -> Result<Value, DecodeError> {
     let mut line = String::from_utf8_lossy(line).into_owned();
     line.push_str("\r\n");

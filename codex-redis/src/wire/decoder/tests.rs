@@ -1,6 +1,6 @@
 use super::{line::LONGEST_LINE, *};
 
-/// What comes of a stream that arrives in pieces of this size, as the driver feeds it.
+/// Decodes a stream that arrives in pieces of this size, as the driver feeds it.
 fn parse(stream: &[u8], piece: usize) -> Result<Vec<Value>, DecodeError> {
     let (mut decoder, mut values, mut buffer) = (Decoder::new(usize::MAX), Vec::new(), Vec::new());
     for piece in stream.chunks(piece) {
