@@ -418,7 +418,7 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     assert!(backend.get_many(&all).await.is_err());
     for verb in ["get_many", "set_many", "del"] {
-        // In whatever order they are named.
+        // In any order.
         for keys in [[lost[0], there[0]], [there[0], lost[0]]] {
             let result = match verb {
                 "get_many" => backend.get_many(&keys).await.map(drop),

@@ -111,7 +111,7 @@ impl Handle {
         }
     }
 
-    /// Runs until so many calls of all handles were dropped under way.
+    /// Runs until this many calls of all handles were dropped under way.
     async fn drop_calls(&mut self, wanted: u64, tally: &Tally) {
         while tally.dropped.load(Relaxed) < wanted {
             let left = self.everyone(Fate::Mixed, tally).await;
@@ -119,7 +119,7 @@ impl Handle {
         }
     }
 
-    /// Runs until so many connections of all handles were cut, as a call has seen.
+    /// Runs until this many connections of all handles were cut, as a call has seen.
     async fn cut_connections(&mut self, wanted: u64, cuts: &AtomicU64, tally: &Tally) {
         while cuts.load(Relaxed) < wanted {
             // Bytes of the handshake are among them, and so are places where several calls are

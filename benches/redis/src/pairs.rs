@@ -24,7 +24,7 @@ impl Turn {
     }
 }
 
-/// Times `work`, which does so many operations.
+/// Times `work`, which does this many operations.
 pub(crate) fn turn(operations: usize, work: impl FnOnce()) -> Turn {
     let (cpu, start) = (cpu(), Instant::now());
     work();

@@ -33,11 +33,11 @@ const BUFFER: usize = 64 << 10;
 /// occupy a thread.
 const READS: usize = 4;
 
-/// The fewest replies that are handed out in one part. Of more than four times as many unanswered
-/// requests, a part is a quarter.
+/// The fewest replies that are handed out in one part. A part is a quarter of the unanswered
+/// requests if that is more.
 const PART: usize = 16;
 
-/// With so many bytes to write, other calls are not waited for.
+/// With this many bytes to write, the writer does not wait for other calls.
 const MUCH: u64 = 16 << 10;
 
 /// Buffers that have grown beyond this are not kept.

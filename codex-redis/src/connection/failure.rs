@@ -70,7 +70,7 @@ pub(crate) enum Lost {
     Late,
     /// The connection ended.
     Broken {
-        /// So much of the request was written that it may have been carried out.
+        /// Enough of the request was written that it may have been carried out.
         is_sent: bool,
         /// A part of the reply had come.
         is_begun: bool,

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::wire::Request;
 
-/// Small requests avoid a connection that has so much to write.
+/// Small requests avoid a connection that has this many bytes to write.
 pub(crate) const LARGE: usize = 64 << 10;
 
 /// A larger request is encoded into a buffer of its own before it gets its place in the queue, so

@@ -187,7 +187,7 @@ impl Queue {
         }
     }
 
-    /// Ends all requests, of which so many bytes of the stream have been written.
+    /// Ends all requests, after this many bytes of the stream have been written.
     pub(super) fn fail_all(&mut self, written: u64, received: u64, end: End) {
         self.closed = true;
         self.small = Vec::new();
@@ -215,7 +215,7 @@ pub(super) struct Waiting {
     latest: Instant,
     /// The offset in the stream at which the request begins.
     start: u64,
-    /// So much of the stream must be written before it can have been carried out.
+    /// The length of the stream that must be written before the request can have been carried out.
     reach: u64,
 }
 
@@ -299,7 +299,7 @@ impl Waiting {
             }
         };
         if let Some(sender) = self.sender.take() {
-            // The call may be gone. Nobody else gets its answer.
+            // The call may be gone. No other call gets its answer.
             let _ = sender.send(Ok(Answer {
                 replies,
                 at,

@@ -1,9 +1,9 @@
 //! Observability: `tracing` spans and events here, counters in
 //! [`metrics`](super::metrics).
 //!
-//! Names are those of OpenTelemetry's conventions for database clients, where there is one:
-//! <https://opentelemetry.io/docs/specs/semconv/db/redis/>. What is recorded is the name of a
-//! command and never an argument of it; of what the server says, only the code of an error.
+//! Names are those of OpenTelemetry's conventions for database clients, where there is a
+//! convention: <https://opentelemetry.io/docs/specs/semconv/db/redis/>. The name of a command is
+//! recorded, and never an argument. From a reply, only the code of an error is recorded.
 
 use std::{borrow::Cow, fmt, time::Duration};
 

@@ -91,7 +91,7 @@ struct Session {
     identity: checks::Identity,
 }
 
-/// A reply on the tracked connection, or the reason why the call had better go another way.
+/// A reply on the tracked connection, or the reason why the call should go another way.
 pub(crate) enum Read {
     Answered(Replies),
     /// The connection is open and did not answer in time.
@@ -244,7 +244,7 @@ impl<L: Locate> Tracked<L> {
             let read = [Command::read("GET").arg(&canary)];
             checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
             self.write_canary(&canary, deadline).await?;
-            // The push comes before the reply to whatever is asked after the write.
+            // The push comes before the reply to any request after the write.
             let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
             checks::proven(&proof, self.is_cluster, &identity)?;
             if pushes.has_seen_canary.load(Ordering::Acquire) {
@@ -269,7 +269,7 @@ impl<L: Locate> Tracked<L> {
             latest: at,
             verb: "connect",
         };
-        // Removed in the same step: nobody else is to come upon it.
+        // Removed in the same step, so that no other client comes upon it.
         let commands = [
             Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
             Command::new("UNLINK").arg(canary),

@@ -206,7 +206,7 @@ impl Decoder {
         Some((&mut long.bytes, long.missing))
     }
 
-    /// Says that so many bytes have been added to [`long`](Self::long).
+    /// Notes that this many bytes have been added to [`long`](Self::long).
     pub(crate) fn added(&mut self, bytes: usize) {
         if let Some(long) = &mut self.long {
             long.missing -= bytes;

@@ -244,7 +244,7 @@ fn one_more_than_was_asked_for() {
             then: Then::Again,
             map: None,
         });
-        // The first reply is the call's own. What follows must never be another call's.
+        // The first reply is the call's own. Later replies must never be another call's.
         for _ in 0..50 {
             use codex_traits::KvBackend;
             if let Ok(value) = backend.get("k").await {

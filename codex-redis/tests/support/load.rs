@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 const TASKS: usize = 64;
 
-/// Each task adds to a counter of its own, and writes keys that nobody else writes, each once and
-/// only if it is absent.
+/// Each task adds to its own counter, and writes keys that no other task writes, each once and only
+/// if it is absent.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     start: Instant,
