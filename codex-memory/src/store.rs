@@ -34,7 +34,8 @@ const MAX_SHARDS: usize = 64;
 /// what it can choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
-/// How often a write makes room before it gives up. Other writes may take the room each time.
+/// The number of times that a write makes room before it gives up. Other writes may take the room
+/// each time.
 const MAX_ATTEMPTS: usize = 1000;
 
 /// The entries of one backend.

@@ -48,7 +48,7 @@ fn for_each_seed(mut case: impl FnMut(u64)) {
     let _ = writeln!(io::stderr(), "{done} cases, the first with seed {first}");
 }
 
-/// The kinds of store: without limits, and with such as are never reached.
+/// Returns each kind of store: without limits, and with limits that are never reached.
 fn stores_of(clock: &ManualClock) -> Result<Vec<MemoryBackend>> {
     let bounded = |when_full| {
         let builder = MemoryBackend::builder().max_entries(1000).max_bytes(10 << 20);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend, WhenFull};
 use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Result, SetOptions, SetOutcome};
 
-/// Whether it was written.
+/// Sets `key` and returns whether it was written.
 async fn put(store: &MemoryBackend, key: &str, value: impl Into<Bytes>) -> Result<bool> {
     let outcome = store.set(key, value.into(), SetOptions::new()).await?;
     Ok(outcome.is_written())

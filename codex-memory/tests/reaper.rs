@@ -50,8 +50,8 @@ async fn on_the_callers_clock_writes_free_expired_entries_too() {
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..20_000, SECOND.into()).await;
     clock.advance(SECOND);
-    // Which shard a key falls into is random, and how many shards there are depends on the machine:
-    // as many writes as there are entries are enough for each.
+    // The shard of a key is random, and the number of shards depends on the machine. As many writes
+    // as there are entries suffice for each shard.
     let mut writes = 0;
     while !store.is_empty() && writes < 20_000 {
         store.del(&[&format!("no such key {writes}")]).await.unwrap();

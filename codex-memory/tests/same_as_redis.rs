@@ -19,7 +19,8 @@ const SPANS: [Duration; 3] = [
     Duration::from_secs(1_000_000),
 ];
 
-/// How far two times to live may be apart: the two stores were asked one after the other.
+/// The largest difference allowed between two times to live: the two stores were asked one after
+/// the other.
 const SLACK: Duration = Duration::from_secs(60);
 
 fn agree(ours: &Answer, theirs: &Answer) -> bool {

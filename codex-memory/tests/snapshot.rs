@@ -19,7 +19,7 @@ async fn put(store: &MemoryBackend, key: &str, value: impl Into<Bytes>, expiry: 
     Ok(outcome.is_written())
 }
 
-/// Every key with its value and its time to live, sorted.
+/// Returns every key with its value and its time to live, sorted.
 async fn contents(store: &MemoryBackend) -> Result<Vec<(String, Option<Bytes>, Ttl)>> {
     let pattern = Pattern::all();
     let mut keys: Vec<String> = store.scan_all(&pattern).try_collect().await?;
@@ -32,7 +32,7 @@ async fn contents(store: &MemoryBackend) -> Result<Vec<(String, Option<Bytes>, T
     Ok(all)
 }
 
-/// A few entries of each kind, under a clock that stands still.
+/// Creates a store with a few entries of each kind, under a clock that stands still.
 async fn small(clock: &ManualClock) -> Result<MemoryBackend> {
     let store = MemoryBackend::with_clock(clock.clone());
     put(&store, "", "", Expiry::Never).await?;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 pub(crate) use timeline::timeline;
 
-/// What a task did to the key. Values are integers, so that `incr` is among them.
+/// An operation of a task on the key. Values are integers, so that `incr` is among the operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     Get,
@@ -33,7 +33,7 @@ pub(crate) enum Op {
     Incr,
 }
 
-/// What it was told.
+/// The answer to an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Value(Option<i64>),
@@ -72,7 +72,7 @@ impl Register {
         }
     }
 
-    /// What it is after `op`, and what `op` is told.
+    /// Returns the register after `op`, and the answer to `op`.
     fn after(self, op: Op) -> (Self, Answer) {
         let written = |holds: bool, value| (if holds { Self::of(value) } else { self }, Answer::Done(holds));
         match op {
@@ -96,7 +96,7 @@ impl Register {
     }
 }
 
-/// Whether some order explains `calls`, at most 64, on a key that was missing.
+/// Returns whether some order explains `calls`, at most 64, on a key that was missing.
 pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
     assert!(calls.len() <= 64, "a set of calls is kept in 64 bits");
     let bits = calls.iter().enumerate().filter(|(_, call)| call.answer.is_some());
@@ -114,7 +114,7 @@ pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
             open.push((done, Register::EMPTY));
         }
         let left = || (0..calls.len()).filter(|at| done & (1 << at) == 0);
-        // What ended before another began must come before it.
+        // A call that ended before another began must come before it.
         let first_end = left().map(|at| calls[at].ended).min().unwrap_or(u64::MAX);
         for at in left().filter(|&at| calls[at].begun <= first_end) {
             let (next, answer) = register.after(calls[at].op);
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Without an answer.
+    /// Returns a call without an answer.
     fn lost(op: Op, begun: u64) -> Call {
         Call {
             op,

@@ -110,7 +110,7 @@ impl Model {
         self.get(key).is_some_and(|value| value == expected) && self.del(&[key]) == 1
     }
 
-    /// Changes when `key` ends, and tells whether it is there.
+    /// Updates the expiry of `key` and returns whether the key exists.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ impl<B: codex_traits::KvBackend> Run<B> {
         let expected = op.apply(&mut self.model);
         let got = op.call(&self.backend).await;
         self.done.push(op);
-        // What a real clock has gone on by itself; the model's has not.
+        // The time that a real clock has moved on by itself. The model's clock has not.
         let slack = self.clock.now().saturating_sub(self.passed) + self.clock.tolerance();
         if agree(&expected, &got, slack) {
             return Ok(());
@@ -149,7 +149,7 @@ impl fmt::Display for Divergence {
         for op in &self.0.operations {
             writeln!(body, "        {op},")?;
         }
-        // What is named and not used would be warned about where this is pasted.
+        // A name that is imported but not used would cause a warning where this is pasted.
         let used = |names: &[&'static str]| -> Vec<&'static str> {
             let is_used = |name: &&&str| body.contains(&format!("{name}::"));
             names.iter().filter(is_used).copied().collect()

@@ -62,7 +62,7 @@ pub async fn run_with<H: Harness>(
 /// failed as soon as it holds or does not apply, so that the list is never longer than it has to
 /// be.
 ///
-/// What `failures` says of a clause that is not run is not looked at.
+/// Entries of `failures` for clauses that are not run are ignored.
 pub async fn run_expecting<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,

@@ -44,7 +44,7 @@ const LONG: &[Duration] = &[
     Duration::from_secs(20_000),
     Duration::from_secs(3_000_000_000),
 ];
-/// What is to be refused, or to remove the key.
+/// Durations that must be refused, or must remove the key.
 const EDGES: &[Duration] = &[Duration::ZERO, Duration::MAX];
 const SHORT: &[Duration] = &[
     Duration::from_millis(100),
@@ -105,7 +105,7 @@ impl Sequences {
         self
     }
 
-    /// For a test of one's own with `proptest`.
+    /// Returns the strategy, for your own tests with `proptest`.
     pub fn strategy(&self) -> impl Strategy<Value = Vec<Op>> + use<> {
         let expiry = expiry(&self.expiries);
         let pass = select(PASSES).prop_map(Op::Pass);
@@ -120,7 +120,7 @@ impl Sequences {
     ///
     /// # Errors
     ///
-    /// What `run` said of the last that failed: no operation of it can be left out.
+    /// The error of `run` for the last sequence that failed. No operation of it can be left out.
     #[expect(
         clippy::future_not_send,
         reason = "proptest's trees cannot be sent; tests do not send them"
@@ -189,7 +189,7 @@ pub async fn check_against_model<H: Harness>(harness: &H, cases: u32) -> Result<
         .await
 }
 
-/// As far as the strategy's own way of making a sequence simpler leads.
+/// Simplifies a failing sequence as far as the strategy's own simplification goes.
 async fn simplify<F, Fut>(tree: &mut impl ValueTree<Value = Vec<Op>>, mut found: Divergence, run: &F) -> Divergence
 where
     F: Fn(Vec<Op>) -> Fut + Sync,
@@ -257,7 +257,7 @@ fn writes(expiry: impl Strategy<Value = Expiry> + Clone) -> impl Strategy<Value 
     ]
 }
 
-/// Those that look before they write.
+/// Returns a strategy for operations that look before they write.
 fn conditional(expiry: impl Strategy<Value = Expiry> + Clone) -> impl Strategy<Value = Op> {
     let condition = prop_oneof![
         Just(Condition::IfAbsent),

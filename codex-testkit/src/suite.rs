@@ -1,5 +1,5 @@
-//! What every suite of this project works by: a list of clauses, made a contract, is run and made
-//! into tests.
+//! The machinery of every suite of this project. A list of clauses becomes a contract, which is run
+//! and turned into tests.
 //!
 //! Hidden: for the suites of `codex-kv`, which check caches and sessions over a backend. It is no
 //! public API and may change at any time.

@@ -1,5 +1,5 @@
-//! What a clause has asked of its store, so that a failure can be shown in as few calls as it
-//! takes.
+//! The calls that a clause made to its store, so that a failure can be shown in as few calls as
+//! possible.
 
 use std::{
     future::Future,
@@ -22,9 +22,10 @@ use crate::{
 
 /// More would not be read, and takes long to be made fewer.
 const MOST_CALLS: usize = 500;
-/// Of keys and values in one call.
+/// The maximum size of the keys and values in one call, in bytes.
 const MOST_BYTES: usize = 1_000;
-/// How long a failed clause may look for fewer calls; then those found so far have to do.
+/// The longest time that a failed clause may look for fewer calls. Then the calls found so far have
+/// to do.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The calls to the last store of a clause, in the order in which they were begun.

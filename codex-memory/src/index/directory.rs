@@ -33,7 +33,7 @@ pub(crate) struct Slot {
 pub(crate) struct Directory {
     /// The bucket of each hash prefix. The length is a power of two.
     cells: Vec<u32>,
-    /// How many low bits of a hash the directory ignores.
+    /// The number of low bits of a hash that the directory ignores.
     shift: u32,
     buckets: Vec<Bucket>,
     /// The prefix of each bucket. Not in the bucket, because lookups do not need it.
@@ -131,7 +131,7 @@ impl Directory {
         self.change(bucket, |bucket| bucket.push(entry));
     }
 
-    /// Changes one bucket, and updates the totals.
+    /// Modifies a bucket and updates the totals.
     fn change<T>(&mut self, at: usize, change: impl FnOnce(&mut Bucket) -> T) -> T {
         let bucket = &mut self.buckets[at];
         let (len, bytes) = (bucket.len(), bucket.footprint());

@@ -226,7 +226,7 @@ fn spread(hash: u32) -> u64 {
 struct Ghosts {
     table: HashTable<Ghost>,
     order: VecDeque<u32>,
-    /// How many hashes have been added since the queue was made.
+    /// The number of hashes added since the queue was made.
     count: u32,
 }
 
@@ -335,7 +335,7 @@ mod tests {
         }
     }
 
-    /// Marsaglia's xorshift32.
+    /// Returns the next number of Marsaglia's xorshift32.
     fn next(state: &mut u32) -> u32 {
         *state ^= *state << 13;
         *state ^= *state >> 17;

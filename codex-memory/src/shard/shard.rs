@@ -21,13 +21,13 @@ pub(crate) struct Shard {
     fifo: Option<Box<S3Fifo>>,
     /// The sum of the entries' footprints.
     entry_bytes: usize,
-    /// How many entries have a deadline.
+    /// The number of entries with a deadline.
     expiring: usize,
     /// No entry expires before this.
     earliest: Deadline,
     /// The hash at which the next sweep of a write begins.
     sweep_from: u32,
-    /// How many changes there were since the store was made.
+    /// The number of changes since the store was made.
     changes: u64,
 }
 
@@ -263,7 +263,7 @@ mod tests {
         Deadline::after(Duration::from_secs(seconds), Duration::ZERO)
     }
 
-    /// Spread as hashes are.
+    /// Returns a number that is spread as hashes are.
     fn hash(number: u32) -> u32 {
         number.wrapping_mul(0x9E37_79B9)
     }

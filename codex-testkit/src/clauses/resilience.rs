@@ -209,8 +209,8 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         format!("own {task}"),
     );
     let (mut begun, mut told) = (0, 0);
-    // What the target can hold: what was written last, and whatever was dropped, for that may still
-    // come.
+    // The values that the target can hold: the last value written, and every value whose write was
+    // dropped, because a dropped write may still arrive.
     let mut possible = BTreeSet::from(["none".to_owned()]);
     store.put(&target, "none").await?;
     for round in 0..rounds {
@@ -253,8 +253,8 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         store.put(&own, value.clone()).await?;
         store.holds(&own, value).await?;
     }
-    // What was dropped last may still be under way; a call behind it on every connection is not to
-    // be had, so a moment must do.
+    // The last dropped calls may still be under way. A call cannot be queued behind them on every
+    // connection, so a short wait must suffice.
     sleep(Duration::from_millis(100)).await;
     let sum = store
         .get(&counter)

@@ -137,7 +137,7 @@ pub(crate) async fn scan_02_only_what_is_there_is_returned<H: Harness>(cx: &Cont
         let found = store.keys(&Pattern::all(), hint).await?;
         ensure_eq!(found, expected, "keys with a hint of {hint}");
     }
-    // What a page leaves out for its pattern must not come either.
+    // A scan with a pattern must not return expired keys either.
     ensure_eq!(
         store.keys(&Pattern::prefix("expired"), 10).await?.len(),
         0,

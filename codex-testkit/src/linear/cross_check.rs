@@ -34,7 +34,8 @@ impl SequentialSpec for Possible {
     /// `None` is never given by a backend.
     type Ret = Option<Answer>;
 
-    /// Asked for calls without an answer: anything that they can have done.
+    /// Applies `op` for a call without an answer. Every effect that the call can have had stays
+    /// possible.
     fn invoke(&mut self, op: &Op) -> Option<Answer> {
         *self = Self::of(self.each().map(|register| register.after(*op).0).collect::<Vec<_>>());
         None
@@ -85,8 +86,8 @@ fn draw_op(random: &mut Random) -> Op {
     }
 }
 
-/// What a register with a lock would have told three tasks whose calls overlap at random, now and
-/// then with one answer made wrong or lost.
+/// Draws the history of a register with a lock and three tasks whose calls overlap at random. Now
+/// and then, an answer is made wrong or lost.
 fn draw_history(random: &mut Random) -> History {
     const TASKS: usize = 3;
     const CALLS: usize = 7;
@@ -129,7 +130,7 @@ fn draw_history(random: &mut Random) -> History {
             }
         }
     }
-    // Who is told something that it does not wait for has not been told.
+    // The task has not received the answer to a call that is still open.
     for at in open.into_iter().flatten() {
         history[at].1.answer = None;
     }

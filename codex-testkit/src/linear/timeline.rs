@@ -45,7 +45,7 @@ fn shortest(calls: &[Call]) -> Vec<Call> {
         .filter(|ended| *ended != u64::MAX)
         .collect();
     ends.sort_unstable();
-    // What was not yet answered then may have been done or not.
+    // A call that was not yet answered then may or may not have been executed.
     let until = |last: u64| -> Vec<Call> {
         let begun = calls.iter().filter(|call| call.begun <= last);
         begun

@@ -27,7 +27,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds of a near cache with this `max_staleness`, and no tolerance.
+    /// Returns the bounds of a near cache with this `max_staleness`, and no tolerance.
     pub fn new(max_staleness: Duration) -> Self {
         Self {
             max_staleness,
@@ -36,7 +36,7 @@ impl Bounds {
         }
     }
 
-    /// The bounds of a client that asks the store for every answer.
+    /// Returns the bounds of a client that asks the store for every answer.
     pub fn fresh() -> Self {
         Self::new(Duration::ZERO)
     }
@@ -168,7 +168,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Whether a fail-over may have lost the state before the read.
+    /// Returns whether a fail-over may have lost the state before the read.
     fn may_be_lost(&self, state: State, read: &Call) -> bool {
         self.calls.iter().any(|call| {
             call.what == What::FailOver
@@ -177,7 +177,7 @@ impl Checker<'_> {
         })
     }
 
-    /// The order that the writes and the clients without a near cache prove.
+    /// Records the order that the writes and the clients without a near cache prove.
     fn order_writes(&mut self) -> Result<(), Violation> {
         for a in 0..self.states.len() {
             for b in 0..self.states.len() {
@@ -230,8 +230,8 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// A key is missing at first, after a removal, and when a time to live is over. One of these
-    /// must be allowed.
+    /// Checks a read of a missing key. A key is missing at first, after a removal, and when a time
+    /// to live is over. At least one of these causes must be allowed.
     fn check_missing(&mut self, read: &Call) -> Result<(), Violation> {
         let mut refused: Option<(Moment, Rule, String)> = None;
         let mut allowed = Vec::new();
@@ -265,8 +265,8 @@ impl Checker<'_> {
         }
     }
 
-    /// The states that the near cache must not fall behind: its own writes that were answered, with
-    /// `true`, and what it showed.
+    /// Returns the states that the near cache must not fall behind: its own writes that were
+    /// answered, with `true`, and the states that it showed, with `false`.
     fn seen_before(&self, read: &Call) -> Vec<(usize, bool)> {
         let mut seen = Vec::new();
         for (at, state) in self.states.iter().enumerate() {
@@ -285,7 +285,7 @@ impl Checker<'_> {
         seen
     }
 
-    /// The rule that forbids that `read` shows `state`, or its expiry.
+    /// Returns the rule that forbids `read` to show `state` or its expiry.
     fn reason_against(&self, state: usize, read: &Call, has_expired: bool) -> Option<(Rule, String)> {
         for (seen, is_own) in self.seen_before(read) {
             if self.order.is_older(state, seen) {
@@ -329,7 +329,7 @@ impl Checker<'_> {
         None
     }
 
-    /// What the near cache has seen is no newer than what it shows.
+    /// Records that no state that the near cache has seen is newer than the state that it shows.
     fn learn(&mut self, state: usize, read: &Call) -> Result<(), Violation> {
         for (seen, is_own) in self.seen_before(read) {
             if !self.order.note(seen, state) {

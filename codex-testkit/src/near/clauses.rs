@@ -28,7 +28,8 @@ async fn put<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     Ok(())
 }
 
-/// A write by a handle whose connections were closed too: the first calls may find them so.
+/// Stores a version by a handle whose connections were closed too. The first calls may find them
+/// closed.
 async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     const ATTEMPTS: u32 = 200;
     for _ in 1..ATTEMPTS {
@@ -43,7 +44,7 @@ async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> 
     put(backend, key, version).await
 }
 
-/// A read that may fail: the store may be out of reach.
+/// Returns the value of `key`, or `None` if the store is out of reach.
 async fn shown<B: KvBackend>(backend: &B, key: &str) -> Option<Option<Bytes>> {
     use codex_traits::ErrorKind::{Connection, Server, Timeout};
     match backend.get(key).await {

@@ -47,7 +47,7 @@ pub struct HistoryShape {
 }
 
 impl HistoryShape {
-    /// The defaults, with this seed.
+    /// Returns the default shape with this seed.
     pub fn new(seed: u64) -> Self {
         Self {
             tasks: 2,

@@ -45,7 +45,7 @@ impl Cleaning {
     ///
     /// # Errors
     ///
-    /// What the server said, or how many keys are left.
+    /// The server's error, or the number of keys that are left.
     pub(super) fn clean(self, raw: &Raw) -> Result<(), String> {
         let cleaned = match self {
             Self::Flush => raw.command(&["FLUSHDB"]).map(drop),

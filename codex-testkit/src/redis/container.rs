@@ -24,7 +24,7 @@ read -r _
 docker rm -f "$1" || curl --silent --unix-socket /var/run/docker.sock --request DELETE "http://engine/containers/$1?force=1"
 "#;
 
-/// What the image is where `CODEX_TEST_REDIS_IMAGE` says nothing.
+/// The image if `CODEX_TEST_REDIS_IMAGE` does not name another.
 const DEFAULT_IMAGE: &str = "redis:7";
 
 /// For a pull over a slow line, and the start.

@@ -52,8 +52,8 @@ enum Lease {
 }
 
 impl Database {
-    /// Leases an empty database. It blocks, for up to two minutes where all databases of a given
-    /// server are in use by other processes.
+    /// Acquires a lease on an empty database. Blocks for up to two minutes if other processes use
+    /// all databases of a given server.
     ///
     /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone,
     /// and so is every database but those leased.
@@ -71,7 +71,7 @@ impl Database {
         }
     }
 
-    /// Leases an empty database of this server, which is the tests' own.
+    /// Acquires a lease on an empty database of this server, which is the tests' own.
     ///
     /// # Errors
     ///
@@ -116,8 +116,9 @@ impl Database {
         Ok(database)
     }
 
-    /// Leases an empty database of the server that `url` names, by the same rules. Where `url`
-    /// names a database (`redis://localhost/5`, `?db=5` for a socket), that one or none is taken.
+    /// Acquires a lease on an empty database of the server that `url` names, by the same rules. If
+    /// `url` names a database (`redis://localhost/5`, `?db=5` for a socket), no other database is
+    /// taken.
     ///
     /// # Errors
     ///

@@ -63,7 +63,8 @@ impl FragileRedis {
         Outage::new(self.clone())
     }
 
-    /// Changes a setting of the server, which is ours and answers what it is told.
+    /// Sends the server a command that changes a setting. The server belongs to the tests, so the
+    /// command must succeed.
     fn command(&self, parts: &[&str]) {
         let answer = self.server.command(parts);
         answer.unwrap_or_else(|error| panic!("{} failed: {error}", parts[0]));
@@ -101,7 +102,8 @@ impl Breaker for FragileRedis {
                     // Its ends hear of it, so that the next call is not the one that finds out.
                     sleep(Duration::from_millis(100)).await;
                 }
-                // Of a primary that is not there, which it goes on looking for.
+                // The server becomes a replica of a primary that does not exist, and keeps looking
+                // for it.
                 OutageKind::ReadOnly => self.command(&["REPLICAOF", "127.0.0.1", "1"]),
                 OutageKind::OutOfMemory => self.command(&["CONFIG", "SET", "maxmemory", "1"]),
                 OutageKind::NodeDown => panic!("there is one node; `kinds` does not list it"),

@@ -44,8 +44,8 @@ pub fn shared_url() -> Result<String, Unavailable> {
 
 fn find() -> Result<Shared, Unavailable> {
     if let Ok(url) = env::var(URL_VARIABLE) {
-        // Whoever names a server wants that one: a private one in its place would hide that it is
-        // down.
+        // Anyone who names a server wants that server: a private server in its place would hide
+        // that it is down.
         return match reach(&url) {
             Ok(info) => Ok(Shared::Given(info)),
             Err(reason) => Err(Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}"))),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 /// Returns `text` as the content of an element or of a quoted attribute, in XML 1.0 and in HTML.
 ///
-/// What XML has no way to write (control characters, U+FFFE, U+FFFF: section 2.2 of XML 1.0) is
-/// shown as Rust writes it: `\u{1b}`.
+/// Characters that XML cannot represent (control characters, U+FFFE, U+FFFF: section 2.2 of XML
+/// 1.0) are shown as Rust writes them: `\u{1b}`.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

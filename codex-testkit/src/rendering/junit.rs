@@ -68,7 +68,7 @@ fn case(name: &str, group: &str, line: &Line<'_>) -> TestCase {
     case
 }
 
-/// Writes control characters as Rust does; the crate would leave them out, tabs too.
+/// Renders control characters as Rust does. The crate would leave them out, including tabs.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

@@ -23,7 +23,7 @@ pub enum ProgressStyle {
 /// Writes the events of [`run_with`](crate::run_with) as lines for a person, each failure with its
 /// reason at once.
 ///
-/// What cannot be written is not: a closed pipe does not end the run.
+/// Output that cannot be written is dropped: a closed pipe does not end the run.
 ///
 /// ```
 /// # use codex_testkit::{ClauseId, Event, Outcome, Progress, ProgressStyle};

@@ -212,7 +212,7 @@ async fn write<B: KvBackend>(store: Store<B>, bytes: usize) {
     let _ = store.set("large", value, SetOptions::new()).await;
 }
 
-/// Reads while frames arrive that answer nothing.
+/// Sends a read while frames arrive that answer nothing.
 async fn during_a_flood<H: Harness>(cx: &Context<'_, H>, outage: &Outage, store: &Store<H::Backend>) -> Checked {
     store.put("k", "v").await?;
     outage.begin(OutageKind::UnrelatedFrames).await;

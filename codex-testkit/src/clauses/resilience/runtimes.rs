@@ -119,7 +119,7 @@ pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checke
 fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
     let wait = || thread::scope(|scope| scope.spawn(run).join());
     let joined = match Handle::try_current().map(|current| current.runtime_flavor()) {
-        // What else this thread has in hand, the harness's own tasks among it, goes to another.
+        // Other work of this thread, including the harness's own tasks, moves to another thread.
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
         _ => wait(),
     };

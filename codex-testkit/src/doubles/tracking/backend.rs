@@ -65,7 +65,7 @@ impl TrackingStore {
         }
     }
 
-    /// Reads value and time to live past every stream.
+    /// Reads the value and the time to live, bypassing every stream.
     pub(super) async fn read_elsewhere(&self, key: &str) -> Result<(Option<Bytes>, Ttl)> {
         let key = key.to_owned();
         self.call("get", move |server, _| {
@@ -76,7 +76,7 @@ impl TrackingStore {
     }
 }
 
-/// FNV-1a.
+/// Hashes `key` with FNV-1a.
 fn hash(key: &str) -> u64 {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     key.bytes().fold(0xcbf2_9ce4_8422_2325, mix)

@@ -57,12 +57,12 @@ impl Link {
         self.state.subscribe()
     }
 
-    /// The time at which something that another program sends now arrives.
+    /// Returns the time at which a message that another program sends now arrives.
     pub(super) fn arrival_outside() -> Instant {
         Instant::now() + Duration::from_millis(1)
     }
 
-    /// The time at which something that is sent now arrives.
+    /// Returns the time at which a message that is sent now arrives.
     pub(super) fn arrival(&self) -> Instant {
         let LinkState { shortest, longest, .. } = self.state();
         let range = u64::try_from(longest.saturating_sub(shortest).as_millis()).unwrap_or_default();

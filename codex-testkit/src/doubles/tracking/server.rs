@@ -81,7 +81,7 @@ impl Server {
         u16::try_from(self.primaries.len()).unwrap_or(u16::MAX)
     }
 
-    /// The keys that moved, and a number that grows with every change of them.
+    /// Returns the keys that moved, and a number that grows with every change of them.
     pub(super) fn routes(&self) -> Routes {
         Routes {
             moved: self.moved.clone(),
@@ -93,25 +93,25 @@ impl Server {
         self.moved.get(key).copied().unwrap_or_else(|| self.home_of(key))
     }
 
-    /// The shard of a key that never moved.
+    /// Returns the shard of a key that never moved.
     pub(super) fn home_of(&self, key: &str) -> usize {
         key.bytes().fold(0, |sum: usize, byte| {
             sum.wrapping_mul(31).wrapping_add(usize::from(byte))
         }) % self.primaries.len()
     }
 
-    /// The node that the shard's primary is on.
+    /// Returns the node that the shard's primary is on.
     pub(super) fn primary(&self, shard: usize) -> usize {
         self.primaries[shard]
     }
 
-    /// The data of the primary that has `key`.
+    /// Returns the data of the primary that has `key`.
     pub(super) fn model_of(&mut self, key: &str) -> &mut Model {
         let node = self.primaries[self.shard_of(key)];
         self.nodes[node].model()
     }
 
-    /// The data of every primary.
+    /// Returns the data of every primary.
     pub(super) fn models(&mut self) -> impl Iterator<Item = &mut Model> {
         let primaries = &self.primaries;
         let nodes = self.nodes.iter_mut().enumerate();

@@ -46,7 +46,7 @@ fn fail_over(begun: u64, ended: u64) -> Call {
     call(BARE, What::FailOver, begun, ended)
 }
 
-/// The rule that `calls` break under a `max_staleness` of one second.
+/// Returns the rule that `calls` break under a `max_staleness` of one second.
 fn broken(calls: &[Call]) -> Option<Rule> {
     check(calls, &Bounds::new(SECOND))
         .err()
