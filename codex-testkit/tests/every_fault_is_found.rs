@@ -15,7 +15,7 @@ use faulty_backends::{
     journaled::{JournalFault, JournaledHarness},
 };
 
-/// The clause fails on the backends of `harness`.
+/// Asserts that the clause fails on the backends of `harness`.
 fn is_found(harness: &impl Harness, fault: &str, clause: &str) {
     let id: ClauseId = clause.parse().unwrap_or_else(|error| panic!("{error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -94,7 +94,7 @@ async fn killable_writer() {
     journaled::write_if_told_to().await;
 }
 
-/// Every fault with its clause and its description, in the order of the files.
+/// Returns every fault with its clause and its description, in the order of the files.
 fn every_fault() -> impl Iterator<Item = (String, &'static str, &'static str)> {
     fn described<F: std::fmt::Debug>(
         all: &'static [(F, &'static str, &'static str)],

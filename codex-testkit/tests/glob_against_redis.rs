@@ -10,7 +10,7 @@ use codex_testkit::{
 };
 use codex_traits::Pattern;
 
-/// What is special in a pattern, what stands next to it in ASCII, and bytes that are no text.
+/// Special characters of a pattern, their neighbours in ASCII, and bytes that are not text.
 const ALPHABET: &[u8] = b"*?[]\\^-ab\xc3\xa9\0\xff";
 
 /// Numbers that are the same in every run: xorshift64* (Vigna, "An experimental exploration of
@@ -34,8 +34,7 @@ impl Random {
         (0..self.below(longest + 1)).map(|_| self.byte()).collect()
     }
 
-    /// A pattern that comes near to matching `key`: random ones hardly ever match anything of
-    /// length.
+    /// Returns a pattern that nearly matches `key`: random patterns hardly ever match a long key.
     fn pattern_for(&mut self, key: &[u8]) -> Vec<u8> {
         let mut pattern = Vec::new();
         for &byte in key {
@@ -60,7 +59,7 @@ impl Random {
     }
 }
 
-/// The keys that the server says match.
+/// Returns the keys that the server says match.
 fn asked(database: &Database, pattern: &[u8]) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     let mut cursor = b"0".to_vec();

@@ -86,7 +86,7 @@ fn imports(directory: &Path, root: &Path, prefixes: impl Fn(&Path) -> Vec<Vec<St
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .filter(|name| name != "mod" && name != "lib")
         .collect();
-    // Which child a name that the module exports comes from.
+    // The child that each name exported by the module comes from.
     let mut exported = BTreeMap::new();
     for path in uses(&code(root)) {
         if let [child, .., item] = path.as_slice()

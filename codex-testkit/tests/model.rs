@@ -1,4 +1,4 @@
-//! What is wrong is told from what is right by the model alone, in a few operations that can be
+//! The model alone tells wrong backends from correct backends, in a few operations that can be
 //! pasted into a test.
 
 #[rustfmt::skip]
@@ -14,7 +14,7 @@ use codex_testkit::{Answer, Harness, InProcess, Op, VirtualTime, check_against_m
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 use faulty_backends::{Fault, FaultyBackendHarness, faults};
 
-/// Memory backends on one clock, which the suite moves.
+/// Returns a harness of memory backends on one clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();
@@ -30,7 +30,7 @@ async fn what_is_right_answers_as_the_model_does() {
     check_against_model(&memory(), 500).await.unwrap();
 }
 
-/// What one caller of the plain verbs cannot see.
+/// Faults that a single caller of the plain verbs cannot see.
 const BEYOND: &[Fault] = &[
     // Another program's keys.
     Fault::ForeignIsMiss,
@@ -58,7 +58,7 @@ const BEYOND: &[Fault] = &[
     Fault::StopsOnEmptyPage,
     Fault::WholeKeyspace,
     Fault::ScanLeaks,
-    // How a scan is cut into pages, and cursors that were made up.
+    // Page boundaries of a scan, and cursors that were made up.
     Fault::EmptyHasCursor,
     Fault::CursorPanics,
     Fault::CursorLoops,
@@ -122,7 +122,7 @@ async fn a_divergence_prints_as_a_test() {
     );
 }
 
-/// Every verb, and every kind of literal.
+/// Returns every verb, and every kind of literal.
 fn every_operation() -> Vec<Op> {
     let keep = SetOptions::if_present().with_expiry(Expiry::Keep);
     let equal = SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(b"\"\\\0\xff\n")));

@@ -1,4 +1,4 @@
-//! What the proxy does to a connection, seen from its client.
+//! The proxy's effects on a connection, seen from its client.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -38,7 +38,7 @@ async fn proxied() -> (Proxy, TcpStream) {
     (proxy, client)
 }
 
-/// The answer to `byte`, up to where the connection ends.
+/// Sends `byte` and returns the answer, up to where the connection ends.
 async fn ask(client: &mut TcpStream, byte: u8) -> Result<Vec<u8>, ErrorKind> {
     client.write_all(&[byte]).await.map_err(|error| error.kind())?;
     let mut answer = Vec::new();

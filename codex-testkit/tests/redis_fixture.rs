@@ -40,7 +40,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a child printed after this mark.
+/// Returns the text that a child printed after this mark.
 fn said(output: &Output, mark: &str) -> String {
     let text = stdout(output);
     let line = text.lines().find_map(|line| line.split_once(mark));
@@ -144,7 +144,7 @@ fn a_server_does_not_outlive_an_aborted_process() {
     until("its directory is gone", || !fs::exists(&directory).unwrap());
 }
 
-/// Whether the engine has the image; a test does not pull one.
+/// Fails unless the engine has the image. A test does not pull images.
 fn image_at_hand() -> Result<(), Unavailable> {
     let image = RedisContainer::image();
     match Command::new("docker").args(["image", "inspect", &image]).output() {
@@ -202,7 +202,7 @@ fn a_container_is_used_where_there_is_no_server_and_does_not_outlive_the_process
     fs::remove_dir_all(tools).unwrap();
 }
 
-/// A directory to be a `PATH`, with a shell and a container client, and no redis-server.
+/// Creates a directory to be a `PATH`, with a shell and a container client but no redis-server.
 fn tools_without_redis(name: &str) -> PathBuf {
     let tools = env::temp_dir().join(format!("codex-tools-{name}-{}", std::process::id()));
     fs::create_dir_all(&tools).unwrap();

@@ -17,7 +17,7 @@ fn clause(id: &str) -> ClauseId {
     id.parse().unwrap()
 }
 
-/// One of each outcome, in two groups.
+/// Returns a report with each outcome once, in two groups.
 fn mixed() -> Report {
     Report {
         outcomes: vec![
@@ -55,7 +55,7 @@ fn memory() -> Memory {
     }
 }
 
-/// A run of two groups: two pass, one is skipped.
+/// Runs clauses of two groups: two pass, one is skipped.
 async fn timed() -> TimedReport {
     let clauses = ["get-01", "get-06", "del-03"].map(clause);
     run_with(&memory(), clauses, |_| ())
@@ -83,7 +83,7 @@ fn find<'a>(document: &'a Document<'_>, is: impl Fn(&Node<'a, 'a>) -> bool) -> V
     document.root().descendants().filter(is).collect()
 }
 
-/// What is shown in place of characters that XML cannot hold.
+/// Replaces characters that XML cannot hold with the text that is shown in their place.
 fn shown(text: &str) -> String {
     text.replace('\u{1b}', r"\u{1b}").replace('\0', r"\u{0}")
 }

@@ -22,7 +22,7 @@ use codex_traits::{Capabilities, Expiry, KvBackend, Result, ScanPage, ScanReques
 
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// What a store does wrong.
+/// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// A call never ends, and keeps its thread.

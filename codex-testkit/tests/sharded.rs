@@ -84,8 +84,8 @@ impl KvBackend for Sharded {
         Ok(())
     }
 
-    /// Node after node; the cursor is the node's number and its own cursor. A node with nothing
-    /// more to say is no page of its own.
+    /// Scans node after node. The cursor holds the node's number and the node's own cursor. A node
+    /// with no more keys does not get a page of its own.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let (mut number, mut cursor) = match request.cursor.as_str().split_once('/') {
             None if request.cursor.is_start() => (0, Cursor::start()),

@@ -235,7 +235,7 @@ fn skips_test(skips: &[&str]) {
     );
 }
 
-/// The lists of a backend that does not keep set-04.
+/// Checks the lists of a backend that does not keep set-04.
 fn fails_test(fails: &[&str]) {
     let broken = || Ok(FaultyBackendHarness::with(Fault::KeepDropsTtl));
     codex_testkit::suite::test_lists::<BackendContract, _, _>(broken, "", "", &["scan_10"], fails);

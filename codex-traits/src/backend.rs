@@ -236,7 +236,7 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// If the store fails.
     fn del_if_equals(&self, key: &str, expected: &[u8]) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Changes the expiry of `key` and returns whether the key exists. [`Expiry::Never`] clears the
+    /// Updates the expiry of `key` and returns whether the key exists. [`Expiry::Never`] clears the
     /// time to live, [`Expiry::After`] zero removes the key, and [`Expiry::Keep`] changes nothing.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a backend can do beyond the common contract.
+//! Capabilities of a backend beyond the common contract.
 
 use std::fmt;
 

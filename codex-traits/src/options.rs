@@ -1,4 +1,4 @@
-//! What a write is told and what it answers.
+//! Options and outcomes of writes.
 
 use std::{fmt, time::Duration};
 
@@ -202,7 +202,7 @@ pub enum Ttl {
     Remaining(Duration),
 }
 
-/// What [`incr`](crate::KvBackend::incr) does if the key is missing.
+/// The behaviour of [`incr`](crate::KvBackend::incr) if the key is missing.
 ///
 /// This enum is exhaustive on purpose, as [`Condition`] is: a backend must handle every variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

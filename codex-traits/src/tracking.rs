@@ -85,21 +85,21 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
 /// The methods are called by whatever drives the stream. They must return quickly, must not block,
 /// and must not call the feed.
 pub trait TrackingListener: fmt::Debug + Send + Sync + 'static {
-    /// A new stream to the node is about to be checked. Nothing that an earlier stream carried may
-    /// be kept.
+    /// Handles a new stream to the node that is about to be checked. Nothing that an earlier stream
+    /// carried may be kept.
     fn opening(&self, node: NodeId);
 
-    /// The stream that was announced by the last [`opening`](Self::opening) has passed every check
-    /// that [`TrackingFeed::prove`] makes.
+    /// Handles the stream that was announced by the last [`opening`](Self::opening), once it has
+    /// passed every check that [`TrackingFeed::prove`] makes.
     fn opened(&self, node: NodeId);
 
-    /// A key changed. Keys that are not UTF-8 can be reported too.
+    /// Handles the change of a key. Keys that are not UTF-8 can be reported too.
     fn changed(&self, node: NodeId, key: &[u8]);
 
-    /// Every key of the node may have changed. The stream goes on.
+    /// Handles a flush: every key of the node may have changed. The stream goes on.
     fn flushed(&self, node: NodeId);
 
-    /// The stream to the node has ended. Calls on it have not been told yet.
+    /// Handles the end of the stream to the node. Calls on it have not been told yet.
     fn closed(&self, node: NodeId);
 }
 

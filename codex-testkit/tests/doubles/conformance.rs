@@ -101,7 +101,8 @@ impl<W: Wrap> Harness for Doubled<W> {
         W::reopen(backend)
     }
 
-    /// The resident memory of this process (proc(5)), without the log, which grows as it should.
+    /// Returns the resident memory of this process (proc(5)), without the log, which grows as it
+    /// should.
     async fn memory_in_use(&self, backend: &W::Backend) -> Option<u64> {
         W::forget(backend);
         let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -215,7 +215,7 @@ fn a_delay_needs_no_runtime() {
     assert!(start.elapsed() >= Duration::from_millis(20));
 }
 
-/// A thread that is parked until it is woken: no runtime of anybody's.
+/// Runs `future` on this thread, which is parked until it is woken. No runtime is involved.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {

@@ -6,7 +6,7 @@ use codex_memory::MemoryBackend;
 use codex_testkit::doubles::{Answer, ConditionKind, Fault, FaultyBackend, RecordingBackend, Redaction, Verb};
 use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
 
-/// Every verb once, with secrets for keys and values.
+/// Calls every verb once, with secrets for keys and values.
 async fn every_verb(backend: &impl KvBackend) {
     let minute = Duration::from_secs(60);
     let equal = SetOptions::expires_after(minute).with_condition(Condition::IfEquals("secret-old".into()));

@@ -24,7 +24,7 @@ use super::{
     keyspace::{Clock, Entry, Keyspace, SINCE_1970, Service, lock},
 };
 
-/// What only faults need.
+/// State that only faults need.
 #[derive(Default)]
 struct Wrong {
     ghosts: BTreeMap<Vec<u8>, i64>,
@@ -71,7 +71,7 @@ impl fmt::Debug for FaultyBackend {
     }
 }
 
-/// What a verb does to the store.
+/// The effect of a verb on the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Reads,
@@ -131,7 +131,7 @@ impl FaultyBackend {
         entry.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The keyspace, without `key` where it has ended.
+    /// Returns the keyspace, without `key` if it has ended.
     fn live(&self, key: &[u8]) -> MutexGuard<'_, Keyspace> {
         let mut keyspace = self.keyspace();
         let mut ended = keyspace.entries.get(key).is_some_and(|entry| self.has_ended(entry));
@@ -148,7 +148,7 @@ impl FaultyBackend {
         keyspace
     }
 
-    /// Whether the store is in service, for a verb that does this to it.
+    /// Fails unless the store is in service for a verb with this effect.
     fn ask(&self, operation: &'static str, effect: Effect) -> Result<()> {
         if self.has(Fault::NeedsARuntime) {
             let _ = tokio::runtime::Handle::current();
@@ -175,7 +175,7 @@ impl FaultyBackend {
         asked
     }
 
-    /// `answer`, unless it is the one that is lost.
+    /// Returns `answer`, unless it is the answer that is lost.
     fn answer<T>(&self, operation: &'static str, answer: T) -> Result<T> {
         if self.service.loses_an_answer() {
             return Err(Error::new(ErrorKind::Connection, operation, "the connection broke"));
@@ -183,7 +183,7 @@ impl FaultyBackend {
         Ok(answer)
     }
 
-    /// The deadline that `expiry` means.
+    /// Returns the deadline that `expiry` means.
     fn deadline(&self, expiry: Expiry, old: Option<i64>, operation: &'static str) -> Result<Option<i64>> {
         let wraps = match operation {
             "expire" => self.has(Fault::ExpireHugeWraps),
@@ -367,7 +367,7 @@ impl FaultyBackend {
         Ok(Some(sum))
     }
 
-    /// One page, of at most `hint` keys looked at from the cursor on.
+    /// Returns a page, of at most `hint` keys looked at from the cursor on.
     fn page(&self, pattern: &Pattern, cursor: &Cursor, hint: usize) -> Result<ScanPage> {
         let keyspace = self.keyspace();
         let grown = keyspace.next_position;

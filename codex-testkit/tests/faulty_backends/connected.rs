@@ -27,7 +27,7 @@ use super::keyspace::lock;
 
 macro_rules! connection_faults {
     ($($fault:ident $clause:ident $text:literal)*) => {
-        /// What is wrong with the client.
+        /// A fault of the client.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum ConnectionFault {
             $($fault,)*

@@ -1,8 +1,8 @@
-//! What can be wrong with a backend: one fault each, and the clause that tells.
+//! The faults that a backend can have, each with the clause that detects it.
 
 macro_rules! faults {
     ($($fault:ident $clause:ident $text:literal)*) => {
-        /// What is wrong.
+        /// A fault of the backend.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Fault {
             $($fault,)*

@@ -4,7 +4,7 @@ use codex_traits::Pattern;
 
 use super::faults::Fault;
 
-/// Whether `key` matches: as `Pattern` says, but for what is wrong.
+/// Returns whether `key` matches, as `Pattern` says, apart from the fault.
 pub(crate) fn matches(fault: Option<Fault>, pattern: &Pattern, key: &[u8]) -> bool {
     let glob = pattern.as_bytes();
     let changed = |glob: Vec<u8>| Pattern::glob(glob).matches(key);
@@ -51,7 +51,7 @@ fn replaced(glob: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `*` and literals alone.
+/// Matches `*`, `?` and literals only.
 fn backtrack(glob: &[u8], key: &[u8]) -> bool {
     match (glob, key) {
         ([], []) => true,

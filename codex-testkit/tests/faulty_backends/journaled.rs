@@ -26,7 +26,7 @@ use codex_traits::{
 
 macro_rules! faults {
     ($($fault:ident $clause:ident $text:literal)*) => {
-        /// What is wrong with the journal.
+        /// A fault of the journal.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum JournalFault {
             $($fault,)*
@@ -157,7 +157,7 @@ impl Inner {
         self.fault == Some(fault)
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     fn now(&self) -> u64 {
         let since = self.clock.system_time().duration_since(SystemTime::UNIX_EPOCH);
         millis(since.unwrap_or_default())
@@ -167,7 +167,7 @@ impl Inner {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether records of this verb are in the journal only after the store was closed.
+    /// Returns whether records of this verb are in the journal only after the store was closed.
     fn waits_for_closing(&self, verb: &str) -> bool {
         self.has(JournalFault::StoresWhenClosed)
             || self.has(JournalFault::RemovalsWaitForClosing) && verb.starts_with("del")

@@ -100,7 +100,7 @@ impl Service {
         *lock(&self.0)
     }
 
-    /// Whether the answer to this call is the one that is lost.
+    /// Returns whether the answer to this call is the one that is lost.
     pub(crate) fn loses_an_answer(&self) -> bool {
         lock(&self.0).take_if(|kind| *kind == OutageKind::ReplyLost).is_some()
     }

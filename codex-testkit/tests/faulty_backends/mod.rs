@@ -22,12 +22,12 @@ pub(crate) struct FaultyBackendHarness {
     fault: Option<Fault>,
     clock: Clock,
     service: Service,
-    /// What all share, where that is the fault.
+    /// The store that all backends share, if that is the fault.
     shared: FaultyBackend,
 }
 
 impl FaultyBackendHarness {
-    /// Specimens with this fault.
+    /// Returns a harness whose backends have this fault.
     pub(crate) fn with(fault: Fault) -> Self {
         Self {
             fault: Some(fault),

@@ -1,4 +1,4 @@
-//! What a divergence has printed, as it was printed.
+//! The output of a divergence, exactly as it was printed.
 
 use super::harness;
 

@@ -215,7 +215,7 @@ impl SimpleNear {
         (is_live && (is_leased || self.shared.has(Flaw::NoHeartbeat))).then(|| entry.value.clone())
     }
 
-    /// The state that a read began in: a fill is refused if it has changed.
+    /// Returns the state that a read began in. A fill is refused if it has changed.
     fn state(&self, key: &str) -> (u64, u64) {
         let memory = self.shared.lock();
         (memory.doubts, memory.generations.get(key).copied().unwrap_or_default())

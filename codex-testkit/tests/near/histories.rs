@@ -38,7 +38,7 @@ async fn disturb(store: &TrackingStore, number: u64) {
     store.set_latency(Duration::from_millis(1), Duration::from_millis(4));
 }
 
-/// The violation of one history, if there is one.
+/// Returns the violation of a history, if any.
 async fn violation(number: u64, flaw: Option<Flaw>) -> Option<codex_testkit::near::Violation> {
     let store = if number.is_multiple_of(2) {
         TrackingStore::new(number)

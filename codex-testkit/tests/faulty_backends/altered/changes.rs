@@ -68,7 +68,7 @@ impl Altered {
         keys.iter().map(|key| self.key(verb, key)).collect()
     }
 
-    /// What is stored of a value that is written in this way.
+    /// Returns what is stored for a value that is written in this way.
     pub(super) fn value(&self, way: &str, value: Bytes) -> Bytes {
         let text = || std::str::from_utf8(&value).ok();
         match (self.alteration, way) {

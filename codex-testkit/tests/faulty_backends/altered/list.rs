@@ -1,8 +1,8 @@
-//! What is altered: one thing each, and the clause that tells.
+//! The alterations: each changes a single thing, and names the clause that detects it.
 
 macro_rules! alterations {
     ($($name:ident $clause:ident $text:literal)*) => {
-        /// What is altered.
+        /// An alteration of the backend.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Alteration {
             $($name,)*

@@ -1,7 +1,8 @@
 //! The memory backend, with one thing altered on the way to it.
 //!
-//! Where `backend.rs` has faults of its own store, these are the faults of clients and wrappers:
-//! what is asked, what is compared, and what is answered differs from what the caller meant.
+//! The faults in `backend.rs` are those of its own store. These are the faults of clients and
+//! wrappers: what is asked, what is compared, and what is answered differs from what the caller
+//! meant.
 
 mod changes;
 mod list;
@@ -51,7 +52,7 @@ impl Altered {
         self.alteration == Some(alteration)
     }
 
-    /// The expiry of a write made in this way, which may be none.
+    /// Returns the expiry of a write made in this way, which may be none.
     fn expiry(&self, way: &str, expiry: Expiry) -> Expiry {
         let Expiry::After(after) = expiry else {
             return expiry;
@@ -100,7 +101,7 @@ impl Altered {
         Expiry::After(after)
     }
 
-    /// The expiry of a set, which can depend on what is there.
+    /// Returns the expiry of a set, which can depend on what is there.
     async fn expiry_of_set(&self, way: &str, key: &str, value: &Bytes, expiry: Expiry) -> Result<Expiry> {
         const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
         let is_long = value.len() > 1024;
@@ -141,7 +142,7 @@ impl Altered {
         })
     }
 
-    /// Whether this handle does not see the key, as it has the time wrong.
+    /// Returns whether this handle does not see the key, because it has the time wrong.
     async fn is_early(&self, key: &str) -> Result<bool> {
         let Some(second) = &self.second else { return Ok(false) };
         let ahead = match self.alteration {
@@ -163,7 +164,7 @@ impl Altered {
         let Some(second) = &self.second else { return Ok(value) };
         let mut read = second.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match self.alteration {
-            // What was read a moment ago is shown for a little longer.
+            // A value that was read a moment ago is shown for a little longer.
             Some(A::SecondIsBehind) if value.is_none() => Ok(read.remove(key).flatten()),
             Some(A::SecondIsBehind) => {
                 read.insert(key.to_owned(), value.clone());
