@@ -142,8 +142,8 @@ async fn near_of(backend: codex_redis::RedisBackend, settings: connect_near::Nea
 }
 
 #[cfg(all(not(feature = "memory"), feature = "redis"))]
-async fn near_of(_: codex_redis::RedisBackend, _: connect_near::NearSettings) -> Result<AnyBackend> {
-    Err(connect_near::refused("near", "needs codex-kv's feature `memory`"))
+fn near_of(_: codex_redis::RedisBackend, _: connect_near::NearSettings) -> std::future::Ready<Result<AnyBackend>> {
+    std::future::ready(Err(connect_near::refused("near", "needs codex-kv's feature `memory`")))
 }
 
 #[cfg(feature = "redis")]

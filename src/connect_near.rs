@@ -10,10 +10,6 @@ const MAX_VALUE: &str = "near_max_value";
 
 /// The settings of a near cache that a URL contains.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "memory"),
-    expect(dead_code, reason = "without these features it is an error of `connect`")
-)]
 #[expect(clippy::struct_field_names, reason = "the names of the builder's settings")]
 pub(crate) struct NearSettings {
     pub(crate) max_bytes: usize,

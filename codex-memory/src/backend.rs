@@ -145,11 +145,12 @@ impl Default for MemoryBackend {
 }
 
 // Neither keys nor values may be printed.
+#[expect(clippy::missing_fields_in_debug, reason = "the store holds keys and values")]
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")
             .field("entries", &self.store.entries())
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 

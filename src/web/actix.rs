@@ -12,14 +12,18 @@
 //!     Ok(format!("visit {visits}"))
 //! }
 //!
-//! #[actix_web::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //!     let backend = codex_kv::connect("memory://").await?;
 //!     let store = SessionStore::builder(backend).codec(DjangoSigned::new("a secret")).build()?;
 //!     let sessions = SessionMiddleware::new(store);
 //!     let server = HttpServer::new(move || App::new().wrap(sessions.clone()).route("/", get().to(visits)));
 //!     server.bind(("127.0.0.1", 8080))?.run().await?;
 //!     Ok(())
+//! }
+//!
+//! // With actix-web's feature `macros`, `#[actix_web::main]` does the same.
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     actix_web::rt::System::new().block_on(serve())
 //! }
 //! ```
 
