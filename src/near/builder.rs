@@ -44,8 +44,8 @@ impl<R: Tracking> NearBuilder<R> {
     /// 64 MiB. Answers that were not read lately make room for others.
     ///
     /// Each entry counts its key, its value, 19 bytes of its own and the 166 bytes of
-    /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). A fixed 250 KiB for
-    /// the order of reads and writes is not counted.
+    /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty store counts
+    /// too, at most 32 KiB. A fixed 250 KiB for the order of reads and writes is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self

@@ -10,8 +10,13 @@ pub(super) struct Memory(MemoryBackend);
 
 impl Memory {
     pub(super) fn new(max_bytes: usize) -> Result<Self> {
-        let builder = MemoryBackend::builder().max_bytes(max_bytes);
-        Ok(Self(builder.when_full(WhenFull::Evict).build()?))
+        let build = |bytes| {
+            let builder = MemoryBackend::builder().max_bytes(bytes);
+            builder.when_full(WhenFull::Evict).build()
+        };
+        // The store does not charge its shards to the limit; here they count too.
+        let shards = build(max_bytes)?.used_bytes();
+        Ok(Self(build(max_bytes.saturating_sub(shards).max(1))?))
     }
 
     #[inline]
