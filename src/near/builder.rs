@@ -45,7 +45,7 @@ impl<R: Tracking> NearBuilder<R> {
     ///
     /// Each entry counts its key, its value, 19 bytes of its own and the 166 bytes of
     /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty store counts
-    /// too, at most 32 KiB. A fixed 250 KiB for the order of reads and writes is not counted.
+    /// too. A fixed 250 KiB for the order of reads and writes is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
