@@ -20,7 +20,7 @@ use crate::{
 /// The outcome of a verb, before its name is attached to a failure.
 type Outcome<T> = std::result::Result<T, Failure>;
 
-/// A Redis or Valkey server as a [`KvBackend`].
+/// A Redis or Valkey server as a [`KvBackend`](codex_traits::KvBackend).
 ///
 /// A clone is another handle on the same connections. See [the crate](crate) for deadlines,
 /// failures and runtimes.
