@@ -49,6 +49,7 @@ mod namespaced;
 #[cfg(feature = "memory")]
 pub mod near;
 pub mod session;
+mod striped;
 pub mod web;
 
 #[cfg(feature = "actix-session")]

@@ -1,13 +1,10 @@
 //! Counts of what a cache answered.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use super::metrics::Metrics;
+use crate::striped::Striped;
 
 /// The answers of a cache and its clones, views, groups and loaders since it was built.
 ///
@@ -70,19 +67,11 @@ impl Event {
     }
 }
 
-const STRIPES: usize = 8;
-
-/// Counters in stripes, so that threads do not write to one cache line with every hit.
 pub(super) struct Stats {
-    stripes: [Stripe; STRIPES],
+    counters: Striped<COUNTERS>,
     #[cfg(feature = "metrics")]
     metrics: Metrics,
 }
-
-/// Two cache lines, because processors fetch them in pairs.
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe([AtomicU64; COUNTERS]);
 
 impl Stats {
     #[cfg_attr(
@@ -91,7 +80,7 @@ impl Stats {
     )]
     pub(super) fn new(name: &str) -> Self {
         Self {
-            stripes: std::array::from_fn(|_| Stripe::default()),
+            counters: Striped::default(),
             #[cfg(feature = "metrics")]
             metrics: Metrics::new(name),
         }
@@ -99,23 +88,17 @@ impl Stats {
 
     #[inline]
     pub(super) fn count(&self, event: Event) {
-        let Stripe(counters) = &self.stripes[stripe()];
-        // `Relaxed` suffices: nothing else is read by these.
-        counters[event.index()].fetch_add(1, Ordering::Relaxed);
+        self.counters.add(event.index(), 1);
         if let Event::Computed(took) = event {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-            counters[COMPUTE_NANOS].fetch_add(nanos, Ordering::Relaxed);
+            self.counters.add(COMPUTE_NANOS, nanos);
         }
         #[cfg(feature = "metrics")]
         self.metrics.count(event);
     }
 
     pub(super) fn read(&self) -> CacheStats {
-        let sum = |index: usize| -> u64 {
-            let counts = self.stripes.iter().map(|Stripe(counters)| &counters[index]);
-            counts.fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
-        };
-        let of = |event: Event| sum(event.index());
+        let of = |event: Event| self.counters.sum(event.index());
         CacheStats {
             hits: of(Event::Hit),
             stale_hits: of(Event::StaleHit),
@@ -125,24 +108,7 @@ impl Stats {
             refused_fills: of(Event::RefusedFill),
             errors: of(Event::Error),
             outage_reads: of(Event::OutageRead),
-            compute_time: Duration::from_nanos(sum(COMPUTE_NANOS)),
+            compute_time: Duration::from_nanos(self.counters.sum(COMPUTE_NANOS)),
         }
     }
-}
-
-/// Returns the stripe of this thread.
-#[inline]
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static STRIPE: Cell<usize> = const { Cell::new(STRIPES) };
-    }
-    // A thread that is ending counts with the first.
-    let stripe = STRIPE.try_with(|own| {
-        if own.get() == STRIPES {
-            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-        }
-        own.get()
-    });
-    stripe.unwrap_or(0) % STRIPES
 }

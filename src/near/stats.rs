@@ -1,9 +1,6 @@
 //! Counts of what a near cache answered.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use crate::striped::Striped;
 
 /// The counts of a near cache and its clones since it was built.
 ///
@@ -38,32 +35,18 @@ pub(super) enum Event {
 }
 
 const COUNTERS: usize = 5;
-const STRIPES: usize = 16;
 
-/// Counters in stripes, so that threads do not write to one cache line with every hit.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    stripes: [Stripe; STRIPES],
-}
-
-/// Two cache lines, because processors fetch them in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe([AtomicU64; COUNTERS]);
+pub(super) struct Counters(Striped<COUNTERS>);
 
 impl Counters {
     #[inline]
     pub(super) fn count(&self, event: Event) {
-        let Stripe(counters) = &self.stripes[stripe()];
-        // `Relaxed` suffices: nothing else is read by these.
-        counters[event as usize].fetch_add(1, Ordering::Relaxed);
+        self.0.add(event as usize, 1);
     }
 
     pub(super) fn read(&self, bytes: usize) -> NearStats {
-        let sum = |event: Event| -> u64 {
-            let counts = self.stripes.iter().map(|Stripe(counters)| &counters[event as usize]);
-            counts.fold(0, |sum, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
-        };
+        let sum = |event: Event| self.0.sum(event as usize);
         NearStats {
             hits: sum(Event::Hit),
             misses: sum(Event::Miss),
@@ -73,21 +56,4 @@ impl Counters {
             bytes: bytes as u64,
         }
     }
-}
-
-/// Returns the stripe of this thread.
-#[inline]
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static STRIPE: Cell<usize> = const { Cell::new(STRIPES) };
-    }
-    // A thread that is ending counts with the first.
-    let stripe = STRIPE.try_with(|own| {
-        if own.get() == STRIPES {
-            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-        }
-        own.get()
-    });
-    stripe.unwrap_or(0) % STRIPES
 }
