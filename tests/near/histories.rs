@@ -24,23 +24,6 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     seed..seed + count
 }
 
-/// Disturbs a simulated store once, in a way that the seed chooses.
-async fn disturb(store: &TrackingStore, seed: u64) {
-    sleep(Duration::from_millis(seed % 17)).await;
-    match seed % 7 {
-        0 => store.cut(),
-        1 => store.hold_streams(),
-        2 => store.black_hole(),
-        3 => store.freeze(),
-        4 => store.set_latency(Duration::from_millis(1), Duration::from_millis(25)),
-        5 => store.report_flush(),
-        _ => return,
-    }
-    sleep(Duration::from_millis(20 + seed % 60)).await;
-    store.heal();
-    store.set_latency(Duration::from_millis(1), Duration::from_millis(4));
-}
-
 #[tokio::test(start_paused = true)]
 async fn near_02_near_03_near_05_simulated_histories_are_explained() {
     let staleness = Duration::from_millis(60);
@@ -60,7 +43,7 @@ async fn near_02_near_03_near_05_simulated_histories_are_explained() {
         let mut shape = HistoryShape::new(seed);
         shape.calls = 20;
         let bare = store.outside();
-        let (history, ()) = tokio::join!(record_history(&handles, &bare, &shape), disturb(&store, seed));
+        let (history, ()) = tokio::join!(record_history(&handles, &bare, &shape), store.disturb_and_heal(seed));
         let bounds = Bounds::new(staleness).with_slack(Duration::from_millis(2));
         if let Err(violation) = history.unwrap().check(&bounds) {
             panic!("seed {seed}: {violation}");

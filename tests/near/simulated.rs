@@ -87,29 +87,7 @@ impl NearHarness for Simulated {
     }
 
     async fn disturb(&self, disturbance: Disturbance<'_>) -> bool {
-        match disturbance {
-            Disturbance::Cut => self.store.cut(),
-            Disturbance::HoldStreams => self.store.hold_streams(),
-            Disturbance::BlackHole => self.store.black_hole(),
-            Disturbance::Heal => {
-                self.store.heal();
-                self.store
-                    .set_latency(Duration::from_millis(1), Duration::from_millis(4));
-            }
-            Disturbance::Latency(latency) => self.store.set_latency(latency, latency),
-            Disturbance::FlushAll => self.store.flush_all(),
-            Disturbance::ReportFlush => self.store.report_flush(),
-            Disturbance::WriteInAnotherDatabase(key) => self.store.write_in_another_database(key),
-            Disturbance::FailOver(key) => self.store.fail_over(key),
-            Disturbance::MoveKey(key) => {
-                if self.store.nodes() == 1 {
-                    return false;
-                }
-                self.store.move_key(key);
-            }
-            _ => return false,
-        }
-        true
+        self.store.disturb(disturbance)
     }
 
     fn reads(&self) -> Option<u64> {

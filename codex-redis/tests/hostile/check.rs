@@ -107,6 +107,16 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Runs a test, or a part of one, on a runtime of two threads.
+pub(crate) fn on_two_threads<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(test)
+}
+
 /// Checks that under this attack every one of `verbs` ends in an error within its deadline. Then
 /// the handle works again.
 pub(crate) async fn survives(server: &Server, backend: &RedisBackend, verbs: &[&str], attack: Attack, name: &str) {

@@ -6,7 +6,7 @@ use codex_redis::{RedisBackend, RedisBuilder};
 use codex_traits::ErrorKind;
 
 use crate::{
-    check::{DEADLINE, SECRET, alone, call, resident, settings, survives, works},
+    check::{DEADLINE, SECRET, alone, call, on_two_threads, resident, settings, survives, works},
     server::{Attack, Server, Then, slots},
 };
 
@@ -20,12 +20,7 @@ fn on(server: &Server) -> RedisBuilder {
 fn play(scenarios: impl Fn(&Server) -> Vec<(&'static str, Attack)>) {
     let _alone = alone();
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    on_two_threads(async {
         let backend = on(&server).build().await.unwrap();
         for (name, attack) in scenarios(&server) {
             survives(&server, &backend, &VERBS, attack, name).await;
@@ -236,12 +231,7 @@ fn a_map_of_thousands_of_nodes_that_are_not_there_is_left() {
 fn ten_thousand_redirections_to_other_addresses_take_little_memory() {
     let _alone = alone();
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    on_two_threads(async {
         let backend = on(&server).build().await.unwrap();
         for code in ["ASK", "MOVED"] {
             let redirection: fn(u64) -> Vec<u8> = match code {

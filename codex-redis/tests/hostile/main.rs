@@ -10,7 +10,7 @@ mod wrong_answers;
 
 use std::time::Duration;
 
-use check::{SECRET, alone, endures, settings};
+use check::{SECRET, alone, endures, on_two_threads, settings};
 use codex_redis::RespVersion;
 use codex_traits::Error;
 use server::{Attack, Server, Then};
@@ -36,12 +36,7 @@ type Ends = Vec<(&'static str, Result<(), Error>)>;
 fn played(scenarios: &[Scenario]) -> Vec<(String, Ends)> {
     let _alone = alone();
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    on_two_threads(async {
         let mut ends = Vec::new();
         for version in [RespVersion::Resp2, RespVersion::Resp3] {
             let backend = settings(&server).resp(version).build().await.unwrap();

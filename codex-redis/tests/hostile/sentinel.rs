@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    check::{SECRET, alone, call, settings, works},
+    check::{SECRET, alone, call, on_two_threads, settings, works},
     server::{Attack, Server, Then},
 };
 
@@ -42,12 +42,7 @@ fn sentinels_that_make_no_sense() {
         place("127.0.0.1", &own),
         b"*1000000000\r\n".to_vec(),
     ]);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    on_two_threads(async {
         let on = || settings(&server).sentinel("main", [("127.0.0.1", server.address().port())]);
         for answer in answers {
             let name = String::from_utf8_lossy(&answer).into_owned();

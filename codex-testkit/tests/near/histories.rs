@@ -6,7 +6,6 @@ use codex_testkit::{
     doubles::TrackingStore,
     near::{Bounds, HistoryShape, Rule, record_history},
 };
-use tokio::time::sleep;
 
 use crate::cache::{Flaw, SimpleNear};
 
@@ -19,23 +18,6 @@ fn count() -> u64 {
 
 fn seed() -> u64 {
     env::var("CODEX_HISTORIES_SEED").map_or(1, |seed| seed.parse().expect("CODEX_HISTORIES_SEED is a number"))
-}
-
-/// Disturbs the store once, in a way that the number chooses.
-async fn disturb(store: &TrackingStore, number: u64) {
-    sleep(Duration::from_millis(number % 17)).await;
-    match number % 7 {
-        0 => store.cut(),
-        1 => store.hold_streams(),
-        2 => store.black_hole(),
-        3 => store.freeze(),
-        4 => store.set_latency(Duration::from_millis(1), Duration::from_millis(25)),
-        5 => store.report_flush(),
-        _ => return,
-    }
-    sleep(Duration::from_millis(20 + number % 60)).await;
-    store.heal();
-    store.set_latency(Duration::from_millis(1), Duration::from_millis(4));
 }
 
 /// Returns the violation of a history, if any.
@@ -54,7 +36,7 @@ async fn violation(number: u64, flaw: Option<Flaw>) -> Option<codex_testkit::nea
     let mut shape = HistoryShape::new(number);
     shape.calls = 20;
     let bare = store.outside();
-    let (history, ()) = tokio::join!(record_history(&handles, &bare, &shape), disturb(&store, number));
+    let (history, ()) = tokio::join!(record_history(&handles, &bare, &shape), store.disturb_and_heal(number));
     let history = history.expect("no call fails but for the disturbances");
     history
         .check(&Bounds::new(MAX_STALENESS).with_slack(Duration::from_millis(2)))

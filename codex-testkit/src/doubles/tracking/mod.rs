@@ -2,6 +2,7 @@
 
 mod backend;
 mod defect;
+mod disturb;
 mod feed;
 mod link;
 mod server;
