@@ -7,7 +7,8 @@
 //!
 //! # async fn example() -> codex_traits::Result<()> {
 //! let backend = RedisBackend::connect("redis://127.0.0.1:6379/0").await?;
-//! let outcome = backend.set("greeting", Bytes::from_static(b"hello"), SetOptions::if_absent()).await?;
+//! let value = Bytes::from_static(b"hello");
+//! let outcome = backend.set("greeting", value, SetOptions::if_absent()).await?;
 //! # let _ = outcome;
 //! # Ok(())
 //! # }

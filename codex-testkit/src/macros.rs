@@ -45,13 +45,17 @@
 /// # use codex_memory::MemoryBackend;
 /// # use codex_testkit::{Harness, Time, require::Unavailable};
 /// # struct RemoteHarness;
-/// # impl RemoteHarness { fn lease() -> Result<Self, Unavailable> { Err(Unavailable::new("no server")) } }
+/// # impl RemoteHarness {
+/// #     fn lease() -> Result<Self, Unavailable> { Err(Unavailable::new("no server")) }
+/// # }
 /// # impl Harness for RemoteHarness {
 /// #     type Backend = MemoryBackend;
 /// #     async fn fresh(&self) -> MemoryBackend { MemoryBackend::new() }
 /// #     fn time(&self) -> Time { Time::Real { granularity: Duration::from_millis(1) } }
 /// # }
-/// codex_testkit::conformance_tests!(RemoteHarness::lease(), requires: "redis", skip: { scan_10: "one node" });
+/// codex_testkit::conformance_tests!(RemoteHarness::lease(), requires: "redis", skip: {
+///     scan_10: "one node",
+/// });
 /// # fn main() {}
 /// ```
 #[macro_export]

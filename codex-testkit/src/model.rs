@@ -27,7 +27,8 @@ use codex_traits::{Condition, ErrorKind, Expiry, OnMissing, Pattern, SetOptions,
 ///
 /// let mut model = Model::new();
 /// let second = Duration::from_secs(1);
-/// assert_eq!(model.set("k", "v".into(), SetOptions::expires_after(second)), Ok(SetOutcome::Written));
+/// let written = model.set("k", "v".into(), SetOptions::expires_after(second));
+/// assert_eq!(written, Ok(SetOutcome::Written));
 /// assert_eq!(model.get("k").as_deref(), Some(&b"v"[..]));
 /// model.pass(second);
 /// assert_eq!(model.get("k"), None);

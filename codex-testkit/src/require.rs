@@ -97,7 +97,8 @@ fn test_path(type_name: &str) -> &str {
 /// }
 ///
 /// fn a_test_that_is_skipped() {
-///     let nothing: () = codex_testkit::require!("oracle", Err(Unavailable::new("no oracle on this machine")));
+///     let oracle: Result<(), _> = Err(Unavailable::new("no oracle on this machine"));
+///     let nothing: () = codex_testkit::require!("oracle", oracle);
 ///     unreachable!();
 /// }
 /// # a_test_with_all_it_needs();

@@ -88,7 +88,8 @@ impl VirtualTime {
     /// /// The times that the store under test asks for.
     /// struct Times { passed: Duration, of_day: SystemTime }
     ///
-    /// let times = Arc::new(Mutex::new(Times { passed: Duration::ZERO, of_day: SystemTime::UNIX_EPOCH }));
+    /// let start = Times { passed: Duration::ZERO, of_day: SystemTime::UNIX_EPOCH };
+    /// let times = Arc::new(Mutex::new(start));
     /// let (moved, shifted) = (times.clone(), times.clone());
     /// let time = VirtualTime::from_fns(
     ///     move |by| {

@@ -76,7 +76,8 @@ use crate::{
 ///
 /// use bytes::Bytes;
 /// use codex_traits::{
-///     Capabilities, Condition, Error, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+///     Capabilities, Condition, Error, Expiry, KvBackend, Result, ScanPage, ScanRequest,
+///     SetOptions, SetOutcome, Ttl,
 /// };
 ///
 /// struct Entry {
@@ -97,7 +98,11 @@ use crate::{
 ///     }
 /// }
 ///
-/// fn deadline(expiry: Expiry, old: Option<Instant>, operation: &'static str) -> Result<Option<Instant>> {
+/// fn deadline(
+///     expiry: Expiry,
+///     old: Option<Instant>,
+///     operation: &'static str,
+/// ) -> Result<Option<Instant>> {
 ///     // Refuses zero, and a duration that is too long for any store.
 ///     let Some(millis) = expiry.to_millis(operation)? else {
 ///         return Ok(if expiry == Expiry::Keep { old } else { None });

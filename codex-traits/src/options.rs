@@ -123,7 +123,8 @@ pub(crate) fn duration_to_millis(duration: Duration) -> Option<i64> {
 ///
 /// // SET NX EX, in two spellings.
 /// let options = SetOptions::if_absent().with_expiry(Duration::from_secs(60));
-/// assert_eq!(options, SetOptions::expires_after(Duration::from_secs(60)).with_condition(Condition::IfAbsent));
+/// let expiring = SetOptions::expires_after(Duration::from_secs(60));
+/// assert_eq!(options, expiring.with_condition(Condition::IfAbsent));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]

@@ -104,7 +104,9 @@ impl<B: KvBackend> TowerSessionStore<B> {
     ///
     /// ```
     /// # use codex_kv::{AnyBackend, memory::MemoryBackend, tower_sessions::TowerSessionStore};
-    /// fn halves(redis: AnyBackend) -> (TowerSessionStore<MemoryBackend>, TowerSessionStore<AnyBackend>) {
+    /// type Halves = (TowerSessionStore<MemoryBackend>, TowerSessionStore<AnyBackend>);
+    ///
+    /// fn halves(redis: AnyBackend) -> Halves {
     ///     // For `CachingSessionStore::new(cache, store)`.
     ///     (TowerSessionStore::new(MemoryBackend::new()).as_cache(), TowerSessionStore::new(redis))
     /// }

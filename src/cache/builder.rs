@@ -84,7 +84,9 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     /// # fn main() -> Result<(), codex_kv::CacheError> {
     /// let cache = Cache::builder(MemoryBackend::new())
     ///     .key_prefix("shop")
-    ///     .key_function(|prefix, version, key| format!("{prefix}:{version}:{}", key.to_lowercase()))
+    ///     .key_function(|prefix, version, key| {
+    ///         format!("{prefix}:{version}:{}", key.to_lowercase())
+    ///     })
     ///     .build()?;
     /// assert_eq!(cache.make_key("User"), "shop:1:user");
     /// # Ok(())
@@ -126,7 +128,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     /// use codex_kv::{Cache, Outage, memory::MemoryBackend};
     ///
     /// # fn main() -> Result<(), codex_kv::CacheError> {
-    /// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").on_outage(Outage::Miss).build()?;
+    /// let builder = Cache::builder(MemoryBackend::new()).key_prefix("shop");
+    /// let cache = builder.on_outage(Outage::Miss).build()?;
     /// # Ok(())
     /// # }
     /// ```

@@ -26,7 +26,8 @@ use crate::CodecError;
 ///     }
 ///
 ///     fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError> {
-///         let json = stored.strip_prefix(b"j").ok_or_else(|| CodecError::decode::<T>("expected the tag `j`"))?;
+///         let json = stored.strip_prefix(b"j");
+///         let json = json.ok_or_else(|| CodecError::decode::<T>("expected the tag `j`"))?;
 ///         Json.deserialize(json)
 ///     }
 /// }

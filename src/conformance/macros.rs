@@ -31,9 +31,12 @@
 /// `requires` names what it needs:
 ///
 /// ```
-/// # use codex_kv::{memory::{ManualClock, MemoryBackend}, testkit::{Harness, Time, require::Unavailable}};
+/// # use codex_kv::memory::{ManualClock, MemoryBackend};
+/// # use codex_kv::testkit::{Harness, Time, require::Unavailable};
 /// # struct RemoteHarness;
-/// # impl RemoteHarness { fn lease() -> Result<Self, Unavailable> { Err(Unavailable::new("no server")) } }
+/// # impl RemoteHarness {
+/// #     fn lease() -> Result<Self, Unavailable> { Err(Unavailable::new("no server")) }
+/// # }
 /// # impl Harness for RemoteHarness {
 /// #     type Backend = MemoryBackend;
 /// #     async fn fresh(&self) -> MemoryBackend { MemoryBackend::new() }

@@ -15,7 +15,8 @@ const LENGTH: usize = 32;
 /// ```
 /// use codex_kv::crypto::EncryptionKey;
 ///
-/// let key: EncryptionKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".parse()?;
+/// let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// let key: EncryptionKey = hex.parse()?;
 /// assert_eq!(format!("{key:?}"), "EncryptionKey(..)");
 /// # Ok::<(), codex_kv::crypto::InvalidEncryptionKey>(())
 /// ```

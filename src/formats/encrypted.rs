@@ -31,7 +31,8 @@ const NEEDS_THE_KEY: &str = "an encrypted value is bound to its stored key: a se
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let key: EncryptionKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".parse()?;
+/// let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// let key: EncryptionKey = hex.parse()?;
 /// let cache = Cache::builder(MemoryBackend::new())
 ///     .key_prefix("shop")
 ///     .serializer(Encrypted::new(Json, KeyRing::new(1, key)))

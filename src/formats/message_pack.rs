@@ -28,7 +28,8 @@ use depth::{MAX_DEPTH, Unreadable};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), codex_kv::CacheError> {
-/// let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").serializer(MessagePack).build()?;
+/// let builder = Cache::builder(MemoryBackend::new()).key_prefix("shop");
+/// let cache = builder.serializer(MessagePack).build()?;
 /// cache.set("limits", &[f64::MIN, f64::INFINITY], Timeout::Default).await?;
 /// assert_eq!(cache.get("limits").await?, Some([f64::MIN, f64::INFINITY]));
 /// # Ok(())

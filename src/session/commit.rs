@@ -50,7 +50,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
-    /// # async fn count<B: KvBackend>(store: &SessionStore<B>, key: &SessionKey) -> Result<(), SessionError> {
+    /// # async fn count<B: KvBackend>(
+    /// #     store: &SessionStore<B>,
+    /// #     key: &SessionKey,
+    /// # ) -> Result<(), SessionError> {
     /// let visits = store
     ///     .update(key, |session| {
     ///         let visits = session.get::<u64>("visits")?.unwrap_or(0) + 1;
@@ -93,7 +96,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
-    /// # async fn both<B: KvBackend>(store: &SessionStore<B>, key: &SessionKey) -> Result<(), SessionError> {
+    /// # async fn both<B: KvBackend>(
+    /// #     store: &SessionStore<B>,
+    /// #     key: &SessionKey,
+    /// # ) -> Result<(), SessionError> {
     /// let mut here = store.load(key).await?.ok_or(SessionError::Gone)?;
     /// let mut there = store.load(key).await?.ok_or(SessionError::Gone)?;
     /// there.insert("theme", "dark")?;

@@ -35,10 +35,13 @@ const LONGEST_LABEL: usize = 1_024;
 /// use codex_kv::session::Login;
 ///
 /// let login = Login::new("42");
-/// // Of a user in Django's database, who is to be logged in there too: the primary key, the password column, and `SECRET_KEY`.
-/// let login = Login::django("42", "pbkdf2_sha256$1000000$…", "the SECRET_KEY of Django's settings");
+/// // For a user in Django's database, who is to be logged in there too: the primary key, the
+/// // password column, and `SECRET_KEY`.
+/// let secret_key = "the SECRET_KEY of Django's settings";
+/// let login = Login::django("42", "pbkdf2_sha256$1000000$…", secret_key);
 /// // With "remember me", and a name by which the user finds the session among the others.
-/// let login = login.remember_for(std::time::Duration::from_secs(30 * 86_400)).label("Firefox on Linux");
+/// let month = std::time::Duration::from_secs(30 * 86_400);
+/// let login = login.remember_for(month).label("Firefox on Linux");
 /// ```
 #[derive(Clone)]
 pub struct Login {

@@ -61,7 +61,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
-    /// # async fn show<B: KvBackend>(store: &SessionStore<B>, session: &Session) -> Result<(), SessionError> {
+    /// # async fn show<B: KvBackend>(
+    /// #     store: &SessionStore<B>,
+    /// #     session: &Session,
+    /// # ) -> Result<(), SessionError> {
     /// let Some(user) = session.user() else { return Ok(()) };
     /// for device in store.sessions(&user).await? {
     ///     let here = session.login_id().as_ref() == Some(&device.id);

@@ -5,7 +5,10 @@
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web::get};
-//! use codex_kv::{DjangoSigned, SessionError, SessionStore, web::{Session, actix::SessionMiddleware}};
+//! use codex_kv::{
+//!     DjangoSigned, SessionError, SessionStore,
+//!     web::{Session, actix::SessionMiddleware},
+//! };
 //!
 //! async fn visits(session: Session) -> Result<String, SessionError> {
 //!     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?;
@@ -16,7 +19,9 @@
 //!     let backend = codex_kv::connect("memory://").await?;
 //!     let store = SessionStore::builder(backend).codec(DjangoSigned::new("a secret")).build()?;
 //!     let sessions = SessionMiddleware::new(store);
-//!     let server = HttpServer::new(move || App::new().wrap(sessions.clone()).route("/", get().to(visits)));
+//!     let server = HttpServer::new(move || {
+//!         App::new().wrap(sessions.clone()).route("/", get().to(visits))
+//!     });
 //!     server.bind(("127.0.0.1", 8080))?.run().await?;
 //!     Ok(())
 //! }

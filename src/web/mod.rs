@@ -73,7 +73,8 @@
 //! use codex_kv::{Login, SessionError, web::Session};
 //!
 //! async fn log_in(session: Session) -> Result<&'static str, SessionError> {
-//!     // Once the password is checked: a new key, so that nobody who planted the old one is logged in too.
+//!     // Once the password is checked: a new key, so that nobody who planted the old one is
+//!     // logged in too.
 //!     session.login(&Login::new("42")).await?;
 //!     Ok("welcome")
 //! }

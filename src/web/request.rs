@@ -19,7 +19,10 @@ use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
 /// ```
 /// use codex_kv::{AnyBackend, Login, SessionError, SessionStore, web::RequestSession};
 ///
-/// async fn serve(store: &SessionStore<AnyBackend>, cookie: Option<&str>) -> Result<(), SessionError> {
+/// async fn serve(
+///     store: &SessionStore<AnyBackend>,
+///     cookie: Option<&str>,
+/// ) -> Result<(), SessionError> {
 ///     let request = RequestSession::begin(store, cookie);
 ///
 ///     // The handler's part.

@@ -16,12 +16,17 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn run() {
     let rounds = rounds(15);
-    println!("## A hit of a cache in memory, 100 hot keys: ns of processor time, median of {rounds} interleaved rounds, one thread\n");
+    println!(
+        "## A hit of a cache in memory, 100 hot keys: ns of processor time, median of {rounds} interleaved rounds, one thread\n"
+    );
     println!("| | ours | beside it | ratio (median of the pairs) |");
     println!("|---|---|---|---|");
 
     let names: Vec<String> = (0..100).map(|number| format!("item:{number}")).collect();
-    let cache = Cache::builder(MemoryBackend::new()).key_prefix("bench").build().unwrap();
+    let cache = Cache::builder(MemoryBackend::new())
+        .key_prefix("bench")
+        .build()
+        .unwrap();
     for name in &names {
         now(cache.set(name, &item(), HOUR)).unwrap();
     }

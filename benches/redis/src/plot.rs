@@ -3,7 +3,11 @@
 use std::{env, path::Path};
 
 use plotters::{
-    coord::{Shift, ranged1d::IntoSegmentedCoord as _},
+    coord::{
+        Shift,
+        ranged1d::{IntoSegmentedCoord as _, SegmentedCoord},
+        types::RangedCoordusize,
+    },
     prelude::*,
 };
 
@@ -36,6 +40,7 @@ const SIZE: (u32, u32) = (1000, 420);
 const TASKS_OF_LATENCIES: usize = 64;
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<SegmentedCoord<RangedCoordusize>, Y>>;
 
 pub(crate) fn draw(workers: Workers, cells: &[Cell]) {
     let Ok(folder) = env::var("BENCH_IMAGES") else { return };
@@ -75,24 +80,9 @@ fn throughput(panel: &Panel<'_>, workers: Workers, verb: &str, cells: &[&Cell]) 
         .x_label_formatter(&|place| label(place, &tasks))
         .draw()
         .unwrap();
-    for (client, colour) in COLOURS.iter().enumerate() {
-        let points = cells
-            .iter()
-            .enumerate()
-            .map(|(at, cell)| (SegmentValue::CenterOf(at), cell.speeds[client] / 1e3));
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
-            .unwrap()
-            .label(CLIENTS[client])
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()
-        .unwrap();
+    lines(&mut chart, |client| {
+        cells.iter().map(|cell| cell.speeds[client] / 1e3).collect()
+    });
 }
 
 fn latency(panel: &Panel<'_>, workers: Workers, verb: &str, cells: &[&Cell]) {
@@ -122,11 +112,17 @@ fn latency(panel: &Panel<'_>, workers: Workers, verb: &str, cells: &[&Cell]) {
         .x_label_formatter(&|place| label(place, &PERCENTILES))
         .draw()
         .unwrap();
+    lines(&mut chart, |client| cell.latencies[client].to_vec());
+}
+
+/// Draws a line for each client through its values, and the legend.
+fn lines<'a, Y>(chart: &mut Chart<'a, Y>, values: impl Fn(usize) -> Vec<f64>)
+where
+    Y: Ranged<ValueType = f64> + 'static,
+{
     for (client, colour) in COLOURS.iter().enumerate() {
-        let points = cell.latencies[client]
-            .iter()
-            .enumerate()
-            .map(|(at, millis)| (SegmentValue::CenterOf(at), *millis));
+        let points = values(client).into_iter().enumerate();
+        let points = points.map(|(at, value)| (SegmentValue::CenterOf(at), value));
         chart
             .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
             .unwrap()

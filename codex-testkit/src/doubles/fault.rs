@@ -47,7 +47,11 @@ pub struct Injected {
 /// use codex_traits::{ErrorKind, Pattern};
 ///
 /// // The third and fourth write of a session fail.
-/// let full = Fault::refused(ErrorKind::Server).on(Verb::Set).for_keys(Pattern::prefix("session:")).after(2).times(2);
+/// let full = Fault::refused(ErrorKind::Server)
+///     .on(Verb::Set)
+///     .for_keys(Pattern::prefix("session:"))
+///     .after(2)
+///     .times(2);
 /// // One increment in ten is counted, and its answer lost.
 /// let doubtful = Fault::answer_lost(Loss::Timeout).on(Verb::Incr).with_probability(0.1);
 /// ```

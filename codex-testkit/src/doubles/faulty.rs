@@ -104,7 +104,8 @@ impl<B> Intercepted<B, FaultSchedule> {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> codex_traits::Result<()> {
     /// let clock = ManualClock::new();
-    /// let backend = FaultyBackend::new(MemoryBackend::with_clock(clock.clone())).with_sleep(move |duration| {
+    /// let store = MemoryBackend::with_clock(clock.clone());
+    /// let backend = FaultyBackend::new(store).with_sleep(move |duration| {
     ///     clock.advance(duration);
     ///     async {}
     /// });

@@ -28,7 +28,8 @@ mock! {
     /// let mut backend = MockBackend::new();
     /// backend.expect_miss("user:1");
     /// backend.expect_write("user:1", "Alice");
-    /// backend.expect_ttl().withf(|key| key == "user:1").times(1).returning(|_| Ok(codex_traits::Ttl::Persistent));
+    /// let ttl = backend.expect_ttl().withf(|key| key == "user:1").times(1);
+    /// ttl.returning(|_| Ok(codex_traits::Ttl::Persistent));
     ///
     /// assert_eq!(backend.get("user:1").await?, None);
     /// assert!(backend.set("user:1", "Alice".into(), SetOptions::new()).await?.is_written());

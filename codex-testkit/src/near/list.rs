@@ -106,7 +106,10 @@ pub async fn test_near_clause<H: NearHarness>(name: &str, test: &str, harness: &
 /// [`require!`](crate::require!).
 ///
 /// ```ignore
-/// codex_testkit::near_conformance_tests!(#[tokio::test(start_paused = true)] MyHarness::new().await);
+/// codex_testkit::near_conformance_tests!(
+///     #[tokio::test(start_paused = true)]
+///     MyHarness::new().await
+/// );
 /// ```
 #[macro_export]
 macro_rules! near_conformance_tests {

@@ -1,10 +1,11 @@
 //! A real Redis for tests (feature `redis`).
 //!
-//! Four things are offered. A [`Database`] is an empty database, leased for one test, on a server
+//! Five things are offered. A [`Database`] is an empty database, leased for one test, on a server
 //! that all tests of the process share. A [`RedisServer`] is a server of the test's own, to be
 //! stopped, frozen, filled or given a password; a [`FragileRedis`] is one behind a proxy, for the
 //! clauses about outages. A [`ServerHarness`] runs the clauses on any server, also on one that is
-//! in use. Nothing here needs an async runtime, and all of it can be used inside one.
+//! in use, and a [`ClusterHarness`] on clusters of this machine. Nothing here needs an async
+//! runtime, and all of it can be used inside one.
 //!
 //! ```no_run
 //! use codex_testkit::redis::Database;
@@ -32,6 +33,7 @@
 mod certificates;
 mod cleaning;
 mod cluster;
+mod cluster_harness;
 mod container;
 mod database;
 mod fragile;
@@ -50,6 +52,7 @@ mod watchdog;
 #[cfg(feature = "redis-tls")]
 pub use certificates::Certificates;
 pub use cluster::{ClusterLease, RedisCluster};
+pub use cluster_harness::ClusterHarness;
 pub use container::RedisContainer;
 pub use database::Database;
 pub use fragile::FragileRedis;

@@ -62,7 +62,8 @@ pub enum LoadState {
 ///     .load(|key| async move { Ok::<_, Infallible>(format!("slow to compute: {key}")) });
 ///
 /// let report = reports.get("report:2026").await?;
-/// assert_eq!((report.value.as_str(), report.state), ("slow to compute: report:2026", LoadState::Computed));
+/// assert_eq!(report.value, "slow to compute: report:2026");
+/// assert_eq!(report.state, LoadState::Computed);
 /// assert_eq!(reports.get("report:2026").await?.state, LoadState::Fresh);
 /// # Ok(())
 /// # }

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! payload   = body ":" timestamp ":" signature
-//! body      = base64url(json) | "." base64url(zlib(json))      zlib where it is shorter by more than one byte
+//! body      = base64url(json) | "." base64url(zlib(json))
+//!             (zlib where it is shorter by more than one byte)
 //! timestamp = base 62 of the seconds since 1970, digits 0-9 A-Z a-z
 //! signature = base64url(HMAC-SHA256(SHA-256(salt "signer" secret), body ":" timestamp))
 //! ```

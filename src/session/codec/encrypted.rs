@@ -26,7 +26,8 @@ use crate::{
 /// };
 ///
 /// // From outside the store: 64 hexadecimal digits, as `openssl rand -hex 32` prints.
-/// let key: EncryptionKey = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f".parse()?;
+/// let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+/// let key: EncryptionKey = hex.parse()?;
 /// let store = SessionStore::builder(MemoryBackend::new())
 ///     .codec(Encrypted::new(PlainJson::new(), KeyRing::new(1, key)))
 ///     .build()?;

@@ -26,7 +26,8 @@ use crate::session::SessionData;
 ///
 /// let codec = MigratingCodec::new(
 ///     DjangoSigned::new("the SECRET_KEY of Django's settings"),
-///     DjangoSigned::new("the SECRET_KEY of Django's settings").with_salt("django.contrib.sessions.CachedStore"),
+///     DjangoSigned::new("the SECRET_KEY of Django's settings")
+///         .with_salt("django.contrib.sessions.CachedStore"),
 /// );
 /// ```
 #[derive(Debug, Clone)]

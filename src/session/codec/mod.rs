@@ -44,7 +44,8 @@ use super::{CodecError, SessionData};
 ///     }
 ///
 ///     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
-///         let text = std::str::from_utf8(payload).map_err(|_| CodecError::Malformed("the payload is not UTF-8"))?;
+///         let text = std::str::from_utf8(payload)
+///             .map_err(|_| CodecError::Malformed("the payload is not UTF-8"))?;
 ///         SessionData::from_json(text)
 ///     }
 /// }
