@@ -1,4 +1,4 @@
-//! What is kept, how long, and what is asked of the store: near-06 to near-11.
+//! Kept entries, their lifetimes, and the calls that ask the store: near-06 to near-11.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
