@@ -12,6 +12,7 @@ use crate::{
     connection::multiplexer::{Deadline, LARGE},
     route::{Servers, Standalone, cluster::tracked::TrackedNodes},
     server::{
+        locate::Locate,
         sentinel::Sentinels,
         tracked::{Canary, Read, Tracked},
     },
@@ -143,18 +144,11 @@ impl RedisFeed {
     }
 
     async fn read_many(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<TrackedRead>> {
-        let mut reads: Vec<Option<TrackedRead>> = vec![None; keys.len()];
-        match &self.nodes {
-            Nodes::Fixed(tracked) => {
-                let all: Vec<usize> = (0..keys.len()).collect();
-                let read = read_group(tracked, deadline, keys, &all, &|_| false).await?;
-                place(&mut reads, &all, read);
-            }
-            Nodes::Elected(tracked) => {
-                let all: Vec<usize> = (0..keys.len()).collect();
-                let read = read_group(tracked, deadline, keys, &all, &|_| false).await?;
-                place(&mut reads, &all, read);
-            }
+        let all = || (0..keys.len()).collect::<Vec<usize>>();
+        let unmoved = |_: &Value| false;
+        let groups = match &self.nodes {
+            Nodes::Fixed(tracked) => vec![read_group(tracked, deadline, keys, all(), &unmoved).await],
+            Nodes::Elected(tracked) => vec![read_group(tracked, deadline, keys, all(), &unmoved).await],
             Nodes::Cluster(nodes) => {
                 let mut groups: Vec<(Arc<Tracked<Address>>, Vec<usize>)> = Vec::new();
                 for (at, key) in keys.iter().enumerate() {
@@ -166,13 +160,17 @@ impl RedisFeed {
                         None => groups.push((tracked, vec![at])),
                     }
                 }
-                let asked = groups.iter().map(|(tracked, group)| async move {
-                    let is_redirected = |reply: &Value| nodes.is_redirected(tracked, reply);
-                    (group, read_group(tracked, deadline, keys, group, &is_redirected).await)
+                let asked = groups.into_iter().map(|(tracked, group)| async move {
+                    let is_redirected = |reply: &Value| nodes.is_redirected(&tracked, reply);
+                    read_group(&tracked, deadline, keys, group, &is_redirected).await
                 });
-                for (group, read) in join_all(asked).await {
-                    place(&mut reads, group, read?);
-                }
+                join_all(asked).await
+            }
+        };
+        let mut reads: Vec<Option<TrackedRead>> = vec![None; keys.len()];
+        for group in groups {
+            for (at, read) in group? {
+                reads[at] = Some(read);
             }
         }
         let rest: Vec<usize> = (0..keys.len()).filter(|at| reads[*at].is_none()).collect();
@@ -190,53 +188,50 @@ impl RedisFeed {
     }
 }
 
-/// Reads the keys of a group by the tracked connection of their node; `None` for a key that has to
-/// be read in another way.
-async fn read_group<L: crate::server::locate::Locate>(
+/// Reads the keys of a group, which is a list of places in `keys`, by the tracked connection of
+/// their node. A key that has to be read in another way is left out.
+async fn read_group<L: Locate>(
     tracked: &Arc<Tracked<L>>,
     deadline: Deadline,
     keys: &[&str],
-    group: &[usize],
+    group: Vec<usize>,
     is_redirected: &(impl Fn(&Value) -> bool + Sync),
-) -> Outcome<Vec<Option<TrackedRead>>> {
-    let elsewhere = || group.iter().map(|_| None).collect();
-    let commands: Vec<Command<'_>> = group
-        .iter()
-        .flat_map(|at| {
-            [
-                Command::read("GET").arg(keys[*at]),
-                Command::read("PTTL").arg(keys[*at]),
-            ]
-        })
-        .collect();
+) -> Outcome<Vec<(usize, TrackedRead)>> {
+    let both = |at: &usize| {
+        [
+            Command::read("GET").arg(keys[*at]),
+            Command::read("PTTL").arg(keys[*at]),
+        ]
+    };
+    let commands: Vec<Command<'_>> = group.iter().flat_map(both).collect();
     let request = Request::all(&commands);
     // Nothing large goes by this connection: it would hold the pushes up.
     if request.size() > LARGE {
-        return Ok(elsewhere());
+        return Ok(Vec::new());
     }
     let replies = match tracked.read(deadline, &request).await {
         Read::Answered(replies) => replies.into_vec(),
         Read::Failed(failure) => return Err(failure),
-        Read::Elsewhere => return Ok(elsewhere()),
+        Read::Elsewhere => return Ok(Vec::new()),
     };
     let mut reads = Vec::with_capacity(group.len());
     let mut replies = replies.into_iter();
-    while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
-        reads.push(if is_redirected(&value) || is_redirected(&left) {
-            None
-        } else if server_error(&value).is_some_and(|error| error.code() == "WRONGTYPE") {
-            Some(TrackedRead::untracked(None))
+    for at in group {
+        let (Some(value), Some(left)) = (replies.next(), replies.next()) else {
+            break;
+        };
+        if is_redirected(&value) || is_redirected(&left) {
+            continue;
+        }
+        let is_of_another_type = server_error(&value).is_some_and(|error| error.code() == "WRONGTYPE");
+        let read = if is_of_another_type {
+            TrackedRead::untracked(None)
         } else {
-            Some(TrackedRead::on(tracked.node(), reply::bytes(value)?, reply::ttl(left)?))
-        });
+            TrackedRead::on(tracked.node(), reply::bytes(value)?, reply::ttl(left)?)
+        };
+        reads.push((at, read));
     }
     Ok(reads)
-}
-
-fn place(reads: &mut [Option<TrackedRead>], group: &[usize], read: Vec<Option<TrackedRead>>) {
-    for (at, read) in group.iter().zip(read) {
-        reads[*at] = read;
-    }
 }
 
 /// Makes a random key that no other client uses.

@@ -118,7 +118,7 @@ impl<L: Locate> Server<L> {
         answer
     }
 
-    fn slow(&self) -> Slow<'_> {
+    pub(super) fn slow(&self) -> Slow<'_> {
         Slow {
             above: self.settings().slow_command,
             database: self.settings().database,
@@ -229,16 +229,22 @@ impl<L: Locate> Server<L> {
 /// Returns the outcome to record for an answer.
 fn outcome(answer: &Result<Replies, Failure>) -> Outcome {
     match answer {
-        Err(failure) => Outcome {
-            error: Some(failure.outcome()),
-            code: None,
-        },
-        Ok(replies) => {
-            let refusal = replies.as_slice().iter().find_map(server_error);
-            let code = refusal.map(|error| known_code(error.code()));
-            Outcome { error: code, code }
-        }
+        Err(failure) => failed(failure),
+        Ok(replies) => answered(replies),
     }
+}
+
+pub(super) fn failed(failure: &Failure) -> Outcome {
+    Outcome {
+        error: Some(failure.outcome()),
+        code: None,
+    }
+}
+
+pub(super) fn answered(replies: &Replies) -> Outcome {
+    let refusal = replies.as_slice().iter().find_map(server_error);
+    let code = refusal.map(|error| known_code(error.code()));
+    Outcome { error: code, code }
 }
 
 /// Returns why there is no answer.

@@ -22,7 +22,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Server, locate::Locate, tracked_checks as checks};
+use super::{
+    Server,
+    locate::Locate,
+    server::{answered, failed},
+    tracked_checks as checks,
+};
 use crate::{
     config::settings::{Address, RespVersion, Settings},
     connection::{
@@ -30,12 +35,8 @@ use crate::{
         failure::{DialError, End, Lost},
         multiplexer::{Deadline, Watch},
     },
-    observe::{Outcome, RoundTrip, Slow},
-    wire::{
-        Command, Failure, Request,
-        error::{known_code, server_error},
-        reply::Replies,
-    },
+    observe::{Outcome, RoundTrip},
+    wire::{Command, Failure, Request, reply::Replies},
 };
 
 /// The time that a call waits for a connection that another runtime drives.
@@ -81,7 +82,7 @@ enum State {
 }
 
 /// The outcome of an attempt, or `None` while it is under way.
-pub(crate) type Opened = watch::Receiver<Option<Result<(), DialError>>>;
+type Opened = watch::Receiver<Option<Result<(), DialError>>>;
 
 /// A connection that has passed the checks.
 #[derive(Debug)]
@@ -327,26 +328,14 @@ impl<L: Locate> Tracked<L> {
         seen.address(|| session.connection.address().parts());
         let read = self.exchange(&session, &mut seen, deadline, request).await;
         let outcome = match &read {
-            Read::Answered(replies) => {
-                let refusal = replies.as_slice().iter().find_map(server_error);
-                let code = refusal.map(|error| known_code(error.code()));
-                Outcome { error: code, code }
-            }
-            Read::Failed(failure) => Outcome {
-                error: Some(failure.outcome()),
-                code: None,
-            },
+            Read::Answered(replies) => answered(replies),
+            Read::Failed(failure) => failed(failure),
             Read::Elsewhere => Outcome {
                 error: Some("connection"),
                 code: None,
             },
         };
-        let slow = Slow {
-            above: self.settings.slow_command,
-            database: self.settings.database,
-            server: self.server.place(),
-        };
-        seen.end(deadline.verb, outcome, || request.name(), &slow);
+        seen.end(deadline.verb, outcome, || request.name(), &self.server.slow());
         read
     }
 
