@@ -1,26 +1,36 @@
 //! A backend that counts, refuses or fails, for what no sound one does on demand.
 
 use std::{
+    any::Any,
     fmt::{self, Write as _},
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use bytes::Bytes;
 use codex_kv::{
-    Capabilities, Condition, DjangoSigned, Error, ErrorKind, Expiry, KvBackend, Result, ScanPage, ScanRequest,
-    SessionError, SessionKey, SessionStore, SetOptions, SetOutcome, Ttl, memory::MemoryBackend,
+    Condition, DjangoSigned, Error, ErrorKind, Result, SessionError, SessionKey, SessionStore, SetOutcome,
+    memory::MemoryBackend,
+    testkit::doubles::{Intercepted, Interceptor, Reply, Request},
 };
 use tracing::{Subscriber, field::Field, span};
 
 use crate::support::{self, SECRET, key};
 
-/// The memory backend behind switches.
+type Switched = Intercepted<MemoryBackend, Switches>;
+
+/// Returns a backend that does what it is asked, and its sessions. Clones are one store.
+fn switched() -> (Switched, SessionStore<Switched>) {
+    let switches = Switches::default();
+    switches.fail_after(usize::MAX);
+    let backend = Intercepted::with_interceptor(MemoryBackend::new(), switches);
+    (backend.clone(), support::store(backend))
+}
+
 #[derive(Clone, Default)]
-struct Switched {
-    inner: MemoryBackend,
+struct Switches {
     /// The verbs that were asked, in order.
     calls: Arc<Mutex<Vec<&'static str>>>,
     /// The keys that were written to, in order.
@@ -34,23 +44,13 @@ struct Switched {
 }
 
 // It has seen keys.
-impl fmt::Debug for Switched {
+impl fmt::Debug for Switches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Switched")
+        f.write_str("Switches")
     }
 }
 
-impl Switched {
-    fn new() -> Self {
-        let switched = Self::default();
-        switched.fail_after(usize::MAX);
-        switched
-    }
-
-    fn store(&self) -> SessionStore<Self> {
-        support::store(self.clone())
-    }
-
+impl Switches {
     fn fail_after(&self, calls: usize) {
         self.calls_left.store(calls, Ordering::SeqCst);
     }
@@ -72,22 +72,10 @@ impl Switched {
             }
         }
     }
-}
 
-impl KvBackend for Switched {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.ask("get")?;
-        self.inner.get(key).await
-    }
-
-    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.ask("set")?;
-        self.written.lock().unwrap().push(key.to_owned());
-        let refused = match options.condition {
+    /// Whether a write is answered as refused.
+    fn refuses(&self, condition: &Condition) -> bool {
+        match condition {
             Condition::IfAbsent => {
                 let one_less = |taken: usize| taken.checked_sub(1);
                 self.taken
@@ -96,43 +84,34 @@ impl KvBackend for Switched {
             }
             Condition::IfEquals(_) => self.contended.load(Ordering::SeqCst),
             _ => false,
-        };
-        if refused {
-            return Ok(SetOutcome::Refused);
         }
-        self.inner.set(key, value, options).await
     }
+}
 
-    async fn del(&self, keys: &[&str]) -> Result<u64> {
-        self.ask("del")?;
-        self.inner.del(keys).await
+impl Interceptor for Switches {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.ask(request.verb().name())?;
+        if let Request::Set { key, options, .. } = &request {
+            self.written.lock().unwrap().push((*key).to_owned());
+            if self.refuses(&options.condition)
+                && let Some(refused) = as_reply(SetOutcome::Refused)
+            {
+                return Ok(refused);
+            }
+        }
+        call.await
     }
+}
 
-    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        self.ask("del_if_equals")?;
-        self.inner.del_if_equals(key, expected).await
-    }
-
-    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.ask("expire")?;
-        self.inner.expire(key, expiry).await
-    }
-
-    async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.ask("ttl")?;
-        self.inner.ttl(key).await
-    }
-
-    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.ask("scan")?;
-        self.inner.scan(request).await
-    }
+/// Returns the answer of a verb, if that has answers of this type.
+fn as_reply<T: Reply>(answer: impl Reply) -> Option<T> {
+    let answer: Box<dyn Any> = Box::new(answer);
+    answer.downcast().ok().map(|answer| *answer)
 }
 
 #[tokio::test]
 async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     for cookie in [
         "",
         "short",
@@ -146,16 +125,15 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
             store.load(&key).await.unwrap();
         }
     }
-    assert_eq!(backend.take_calls(), [""; 0]);
+    assert_eq!(backend.interceptor().take_calls(), [""; 0]);
 }
 
 #[tokio::test]
 async fn sverb_01_a_full_key_space_ends_in_an_error() {
-    let backend = Switched::new();
-    let store = backend.store();
-    backend.taken.store(usize::MAX, Ordering::SeqCst);
+    let (backend, store) = switched();
+    backend.interceptor().taken.store(usize::MAX, Ordering::SeqCst);
     assert!(matches!(store.create().await, Err(SessionError::KeyTaken)));
-    assert_eq!(backend.take_calls(), ["set"; 8]);
+    assert_eq!(backend.interceptor().take_calls(), ["set"; 8]);
     let mut session = store.new_session();
     assert!(matches!(store.save(&mut session).await, Err(SessionError::KeyTaken)));
     assert!(session.key().is_none());
@@ -163,10 +141,10 @@ async fn sverb_01_a_full_key_space_ends_in_an_error() {
 
 #[tokio::test]
 async fn sverb_01_a_collision_is_tried_again_with_another_key() {
-    let backend = Switched::new();
-    backend.taken.store(1, Ordering::SeqCst);
-    let session = backend.store().create().await.unwrap();
-    let tried = backend.written.lock().unwrap().clone();
+    let (backend, store) = switched();
+    backend.interceptor().taken.store(1, Ordering::SeqCst);
+    let session = store.create().await.unwrap();
+    let tried = backend.interceptor().written.lock().unwrap().clone();
     assert_eq!(tried.len(), 2);
     assert_ne!(tried[0], tried[1]);
     assert_eq!(tried[1], format!("session:{}", key(&session).as_str()));
@@ -174,10 +152,9 @@ async fn sverb_01_a_collision_is_tried_again_with_another_key() {
 
 #[tokio::test]
 async fn sverb_04_update_gives_up_where_it_never_wins() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     let session = key(&store.create().await.unwrap());
-    backend.contended.store(true, Ordering::SeqCst);
+    backend.interceptor().contended.store(true, Ordering::SeqCst);
     let mut runs = 0;
     let never = store.update(&session, |session| {
         runs += 1;
@@ -189,15 +166,14 @@ async fn sverb_04_update_gives_up_where_it_never_wins() {
 
 #[tokio::test]
 async fn sverb_06_an_outage_is_an_error_from_every_verb() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     let mut session = store.create().await.unwrap();
     session.insert("a", 1).unwrap();
     store.save(&mut session).await.unwrap();
-    let (key, calls) = (key(&session), backend.take_calls().len());
+    let (key, calls) = (key(&session), backend.interceptor().take_calls().len());
     assert_eq!(calls, 2);
 
-    backend.fail_after(0);
+    backend.interceptor().fail_after(0);
     let down = |result: std::result::Result<(), SessionError>| match result {
         Err(SessionError::Backend(error)) => assert_eq!(error.kind(), ErrorKind::Connection),
         other => panic!("{other:?}"),
@@ -215,17 +191,16 @@ async fn sverb_06_an_outage_is_an_error_from_every_verb() {
     assert_eq!(session.key(), Some(&key), "the session is as before");
     assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
 
-    backend.fail_after(usize::MAX);
+    backend.interceptor().fail_after(usize::MAX);
     store.save(&mut session).await.unwrap();
 }
 
 #[tokio::test]
 async fn sverb_06_an_outage_in_the_middle_is_no_conflict() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     let mut session = store.create().await.unwrap();
     store.delete(&key(&session)).await.unwrap();
-    backend.fail_after(1);
+    backend.interceptor().fail_after(1);
     assert!(
         matches!(store.save(&mut session).await, Err(SessionError::Backend(_))),
         "the second look failed"
@@ -234,17 +209,16 @@ async fn sverb_06_an_outage_in_the_middle_is_no_conflict() {
 
 #[tokio::test]
 async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_taken_back() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     let mut session = store.create().await.unwrap();
     let old = key(&session);
     store.update(&old, |session| session.insert("theirs", 1)).await.unwrap();
-    backend.fail_after(3);
+    backend.interceptor().fail_after(3);
     assert!(matches!(
         store.cycle_key(&mut session).await,
         Err(SessionError::Conflict)
     ));
-    backend.fail_after(usize::MAX);
+    backend.interceptor().fail_after(usize::MAX);
     assert_eq!(key(&session), old, "the session is as before");
     let theirs = store.load(&old).await.unwrap().unwrap();
     assert_eq!(theirs.get::<u64>("theirs").unwrap(), Some(1));
@@ -252,8 +226,7 @@ async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_take
 
 #[tokio::test]
 async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
-    let backend = Switched::new();
-    let store = backend.store();
+    let (_, store) = switched();
     let mut session = store.create().await.unwrap();
     session.insert("a", "hunter2").unwrap();
     let key = key(&session);
@@ -311,8 +284,7 @@ async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
-    let backend = Switched::new();
-    let store = backend.store();
+    let (backend, store) = switched();
     let mut session = store.create().await.unwrap();
     session.insert("a", "hunter2").unwrap();
     store.save(&mut session).await.unwrap();

@@ -8,17 +8,17 @@ use codex_kv::{SessionError, memory::MemoryBackend, web::SessionLayer};
 
 use crate::{
     app::{Browser, app, routes, store},
-    watched::Watched,
+    watched::watched,
 };
 
 #[tokio::test]
 async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     browser.get("/set/name/Ada").await;
     let key = browser.key();
 
-    backend.set_down(true);
+    backend.interceptor().set_down(true);
     for path in [
         "/get/name",
         "/careless",
@@ -40,33 +40,33 @@ async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
     );
     assert_eq!(Browser::new(app(backend.clone())).get("/set/a/b").await.status, 503);
 
-    backend.set_down(false);
+    backend.interceptor().set_down(false);
     assert_eq!(browser.get("/get/name").await.body, "Ada", "the session survives");
     assert_eq!(browser.key(), key);
 }
 
 #[tokio::test]
 async fn a_response_of_500_and_above_saves_nothing() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     browser.get("/set/name/Ada").await;
     let key = browser.key();
-    backend.take();
+    backend.interceptor().take();
     let page = browser.get("/fail").await;
     assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
-    assert_eq!(backend.verbs(), ["get"]);
+    assert_eq!(backend.interceptor().verbs(), ["get"]);
     assert_eq!(browser.get("/get/failed").await.body, "nothing");
     assert_eq!(browser.key(), key, "the key was not cycled");
 }
 
 #[tokio::test]
 async fn a_handler_that_fails_on_the_session_saves_nothing_and_says_500() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     let page = browser.get("/wrong-type").await;
     assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
     assert!(!page.body.contains("no number"));
-    assert_eq!(backend.verbs(), [""; 0]);
+    assert_eq!(backend.interceptor().verbs(), [""; 0]);
 }
 
 #[tokio::test]
@@ -139,11 +139,11 @@ async fn the_answer_to_each_error_can_be_set() {
     assert_eq!(browser.get("/lost").await.headers["location"], "/login");
 
     // An error that a handler returns is answered in the same way as one of the layer's own.
-    let backend = Watched::default();
+    let backend = watched();
     let app = routes().layer(SessionLayer::new(store(backend.clone())).on_error(respond));
     let mut browser = Browser::new(app);
     browser.get("/set/name/Ada").await;
-    backend.set_down(true);
+    backend.interceptor().set_down(true);
     for path in ["/get/name", "/careless", "/set/a/b"] {
         let page = browser.get(path).await;
         assert_eq!(

@@ -14,7 +14,7 @@ use proptest::{
 
 use crate::{
     app::{Browser, app, send},
-    watched::Watched,
+    watched::watched,
 };
 
 fn hand_made(of_another: &SessionKey) -> Vec<Vec<u8>> {
@@ -69,11 +69,11 @@ fn random() -> impl Strategy<Value = Vec<u8>> {
 
 #[tokio::test]
 async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_gives_a_500() {
-    let backend = Watched::default();
+    let backend = watched();
     let app = app(backend.clone());
     let mut ada = Browser::new(app.clone());
     ada.get("/set/name/Ada").await;
-    backend.take();
+    backend.interceptor().take();
 
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
@@ -100,7 +100,7 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
             assert_eq!(page.status, 200, "{path} {value:?}");
             assert!(!page.body.contains("Ada"), "{path} {value:?}");
         }
-        assert_eq!(backend.take(), [], "{value:?}");
+        assert_eq!(backend.interceptor().take(), [], "{value:?}");
         sent += 1;
     }
     assert!(
@@ -111,5 +111,8 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
     // The watch itself works: a cookie that could be a key is asked for.
     ada.cookie = Some("couldbeakey".to_owned());
     ada.get("/get/name").await;
-    assert_eq!(backend.take(), [("get", "shop:session:couldbeakey".to_owned())]);
+    assert_eq!(
+        backend.interceptor().take(),
+        [("get", "shop:session:couldbeakey".to_owned())]
+    );
 }

@@ -8,25 +8,25 @@ use codex_kv::{
 
 use crate::{
     app::{Browser, app, record, routes, send, store},
-    watched::Watched,
+    watched::watched,
 };
 
 #[tokio::test]
 async fn a_session_that_nobody_asks_costs_nothing() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     browser.get("/set/name/Ada").await;
-    backend.take();
+    backend.interceptor().take();
     for path in ["/plain", "/unused", "/missing"] {
         let page = browser.get(path).await;
         assert_eq!((page.set_cookie(), page.vary()), (None, None), "{path}");
     }
-    assert_eq!(backend.verbs(), [""; 0]);
+    assert_eq!(backend.interceptor().verbs(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_visitor_without_a_session_gets_no_cookie_and_no_record() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     for path in ["/get/name", "/remove/name", "/clear", "/flush", "/careless"] {
         let page = browser.get(path).await;
@@ -38,34 +38,34 @@ async fn a_visitor_without_a_session_gets_no_cookie_and_no_record() {
             "the answer depends on there being no cookie: {path}"
         );
     }
-    assert_eq!(backend.verbs(), [""; 0]);
+    assert_eq!(backend.interceptor().verbs(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_session_is_loaded_once_and_saved_once_where_it_was_changed() {
-    let backend = Watched::default();
+    let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     let page = browser.get("/set/name/Ada").await;
     assert_eq!((page.body.as_str(), page.vary()), ("set", Some("Cookie")));
     let record = record(&browser.key());
-    assert_eq!(backend.take(), [("set", record.clone())]);
+    assert_eq!(backend.interceptor().take(), [("set", record.clone())]);
 
     let page = browser.get("/get/name").await;
     assert_eq!(
         (page.body.as_str(), page.set_cookie(), page.vary()),
         ("Ada", None, Some("Cookie"))
     );
-    assert_eq!(backend.take(), [("get", record.clone())]);
+    assert_eq!(backend.interceptor().take(), [("get", record.clone())]);
 
     assert_eq!(
         browser.get("/remove/nothing").await.set_cookie(),
         None,
         "nothing was changed"
     );
-    assert_eq!(backend.verbs(), ["get"]);
+    assert_eq!(backend.interceptor().verbs(), ["get"]);
 
     assert!(browser.get("/set/name/Grace").await.set_cookie().is_some());
-    assert_eq!(backend.take(), [("get", record.clone()), ("set", record)]);
+    assert_eq!(backend.interceptor().take(), [("get", record.clone()), ("set", record)]);
     assert_eq!(browser.get("/get/name").await.body, "Grace");
 }
 
@@ -75,29 +75,33 @@ async fn handler_and_middleware_share_one_session_that_is_loaded_once() {
         session.insert("seen", "by the middleware").await.unwrap();
         next.run(request).await
     }
-    let backend = Watched::default();
+    let backend = watched();
     let routes = routes().layer(axum::middleware::from_fn(middleware));
     let mut browser = Browser::new(routes.layer(SessionLayer::new(store(backend.clone()))));
     assert_eq!(browser.get("/get/seen").await.body, "by the middleware");
-    backend.take();
+    backend.interceptor().take();
     browser.get("/get/seen").await;
-    assert_eq!(backend.verbs(), ["get", "set"]);
+    assert_eq!(backend.interceptor().verbs(), ["get", "set"]);
 }
 
 #[tokio::test]
 async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
-    let backend = Watched::default();
+    let backend = watched();
     let layer = SessionLayer::new(store(backend.clone())).save_every_request();
     let mut browser = Browser::new(routes().layer(layer));
     assert_eq!(browser.get("/plain").await.set_cookie(), None, "there is none to renew");
-    assert_eq!(backend.verbs(), [""; 0]);
+    assert_eq!(backend.interceptor().verbs(), [""; 0]);
 
     browser.get("/set/name/Ada").await;
     let key = browser.key();
-    backend.take();
+    backend.interceptor().take();
     let page = browser.get("/plain").await;
     assert!(page.set_cookie().unwrap().contains("Max-Age=1209600"));
-    assert_eq!(backend.verbs(), ["get", "expire"], "the data is not written again");
+    assert_eq!(
+        backend.interceptor().verbs(),
+        ["get", "expire"],
+        "the data is not written again"
+    );
     assert_eq!(
         page.vary(),
         Some("Cookie"),
@@ -120,7 +124,7 @@ async fn after_the_response_every_method_fails_rather_than_lose_a_change() {
         "sent"
     };
     let app = Router::new().route("/", get(handler));
-    let app = app.layer(SessionLayer::new(store(Watched::default())));
+    let app = app.layer(SessionLayer::new(store(watched())));
     send(&app, Request::get("/").body(Body::empty()).unwrap()).await;
     let session = receiver.await.unwrap();
     assert!(matches!(session.insert("late", 1).await, Err(SessionError::Finished)));

@@ -11,7 +11,7 @@ use codex_testkit::redis::Database;
 
 use crate::{
     app::{Browser, record, routes, store},
-    watched::Watched,
+    watched::watched,
 };
 
 fn app<B: KvBackend>(store: SessionStore<B>) -> Router {
@@ -182,7 +182,7 @@ async fn revoke_all_ends_all_sessions_of_a_user_on_redis() {
 
 #[tokio::test]
 async fn revoke_all_is_one_write_however_many_sessions_there_are() {
-    let backend = Watched::default();
+    let backend = watched();
     let store = store(backend.clone());
     let mut keys = Vec::new();
     for _ in 0..100 {
@@ -190,9 +190,12 @@ async fn revoke_all_is_one_write_however_many_sessions_there_are() {
         store.login(&mut session, &Login::new("42")).await.unwrap();
         keys.push(session.key().unwrap().clone());
     }
-    backend.take();
+    backend.interceptor().take();
     store.revoke_all("42").await.unwrap();
-    assert_eq!(backend.take(), [("set", "shop:session-generation:42".to_owned())]);
+    assert_eq!(
+        backend.interceptor().take(),
+        [("set", "shop:session-generation:42".to_owned())]
+    );
     for key in &keys {
         assert!(store.load(key).await.unwrap().is_none());
     }
@@ -222,13 +225,16 @@ async fn a_login_of_djangos_own_is_ended_too() {
 
 #[tokio::test]
 async fn an_outage_while_the_generation_is_asked_is_no_visitor_without_a_session() {
-    let backend = Watched::default();
-    let store = store(backend.clone());
-    let mut session = store.new_session();
-    store.login(&mut session, &Login::new("42")).await.unwrap();
+    let backend = watched();
+    let here = store(backend.clone());
+    let mut session = here.new_session();
+    here.login(&mut session, &Login::new("42")).await.unwrap();
     let key = session.key().unwrap().clone();
-    backend.set_down_after(1);
-    assert!(matches!(store.load(&key).await, Err(SessionError::Backend(_))));
+    // Another process does not know yet whose session it is: it asks for the generation afterwards.
+    let elsewhere = store(backend.clone());
+    backend.interceptor().set_down_after(1);
+    assert!(matches!(elsewhere.load(&key).await, Err(SessionError::Backend(_))));
+    assert!(matches!(here.load(&key).await, Err(SessionError::Backend(_))));
 }
 
 /// The hashes are `salted_hmac(…)` of Django 5.2.19.

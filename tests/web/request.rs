@@ -6,7 +6,7 @@ use codex_kv::{
     web::{RequestSession, Sessions},
 };
 
-use crate::{app::store, watched::Watched};
+use crate::{app::store, watched::watched};
 
 fn cookie(set_cookie: Option<String>) -> String {
     let set_cookie = set_cookie.expect("a cookie is set");
@@ -15,14 +15,14 @@ fn cookie(set_cookie: Option<String>) -> String {
 
 #[tokio::test]
 async fn a_request_that_asks_nothing_costs_nothing() {
-    let backend = Watched::default();
+    let backend = watched();
     let store = store(backend.clone());
     for header in [None, Some("sessionid=0123456789abcdef0123456789abcdef"), Some("junk")] {
         let outcome = RequestSession::begin(&store, header).finish(200).await;
         assert_eq!((outcome.set_cookie, outcome.vary), (None, false));
         assert!(outcome.error.is_none());
     }
-    assert_eq!(backend.verbs(), [""; 0]);
+    assert_eq!(backend.interceptor().verbs(), [""; 0]);
 }
 
 #[tokio::test]
@@ -49,19 +49,19 @@ async fn a_login_cannot_be_lost_and_a_logout_sets_no_cookie() {
 
 #[tokio::test]
 async fn a_failed_response_saves_nothing_and_a_dropped_request_neither() {
-    let backend = Watched::default();
+    let backend = watched();
     let store = store(backend.clone());
     let request = RequestSession::begin(&store, None);
     request.insert("name", "Ada").await.unwrap();
     let ada = cookie(request.finish(200).await.set_cookie);
     for status in [408, 500, 503, 599] {
-        backend.take();
+        backend.interceptor().take();
         let request = RequestSession::begin(&store, ada.as_str());
         request.insert("name", "Grace").await.unwrap();
         request.cycle_key().await.unwrap();
         let outcome = request.finish(status).await;
         assert_eq!((outcome.set_cookie, outcome.vary), (None, true), "{status}");
-        assert_eq!(backend.verbs(), ["get"], "{status}");
+        assert_eq!(backend.interceptor().verbs(), ["get"], "{status}");
     }
 
     let request = RequestSession::begin(&store, ada.as_str());

@@ -10,7 +10,7 @@ use tracing::{Event, Metadata, Subscriber, field::Field, span};
 
 use crate::{
     app::{Browser, record, routes, store},
-    watched::Watched,
+    watched::watched,
 };
 
 /// Writes down every span and event, of every level.
@@ -59,14 +59,14 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
     // first, and switches it off for all.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
-    let backend = Watched::default();
+    let backend = watched();
     let layer = SessionLayer::new(store(backend.clone()));
     let mut said = format!("{layer:?}\n");
     let mut browser = Browser::new(routes().layer(layer.save_every_request()));
     let mut cookies = Vec::new();
 
     for round in 0..3 {
-        backend.set_down(false);
+        backend.interceptor().set_down(false);
         browser.get("/set/name/hunter2").await;
         cookies.push(browser.cookie.clone().unwrap());
         match round {
@@ -76,7 +76,7 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
                 let written = backend.set(&record(&browser.key()), "hunter2:a:b".into(), broken).await;
                 assert!(written.unwrap().is_written());
             }
-            1 => backend.set_down(true),
+            1 => backend.interceptor().set_down(true),
             _ => {}
         }
         for path in [

@@ -2,21 +2,28 @@
 
 use std::{
     fmt,
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use bytes::Bytes;
 use codex_kv::{
-    Capabilities, Error, ErrorKind, Expiry, KvBackend, Result, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl,
+    Error, ErrorKind, Result,
     memory::MemoryBackend,
+    testkit::doubles::{Intercepted, Interceptor, Reply, Request},
 };
 
+pub(crate) type Watched = Intercepted<MemoryBackend, Watch>;
+
+/// Returns a backend that is in service. Clones are one store.
+pub(crate) fn watched() -> Watched {
+    Intercepted::with_interceptor(MemoryBackend::new(), Watch::default())
+}
+
 #[derive(Clone, Default)]
-pub(crate) struct Watched {
-    inner: MemoryBackend,
+pub(crate) struct Watch {
     calls: Arc<Mutex<Vec<(&'static str, String)>>>,
     down: Arc<AtomicBool>,
     /// The number of calls that still succeed before it goes down by itself; not counted at zero.
@@ -24,13 +31,13 @@ pub(crate) struct Watched {
 }
 
 // It has seen keys.
-impl fmt::Debug for Watched {
+impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
+        f.write_str("Watch")
     }
 }
 
-impl Watched {
+impl Watch {
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -40,7 +47,8 @@ impl Watched {
         self.down_after.store(calls, Ordering::SeqCst);
     }
 
-    /// Returns the verbs and keys since the last time.
+    /// Returns the verbs and keys since the last time. A verb for several keys is there for each, and one
+    /// without keys with an empty key.
     pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
@@ -50,8 +58,14 @@ impl Watched {
         self.take().into_iter().map(|(verb, _)| verb).collect()
     }
 
-    fn ask(&self, verb: &'static str, key: &str) -> Result<()> {
-        self.calls.lock().unwrap().push((verb, key.to_owned()));
+    fn ask(&self, request: &Request<'_>) -> Result<()> {
+        let verb = request.verb().name();
+        let mut keys = request.keys();
+        if keys.is_empty() {
+            keys.push("");
+        }
+        let calls = keys.into_iter().map(|key| (verb, key.to_owned()));
+        self.calls.lock().unwrap().extend(calls);
         if self.down.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached"));
         }
@@ -62,45 +76,9 @@ impl Watched {
     }
 }
 
-impl KvBackend for Watched {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.ask("get", key)?;
-        self.inner.get(key).await
-    }
-
-    async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.ask("set", key)?;
-        self.inner.set(key, value, options).await
-    }
-
-    async fn del(&self, keys: &[&str]) -> Result<u64> {
-        for key in keys {
-            self.ask("del", key)?;
-        }
-        self.inner.del(keys).await
-    }
-
-    async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
-        self.ask("del_if_equals", key)?;
-        self.inner.del_if_equals(key, expected).await
-    }
-
-    async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.ask("expire", key)?;
-        self.inner.expire(key, expiry).await
-    }
-
-    async fn ttl(&self, key: &str) -> Result<Ttl> {
-        self.ask("ttl", key)?;
-        self.inner.ttl(key).await
-    }
-
-    async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.ask("scan", "")?;
-        self.inner.scan(request).await
+impl Interceptor for Watch {
+    async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.ask(&request)?;
+        call.await
     }
 }
