@@ -73,7 +73,7 @@ impl Switches {
         }
     }
 
-    /// Whether a write is answered as refused.
+    /// Decides whether a write is answered as refused.
     fn refuses(&self, condition: &Condition) -> bool {
         match condition {
             Condition::IfAbsent => {

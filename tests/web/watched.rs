@@ -47,8 +47,8 @@ impl Watch {
         self.down_after.store(calls, Ordering::SeqCst);
     }
 
-    /// Returns the verbs and keys since the last time. A verb for several keys is there for each, and one
-    /// without keys with an empty key.
+    /// Returns the verbs and keys since the last time. A verb for several keys is there for each,
+    /// and one without keys with an empty key.
     pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
