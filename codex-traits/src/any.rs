@@ -1,4 +1,4 @@
-//! The backend that is chosen at run time.
+//! A backend that is chosen at run time.
 
 use std::{fmt, sync::Arc};
 
@@ -11,8 +11,8 @@ use crate::{
 
 /// A backend whose type is erased, for a service that chooses its backend at run time.
 ///
-/// A call costs one allocation and one indirect call more than on the backend itself. A clone is
-/// another handle on the same store.
+/// A call costs one more allocation and one more indirect call than a call on the backend itself. A
+/// clone is another handle on the same store.
 ///
 /// ```
 /// # use codex_traits::*;
@@ -22,7 +22,7 @@ use crate::{
 /// ```
 ///
 /// The backends of codex-kv convert with [`From`]. Any other backend converts from an [`Arc`] of
-/// itself; a blanket `From<B>` would conflict with the standard library's `From<T> for T`, because
+/// itself. A blanket `From<B>` would conflict with the standard library's `From<T> for T`, because
 /// `AnyBackend` is itself a backend.
 #[derive(Clone)]
 pub struct AnyBackend(Arc<dyn Erased>);

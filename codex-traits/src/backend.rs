@@ -1,4 +1,4 @@
-//! The contract itself.
+//! The contract.
 
 use std::{fmt, future::Future};
 
@@ -10,9 +10,9 @@ use crate::{
 
 /// A key-value store that can hold caches and sessions.
 ///
-/// Eight methods are required and six are provided on top of them. A backend overrides a provided
-/// method if its store can do the work in one round trip. Every sentence below is a clause of the
-/// conformance suite in `codex-testkit`: run the suite on your backend.
+/// Eight methods are required. Six more are provided on top of them. A backend overrides a provided
+/// method if its store can do the work in one round trip. The conformance suite in `codex-testkit`
+/// checks every sentence below as a clause. Run the suite on your backend.
 ///
 /// The trait is not dyn-compatible, because its methods are native `async fn`s. Use
 /// [`AnyBackend`](crate::AnyBackend) for a backend that is chosen at run time.
@@ -21,34 +21,34 @@ use crate::{
 ///
 /// A key is any UTF-8 text, including the empty text, text with NUL or spaces, and text of a
 /// megabyte. Keys are compared byte for byte. A value is any sequence of bytes. An empty value is
-/// not a missing one.
+/// present, not missing.
 ///
 /// # Absence
 ///
 /// A key that has expired is absent for every verb, whether or not the store has removed it yet. A
-/// miss is never a failure and a failure never a miss: no verb answers `None`, `false`, `0` or an
-/// empty page because it could not ask. Redis has one exception, which holds here too: in a
-/// [`get_many`](Self::get_many) a key that holds another type is `None`, while [`get`](Self::get)
-/// fails with [`ErrorKind::Data`](crate::ErrorKind::Data).
+/// miss is never reported as a failure, and a failure never as a miss: no verb answers `None`,
+/// `false`, `0` or an empty page because it could not ask the store. Redis has one exception, which
+/// holds here too: [`get_many`](Self::get_many) answers `None` for a key that holds another type,
+/// while [`get`](Self::get) fails with [`ErrorKind::Data`](crate::ErrorKind::Data).
 ///
 /// # Expiry
 ///
 /// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, and [`Expiry::Keep`]
-/// leaves it. A key that is created under `Keep` gets none. Backends keep whole milliseconds,
-/// rounded up. A value is never gone early, and late by no more than the backend documents. Every
-/// writing verb refuses `After` zero, even if its condition would not have held; only
-/// [`expire`](Self::expire) accepts it and removes the key. Every store accepts durations up to
-/// [`Expiry::MAX`] and refuses a duration that it cannot hold. A refused or failed write leaves the
-/// value and the time to live unchanged.
+/// leaves it unchanged. A key that is created under `Keep` gets no time to live. Backends keep
+/// whole milliseconds, rounded up. A value never expires early, and late by no more than the
+/// backend documents. Every writing verb refuses `After` zero, even if its condition would not have
+/// held. Only [`expire`](Self::expire) accepts it and removes the key. Every store accepts
+/// durations up to [`Expiry::MAX`] and refuses a duration that it cannot hold. A refused or failed
+/// write leaves the value and the time to live unchanged.
 ///
 /// # Atomicity
 ///
 /// [`set`](Self::set) with a [`Condition`](crate::Condition) and
-/// [`del_if_equals`](Self::del_if_equals) compare and write in one step: of many racing callers,
-/// exactly one wins. This is the only atomic primitive that the contract requires;
-/// [`incr`](Self::incr) is provided on it. Calls on one key are linearizable on one primary. Calls
-/// on many keys are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) says
-/// whether [`get_many`](Self::get_many) is one snapshot.
+/// [`del_if_equals`](Self::del_if_equals) compare and write in one step: exactly one of many racing
+/// callers wins. This is the only atomic primitive that the contract requires. [`incr`](Self::incr)
+/// is provided on top of it. Calls on one key are linearizable on one primary. Calls on many keys
+/// are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) declares that
+/// [`get_many`](Self::get_many) is one snapshot.
 ///
 /// # Clones
 ///
@@ -58,10 +58,10 @@ use crate::{
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped is applied once or not at all, and the next call on the same
-/// handle gets its own answer. After a failure,
+/// A call whose future is dropped is applied once or not at all. The next call on the same handle
+/// gets its own answer. After a failure,
 /// [`Error::may_have_executed`](crate::Error::may_have_executed) says whether the write may have
-/// happened. A backend never repeats a request on its own, unless the repetition changes nothing.
+/// happened. A backend repeats a request on its own only if the repetition changes nothing.
 ///
 /// # A complete backend
 ///
@@ -204,7 +204,7 @@ use crate::{
 )]
 pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// Returns the features that this backend has beyond the common contract. The suite tests each
-    /// one that is declared.
+    /// declared feature.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the value of `key`, or `None` if the key is absent. Reading never changes the time
@@ -221,12 +221,12 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an expiry of zero or
-    /// one that is too long, even if the condition would not have held. Nothing is changed.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the expiry is zero or
+    /// too long, even if the condition would not have held. Nothing is changed.
     fn set(&self, key: &str, value: Bytes, options: SetOptions) -> impl Future<Output = Result<SetOutcome>> + Send;
 
     /// Removes the keys and returns how many of them existed. A key that is named twice counts
-    /// once, an expired one not at all. No keys give `Ok(0)`.
+    /// once. An expired key does not count. No keys give `Ok(0)`.
     ///
     /// # Errors
     ///
@@ -259,12 +259,12 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
 
     /// Returns one page of the keys that match.
     ///
-    /// A key that exists from the first page to the last is returned at least once, whatever else
-    /// is written meanwhile, and possibly more than once. A key that never existed, or has expired,
+    /// A key that exists from the first page to the last is returned at least once, and possibly
+    /// more than once, regardless of concurrent writes. A key that never existed, or has expired,
     /// is not returned. Only a page without a cursor ends the scan. A scan ends even while writers
     /// add keys. The hint bounds a page up to a constant factor; a page is never the whole
-    /// keyspace. An abandoned scan leaks nothing. Keys that are not UTF-8, written by other
-    /// programs, are left out.
+    /// keyspace. An abandoned scan leaks nothing. The scan leaves out keys that are not UTF-8,
+    /// which other programs may have written.
     ///
     /// # Errors
     ///
@@ -299,20 +299,20 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// Adds `delta` to the integer that `key` holds as canonical decimal text, keeps the time to
     /// live, and returns the sum.
     ///
-    /// If the key is missing, `on_missing` decides: start at zero with an expiry, or return
-    /// `Ok(None)`.
+    /// If the key is missing, `on_missing` decides whether to start at zero with an expiry or to
+    /// return `Ok(None)`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the value is not such text or the sum does
-    /// not fit 64 bits, and [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for
-    /// an expiry that `set` would refuse. The value and the time to live are unchanged.
+    /// not fit 64 bits. [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an
+    /// expiry that `set` would refuse. The value and the time to live are unchanged.
     fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> impl Future<Output = Result<Option<i64>>> + Send {
         provided::incr(self, key, delta, on_missing)
     }
 
-    /// Removes every key that matches, page by page, and returns their number. Touches nothing
-    /// else. Keys that appear meanwhile may stay.
+    /// Removes every key that matches, page by page, and returns the number of removed keys. Other
+    /// keys are not touched. Keys that appear during the call may stay.
     ///
     /// # Errors
     ///
@@ -324,9 +324,9 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// Returns the value of `key` and its remaining time to live, or `None` if the key is absent.
     /// The answer is never [`Ttl::Missing`].
     ///
-    /// Both are of one moment if the backend declares
+    /// The value and the time to live belong to one moment if the backend declares
     /// [`Capability::AtomicGetWithTtl`](crate::Capability::AtomicGetWithTtl). Otherwise a
-    /// concurrent write can fall between them.
+    /// concurrent write can fall between the two reads.
     ///
     /// # Errors
     ///
@@ -339,7 +339,7 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the store cannot be asked, within the deadline of one call.
+    /// If the store does not answer within the deadline of one call.
     fn health(&self) -> impl Future<Output = Result<()>> + Send {
         provided::health(self)
     }

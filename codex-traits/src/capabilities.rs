@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A feature that not every store has. The conformance suite tests each one that is declared.
+/// A feature that not every store has. The conformance suite tests each declared feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -12,11 +12,11 @@ pub enum Capability {
     ForeignTypes,
     /// A `get_many` is one snapshot of all its keys.
     AtomicMany,
-    /// The keys are spread over several nodes.
+    /// The keys are distributed over several nodes.
     Cluster,
-    /// A `get_with_ttl` answers the value and the time to live of one moment.
+    /// `get_with_ttl` answers with the value and the time to live of one moment.
     AtomicGetWithTtl,
-    /// A write that was answered survives the end of the process, clean or not.
+    /// An answered write survives the end of the process, clean or not.
     Durable,
 }
 
@@ -73,7 +73,7 @@ impl Capabilities {
         Self(self.0 | capability.bit())
     }
 
-    /// Removes `capability`, for a wrapper that cannot keep what the wrapped backend declares.
+    /// Removes `capability`, for a wrapper that cannot provide a capability of the wrapped backend.
     #[must_use]
     pub const fn without(self, capability: Capability) -> Self {
         Self(self.0 & !capability.bit())

@@ -13,8 +13,8 @@ pub enum ErrorKind {
     Connection,
     /// No answer arrived within the deadline.
     Timeout,
-    /// The store refused: it is read-only, out of memory or loading, or the user lacks a
-    /// permission.
+    /// The store refused the request: it is read-only, out of memory or loading, or the user lacks
+    /// a permission.
     Server,
     /// The key holds data that the verb does not work on: another type, or text that is not an
     /// integer.
@@ -42,8 +42,8 @@ impl fmt::Display for ErrorKind {
 ///
 /// An error is cheap to clone: clones share the message and the source.
 ///
-/// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because a key
-/// can be a session id, a value can be anything, and errors are logged. A backend author must keep
+/// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because errors
+/// are logged: a key can be a session id, and a value can be anything. A backend author must keep
 /// them out of the message and out of the source.
 ///
 /// ```
@@ -135,7 +135,7 @@ impl Error {
 
     /// Names the verb that failed.
     ///
-    /// The lower layers of a backend need not know for which verb they work: its outermost layer
+    /// The lower layers of a backend need not know which verb they serve. The outermost layer
     /// attaches the name.
     #[must_use]
     pub fn with_operation(mut self, operation: &'static str) -> Self {
@@ -179,8 +179,8 @@ impl Error {
 
     /// Returns whether the same call can succeed if it is repeated.
     ///
-    /// Whether a repetition is safe is a separate question: a call that is not idempotent is safe
-    /// to repeat only if [`may_have_executed`](Self::may_have_executed) is `false`.
+    /// Whether a repetition is safe is a separate question. Repeating a call that is not idempotent
+    /// is safe only if [`may_have_executed`](Self::may_have_executed) is `false`.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }

@@ -19,7 +19,7 @@ pub trait KvBackendExt: KvBackend {
         async move { Ok(self.ttl(key).await? != Ttl::Missing) }
     }
 
-    /// Returns every key that matches as a stream that requests page after page. Keys can repeat.
+    /// Returns a stream of every key that matches, which requests page after page. Keys can repeat.
     /// The first error ends the stream.
     fn scan_all<'a>(&'a self, pattern: &'a Pattern) -> impl Stream<Item = Result<String>> + Send + 'a {
         let first = Some(ScanRequest::new(pattern));

@@ -1,13 +1,13 @@
-//! Redis's glob, as `stringmatchlen` of redis-server 7.0 decides it, in polynomial time.
+//! Redis's glob as `stringmatchlen` of redis-server 7.0 decides it, in polynomial time.
 
-/// Redis gives up, and answers that nothing matches, when more runs of stars than this are followed
-/// by something else.
+/// The maximum number of runs of stars that are followed by something else. Redis gives up on a
+/// pattern with more, and answers that nothing matches.
 const MAX_STARS: u32 = 1000;
 
 /// Returns whether `text` matches `pattern`.
 ///
 /// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an
-/// earlier one could only offer the later tokens the same bytes again.
+/// earlier `*` could only offer the later tokens the same bytes again.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
         // Redis's matcher never enters its loop for an empty text, so `**` fails. SCAN itself

@@ -1,8 +1,8 @@
 //! The contract of codex-kv: what a key-value store must do to hold caches and sessions.
 //!
-//! [`KvBackend`] is the contract. A backend implements its eight required methods, `codex-testkit`
-//! proves that it keeps the contract, and caches and sessions (the `codex-kv` package) work on it.
-//! [`AnyBackend`] is a backend that is chosen at run time.
+//! [`KvBackend`] is the contract. A backend implements its eight required methods. `codex-testkit`
+//! tests that the backend keeps the contract. Caches and sessions (the `codex-kv` package) work on
+//! any such backend. [`AnyBackend`] is a backend that is chosen at run time.
 
 mod any;
 mod backend;

@@ -1,7 +1,7 @@
 //! The integers of `incr`.
 
-/// Returns the integer that `text` spells in canonical decimal form, which is the form Redis counts
-/// with.
+/// Returns the integer that `text` spells in canonical decimal form, the form that Redis uses for
+/// counters.
 ///
 /// Returns `None` for the empty text, spaces, a plus sign, leading zeros, `-0`, a fraction, an
 /// exponent, and a number that does not fit 64 bits.

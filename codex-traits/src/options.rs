@@ -10,8 +10,8 @@ use crate::{Error, Result};
 ///
 /// The comparison and the write are one atomic step.
 ///
-/// This enum is exhaustive on purpose. A backend must handle every condition: a new variant would
-/// be a change of the contract, and the compiler should point out each backend that lacks it.
+/// This enum is exhaustive on purpose, because a backend must handle every condition. A new variant
+/// would change the contract, and the compiler should point out each backend that lacks it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Writes in any case.
@@ -58,8 +58,8 @@ impl Expiry {
     /// million years.
     ///
     /// Redis keeps a deadline as milliseconds since 1970 in a signed 64-bit integer. This constant
-    /// leaves room for any present time until the year 2109. A store may accept longer durations as
-    /// far as Redis does, see [`to_millis_at`](Self::to_millis_at).
+    /// leaves room for any present time until the year 2109. A store may accept longer durations,
+    /// up to the limit of Redis: see [`to_millis_at`](Self::to_millis_at).
     pub const MAX: Duration = Duration::from_millis(MAX_MILLIS.unsigned_abs());
 
     /// Returns the milliseconds of [`Expiry::After`], rounded up, and `None` for the other
@@ -74,8 +74,8 @@ impl Expiry {
         self.to_millis_at(operation, || 1 << 42)
     }
 
-    /// Returns what [`to_millis`](Self::to_millis) does, for a store that knows the present time
-    /// and accepts exactly what Redis accepts at that time.
+    /// Returns the same as [`to_millis`](Self::to_millis), for a store that knows the present time
+    /// and accepts exactly the durations that Redis accepts at that time.
     ///
     /// `unix_millis` returns the milliseconds since 1970. It is called only for a duration longer
     /// than [`Expiry::MAX`].
@@ -198,8 +198,8 @@ pub enum Ttl {
     Missing,
     /// The key exists and never expires.
     Persistent,
-    /// The key exists and expires after this duration, which is more than zero and never more than
-    /// was set, apart from rounding up to a millisecond.
+    /// The key exists and expires after this duration. The duration is more than zero and, apart
+    /// from rounding up to a millisecond, never more than the duration that was set.
     Remaining(Duration),
 }
 

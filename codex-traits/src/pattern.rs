@@ -38,7 +38,7 @@ impl Pattern {
     ///
     /// `*` matches any run of bytes, `?` one byte, `[abc]` one of these bytes, `[a-z]` a range and
     /// `[^a]` any other byte. `\` makes the next byte literal. Redis's edge cases hold too: `[c-a]`
-    /// is `[a-c]`, an unclosed class ends with the pattern, a trailing `\` is literal, and the
+    /// is `[a-c]`, an unclosed class ends with the pattern, and a trailing `\` is literal. The
     /// bounds of a range are compared as signed bytes, as Redis does on x86-64.
     pub fn glob(glob: impl AsRef<[u8]>) -> Self {
         Self {

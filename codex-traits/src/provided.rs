@@ -1,4 +1,4 @@
-//! The provided methods of `KvBackend`, on the eight required ones.
+//! The provided methods of `KvBackend`, built on the eight required methods.
 
 use bytes::Bytes;
 
@@ -24,9 +24,9 @@ pub(crate) async fn set_many<B: KvBackend + ?Sized>(
     entries: &[(&str, Bytes)],
     expiry: Expiry,
 ) -> Result<()> {
-    // Checked before the first write, so that an invalid expiry leaves nothing half-written. Only
-    // the store knows the exact limit, so a duration between `Expiry::MAX` and that limit passes
-    // here.
+    // Checked before the first write, so that an invalid expiry never leaves some entries written.
+    // Only the store knows the exact limit, so a duration between `Expiry::MAX` and that limit
+    // passes here.
     expiry.to_millis_at("set_many", || 0)?;
     for (key, value) in entries {
         // An unconditional write is never refused.

@@ -4,12 +4,12 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, Pattern, Result};
 
-/// The position of a scan. It is opaque: only the backend that made it can read it, and only for
-/// the same store.
+/// The position of a scan. It is opaque: only the backend that made the cursor can read it, and
+/// only for the same store.
 ///
 /// A cursor can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed,
-/// in another process too. A made-up cursor is refused by the backend or ends the scan; it never
-/// panics or loops.
+/// also in another process. A made-up cursor makes the backend fail or ends the scan. It never
+/// causes a panic or an endless scan.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(String);
 
@@ -60,8 +60,8 @@ fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidArgument, "scan", message)
 }
 
-/// Reads any text that could be a cursor; the backend decides whether it is one. The empty text is
-/// the beginning.
+/// Parses any text that has the form of a cursor. Only the backend knows whether the text is a
+/// cursor. The empty text is the beginning.
 impl FromStr for Cursor {
     type Err = Error;
 
@@ -98,8 +98,8 @@ pub struct ScanRequest<'a> {
 }
 
 impl<'a> ScanRequest<'a> {
-    /// The hint that [`new`](Self::new) sets. It balances throughput against the time for which a
-    /// server is busy with one page.
+    /// The hint that [`new`](Self::new) sets. It balances throughput against the time that one page
+    /// keeps a server busy.
     pub const DEFAULT_COUNT_HINT: usize = 1000;
 
     /// Returns a request for the first page.
@@ -143,12 +143,12 @@ pub struct ScanPage {
     /// The keys that matched. A key can appear again on a later page.
     pub keys: Vec<String>,
     /// The position to continue from. Only `None` ends the scan: an empty page with a cursor does
-    /// not.
+    /// not end it.
     pub next: Option<Cursor>,
 }
 
 impl ScanPage {
-    /// Returns a page that is followed by the page at `next`, if there is one.
+    /// Returns a page, with the position of the next page if there is a next page.
     pub fn new(keys: Vec<String>, next: Option<Cursor>) -> Self {
         Self { keys, next }
     }

@@ -1,4 +1,4 @@
-//! Stores that tell their readers what changed.
+//! Stores that report changes to their readers.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -6,53 +6,53 @@ use bytes::Bytes;
 
 use crate::{KvBackend, Result, Ttl};
 
-/// A store that can tell a reader when a key that it has read changes, so that the reader may keep
-/// what it read. `NearBackend` of the `codex-kv` package is built on it.
+/// A store that tells a reader when a key changes that it has read, so that the reader may keep the
+/// answer. `NearBackend` of the `codex-kv` package is built on it.
 ///
 /// # Streams
 ///
-/// A store consists of one or more nodes. For each node a [`Feed`](Self::Feed) has at most one
-/// stream at a time, on which it reads and on which the node reports changes. Everything that the
-/// reader must know happens in the order of that stream:
+/// A store consists of one or more nodes. A [`Feed`](Self::Feed) has at most one stream per node at
+/// a time. It reads on that stream, and the node reports changes on the same stream. The reader
+/// relies only on the order of that stream:
 ///
-/// * The change of a key is reported on the stream on which the key was read, before the answer to
-///   any later read that shows the change. One report per read suffices: a key is reported again
-///   only after it was read again.
-/// * [`TrackingListener`] is called in that order, and an answer is released to its caller only
-///   after every report before it was delivered.
-/// * If a report may have been lost, the stream ends, and
-///   [`closed`](TrackingListener::closed) is called before any call on that stream fails.
+/// * The node reports the change of a key on the stream on which the key was read, before the
+///   answer to any later read that shows the change. One report per read suffices: a key is
+///   reported again only after it was read again.
+/// * The feed calls [`TrackingListener`] in the order of the stream, and releases an answer to its
+///   caller only after it has delivered every earlier report.
+/// * If a report may have been lost, the stream ends. The feed calls
+///   [`closed`](TrackingListener::closed) before any call on that stream fails.
 ///
-/// There is no order between streams, and none between a stream and the calls of [`KvBackend`].
+/// Streams are not ordered with each other, nor with the calls of [`KvBackend`].
 pub trait Tracking: KvBackend {
     /// The reads and reports of one reader.
     type Feed: TrackingFeed;
 
     /// Starts tracking for one reader.
     ///
-    /// Opens a stream to every node that is known, and proves on each that changes are reported: a
-    /// store that cannot track must fail here.
+    /// Opens a stream to every known node and proves on each stream that the node reports changes.
+    /// A store that cannot track must fail here.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the store, a proxy or the user's rights
-    /// do not allow tracking, with a message that says what is missing. If the store cannot be
-    /// reached, its error.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the store, a proxy or the user's
+    /// permissions do not allow tracking; the message says what is missing. If the store cannot be
+    /// reached, the error of the connection.
     fn track(&self, listener: Arc<dyn TrackingListener>) -> impl Future<Output = Result<Self::Feed>> + Send;
 }
 
 /// The reads of one reader, answered by a store that reports their changes to a
 /// [`TrackingListener`].
 ///
-/// Dropping the feed ends its streams. Its methods may be called on any runtime. If another runtime
-/// drives a stream and is not being driven itself, a call must not wait for it beyond the deadline
-/// of one call.
+/// Dropping the feed ends its streams. Its methods may be called on any runtime. If a stream
+/// belongs to another runtime that is not being driven, a call must not wait for it beyond the
+/// deadline of one call.
 pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     /// Reads a value and its remaining time to live.
     ///
     /// If the read cannot be tracked now (a stream is being opened, the key's node moved, the value
-    /// travels by another connection), the value is read as [`KvBackend::get`] does, and the answer
-    /// names no node.
+    /// travels on another connection), the feed reads the value as [`KvBackend::get`] does, and the
+    /// answer names no node.
     ///
     /// # Errors
     ///
@@ -68,48 +68,49 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<TrackedRead>>> + Send;
 
     /// Proves on the node's stream that the stream is alive, that tracking is on, and that the node
-    /// is still the one to ask.
+    /// still owns its keys.
     ///
-    /// The proof holds for the moment at which it was asked for. Every change that the node made
-    /// before it was asked has been reported by the time this returns `Ok`.
+    /// The proof holds for the moment of the request. Every change that the node made before that
+    /// moment has been reported by the time this returns `Ok`.
     ///
     /// # Errors
     ///
-    /// If there is no such proof. A proof that says otherwise (a demoted node, tracking that is
-    /// off, an unknown stream) also ends the stream.
+    /// If there is no such proof. A reply that disproves it (a demoted node, tracking that is off,
+    /// an unknown stream) also ends the stream.
     fn prove(&self, node: NodeId) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Told what changes, in the order of each node's stream.
+/// The receiver of reports, called in the order of each node's stream.
 ///
-/// The methods are called by whatever drives the stream. They must return quickly, must not block,
+/// The task that drives the stream calls these methods. They must return quickly, must not block,
 /// and must not call the feed.
 pub trait TrackingListener: fmt::Debug + Send + Sync + 'static {
-    /// Handles a new stream to the node that is about to be checked. Nothing that an earlier stream
-    /// carried may be kept.
+    /// Handles a new stream to the node that is about to be checked. The listener must discard
+    /// everything that an earlier stream carried.
     fn opening(&self, node: NodeId);
 
-    /// Handles the stream that was announced by the last [`opening`](Self::opening), once it has
-    /// passed every check that [`TrackingFeed::prove`] makes.
+    /// Handles the stream that the last [`opening`](Self::opening) announced, once it has passed
+    /// every check of [`TrackingFeed::prove`].
     fn opened(&self, node: NodeId);
 
     /// Handles the change of a key. Keys that are not UTF-8 can be reported too.
     fn changed(&self, node: NodeId, key: &[u8]);
 
-    /// Handles a flush: every key of the node may have changed. The stream goes on.
+    /// Handles a flush: every key of the node may have changed. The stream stays open.
     fn flushed(&self, node: NodeId);
 
-    /// Handles the end of the stream to the node. Calls on it have not been told yet.
+    /// Handles the end of the stream to the node. Calls that wait on the stream have not failed
+    /// yet.
     fn closed(&self, node: NodeId);
 }
 
-/// A node of a store, as a small number: the nodes of one feed are numbered from zero, and a number
-/// is given to another node only after [`TrackingListener::closed`] was called for it.
+/// A node of a store, as a small number. The nodes of a feed are numbered from zero. A number is
+/// reused for another node only after [`TrackingListener::closed`] was called for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u16);
 
 impl NodeId {
-    /// The node of a store that has only one.
+    /// The node of a store that has a single node.
     pub const ONLY: Self = Self(0);
 
     /// Returns the node with this number.
@@ -128,11 +129,11 @@ impl NodeId {
 pub struct TrackedRead {
     /// The value, or `None` if the key is absent.
     pub value: Option<Bytes>,
-    /// The remaining time to live, at a moment after the read was sent. If it is
-    /// [`Ttl::Missing`] beside a value, or not beside an absent one, the key changed in between.
+    /// The remaining time to live, at a moment after the read was sent. The key changed in between
+    /// if a value comes with [`Ttl::Missing`], or if an absent value comes with another answer.
     pub ttl: Ttl,
-    /// The node on whose stream the key was read. `None` if nothing reports a change of this key,
-    /// so that the answer must not be kept.
+    /// The node on whose stream the key was read. `None` if nothing reports a change of this key:
+    /// the answer must not be kept.
     pub node: Option<NodeId>,
 }
 
@@ -146,7 +147,7 @@ impl TrackedRead {
         }
     }
 
-    /// Returns the answer to a read of which no change is reported.
+    /// Returns the answer to a read whose changes are not reported.
     pub fn untracked(value: Option<Bytes>) -> Self {
         let ttl = if value.is_some() { Ttl::Persistent } else { Ttl::Missing };
         Self { value, ttl, node: None }
