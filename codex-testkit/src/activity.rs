@@ -1,4 +1,4 @@
-//! The calls of a clause that runs, for the message of one that does not end and for progress.
+//! The calls of a running clause, for the message of a clause that does not end and for progress.
 
 use std::{
     cell::RefCell,
@@ -34,7 +34,8 @@ struct Calls {
     last_answer: Option<(Verb, Duration)>,
 }
 
-/// When a poll began, in milliseconds after the start and one more; zero outside of a poll.
+/// The start of a poll, in milliseconds after the start of the clause, plus 1. Zero outside of a
+/// poll.
 #[derive(Debug, Default)]
 struct Poll(AtomicU64);
 
@@ -46,7 +47,7 @@ thread_local! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) calls: u64,
-    /// The call that is under way for the longest time, and that time.
+    /// The call that has waited longest for its answer, and the time that it has waited.
     pub(crate) oldest: Option<(Verb, Duration)>,
 }
 
@@ -60,13 +61,13 @@ impl Activity {
         })
     }
 
-    /// Returns the activity of the clause that is polled on this thread, or one that nobody looks
-    /// at.
+    /// Returns the activity of the clause that is polled on this thread, or an activity that
+    /// nothing reads.
     pub(crate) fn current() -> Arc<Self> {
         CURRENT.with_borrow(Clone::clone).unwrap_or_else(Self::new)
     }
 
-    /// Polls the clause itself; [`current`](Self::current) is this activity meanwhile.
+    /// Polls the clause. [`current`](Self::current) returns this activity during the poll.
     pub(crate) async fn of_clause<T>(self: Arc<Self>, clause: impl Future<Output = T> + Send) -> T {
         let mut clause = pin!(clause);
         poll_fn(|cx| {
@@ -78,9 +79,9 @@ impl Activity {
         .await
     }
 
-    /// Makes a call of the backend, which is under way until it is answered or dropped.
+    /// Makes a call of the backend. The call is in flight until it is answered or dropped.
     ///
-    /// Once the clause is given up no call begins any more, so that its store can be emptied.
+    /// No call begins after the clause is given up, so that its store can be emptied.
     pub(crate) async fn of_call<T>(&self, verb: Verb, call: impl Future<Output = T> + Send) -> T {
         if self.is_given_up.load(Ordering::Acquire) {
             pending::<()>().await;
@@ -92,7 +93,7 @@ impl Activity {
         answer
     }
 
-    /// Lets no further call begin.
+    /// Prevents further calls from beginning.
     pub(crate) fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Release);
     }
@@ -111,7 +112,7 @@ impl Activity {
         }
     }
 
-    /// Says why the clause was not done within `limit`.
+    /// Explains why the clause was not done within `limit`.
     pub(crate) fn diagnosis(&self, limit: Duration) -> String {
         let now = self.start.elapsed();
         let calls = self.calls();
@@ -132,7 +133,7 @@ impl Activity {
         let made = calls.begun;
         let oldest = calls.in_flight.values().min_by_key(|(_, begun, _)| *begun);
         let oldest = oldest.map(|(verb, begun, _)| (*verb, now.saturating_sub(*begun)));
-        // Busy if an answer came a moment ago, whatever else is waited for.
+        // An answer a moment ago means that the clause is busy, even if other calls still wait.
         let last = calls.last_answer.map(|(verb, at)| (verb, now.saturating_sub(at)));
         let silent = last.map_or(now, |(_, silent)| silent);
         match oldest {
@@ -170,14 +171,14 @@ impl Poll {
         polled
     }
 
-    /// Returns how long the poll that is under way has lasted.
+    /// Returns how long the current poll has lasted.
     fn lasts(&self, now: Duration) -> Option<Duration> {
         let begun = self.0.load(Ordering::Relaxed).checked_sub(1)?;
         Some(now.saturating_sub(Duration::from_millis(begun)))
     }
 }
 
-/// A call that is under way; dropped with it.
+/// A call in flight. The call ends when this is dropped.
 struct InFlight<'a> {
     activity: &'a Activity,
     number: u64,

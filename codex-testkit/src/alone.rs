@@ -9,16 +9,16 @@ use std::{
 /// Marks the process that runs one test alone.
 const ALONE: &str = "CODEX_TESTKIT_ALONE";
 
-/// Runs `test`, the path of a test of this program, in a process of its own, and returns what that
-/// wrote to standard error if it failed.
+/// Runs `test`, the path of a test of this program, in a process of its own. Returns the standard
+/// error of that process if the test failed.
 ///
-/// Returns `None` if this is that process, or if the program is none of Rust's test harness: then
-/// the caller runs the test itself.
+/// Returns `None` if this is that process, or if the program does not use Rust's test harness. The
+/// caller then runs the test itself.
 pub(crate) fn run(test: &str) -> Option<Result<(), String>> {
     if env::var_os(ALONE).is_some() {
         return None;
     }
-    // The harness leaves out the crate.
+    // The harness leaves out the name of the crate.
     let (_, name) = test.split_once("::")?;
     let mut command = Command::new(env::current_exe().ok()?);
     command
@@ -29,7 +29,8 @@ pub(crate) fn run(test: &str) -> Option<Result<(), String>> {
         return None;
     }
     if output.status.success() {
-        // Past the capture of the test harness: the lines about skipped tests are counted.
+        // Bypasses the capture of the test harness, because the lines about skipped tests are
+        // counted.
         let _ = io::stderr().write_all(&output.stderr);
         return Some(Ok(()));
     }

@@ -1,4 +1,4 @@
-//! The name of a clause, and what the list says of it.
+//! The name of a clause, and its entry in the list.
 
 use std::{fmt, hash};
 
@@ -15,7 +15,7 @@ pub struct Entry {
     pub group: &'static str,
     /// The id as Rust writes it, such as `get_01`.
     pub id: &'static str,
-    /// The name of its test.
+    /// The name of the test of the clause.
     pub name: &'static str,
     /// The text of the contract.
     pub text: &'static str,
@@ -40,7 +40,7 @@ impl ClauseId {
         self.0.id
     }
 
-    /// Returns the name of its test, such as `get_01_missing_key_is_none`.
+    /// Returns the name of the test of the clause, such as `get_01_missing_key_is_none`.
     pub fn name(self) -> &'static str {
         self.0.name
     }
@@ -56,7 +56,7 @@ impl ClauseId {
     }
 }
 
-/// There is no such clause.
+/// The error for a clause that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownClause(pub(crate) String);
 

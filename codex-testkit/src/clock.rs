@@ -7,7 +7,7 @@ use std::{
 
 use crate::{Time, VirtualTime, runtime::sleep};
 
-/// Answers and durations are told apart at a millisecond, which is what stores keep.
+/// The resolution of answers and durations, which is the resolution of stores.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// The time of the store under test, as the clause sees it.
@@ -19,7 +19,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock that shows nothing yet.
+    /// Creates a clock that reads zero.
     pub fn new(time: Time) -> Self {
         Self {
             time,
@@ -55,12 +55,13 @@ impl Clock {
         }
     }
 
-    /// Lets a key that has `ttl` left come to its end, with what the store may be late.
+    /// Waits until a key with `ttl` left has expired, including the delay that the store is
+    /// allowed.
     pub async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// Returns how far an answer about time may be off.
+    /// Returns the tolerance of answers about time.
     pub fn tolerance(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => MILLISECOND,
@@ -68,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// Returns a time to live that is soon over, and yet long enough for a few calls.
+    /// Returns a time to live that ends soon but leaves time for a few calls.
     pub fn short(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(1),
@@ -76,7 +77,7 @@ impl Clock {
         }
     }
 
-    /// Returns a time that is long enough to show in a time to live.
+    /// Returns a time that is long enough to change a time to live noticeably.
     pub fn noticeable(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(7),

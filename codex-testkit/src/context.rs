@@ -13,7 +13,7 @@ use crate::{
     trace::Trace,
 };
 
-/// One run of one clause.
+/// A single run of a clause.
 pub(crate) struct Context<'h, H: Harness> {
     pub(crate) harness: &'h H,
     clock: Arc<Clock>,
@@ -35,7 +35,7 @@ impl<'h, H: Harness> Context<'h, H> {
         self.adopt(self.harness.fresh().await)
     }
 
-    /// Returns `backend`, a handle on the last store, with the clause's clock.
+    /// Wraps `backend`, a handle on the last store, with the clause's clock.
     pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
         Store {
             backend: Intercepted::with_interceptor(Arc::new(backend), self.trace.clone()),
@@ -49,13 +49,14 @@ impl<'h, H: Harness> Context<'h, H> {
         self.clock.pass(duration).await;
     }
 
-    /// Lets a key that has `ttl` left come to its end, with what the store may be late.
+    /// Waits until a key with `ttl` left has expired, including the delay that the store is
+    /// allowed.
     pub(crate) async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// Returns the outcome of the clause, with the calls that show it, unless the store was out of
-    /// service.
+    /// Returns the outcome of the clause. A failure comes with the calls that show it, unless the
+    /// store was out of service.
     pub(crate) async fn explained(&self, id: ClauseId, checked: Checked) -> Checked {
         if matches!(id.group(), "life" | "dur") || id.capability() == Some(Capability::Cluster) {
             return checked;
@@ -72,7 +73,7 @@ impl<H: Harness> Deref for Context<'_, H> {
     }
 }
 
-/// Between which moments a call was made.
+/// The moments before and after a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     pub(crate) before: Duration,
@@ -117,7 +118,7 @@ impl<B: KvBackend> Store<B> {
         Arc::try_unwrap(self.backend.into_inner()).map_err(shared)
     }
 
-    /// Does `call`, and says when.
+    /// Makes `call` and returns its answer with the moments before and after it.
     pub(crate) async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Checked<(T, Stamp)> {
         let before = self.clock.now();
         let answer = call.await?;
@@ -125,7 +126,7 @@ impl<B: KvBackend> Store<B> {
         Ok((answer, Stamp { before, after }))
     }
 
-    /// Makes a set that must be done.
+    /// Makes a set that must write.
     pub(crate) async fn write(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked<Stamp> {
         let (outcome, at) = self.timed(self.set(key, value.into(), options.clone())).await?;
         ensure_eq!(outcome, SetOutcome::Written, "set of {} with {options:?}", show(&key));
@@ -143,17 +144,18 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Writes always, for ever.
+    /// Writes unconditionally, without expiry.
     pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> Checked {
         self.write(key, value, SetOptions::new()).await.map(drop)
     }
 
-    /// Writes always, for `ttl`.
+    /// Writes unconditionally, with `ttl` as the time to live.
     pub(crate) async fn put_for(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Checked<Stamp> {
         self.write(key, value, SetOptions::expires_after(ttl)).await
     }
 
-    /// Writes many keys with their own names as values, in calls that no store minds.
+    /// Writes many keys with their own names as values, in calls that are small enough for every
+    /// store.
     pub(crate) async fn fill<'k>(&self, keys: impl IntoIterator<Item = &'k String> + Send) -> Checked {
         let entries: Vec<(&str, Bytes)> = keys
             .into_iter()
@@ -172,21 +174,21 @@ impl<B: KvBackend> Store<B> {
         ensure_same(got.as_ref(), Some(&expected), &format!("get of {}", show(&key)))
     }
 
-    /// Checks that there is no such key.
+    /// Checks that the key is absent.
     pub(crate) async fn lacks(&self, key: &str) -> Checked {
         ensure_eq!(self.get(key).await?, None::<Bytes>, "get of {}", show(&key));
         ensure_eq!(self.ttl(key).await?, Ttl::Missing, "ttl of {}", show(&key));
         Ok(())
     }
 
-    /// Checks that the key is there for ever.
+    /// Checks that the key exists and never expires.
     pub(crate) async fn is_persistent(&self, key: &str) -> Checked {
         ensure_eq!(self.ttl(key).await?, Ttl::Persistent, "ttl of {}", show(&key));
         Ok(())
     }
 
-    /// Checks that the key has what is left of `ttl` that it was given by a call made at `given`:
-    /// exact under virtual time, and under real time as exact as can be known.
+    /// Checks the time to live of a key that got `ttl` in a call made at `given`. The check is
+    /// exact under virtual time, and as exact as possible under real time.
     pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
         let (got, asked) = self.timed(self.ttl(key)).await?;
         let most = ttl.saturating_sub(asked.before.saturating_sub(given.after)) + self.clock.tolerance();
@@ -201,8 +203,8 @@ impl<B: KvBackend> Store<B> {
         }
     }
 
-    /// Checks that `got`, which `what` said of the key in a call made at `asked`, is what `ttl`
-    /// says.
+    /// Checks that `got`, the time to live that `what` reported for the key in a call made at
+    /// `asked`, agrees with the answer of `ttl`.
     pub(crate) async fn agrees_with_ttl(&self, key: &str, got: Ttl, asked: Stamp, what: &str) -> Checked {
         let (ttl, again) = self.timed(self.ttl(key)).await?;
         let slack = again.after.saturating_sub(asked.before) + self.clock.tolerance();
@@ -214,23 +216,23 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Returns every key that matches. Fails where the scan does not end.
+    /// Returns every key that matches. Fails if the scan does not end.
     pub(crate) async fn keys(&self, pattern: &Pattern, count_hint: usize) -> Checked<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         self.walk(pattern, count_hint, |page| found.extend(page.keys)).await?;
         Ok(found)
     }
 
-    /// Shows `visit` every page.
+    /// Passes every page to `visit` and returns the number of pages.
     pub(crate) async fn walk(
         &self,
         pattern: &Pattern,
         count_hint: usize,
         mut visit: impl FnMut(ScanPage) + Send,
     ) -> Checked<usize> {
-        /// Ten times the largest keyspace of any clause, one key a page.
+        /// Ten times the largest keyspace of any clause, with a single key per page.
         const MOST_PAGES: usize = 1_000_000;
-        /// A store may lay its keys out anew during a scan, but not this often without getting on.
+        /// A store may rearrange its keys during a scan, but not this often without progress.
         const MOST_REPEATS: usize = 1_000;
         let mut repeats = 0;
         let mut request = ScanRequest::new(pattern).with_count_hint(count_hint);

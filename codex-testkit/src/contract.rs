@@ -35,8 +35,8 @@ pub trait Contract {
     }
 }
 
-/// Makes a type a [`Contract`] of what a list holds. `clauses::$group::$name`, and a `Context` to
-/// call it with and to explain what it came to, are looked for where this is called.
+/// Implements [`Contract`] for a type from a list. The call site provides `clauses::$group::$name`,
+/// and a `Context` with which to call the clause and to explain its outcome.
 #[macro_export]
 macro_rules! __codex_testkit_contract {
     ($contract:ident $($group:ident { $($id:ident $name:ident [$($capability:ident)?] $text:literal;)* })*) => {
@@ -58,8 +58,8 @@ macro_rules! __codex_testkit_contract {
             ) -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                 match id.name() {
                     $($(stringify!($name) => {
-                        // A function of its own for each clause: without optimization the futures
-                        // of all clauses would have their room in one frame, which is more than a
+                        // A function of its own for each clause. Without optimization, the futures
+                        // of all clauses would take their space in one frame, which is more than a
                         // thread's stack.
                         let begin = || -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                             Box::pin(async move {

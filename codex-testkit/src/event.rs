@@ -30,10 +30,10 @@ pub enum Event<'a> {
         of: usize,
         /// The time that it has taken so far.
         took: Duration,
-        /// The number of calls that it has made of the backend. Zero in the suites of caches and of
-        /// session stores, which do not count them.
+        /// The number of calls that it has made on the backend. Zero in the suites of caches and of
+        /// session stores, which do not count calls.
         calls: u64,
-        /// The call that it waits for, and for how long.
+        /// The call that it waits for, and the time that the call has taken so far.
         waits_for: Option<(Verb, Duration)>,
     },
     /// A clause is done.

@@ -1,5 +1,5 @@
-//! Every verb once, on keys of its own: what it answers where the store works, and whether it was
-//! done.
+//! Every verb once, on keys of its own: the answer of a working store, and whether the call was
+//! executed.
 
 use std::{fmt, time::Duration};
 
@@ -21,13 +21,13 @@ pub(crate) enum Effect {
     Grows,
 }
 
-/// One call, and what it was told; answers are kept as text, so that all are of one type.
+/// A call and its answer. Answers are kept as text, so that all have the same type.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) verb: &'static str,
     pub(crate) effect: Effect,
     pub(crate) answer: Result<String, Error>,
-    /// The answer of a store that works.
+    /// The answer of a working store.
     pub(crate) truth: &'static str,
 }
 
@@ -43,7 +43,7 @@ impl Made {
     }
 }
 
-/// The value of each key before.
+/// The initial value of each key.
 const BEFORE: [(&str, &str); 12] = [
     ("get", "here"),
     ("set", "old"),
@@ -59,7 +59,7 @@ const BEFORE: [(&str, &str); 12] = [
     ("get_with_ttl", "here"),
 ];
 
-/// Puts the keys in place.
+/// Writes the initial values.
 pub(crate) async fn prepare<B: KvBackend>(store: &Store<B>) -> Checked {
     for (key, value) in BEFORE {
         store.put(key, value).await?;
@@ -69,7 +69,7 @@ pub(crate) async fn prepare<B: KvBackend>(store: &Store<B>) -> Checked {
     Ok(())
 }
 
-/// Makes every call, all at once, for each may take a whole deadline.
+/// Makes every call concurrently, because each may take a whole deadline.
 pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made> {
     let new = || Bytes::from_static(b"new");
     let entries = [("set_many", new())];
@@ -142,7 +142,7 @@ async fn scan<B: KvBackend>(store: &Store<B>) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Returns whether the call that writes was done; `None` for those that only read.
+/// Returns whether a writing call was executed, or `None` for a verb that only reads.
 pub(crate) async fn is_applied<B: KvBackend>(store: &Store<B>, verb: &str) -> Checked<Option<bool>> {
     Ok(match verb {
         "set" | "set_many" => Some(store.get(verb).await?.as_deref() == Some(b"new")),

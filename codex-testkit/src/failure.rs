@@ -5,19 +5,19 @@ use std::fmt;
 use bytes::Bytes;
 use codex_traits::{Error, ErrorKind};
 
-/// Why a clause did not pass.
+/// The reason that a clause did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The backend breaks the clause: what was expected, and what came.
+    /// The backend breaks the clause. The text says what was expected and what happened.
     Broken(String),
-    /// The clause says nothing about this backend, or the harness cannot show it.
+    /// The clause does not apply to this backend, or the harness cannot test it.
     NotApplicable(&'static str),
-    /// The clause would harm the store that it was to be shown on. Another store of the same
-    /// backend may stand it.
+    /// The clause would harm the store under test. Another store of the same backend may withstand
+    /// it.
     Avoided(&'static str),
 }
 
-/// The outcome of a clause, or of a step of one.
+/// The outcome of a clause, or of a step of a clause.
 pub type Checked<T = ()> = Result<T, Failure>;
 
 impl From<Error> for Failure {
@@ -26,7 +26,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Ends the clause with a message where `condition` does not hold.
+/// Ends the clause with a message if `condition` does not hold.
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
@@ -35,7 +35,7 @@ macro_rules! ensure {
     };
 }
 
-/// Ends the clause with a message that shows both where `got` is not `expected`.
+/// Ends the clause with a message that shows both values if `got` is not `expected`.
 macro_rules! ensure_eq {
     ($got:expr, $expected:expr, $($message:tt)+) => {
         match (&$got, &$expected) {
@@ -54,7 +54,7 @@ pub(crate) fn mismatch(what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Deb
     Failure::Broken(format!("{what}: expected {}, got {}", show(expected), show(got)))
 }
 
-/// Fails unless a value is the expected one. Of long values the message says where they differ.
+/// Fails unless a value is the expected value. For long values the message says where they differ.
 pub(crate) fn ensure_same(got: Option<&Bytes>, expected: Option<&Bytes>, what: &str) -> Checked {
     const SHORT: usize = 100;
     match (got, expected) {
@@ -87,7 +87,7 @@ pub(crate) fn ensure_kind<T: fmt::Debug>(result: Result<T, Error>, kind: ErrorKi
     }
 }
 
-/// Returns what `Debug` says, cut where it is too long to be read.
+/// Returns the `Debug` output, truncated if it is too long to read.
 pub(crate) fn show(value: &dyn fmt::Debug) -> String {
     const LONGEST: usize = 300;
     let text = format!("{value:?}");

@@ -10,11 +10,11 @@ use codex_traits::KvBackend;
 
 use crate::{Outage, Time};
 
-/// The way to a backend: where stores come from, and how time passes for them.
+/// Access to a backend: it makes stores and defines how time passes for them.
 ///
-/// Two methods are required. The others let the clauses do what the backend's own trait cannot;
-/// each has a default that says "cannot", and the clauses that need it then do not apply, and say
-/// so.
+/// Two methods are required. The other methods let the clauses do what the backend's own trait
+/// cannot do. Each has a default that says "cannot". The clauses that need such a method then
+/// report that they do not apply.
 ///
 /// ```
 /// # use codex_testkit::{Harness, Time};
@@ -40,14 +40,14 @@ pub trait Harness: Send + Sync {
     /// The backend under test.
     type Backend: KvBackend;
 
-    /// Returns a backend on an empty store that nobody else uses.
+    /// Returns a backend on an empty store that has no other users.
     fn fresh(&self) -> impl Future<Output = Self::Backend> + Send;
 
     /// Returns how time passes for every store of this harness.
     fn time(&self) -> Time;
 
     /// Returns the switch that takes the stores of this harness out of service. A clause asks for
-    /// it before it asks for a store.
+    /// the switch before it asks for a store.
     fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
         future::ready(None)
     }
@@ -58,11 +58,11 @@ pub trait Harness: Send + Sync {
         None
     }
 
-    /// Closes `backend` and returns a future that opens its store again from what is stored.
-    /// `None`, the default, if the store ends with the backend.
+    /// Closes `backend` and returns a future that reopens its store from storage. `None`, the
+    /// default, if the store ends with the backend.
     ///
-    /// The store must be closed when the method returns, and must not be opened before the future
-    /// is polled: what a clause does in between happens to a closed store.
+    /// The store must be closed when the method returns, and must stay closed until the future is
+    /// polled. Between the two, a clause works on a closed store.
     ///
     /// ```
     /// # use std::{future::Future, path::{Path, PathBuf}};
@@ -90,91 +90,91 @@ pub trait Harness: Send + Sync {
     /// [`write_until_killed`](crate::write_until_killed) on it. `None`, the default, if there is no
     /// such process.
     ///
-    /// The clause closes `backend` before it starts the process, kills the process in the middle of
-    /// its writes, and then opens the store with
-    /// [`reopen_from_storage`](Self::reopen_from_storage). The process is usually the test program
-    /// itself, which runs an ignored test that does nothing else; see
+    /// The clause closes `backend`, starts the process, kills the process during its writes, and
+    /// then opens the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is
+    /// usually the test program itself, which runs an ignored test that does nothing else; see
     /// `examples/durable_backend.rs`.
     fn killable_writer(&self, backend: &Self::Backend) -> Option<Command> {
         let _ = backend;
         None
     }
 
-    /// Writes what `KvBackend` cannot write into the store of `backend`, and answers whether it
-    /// could.
+    /// Writes data that `KvBackend` cannot write into the store of `backend`, and returns whether
+    /// it succeeded.
     fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
     }
 
-    /// Returns whether what was planted is still in the store of `backend`.
+    /// Returns whether the planted data is still in the store of `backend`.
     fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
     }
 
-    /// Returns what no error, no `Debug` and no log line may show beside keys and values: the
-    /// password, where there is one.
+    /// Returns the texts, besides keys and values, that no error, no `Debug` and no log line may
+    /// show: the password, if the store has a password.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns how long a clause may take before it has failed. The default is 90 s, which is ten
-    /// times what a fast store needs for the longest clause.
+    /// Returns the time after which a clause counts as failed. The default is 90 s, ten times the
+    /// time that a fast store needs for the longest clause.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(90)
     }
 
-    /// Returns the deadline of a call: how long it takes at most if the store does not answer. The
-    /// default is 5 s. Clauses allow for a busy machine on top.
+    /// Returns the deadline of a call: the longest time that a call takes if the store does not
+    /// answer. The default is 5 s. Clauses add a margin for a busy machine.
     ///
-    /// It is that of the backends which [`fresh`](Self::fresh) makes after
+    /// The deadline applies to the backends that [`fresh`](Self::fresh) makes after
     /// [`outage`](Self::outage).
     fn deadline(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// Returns how many bytes of answers the backend keeps at most for one connection. The default
-    /// is 512 MiB, the longest value of Redis.
+    /// Returns the maximum size of the answers that the backend buffers for one connection, in
+    /// bytes. The default is 512 MiB, the longest value of Redis.
     fn max_reply_bytes(&self) -> u64 {
         512 << 20
     }
 
-    /// Returns why the store of `backend` must not be asked for patterns with many stars, or
-    /// `None`, the default, if it may be.
+    /// Returns the reason that the store of `backend` must not be asked for patterns with many
+    /// stars. `None`, the default, if such patterns are safe.
     ///
-    /// A matcher that goes back into every star takes years for `a*a*a*…b` (Redis before 6.0.18,
-    /// 6.2.11 and 7.0.9: CVE-2022-36021), and a server answers nobody else meanwhile. Clauses with
-    /// such patterns are skipped with this reason.
+    /// A matcher that backtracks into every star takes years for `a*a*a*…b` (Redis before 6.0.18,
+    /// 6.2.11 and 7.0.9: CVE-2022-36021), and the server answers no other client meanwhile. Clauses
+    /// with such patterns are skipped with this reason.
     fn avoids_many_stars(&self, backend: &Self::Backend) -> impl Future<Output = Option<&'static str>> + Send {
         let _ = backend;
         future::ready(None)
     }
 
-    /// Removes what a clause has left behind. It is called after each clause, when the clause's
-    /// backends are dropped, and also after a clause that was given up.
+    /// Removes the data that a clause has left behind. It is called after each clause, once the
+    /// clause's backends are dropped, and also after a clause that was given up.
     ///
     /// # Errors
     ///
-    /// Says what could not be removed, and where it is. The clause has then failed. The default
-    /// removes nothing and is `Ok`.
+    /// A text that says what could not be removed, and where it is. The clause then counts as
+    /// failed. The default removes nothing and returns `Ok`.
     fn clean_up(&self) -> impl Future<Output = Result<(), String>> + Send {
         future::ready(Ok(()))
     }
 
-    /// Returns how many bytes of memory the store of `backend` takes: for a server, what the server
-    /// says. The default is the memory of this process, where the operating system tells it.
+    /// Returns the memory that the store of `backend` takes, in bytes. For a server, this is the
+    /// number that the server reports. The default is the memory of this process, if the operating
+    /// system reports it.
     fn memory_in_use(&self, backend: &Self::Backend) -> impl Future<Output = Option<u64>> + Send {
         let _ = backend;
         future::ready(resident_memory())
     }
 }
 
-/// Data that another program can have written into the store, and `KvBackend` cannot.
+/// Data in the store that another program can have written and `KvBackend` cannot write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// A list of a few elements, or another type that is no plain value.
+    /// A list of a few elements, or another type that is not a plain value.
     List {
         /// Its key.
         key: String,

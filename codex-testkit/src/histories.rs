@@ -1,7 +1,8 @@
 //! Calls of several tasks on a few keys, recorded and checked key by key.
 //!
-//! One key at a time is enough: a history is linearizable where its part on each object is (Herlihy
-//! and Wing, "Linearizability: a correctness condition for concurrent objects", 1990).
+//! Checking each key on its own suffices: a history is linearizable if its part on each object is
+//! linearizable (Herlihy and Wing, "Linearizability: a correctness condition for concurrent
+//! objects", 1990).
 
 use std::{
     error, fmt,
@@ -24,17 +25,17 @@ use crate::{
     runtime::{poll_some, race},
 };
 
-/// Over before the history is, often enough.
+/// Often ends before the history does.
 const TTL: Duration = Duration::from_millis(1);
 
 /// The shape of histories.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) tasks: usize,
-    /// Calls of each task.
+    /// The number of calls of each task.
     pub(crate) each: usize,
     pub(crate) keys: u64,
-    /// One call of so many is dropped before its end.
+    /// One call of this many is dropped before its end.
     pub(crate) dropped: Option<u64>,
     pub(crate) seed: u64,
 }
@@ -54,13 +55,13 @@ impl error::Error for NotLinearizable {}
 /// Records `histories` concurrent histories on a fresh backend of `harness` and checks that each is
 /// linearizable, key by key.
 ///
-/// In a history 5 tasks make 6 calls each on 2 keys; one call of eight is dropped on the way and
-/// may then have been done or not, and keys end by themselves. `seed` chooses the calls; in which
-/// order they come is the scheduler's affair.
+/// In a history, 5 tasks make 6 calls each on 2 keys. One call of eight is dropped midway and may
+/// then have been executed or not. Some keys expire. `seed` chooses the calls; the scheduler
+/// determines their order.
 ///
 /// # Errors
 ///
-/// The first history that cannot be explained, or a call that failed.
+/// The first history that no order explains, or a call that failed.
 pub async fn check_histories<H: Harness>(harness: &H, histories: usize, seed: u64) -> Result<(), NotLinearizable> {
     let shape = Shape {
         tasks: 5,
@@ -76,7 +77,7 @@ pub async fn check_histories<H: Harness>(harness: &H, histories: usize, seed: u6
     }
 }
 
-/// Makes and checks that many histories.
+/// Records and checks this many histories.
 pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories: usize, shape: Shape) -> Checked {
     let store = cx.store().await;
     let time = cx.virtual_time().cloned();
@@ -129,7 +130,7 @@ pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories:
     }
     Ok(())
 }
-/// Returns one of a few values, so that comparisons often hold.
+/// Returns an operation with a value out of a few, so that comparisons often hold.
 fn draw(random: &mut Random) -> Op {
     let mut value = || i64::try_from(random.below(3)).unwrap_or(0);
     let (old, value) = (value(), value());

@@ -6,9 +6,9 @@ use codex_traits::KvBackend;
 
 use crate::{Harness, Time, VirtualTime};
 
-/// Runs the clauses on stores in this process, on a clock that the clauses move: [`Harness`] in two
-/// closures, where a store has nothing that goes out of service and holds nothing but plain values.
-/// A clone of a store is a second handle on it.
+/// Runs the clauses on stores in this process, on a clock that the clauses move. It is a
+/// [`Harness`] made of two closures, for a store that never goes out of service and holds only
+/// plain values. A clone of a store is a second handle on it.
 ///
 /// ```
 /// use codex_memory::{ManualClock, MemoryBackend};

@@ -1,4 +1,4 @@
-//! A process that writes to a store until it is killed, and the check of what it left behind.
+//! A process that writes to a store until it is killed, and the check of the data that it leaves.
 
 use std::{
     collections::BTreeMap,
@@ -21,28 +21,30 @@ use crate::{
     runtime::runtime,
 };
 
-/// Begins each line that the writer prints for the clause; a test program prints lines of its own.
+/// The prefix of each line that the writer prints for the clause. A test program also prints lines
+/// of its own.
 const MARK: &str = "codex-testkit answered ";
-/// Tells the writer how to name its keys, so that each round has keys of its own.
+/// Names the variable that tells the writer how to name its keys, so that each round has its own
+/// keys.
 const ROUND: &str = "CODEX_TESTKIT_WRITER_ROUND";
 const WRITERS: u64 = 4;
-/// A key is removed when this many later ones have been written.
+/// A key is removed after this many later keys have been written.
 const KEPT: u64 = 5;
 const HOUR: Duration = Duration::from_secs(3600);
-/// A writer that answers nothing for so long is stuck.
+/// A writer without an answer for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes to `backend` without end, and prints each write that was answered on standard output.
+/// Writes to `backend` until a write fails, and prints each answered write to standard output.
 /// Returns the error of the first write that fails.
 ///
 /// This is the body of the process that
-/// [`Harness::killable_writer`](crate::Harness::killable_writer) starts. Several writers are at
-/// work at the same time.
+/// [`Harness::killable_writer`](crate::Harness::killable_writer) starts. Several writers run
+/// concurrently.
 pub async fn write_until_killed<B: KvBackend>(backend: &B) -> Error {
     let round = std::env::var(ROUND).unwrap_or_default();
     let results = join_all((0..WRITERS).map(|writer| write(backend, format!("{round} {writer}")))).await;
     let first = results.into_iter().find_map(Result::err);
-    // Writers end with an error alone.
+    // A writer ends only with an error.
     first.unwrap_or_else(|| Error::new(ErrorKind::Server, "set", "the writers ended without an error"))
 }
 
@@ -72,7 +74,7 @@ async fn write<B: KvBackend>(backend: &B, name: String) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints that a write was answered, unless the answer is wrong.
+/// Prints that a write was answered. Fails if the answer is wrong.
 fn answered(is_right: bool, what: &str, name: &str, number: u64) -> Result<(), Error> {
     if !is_right {
         return Err(Error::new(
@@ -81,7 +83,7 @@ fn answered(is_right: bool, what: &str, name: &str, number: u64) -> Result<(), E
             format!("{what} {number} was answered wrongly"),
         ));
     }
-    // In one write, so that the end of the process cannot leave half a line that looks whole.
+    // A single write, so that the end of the process cannot leave half a line that looks complete.
     let line = format!("\n{MARK}{what} {name} {number} .\n");
     let mut out = std::io::stdout().lock();
     let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
@@ -108,7 +110,7 @@ fn expiry(number: u64) -> Expiry {
     }
 }
 
-/// The number of the last write of each kind that was answered, by writer.
+/// The number of the last answered write of each kind, by writer.
 #[derive(Debug, Default)]
 pub(crate) struct Answered(BTreeMap<String, BTreeMap<String, u64>>);
 
@@ -137,7 +139,8 @@ impl Answered {
     }
 }
 
-/// Starts the writer, kills it when it has made `enough` writes, and returns what it was told.
+/// Starts the writer, kills it after `enough` answered writes, and returns the answers that it
+/// printed.
 pub(crate) async fn write_and_kill(mut command: Command, round: usize, enough: u64) -> Checked<Answered> {
     command
         .env(ROUND, format!("w{round}"))
@@ -156,14 +159,14 @@ fn watch(mut command: Command, enough: u64) -> Checked<Answered> {
     let killed = child.kill().and_then(|()| child.wait());
     let (mut answered, lines) = answered?;
     killed.map_err(|error| Failure::Broken(format!("the writer cannot be killed: {error}")))?;
-    // Lines that were in the pipe when it was killed are answers too.
+    // Lines that were in the pipe at the time of the kill are answers too.
     for line in lines {
         answered.read(&line);
     }
     Ok(answered)
 }
 
-/// Reads until `enough` writes were answered.
+/// Reads the writer's lines until `enough` writes were answered.
 fn listen(child: &mut Child, enough: u64) -> Checked<(Answered, mpsc::Receiver<String>)> {
     let Some(out) = child.stdout.take() else {
         return Err(Failure::Broken("the writer has no standard output".to_owned()));
@@ -194,12 +197,12 @@ fn listen(child: &mut Child, enough: u64) -> Checked<(Answered, mpsc::Receiver<S
     Ok((answered, lines))
 }
 
-/// Checks that `store` holds everything that was answered, and nothing that was never written.
+/// Checks that `store` holds every answered write, and nothing that was never written.
 pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -> Checked {
     for (name, kinds) in &answered.0 {
         let last = |kind: &str| kinds.get(kind).copied();
         let removed = last("removed");
-        // The writer may have begun to remove one more.
+        // The writer may have begun to remove one more key.
         let maybe_removed = last("counted").and_then(|number| number.checked_sub(KEPT));
         for number in 0..=last("set").unwrap_or(0) {
             let key = key(name, number);
@@ -217,7 +220,8 @@ pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -
                     "get of a key whose write was answered before the kill"
                 );
                 let ttl = store.ttl(&key).await?;
-                // The writer has a clock of its own, and a harness may set the store's by hand.
+                // The writer has a clock of its own, and a harness may move the store's clock by
+                // hand.
                 let is_kept = match expiry(number) {
                     Expiry::Never => ttl == Ttl::Persistent,
                     _ => matches!(ttl, Ttl::Remaining(left) if left.abs_diff(HOUR) < HOUR / 2),
@@ -246,7 +250,7 @@ pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -
     is_whole(store).await
 }
 
-/// Checks that everything that the store lists can be read, and is a value that the writer has
+/// Checks that every key that the store lists can be read, and holds a value that the writer has
 /// written.
 async fn is_whole<B: KvBackend>(store: &Store<B>) -> Checked {
     for key in store.keys(&Pattern::all(), 100).await? {

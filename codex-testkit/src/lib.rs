@@ -1,9 +1,9 @@
 //! The contract of [`KvBackend`](codex_traits::KvBackend) as executable clauses, for any backend.
 //!
-//! A backend's author writes a [`Harness`] and gets one test per clause with
-//! [`conformance_tests!`], or a [`Report`] at run time with [`run`]. Nothing that did not run
-//! counts as passed: a clause that does not apply must be listed with its reason, one that is
-//! listed and would apply is a failure, and so is a run of no clauses.
+//! A backend's author writes a [`Harness`] and gets a test per clause with [`conformance_tests!`],
+//! or a [`Report`] at run time with [`run`]. A clause that did not run never counts as passed. A
+//! clause that does not apply must be listed with its reason. A listed clause that would apply is a
+//! failure, and so is a run of no clauses.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;

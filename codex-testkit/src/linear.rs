@@ -1,8 +1,8 @@
-//! Whether a history of calls on one key could have happened one after another.
+//! A check whether the calls of a history on one key could have happened in sequence.
 //!
-//! Wing and Gong, "Testing and verifying concurrent objects" (1993), with the memoisation of Lowe,
-//! "Testing for linearizability" (2017): a search for an order that respects real time and in which
-//! every answer is the one that a plain register would have given.
+//! It follows Wing and Gong, "Testing and verifying concurrent objects" (1993), with the
+//! memoisation of Lowe, "Testing for linearizability" (2017). It searches for an order that
+//! respects real time and in which every answer is the answer of a plain register.
 
 mod timeline;
 
@@ -14,7 +14,7 @@ pub(crate) use timeline::timeline;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     Get,
-    /// For ever, or to end at some time, which nobody knows exactly.
+    /// Writes a value that never expires, or that expires at an unknown time.
     Set {
         value: i64,
         ends: bool,
@@ -40,19 +40,19 @@ pub(crate) enum Answer {
     Done(bool),
 }
 
-/// One call: between two ticks of one clock.
+/// A call between two ticks of a common clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) op: Op,
-    /// `None` where the call was dropped or failed: it was done at some time after it had begun, or
-    /// was not.
+    /// `None` if the call was dropped or failed: it was executed at some time after its begin, or
+    /// never.
     pub(crate) answer: Option<Answer>,
     pub(crate) begun: u64,
-    /// `u64::MAX` where there was no answer.
+    /// `u64::MAX` if there was no answer.
     pub(crate) ended: u64,
 }
 
-/// The register: a value, and whether it may end by itself.
+/// The register: a value, and whether it may expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Register {
     value: Option<i64>,
@@ -96,7 +96,7 @@ impl Register {
     }
 }
 
-/// Returns whether some order explains `calls`, at most 64, on a key that was missing.
+/// Returns whether some order explains `calls`, at most 64, on a key that was missing at first.
 pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
     assert!(calls.len() <= 64, "a set of calls is kept in 64 bits");
     let bits = calls.iter().enumerate().filter(|(_, call)| call.answer.is_some());
@@ -216,7 +216,7 @@ mod tests {
         assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4)]));
         assert!(is_linearizable(&[one, lost(set(2), 2), read(2, 4)]));
         assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4), read(2, 6)]));
-        // But once, and not before it had begun.
+        // Only once, and not before it had begun.
         assert!(!is_linearizable(&[one, lost(set(2), 2), read(2, 4), read(1, 6)]));
         assert!(!is_linearizable(&[one, read(2, 2), lost(set(2), 4)]));
         let twice = call(Op::Incr, Answer::Value(Some(4)), 4, 5);

@@ -1,5 +1,5 @@
-//! The one list of clauses. What runs, what is reported and which tests the macro makes are all
-//! read from it.
+//! The single list of clauses. The run, the report and the tests that the macro makes are all read
+//! from it.
 
 use std::str::FromStr;
 
@@ -249,13 +249,14 @@ macro_rules! registry {
 __codex_testkit_clauses!(registry);
 
 impl ClauseId {
-    /// Returns every clause of the contract of backends, in its order.
+    /// Returns every clause of the contract of backends, in the order of the contract.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         BackendContract::clauses()
     }
 }
 
-/// Reads `get-01`, `get_01` and `get_01_missing_key_is_none`: a clause of the contract of backends.
+/// Parses `get-01`, `get_01` and `get_01_missing_key_is_none`: a clause of the contract of
+/// backends.
 impl FromStr for ClauseId {
     type Err = UnknownClause;
 

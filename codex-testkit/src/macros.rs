@@ -1,20 +1,19 @@
-//! One test per clause.
+//! A test for each clause.
 
-/// Makes a test of every clause of the contract, under a module per group:
+/// Makes a test of every clause of the contract, in a module per group:
 /// `get::get_01_missing_key_is_none`.
 ///
-/// The first argument is an expression that makes a [`Harness`](crate::Harness); it is evaluated in
+/// The first argument is an expression that makes a [`Harness`](crate::Harness). It is evaluated in
 /// every test. A clause that does not apply to the backend must be listed with the reason under
-/// `skip`; its test is then ignored, so that cargo's summary counts it. A clause that does not
-/// apply and is not listed fails, and so does the test `the_skip_list_is_right` where a clause is
-/// listed that does not exist or would apply.
+/// `skip`. Its test is then ignored, so that cargo's summary counts it. A clause that does not
+/// apply and is not listed fails. The test `the_skip_list_is_right` fails if a listed clause does
+/// not exist or would apply.
 ///
-/// A clause that applies and is known not to hold is listed with the reason under `fails`. Its test
-/// is ignored likewise, and `the_skip_list_is_right` fails as soon as it holds:
+/// A clause that applies and is known to fail is listed with the reason under `fails`. Its test is
+/// ignored too, and `the_skip_list_is_right` fails as soon as the clause holds:
 /// `skip: { … }, fails: { cond_07: "compares and writes in two steps, to be mended" }`.
 ///
-/// The tests need no runtime of the caller's. To run it on several backends, call it in a module
-/// for each.
+/// The caller needs no runtime. To test several backends, call the macro in a module for each.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -36,9 +35,9 @@
 /// # fn main() {}
 /// ```
 ///
-/// If the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
-/// `requires` names what it needs: each test then skips itself loudly, or fails under
-/// `CODEX_REQUIRE`, as [`require!`](crate::require!) has it.
+/// If the store may be unavailable, the expression is a `Result<_, Unavailable>` and `requires`
+/// names the requirement. Each test then reports that it is skipped, or fails if `CODEX_REQUIRE`
+/// lists the requirement, as [`require!`](crate::require!) does.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -75,7 +74,7 @@ macro_rules! conformance_tests {
 }
 
 /// `$list` is the macro that holds the clauses, `$contract` the type that checks them, and `$d` a
-/// dollar sign, for the variables of the macros that are made here.
+/// dollar sign for the variables of the macros that are made here.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {
@@ -85,8 +84,8 @@ macro_rules! __codex_testkit_tests {
             $harness
         }
 
-        // A macro can compare identifiers only by naming them in its arms: so the lists become
-        // arms, and the last takes the rest.
+        // A macro can compare identifiers only by naming them in its arms. The lists therefore
+        // become arms, and the last arm takes the rest.
         macro_rules! __codex_testkit_test {
             $(($skipped $d name:ident) => {
                 #[test]

@@ -1,4 +1,4 @@
-//! The answers of a backend, said as simply as can be.
+//! The answers of a backend, computed in the simplest way.
 
 mod glob;
 
@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, ErrorKind, Expiry, OnMissing, Pattern, SetOptions, SetOutcome, Ttl};
 
-/// The reference: a sorted map with expiry, in a time of its own that only [`pass`](Self::pass)
+/// The reference: a sorted map with expiry, on a clock of its own that only [`pass`](Self::pass)
 /// moves.
 ///
-/// It has the verbs of [`KvBackend`](codex_traits::KvBackend), without futures and with a kind for
-/// an error, and shares no code with any backend.
+/// It has the verbs of [`KvBackend`](codex_traits::KvBackend), as plain functions whose error is an
+/// [`ErrorKind`]. It shares no code with any backend.
 ///
-/// A backend refuses durations whose end does not fit its clock, and where that begins depends on
-/// the time of day. The model refuses what is longer than `i64::MAX` milliseconds; do not ask it
-/// about the last thousand years below that.
+/// A backend refuses durations whose end does not fit its clock, so its limit depends on the time
+/// of day. The model refuses durations longer than `i64::MAX` milliseconds. Do not ask it about the
+/// last thousand years below that limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ use codex_traits::{Condition, ErrorKind, Expiry, OnMissing, Pattern, SetOptions,
 /// ```
 #[derive(Clone, Default)]
 pub struct Model {
-    /// Those that are there; what has ended is taken out as time passes.
+    /// The live entries. Expired entries are removed as time passes.
     entries: BTreeMap<String, Entry>,
     now: Duration,
 }
@@ -47,7 +47,7 @@ struct Entry {
 }
 
 impl Model {
-    /// Creates an empty one.
+    /// Creates an empty model.
     pub fn new() -> Self {
         Self::default()
     }
@@ -75,11 +75,11 @@ impl Model {
         self.entries.get(key).map(|entry| entry.value.clone())
     }
 
-    /// Writes `value` where the condition holds.
+    /// Writes `value` if the condition holds.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an expiry of zero or one too long, whether or not the
+    /// [`ErrorKind::InvalidArgument`] for an expiry that is zero or too long, whether or not the
     /// condition holds.
     pub fn set(&mut self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome, ErrorKind> {
         let deadline = self.deadline(key, options.expiry)?;
@@ -97,7 +97,7 @@ impl Model {
         Ok(SetOutcome::Written)
     }
 
-    /// Removes `keys` and counts those that were there.
+    /// Removes `keys` and returns how many of them existed.
     pub fn del(&mut self, keys: &[&str]) -> u64 {
         let mut removed = 0;
         for key in keys {
@@ -106,7 +106,7 @@ impl Model {
         removed
     }
 
-    /// Removes `key` where it holds `expected`.
+    /// Removes `key` if it holds `expected`, and returns whether it did.
     pub fn del_if_equals(&mut self, key: &str, expected: &[u8]) -> bool {
         self.get(key).is_some_and(|value| value == expected) && self.del(&[key]) == 1
     }
@@ -115,7 +115,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an expiry too long.
+    /// [`ErrorKind::InvalidArgument`] for an expiry that is too long.
     pub fn expire(&mut self, key: &str, expiry: Expiry) -> Result<bool, ErrorKind> {
         if expiry == Expiry::After(Duration::ZERO) {
             return Ok(self.del(&[key]) == 1);
@@ -128,7 +128,7 @@ impl Model {
         Ok(true)
     }
 
-    /// Returns how long `key` has left.
+    /// Returns the remaining time to live of `key`.
     pub fn ttl(&self, key: &str) -> Ttl {
         match self.entries.get(key) {
             None => Ttl::Missing,
@@ -140,21 +140,21 @@ impl Model {
         }
     }
 
-    /// Returns the value of `key` and how long it has left.
+    /// Returns the value of `key` and its remaining time to live.
     pub fn get_with_ttl(&self, key: &str) -> Option<(Bytes, Ttl)> {
         self.get(key).map(|value| (value, self.ttl(key)))
     }
 
-    /// Returns the values of `keys`, in their order.
+    /// Returns the values of `keys`, in the order of `keys`.
     pub fn get_many(&self, keys: &[&str]) -> Vec<Option<Bytes>> {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
-    /// Writes all `entries`, one after another.
+    /// Writes all `entries` in order.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set); nothing is written then.
+    /// As for [`set`](Self::set). Nothing is written then.
     pub fn set_many(&mut self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<(), ErrorKind> {
         millis(expiry)?;
         for (key, value) in entries {
@@ -163,12 +163,12 @@ impl Model {
         Ok(())
     }
 
-    /// Adds `delta` to what `key` holds.
+    /// Adds `delta` to the integer that `key` holds, and returns the sum.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] for an expiry that `set` would refuse; else
-    /// [`ErrorKind::Data`] where the value is no canonical integer, or the sum does not fit.
+    /// [`ErrorKind::InvalidArgument`] for an expiry that `set` would refuse. Otherwise
+    /// [`ErrorKind::Data`] if the value is not a canonical integer, or the sum does not fit.
     pub fn incr(&mut self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>, ErrorKind> {
         let created = match on_missing {
             OnMissing::Create(expiry) => Some(self.deadline(key, expiry)?),
@@ -191,13 +191,13 @@ impl Model {
         self.entries.keys().filter(matches).cloned().collect()
     }
 
-    /// Removes every key that matches, and counts them.
+    /// Removes every key that matches, and returns their number.
     pub fn del_matching(&mut self, pattern: &Pattern) -> u64 {
         let keys = self.keys(pattern);
         self.del(&keys.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Returns when `key` will end, if it is written with `expiry`.
+    /// Returns the time at which `key` expires if it is written with `expiry`.
     fn deadline(&self, key: &str, expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
         let after = millis(expiry)?.map(|after| self.now + after);
         Ok(match expiry {
@@ -207,7 +207,7 @@ impl Model {
     }
 }
 
-// As a backend shows no keys and no values, so does what is put in its place.
+// Like a backend, the model shows no keys and no values.
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model")
@@ -217,7 +217,7 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// Returns whole milliseconds, rounded up: at least one, and no more than Redis counts.
+/// Returns whole milliseconds, rounded up: at least one, and at most the maximum of Redis.
 fn millis(expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
     let Expiry::After(after) = expiry else {
         return Ok(None);
@@ -229,7 +229,7 @@ fn millis(expiry: Expiry) -> Result<Option<Duration>, ErrorKind> {
     }
 }
 
-/// Returns the integer that is written as exactly this text.
+/// Returns the integer whose canonical text is exactly `text`.
 fn integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)

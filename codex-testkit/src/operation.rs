@@ -1,4 +1,4 @@
-//! One call as a value: it can be kept, made, and written down as Rust.
+//! A call as a value, which can be stored, executed, and printed as Rust.
 
 use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, time::Duration};
 
@@ -10,10 +10,10 @@ use futures_util::FutureExt;
 
 use crate::{Model, doubles::Request, runtime::panic_message};
 
-/// One call of a verb of [`KvBackend`], or time that passes.
+/// A call of a verb of [`KvBackend`], or a passage of time.
 ///
-/// `Display` and `Debug` are the Rust expression that makes it, keys and values with it: these are
-/// the kit's own.
+/// `Display` and `Debug` print the Rust expression that makes it, including keys and values, which
+/// are the kit's own.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -44,7 +44,7 @@ pub enum Op {
     DelIfEquals {
         /// The key.
         key: String,
-        /// The value that it must hold.
+        /// The value that the key must hold.
         expected: Bytes,
     },
     /// `expire`
@@ -52,7 +52,7 @@ pub enum Op {
     Expire {
         /// The key.
         key: String,
-        /// When it is to end.
+        /// The new expiry.
         expiry: Expiry,
     },
     /// `ttl`
@@ -72,7 +72,7 @@ pub enum Op {
     SetMany {
         /// Keys and values.
         entries: Vec<(String, Bytes)>,
-        /// When all of them are to end.
+        /// The expiry of all entries.
         expiry: Expiry,
     },
     /// `incr`
@@ -88,13 +88,13 @@ pub enum Op {
     /// `del_matching`
     #[non_exhaustive]
     DelMatching {
-        /// The keys.
+        /// The keys to remove.
         pattern: Pattern,
     },
-    /// `scan`, page by page to its end; the answer is the set of the keys.
+    /// `scan`, page by page to its end. The answer is the set of the keys.
     #[non_exhaustive]
     Scan {
-        /// The keys.
+        /// The keys to return.
         pattern: Pattern,
         /// The hint of every page.
         count_hint: usize,
@@ -109,11 +109,11 @@ pub enum Op {
     Pass(Duration),
 }
 
-/// The answer to a call. Errors are told apart by their kinds alone.
+/// The answer to a call. Errors are compared by their kinds alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// Nothing but that it was done.
+    /// Success without a value.
     Done,
     /// The answer of `get`.
     Value(Option<Bytes>),
@@ -133,7 +133,7 @@ pub enum Answer {
     Sum(Option<i64>),
     /// The answer of a scan.
     Keys(BTreeSet<String>),
-    /// The scan went on and on.
+    /// The scan did not end.
     Endless,
     /// The call failed.
     Failed(ErrorKind),
@@ -221,7 +221,8 @@ impl Op {
         Self::Scan { pattern, count_hint }
     }
 
-    /// Makes the call on `model` and returns its answer. [`Op::Pass`] moves the model's time.
+    /// Applies the operation to `model` and returns the answer. [`Op::Pass`] moves the model's
+    /// time.
     pub fn apply(&self, model: &mut Model) -> Answer {
         match self {
             Self::Get { key } => Answer::Value(model.get(key)),
@@ -246,7 +247,7 @@ impl Op {
         }
     }
 
-    /// Makes the call on `backend` and returns its answer; a panic is an answer too.
+    /// Makes the call on `backend` and returns its answer. A panic is an answer too.
     ///
     /// [`Op::Pass`] does nothing here: the caller moves the clock.
     pub async fn call<B: KvBackend>(&self, backend: &B) -> Answer {
@@ -282,7 +283,7 @@ impl Op {
 }
 
 impl Op {
-    /// Copies a call, its keys and values. A `scan` becomes the whole scan; `health` is no
+    /// Copies a call with its keys and values. A `scan` becomes the whole scan. `health` is not an
     /// operation.
     pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
         Some(match request {
@@ -326,7 +327,7 @@ fn borrowed_entries(entries: &[(String, Bytes)]) -> Vec<(&str, Bytes)> {
 }
 
 async fn scan<B: KvBackend>(backend: &B, pattern: &Pattern, count_hint: usize) -> Result<Answer, Error> {
-    /// Far more than there are keys in any sequence.
+    /// Far more than the keys of any sequence.
     const MOST_PAGES: usize = 10_000;
     let mut keys = BTreeSet::new();
     let mut request = ScanRequest::new(pattern).with_count_hint(count_hint);

@@ -1,4 +1,4 @@
-//! Breaking the store under test, and healing it.
+//! Outages of the store under test, and their end.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use futures_util::future::BoxFuture;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutageKind {
-    /// Connections are refused, and those that stand are cut.
+    /// Connections are refused, and existing connections are cut.
     Refused,
-    /// Connections are taken, and nothing is ever answered.
+    /// Connections are accepted, and no request is answered.
     Stalled,
-    /// The store demands credentials that the backend has not (Redis: NOAUTH).
+    /// The store demands credentials that the backend does not have (Redis: NOAUTH).
     NoAuth,
-    /// The store takes no writes (Redis: READONLY).
+    /// The store refuses writes (Redis: READONLY).
     ReadOnly,
     /// The store has no memory left for writes (Redis: OOM).
     OutOfMemory,
-    /// One request is done, and its connection is cut before the answer; then the store is in
-    /// service again by itself.
+    /// A request is executed, and its connection is cut before the answer. After that the store is
+    /// in service again by itself.
     ReplyLost,
-    /// One node of several is gone.
+    /// One node of several is down.
     NodeDown,
-    /// Every connection that is used goes dead: nothing is read from it and nothing is answered on
-    /// it, and that stays so when the outage is over. Connections that are made afterwards work.
+    /// Every connection that is used goes dead: the store neither reads from it nor answers on it.
+    /// The connection stays dead after the outage. Connections that are made afterwards work.
     HalfOpen,
-    /// Nothing is answered, and frames that answer nothing (Redis: pushes) come without end. Each
+    /// Requests stay unanswered, and unrelated frames (Redis: pushes) arrive without end. Each
     /// outage can use another kind of frame.
     UnrelatedFrames,
-    /// A request is answered by a reply without end. Each outage can use another kind of reply.
+    /// A request is answered with an endless reply. Each outage can use another kind of reply.
     EndlessReply,
 }
 
@@ -62,27 +62,27 @@ impl fmt::Display for OutageKind {
 
 /// The part of a harness that lets the clauses break its store.
 pub trait Breaker: Send + Sync {
-    /// Returns the outages that it can bring about.
+    /// Returns the supported outages.
     fn kinds(&self) -> Vec<OutageKind>;
 
-    /// Brings the outage about; it is in force when the future is done. Only kinds of
-    /// [`kinds`](Self::kinds) are asked for, and one at a time.
+    /// Starts the outage. It is in force when the future completes. Only kinds out of
+    /// [`kinds`](Self::kinds) are requested, and only one at a time.
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()>;
 
-    /// Puts the store back in service, with the data that it had.
+    /// Puts the store back in service with its data.
     fn end(&self) -> BoxFuture<'_, ()>;
 
-    /// Returns how many bytes the backends have been sent by [`OutageKind::EndlessReply`] since the
-    /// store was made, or `None`, the default, if nobody counts them.
+    /// Returns how many bytes [`OutageKind::EndlessReply`] has sent to the backends since the store
+    /// was made. `None`, the default, if the breaker does not count them.
     fn flooded_bytes(&self) -> Option<u64> {
         None
     }
 }
 
-/// The switch by which the clauses take the store of a harness out of service and put it back.
+/// The switch with which the clauses take the store of a harness out of service and put it back.
 ///
-/// It acts on every backend that the harness makes after it has handed out the switch, and may act
-/// on others.
+/// It affects every backend that the harness makes after it has handed out the switch, and may
+/// affect other backends.
 pub struct Outage(Box<dyn Breaker>);
 
 impl Outage {
@@ -91,7 +91,7 @@ impl Outage {
         Self(Box::new(breaker))
     }
 
-    /// Returns the outages that can be brought about.
+    /// Returns the supported outages.
     pub fn kinds(&self) -> Vec<OutageKind> {
         self.0.kinds()
     }

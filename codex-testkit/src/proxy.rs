@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks what passes through it.
+//! A TCP proxy that disturbs its connections.
 
 use std::{
     fmt, future, io,
@@ -23,39 +23,40 @@ use tokio::{
 
 use crate::runtime::{runtime, sleep};
 
-/// A fault of a [`Proxy`] on its connections, those that stand and those to come.
+/// A fault of a [`Proxy`] on its existing and future connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
     /// Passes everything on.
     #[default]
     None,
-    /// Cuts all connections, and refuses new ones: nobody listens.
+    /// Cuts all connections and closes the listener, so that new connections are refused.
     Refuse,
-    /// Passes requests on and holds the answers back. They are let go when the fault ends.
+    /// Passes requests on and holds the answers back until the fault ends.
     Stall,
-    /// Passes answers on, so much later.
+    /// Passes answers on after this delay.
     Delay(Duration),
-    /// Resets a connection (RST) when so many bytes of answers have passed on it, handshakes
-    /// included.
+    /// Resets a connection (RST) once this many bytes of answers have passed on it, including
+    /// handshakes.
     ResetAfter(usize),
-    /// Cuts a connection when so many bytes of requests have passed on it, handshakes included: the
-    /// server may have half a request.
+    /// Cuts a connection once this many bytes of requests have passed on it, including handshakes.
+    /// The server may have received half a request.
     CutRequestsAfter(usize),
-    /// Cuts a connection instead of passing an answer on: the request was done, and nobody is told.
+    /// Cuts a connection instead of passing an answer on: the request was executed, but the client
+    /// gets no answer.
     CutBeforeReply,
-    /// As [`CutBeforeReply`](Self::CutBeforeReply), for the next answer alone; then the fault is
-    /// over.
+    /// Does the same as [`CutBeforeReply`](Self::CutBeforeReply) for the next answer only. The
+    /// fault then ends.
     CutNextReply,
-    /// Cuts a connection when an answer has passed.
+    /// Cuts a connection after an answer has passed.
     CutAfterReply,
     /// Passes the first half of an answer on and then cuts the connection.
     HalfFrame,
-    /// Reads and writes nothing more on each connection that is used. Such a connection stays dead
-    /// when the fault is over, as if its peer had vanished.
+    /// Stops reading and writing on each connection that is used. Such a connection stays dead
+    /// after the fault, as if its peer had vanished.
     HalfOpen,
-    /// Writes `head` instead of an answer, and then `item` again and again. The connection is cut
-    /// when the fault is over.
+    /// Writes `head` instead of an answer, and then `item` repeatedly. The connection is cut when
+    /// the fault ends.
     Flood {
         /// The beginning of an answer, or nothing.
         head: &'static [u8],
@@ -64,9 +65,9 @@ pub enum Fault {
     },
 }
 
-/// A TCP proxy in front of one server, on a port of its own on the loopback interface.
+/// A TCP proxy in front of a server, on a port of its own on the loopback interface.
 ///
-/// It runs on a runtime of the kit's own, and ends when it is dropped.
+/// It runs on the kit's own runtime and ends when it is dropped.
 ///
 /// ```no_run
 /// # async fn doc() -> std::io::Result<()> {
@@ -95,7 +96,7 @@ enum Upstream {
 #[derive(Debug, Clone, Copy)]
 struct Control {
     fault: Fault,
-    /// Raised to cut every connection that was made under a lower one.
+    /// Raised to cut every connection that was made under a lower generation.
     generation: u64,
 }
 
@@ -109,8 +110,7 @@ impl Proxy {
         Self::in_front_of(Upstream::Tcp(upstream)).await
     }
 
-    /// Starts a proxy, on TCP, that passes everything on to the server on the Unix socket at
-    /// `path`.
+    /// Starts a TCP proxy that passes everything on to the server on the Unix socket at `path`.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Proxy {
     }
 
     async fn in_front_of(upstream: Upstream) -> io::Result<Self> {
-        // On the kit's runtime, for the caller's may be one of many.
+        // On the kit's runtime, because the caller's runtime may end before the proxy does.
         let bound = runtime().spawn(TcpListener::bind(("127.0.0.1", 0)));
         let listener = bound.await.map_err(io::Error::other)??;
         let address = listener.local_addr()?;
@@ -140,12 +140,12 @@ impl Proxy {
         })
     }
 
-    /// Returns the address on which it listens.
+    /// Returns the address on which the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Does this from now on.
+    /// Applies `fault` from now on.
     pub fn set_fault(&self, fault: Fault) {
         self.control.send_modify(|control| {
             control.fault = fault;
@@ -153,7 +153,7 @@ impl Proxy {
         });
     }
 
-    /// Returns what it does now.
+    /// Returns the current fault.
     pub fn fault(&self) -> Fault {
         self.control.borrow().fault
     }
@@ -163,7 +163,7 @@ impl Proxy {
         self.flooded.load(Ordering::Relaxed)
     }
 
-    /// Cuts every connection there is.
+    /// Cuts every connection.
     pub fn cut(&self) {
         self.control.send_modify(|control| control.generation += 1);
     }
@@ -196,7 +196,7 @@ async fn serve(
     let mut changes = control.subscribe();
     loop {
         if changes.borrow_and_update().fault == Fault::Refuse {
-            // Closed, so that the operating system itself refuses.
+            // The listener is closed, so that the operating system refuses connections.
             listener = None;
             if changes.changed().await.is_err() {
                 return;
@@ -206,7 +206,7 @@ async fn serve(
         let Some(listening) = &listener else {
             match TcpListener::bind(address).await {
                 Ok(bound) => listener = Some(bound),
-                // The port is still being let go.
+                // The port is still being released.
                 Err(_) => sleep(Duration::from_millis(5)).await,
             }
             continue;
@@ -216,7 +216,7 @@ async fn serve(
                 if let Ok((client, _)) = accepted {
                     let (control, upstream, flooded) = (control.clone(), upstream.clone(), flooded.clone());
                     tokio::spawn(async move {
-                        // Both ends see that the connection has ended.
+                        // Both ends see the end of the connection.
                         let _ = pass(client, upstream, control, &flooded).await;
                     });
                 }
@@ -230,14 +230,14 @@ async fn serve(
     }
 }
 
-/// Serves one connection, until one side ends it or a fault does.
+/// Serves a connection until one side or a fault ends it.
 async fn pass(
     client: TcpStream,
     upstream: Upstream,
     control: Arc<watch::Sender<Control>>,
     flooded: &AtomicU64,
 ) -> io::Result<()> {
-    // Before the server is dialled: a cut meanwhile is for this connection too.
+    // Read before the server is dialled, so that a cut during the dial ends this connection too.
     let generation = control.borrow().generation;
     client.set_nodelay(true)?;
     match upstream {
@@ -310,7 +310,7 @@ async fn replies(
             return Ok(());
         }
         let chunk = &buffer[..read];
-        // An error says that the proxy is gone.
+        // An error means that the proxy is gone.
         if changes.wait_for(|control| control.fault != Fault::Stall).await.is_err() {
             return Ok(());
         }
@@ -337,7 +337,7 @@ async fn replies(
             Fault::ResetAfter(limit) if passed + read >= limit => {
                 to.write_all(&chunk[..limit.saturating_sub(passed)]).await?;
                 to.as_ref().set_zero_linger()?;
-                // Without this, the end of what was written would be told first.
+                // Without this, dropping `to` would send a FIN before the reset.
                 to.forget();
                 return Ok(());
             }
@@ -353,7 +353,7 @@ async fn replies(
     }
 }
 
-/// Writes `head` and then `item` again and again, until the fault is over.
+/// Writes `head` and then `item` repeatedly until the fault ends.
 async fn flood(
     mut to: OwnedWriteHalf,
     head: &[u8],

@@ -1,14 +1,14 @@
-//! Numbers that are the same in every run.
+//! Random numbers that are the same in every run.
 
-/// xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled",
-/// 2016.
+/// The generator xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift
+/// generators, scrambled", 2016.
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Creates a sequence of its own for each seed.
+    /// Creates the sequence of `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        // Zero would stay zero; an odd number times another is none, and near seeds are put far
-        // apart.
+        // A state of zero would stay zero. The product of two odd numbers is never zero, and the
+        // multiplication spreads near seeds far apart.
         Self((seed | 1 << 63).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 

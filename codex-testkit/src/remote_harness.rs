@@ -1,9 +1,9 @@
-//! A harness that a clause on another thread asks through a channel.
+//! A harness that a clause on another thread calls through a channel.
 //!
-//! [`run`](crate::run) borrows its harness, and a clause that blocks its thread cannot be waited
-//! for. So the clause runs on a thread that holds a [`RemoteHarness`], and the run answers for the
-//! borrowed one, on the executor of its caller. What the harness starts meanwhile (tasks, timers,
-//! connections) it starts on the runtime that the clause asked from.
+//! [`run`](crate::run) borrows its harness, and it cannot wait for a clause that blocks its thread.
+//! The clause therefore runs on a thread that holds a [`RemoteHarness`]. The run answers for the
+//! borrowed harness, on the executor of its caller. The harness starts its tasks, timers and
+//! connections on the runtime from which the clause asked.
 
 use std::{
     any::Any,
@@ -27,7 +27,8 @@ use crate::{Foreign, Harness, Outage, Time};
 
 type Panic = Box<dyn Any + Send>;
 type Reply<T> = oneshot::Sender<Result<T, Panic>>;
-/// For methods that are not async. Their thread waits, and the harness answers on another.
+/// The reply to a method that is not async. Its thread waits, and the harness answers on another
+/// thread.
 type BlockingReply<T> = blocking::SyncSender<Result<T, Panic>>;
 
 /// The clause's end of the channel.
@@ -55,14 +56,14 @@ enum Ask<B> {
     AvoidsManyStars(Arc<B>, Reply<Option<&'static str>>),
 }
 
-/// The origin of an ask: a harness that spawns or logs does so there.
+/// The origin of a request. A harness spawns tasks and logs there.
 struct Origin {
     runtime: Option<Handle>,
     subscriber: Dispatch,
 }
 
 impl<B: KvBackend> RemoteHarness<B> {
-    /// Makes both ends of a channel to `harness`.
+    /// Creates both ends of a channel to `harness`.
     pub(crate) fn of<H: Harness<Backend = B>>(harness: &H) -> (Self, Asks<B>) {
         let (asks, received) = mpsc::unbounded_channel();
         let remote = Self {
@@ -89,12 +90,13 @@ impl<B: KvBackend> RemoteHarness<B> {
     }
 
     fn send(&self, ask: Ask<B>) {
-        // If the run is over, the reply is dropped with the ask.
+        // If the run is over, the reply is dropped with the request.
         let _ = self.asks.send((Origin::here(), ask));
     }
 }
 
-/// Ends this thread as the harness ended its own, or because nobody waits for the clause any more.
+/// Returns the answer. Otherwise ends this thread: with the harness's panic, or because the clause
+/// was given up.
 fn unwrapped<T>(answer: Option<Result<T, Panic>>) -> T {
     match answer {
         Some(Ok(answer)) => answer,
@@ -124,8 +126,8 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
     }
 
     fn reopen_from_storage(&self, backend: Arc<B>) -> Option<impl Future<Output = Arc<B>> + Send> {
-        // A handle that another task still holds keeps the store open, so that it cannot be opened
-        // again.
+        // A handle that another task still holds keeps the store open, so that the store cannot be
+        // reopened.
         let backend = Arc::try_unwrap(backend).ok()?;
         let (start, started) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
@@ -183,12 +185,12 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
 }
 
 impl<B: KvBackend> Asks<B> {
-    /// Answers for `harness`, until it is dropped.
+    /// Answers for `harness` until it is dropped.
     pub(crate) async fn serve<H: Harness<Backend = B>>(mut self, harness: &H) {
         let mut under_way = FuturesUnordered::new();
         loop {
             tokio::select! {
-                // When the clause is done nobody asks any more, and this is dropped.
+                // When the clause is done, no requests follow and this future is dropped.
                 Some((origin, ask)) = self.0.recv() => under_way.push(answer(harness, origin, ask)),
                 Some(()) = under_way.next() => {}
                 else => future::pending().await,
@@ -211,7 +213,7 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
             match reopened {
                 Ok(reopened) => {
                     let _ = can.send(Ok(reopened.is_some()));
-                    // Not before the clause says so: the store is to be closed until then.
+                    // The clause decides when the store is opened. Until then it must stay closed.
                     if let (Some(reopened), Ok(())) = (reopened, start.await) {
                         origin.answer(reply, reopened).await;
                     }
@@ -244,7 +246,7 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
     }
 }
 
-// A clause that was given up takes no answers.
+// A clause that was given up receives no answers.
 impl Origin {
     fn here() -> Self {
         Self {

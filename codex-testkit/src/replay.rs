@@ -6,12 +6,12 @@ use codex_traits::{Pattern, Ttl};
 
 use crate::{Answer, Harness, Model, Op, clock::Clock, failure::show};
 
-/// Does `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each
-/// answer; at the end, all that is there.
+/// Executes `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each
+/// answer. At the end it compares all remaining entries.
 ///
-/// Errors are the same where their kinds are. Times to live may differ by a millisecond, and in
-/// [`Time::Real`](crate::Time::Real) by the granularity and as long as the run has taken; there an
-/// [`Op::Pass`] is waited for.
+/// Errors are equal if their kinds are equal. Times to live may differ by a millisecond. In
+/// [`Time::Real`](crate::Time::Real) they may also differ by the granularity and the duration of
+/// the run, and an [`Op::Pass`] waits.
 ///
 /// # Errors
 ///
@@ -52,7 +52,8 @@ impl<B: codex_traits::KvBackend> Run<B> {
         let expected = op.apply(&mut self.model);
         let got = op.call(&self.backend).await;
         self.done.push(op);
-        // The time that a real clock has moved on by itself. The model's clock has not.
+        // The time by which a real clock has advanced on its own. The model's clock has not
+        // advanced.
         let slack = self.clock.now().saturating_sub(self.passed) + self.clock.tolerance();
         if agree(&expected, &got, slack) {
             return Ok(());
@@ -79,8 +80,8 @@ pub(crate) fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
     }
 }
 
-/// Leaves out whatever is not needed for `run` to fail: halves first, and single operations in the
-/// end.
+/// Removes every operation that is not needed for `run` to fail: first halves, and finally single
+/// operations.
 pub(crate) async fn shorten<F, Fut>(mut found: Divergence, run: &F) -> Divergence
 where
     F: Fn(Vec<Op>) -> Fut + Sync,
@@ -102,7 +103,7 @@ where
         match run(fewer).await {
             Err(shorter) if shorter.operations().len() < len => {
                 found = shorter;
-                // Calls that were needed before may no longer be.
+                // Calls that were needed before may now be superfluous.
                 if block == 1 {
                     at = 0;
                 }
@@ -112,9 +113,10 @@ where
     }
 }
 
-/// A sequence of operations to whose last one a backend answers something else than the model.
+/// A sequence of operations whose last operation a backend answers differently from the model.
 ///
-/// Its `Display` and `Debug` are a test, to be pasted where a function `harness` makes the harness.
+/// Its `Display` and `Debug` print a test, to be pasted next to a function `harness` that makes the
+/// harness.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Divergence(Box<Inner>);
 
@@ -126,17 +128,17 @@ struct Inner {
 }
 
 impl Divergence {
-    /// Returns all that was done, up to the call that was answered wrongly.
+    /// Returns all operations, up to the call with the wrong answer.
     pub fn operations(&self) -> &[Op] {
         &self.0.operations
     }
 
-    /// Returns what the model answered to the last.
+    /// Returns the model's answer to the last operation.
     pub fn expected(&self) -> &Answer {
         &self.0.expected
     }
 
-    /// Returns what the backend answered to the last.
+    /// Returns the backend's answer to the last operation.
     pub fn got(&self) -> &Answer {
         &self.0.got
     }
@@ -149,7 +151,7 @@ impl fmt::Display for Divergence {
         for op in &self.0.operations {
             writeln!(body, "        {op},")?;
         }
-        // A name that is imported but not used would cause a warning where this is pasted.
+        // An unused import would cause a warning in the pasted test.
         let used = |names: &[&'static str]| -> Vec<&'static str> {
             let is_used = |name: &&&str| body.contains(&format!("{name}::"));
             names.iter().filter(is_used).copied().collect()
@@ -178,7 +180,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-// So that `unwrap` shows it.
+// Makes `unwrap` show the test.
 impl fmt::Debug for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the backend does not answer as the model does:\n\n{self}\n")

@@ -2,14 +2,14 @@
 
 use crate::ClauseId;
 
-/// The outcome of one clause.
+/// The outcome of a clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It holds.
+    /// The clause holds.
     Passed,
-    /// It does not: what was expected, and what came.
+    /// The clause does not hold. The text says what was expected and what happened.
     Failed(String),
-    /// It does not apply, for this reason. Not counted as passed.
+    /// The clause does not apply, for this reason. It does not count as passed.
     Skipped(&'static str),
 }
 
@@ -17,13 +17,13 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "a report that nobody looks at hides failures"]
 pub struct Report {
-    /// Each clause that was run or skipped, and what it came to.
+    /// Each clause that was run or skipped, with its outcome.
     pub outcomes: Vec<(ClauseId, Outcome)>,
 }
 
 impl Report {
-    /// Returns whether the run as a whole failed: a clause did, or none was passed, for a run that
-    /// showed nothing is no success.
+    /// Returns whether the run failed: a clause failed, or no clause passed. A run that showed
+    /// nothing is not a success.
     pub fn failed(&self) -> bool {
         self.count(|outcome| matches!(outcome, Outcome::Failed(_))) > 0
             || self.count(|outcome| *outcome == Outcome::Passed) == 0

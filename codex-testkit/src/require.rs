@@ -1,20 +1,20 @@
 //! Tests that cannot run here.
 //!
-//! A test that needs something of the machine (a Redis, a container engine) asks for it by
-//! [`require!`](crate::require!). Where it is not to be had, the test returns, and one line
-//! `CODEX-SKIPPED <test>: <reason>` is written to standard error, past the capture of the test
-//! harness, so that a script can count the lines: a skipped test is never mistaken for one that
-//! passed. The environment variable `CODEX_REQUIRE` lists, separated by commas, what has to be
-//! there (`CODEX_REQUIRE=redis,docker`); for those the test fails instead.
+//! A test that needs a service of the machine (a Redis, a container engine) requests it with
+//! [`require!`](crate::require!). If the service is unavailable, the test returns and writes the
+//! line `CODEX-SKIPPED <test>: <reason>` to standard error. The line bypasses the capture of the
+//! test harness, so that a script can count the skipped tests: a skipped test is never mistaken for
+//! a test that passed. The environment variable `CODEX_REQUIRE` lists required services, separated
+//! by commas (`CODEX_REQUIRE=redis,docker`). A test that misses a required service fails.
 
 use std::{env, error::Error, fmt, io::Write as _};
 
-/// Why something that a test needs is not to be had.
+/// The reason that a test's requirement is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(String);
 
 impl Unavailable {
-    /// Creates it with the reason: what was tried, and what came of it.
+    /// Creates it with the reason: what was tried, and how it failed.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -22,7 +22,7 @@ impl Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The line that scripts count is one line.
+        // The script counts lines, so the reason must be a single line.
         for (index, line) in self.0.lines().enumerate() {
             if index > 0 {
                 f.write_str(" | ")?;
@@ -44,12 +44,12 @@ fn lists(list: &str, requirement: &str) -> bool {
     list.split([',', ' ']).any(|item| item == requirement)
 }
 
-/// Returns what was asked for, or `None` after saying that `test` is skipped.
-/// [`require!`](crate::require!) is the short way to call it.
+/// Returns the requested value, or `None` after reporting that `test` is skipped.
+/// [`require!`](crate::require!) is the short form.
 ///
 /// # Panics
 ///
-/// If it is not to be had and `CODEX_REQUIRE` lists the requirement.
+/// If the requirement is unavailable and `CODEX_REQUIRE` lists it.
 pub fn or_skip<T>(requirement: &str, test: &str, wanted: Result<T, Unavailable>) -> Option<T> {
     crate::secret_audit::listen();
     settle(requirement, is_required(requirement), test, wanted)
@@ -69,24 +69,25 @@ fn settle<T>(requirement: &str, required: bool, test: &str, wanted: Result<T, Un
     }
 }
 
-/// Says that `test` was skipped, on the line that scripts count.
+/// Reports that `test` was skipped, in the format that scripts count.
 pub(crate) fn skip(test: &str, reason: &dyn fmt::Display) {
-    // Straight to the stream: what the print macros write is captured with a test that passes. On a
-    // line of its own, because with one thread the test's name stands there already. A closed
-    // stream is nobody's loss.
+    // Written directly to the stream, because the test harness captures the output of the print
+    // macros. The leading line break is needed because, with a single thread, the line already
+    // holds the test's name. A closed stream is ignored.
     let _ = write!(std::io::stderr(), "\nCODEX-SKIPPED {}: {reason}\n", test_path(test));
 }
 
-/// Returns the path of a test, of the type name of an item inside it.
+/// Returns the path of a test from the type name of an item inside it.
 fn test_path(type_name: &str) -> &str {
     let path = type_name.strip_suffix("::here").unwrap_or(type_name);
     path.trim_end_matches("::{{closure}}")
 }
 
-/// Returns what a test needs, or ends the test and says so; see [the module](mod@crate::require).
+/// Returns the requirement of a test, or reports that the test is skipped and returns from it; see
+/// [the module](mod@crate::require).
 ///
-/// The first argument names the requirement, the second is a `Result<T, Unavailable>`. For a test,
-/// or another function, that returns nothing.
+/// The first argument names the requirement. The second is a `Result<T, Unavailable>`. The
+/// enclosing function must return `()`.
 ///
 /// ```
 /// use codex_testkit::require::Unavailable;
@@ -107,7 +108,7 @@ fn test_path(type_name: &str) -> &str {
 #[macro_export]
 macro_rules! require {
     ($requirement:expr, $wanted:expr $(,)?) => {{
-        // The name of an item in here holds the name of the test, on whatever thread it runs.
+        // The type name of a local item contains the test's name, whatever thread runs it.
         fn here() {}
         match $crate::require::or_skip($requirement, ::std::any::type_name_of_val(&here), $wanted) {
             ::std::option::Option::Some(wanted) => wanted,

@@ -1,4 +1,4 @@
-//! Running clauses.
+//! Runs of clauses.
 
 use std::{
     collections::BTreeSet,
@@ -24,28 +24,28 @@ use crate::{
     supervise,
 };
 
-/// The clauses that measure memory. Other tests of the same process would be measured with them.
+/// The clauses that measure memory. Other tests of the same process would change the result.
 const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 
-/// Runs every clause on the backends of `harness`, one after another.
+/// Runs every clause on the backends of `harness`, in sequence.
 ///
-/// A clause that panics has failed, and so has one that is not done within [`Harness::time_limit`].
-/// The run always ends: each clause runs on a thread of its own, inside the kit's own tokio
-/// runtime, and the thread of a clause that blocks it is abandoned. `harness` itself is asked on
-/// the caller's executor, which can be any.
+/// A clause fails if it panics or is not done within [`Harness::time_limit`]. The run always ends:
+/// each clause runs on a thread of its own, inside the kit's own tokio runtime. If a clause blocks
+/// its thread, the thread is abandoned. `harness` itself runs on the caller's executor, which can
+/// be any executor.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }
 
-/// Runs `clauses` on the backends of `harness`, one after another.
+/// Runs `clauses` on the backends of `harness`, in sequence.
 ///
 /// A run of no clauses is a failure.
 pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
     run_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs `clauses` on the backends of `harness`, one after another, takes the time of each, and
-/// tells `observer` of each when it begins and when it is done. [`Progress`](crate::Progress) is an
+/// Runs `clauses` on the backends of `harness`, in sequence, and measures the time of each clause.
+/// Tells `observer` when a clause begins and when it is done. [`Progress`](crate::Progress) is an
 /// observer for a terminal.
 ///
 /// A run of no clauses is a failure.
@@ -57,10 +57,10 @@ pub async fn run_with<H: Harness>(
     run_contract::<BackendContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs clauses as [`run_with`] does, where some clauses are known not to hold, each with the
-/// reason: such a clause is [`Outcome::Skipped`] with that reason as long as it fails, and has
-/// failed as soon as it holds or does not apply, so that the list is never longer than it has to
-/// be.
+/// Runs clauses as [`run_with`] does. `failures` lists clauses that are known to fail, each with
+/// the reason. Such a clause is [`Outcome::Skipped`] with that reason as long as it fails. It
+/// counts as failed as soon as it holds or does not apply, so that the list never names more
+/// clauses than necessary.
 ///
 /// Entries of `failures` for clauses that are not run are ignored.
 pub async fn run_expecting<H: Harness>(
@@ -72,7 +72,7 @@ pub async fn run_expecting<H: Harness>(
     run_contract::<BackendContract, H>(harness, clauses, failures, observer).await
 }
 
-/// Runs `clauses` of a contract, as [`run_expecting`].
+/// Runs `clauses` of a contract, as [`run_expecting`] does.
 pub async fn run_contract<C: Contract, H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -118,7 +118,7 @@ pub async fn run_contract<C: Contract, H: Harness>(
     TimedReport::new(report, times, beginning.elapsed())
 }
 
-/// Runs one clause of a borrowed harness.
+/// Runs a clause of a borrowed harness.
 async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId, tick: impl FnMut(&Activity) + Send) -> Outcome {
     let (remote, asks) = RemoteHarness::of(harness);
     let outcome = pin!(supervised::<C, _>(Arc::new(remote), id, harness.time_limit(), tick));
@@ -134,7 +134,7 @@ async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId, tick: im
     }
 }
 
-/// Runs one clause on a thread of its own.
+/// Runs a clause on a thread of its own.
 async fn supervised<C: Contract, H: Harness + 'static>(
     harness: Arc<H>,
     id: ClauseId,
@@ -145,7 +145,7 @@ async fn supervised<C: Contract, H: Harness + 'static>(
     supervise::start(&id.to_string(), clause)?.outcome(limit, tick).await
 }
 
-/// Checks that a clause that leaves data behind has failed, whatever else came of it.
+/// Cleans up after a clause. A clause that leaves data behind fails, regardless of its own outcome.
 async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked: Checked) -> Checked {
     match (clean_up.await, checked) {
         (Ok(()), checked) => checked,
@@ -154,7 +154,7 @@ async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked:
     }
 }
 
-/// Returns what a clause that is known not to hold has come to.
+/// Returns the outcome of a clause that is known to fail.
 fn expected_to_fail(outcome: &Outcome, reason: &'static str) -> Outcome {
     match outcome {
         Outcome::Failed(_) => Outcome::Skipped(reason),
@@ -218,13 +218,12 @@ where
     }
 }
 
-/// Runs the body of the test that looks at the lists themselves: every clause on them exists, is
-/// on one of them once, and does not apply, if it is on `skips`, or does not hold, if it is on
-/// `fails`.
+/// Runs the body of the test that checks the lists themselves. Every listed clause exists and is
+/// listed once. A clause in `skips` does not apply. A clause in `fails` does not hold.
 ///
 /// # Panics
 ///
-/// If that is not so.
+/// If one of these conditions is violated.
 #[track_caller]
 pub fn test_lists<C, H, F>(harness: F, requirement: &str, test: &str, skips: &[&str], fails: &[&str])
 where
@@ -267,7 +266,7 @@ where
     assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
 }
 
-/// Makes the harness inside the runtime and outside of its tasks, where it can spawn and block.
+/// Makes the harness inside the runtime but outside its tasks, where it can spawn and block.
 fn make<H>(harness: impl FnOnce() -> H) -> H {
     let _inside = runtime().enter();
     harness()

@@ -1,4 +1,4 @@
-//! The runtime that clauses run on, and racing on it.
+//! The runtime that clauses run on, and races on it.
 
 use std::{
     any::Any,
@@ -21,11 +21,11 @@ use tokio::{
 
 use crate::failure::{Checked, Failure};
 
-/// Racers need threads even where the machine has one core.
+/// Racers need threads even if the machine has a single core.
 const FEWEST_THREADS: usize = 4;
 
-// Never dropped, so that a clause that hangs without awaiting cannot hang the end of the process
-// too.
+// Never dropped, so that a clause that hangs without awaiting does not also keep the process from
+// ending.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
     let built = Builder::new_multi_thread()
@@ -41,8 +41,8 @@ pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// Starts a task where several can run at once: on the caller's runtime if it has threads, else on
-/// the kit's.
+/// Starts a task that can run in parallel with others: on the caller's runtime if that runtime has
+/// several threads, otherwise on the kit's runtime.
 pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     match Handle::try_current() {
         Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => current.spawn(task),
@@ -50,14 +50,14 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
     }
 }
 
-/// Waits in real time, whatever executor the caller is on and even where its clock is paused.
+/// Waits in real time, on any executor, even if the executor's clock is paused.
 pub async fn sleep(duration: Duration) {
-    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside of
-    // it: outside there may be none, or one that is paused.
+    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside the
+    // runtime, because the caller may have no timer or a paused timer.
     let _ = RUNTIME.spawn(async move { tokio::time::sleep(duration).await }).await;
 }
 
-/// Polls `call` so many times and then lets it go; its answer, if it came.
+/// Polls `call` this many times and then drops it. Returns its answer, if it has answered.
 pub(crate) async fn poll_some<T>(call: impl Future<Output = T> + Send, polls: u64) -> Option<T> {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -70,7 +70,7 @@ pub(crate) async fn poll_some<T>(call: impl Future<Output = T> + Send, polls: u6
     None
 }
 
-/// Waits for a task of its own.
+/// Waits for a spawned task.
 pub(crate) async fn join<T>(task: JoinHandle<Checked<T>>) -> Checked<T> {
     task.await.map_err(died)?
 }
@@ -82,15 +82,15 @@ fn died(error: JoinError) -> Failure {
     })
 }
 
-/// Returns what a panic said.
+/// Returns the message of a panic.
 pub fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
 }
 
-/// Runs `racers` tasks through `rounds` rounds, each round begun by all at once, and answers what
-/// each did: `[racer][round]`.
+/// Runs `racers` tasks through `rounds` rounds, which all tasks begin together, and returns the
+/// answers as `[racer][round]`.
 pub(crate) async fn race<T, F, Fut>(racers: usize, rounds: usize, run: F) -> Checked<Vec<Vec<T>>>
 where
     T: Send + 'static,
@@ -109,7 +109,8 @@ where
                 gate.pass((round + 1) * racers).await;
                 answers.push(run(racer, round).await);
             }
-            // Only now, for a racer that left early would leave the others at the gate.
+            // Errors are returned only now, because a racer that left early would leave the others
+            // at the gate.
             answers.into_iter().collect()
         }))
     });
@@ -123,10 +124,10 @@ struct Gate {
 
 impl Gate {
     async fn pass(&self, all: usize) {
-        // The barrier wakes its waiters one after another: long enough for the first to have
+        // The barrier wakes its waiters in sequence. This takes long enough for the first to have
         // finished with an in-process store.
         self.barrier.wait().await;
-        // So they meet once more, awake, and go when the last has come.
+        // The racers therefore meet again, awake, and start when the last has arrived.
         self.ready.fetch_add(1, Ordering::AcqRel);
         while self.ready.load(Ordering::Acquire) < all {
             yield_now().await;

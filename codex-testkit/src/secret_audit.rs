@@ -1,5 +1,5 @@
-//! An audit of logs and errors: records what the tests emit, to be searched for keys, values and
-//! passwords afterwards (`scripts/long secrets`).
+//! An audit of logs and errors. It records the output of the tests, which `scripts/long secrets`
+//! then searches for keys, values and passwords.
 //!
 //! The environment variable `CODEX_SECRET_AUDIT` names a directory. Every span and event of the
 //! process, at any level, is written to `events-<pid>` in it. Every error passed to [`error()`] is
@@ -33,10 +33,10 @@ use tracing::{
 #[cfg(feature = "redis")]
 use crate::doubles::Request;
 
-/// Any text contains shorter ones by chance.
+/// Any text contains shorter strings by chance.
 const SHORTEST: usize = 6;
 
-/// A log line never holds a longer one whole.
+/// A log line never contains a longer secret in full.
 const LONGEST: usize = 200;
 
 struct Audit {
@@ -71,12 +71,12 @@ fn audit() -> Option<&'static Audit> {
     Some(audit)
 }
 
-/// Starts the audit if it is wanted. The other functions start it too.
+/// Starts the audit if it is enabled. The other functions start it too.
 pub fn listen() {
     audit();
 }
 
-/// Records an error that a test was given.
+/// Records an error that a test received.
 pub fn error(error: &(dyn Error + 'static)) {
     let Some(audit) = audit() else { return };
     let mut text = format!("{error} {error:?}");
@@ -89,7 +89,7 @@ pub fn error(error: &(dyn Error + 'static)) {
     write(&audit.errors, &text);
 }
 
-/// Records a key, a value or a password that no log line and no error may show.
+/// Records a key, a value or a password that must not appear in any log line or error.
 pub fn secret(secret: &[u8]) {
     let Some(audit) = audit() else { return };
     let Ok(text) = str::from_utf8(secret) else { return };
@@ -113,7 +113,7 @@ pub(crate) fn request(request: &Request<'_>) {
     request.pattern().map(Pattern::as_bytes).into_iter().for_each(secret);
 }
 
-/// Writes one line, unbuffered: nothing announces the end of the process.
+/// Writes a line unbuffered, because the process can end without notice.
 fn write(file: &Mutex<File>, text: &str) {
     let mut line = text.replace('\n', " ");
     line.push('\n');

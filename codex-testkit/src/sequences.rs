@@ -1,4 +1,4 @@
-//! Random sequences of operations, and the shortest that fails.
+//! Random sequences of operations, and the shortest failing sequence.
 
 use std::{future::Future, time::Duration};
 
@@ -14,9 +14,9 @@ use proptest::{
 
 use crate::{Divergence, Harness, Op, Time, replay, replay::shorten};
 
-/// Few, so that they meet, and each of a kind that has been got wrong.
+/// Few keys, so that operations meet, and each of a kind that stores have got wrong.
 const KEYS: &[&str] = &["b", "B", "", "b\0", "a*b", "[b]", "é"];
-/// Equal to one another for who compares them as numbers.
+/// Values that a numeric comparison takes for equal.
 const LIKELY_VALUES: &[&[u8]] = &[b"1", b"", b"5", b"05"];
 const VALUES: &[&[u8]] = &[
     b"1",
@@ -38,7 +38,7 @@ const GLOBS: &[&[u8]] = &[
 ];
 const COUNT_HINTS: &[usize] = &[1_000, 1, 3, 0];
 
-/// Too long for any test to see the end, and yet far apart.
+/// Too long to expire in any test, and far apart.
 const LONG: &[Duration] = &[
     Duration::from_secs(1_000),
     Duration::from_secs(20_000),
@@ -54,7 +54,7 @@ const SHORT: &[Duration] = &[
     Duration::from_millis(1_500),
     Duration::from_secs(30),
 ];
-/// Whole milliseconds, for that is what stores count in.
+/// Whole milliseconds, the unit of stores.
 const PASSES: &[Duration] = &[
     Duration::from_millis(100),
     Duration::from_millis(1),
@@ -65,10 +65,10 @@ const PASSES: &[Duration] = &[
     Duration::from_secs(1_000),
 ];
 
-/// The way in which sequences of operations are drawn.
+/// The generator of sequences of operations.
 ///
-/// All are over a few keys and values that stores have got wrong: empty, with NUL, with what is
-/// special in patterns, almost integers. The same seed draws the same sequences.
+/// All sequences use a few keys and values that stores have got wrong: empty, with NUL, with
+/// special characters of patterns, almost integers. The same seed generates the same sequences.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Sequences {
@@ -79,9 +79,9 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Draws sequences of up to 40 operations for stores whose time passes so: where it is virtual,
-    /// it passes as an operation, and keys end; where it is real, none does, and times to live are
-    /// long.
+    /// Generates sequences of up to 40 operations for stores with this time. If time is virtual, it
+    /// passes as an operation, and keys expire. If time is real, no time passes, and times to live
+    /// are long.
     pub fn new(time: &Time) -> Self {
         let has_passes = matches!(time, Time::Virtual(_));
         let short = if has_passes { SHORT } else { &[] };
@@ -93,13 +93,13 @@ impl Sequences {
         }
     }
 
-    /// Draws sequences of up to so many operations, at least one.
+    /// Generates sequences of up to this many operations, at least one.
     pub fn longest(mut self, operations: usize) -> Self {
         self.longest = operations.max(1);
         self
     }
 
-    /// Draws other sequences.
+    /// Sets the seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -109,18 +109,18 @@ impl Sequences {
     pub fn strategy(&self) -> impl Strategy<Value = Vec<Op>> + use<> {
         let expiry = expiry(&self.expiries);
         let pass = select(PASSES).prop_map(Op::Pass);
-        // The last is never drawn where no time is to pass.
+        // The last variant is never drawn if no time is to pass.
         let passes = if self.has_passes { 2 } else { 0 };
         let op = prop_oneof![4 => reads(), 6 => writes(expiry.clone()), 4 => conditional(expiry), passes => pass];
         vec(op, 1..=self.longest)
     }
 
-    /// Does `run` on `cases` sequences, one after another, until one fails; then on shorter and
-    /// simpler ones, as long as they fail too.
+    /// Executes `run` on `cases` sequences in turn until a sequence fails, then on shorter and
+    /// simpler sequences as long as they fail too.
     ///
     /// # Errors
     ///
-    /// The error of `run` for the last sequence that failed. No operation of it can be left out.
+    /// The error of `run` for the last failing sequence. None of its operations can be left out.
     #[expect(
         clippy::future_not_send,
         reason = "proptest's trees cannot be sent; tests do not send them"
@@ -137,7 +137,7 @@ impl Sequences {
             let mut tree = tree.unwrap_or_else(|reason| unreachable!("nothing that is drawn is rejected: {reason}"));
             if let Err(found) = run(tree.current()).await {
                 let found = simplify(&mut tree, found, &run).await;
-                // Values that have become simpler can make another operation superfluous.
+                // Simpler values can make another operation superfluous.
                 return Err(shorten(found, &run).await);
             }
         }
@@ -151,14 +151,14 @@ impl Sequences {
     }
 }
 
-/// Does `cases` random sequences of operations on the backends of `harness` and on the
+/// Executes `cases` random sequences of operations on the backends of `harness` and on the
 /// [`Model`](crate::Model), and compares every answer, as [`replay`] does.
 ///
-/// The sequences are the same in every run; [`Sequences`] draws others.
+/// The sequences are the same in every run; [`Sequences`] generates others.
 ///
 /// # Errors
 ///
-/// The shortest sequence found that is answered differently; it prints as a test.
+/// The shortest sequence found that is answered differently. It prints as a test.
 ///
 /// ```
 /// # use codex_memory::{ManualClock, MemoryBackend};
@@ -195,7 +195,7 @@ where
     F: Fn(Vec<Op>) -> Fut + Sync,
     Fut: Future<Output = Result<(), Divergence>> + Send,
 {
-    /// Enough for any sequence of a hundred operations, and an end for all others.
+    /// Enough for any sequence of a hundred operations, and a limit for longer sequences.
     const MOST_RUNS: usize = 3_000;
     let mut fails = true;
     for _ in 0..MOST_RUNS {
@@ -257,7 +257,7 @@ fn writes(expiry: impl Strategy<Value = Expiry> + Clone) -> impl Strategy<Value 
     ]
 }
 
-/// Returns a strategy for operations that look before they write.
+/// Returns a strategy for conditional writes.
 fn conditional(expiry: impl Strategy<Value = Expiry> + Clone) -> impl Strategy<Value = Op> {
     let condition = prop_oneof![
         Just(Condition::IfAbsent),

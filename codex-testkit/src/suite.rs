@@ -1,8 +1,8 @@
-//! The machinery of every suite of this project. A list of clauses becomes a contract, which is run
-//! and turned into tests.
+//! The machinery of every suite of this project. It turns a list of clauses into a contract, which
+//! can be run or turned into tests.
 //!
-//! Hidden: for the suites of `codex-kv`, which check caches and sessions over a backend. It is no
-//! public API and may change at any time.
+//! Hidden: it exists for the suites of `codex-kv`, which check caches and sessions over a backend.
+//! It is not public API and may change at any time.
 
 pub use codex_traits::Capability;
 pub use futures_util::future::BoxFuture;

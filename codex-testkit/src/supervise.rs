@@ -1,4 +1,4 @@
-//! A clause on a thread of its own: whatever the clause does, its supervisor goes on.
+//! A clause on a thread of its own, whose supervisor continues even if the clause hangs.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, thread, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     runtime::{panic_message, runtime, sleep},
 };
 
-/// The interval at which a clause that takes long is looked at; four times at least.
+/// The interval at which a long clause is observed. It is observed at least four times.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The stack of a clause's thread. A thread's usual 2 MiB are less than the calls of a client in a
-/// debug build can take on top of a clause's own; memory is only taken for what is used.
+/// The stack of a clause's thread. In a debug build, the calls of a client on top of a clause's own
+/// can take more than a thread's usual 2 MiB. Memory is only taken for the used part.
 const STACK: usize = 16 << 20;
 
-/// A clause that runs.
+/// A running clause.
 pub(crate) struct Supervised {
     activity: Arc<Activity>,
     done: oneshot::Receiver<Result<Checked, Box<dyn Any + Send>>>,
@@ -41,7 +41,7 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
     let started = thread.spawn(move || {
         dispatcher::with_default(&subscriber, || {
             let outcome = runtime().block_on(watched);
-            // Nobody listens to a clause that took too long.
+            // There is no receiver for a clause that took too long.
             let _ = tell.send(outcome);
         });
     });
@@ -54,8 +54,8 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
 }
 
 impl Supervised {
-    /// Waits until the clause is done, but no longer than `limit`, and calls `tick` every few
-    /// seconds. The thread of a clause that is not done is abandoned.
+    /// Waits until the clause is done, at most `limit`, and calls `tick` every few seconds. The
+    /// thread of an unfinished clause is abandoned.
     pub(crate) async fn outcome(mut self, limit: Duration, mut tick: impl FnMut(&Activity)) -> Checked {
         loop {
             let left = limit.saturating_sub(self.activity.elapsed());

@@ -2,35 +2,35 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// The way in which time passes for the store under test.
+/// The source of time of the store under test.
 #[derive(Debug, Clone)]
 pub enum Time {
-    /// The store asks a clock that the harness holds: the clauses move it, and wait for nothing.
+    /// The store uses a clock that the harness holds. The clauses move that clock and never wait.
     Virtual(VirtualTime),
-    /// The store's clock runs by itself, and the clauses wait.
+    /// The store's clock runs on its own, and the clauses wait.
     Real {
-        /// The longest time by which a key ends late, and by which answers about time are off.
+        /// The longest delay of an expiry, and the largest error of answers about time.
         granularity: Duration,
     },
 }
 
 /// A clock that stands still until it is moved.
 ///
-/// A store that uses the time of day must have both of its times in the harness's hands: the time
-/// that passes, and the wall clock. [`advance`](Self::advance) then moves both by the same
-/// duration, as a running machine does. [`shift_wall_clock`](Self::shift_wall_clock) moves the wall
-/// clock alone, as an administrator or a time server does.
+/// If a store uses the time of day, the harness must control both of its clocks: the clock of
+/// elapsed time, and the wall clock. [`advance`](Self::advance) moves both by the same duration, as
+/// on a running machine. [`shift_wall_clock`](Self::shift_wall_clock) moves the wall clock alone,
+/// as an administrator or a time server does.
 ///
-/// Clause exp-12 asks that such a shift changes no time to live. A store that compares deadlines
-/// with the time of day cannot keep it. It has to count deadlines by a clock that only goes forward
-/// ([`Instant`](std::time::Instant) on most systems). A store that writes deadlines to a file as
-/// times of day converts them once when it opens the file, and counts from then on by that clock.
+/// Clause exp-12 requires that such a shift changes no time to live. A store that compares
+/// deadlines with the time of day cannot keep it. The store must count deadlines with a monotonic
+/// clock ([`Instant`](std::time::Instant) on most systems). If a store writes deadlines to a file
+/// as times of day, it converts them once when it opens the file and then uses the monotonic clock.
 pub trait VirtualClock: Send + Sync {
-    /// Moves the time that expiry is counted in forward, and the wall clock with it.
+    /// Advances the time in which expiry is counted, and the wall clock with it.
     fn advance(&self, by: Duration);
 
-    /// Sets the wall clock, while no time passes. Returns whether the store has a wall clock at
-    /// all: if it has none, the default, exp-12 does not apply.
+    /// Shifts the wall clock while no time passes. Returns whether the store has a wall clock. The
+    /// default returns `false`, and exp-12 does not apply.
     fn shift_wall_clock(&self, shift: WallShift) -> bool {
         let _ = shift;
         false
@@ -51,13 +51,13 @@ pub enum WallShift {
 pub struct VirtualTime(Arc<dyn VirtualClock>);
 
 impl VirtualTime {
-    /// Moves `clock`.
+    /// Creates a handle that moves `clock`.
     pub fn new(clock: impl VirtualClock + 'static) -> Self {
         Self(Arc::new(clock))
     }
 
-    /// Moves a clock by calling `advance`. There is no wall clock, so exp-12 does not apply: right
-    /// for a store that never asks the time of day.
+    /// Creates a handle that calls `advance`, for a store that never uses the time of day. There is
+    /// no wall clock, so exp-12 does not apply.
     ///
     /// ```
     /// use std::{sync::{Arc, atomic::{AtomicU64, Ordering::SeqCst}}, time::Duration};
@@ -78,8 +78,8 @@ impl VirtualTime {
         })
     }
 
-    /// Moves a clock by calling `advance`, and the wall clock alone by calling `shift`: for a store
-    /// that asks the time of day.
+    /// Creates a handle that calls `advance`, and `shift` to move the wall clock alone, for a store
+    /// that uses the time of day.
     ///
     /// ```
     /// use std::{sync::{Arc, Mutex}, time::{Duration, SystemTime}};

@@ -1,5 +1,4 @@
-//! The calls that a clause made to its store, so that a failure can be shown in as few calls as
-//! possible.
+//! The calls that a clause made to its store, to show a failure in as few calls as possible.
 
 use std::{
     future::Future,
@@ -20,15 +19,15 @@ use crate::{
     runtime::sleep,
 };
 
-/// More would not be read, and takes long to be made fewer.
+/// A longer trace takes long to shorten, and the result would be too long to read.
 const MOST_CALLS: usize = 500;
 /// The maximum size of the keys and values in one call, in bytes.
 const MOST_BYTES: usize = 1_000;
-/// The longest time that a failed clause may look for fewer calls. Then the calls found so far have
-/// to do.
+/// The time limit of the search for fewer calls after a failure. The search then returns the calls
+/// found so far.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The calls to the last store of a clause, in the order in which they were begun.
+/// The calls to the last store of a clause, in the order of their begin.
 #[derive(Debug)]
 pub(crate) struct Trace {
     calls: Mutex<Option<Vec<Op>>>,
@@ -43,17 +42,17 @@ impl Trace {
         }
     }
 
-    /// Forgets what was asked of the store before.
+    /// Discards the calls to the previous store.
     pub(crate) fn begin(&self) {
         *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
-    /// Keeps the operation that `op` makes, which takes `bytes` bytes of keys and values.
+    /// Records the operation that `op` makes, which holds `bytes` bytes of keys and values.
     pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Option<Op>) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *calls {
             Some(calls) if calls.len() < MOST_CALLS && bytes <= MOST_BYTES => calls.extend(op()),
-            // A part of the calls shows nothing.
+            // An incomplete trace proves nothing.
             calls => *calls = None,
         }
     }
@@ -62,9 +61,9 @@ impl Trace {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns `checked`, and if it failed, with the fewest of the calls to which the
-    /// backends of `harness` answer something else than the model does. There are none where it
-    /// takes several callers or another store to show it.
+    /// Returns `checked`. A failure comes with the fewest calls that the backends of `harness`
+    /// answer differently from the model. There are no such calls if the failure needs several
+    /// callers or another store.
     pub(crate) async fn explain<H: Harness>(&self, harness: &H, checked: Checked) -> Checked {
         let (Err(Failure::Broken(message)), Some(calls)) = (&checked, self.take()) else {
             return checked;
@@ -80,7 +79,7 @@ impl Trace {
 
 impl Interceptor for Arc<Trace> {
     async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        // The first page of a scan stands for all of them.
+        // The first page of a scan stands for the whole scan.
         if !matches!(&request, Request::Scan(scan) if !scan.cursor.is_start()) {
             let bytes = request.keys().iter().map(|key| key.len() + 1).sum::<usize>()
                 + request.values().iter().map(|value| value.len()).sum::<usize>()
@@ -103,7 +102,7 @@ async fn fewest<H: Harness>(harness: &H, calls: &[Op]) -> Option<Divergence> {
         };
         Some(shorten(found, &run).await)
     };
-    // A backend that hangs is shown as it is.
+    // If the backend hangs, the failure is returned unchanged.
     match future::select(Box::pin(search), Box::pin(sleep(PATIENCE * 2))).await {
         Either::Left((found, _)) => found,
         Either::Right(_) => None,

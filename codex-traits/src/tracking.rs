@@ -68,7 +68,7 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<TrackedRead>>> + Send;
 
     /// Proves on the node's stream that the stream is alive, that tracking is on, and that the node
-    /// still owns its keys.
+    /// is still the node to read from.
     ///
     /// The proof holds for the moment of the request. Every change that the node made before that
     /// moment has been reported by the time this returns `Ok`.
