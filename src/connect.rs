@@ -30,9 +30,9 @@ use crate::connect_near;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] where the URL is not one of these, saying what was expected; the URL
-/// itself is not repeated, because it may hold a password. Where the server cannot be reached or
-/// refuses, what the backend says of it.
+/// [`ErrorKind::Config`] if the URL is not one of these, saying what was expected; the URL itself
+/// is not repeated, because it may hold a password. Where the server cannot be reached or refuses,
+/// what the backend says of it.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {

@@ -76,7 +76,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     pub fn get_or<T: DeserializeOwned + Send>(&self, key: &str, default: T) -> Result<T, CacheError> {
         wait(self.0.get_or(key, default))
     }
@@ -101,7 +101,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// The same errors as [`set`](Self::set).
     pub fn add<T: Serialize + Sync + ?Sized>(
         &self,
         key: &str,
@@ -144,7 +144,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     pub fn get_many<T: DeserializeOwned>(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -156,7 +156,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// The same errors as [`set`](Self::set).
     pub fn set_many<T: Serialize>(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,
@@ -261,7 +261,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`incr`](Self::incr).
+    /// The same errors as [`incr`](Self::incr).
     pub fn decr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         wait(self.0.decr(key, delta))
     }
@@ -271,7 +271,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`set`](Self::set).
+    /// The same errors as [`get`](Self::get) and [`set`](Self::set).
     pub fn get_or_set<T: Serialize + DeserializeOwned + Send + Sync>(
         &self,
         key: &str,
@@ -334,7 +334,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// As [`incr_version`](Self::incr_version).
+    /// The same errors as [`incr_version`](Self::incr_version).
     pub fn decr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         wait(self.0.decr_version(key, delta))
     }
@@ -381,7 +381,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.0.key_prefix()
     }
 
-    /// Returns the timeout that [`Timeout::Default`] stands for; `None` is for ever.
+    /// Returns the timeout that [`Timeout::Default`] stands for; `None` is forever.
     pub fn default_timeout(&self) -> Option<Duration> {
         self.0.default_timeout()
     }

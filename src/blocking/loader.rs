@@ -112,7 +112,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     pub fn get_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -125,7 +125,7 @@ where
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     pub fn refresh(&self, key: &str) -> Result<Loaded<T>, ComputeError<E>> {
         wait::<_, CacheError>(async { Ok(self.0.refresh(key).await) })?
     }

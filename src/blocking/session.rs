@@ -158,7 +158,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save).
+    /// The same errors as [`save`](Self::save).
     pub fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.cycle_key(session))
     }
@@ -168,7 +168,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// As [`save_merged`](Self::save_merged).
+    /// The same errors as [`save_merged`](Self::save_merged).
     pub fn cycle_key_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.cycle_key_merged(session))
     }
@@ -187,7 +187,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save).
+    /// The same errors as [`save`](Self::save).
     pub fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         wait(self.0.login(session, login))
     }

@@ -17,7 +17,7 @@ use super::{
     stats::Stats,
 };
 
-/// The longest wait for another caller's computation, unless set.
+/// The default of the longest wait for another caller's computation.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Cache`], each with its default.
@@ -51,32 +51,32 @@ impl<B: KvBackend> CacheBuilder<B> {
 }
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
-    /// Sets what all stored keys begin with; nothing in it is special. The default is the empty
-    /// text, with which [`clear`](Cache::clear) refuses to work.
+    /// Sets the prefix of all stored keys. No character in it is special. The default is the empty
+    /// string, with which [`clear`](Cache::clear) fails.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// Sets the version of the values, a part of every stored key; 1 unless set. To raise it is to
-    /// start afresh.
+    /// Sets the version of the values, which is part of every stored key. The default is 1. A
+    /// higher version starts with an empty cache.
     pub fn version(mut self, version: i64) -> Self {
         self.version = version;
         self
     }
 
-    /// Sets what [`Timeout::Default`](crate::Timeout::Default) stands for: 300 s unless set. `None`
-    /// is for ever; zero stores nothing.
+    /// Sets the duration of [`Timeout::Default`](crate::Timeout::Default). The default is 300 s.
+    /// `None` means forever; zero stores nothing.
     pub fn default_timeout(mut self, default_timeout: impl Into<Option<Duration>>) -> Self {
         self.default_timeout = default_timeout.into();
         self
     }
 
-    /// Sets how a stored key is made of the key prefix, the version and the key, instead of
-    /// `{key_prefix}:{version}:{key}`.
+    /// Sets the function that builds a stored key from the key prefix, the version and the key. The
+    /// default is `{key_prefix}:{version}:{key}`.
     ///
-    /// Two keys for which it gives the same text are one. [`clear`](Cache::clear) works where its
-    /// keys still begin with `{key_prefix}:{version}:`, and refuses otherwise.
+    /// Two keys with the same result are the same key. [`clear`](Cache::clear) fails unless the
+    /// results begin with `{key_prefix}:{version}:`.
     ///
     /// ```
     /// use codex_kv::{Cache, memory::MemoryBackend};
@@ -97,32 +97,32 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         self
     }
 
-    /// Sets the name by which the cache is counted and logged; the key prefix unless set.
+    /// Sets the name of the cache in metrics and logs. The default is the key prefix.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Sets how long a caller waits for another caller's computation of the same value before it
-    /// computes for itself; 10 s unless set.
+    /// computes the value itself. The default is 10 s.
     ///
-    /// The other caller may be alive and yet not polled any more, for example in a stream that
-    /// waits for this one. A verb that deletes or replaces a value waits at most as long for a
-    /// computed value that is being stored.
+    /// The other caller may be alive but no longer polled, for example in a stream that waits for
+    /// this caller. A verb that deletes or replaces a value waits at most as long for a computed
+    /// value that is being stored.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.max_wait = max_wait;
         self
     }
 
-    /// Sets what reads answer while the backend fails or cannot be reached, instead of its error.
+    /// Sets the result of reads while the backend fails or cannot be reached, instead of its error.
     ///
-    /// The default is the error. The setting holds for `get`, `get_or`, `get_many`, `get_bytes`,
-    /// `has_key`, the reads of `get_or_try_set_with` (whose computed value is returned though it is
-    /// not stored) and of loaders. Each such answer is logged by `tracing` and counted in
-    /// [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
+    /// The default is the error. The setting applies to `get`, `get_or`, `get_many`, `get_bytes`,
+    /// `has_key`, and the reads of `get_or_try_set_with` (which returns the computed value although
+    /// it is not stored) and of loaders. Each such result is logged through `tracing` and counted
+    /// in [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
     ///
-    /// Writes never go on without the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases
-    /// and sessions fail with its error.
+    /// Writes always need the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases and
+    /// sessions fail with its error.
     ///
     /// ```
     /// use codex_kv::{Cache, Outage, memory::MemoryBackend};
@@ -153,13 +153,13 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         }
     }
 
-    /// Returns the cache. Nothing is sent.
+    /// Returns the cache. Sends nothing to the backend.
     ///
     /// # Errors
     ///
     /// [`CacheError::InvalidArgument`] for a default timeout that no backend can hold.
     pub fn build(self) -> Result<Cache<B, S>, CacheError> {
-        // Zero is a setting (nothing is stored), so only the other end is looked at.
+        // Zero is valid (nothing is stored), so only the upper bound is checked.
         if let Some(timeout) = self.default_timeout.filter(|timeout| !timeout.is_zero())
             && Expiry::After(timeout).to_millis("build").is_err()
         {

@@ -1,4 +1,4 @@
-//! Bytes that are stored as they are.
+//! Raw bytes, stored unchanged.
 
 use std::future::Future;
 
@@ -8,7 +8,7 @@ use codex_traits::KvBackend;
 use super::{Cache, CacheError, Serializer, Timeout, timeout::is_over};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the bytes of `key`, whatever format they have, or `None` if there are none.
+    /// Returns the stored bytes of `key` in any format, or `None` if the key is missing.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -29,14 +29,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.look_up(&self.stored_key(key)).await
     }
 
-    /// Stores `value` as it is, without the cache's format, and gives it the timeout. With a
-    /// timeout of zero, removes what is there.
+    /// Stores `value` unchanged, bypassing the cache's format, with the given timeout. A timeout of
+    /// zero removes the key.
     ///
-    /// [`get`](Self::get) reads it if it is a value in the cache's format.
+    /// [`get`](Self::get) can read the value if it is in the cache's format.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Backend`] if the backend fails or the timeout is too long to be held.
+    /// [`CacheError::Backend`] if the backend fails or cannot hold so long a timeout.
     pub fn set_bytes(
         &self,
         key: &str,
@@ -47,12 +47,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         async move { self.counted(self.put(&key, value, expiry).await) }
     }
 
-    /// Stores `value` as it is if nothing is stored, in one atomic step, and returns whether it
-    /// did; otherwise as [`add`](Self::add).
+    /// Stores `value` unchanged if the key is missing, in one atomic step, and returns whether it
+    /// did. In all other respects it works like [`add`](Self::add).
     ///
     /// # Errors
     ///
-    /// As [`set_bytes`](Self::set_bytes).
+    /// The same errors as [`set_bytes`](Self::set_bytes).
     pub fn add_bytes(
         &self,
         key: &str,
@@ -63,12 +63,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         async move { self.counted(self.add_bytes_of(&key, value, expiry).await) }
     }
 
-    /// Returns the bytes of `key`; if there are none, stores `default` as it is and returns it. If
-    /// another writer is faster, its bytes are returned.
+    /// Returns the bytes of `key`. If the key is missing, stores `default` unchanged and returns
+    /// it. If another writer is faster, returns that writer's bytes.
     ///
     /// # Errors
     ///
-    /// As [`set_bytes`](Self::set_bytes).
+    /// The same errors as [`set_bytes`](Self::set_bytes).
     pub fn get_or_set_bytes(
         &self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Emptying a cache without touching what others keep in the same store.
+//! Removal of a cache's values from a store that other programs share.
 
 use codex_traits::{KvBackend, Pattern, ScanPage, ScanRequest, parse_integer};
 use futures_util::future::try_join;
@@ -6,23 +6,22 @@ use futures_util::future::try_join;
 use super::{Cache, CacheError, Serializer, fills::Keys};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Removes every value of this `key_prefix`, of every version, and counts them.
+    /// Removes every value of this `key_prefix`, in every version, and returns their number.
     ///
-    /// Removed is `{key_prefix}:{integer}:…` and nothing else: sessions as `{key_prefix}:session:…`
-    /// stay, and the caches of all other prefixes. (One exception lies in the keys themselves: the
-    /// cache with the prefix `shop:1` writes what the cache `shop` could have written.) The store
-    /// is walked page by page and others are served in between; the whole of it is never flushed.
-    /// Values that are stored meanwhile may stay.
+    /// It removes exactly the keys `{key_prefix}:{integer}:…`. Sessions (`{key_prefix}:session:…`)
+    /// and the caches of all other prefixes stay. There is one exception: the keys of a cache with
+    /// the prefix `shop:1` look like keys of the cache `shop`. The store is scanned page by page
+    /// and serves other clients in between; it is never flushed as a whole. Values that are stored
+    /// during the scan may stay.
     ///
-    /// For a [`group`](Self::group), only the values of its present generation are removed.
+    /// For a [`group`](Self::group), only the values of its current generation are removed.
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] with an empty prefix, or a
-    /// [`key_function`](crate::CacheBuilder::key_function) whose keys do not begin with
-    /// `{key_prefix}:{version}:`, because then a cache cannot tell its own keys from others';
-    /// nothing is removed. Where the backend fails or the future is dropped, some values may be
-    /// removed.
+    /// [`CacheError::InvalidArgument`] if the prefix is empty, or if the keys of a
+    /// [`key_function`](crate::CacheBuilder::key_function) do not begin with
+    /// `{key_prefix}:{version}:`. The cache cannot recognise its own keys then, and removes
+    /// nothing. If the backend fails or the future is dropped, some values may have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         self.counted(self.clear_stored().await)
     }
@@ -39,7 +38,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 "a cache can be cleared where its key function's keys begin with `{key_prefix}:{version}:`",
             ));
         }
-        // All keys of a group begin as that of the empty text does.
+        // All keys of a group begin with the stored key of the empty key.
         let scope = self.scope.as_ref().map(|_| self.make_key(""));
         let pattern = match &scope {
             Some(start) => Pattern::prefix(start),
@@ -61,9 +60,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             let Some(next) = page.next else {
                 return Ok(removed + self.remove(&keys).await?);
             };
-            // Side by side, so that a page costs one round trip instead of two. A scan owes nothing
-            // to keys that go meanwhile, and a key that comes again is counted by the one call that
-            // removed it.
+            // The two calls run concurrently, so that a page costs one round trip instead of two. A
+            // scan guarantees nothing about keys that are removed meanwhile, and a key that is
+            // returned twice is counted only by the call that removed it.
             let request = ScanRequest::new(&pattern).with_cursor(next);
             let (count, next_page) = try_join(self.remove(&keys), self.scan(request)).await?;
             removed += count;
@@ -83,8 +82,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 }
 
-/// Returns as much of "an integer and a colon" as a glob can say, so that the store sends little
-/// else; [`is_own`] has the last word.
+/// Returns the closest glob for "an integer and a colon", so that the store sends few other keys.
+/// [`is_own`] makes the final decision.
 fn pattern(prefix: &str) -> Pattern {
     let mut glob = Pattern::prefix(prefix).as_bytes().to_vec();
     glob.pop(); // the star behind the escaped prefix

@@ -5,8 +5,8 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, SetOption
 use super::{Cache, CacheError, Serializer, key::StoredKey, marker::Stored};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Adds `delta` to the integer that is stored, in one atomic step, and answers the sum. The
-    /// time to live stays as it is.
+    /// Adds `delta` to the stored integer in one atomic step and returns the sum. The time to live
+    /// does not change.
     ///
     /// ```
     /// use codex_kv::{Cache, CacheError, Timeout, memory::MemoryBackend};
@@ -24,10 +24,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] where there is none: a counter without a time to live never comes
-    /// to be. [`CacheError::Backend`] of kind [`Data`](codex_traits::ErrorKind::Data) where the
-    /// stored value is no integer of 64 bits (a bool is none) or the sum does not fit; the value
-    /// stays.
+    /// [`CacheError::NotFound`] if the key is missing, so that `incr` never creates a counter
+    /// without a time to live. [`CacheError::Backend`] of kind
+    /// [`Data`](codex_traits::ErrorKind::Data) if the stored value is not a 64-bit integer (a bool
+    /// is not an integer) or the sum does not fit. The value does not change then.
     pub async fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         let key = self.stored_key(key);
         self.saw(&key, None);
@@ -44,15 +44,15 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if error.kind() != ErrorKind::Data {
                 return Err(error.into());
             }
-            // The marker of a lease makes an integer into other text. The sum is newer than what
-            // the holder computes, so its lease ends here.
+            // With the marker of a lease behind it, an integer is no longer plain text. The sum is
+            // newer than the value that the holder computes, so the lease ends here.
             match backend.get(key).await?.map(Stored::read) {
                 Some(Stored::Placeholder { .. }) => return Err(CacheError::NotFound),
                 Some(Stored::Leased { value, raw, .. }) => {
                     let unmarked = SetOptions::new()
                         .with_condition(Condition::IfEquals(raw))
                         .with_expiry(Expiry::Keep);
-                    // If it is refused, another writer was faster, and the next round sees its
+                    // A refusal means that another writer was faster. The next iteration sees its
                     // value.
                     let _ = backend.set(key, value, unmarked).await?;
                 }
@@ -61,12 +61,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Subtracts `delta`: [`incr`](Self::incr) the other way.
+    /// Subtracts `delta` from the stored integer; the inverse of [`incr`](Self::incr).
     ///
     /// # Errors
     ///
-    /// As [`incr`](Self::incr), and [`CacheError::InvalidArgument`] for `i64::MIN`, whose negation
-    /// does not fit.
+    /// The same errors as [`incr`](Self::incr), and [`CacheError::InvalidArgument`] for `i64::MIN`,
+    /// whose negation does not fit.
     pub async fn decr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         let delta = delta
             .checked_neg()

@@ -4,25 +4,24 @@ use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 use crate::CodecError;
 
-/// Why a cache call failed.
+/// The error of a cache call.
 ///
-/// A miss is never an error, but for the verbs that need a value to work on. No error shows a key
-/// or a value.
+/// A miss is an error only for verbs that need an existing value. No error shows a key or a value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// The verb works on a value that is there ([`incr`](crate::Cache::incr),
-    /// [`incr_version`](crate::Cache::incr_version)), and there is none.
+    /// The verb needs an existing value ([`incr`](crate::Cache::incr),
+    /// [`incr_version`](crate::Cache::incr_version)), and the key is missing.
     #[error("the key is not in the cache")]
     NotFound,
-    /// A value has no form in the cache's format, or a stored one cannot be read as the type asked
-    /// for. Nothing was changed.
+    /// The cache's format cannot represent a value, or a stored value cannot be read as the
+    /// requested type. Nothing was changed.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The backend failed. There is no silent fallback: an outage is never a miss.
     #[error(transparent)]
     Backend(#[from] codex_traits::Error),
-    /// The caller asked for what a cache cannot do; the message says what was expected.
+    /// The arguments are invalid. The message says what was expected.
     #[error("{0}")]
     InvalidArgument(Cow<'static, str>),
     /// A computation ended without a result; see [`ComputeError::Aborted`].
@@ -36,13 +35,13 @@ impl CacheError {
     }
 }
 
-/// Why [`get_or_try_set_with`](crate::Cache::get_or_try_set_with) gave no value.
+/// The error of [`get_or_try_set_with`](crate::Cache::get_or_try_set_with) and of loaders.
 ///
-/// The errors are shared, because every task that waited for the one computation gets them.
+/// The errors are shared, because every task that waited for the computation gets them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComputeError<E> {
-    /// The cache failed, before the closure was called or when its value was to be stored.
+    /// The cache failed, either before the closure was called or when its value was stored.
     #[error("the cache failed")]
     Cache(#[source] Arc<CacheError>),
     /// The closure failed. Nothing was stored.
@@ -53,7 +52,7 @@ pub enum ComputeError<E> {
     Aborted,
 }
 
-// By hand: a derived one would ask for `E: Clone`.
+// Implemented by hand because `derive` would require `E: Clone`.
 impl<E> Clone for ComputeError<E> {
     fn clone(&self) -> Self {
         match self {
@@ -70,7 +69,7 @@ impl<E> From<CacheError> for ComputeError<E> {
     }
 }
 
-/// For a closure that cannot fail, so that `?` works in a function that returns [`CacheError`].
+/// Lets `?` work in a function that returns [`CacheError`] if the closure cannot fail.
 impl From<ComputeError<Infallible>> for CacheError {
     fn from(error: ComputeError<Infallible>) -> Self {
         match error {

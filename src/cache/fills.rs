@@ -1,13 +1,14 @@
-//! Computed values that are still to be stored, and the writes that make them outdated.
+//! Computed values that are not stored yet, and the writes that make them outdated.
 //!
-//! A computation registers a [`Fill`] before it looks at the store for the last time. A verb that
-//! removes or replaces values marks the fills of its keys before it acts, and again afterwards for
+//! A computation registers a [`Fill`] before its last read of the store. A verb that removes or
+//! replaces values marks the fills of its keys before it calls the backend, and afterwards marks
 //! those that were registered meanwhile. A marked fill stores nothing.
 //!
-//! Marking alone leaves one race: the fill looks at its mark, the verb marks and removes, and then
-//! the fill's write arrives. So a fill holds a lock while it writes, and a verb waits for it, for
-//! at most the cache's `max_wait`: the task that holds the lock may not be polled any more. If the
-//! verb does not wait that long, the fill finds the mark after its write and takes the value back.
+//! Marking alone leaves one race: the fill checks its mark, the verb marks and removes, and then
+//! the fill's write arrives. A fill therefore holds a lock while it writes, and the verb waits for
+//! that lock. The task that holds the lock may no longer be polled, so the verb waits for at most
+//! the cache's `max_wait`. If the wait times out, the fill finds the mark after its write and
+//! removes the value again.
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ use super::timer::within;
 /// The fills of a cache and its clones.
 #[derive(Default)]
 pub(super) struct Fills {
-    /// The number of fills in `by_key`, so that a verb takes no lock while nothing is computed.
+    /// The number of fills in `by_key`. A verb takes no lock while it is zero.
     count: AtomicUsize,
     by_key: Mutex<HashMap<String, Vec<Arc<Mark>>>>,
 }
@@ -37,10 +38,10 @@ struct Mark {
 }
 
 impl Fills {
-    /// Registers a computation whose result is to be stored under `key`.
+    /// Registers a computation whose result will be stored under `key`.
     pub(super) fn begin(self: &Arc<Self>, key: &str) -> Fill {
         let mark = Arc::new(Mark::default());
-        // Before the entry is made: a verb that sees no count must be one that began before this.
+        // Count before inserting: a verb that reads zero must have begun before this fill.
         self.count.fetch_add(1, Ordering::SeqCst);
         self.lock().entry(key.to_owned()).or_default().push(Arc::clone(&mark));
         Fill {
@@ -50,10 +51,10 @@ impl Fills {
         }
     }
 
-    /// Marks the fills of `keys`, and waits for those that are writing. Fills that are registered
-    /// until the answer is dropped are marked too.
+    /// Marks the fills of `keys` and waits for those that are writing. Fills that are registered
+    /// before the returned guard is dropped are marked too.
     pub(super) async fn outdate<'a>(&'a self, max_wait: Duration, keys: Keys<'a>) -> Outdating<'a> {
-        // Made first, so that a dropped call marks all the same.
+        // Created first, so that a cancelled call still marks the fills.
         let outdating = Outdating { fills: self, keys };
         for mark in outdating.mark() {
             // The lock is free unless the fill is writing at this moment.
@@ -62,8 +63,8 @@ impl Fills {
         outdating
     }
 
-    /// Locks the map. The lock is never held across an await or a caller's code. A panic inside
-    /// leaves one fill too many, which costs a lock per verb.
+    /// Locks the map. The lock is never held across an await or a caller's code. A panic while it
+    /// is held leaves an extra fill, which costs each verb a lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +78,8 @@ pub(super) enum Keys<'a> {
     All,
 }
 
-/// A verb that removes or replaces values, from before it asks the backend until it has the answer.
+/// A verb that removes or replaces values, from before its call to the backend until it has the
+/// answer.
 pub(super) struct Outdating<'a> {
     fills: &'a Fills,
     keys: Keys<'a>,
@@ -112,7 +114,7 @@ impl Drop for Outdating<'_> {
     }
 }
 
-/// A computation whose result is to be stored.
+/// A computation whose result will be stored.
 pub(super) struct Fill {
     fills: Arc<Fills>,
     key: String,
@@ -120,8 +122,8 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    /// Runs `write`, unless the result is outdated, and `take_back` if it became so meanwhile.
-    /// `None` if the result is not stored because it is outdated.
+    /// Runs `write` unless the result is outdated, and `take_back` if it became outdated meanwhile.
+    /// Returns `None` if the result is not stored because it is outdated.
     pub(super) async fn write<T>(
         &self,
         write: impl Future<Output = T>,

@@ -1,4 +1,4 @@
-//! Groups of values that are invalidated at once.
+//! Groups of values that are invalidated together.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Cache, CacheError, Json, Serializer, fills::Keys, key::StoredKey, marker::Stored};
 
-/// The text before the name of a group in the key of its record.
+/// The prefix of a group's name in the key of its record.
 const RECORD: &str = "group:";
 
 /// The generation of a group, shared by all views of one handle.
@@ -30,7 +30,7 @@ impl Scope {
     }
 
     pub(super) fn generation(&self) -> Arc<str> {
-        // Only ever assigned to, so a poisoned lock holds a whole value.
+        // The value is only ever replaced as a whole, so a poisoned lock still holds a valid value.
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -39,9 +39,9 @@ impl Scope {
     }
 }
 
-/// A part of a [`Cache`] that can be invalidated at once; see [`Cache::group`].
+/// A part of a [`Cache`] that can be invalidated as a whole; see [`Cache::group`].
 ///
-/// It is a cache: all verbs work on the group's own keys.
+/// A group is a cache: all verbs work on the group's own keys.
 ///
 /// ```
 /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -62,24 +62,23 @@ impl Scope {
 ///
 /// # Generations
 ///
-/// The keys of a group hold its generation, 128 random bits that are stored in a record of the
-/// group. A handle reads the record once, when it is made; a handle that lives longer does not
-/// notice that another one invalidated the group. [`invalidate`](Self::invalidate) writes a new
-/// generation, which costs the same whatever the group holds; the old values are left to their
-/// timeouts. A record that is lost is replaced by a new generation too, so a lost record is an
-/// invalidation.
+/// The keys of a group contain its generation: 128 random bits, stored in a record of the group. A
+/// handle reads the record once, when it is created. A long-lived handle does not notice an
+/// invalidation by another handle. [`invalidate`](Self::invalidate) writes a new generation, at the
+/// same cost for any number of values; the old values expire with their timeouts. A lost record is
+/// replaced by a new generation too, so it invalidates the group.
 pub struct Group<B = AnyBackend, S = Json> {
     cache: Cache<B, S>,
-    /// The cache that the records are in.
+    /// The cache that holds the records.
     parent: Cache<B, S>,
     scope: Scope,
-    /// Sorted, each once.
+    /// Sorted, without duplicates.
     names: Arc<[String]>,
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the group of this name: a cache of its own that can be invalidated at once. One
-    /// round trip, and two more for the first handle of a new group.
+    /// Returns the group of this name: a cache of its own that can be invalidated as a whole. Takes
+    /// one round trip, and two more for the first handle of a new group.
     ///
     /// The record is stored under the key `group:{name}` of this cache, without a timeout.
     ///
@@ -90,8 +89,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.groups(&[name]).await
     }
 
-    /// Returns a group for values that belong to several groups: it ends when any of them is
-    /// invalidated. The order of the names does not matter.
+    /// Returns a group for values that belong to several groups. Invalidating any of those groups
+    /// invalidates it. The order of the names does not matter.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -111,8 +110,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] without a name, and [`CacheError::Backend`] if the backend
-    /// fails.
+    /// [`CacheError::InvalidArgument`] if `names` is empty, and [`CacheError::Backend`] if the
+    /// backend fails.
     pub async fn groups(&self, names: &[impl AsRef<str> + Sync]) -> Result<Group<B, S>, CacheError> {
         let mut names: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
         names.sort_unstable();
@@ -134,7 +133,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         })
     }
 
-    /// Returns the generations of groups; those that have none get one.
+    /// Returns the generations of groups. A group without a generation gets a new generation.
     async fn generations(&self, names: &[String]) -> Result<Vec<String>, CacheError> {
         let records: Vec<StoredKey> = names.iter().map(|name| self.record(name)).collect();
         let keys: Vec<&str> = records.iter().map(|key| &**key).collect();
@@ -153,8 +152,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(generations)
     }
 
-    /// Returns the generation of values that belong to all of these groups; in a group, of that one
-    /// too.
+    /// Returns the generation of values that belong to all of these groups and, if this cache is a
+    /// group, to this group too.
     fn scoped(&self, generations: &[String]) -> Arc<str> {
         let outer = self.scope.as_ref().map(Scope::generation);
         if let ([generation], None) = (generations, &outer) {
@@ -174,15 +173,15 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 }
 
 impl<B: KvBackend, S: Serializer> Group<B, S> {
-    /// Ends all values of the group, for every process: a handle that is made from now on finds
-    /// none of them, and neither does this handle. Of a handle of several groups, each is
-    /// invalidated.
+    /// Invalidates all values of the group, for every process. Handles that are created later do
+    /// not find them, and neither does this handle. A handle of several groups invalidates each of
+    /// them.
     ///
-    /// A value that is computed meanwhile through this handle's cache is not stored.
+    /// A value that is being computed through this handle's cache is not stored.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Backend`] if the backend fails. The group may have been invalidated then.
+    /// [`CacheError::Backend`] if the backend fails. The group may still have been invalidated.
     pub async fn invalidate(&self) -> Result<(), CacheError> {
         self.parent.counted(self.renew().await)
     }
@@ -210,7 +209,7 @@ impl<B: KvBackend, S: Serializer> Group<B, S> {
     }
 }
 
-/// Draws 128 bits from the operating system's generator, so that no generation comes back.
+/// Draws 128 bits from the operating system's generator, so that no generation repeats.
 fn random() -> Result<String, CacheError> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|_| {
@@ -237,7 +236,7 @@ impl<B, S> Deref for Group<B, S> {
     }
 }
 
-// A derived one would ask for `B: Clone` and `S: Clone`.
+// Implemented by hand because `derive` would require `B: Clone` and `S: Clone`.
 impl<B, S> Clone for Group<B, S> {
     fn clone(&self) -> Self {
         Self {
@@ -249,7 +248,7 @@ impl<B, S> Clone for Group<B, S> {
     }
 }
 
-// A group's name can be a user's.
+// A group's name can be the name of a user.
 impl<B: fmt::Debug, S: fmt::Debug> fmt::Debug for Group<B, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")

@@ -1,4 +1,4 @@
-//! Strict JSON: what is written can be read, and errors show no value.
+//! Strict JSON: every written value can be read, and errors show no value.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use serde_json::{error::Category, ser::Formatter};
 use super::strict::{REFUSALS, Strict};
 use crate::{CodecError, adapt::Adapted, coder};
 
-/// The arrays and objects around a value that `serde_json` reads: its limit of 128 counts the value
-/// itself.
+/// The maximum number of arrays and objects around a value that `serde_json` reads. Its limit of
+/// 128 includes the value itself.
 pub(crate) const MAX_DEPTH: usize = 127;
 
 pub(crate) const TOO_DEEP: &str = "it is nested too deeply: JSON is read through at most 127 arrays and objects";
@@ -20,7 +20,7 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecErro
     let mut json = Vec::with_capacity(128);
     let mut serializer = serde_json::Serializer::with_formatter(&mut json, Readable::default());
     match Adapted::<T, Strict>::new(value).serialize(&mut serializer) {
-        // Boxed, so that an in-process store does not keep the spare room of a growing buffer.
+        // Boxed, so that an in-process store does not keep the buffer's spare capacity.
         Ok(()) => Ok(json.into_boxed_slice().into()),
         Err(error) => Err(encode_error::<T>(&error)),
     }
@@ -28,22 +28,23 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecErro
 
 #[inline]
 pub(super) fn read<T: DeserializeOwned>(stored: &[u8]) -> Result<T, CodecError> {
-    // `serde_json::from_slice` skips fields that the type does not ask for without validating them.
+    // `serde_json::from_slice` skips the fields that the type does not have without validating
+    // their UTF-8.
     let Ok(text) = std::str::from_utf8(stored) else {
         return Err(CodecError::decode::<T>("it is not UTF-8"));
     };
     serde_json::from_str(text).map_err(|error| decode_error::<T>(&error))
 }
 
-/// The number of arrays and objects that a writer is inside of, up to what `serde_json` reads.
+/// The nesting depth of a writer in arrays and objects, up to the limit of `serde_json`'s reader.
 ///
-/// `serde_json` reads a [`RawValue`](serde_json::value::RawValue) without a limit, so one counts
-/// nothing.
+/// `serde_json` reads a [`RawValue`](serde_json::value::RawValue) without a depth limit, so raw
+/// values do not count.
 #[derive(Default)]
 pub(crate) struct Depth(usize);
 
 impl Depth {
-    /// Enters an array or object, and refuses one too many.
+    /// Enters an array or object, and fails if the depth exceeds the limit.
     #[inline]
     pub(crate) fn enter(&mut self) -> io::Result<()> {
         self.0 += 1;
@@ -59,7 +60,7 @@ impl Depth {
     }
 }
 
-/// Compact JSON, refused where it is too deep to be read.
+/// Compact JSON that is refused if it is too deep to be read.
 #[derive(Default)]
 struct Readable(Depth);
 
@@ -102,14 +103,14 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
         Some(known) => known,
         // Writing into memory does not fail, so this is `Depth`.
         None if error.is_io() => TOO_DEEP,
-        // The only thing that serde_json itself refuses while it writes.
+        // `serde_json` itself refuses nothing else while it writes.
         None if error.is_syntax() => "a map key must be a string, an integer, a bool or a char",
         None => "its `Serialize` implementation failed",
     })
 }
 
-/// Keeps the category and the place only, because the messages of `serde_json` and serde quote what
-/// was found (`invalid type: string "…"`).
+/// Keeps only the category and the position, because the messages of `serde_json` and serde quote
+/// the input (`invalid type: string "…"`).
 #[cold]
 fn decode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let category = category(error);
@@ -131,9 +132,9 @@ pub(crate) fn category(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// Returns the category of a message of serde, which holds what was found.
+/// Returns the category of a serde message. The message itself quotes the input.
 pub(crate) fn data_category(message: &str) -> &'static str {
-    /// The beginnings of serde's messages.
+    /// The prefixes of serde's messages.
     const DATA: [(&str, &str); 7] = [
         ("missing field", "missing field"),
         ("unknown field", "unknown field"),

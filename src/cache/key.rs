@@ -4,25 +4,25 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use arrayvec::ArrayString;
 
-/// `(key_prefix, version, key)` to the stored key.
+/// A function from `(key_prefix, version, key)` to the stored key.
 pub(super) type KeyFunction = Arc<dyn Fn(&str, i64, &str) -> String + Send + Sync>;
 
-/// The bytes that a stored key may have without a heap allocation. It lives in the future of every
-/// verb, so it is not larger than keys usually are.
+/// The length in bytes up to which a stored key needs no heap allocation. The buffer is part of
+/// every verb's future, so it is no larger than typical keys.
 const INLINE: usize = 128;
 
-/// The longest stored key, in characters, that is not warned about: memcached's limit, which Django
-/// warns about too.
+/// The longest stored key, in characters, that causes no warning: memcached's limit. Django warns
+/// about the same limit.
 const MAX_CHARS: usize = 250;
 
-/// A stored key, on the stack where it is short.
+/// A stored key, kept on the stack if it is short.
 pub(super) enum StoredKey {
     Inline(ArrayString<INLINE>),
     Heap(String),
 }
 
 impl StoredKey {
-    /// Returns `{lead}{key}`, where `lead` is [`lead`]'s.
+    /// Returns `{lead}{key}`, where `lead` is the result of [`lead`].
     #[inline]
     pub(super) fn join(lead: &str, key: &str) -> Self {
         let mut inline = ArrayString::new();
@@ -53,17 +53,17 @@ impl fmt::Debug for StoredKey {
     }
 }
 
-/// Returns what stands before the key: `{key_prefix}:{version}:`.
+/// Returns the text before the key: `{key_prefix}:{version}:`.
 pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
     format!("{key_prefix}:{version}:").into()
 }
 
-/// Returns whether some servers and tools would not take this key: it is over 250 characters, or
-/// has control characters or spaces.
+/// Returns whether some servers and tools would refuse this key: it is longer than 250 characters,
+/// or contains control characters or spaces.
 #[inline]
 pub(super) fn is_odd(key: &str) -> bool {
     if key.is_ascii() {
-        // Without a branch per byte, so that it is vectorized: every verb comes by here.
+        // No branch per byte, so that the loop is vectorized: every verb runs it.
         let odd = |byte| u8::from(byte <= b' ' || byte == 0x7f);
         key.bytes().fold(0, |any, byte| any | odd(byte)) != 0 || key.len() > MAX_CHARS
     } else {

@@ -1,4 +1,4 @@
-//! Many keys in one round trip.
+//! Operations on many keys in one round trip.
 
 use std::{collections::HashMap, future::Future};
 
@@ -16,7 +16,7 @@ use super::{
 };
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the values of those `keys` that are there, in one round trip.
+    /// Returns the values of those `keys` that exist, in one round trip.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -34,12 +34,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where one of the stored values is no `T`: there is no partial answer.
+    /// [`CacheError::Codec`] if any of the stored values is not a `T`. There is no partial result.
     pub fn get_many<T: DeserializeOwned>(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<HashMap<String, T>, CacheError>> + Send {
-        // Taken before the first await, so that neither the iterator nor its items need to be
+        // Collected before the first await, so that neither the iterator nor its items need to be
         // `Send`.
         let keys: Vec<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         async move {
@@ -61,22 +61,22 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the answer for every key when the backend has failed: the error, unless the cache
-    /// was told otherwise.
+    /// Returns the result for every key when the backend has failed: the error, unless the cache
+    /// has an `on_outage` setting.
     #[cold]
     fn instead_of_many(&self, keys: &[StoredKey], error: &CacheError) -> Result<Vec<Option<Bytes>>, CacheError> {
         keys.iter().map(|key| self.instead_of(key, error.clone())).collect()
     }
 
-    /// Stores all entries with the one timeout, in one round trip. Of a key given twice, the last
-    /// value stays. With a timeout of zero, removes what is there.
+    /// Stores all entries with the same timeout, in one round trip. If a key occurs twice, the last
+    /// value wins. A timeout of zero removes the keys.
     ///
-    /// The keys are written one by one, as far as others can see: this is no transaction.
+    /// This is not a transaction: other clients can observe some of the writes before others.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where one of the values has no form in the cache's format; nothing is
-    /// written then. Where the backend fails, some may be written.
+    /// [`CacheError::Codec`] if the cache's format cannot represent any of the values; nothing is
+    /// written then. If the backend fails, some entries may have been written.
     pub fn set_many<T: Serialize>(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,
@@ -111,11 +111,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Removes the keys in one round trip, and counts those that were there.
+    /// Removes the keys in one round trip and returns how many existed.
     ///
     /// # Errors
     ///
-    /// Fails if the backend does; some of the keys may be removed then.
+    /// [`CacheError::Backend`] if the backend fails. Some of the keys may have been removed then.
     pub fn delete_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,

@@ -1,10 +1,10 @@
-//! The marker of a lease: white space behind a stored value.
+//! The marker of a lease: white space after a stored value.
 //!
-//! JSON allows white space behind a value, so every JSON reader ignores a marker. It holds a random
-//! token, which makes the bytes of each claim unique, and the time to live at the moment of the
-//! claim, two bits to a character. A checksum tells it from other white space. A value that would
-//! end in a marker by itself (raw bytes, other formats) is stored with a marker of kind `Plain`
-//! behind it, so that every value is read as it was written.
+//! JSON allows white space after a value, so every JSON reader ignores a marker. A marker holds a
+//! random token, which makes the bytes of each claim unique, and the time to live at the moment of
+//! the claim, in two bits per character. A checksum distinguishes it from other white space. A
+//! value that happens to end in a marker (raw bytes, other formats) is stored with a marker of kind
+//! `Plain` after it, so that every value is read back unchanged.
 
 use std::time::Duration;
 
@@ -15,19 +15,20 @@ use super::CacheError;
 /// The four characters of JSON's white space.
 const ALPHABET: [u8; 4] = *b" \t\n\r";
 
-/// Kind, token, milliseconds and checksum, in characters of two bits.
+/// Kind, token, milliseconds and checksum, at two bits per character.
 const LENGTH: usize = 1 + 32 + 32 + 16;
 
-/// The value of a placeholder, which Django reads as `None`: its answer for a missing key.
+/// The value of a placeholder. Django reads it as `None`, which is also its result for a missing
+/// key.
 const PLACEHOLDER: &[u8] = b"null";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Ends a value that would end in a marker by itself.
+    /// Follows a value that happens to end in a marker.
     Plain,
-    /// Stands for a value that is being computed.
+    /// Follows the placeholder of a value that is being computed.
     Placeholder,
-    /// Ends a value that is being refreshed.
+    /// Follows a value that is being refreshed.
     Leased,
 }
 
@@ -73,7 +74,7 @@ impl Marker {
 
     /// Returns the marker at the end of `stored`.
     fn at_end_of(stored: &[u8]) -> Option<Self> {
-        // Nearly every value ends here: JSON that is written has no white space behind it.
+        // Fast path: the JSON writer leaves no white space after a value.
         if !stored.last().is_some_and(|last| ALPHABET.contains(last)) {
             return None;
         }
@@ -107,7 +108,7 @@ fn take(rest: &mut &[u8], characters: usize) -> Option<u64> {
 /// The content of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// A value that nobody refreshes.
+    /// A value without a lease.
     Value(Bytes),
     /// A value that is being refreshed under a lease.
     Leased {
@@ -116,7 +117,7 @@ pub(super) enum Stored {
         raw: Bytes,
         claim: Claim,
     },
-    /// No value: one is being computed under a lease.
+    /// No value yet: it is being computed under a lease.
     Placeholder { raw: Bytes, claim: Claim },
 }
 
@@ -140,7 +141,7 @@ impl Stored {
         }
     }
 
-    /// Returns the value, which a placeholder has not.
+    /// Returns the value, or `None` for a placeholder.
     #[inline]
     pub(super) fn into_value(self) -> Option<Bytes> {
         match self {
@@ -160,15 +161,16 @@ impl Claim {
         Self(remaining)
     }
 
-    /// Returns whether a lease of this length has passed, by the store's own clock. A time to live
-    /// that was prolonged or removed since tells no age, and counts as one that has passed.
+    /// Returns whether a lease of this length has expired, by the store's own clock. If the time to
+    /// live was extended or removed since the claim, the age is unknown and the lease counts as
+    /// expired.
     pub(super) fn has_passed(self, lease: Duration, remaining: Option<Duration>) -> bool {
         let age = remaining.and_then(|remaining| self.0.checked_sub(remaining));
         age.is_none_or(|age| age >= lease)
     }
 }
 
-/// Returns `value` as it is stored: as it is, unless it could be read as something else.
+/// Returns `value` in its stored form: unchanged, unless it could be mistaken for a marked value.
 #[inline]
 pub(super) fn plain(value: Bytes) -> Bytes {
     if Marker::at_end_of(&value).is_none() {
@@ -182,7 +184,7 @@ pub(super) fn plain(value: Bytes) -> Bytes {
     marker.append_to(&value)
 }
 
-/// Returns a placeholder that nobody else's equals, for a key that is to live for `lease`.
+/// Returns a unique placeholder for a key that lives for `lease`.
 pub(super) fn placeholder(lease: Duration) -> Result<Bytes, CacheError> {
     claim(Kind::Placeholder, PLACEHOLDER, lease)
 }

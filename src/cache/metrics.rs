@@ -1,7 +1,7 @@
-//! The counts of a cache, by the `metrics` facade.
+//! The counts of a cache, through the `metrics` facade.
 //!
-//! The recorder may be set at any time, and tests set one for a thread, so it is asked each time.
-//! The keys are made once per cache.
+//! The recorder may be set at any time, and tests set a recorder per thread, so each call looks it
+//! up. The metric keys are built once per cache.
 
 use metrics::{Key, Label, Level, Metadata, with_recorder};
 

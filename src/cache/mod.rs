@@ -91,39 +91,38 @@ pub(crate) use strict::Strict;
 ///
 /// # Keys
 ///
-/// A value is stored under `{key_prefix}:{version}:{key}`, or what a
-/// [`key_function`](CacheBuilder::key_function) makes of the three. Caches with other prefixes or
-/// versions never see it. A stored key of more than 250 characters, or with control characters or
-/// spaces, is used as it is; the first one of a cache is warned about through `tracing`, without
-/// the key.
+/// A value is stored under `{key_prefix}:{version}:{key}`, or under the result of a
+/// [`key_function`](CacheBuilder::key_function). Caches with other prefixes or versions never see
+/// it. A stored key of more than 250 characters, or with control characters or spaces, is used
+/// unchanged. Each cache logs one warning about such keys through `tracing`, without the key.
 ///
 /// # Values
 ///
-/// Anything that serde can write, in the format `S`: strict [`Json`] unless another [`Serializer`]
-/// is given. A stored `null` is a hit. A stored value that cannot be read as the type asked for is
-/// a [`CacheError::Codec`]; it is no miss, and it stays.
+/// A value is any type that serde can write in the format `S`: strict [`Json`] unless another
+/// [`Serializer`] is set. A stored `null` is a hit. A stored value that cannot be read as the
+/// requested type is a [`CacheError::Codec`], not a miss, and stays in the store.
 ///
 /// # Errors
 ///
-/// Every verb fails with [`CacheError::Backend`] where the backend does: an outage is never a miss.
-/// Every verb that takes a value fails with [`CacheError::Codec`] where the value has no form in
-/// the format, and every one that takes a timeout with `Backend` of kind
-/// [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) where it is too long to be held;
-/// nothing is written then.
+/// Every verb fails with [`CacheError::Backend`] if the backend fails: an outage is never a miss. A
+/// verb that takes a value fails with [`CacheError::Codec`] if the format cannot represent the
+/// value. A verb that takes a timeout fails with `Backend` of kind
+/// [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) if the backend cannot hold so long
+/// a timeout. Neither writes anything then.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped has been applied or not, as the backend says of its own calls.
-/// The verbs of more than one step say what can be left half done.
+/// A call whose future is dropped may or may not have been applied; see the backend's documentation
+/// of its own calls. The verbs of more than one step document the states in which they can stop.
 ///
-/// A clone, and a view [`with_version`](Self::with_version), is cheap and shares everything with
-/// the original.
+/// Clones and views ([`with_version`](Self::with_version)) are cheap and share everything with the
+/// original.
 pub struct Cache<B = AnyBackend, S = Json> {
     shared: Arc<Shared<B, S>>,
     version: i64,
-    /// `{key_prefix}:{version}:`, so that a key is put together from two pieces only.
+    /// `{key_prefix}:{version}:`, prepared so that a key consists of two pieces only.
     lead: Arc<str>,
-    /// The part of a group's keys between the two.
+    /// The part of a group's keys between `lead` and the key.
     scope: Option<Scope>,
 }
 
@@ -134,9 +133,9 @@ struct Shared<B, S> {
     key_prefix: String,
     default_timeout: Option<Duration>,
     key_function: Option<KeyFunction>,
-    /// Whether an odd key was warned about.
+    /// Whether a warning about an unusual key was logged.
     warned: AtomicBool,
-    /// Whether a loader of this cache uses leases, so that a placeholder can be met.
+    /// Whether a loader of this cache uses leases, so that reads can find a placeholder.
     leases: AtomicBool,
     max_wait: Duration,
     outage: Option<OutagePolicy>,
@@ -146,7 +145,7 @@ struct Shared<B, S> {
 }
 
 impl<B: KvBackend> Cache<B> {
-    /// Returns a cache on `backend`: see the builder for its settings.
+    /// Returns the builder of a cache on `backend`.
     pub fn builder(backend: B) -> CacheBuilder<B> {
         CacheBuilder::new(backend)
     }
@@ -155,13 +154,13 @@ impl<B: KvBackend> Cache<B> {
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`, or `None` if there is none.
     ///
-    /// `T` is an owned type, or one that serde can own, such as `Cow<str>`: the stored bytes are
-    /// dropped before this returns, so `T` cannot borrow from them (`&str`).
+    /// `T` must own its data, as `String` and `Cow<str>` do: the stored bytes are dropped before
+    /// this method returns, so `T` cannot borrow from them (`&str`).
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] if the stored value is not a `T`. It names the category (missing
-    /// field, wrong type, end of input) and the place.
+    /// [`CacheError::Codec`] if the stored value is not a `T`. The error names the category
+    /// (missing field, wrong type, end of input) and the position.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         let key = self.stored_key(key);
         match self.look_up(&key).await? {
@@ -170,21 +169,21 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the value of `key`, or `default` where there is none. Nothing is stored.
+    /// Returns the value of `key`, or `default` if there is none. Nothing is stored.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     pub async fn get_or<T: DeserializeOwned + Send>(&self, key: &str, default: T) -> Result<T, CacheError> {
         Ok(self.get(key).await?.unwrap_or(default))
     }
 
-    /// Stores `value`, whatever was there, and gives it the timeout. With a timeout of zero,
-    /// removes what is there.
+    /// Stores `value` with the given timeout and replaces any previous value. A timeout of zero
+    /// removes the key.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where the value has no form in the cache's format; what was there
+    /// [`CacheError::Codec`] if the cache's format cannot represent the value. The previous value
     /// stays.
     pub async fn set<T: Serialize + Sync + ?Sized>(
         &self,
@@ -198,14 +197,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.put(&key, value, expiry).await)
     }
 
-    /// Stores `value` where nothing is stored, in one atomic step (SET NX EX), and tells whether it
-    /// did. What is there keeps its value and its time to live.
+    /// Stores `value` if the key is missing, in one atomic step (SET NX EX), and returns whether it
+    /// did. An existing value keeps its content and its time to live.
     ///
-    /// With a timeout of zero nothing is stored or removed, and the answer is `false`.
+    /// With a timeout of zero, it stores and removes nothing and returns `false`.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] where the value has no form in the cache's format.
+    /// [`CacheError::Codec`] if the cache's format cannot represent the value.
     pub async fn add<T: Serialize + Sync + ?Sized>(
         &self,
         key: &str,
@@ -218,22 +217,21 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.add_bytes_of(&key, value, expiry).await)
     }
 
-    /// Removes `key` and tells whether it was there.
+    /// Removes `key` and returns whether it existed.
     ///
     /// # Errors
     ///
-    /// Fails if the backend does.
+    /// Fails if the backend fails.
     pub async fn delete(&self, key: &str) -> Result<bool, CacheError> {
         let key = self.stored_key(key);
         self.counted(self.remove_stored(&key).await)
     }
 
-    /// Returns whether `key` is there, a stored `null` included. The value is neither sent nor
-    /// read.
+    /// Returns whether `key` exists. A stored `null` counts. The value is neither sent nor read.
     ///
     /// # Errors
     ///
-    /// Fails if the backend does.
+    /// Fails if the backend fails.
     pub async fn has_key(&self, key: &str) -> Result<bool, CacheError> {
         let key = self.stored_key(key);
         let there = match self.shared.backend.exists(&key).await {
@@ -247,12 +245,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Gives `key` a new timeout and tells whether it is there. [`Timeout::Never`] takes its time
-    /// to live away; zero removes it, and the answer is whether it was there.
+    /// Gives `key` a new timeout and returns whether the key existed. [`Timeout::Never`] removes
+    /// the time to live; a timeout of zero removes the key.
     ///
     /// # Errors
     ///
-    /// Fails if the backend does.
+    /// Fails if the backend fails.
     pub async fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
@@ -262,14 +260,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.touch_stored(&key, expiry).await)
     }
 
-    /// Returns the value of `key`; where there is none, stores `default` and returns it. Where
-    /// another writer is faster, the value that it stored is returned.
+    /// Returns the value of `key`. If the key is missing, stores `default` and returns it. If
+    /// another writer is faster, returns that writer's value.
     ///
-    /// With a timeout of zero `default` is returned and not stored.
+    /// With a timeout of zero, `default` is returned and not stored.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`add`](Self::add).
+    /// The same errors as [`get`](Self::get) and [`add`](Self::add).
     pub async fn get_or_set<T: Serialize + DeserializeOwned + Send + Sync>(
         &self,
         key: &str,
@@ -302,7 +300,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the same cache at another version: a cheap view that shares everything but the keys.
+    /// Returns a view of the same cache at another version. A view is cheap and shares everything
+    /// but the keys.
     #[must_use]
     pub fn with_version(&self, version: i64) -> Self {
         Self {
@@ -313,7 +312,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns what this cache and its clones, views, groups and loaders have answered so far.
+    /// Returns the counts of this cache and its clones, views, groups and loaders.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -332,27 +331,27 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.shared.stats.read()
     }
 
-    /// Returns the name by which the cache is counted and logged: the key prefix unless set.
+    /// Returns the name of the cache in metrics and logs. The default is the key prefix.
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
-    /// Returns the version that this cache reads and writes; 1 unless set.
+    /// Returns the version that this cache reads and writes. The default is 1.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// Returns what all stored keys begin with.
+    /// Returns the prefix of all stored keys.
     pub fn key_prefix(&self) -> &str {
         &self.shared.key_prefix
     }
 
-    /// Returns what [`Timeout::Default`] stands for; `None` is for ever.
+    /// Returns the duration of [`Timeout::Default`]. `None` means forever.
     pub fn default_timeout(&self) -> Option<Duration> {
         self.shared.default_timeout
     }
 
-    /// Returns the backend, for what a cache has no verb for.
+    /// Returns the backend, for operations that a cache does not offer.
     pub fn backend(&self) -> &B {
         &self.shared.backend
     }
@@ -373,7 +372,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 
     fn warn_once(&self, key: &str) {
         let warned = &self.shared.warned;
-        // Loaded first: a swap alone would have every call write to one shared cache line.
+        // The load comes first because an unconditional swap would write to one shared cache line
+        // in every call.
         if !warned.load(Ordering::Relaxed) && key::is_odd(key) && !warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 key_prefix = self.shared.key_prefix,
@@ -385,7 +385,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 }
 
-// By hand: a derived one would ask for `B: Clone` and `S: Clone`.
+// Implemented by hand because `derive` would require `B: Clone` and `S: Clone`.
 impl<B, S> Clone for Cache<B, S> {
     fn clone(&self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Reads that go on while the backend does not answer.
+//! Reads during an outage of the backend.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,21 +8,21 @@ use indexmap::IndexMap;
 
 use super::CacheError;
 
-/// The answers of reads while the backend cannot be reached; see
+/// The result of reads while the backend cannot be reached; see
 /// [`CacheBuilder::on_outage`](crate::CacheBuilder::on_outage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
     /// A read finds nothing.
     Miss,
-    /// A read finds the value that this process last saw, however old it is; if it has seen none,
-    /// it finds nothing.
+    /// A read finds the value that this process last saw, regardless of its age. If the process has
+    /// seen no value, the read finds nothing.
     ///
-    /// The cache keeps the 1,000 values that it has read or written last, of at most 16 KiB each.
+    /// The cache keeps the last 1,000 values that it read or wrote, of at most 16 KiB each.
     Stale,
 }
 
-/// The values of [`Outage::Stale`].
+/// The maximum number of values that [`Outage::Stale`] keeps.
 const MAX_VALUES: usize = 1000;
 const MAX_LENGTH: usize = 16 << 10;
 
@@ -34,7 +34,7 @@ pub(super) struct OutagePolicy {
 #[derive(Default)]
 struct Seen {
     values: IndexMap<String, Bytes>,
-    /// The next value to make room.
+    /// The next value to evict.
     hand: usize,
 }
 
@@ -45,7 +45,7 @@ impl OutagePolicy {
         }
     }
 
-    /// Returns the value that was seen last.
+    /// Returns the value of `key` that this process last saw.
     pub(super) fn last(&self, key: &str) -> Option<Bytes> {
         lock(self.seen.as_ref()?).values.get(key).cloned()
     }
@@ -63,7 +63,7 @@ impl OutagePolicy {
         }
         if seen.values.len() >= MAX_VALUES {
             let hand = seen.hand % seen.values.len();
-            // The last value moves to the freed place, and the hand goes past it.
+            // The last value moves to the freed place, and the hand advances past it.
             seen.values.swap_remove_index(hand);
             seen.hand = hand + 1;
         }
@@ -77,13 +77,13 @@ impl OutagePolicy {
     }
 }
 
-/// Locks the values. A map is whole after a panic, so a poisoned lock is taken.
+/// Locks the values. A panic leaves the map consistent, so a poisoned lock is used as it is.
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl CacheError {
-    /// Returns whether the backend could not be asked, or did not answer.
+    /// Returns whether the backend could not be reached or did not answer.
     pub(super) fn is_outage(&self) -> bool {
         let Self::Backend(error) = self else { return false };
         matches!(

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::json;
 use crate::CodecError;
 
-/// A format for the values of a [`Cache`](crate::Cache): its type parameter `S`.
+/// A format for the values of a [`Cache`](crate::Cache); the cache's type parameter `S`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -34,9 +34,9 @@ use crate::CodecError;
 /// ```
 ///
 /// A cache calls [`serialize_for`](Self::serialize_for) and
-/// [`deserialize_for`](Self::deserialize_for), which are given the stored key too. A format that
-/// does not depend on the key leaves them as they are. A format that wraps another one forwards all
-/// five methods.
+/// [`deserialize_for`](Self::deserialize_for), which also take the stored key. A format that does
+/// not depend on the key keeps the default implementations. A format that wraps another format
+/// forwards all five methods.
 ///
 /// [`incr`](crate::Cache::incr) works on values that a serializer writes as plain decimal text.
 pub trait Serializer: fmt::Debug + Send + Sync + 'static {
@@ -44,70 +44,70 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::encode`] if the format has no exact form for the value. Nothing is stored
+    /// [`CodecError::encode`] if the format cannot represent the value exactly. Nothing is stored
     /// then.
     fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError>;
 
-    /// Returns the value that `stored` holds.
+    /// Returns the value in `stored`.
     ///
     /// # Errors
     ///
-    /// [`CodecError::decode`] if the bytes do not hold a `T`. The reason must not show the value.
+    /// [`CodecError::decode`] if the bytes are not a `T`. The reason must not show the value.
     fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError>;
 
-    /// Returns the bytes of `value` as they are to be stored under `stored_key`.
+    /// Returns the bytes to store for `value` under `stored_key`.
     ///
-    /// `stored_key` is the whole key in the backend, with key prefix and version. A format that
-    /// binds a value to its key (authenticated encryption) overrides this method.
+    /// `stored_key` is the whole key in the backend, including key prefix and version. A format
+    /// that binds a value to its key (authenticated encryption) overrides this method.
     ///
     /// # Errors
     ///
-    /// As [`serialize`](Self::serialize).
+    /// The same errors as [`serialize`](Self::serialize).
     #[inline]
     fn serialize_for<T: Serialize + ?Sized>(&self, stored_key: &str, value: &T) -> Result<Bytes, CodecError> {
         let _ = stored_key;
         self.serialize(value)
     }
 
-    /// Returns the value of the bytes that were found under `stored_key`.
+    /// Returns the value of the bytes stored under `stored_key`.
     ///
     /// # Errors
     ///
-    /// As [`deserialize`](Self::deserialize).
+    /// The same errors as [`deserialize`](Self::deserialize).
     #[inline]
     fn deserialize_for<T: DeserializeOwned>(&self, stored_key: &str, stored: &[u8]) -> Result<T, CodecError> {
         let _ = stored_key;
         self.deserialize(stored)
     }
 
-    /// Returns the bytes that were found under the stored key `from` as they are to be stored under
-    /// `to`, for [`incr_version`](crate::Cache::incr_version). A format that binds a value to its
-    /// key overrides this method.
+    /// Converts the bytes stored under the key `from` to the bytes to store under `to`, for
+    /// [`incr_version`](crate::Cache::incr_version). A format that binds a value to its key
+    /// overrides this method.
     ///
     /// # Errors
     ///
-    /// [`CodecError::decode`] if the bytes cannot be read. They stay where they are then.
+    /// [`CodecError::decode`] if the bytes cannot be read. The stored value does not move then.
     fn rebind(&self, from: &str, to: &str, stored: Bytes) -> Result<Bytes, CodecError> {
         let _ = (from, to);
         Ok(stored)
     }
 }
 
-/// Strict UTF-8 JSON, without spaces and without ASCII escaping: what the Python reference writes.
+/// Strict UTF-8 JSON, without spaces and without ASCII escaping, as the Python reference writes it.
 ///
-/// A value that JSON would change is refused when it is written, and nothing is stored:
+/// A value that JSON would change is refused on write, and nothing is stored:
 ///
-/// * NaN and the infinities, of which other writers make `null`;
+/// * NaN and the infinities, which other writers convert to `null`;
 /// * raw bytes (`serialize_bytes`);
 /// * map keys other than strings, integers, bools and chars;
-/// * values nested in more than 127 arrays and objects, which is as deep as the reader goes.
+/// * values nested in more than 127 arrays and objects, which is the reader's limit.
 ///
-/// For bytes, dates and decimals there is the [`coder`](crate::coder).
+/// The [`coder`](crate::coder) represents bytes, dates and decimals.
 ///
-/// # Types that JSON does not give back
+/// # Types that JSON cannot read back
 ///
-/// These types are written, and the error comes when they are read, because serde hides the type
-/// from the writer:
+/// These types are written, and fail when they are read, because serde hides the type from the
+/// writer:
 ///
 /// | type | why | use instead |
 /// |---|---|---|
@@ -115,7 +115,7 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 /// | a map with integer or bool keys (`HashMap<u32, _>`) in the same places | the buffer keeps the keys as text | a plain field, or string keys |
 /// | `Option<Option<T>>`, `Option<()>` | two values have one `null`: `Some(None)` is read as `None` | an enum |
 ///
-/// A `Vec<u8>` is a sequence for serde, and so a list of numbers; see
+/// serde treats a `Vec<u8>` as a sequence, so it becomes a list of numbers; see
 /// [`Cache::set_bytes`](crate::Cache::set_bytes).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;

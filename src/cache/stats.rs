@@ -6,33 +6,34 @@ use std::time::Duration;
 use super::metrics::Metrics;
 use crate::striped::Striped;
 
-/// The answers of a cache and its clones, views, groups and loaders since it was built.
+/// Counts of the answers that a cache and its clones, views, groups and loaders have given since it
+/// was built.
 ///
-/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, labelled
-/// with the cache's [`name`](crate::CacheBuilder::name). No key is ever part of it.
+/// With the feature `metrics`, the same counts go to the recorder of the `metrics` crate, labelled
+/// with the cache's [`name`](crate::CacheBuilder::name). They never contain a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Values that were found; of a [`Loader`](crate::Loader) those that were fresh.
+    /// Values that were found. For a [`Loader`](crate::Loader), only fresh values count.
     pub hits: u64,
-    /// Stale values that a [`Loader`](crate::Loader) answered.
+    /// Stale values that a [`Loader`](crate::Loader) returned.
     pub stale_hits: u64,
-    /// Keys that were asked for and not found.
+    /// Keys that were requested and not found.
     pub misses: u64,
-    /// Computations that ended, failed ones included.
+    /// Computations that ended, including those that failed.
     pub computations: u64,
     /// Callers that got the value or error of another caller's computation.
     pub coalesced: u64,
-    /// Computed values that were not stored: the key was deleted or replaced meanwhile, another
-    /// writer was faster, or the lease had passed.
+    /// Computed values that were not stored because the key was deleted or replaced meanwhile,
+    /// another writer was faster, or the lease had expired.
     pub refused_fills: u64,
-    /// Calls that failed: the backend's errors, values that could not be written or read, and
-    /// failed computations.
+    /// Calls that failed: backend errors, values that could not be written or read, and failed
+    /// computations.
     pub errors: u64,
-    /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered in the backend's place.
-    /// Each is counted as an error too.
+    /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered instead of the backend.
+    /// Each also counts as an error.
     pub outage_reads: u64,
-    /// The time that the computations took together.
+    /// The total time of all computations.
     pub compute_time: Duration,
 }
 
@@ -48,7 +49,7 @@ pub(super) enum Event {
     OutageRead,
 }
 
-/// One per event, and the nanoseconds of the computations.
+/// One counter per event, and one for the nanoseconds of the computations.
 const COUNTERS: usize = 9;
 const COMPUTE_NANOS: usize = 8;
 

@@ -1,4 +1,4 @@
-//! The steps that verbs are made of: stored keys, and bytes.
+//! The building blocks of the verbs: stored keys and bytes.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -58,8 +58,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the answer of a read when the backend has failed: the error, unless the cache was
-    /// told otherwise.
+    /// Returns the result of a read when the backend has failed: the error, unless the cache has an
+    /// `on_outage` setting.
     #[cold]
     pub(super) fn instead_of(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
         self.count(Event::Error);
@@ -86,7 +86,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(stored.and_then(|stored| Stored::read(stored).into_value()))
     }
 
-    /// Stores encoded bytes, or with an expiry of zero removes what is there.
+    /// Stores encoded bytes, or removes the key if the expiry is zero.
     pub(super) async fn put(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<(), CacheError> {
         if is_over(expiry) {
             self.remove_stored(key).await?;
@@ -94,7 +94,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
         self.saw(key, Some(&value));
         let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
-        // Unconditional, so there is no refusal to look at.
+        // An unconditional write is never refused.
         let _ = self
             .shared
             .backend
@@ -109,7 +109,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.backend.del(&[key]).await? > 0)
     }
 
-    /// Removes by way of an expiry of zero, as `touch` does.
+    /// Removes the key by an expiry of zero, for `touch`.
     pub(super) async fn remove_by_expiry(&self, key: &StoredKey) -> Result<bool, CacheError> {
         self.saw(key, None);
         let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
@@ -124,10 +124,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.backend.expire(key, expiry).await?)
     }
 
-    /// Stores the value if there is none (SET NX). With an expiry of zero nothing is stored.
+    /// Stores the value if the key is missing (SET NX). With an expiry of zero nothing is stored.
     pub(super) async fn add_bytes_of(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<bool, CacheError> {
         if is_over(expiry) {
-            // Asked although the answer is known: a backend that fails is an error of every verb.
+            // The answer is known, but every verb must report a failed backend.
             self.shared.backend.exists(key).await?;
             return Ok(false);
         }
@@ -140,9 +140,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(outcome.is_written())
     }
 
-    /// Stores where no value is stored, and answers the value that was. The expiry is not zero.
+    /// Stores the value if the key has no value, and returns the previous value. The expiry is not
+    /// zero.
     ///
-    /// A placeholder is no value, so it is replaced: that voids the lease.
+    /// A placeholder does not count as a value. Replacing it voids the lease.
     pub(super) async fn add_or_fetch(
         &self,
         key: &StoredKey,
@@ -156,8 +157,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if backend.set(key, value.clone(), options).await?.is_written() {
                 return Ok(None);
             }
-            // A value that is found gone or changed here was written by another caller, so the loop
-            // ends.
+            // A value that is gone or changed here was written by another caller, so the loop ends.
             match backend.get(key).await?.map(Stored::read) {
                 None => {}
                 Some(Stored::Value(there) | Stored::Leased { value: there, .. }) => return Ok(Some(there)),
@@ -173,7 +173,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Removes a value that was stored although it had become outdated.
+    /// Removes a value that became outdated while it was being stored.
     pub(super) async fn take_back(&self, key: &StoredKey, value: &Bytes) {
         let stored = marker::plain(value.clone());
         if let Err(error) = self.shared.backend.del_if_equals(key, &stored).await {
@@ -183,8 +183,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     pub(super) fn uses_leases(&self) -> bool {
-        // Set before the first claim of this process; the placeholders of others count as values
-        // until then.
+        // Set before the first claim of this process. Until then, placeholders of other processes
+        // count as values.
         self.shared.leases.load(Ordering::Relaxed)
     }
 

@@ -11,7 +11,8 @@ const FLOAT_KEY: &str = "a map key must be a string, an integer, a bool or a cha
 /// The messages of [`Strict`], which hold no value.
 pub(super) const REFUSALS: [&str; 3] = [NOT_FINITE, BYTES, FLOAT_KEY];
 
-/// Refuses what `serde_json` would silently turn into something else: `null`, or a list of numbers.
+/// A filter that refuses values which `serde_json` would silently convert to `null` or to a list of
+/// numbers.
 pub(crate) struct Strict;
 
 impl Policy for Strict {
@@ -40,8 +41,8 @@ impl Policy for Strict {
     }
 }
 
-/// The same for map keys, where `serde_json` would write a float as text. All other kinds but
-/// strings, integers, bools and chars it refuses by itself.
+/// The same filter for map keys, where `serde_json` would write a float as text. `serde_json`
+/// itself refuses all other kinds except strings, integers, bools and chars.
 pub(crate) struct StrictKey;
 
 impl Policy for StrictKey {

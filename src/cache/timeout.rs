@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use codex_traits::Expiry;
 
-/// The time that a value is kept. A [`Duration`] converts to [`After`](Self::After), and an
-/// `Option<Duration>` to [`After`](Self::After) or [`Never`](Self::Never), as Python's
+/// The lifetime of a value. A [`Duration`] converts to [`After`](Self::After). An
+/// `Option<Duration>` converts to [`After`](Self::After) or [`Never`](Self::Never), like Python's
 /// `timeout=None`.
 ///
-/// Whole milliseconds are kept, rounded up. The only upper limit is what the backend can hold.
+/// Timeouts are rounded up to whole milliseconds. The backend sets the only upper limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Timeout {
     /// The cache's [`default_timeout`](crate::CacheBuilder::default_timeout).
     #[default]
     Default,
-    /// For ever; clears a time to live that was there.
+    /// Forever. Clears an existing time to live.
     Never,
-    /// This long. Zero stores nothing and removes what is there.
+    /// This duration. Zero stores nothing and removes an existing value.
     After(Duration),
 }
 
@@ -33,8 +33,7 @@ impl From<Option<Duration>> for Timeout {
 }
 
 impl Timeout {
-    /// Returns the expiry that this stands for; `After` zero, which no write takes, is left to the
-    /// caller.
+    /// Returns the expiry of this timeout. The caller handles `After` zero, which no write accepts.
     pub(super) fn resolve(self, default: Option<Duration>) -> Expiry {
         match self {
             Self::Default => default.map_or(Expiry::Never, Expiry::After),
@@ -44,7 +43,7 @@ impl Timeout {
     }
 }
 
-/// Returns whether a value with this expiry is gone at once.
+/// Returns whether a value with this expiry expires immediately.
 pub(super) fn is_over(expiry: Expiry) -> bool {
     expiry == Expiry::After(Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! Bounds on waiting, on any executor.
+//! Timeouts that work on any executor.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,14 +14,15 @@ use tokio::{runtime::Handle, time::Sleep};
 /// A moment that can be awaited.
 pub(super) enum Timer {
     Tokio(Pin<Box<Sleep>>),
-    /// On any other executor, and on a tokio runtime that was built without its timer.
+    /// Used on any other executor, and on a tokio runtime that was built without its timer.
     Thread(Delay),
 }
 
 impl Timer {
     pub(super) fn after(duration: Duration) -> Self {
         if Handle::try_current().is_ok() {
-            // There is no way to ask a runtime whether it has a timer: making a `Sleep` panics.
+            // A runtime cannot be asked whether it has a timer: without one, creating a `Sleep`
+            // panics.
             if let Ok(sleep) = catch_unwind(|| Box::pin(tokio::time::sleep(duration))) {
                 return Self::Tokio(sleep);
             }
@@ -39,7 +40,7 @@ impl Timer {
 
 /// Returns the output of `future`, or `None` if it takes longer than `limit`.
 ///
-/// The timer is made only when `future` has to wait.
+/// Creates the timer only when `future` has to wait.
 pub(super) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut timer = None;

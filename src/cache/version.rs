@@ -1,4 +1,4 @@
-//! Moving a value to another version.
+//! Moves of a value to another version.
 
 use codex_traits::{Expiry, KvBackend, SetOptions, Ttl};
 
@@ -9,29 +9,29 @@ use super::{
 };
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Moves the value of `key`, with the time to live that it has left, `delta` versions up, and
-    /// answers its new version. What was there is replaced.
+    /// Moves the value of `key` up by `delta` versions, together with its remaining time to live,
+    /// and returns the new version. A value that the new version already had is replaced.
     ///
-    /// This is several steps. The new version is written before the old one is removed, so that the
-    /// value is never lost; until then, and if the call is cut short, it is there twice. The old
-    /// one is removed only while it holds what was moved: a newer value is moved after it. Of
-    /// several callers at once, every one that still saw the old version succeeds. A write to the
-    /// new version in the midst of it may be replaced.
+    /// The move takes several steps. It writes the new version before it removes the old version,
+    /// so the value is never lost. In between, and after a cancelled call, both versions exist. The
+    /// old version is removed only if it still holds the moved value; a newer value is moved as
+    /// well. If several callers move the same key at the same time, every caller that still saw the
+    /// old version succeeds. The move may overwrite a concurrent write to the new version.
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] where the key is missing in this cache's version, and
-    /// [`CacheError::InvalidArgument`] where the new version does not fit 64 bits.
+    /// [`CacheError::NotFound`] if the key is missing in this cache's version, and
+    /// [`CacheError::InvalidArgument`] if the new version does not fit in 64 bits.
     pub async fn incr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         self.counted(self.move_to(key, self.version.checked_add(delta)).await)
     }
 
-    /// Moves the value of `key` `delta` versions down: [`incr_version`](Self::incr_version) the
-    /// other way.
+    /// Moves the value of `key` down by `delta` versions; the inverse of
+    /// [`incr_version`](Self::incr_version).
     ///
     /// # Errors
     ///
-    /// As [`incr_version`](Self::incr_version).
+    /// The same errors as [`incr_version`](Self::incr_version).
     pub async fn decr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         self.counted(self.move_to(key, self.version.checked_sub(delta)).await)
     }
@@ -42,8 +42,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let to = self.with_version(version).stored_key(key);
         let backend = &self.shared.backend;
         if *from == *to {
-            // A delta of zero, or a key function without a version. To move onto itself would be to
-            // remove it.
+            // The delta is zero, or the key function ignores the version. Moving a value onto
+            // itself would remove it.
             return if self.has_key(key).await? {
                 Ok(version)
             } else {
@@ -61,17 +61,18 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 .await?
                 .map(|raw| (Stored::read(raw.clone()).into_value(), raw));
             let Some((Some(value), raw)) = found else {
-                // Gone after it was written: another caller has finished the same move.
+                // If the value is gone after it was written, another caller has finished the same
+                // move.
                 return if moved { Ok(version) } else { Err(CacheError::NotFound) };
             };
             let expiry = match backend.ttl(&from).await? {
                 Ttl::Persistent => Expiry::Never,
                 Ttl::Remaining(remaining) => Expiry::After(remaining),
-                // Gone between the two questions; the next round says so.
+                // The key was removed between the two calls; the next iteration reports it.
                 Ttl::Missing => continue,
             };
             let rebound = self.shared.serializer.rebind(&from, &to, value)?;
-            // Unconditional, so there is no refusal to look at.
+            // An unconditional write is never refused.
             let options = SetOptions::new().with_expiry(expiry);
             let _ = backend.set(&to, marker::plain(rebound), options).await?;
             moved = true;

@@ -203,8 +203,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where the codec cannot work (an empty secret), and
-    /// [`SessionError::Config`] where the cookie age or a timeout is zero or more than any backend
+    /// [`SessionError::Codec`] if the codec cannot work (an empty secret), and
+    /// [`SessionError::Config`] if the cookie age or a timeout is zero or more than any backend
     /// takes, where the touch interval is not shorter than the idle timeout, and where the time
     /// zone is not known.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>

@@ -47,8 +47,8 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// [`CodecError::WrongType`] where `fresh` has something else under the name of a value that is
-    /// to be computed.
+    /// [`CodecError::WrongType`] if `fresh` has something else under the name of a value that is to
+    /// be computed.
     pub(super) fn applied_to(&self, mut fresh: SessionData, here: &SessionData) -> Result<SessionData, CodecError> {
         for (name, change) in &self.by_name {
             match change {

@@ -67,8 +67,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where the session is missing or cannot be read,
-    /// [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody else, what
+    /// [`SessionError::Gone`] if the session is missing or cannot be read,
+    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to somebody else, what
     /// `change` failed with, and whatever [`save`](Self::save) fails with.
     pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
     where
@@ -114,8 +114,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where it was deleted elsewhere or can no longer be read,
-    /// [`SessionError::Conflict`] where a thousand attempts in a row lost to somebody else, and
+    /// [`SessionError::Gone`] if it was deleted elsewhere or can no longer be read,
+    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to somebody else, and
     /// whatever [`save`](Self::save) fails with. The session may hold others' changes then too.
     pub async fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         self.write(session, Write::Save).await.map(drop)

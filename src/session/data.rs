@@ -29,7 +29,7 @@ impl SessionData {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Malformed`] where the text is not JSON, or not an object.
+    /// [`CodecError::Malformed`] if the text is not JSON, or not an object.
     pub fn from_json(text: &str) -> Result<Self, CodecError> {
         let entries = codec::from_json(text)?;
         Ok(Self { entries })
@@ -48,7 +48,7 @@ impl SessionData {
     ///
     /// # Errors
     ///
-    /// [`CodecError::WrongType`] where it is there and cannot be read as `T`.
+    /// [`CodecError::WrongType`] if it is there and cannot be read as `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CodecError> {
         self.get_json(name).map(codec::value_from_json).transpose()
     }
@@ -76,7 +76,7 @@ impl SessionData {
         self.entries.insert(Name::new(name), json.into());
     }
 
-    /// Removes a value and tells whether it was there.
+    /// Removes a value and returns whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.entries.shift_remove(name.as_bytes()).is_some()
     }

@@ -88,7 +88,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where it is there and cannot be read as `T`.
+    /// [`SessionError::Codec`] if it is there and cannot be read as `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         Ok(self.data().get(name)?)
     }
@@ -107,8 +107,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sets a value that is computed from the one before it (`None` where there is none), and
-    /// returns it: a counter, a cart.
+    /// Sets a value that is computed from the one before it (`None` if there is none), and returns
+    /// it: a counter, a cart.
     ///
     /// If somebody else has changed the session meanwhile,
     /// [`save_merged`](super::SessionStore::save_merged) computes it again from what they stored,
@@ -125,7 +125,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] where a value is there that cannot be read as `T`, and for what JSON
+    /// [`SessionError::Codec`] if a value is there that cannot be read as `T`, and for what JSON
     /// has no form for; nothing is changed then. A merge fails with the same.
     pub fn update<T, F>(&mut self, name: &str, change: F) -> Result<T, SessionError>
     where
@@ -144,7 +144,7 @@ impl Session {
         Ok(value)
     }
 
-    /// Removes a value and tells whether it was there.
+    /// Removes a value and returns whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         self.mark_accessed();
         let removed = self.data.remove(name);
@@ -263,7 +263,7 @@ impl Session {
         matches!(self.get::<String>(TEST_COOKIE.0), Ok(Some(value)) if value == TEST_COOKIE.1)
     }
 
-    /// Removes the test cookie and tells whether it was there.
+    /// Removes the test cookie and returns whether it was there.
     pub fn delete_test_cookie(&mut self) -> bool {
         self.remove(TEST_COOKIE.0)
     }
@@ -323,7 +323,7 @@ impl Session {
     }
 }
 
-// Neither the key nor a value.
+// Omits the key and the values, which are secret.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")

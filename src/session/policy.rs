@@ -70,7 +70,7 @@ impl Policy {
         age.min(self.login_left(login.as_ref(), now))
     }
 
-    /// Returns how long the login is valid from `now`; without an end where there is none.
+    /// Returns how long the login is valid from `now`; without an end if there is none.
     fn login_left(&self, login: Option<&LoginRecord>, now: SystemTime) -> Duration {
         let Some(login) = login else {
             return Duration::MAX;

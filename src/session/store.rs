@@ -117,8 +117,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::KeyTaken`] where every new key is in use, [`SessionError::Generator`] where
-    /// none can be drawn, [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::KeyTaken`] if every new key is in use, [`SessionError::Generator`] if none
+    /// can be drawn, [`SessionError::Backend`] if the store fails.
     pub async fn create(&self) -> Result<Session, SessionError> {
         let mut session = self.new_session();
         self.store_anew(&mut session, self.now()).await?;
@@ -138,7 +138,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::Backend`] if the store fails.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
         let user = self.shared.users.get(key);
         let Some((session, asked)) = self.read(key, user).await? else {
@@ -259,11 +259,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Removes the record and tells whether it was there. One that is not is no error.
+    /// Removes the record and returns whether it was there. One that is not is no error.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::Backend`] if the store fails.
     pub async fn delete(&self, key: &SessionKey) -> Result<bool, SessionError> {
         Ok(self.backend().del(&[&self.record(key)]).await? > 0)
     }
@@ -272,7 +272,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the store fails.
+    /// [`SessionError::Backend`] if the store fails.
     pub async fn exists(&self, key: &SessionKey) -> Result<bool, SessionError> {
         Ok(self.backend().exists(&self.record(key)).await?)
     }
@@ -282,8 +282,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] where there is no record, [`SessionError::Backend`] where the store
-    /// fails.
+    /// [`SessionError::Gone`] if there is no record, [`SessionError::Backend`] if the store fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
@@ -359,7 +358,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] where the store fails; the session is as before then.
+    /// [`SessionError::Backend`] if the store fails; the session is as before then.
     pub async fn flush(&self, session: &mut Session) -> Result<(), SessionError> {
         if let Some(key) = &session.key {
             self.delete(key).await?;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{Json, Serializer, cache::Cache};
 
-/// The wait before a failed refresh is tried again, unless set.
+/// The default wait before a failed refresh is retried.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The settings of a [`Loader`], each with its default.
@@ -28,10 +28,10 @@ pub struct LoaderBuilder<B = codex_traits::AnyBackend, S = Json> {
     settings: Settings,
 }
 
-/// Checked when a loader is built, and told by its first call.
+/// Checked when a loader is built, and reported by its first call.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    /// `None`: for ever.
+    /// `None`: forever.
     pub(super) fresh_for: Option<Duration>,
     pub(super) stale_for: Duration,
     pub(super) lease: Option<Duration>,
@@ -41,7 +41,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Returns the time from a fill to the end of the value, without jitter.
+    /// Returns the time from a fill to the expiry of the value, without jitter.
     pub(super) fn lifetime(&self) -> Option<Duration> {
         self.fresh_for.map(|fresh_for| fresh_for.saturating_add(self.stale_for))
     }
@@ -62,8 +62,8 @@ impl Settings {
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Begins a loader: a function that computes missing values, with rules for when they are
-    /// fresh.
+    /// Returns the builder of a loader: a function that computes missing values, with freshness
+    /// rules.
     ///
     /// `name` is used in logs and spans. It is not part of a key: a loader reads and writes the
     /// keys of this cache, so that [`get`](Self::get) and [`delete`](Self::delete) work on its
@@ -87,55 +87,55 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 }
 
 impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
-    /// Sets how long a computed value is fresh; the cache's default timeout unless set. `None` is
-    /// for ever.
+    /// Sets how long a computed value is fresh. The default is the cache's default timeout. `None`
+    /// means forever.
     pub fn fresh_for(mut self, fresh_for: impl Into<Option<Duration>>) -> Self {
         self.settings.fresh_for = fresh_for.into();
         self
     }
 
-    /// Sets how long a value is answered after it was fresh, while it is refreshed in the
-    /// background; zero unless set.
+    /// Sets how long a stale value is returned while it is refreshed in the background. The default
+    /// is zero.
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.settings.stale_for = stale_for;
         self
     }
 
-    /// Lets one process at a time compute a key, for at most `lease`; off unless set.
+    /// Allows only one process at a time to compute a key, for at most `lease`. Off by default.
     ///
-    /// Turn it on if a computation is expensive and several processes ask for the same keys. It
-    /// costs one more round trip per computation, two for a refresh. Set it longer than a
-    /// computation takes: a process that dies delays the others by at most `lease`, and a
-    /// computation that takes longer is not stored.
+    /// Use a lease if a computation is expensive and several processes request the same keys. It
+    /// costs one more round trip per computation and two more per refresh. Choose a lease longer
+    /// than a computation takes: a process that dies delays the others by at most `lease`, and the
+    /// result of a computation that takes longer is not stored.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = Some(lease);
         self
     }
 
-    /// Shortens the freshness of each value by a random part of up to this fraction, so that values
-    /// that are stored together are not refreshed together; 0.0 unless set, at most 1.0.
+    /// Shortens the freshness of each value by a random amount up to this fraction, so that values
+    /// stored together are not refreshed together. The default is 0.0, the maximum 1.0.
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.settings.jitter = jitter;
         self
     }
 
-    /// Sets how long a caller waits for a computation that was begun for another caller before a
-    /// new one is begun; the cache's [`max_wait`](crate::CacheBuilder::max_wait) unless set.
+    /// Sets how long a caller waits for another caller's computation before it begins a new
+    /// computation. The default is the cache's [`max_wait`](crate::CacheBuilder::max_wait).
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
         self
     }
 
-    /// Sets how long stale values are answered after a failed refresh before the next attempt; 5 s
-    /// unless set.
+    /// Sets how long stale values are returned after a failed refresh before the next attempt. The
+    /// default is 5 s.
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
         self.settings.retry_after = retry_after;
         self
     }
 
-    /// Returns the loader. `load` is called with a key and computes its value.
+    /// Returns the loader. It calls `load` with a key to compute the key's value.
     ///
-    /// A setting that cannot work is reported by the first call of the loader.
+    /// The first call of the loader reports an invalid setting.
     pub fn load<T, E, F, Fut>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,

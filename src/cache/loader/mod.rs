@@ -21,7 +21,7 @@ use builder::Settings;
 use flight::{Failed, LoaderFlights};
 use run::Why;
 
-/// A value and what the loader knows of it.
+/// A value and its metadata from the loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded<T> {
@@ -29,19 +29,21 @@ pub struct Loaded<T> {
     pub value: T,
     /// The origin of the value.
     pub state: LoadState,
-    /// The time since it was computed, from its remaining time to live. It is too long by as much
-    /// as [`jitter`](LoaderBuilder::jitter) took away, and zero for a value without a time to live.
+    /// The time since the value was computed, derived from its remaining time to live. It includes
+    /// the time by which [`jitter`](LoaderBuilder::jitter) shortened the freshness. It is zero for
+    /// a value without a time to live.
     pub age: Duration,
 }
 
 /// The origin of a loader's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LoadState {
-    /// It was stored, and is fresh.
+    /// The value was stored and is fresh.
     Fresh,
-    /// It was stored, and is being refreshed.
+    /// The value was stored, is stale and is being refreshed.
     Stale,
-    /// It was computed for this caller, or for another one that asked at the same time.
+    /// The value was computed for this caller, or for another caller that requested it at the same
+    /// time.
     Computed,
 }
 
@@ -71,42 +73,42 @@ pub enum LoadState {
 ///
 /// # Freshness
 ///
-/// A value is stored for `fresh_for + stale_for`. While it has more than `stale_for` left, it is
-/// fresh. After that it is stale: it is returned at once, and one refresh begins in the background.
-/// When it has ended, callers wait for a computation. Freshness is read off the remaining time to
-/// live, so what is stored is the plain value, and other programs read it. A value without a time
-/// to live is always fresh.
+/// A value is stored for `fresh_for + stale_for`. It is fresh while its remaining time to live is
+/// more than `stale_for`. After that it is stale: it is returned at once, and one refresh begins in
+/// the background. After it has expired, callers wait for a computation. Freshness follows from the
+/// remaining time to live, so the store holds the plain value, and other programs can read it. A
+/// value without a time to live is always fresh.
 ///
 /// # Computations
 ///
-/// A key is computed once per process, however many tasks ask for it, in a task of its own: a
-/// caller that is dropped stops nothing. With [`lease`](LoaderBuilder::lease) it is computed once
-/// across processes. Clones share everything. A function that asks its own loader for its own key
-/// gets an error.
+/// A key is computed once per process, for any number of tasks that request it. The computation
+/// runs in a task of its own, so dropping a caller does not stop it. With a
+/// [`lease`](LoaderBuilder::lease) the key is computed once across processes. Clones share
+/// everything. A function that requests its own key from its own loader gets an error.
 ///
 /// If the key is deleted or replaced while it is computed, the result is returned to the callers
-/// that asked before and is not stored. Without a lease this holds for this cache and its clones,
-/// and for values that are refreshed; with a lease it holds whichever program deletes or replaces
-/// it.
+/// that requested it before, and is not stored. Without a lease this applies to changes through
+/// this cache and its clones, and to values that are refreshed. With a lease it applies to changes
+/// by any program.
 ///
 /// # Leases
 ///
-/// A process claims a lease with a write that succeeds only if nothing has changed, and fills it in
-/// the same way, so any backend can hold one. While a missing key is computed, `null` is stored,
-/// followed by white space that holds a token; while a value is refreshed, its own text is followed
-/// by such white space. JSON readers ignore it, and Django reads the former as `None`, a miss.
-/// `incr` of another program fails while it is there. The verbs of [`Cache`] never hand it out; in
-/// a process whose cache has no loader with a lease, `has_key`, `add` and `touch` count a key that
-/// is being computed as there.
+/// A process claims and fills a lease with writes that succeed only if nothing has changed, so any
+/// backend can hold a lease. While a missing key is computed, the store holds `null` followed by
+/// white space that encodes a token. While a value is refreshed, such white space follows the
+/// value. JSON readers ignore the white space, and Django reads the placeholder as `None`, a miss.
+/// While a marker is present, `incr` by another program fails. The verbs of [`Cache`] never return
+/// a marker. In a process whose cache has no loader with a lease, `has_key`, `add` and `touch`
+/// treat a key that is being computed as existing.
 ///
 /// # Runtime
 ///
-/// The calls need a tokio runtime with its timer.
+/// The calls need a tokio runtime with its timer enabled.
 ///
 /// # Failure
 ///
-/// If a computation fails, all callers that wait for it get its error. If a refresh fails, the
-/// stale value is returned, the failure is logged and counted, and the next attempt waits for
+/// If a computation fails, all callers that wait for it get its error. If a refresh fails, callers
+/// get the stale value, the failure is logged and counted, and the next attempt begins after
 /// [`retry_after`](LoaderBuilder::retry_after).
 pub struct Loader<T, E, B = AnyBackend, S = Json> {
     inner: Arc<Inner<T, E, B, S>>,
@@ -123,7 +125,7 @@ struct Inner<T, E, B, S> {
     failed: Failed,
 }
 
-/// The state of a key, by the loader's rules.
+/// The state of a key under the loader's rules.
 enum Found {
     Fresh(Bytes, Duration),
     Stale(Bytes, Duration),
@@ -137,8 +139,8 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Returns the value of `key`: the stored one if it is fresh or stale, otherwise a computed
-    /// one.
+    /// Returns the value of `key`: the stored value if it is fresh or stale, otherwise a computed
+    /// value.
     ///
     /// # Errors
     ///
@@ -148,7 +150,7 @@ where
     ///
     /// # Cancellation
     ///
-    /// A call that is dropped stops nothing: its computation goes on, and its value is stored.
+    /// Dropping the call does not stop its computation, and the value is stored.
     pub async fn get(&self, key: &str) -> Result<Loaded<T>, ComputeError<E>> {
         let inner = &self.inner;
         inner.check()?;
@@ -159,17 +161,17 @@ where
                 inner.refresh_behind(key, &stored_key);
                 inner.loaded(&stored_key, &stored, LoadState::Stale, age)
             }
-            // Boxed: a hit should not carry the room of a computation.
+            // Boxed, so that the future of a hit does not include the size of a computation.
             Found::Missing => Box::pin(inner.wait_for(key, &stored_key, Why::Missing)).await,
         }
     }
 
-    /// Computes the value of `key` anew and stores it, whatever is stored. A computation that was
-    /// begun before this call is not stored.
+    /// Computes the value of `key` again and stores it, regardless of the stored value. The result
+    /// of a computation that began before this call is not stored.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), also if a value is stored, which stays.
+    /// The same errors as [`get`](Self::get), even if a value is stored. The stored value stays.
     pub async fn refresh(&self, key: &str) -> Result<Loaded<T>, ComputeError<E>> {
         let inner = &self.inner;
         inner.check()?;
@@ -178,8 +180,8 @@ where
         inner.wait_for(key, &stored_key, Why::Refresh).await
     }
 
-    /// Removes the value of `key` and returns whether it was there. A computation that was begun
-    /// before is not stored.
+    /// Removes the value of `key` and returns whether it existed. The result of a computation that
+    /// began before this call is not stored.
     ///
     /// # Errors
     ///
@@ -188,7 +190,7 @@ where
         self.inner.cache.delete(key).await
     }
 
-    /// Returns the name that the loader was given.
+    /// Returns the name of the loader.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
@@ -252,7 +254,7 @@ where
         };
         let remaining = match ttl {
             Ttl::Remaining(remaining) => remaining,
-            // `Missing` is not answered beside a value.
+            // A backend never returns `Missing` together with a value.
             Ttl::Persistent | Ttl::Missing => return Found::Fresh(value, Duration::ZERO),
         };
         let lifetime = self.settings.lifetime().unwrap_or(remaining);

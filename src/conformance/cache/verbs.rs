@@ -361,7 +361,7 @@ pub(super) async fn cverb_12_a_backend_failure_is_an_error_from_every_verb<H: Ha
 ) -> Checked {
     let (outage, kind) = context.outage().await?;
     let cx = context.fresh().await;
-    // Watched, it gives way at each call: a verb that asks a broken backend for ever is cut off.
+    // Watched, it gives way at each call: a verb that asks a broken backend forever is cut off.
     let (cache, _) = cx.counted();
     part("before the outage", async {
         cache.set("k", &1, Timeout::Default).await.unwrap();

@@ -441,7 +441,7 @@ async fn the_new_record_is_stored_before_the_old_one_is_removed<B: KvBackend>(cx
 pub(super) async fn sverb_06_an_outage_is_an_error_from_every_verb<H: Harness>(context: &Context<'_, H>) -> Checked {
     let (outage, kind) = context.outage().await?;
     let cx = context.fresh().await;
-    // Watched, it gives way at each call: a verb that asks a broken backend for ever is cut off.
+    // Watched, it gives way at each call: a verb that asks a broken backend forever is cut off.
     let (store, _) = cx.watched_store();
     let mut session = store.new_session();
     part("before the outage", async {

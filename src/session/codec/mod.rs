@@ -60,7 +60,7 @@ pub trait SessionCodec: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::TooLarge`] where the data is more than the codec would read back.
+    /// [`CodecError::TooLarge`] if the data is more than the codec would read back.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError>;
 
     /// Returns the data of stored bytes, whoever wrote them. Must not panic, whatever the bytes
@@ -77,7 +77,7 @@ pub trait SessionCodec: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`encode`](Self::encode).
+    /// The same errors as [`encode`](Self::encode).
     fn encode_for(&self, record: &str, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
         let _ = record;
         self.encode(data, now)
@@ -87,7 +87,7 @@ pub trait SessionCodec: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode).
+    /// The same errors as [`decode`](Self::decode).
     fn decode_for(&self, record: &str, payload: &[u8]) -> Result<SessionData, CodecError> {
         let _ = record;
         self.decode(payload)

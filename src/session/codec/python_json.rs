@@ -161,8 +161,8 @@ pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, Code
     })
 }
 
-/// Returns `text` with each of Python's numbers replaced by one of JSON that is as long; `None`
-/// where there is none of them.
+/// Returns `text` with each of Python's numbers replaced by one of JSON that is as long; `None` if
+/// there is none of them.
 pub(super) fn without_python_numbers(text: &str) -> Option<String> {
     const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
 
