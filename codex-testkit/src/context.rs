@@ -144,12 +144,12 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Writes unconditionally, without expiry.
+    /// Writes a value unconditionally, without expiry.
     pub(crate) async fn put(&self, key: &str, value: impl Into<Bytes>) -> Checked {
         self.write(key, value, SetOptions::new()).await.map(drop)
     }
 
-    /// Writes unconditionally, with `ttl` as the time to live.
+    /// Writes a value unconditionally, with `ttl` as the time to live.
     pub(crate) async fn put_for(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Checked<Stamp> {
         self.write(key, value, SetOptions::expires_after(ttl)).await
     }

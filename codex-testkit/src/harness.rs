@@ -99,7 +99,7 @@ pub trait Harness: Send + Sync {
         None
     }
 
-    /// Writes data that `KvBackend` cannot write into the store of `backend`, and returns whether
+    /// Plants data that `KvBackend` cannot write in the store of `backend`, and returns whether
     /// it succeeded.
     fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Whole milliseconds around each unit and each width in which a store could keep them.
+/// Whole milliseconds around each unit and each integer width in which a store could keep them.
 ///
-/// The longest is some 250 years, which every store takes.
+/// The longest is about 250 years, which every store accepts.
 pub const MILLIS: [u64; 26] = [
     1_001,
     1_500,
@@ -34,7 +34,7 @@ pub const MILLIS: [u64; 26] = [
     8_000_000_000_123,
 ];
 
-/// Durations between two milliseconds, and the whole milliseconds that they are rounded up to.
+/// Durations between two milliseconds, and the whole milliseconds to which they are rounded up.
 pub const FRACTIONS: [(Duration, Duration); 9] = [
     (Duration::from_micros(1_500), Duration::from_millis(2)),
     (Duration::from_nanos(1_000_001), Duration::from_millis(2)),

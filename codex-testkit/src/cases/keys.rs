@@ -1,6 +1,6 @@
-//! Keys by class: within a class, a careless store takes one for another.
+//! Keys by class. A careless store confuses the keys of a class.
 
-/// A name for a class, and its keys, all different.
+/// The name of a class, and its distinct keys.
 pub type Class = (&'static str, Vec<String>);
 
 /// Returns every class.
@@ -14,7 +14,7 @@ pub fn classes() -> Vec<Class> {
 }
 
 /// Returns long keys that differ in the first or the last byte or in length, at lengths where
-/// stores cut.
+/// stores truncate.
 fn long() -> Vec<String> {
     let mut keys = Vec::new();
     for length in [63, 64, 128, 250, 255, 256, 512, 1024, 4096, 65_535, 65_536] {

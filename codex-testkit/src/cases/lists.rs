@@ -1,18 +1,18 @@
-//! Lists of keys by count, and lists that name a key more than once.
+//! Lists of keys by count, and lists that name a key several times.
 
-/// Numbers of keys in a call: none, one, a few, and one more than the limits that stores have.
+/// Numbers of keys in a call: 0, 1, a few, and the limits of stores plus 1.
 pub const COUNTS: [usize; 12] = [0, 1, 2, 8, 9, 100, 101, 257, 1001, 1025, 5001, 10_000];
 
-/// The counts for a clause that makes many calls for each.
+/// The counts for a clause that makes many calls per count.
 pub const FEW_COUNTS: [usize; 6] = [0, 1, 8, 9, 101, 1001];
 
-/// Returns `count` different keys, spread over the slots of a cluster.
+/// Returns `count` different keys, distributed over the slots of a cluster.
 pub fn keys(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name} {number} of {count}")).collect()
 }
 
-/// Returns places in a list of `count` keys, such that every key is named and many are named again:
-/// the last one first, the first one last, neighbours, and every seventh once more at a distance.
+/// Returns indices into a list of `count` keys. Every key is named, and many keys are named again:
+/// the last key first, the first key last, neighbours, and every seventh key again at a distance.
 pub fn with_duplicates(count: usize) -> Vec<usize> {
     let Some(last) = count.checked_sub(1) else {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! The inputs that the clauses run through, class by class.
+//! The inputs of the clauses, class by class.
 //!
-//! A clause takes the product of the classes that matter to it. Each case names itself, so that a
-//! failure says which combination it was.
+//! A clause takes the product of the classes that matter to it. Each case has a name, so that a
+//! failure shows the combination.
 
 pub mod durations;
 pub mod keys;

@@ -1,4 +1,4 @@
-//! States of a key before a call: there or not, and why not.
+//! States of a key before a call: present, or absent for a reason.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::{
 /// The time to live of [`State::Timed`].
 pub(crate) const TTL: Duration = Duration::from_secs(100);
 
-/// A key before the call that a clause is about.
+/// The state of a key before the call under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It was never there.
+    /// The key never existed.
     Missing,
-    /// It was removed, and had a time to live.
+    /// The key had a time to live and was removed.
     Removed,
-    /// It has expired, and nothing has looked at it since.
+    /// The key has expired, and nothing has read it since.
     Expired,
-    /// It has expired, and was looked at.
+    /// The key has expired and was read afterwards.
     SeenExpired,
-    /// It is there, without a time to live.
+    /// The key exists without a time to live.
     Persistent,
-    /// It is there, for [`TTL`].
+    /// The key exists with a time to live of [`TTL`].
     Timed,
 }
 
@@ -58,13 +58,13 @@ impl State {
     }
 }
 
-/// A key of one case, and what it is before the call.
+/// A key of a case, and its state before the call.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     /// The name of the case, so that a failure shows it.
     pub(crate) key: String,
     pub(crate) state: State,
-    /// Its value, if it is there.
+    /// The value of the key, if the key exists.
     pub(crate) value: Bytes,
     stamp: Option<Stamp>,
 }
@@ -79,7 +79,7 @@ impl Prepared {
         }
     }
 
-    /// Checks that nothing has changed.
+    /// Checks that the key is unchanged.
     pub(crate) async fn is_unchanged<B: KvBackend>(&self, store: &Store<B>) -> Checked {
         if !self.state.is_present() {
             return store.lacks(&self.key).await;
@@ -88,7 +88,7 @@ impl Prepared {
         self.keeps_its_ttl(store).await
     }
 
-    /// Checks that the key has what `Expiry::Keep` leaves it.
+    /// Checks that the key has the time to live that `Expiry::Keep` leaves it.
     pub(crate) async fn keeps_its_ttl<B: KvBackend>(&self, store: &Store<B>) -> Checked {
         match (self.state, self.stamp) {
             (State::Timed, Some(stamp)) => store.has_ttl(&self.key, TTL, stamp).await,
@@ -96,8 +96,7 @@ impl Prepared {
         }
     }
 
-    /// Checks that the key has the time to live that a write with `expiry`, made at `written`,
-    /// gives it.
+    /// Checks that the key has the time to live that a write with `expiry` at `written` gives it.
     pub(crate) async fn has_expiry<B: KvBackend>(&self, store: &Store<B>, expiry: Expiry, written: Stamp) -> Checked {
         match expiry {
             Expiry::Never => store.is_persistent(&self.key).await,
@@ -107,7 +106,7 @@ impl Prepared {
     }
 }
 
-/// Puts every key in its state. Takes the time in which a short-lived key expires.
+/// Puts every key in its state. Waits until the short-lived keys have expired.
 pub(crate) async fn prepare<H: Harness>(
     cx: &Context<'_, H>,
     store: &Store<H::Backend>,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Lengths at which stores and clients change how they keep a value, and their neighbours.
+/// Lengths at which stores and clients change the representation of a value, and their neighbours.
 pub const LENGTHS: [usize; 22] = [
     0,
     1,
@@ -28,13 +28,13 @@ pub const LENGTHS: [usize; 22] = [
     4 << 20,
 ];
 
-/// The lengths for a clause that makes many calls for each.
+/// The lengths for a clause that makes many calls per length.
 pub const FEW_LENGTHS: [usize; 7] = [0, 1, 64, 65, 1024, 65_537, (1 << 20) - 1];
 
 /// The lengths at which values are compared.
 pub const COMPARED_LENGTHS: [usize; 8] = [1, 8, 32, 64, 65, 1025, 4096, 1 << 20];
 
-/// Short values that a store which takes them for text would change.
+/// Short values that a store would change if it took them for text.
 pub const TEXTS: [&[u8]; 30] = [
     b"",
     b"\0",
@@ -70,19 +70,19 @@ pub const TEXTS: [&[u8]; 30] = [
 
 /// Returns a value of `length` letters. Values of different seeds differ in every byte.
 ///
-/// The letters repeat after 53, a prime: no part of the value can stand for another one.
+/// The letters repeat after 53, a prime, so that no part of the value equals another part.
 pub fn letters(length: usize, seed: usize) -> Bytes {
     const LETTERS: &[u8; 53] = b"aBcDeFgHiJkLmNoPqRsTuVwXyZbAdCfEhGjIlKnMpOrQtSvUxWzYq";
     repeated(LETTERS, length, seed * 7)
 }
 
-/// Returns a value of `length` bytes of every kind. They repeat after 251, a prime.
+/// Returns a value of `length` bytes of every kind. The bytes repeat after 251, a prime.
 pub fn bytes(length: usize, seed: usize) -> Bytes {
     let pattern: Vec<u8> = (0..251).collect();
     repeated(&pattern, length, seed * 11)
 }
 
-/// Compares block by block, for the values of a clause are many megabytes.
+/// Copies block by block, because the values of a clause take many megabytes.
 fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
     let mut block = pattern.to_vec();
     block.rotate_left(start % pattern.len());
@@ -91,7 +91,7 @@ fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
     value.into()
 }
 
-/// A value that differs a little from another one.
+/// A value that differs slightly from another value.
 #[derive(Debug, Clone)]
 pub struct Near {
     /// The difference.
@@ -100,16 +100,16 @@ pub struct Near {
     pub value: Bytes,
 }
 
-/// Returns values that differ from `value`, which is of [`letters`], in one place or in their
+/// Returns values that differ from `value`, a result of [`letters`], in one place or in their
 /// length.
 pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
-    /// A letter is changed into its other case, into another letter, and out of ASCII.
+    /// The masks change the case of a letter, change the letter, and make it non-ASCII.
     const CHANGES: [(u8, &str); 3] = [(0x20, "the case"), (0x01, "the letter"), (0x80, "the highest bit")];
     let held = value.clone();
     let changed = places(value.len()).enumerate().flat_map(move |(number, place)| {
         let held = held.clone();
         let is_end = place == 0 || place + 1 == held.len();
-        // Every change at both ends and in short values; else they take turns.
+        // Every change at both ends and in short values. At other places the changes alternate.
         let all = is_end || held.len() <= 65;
         CHANGES
             .into_iter()
@@ -127,7 +127,7 @@ pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
     changed.chain(swapped(value)).chain(lengths(value))
 }
 
-/// Returns two neighbours in the opposite order: a sum of the bytes does not tell.
+/// Returns values with two neighbours swapped, which have the same sum of bytes.
 fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     let value = value.clone();
     let pairs = [0, value.len() / 2, value.len().saturating_sub(2)];
@@ -144,8 +144,8 @@ fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     })
 }
 
-/// Returns every place of a short value; of a long one both ends and the neighbourhood of each
-/// power of two.
+/// Returns every place of a short value. For a long value, returns both ends and the neighbourhood
+/// of each power of two.
 fn places(length: usize) -> impl Iterator<Item = usize> {
     let is_picked = move |place: &usize| {
         let place = *place;

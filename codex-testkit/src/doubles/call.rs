@@ -1,4 +1,4 @@
-//! One entry of a log.
+//! An entry of a log.
 
 use std::{fmt, time::Duration};
 
@@ -8,23 +8,23 @@ use super::Verb;
 
 /// A call that a [`RecordingBackend`](super::RecordingBackend) has passed on.
 ///
-/// It holds no value. [`Display`](fmt::Display) shows it as a line, with the keys unless they are
-/// redacted too: `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
+/// It holds no values. [`Display`](fmt::Display) shows it as a line, including the keys unless they
+/// are redacted: `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// The verb that was called.
+    /// The verb of the call.
     pub verb: Verb,
-    /// The keys, in the order they were given; a redacted one is `#` and a number, the same for the
-    /// same key.
+    /// The keys in the order of the call. A redacted key is `#` and a number, which is the same for
+    /// the same key.
     pub keys: Vec<String>,
-    /// The pattern of `scan` and `del_matching`, its bytes as text; where keys are redacted, `#`.
+    /// The pattern of `scan` and `del_matching`, its bytes as text, or `#` if keys are redacted.
     pub pattern: Option<String>,
-    /// The lengths of the values that were to be written, or compared with.
+    /// The lengths of the values to write or to compare with.
     pub value_lengths: Vec<usize>,
     /// The condition of a `set`.
     pub condition: Option<ConditionKind>,
-    /// The expiry that was given; of an `incr`, the one for a key that is missing.
+    /// The expiry of the call. For `incr` this is the expiry of a missing key.
     pub expiry: Option<Expiry>,
     /// The answer of the backend.
     pub answer: Answer,
@@ -58,29 +58,29 @@ impl From<&Condition> for ConditionKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// Nothing: the call is under way, or was dropped.
+    /// No answer: the call is in flight, or was dropped.
     Pending,
     /// An error of this kind.
     Failed(ErrorKind),
-    /// The answer of `get` and `get_many`: how long each value is that was there.
+    /// The answer of `get` and `get_many`: the length of each value that exists.
     Values(Vec<Option<usize>>),
-    /// The answer of `get_with_ttl`: how long the value is, and what it has left.
+    /// The answer of `get_with_ttl`: the length of the value, and its remaining time to live.
     ValueWithTtl(Option<(usize, Ttl)>),
     /// The answer of `set`.
     Set(SetOutcome),
     /// The answer of `set_many` and `health`.
     Done,
-    /// The answer of `del_if_equals` and `expire`; of `incr`, whether there is a sum.
+    /// The answer of `del_if_equals` and `expire`. For `incr`, whether there is a sum.
     Flag(bool),
     /// The answer of `del` and `del_matching`.
     Count(u64),
     /// The answer of `ttl`.
     Ttl(Ttl),
-    /// The answer of `scan`: how many keys the page has, and whether it is the last.
+    /// The answer of `scan`: the number of keys on the page, and whether the page is the last.
     Page {
-        /// The number of its keys.
+        /// The number of keys on the page.
         keys: usize,
-        /// Whether the scan ends with it.
+        /// Whether the scan ends with this page.
         last: bool,
     },
 }
@@ -161,12 +161,12 @@ fn shown(ttl: Ttl) -> String {
     }
 }
 
-/// Returns the duration as stores keep it.
+/// Truncates the duration to whole milliseconds.
 fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-// A key can be a session id, and a failed assertion prints what it compared.
+// A key can be a session id, and a failed assertion prints the compared values.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")

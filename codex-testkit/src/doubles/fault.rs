@@ -1,4 +1,4 @@
-//! Faults, and the calls that they are for.
+//! Faults, and the calls that they affect.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -10,13 +10,15 @@ use super::Verb;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Refused before it ran, with an error of this kind.
+    /// The call is refused before it runs, with an error of this kind.
     Refused(ErrorKind),
-    /// Lost on its way to the store, which is as it was; the caller cannot know that.
+    /// The request is lost on its way to the store, which stays unchanged. The caller cannot know
+    /// that.
     RequestLost(Loss),
-    /// Applied by the store, and its answer lost on the way back; the caller cannot know that.
+    /// The store applies the call, and its answer is lost on the way back. The caller cannot know
+    /// that.
     AnswerLost(Loss),
-    /// Held up for so long before it was sent.
+    /// The call is delayed for this long before it is sent.
     Delayed(Duration),
 }
 
@@ -33,14 +35,14 @@ pub enum Loss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Injected {
-    /// The verb that was called.
+    /// The verb of the call.
     pub verb: Verb,
     /// The effect on the call.
     pub effect: Effect,
 }
 
-/// A fault of a [`FaultyBackend`](super::FaultyBackend): what goes wrong, and for which calls.
-/// Without a restriction, for every call.
+/// A fault of a [`FaultyBackend`](super::FaultyBackend): its effect, and the calls that it affects.
+/// Without a restriction it affects every call.
 ///
 /// ```
 /// use codex_testkit::doubles::{Fault, Loss, Verb};
@@ -75,30 +77,31 @@ enum What {
 }
 
 impl Fault {
-    /// Lets the call fail with an error of `kind`, as one that provably never ran: a refused
+    /// Fails the call with an error of `kind`, as a call that provably never ran: a refused
     /// connection, an open circuit breaker, a server that is out of memory.
     pub fn refused(kind: ErrorKind) -> Self {
         Self::new(What::Refused(kind))
     }
 
-    /// Loses the request: nothing is applied, and the error says that it may have been.
+    /// Loses the request. Nothing is applied, and the error says that the call may have been
+    /// applied.
     pub fn request_lost(loss: Loss) -> Self {
         Self::new(What::RequestLost(loss))
     }
 
-    /// Applies the call and loses its answer: the error says that it may have been applied, and
-    /// it was.
+    /// Applies the call and loses its answer. The error says that the call may have been applied,
+    /// and it was.
     pub fn answer_lost(loss: Loss) -> Self {
         Self::new(What::AnswerLost(loss))
     }
 
-    /// Holds the call up for `duration`, and then makes it.
+    /// Delays the call for `duration`, and then makes it.
     pub fn delay(duration: Duration) -> Self {
         Self::new(What::Delay(duration..=duration))
     }
 
-    /// Holds the call up for a time within `range`, and then makes it. Calls that are made together
-    /// are then done in any order.
+    /// Delays the call for a time within `range`, and then makes it. Concurrent calls are then
+    /// executed in any order.
     ///
     /// # Panics
     ///
@@ -119,37 +122,37 @@ impl Fault {
         }
     }
 
-    /// Limits the fault to calls of `verb`; named more than once, only calls of these.
+    /// Limits the fault to calls of `verb`. Several limits allow calls of each of their verbs.
     pub fn on(mut self, verb: Verb) -> Self {
         self.verbs.push(verb);
         self
     }
 
-    /// Limits the fault to calls with a key that matches. `scan` and `del_matching` name no key,
-    /// and are spared.
+    /// Limits the fault to calls with a key that matches. `scan` and `del_matching` name no key, so
+    /// the fault does not affect them.
     pub fn for_keys(mut self, pattern: Pattern) -> Self {
         self.keys = Some(pattern);
         self
     }
 
-    /// Spares the first `calls` of the calls that it is for.
+    /// Skips the first `calls` of the affected calls.
     pub fn after(mut self, calls: u64) -> Self {
         self.after = calls;
         self
     }
 
-    /// Strikes `times` times, and never again.
+    /// Limits the fault to `times` calls.
     pub fn times(mut self, times: u64) -> Self {
         self.times = times;
         self
     }
 
-    /// Strikes with this probability. Which calls are struck depends on the seed of the backend and
-    /// on how many came before: the same calls in the same order are struck again.
+    /// Strikes with this probability. The seed of the backend and the number of earlier calls
+    /// determine which calls are struck: the same calls in the same order are struck again.
     ///
     /// # Panics
     ///
-    /// If it is not between 0 and 1.
+    /// If the probability is not between 0 and 1.
     pub fn with_probability(mut self, probability: f64) -> Self {
         assert!((0.0..=1.0).contains(&probability), "a probability is between 0 and 1");
         self.probability = probability;
@@ -165,11 +168,11 @@ impl Fault {
     }
 }
 
-/// A fault in force, and how far its schedule has come.
+/// A fault in force, with the progress of its schedule.
 #[derive(Debug)]
 pub(super) struct Scheduled {
     fault: Fault,
-    /// Faults of one backend differ in this, so that each has random numbers of its own.
+    /// Differs between the faults of a backend, so that each fault has its own random numbers.
     stream: u64,
     seen: u64,
     struck: u64,
@@ -185,7 +188,7 @@ impl Scheduled {
         }
     }
 
-    /// Returns what happens to this call, if anything does.
+    /// Returns the effect on this call, if any.
     pub(super) fn strike(&mut self, seed: u64, verb: Verb, keys: &[&str]) -> Option<Effect> {
         if !self.fault.is_for(verb, keys) {
             return None;
@@ -212,12 +215,12 @@ impl Scheduled {
     }
 }
 
-/// Returns the error that the caller sees.
+/// Returns the error of a refused call.
 pub(super) fn refusal(kind: ErrorKind, verb: Verb) -> Error {
     Error::new(kind, verb.name(), "refused by a fault of the test").not_executed()
 }
 
-/// Returns the error that the caller sees; whether the call ran is not to be seen from it.
+/// Returns the error of a lost call, which does not say whether the call ran.
 pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     match loss {
         Loss::Connection => Error::new(
@@ -233,7 +236,7 @@ pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     }
 }
 
-/// The random numbers of one call, computed from its place in the schedule, so that calls of other
+/// The random numbers of a call, computed from its place in the schedule, so that calls of other
 /// faults do not disturb them.
 ///
 /// The function is `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number
@@ -286,7 +289,7 @@ mod tests {
     fn a_probability_is_kept_to() {
         for seed in 0..5 {
             let times = struck(seed, 0).into_iter().filter(|struck| *struck).count();
-            // Four standard deviations.
+            // The range is four standard deviations in each direction.
             assert!((2_327..=2_673).contains(&times), "{times}");
         }
     }

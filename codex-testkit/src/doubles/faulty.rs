@@ -1,4 +1,4 @@
-//! A backend that fails as it is told to.
+//! A backend with injected faults.
 
 use std::{
     fmt,
@@ -15,13 +15,12 @@ use super::{
     fault::{Scheduled, lost, refusal},
 };
 
-/// A backend that fails, stalls and loses answers by a schedule, and is otherwise `B`.
+/// A backend that fails, stalls and loses answers on a schedule, and otherwise behaves as `B` does.
 ///
-/// With no fault in force it does what `B` does. Faults are put in force by
-/// [`inject`](Self::inject), also while others use the backend, and lifted by [`heal`](Self::heal).
-/// Several that are for the same call act in the order in which they were injected: delays add up,
-/// and the first that fails the call ends it. Where `B` is `Clone`, a clone is under the same
-/// faults.
+/// Without a fault in force it behaves as `B` does. [`inject`](Self::inject) adds a fault, also
+/// while others use the backend, and [`heal`](Self::heal) removes all faults. Several faults on the
+/// same call act in the order in which they were injected: delays add up, and the first fault that
+/// fails the call ends it. If `B` is `Clone`, clones share the faults.
 ///
 /// ```
 /// use codex_memory::MemoryBackend;
@@ -45,7 +44,7 @@ use super::{
 /// ```
 pub type FaultyBackend<B> = Intercepted<B, FaultSchedule>;
 
-/// The faults of a [`FaultyBackend`]. Clones are one schedule.
+/// The faults of a [`FaultyBackend`]. Clones share one schedule.
 #[derive(Clone)]
 pub struct FaultSchedule {
     faults: Arc<Mutex<Faults>>,
@@ -58,7 +57,7 @@ type Sleep = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
 struct Faults {
     seed: u64,
     scheduled: Vec<Scheduled>,
-    /// The number of clones that there ever were: the stream of the next one.
+    /// The number of faults injected so far, which is the random stream of the next fault.
     ever: u64,
     injected: Vec<Injected>,
 }
@@ -73,8 +72,8 @@ impl<B> Intercepted<B, FaultSchedule> {
         Self::with_interceptor(inner, schedule)
     }
 
-    /// Sets the seed of all random choices; without it, the seed is 0. It is for every clone, and
-    /// for what comes.
+    /// Sets the seed of all random choices. The default is 0. The seed applies to every clone and
+    /// to later faults.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         self.interceptor.faults().seed = seed;
@@ -88,11 +87,11 @@ impl<B> Intercepted<B, FaultSchedule> {
         self
     }
 
-    /// Lets delayed calls wait by calling `sleep`.
+    /// Makes delayed calls wait by calling `sleep`.
     ///
-    /// Without it they wait by tokio's timer, so that under a paused clock (`tokio::time::pause`)
-    /// nothing takes time; outside of a tokio runtime they wait in real time. A test with a clock
-    /// of its own hands in a wait for that clock, or moves it:
+    /// By default they wait on tokio's timer, so that they take no time under a paused clock
+    /// (`tokio::time::pause`). Outside a tokio runtime they wait in real time. A test with a clock
+    /// of its own passes a wait on that clock, or moves it:
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,13 +134,13 @@ impl<B> Intercepted<B, FaultSchedule> {
         faults.scheduled.push(Scheduled::new(fault, stream));
     }
 
-    /// Lifts every fault. A call that is held up is done when its time is over.
+    /// Removes every fault. A delayed call is executed when its delay is over.
     pub fn heal(&self) {
         self.interceptor.faults().scheduled.clear();
     }
 
-    /// Returns the faults that were injected so far, in the order of the calls: a test that looks
-    /// at it cannot pass because nothing went wrong.
+    /// Returns the faults that were injected so far, in the order of the calls. A test that checks
+    /// them cannot pass because no fault occurred.
     pub fn injected(&self) -> Vec<Injected> {
         self.interceptor.faults().injected.clone()
     }
@@ -152,7 +151,7 @@ impl FaultSchedule {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what is to happen to a call.
+    /// Returns the effects on a call.
     fn plan(&self, verb: Verb, keys: &[&str]) -> Vec<Effect> {
         let mut faults = self.faults();
         let Faults {

@@ -1,4 +1,4 @@
-//! One wrapper for everything that watches or changes the calls of a backend.
+//! A wrapper for every double that observes or changes the calls of a backend.
 
 use std::{fmt, future::Future};
 
@@ -10,9 +10,9 @@ use codex_traits::{
 
 use super::{Answer, Verb};
 
-/// A backend that does what `B` does, with an [`Interceptor`] around each call.
+/// A backend that behaves as `B` does, with an [`Interceptor`] around each call.
 ///
-/// The doubles of this module are made of it, and so can others be:
+/// The doubles of this module are built on it. Use it for your own doubles:
 ///
 /// ```
 /// use std::{future::Future, sync::atomic::{AtomicUsize, Ordering::Relaxed}};
@@ -58,7 +58,7 @@ pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
     /// Makes `call`, or does something else in its place.
     ///
     /// `call` has not begun. An interceptor that drops it answers without asking the backend. The
-    /// caller may drop the future that is returned at any time, as it may drop `call` itself.
+    /// caller may drop the returned future at any time, as it may drop `call` itself.
     fn around<T: Reply>(
         &self,
         request: Request<'_>,
@@ -68,7 +68,7 @@ pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
 
 /// A call with its arguments.
 ///
-/// It holds keys and values, so it has no `Debug`.
+/// It holds keys and values, so it does not implement `Debug`.
 #[derive(Clone)]
 #[non_exhaustive]
 #[expect(missing_debug_implementations, reason = "keys and values are not printed")]
@@ -122,7 +122,7 @@ pub enum Request<'a> {
     SetMany {
         /// Keys and values.
         entries: &'a [(&'a str, Bytes)],
-        /// The expiry of all of them.
+        /// The expiry of all entries.
         expiry: Expiry,
     },
     /// [`KvBackend::incr`]
@@ -168,8 +168,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the keys that the call names, in its order. `scan`, `del_matching` and `health` name
-    /// none.
+    /// Returns the keys of the call in order. `scan`, `del_matching` and `health` have no keys.
     pub fn keys(&self) -> Vec<&'a str> {
         match self {
             Self::Get { key }
@@ -185,7 +184,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the values of the call: those to be written, then the one to be compared with.
+    /// Returns the values of the call: first the values to write, then the value to compare with.
     pub fn values(&self) -> Vec<&[u8]> {
         match self {
             Self::Set { value, options, .. } => match &options.condition {
@@ -207,7 +206,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the expiry that the call sets. For `incr` it is the expiry of a key that is missing.
+    /// Returns the expiry that the call sets. For `incr` this is the expiry of a missing key.
     pub fn expiry(&self) -> Option<Expiry> {
         match self {
             Self::Set { options, .. } => Some(options.expiry),
@@ -224,7 +223,7 @@ impl<'a> Request<'a> {
 
 /// The answer of a verb.
 ///
-/// Implemented for the answers of [`KvBackend`] and for nothing else.
+/// Implemented only for the answers of [`KvBackend`].
 pub trait Reply: Send + sealed::Sealed + 'static {
     /// Describes the answer without its values.
     fn summary(&self) -> Answer;
@@ -254,7 +253,7 @@ replies! {
     u64: |count| Answer::Count(*count);
     bool: |flag| Answer::Flag(*flag);
     Ttl: |ttl| Answer::Ttl(*ttl);
-    // The sum is the value.
+    // The sum is a value, so only its presence is kept.
     Option<i64>: |sum| Answer::Flag(sum.is_some());
     (): |_done| Answer::Done;
     Option<(Bytes, Ttl)>: |found| Answer::ValueWithTtl(found.as_ref().map(|(value, ttl)| (value.len(), *ttl)));
@@ -267,7 +266,7 @@ impl<B, I> Intercepted<B, I> {
         Self { inner, interceptor }
     }
 
-    /// Returns the backend that is wrapped. Calls made on it are not intercepted.
+    /// Returns the wrapped backend. Calls on it are not intercepted.
     pub fn inner(&self) -> &B {
         &self.inner
     }

@@ -1,4 +1,4 @@
-//! A backend that answers as it is told (feature `mock`).
+//! A backend with scripted answers (feature `mock`).
 
 use bytes::Bytes;
 use codex_traits::{
@@ -11,13 +11,13 @@ use mockall::mock;
 use super::Verb;
 
 mock! {
-    /// A backend that answers as it is told, and panics where it is asked for anything else.
+    /// A backend with scripted answers. It panics on a call without an expectation.
     ///
-    /// For each verb there is [mockall](https://docs.rs/mockall)'s `expect_…`, with its `withf`,
-    /// `times`, `returning` and so on; the methods below are for what tests expect most.
-    /// Expectations are taken in the order in which they were set; one that was met as often as it
-    /// was to be makes way for the next. Those that were not met fail the test when the mock is
-    /// dropped. Such a panic shows the arguments of the call, values too.
+    /// Each verb has [mockall](https://docs.rs/mockall)'s `expect_…` with its `withf`, `times`,
+    /// `returning` and so on. The methods below cover the most frequent expectations. Expectations
+    /// are matched in the order in which they were set. An expectation that was met as often as
+    /// specified makes way for the next expectation. Dropping the mock fails the test if an
+    /// expectation was not met. The panic shows the arguments of the call, including values.
     ///
     /// ```
     /// use codex_testkit::doubles::MockBackend;
@@ -58,9 +58,9 @@ mock! {
     }
 }
 
-/// The expectations that matter most. Each is for exactly one call, which must come.
+/// The most frequent expectations. Each expects exactly one call, which is required.
 impl MockBackend {
-    /// Expects a `get` of `key`, which finds `value`.
+    /// Expects a `get` of `key` and answers with `value`.
     pub fn expect_hit(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
         self.expect_get()
@@ -69,7 +69,7 @@ impl MockBackend {
             .returning(move |_| Ok(Some(value.clone())));
     }
 
-    /// Expects a `get` of `key`, which finds nothing.
+    /// Expects a `get` of `key` and answers that it is missing.
     pub fn expect_miss(&mut self, key: impl Into<String>) {
         let key = key.into();
         self.expect_get()
@@ -78,12 +78,13 @@ impl MockBackend {
             .returning(|_| Ok(None));
     }
 
-    /// Expects a `set` of `key` to `value`, under whatever condition and expiry, which is written.
+    /// Expects a `set` of `key` to `value`, with any condition and expiry, and answers that it
+    /// wrote.
     pub fn expect_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Written);
     }
 
-    /// Expects a `set` of `key` to `value`, under whatever condition and expiry, which is refused.
+    /// Expects a `set` of `key` to `value`, with any condition and expiry, and refuses it.
     pub fn expect_refused_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Refused);
     }
@@ -95,7 +96,7 @@ impl MockBackend {
             .returning(move |_, _, _| Ok(outcome));
     }
 
-    /// Expects a call of `verb`, with whatever arguments, which fails with an error of `kind`.
+    /// Expects a call of `verb` with any arguments, and fails with an error of `kind`.
     pub fn expect_failure(&mut self, verb: Verb, kind: ErrorKind) {
         let error = move || Error::new(kind, verb.name(), "failed by an expectation of the test");
         macro_rules! fail {
@@ -124,13 +125,13 @@ impl MockBackend {
         }
     }
 
-    /// Lets `backend` answer whatever no expectation is for. To be called last, for what is
-    /// expected first is taken first.
+    /// Lets `backend` answer every call without an expectation. Call this last, because earlier
+    /// expectations are matched first.
     ///
     /// # Panics
     ///
-    /// A call panics whose answer is not there at once: `backend` is one of this process, such as
-    /// `MemoryBackend`, and none of the network.
+    /// A call panics if its answer is not ready at once. `backend` must be a store in this process,
+    /// such as `MemoryBackend`, not a store on the network.
     pub fn fall_back_to(&mut self, backend: impl KvBackend + Clone) {
         macro_rules! forward {
             ($($expect:ident $verb:ident($($argument:ident),*);)*) => {$({

@@ -1,17 +1,17 @@
 //! Backends for the tests of code that uses a backend.
 //!
-//! Most tests need none of these: `MemoryBackend` of `codex-memory` answers as a store does, under
-//! a clock that the test moves. These are for what a sound store never shows:
+//! Most tests need none of them: `MemoryBackend` of `codex-memory` answers as a store does, on a
+//! clock that the test moves. These doubles show behaviour that a sound store never shows:
 //!
-//! * [`FaultyBackend`] fails, stalls, and loses answers, by a schedule that a seed repeats.
-//! * [`RecordingBackend`] keeps a log of what was asked and answered, without the values.
-//! * [`TrackingStore`] reports changes to readers that keep what they read, over a network that a
-//!   test disturbs.
-//! * `MockBackend` (feature `mock`) answers as it is told, and fails the test where it is asked for
-//!   anything else.
+//! * [`FaultyBackend`] fails, stalls and loses answers on a schedule that a seed repeats.
+//! * [`RecordingBackend`] keeps a log of calls and answers, without the values.
+//! * [`TrackingStore`] reports changes to readers that keep answers, over a network that a test
+//!   disturbs.
+//! * `MockBackend` (feature `mock`) gives scripted answers, and fails the test on any other call.
 //!
-//! Each wraps a backend and passes the conformance suite with it as long as it is told nothing. The
-//! first two are an [`Intercepted`] backend, and so can doubles of your own be.
+//! Each double wraps a backend, and passes the conformance suite with it until it is told to
+//! misbehave. The first two are [`Intercepted`] backends. Use [`Intercepted`] for your own doubles
+//! too.
 
 mod call;
 mod fault;

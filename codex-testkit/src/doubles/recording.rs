@@ -11,21 +11,22 @@ use codex_traits::{Pattern, Result};
 
 use super::{Answer, Call, ConditionKind, Intercepted, Interceptor, Reply, Request, Verb};
 
-/// The parts that a log leaves out.
+/// The parts of a call that a log leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Redaction {
-    /// The values; of each, its length is kept.
+    /// The values. The log keeps the length of each value.
     #[default]
     Values,
-    /// The values and the keys; of each key, a number is kept that tells it from others.
+    /// The values and the keys. The log keeps a number for each key, which distinguishes it from
+    /// other keys.
     ValuesAndKeys,
 }
 
-/// A backend that does what `B` does and keeps a log of it, to be asserted on.
+/// A backend that behaves as `B` does and keeps a log of its calls for assertions.
 ///
-/// Calls are logged in the order in which they begin, each with its answer; the log is never cut
-/// but by [`clear`](Self::clear). Values are never kept. Where `B` is `Clone`, a clone writes to
-/// the same log.
+/// Calls are logged in the order in which they begin, each with its answer. Only
+/// [`clear`](Self::clear) removes calls from the log. The log never keeps values. If `B` is
+/// `Clone`, a clone writes to the same log.
 ///
 /// ```
 /// use codex_memory::MemoryBackend;
@@ -58,19 +59,19 @@ pub struct Recorder {
 #[derive(Default)]
 struct Log {
     calls: Vec<Call>,
-    /// The number of calls that were cleared: the ticket of the first that is still there.
+    /// The number of cleared calls, which is the ticket of the first remaining call.
     cleared: usize,
-    /// The number of each key where keys are redacted.
+    /// The number of each key, if keys are redacted.
     numbers: HashMap<String, usize>,
 }
 
 impl<B> Intercepted<B, Recorder> {
-    /// Records what is asked of `inner`, without the values.
+    /// Records the calls of `inner` without their values.
     pub fn new(inner: B) -> Self {
         Self::with_redaction(inner, Redaction::Values)
     }
 
-    /// Records what is asked of `inner`, without what `redaction` names.
+    /// Records the calls of `inner` without the parts that `redaction` names.
     pub fn with_redaction(inner: B, redaction: Redaction) -> Self {
         let log = Arc::default();
         Self::with_interceptor(inner, Recorder { redaction, log })
@@ -81,7 +82,7 @@ impl<B> Intercepted<B, Recorder> {
         self.interceptor.log().calls.clone()
     }
 
-    /// Returns the calls so far, a line each, as [`Call`] is displayed.
+    /// Returns the calls so far as lines, each as [`Call`] displays it.
     pub fn lines(&self) -> Vec<String> {
         self.interceptor.log().calls.iter().map(ToString::to_string).collect()
     }
@@ -96,7 +97,7 @@ impl<B> Intercepted<B, Recorder> {
             .count()
     }
 
-    /// Forgets the calls so far. Numbers of redacted keys stay as they are.
+    /// Removes the calls so far. Redacted keys keep their numbers.
     pub fn clear(&self) {
         let mut log = self.interceptor.log();
         log.cleared += log.calls.len();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A verb of [`KvBackend`](codex_traits::KvBackend) that asks the store.
+/// A verb of [`KvBackend`](codex_traits::KvBackend) that sends a request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verb {

@@ -1,4 +1,4 @@
-//! The same histories before `stateright`'s tester of linearizability.
+//! The same histories, checked with `stateright`'s tester of linearizability.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use stateright::semantics::{ConsistencyTester, LinearizabilityTester, Sequential
 use super::{Answer, Call, Op, Register, is_linearizable};
 use crate::random::Random;
 
-/// Everything that the register can be by now. `stateright` wants an object that does one thing
-/// only; a value that may end by itself makes it a set of them.
+/// Every possible state of the register. `stateright` requires a deterministic object. A value that
+/// may expire turns the object into a set of states.
 #[derive(Debug, Clone)]
 struct Possible(BTreeSet<(Option<i64>, bool)>);
 
@@ -31,11 +31,10 @@ impl Possible {
 
 impl SequentialSpec for Possible {
     type Op = Op;
-    /// `None` is never given by a backend.
+    /// A backend never answers `None`.
     type Ret = Option<Answer>;
 
-    /// Applies `op` for a call without an answer. Every effect that the call can have had stays
-    /// possible.
+    /// Applies `op` for a call without an answer. Every possible effect of the call is kept.
     fn invoke(&mut self, op: &Op) -> Option<Answer> {
         *self = Self::of(self.each().map(|register| register.after(*op).0).collect::<Vec<_>>());
         None
@@ -49,7 +48,7 @@ impl SequentialSpec for Possible {
     }
 }
 
-/// A history, and who made each call.
+/// A history, with the task of each call.
 type History = Vec<(usize, Call)>;
 
 fn stateright_says(history: &History) -> bool {
@@ -86,8 +85,8 @@ fn draw_op(random: &mut Random) -> Op {
     }
 }
 
-/// Draws the history of a register with a lock and three tasks whose calls overlap at random. Now
-/// and then, an answer is made wrong or lost.
+/// Generates the history of a register with a lock and three tasks whose calls overlap at random.
+/// Some answers are falsified or lost.
 fn draw_history(random: &mut Random) -> History {
     const TASKS: usize = 3;
     const CALLS: usize = 7;
@@ -98,7 +97,7 @@ fn draw_history(random: &mut Random) -> History {
     for tick in 0..40 {
         let task = usize::try_from(random.below(TASKS as u64)).unwrap();
         match open[task] {
-            // One that has got no answer makes no other call.
+            // A task without an answer makes no further call.
             _ if has_stopped[task] => {}
             None if history.len() < CALLS => {
                 let op = draw_op(random);

@@ -1,11 +1,11 @@
-//! A history that no order explains, as short as it can be shown.
+//! The shortest display of a history that no order explains.
 
 use std::fmt::Write as _;
 
 use super::{Answer, Call, Op, is_linearizable};
 
-/// Returns the calls that it takes to show that `calls`, which are not linearizable, are not: a
-/// line each, with the ticks between which they were made, and a question that leads to the usual
+/// Returns the calls that show that `calls`, which are not linearizable, are not. There is a line
+/// per call, with the ticks between which it was made, and a question that leads to the usual
 /// cause.
 pub(crate) fn timeline(calls: &[Call]) -> String {
     let calls = shortest(calls);
@@ -36,8 +36,7 @@ pub(crate) fn timeline(calls: &[Call]) -> String {
     text
 }
 
-/// Cuts the history off as soon as it is wrong, and leaves out reads that are not needed for it to
-/// be.
+/// Cuts the history off at the first error, and leaves out reads that are not needed for the error.
 fn shortest(calls: &[Call]) -> Vec<Call> {
     let mut ends: Vec<u64> = calls
         .iter()
@@ -45,7 +44,7 @@ fn shortest(calls: &[Call]) -> Vec<Call> {
         .filter(|ended| *ended != u64::MAX)
         .collect();
     ends.sort_unstable();
-    // A call that was not yet answered then may or may not have been executed.
+    // A call that was not yet answered at that moment may or may not have been executed.
     let until = |last: u64| -> Vec<Call> {
         let begun = calls.iter().filter(|call| call.begun <= last);
         begun
@@ -67,7 +66,7 @@ fn shortest(calls: &[Call]) -> Vec<Call> {
         .map(until)
         .find(|calls| !is_linearizable(calls))
         .unwrap_or_else(|| calls.to_vec());
-    // Without a call that changes nothing, what is left is as wrong as before or it is explained.
+    // Removing a call that changes nothing either keeps the error or explains it.
     let mut at = 0;
     while at < shortest.len() {
         let changes_nothing = matches!(shortest[at].op, Op::Get) || shortest[at].answer == Some(Answer::Done(false));
@@ -125,7 +124,7 @@ mod tests {
             call(set, Answer::Done(true), 2),
             call(Op::Get, Answer::Value(Some(1)), 4),
             call(Op::Get, Answer::Value(None), 6),
-            // It has ended, and is there again.
+            // The value has expired and then reappears.
             call(Op::Get, Answer::Value(Some(1)), 8),
             call(Op::Del, Answer::Done(true), 10),
         ];

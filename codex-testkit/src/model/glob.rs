@@ -1,9 +1,8 @@
-//! Redis's glob again, by trying everything: slow, and easy to follow.
+//! A second implementation of Redis's glob, by exhaustive search: slow and easy to follow.
 
-/// Returns whether `text` matches `pattern`, as SCAN has it.
+/// Returns whether `text` matches `pattern`, as SCAN decides.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // Redis takes a lone star for "all" and otherwise lets the empty key match nothing but the
-    // empty pattern.
+    // Redis takes a lone star for "all". Otherwise the empty key matches only the empty pattern.
     if text.is_empty() {
         return matches!(pattern, [] | [b'*']);
     }
@@ -31,8 +30,8 @@ enum Token {
 }
 
 impl Token {
-    /// Returns the class that begins with `pattern`, and what comes after it. One that is not
-    /// closed ends with the pattern.
+    /// Returns the class that begins with `pattern`, and the rest of the pattern. An unclosed class
+    /// ends with the pattern.
     fn class(pattern: &[u8]) -> (Self, &[u8]) {
         let (is_negated, mut rest) = match pattern {
             [b'^', rest @ ..] => (true, rest),
@@ -57,7 +56,7 @@ impl Token {
     }
 
     fn takes(&self, byte: u8) -> bool {
-        // Bounds are compared as C's `char`, which has a sign on most machines.
+        // Bounds are compared as C's `char`, which is signed on most machines.
         let signed = u8::cast_signed;
         match self {
             Self::Any => true,
@@ -80,8 +79,8 @@ mod tests {
     use super::matches;
     use crate::random::Random;
 
-    /// The contract's own matcher is compared with the server's, pair by pair; this one is compared
-    /// with that.
+    /// The contract's own matcher is compared with the server's, pair by pair. This matcher is
+    /// compared with the contract's.
     #[test]
     fn agrees_with_the_matcher_of_the_contract() {
         const BYTES: &[u8] = b"ab-^]\\[*?\x80\xff";

@@ -1,4 +1,4 @@
-//! One call of a history.
+//! A call of a history.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub enum Client {
 
 /// A moment of a history.
 ///
-/// `tick` orders the moments. Several moments can share a time, above all under a paused clock.
+/// `tick` orders the moments. Several moments can share a time, especially under a paused clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The position among all moments of the history.
@@ -24,19 +24,19 @@ pub struct Moment {
     pub at: Duration,
 }
 
-/// The content of a key that a read was told.
+/// The content of a key in the answer of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// The key was absent.
     Missing,
     /// The value of the write of this version.
     Version(u64),
-    /// A value that no write of the history carries, or one of another key.
+    /// A value that no write of the history carries, or a value of another key.
     Foreign,
 }
 
 impl Shown {
-    /// Reads a value that [`value_of`] made for `key`.
+    /// Parses a value that [`value_of`] made for `key`.
     pub(crate) fn of(key: &str, value: Option<&Bytes>) -> Self {
         let Some(value) = value else {
             return Self::Missing;
@@ -49,8 +49,8 @@ impl Shown {
     }
 }
 
-/// Returns the value of one version of `key`. It names the key, so that an answer that belongs to
-/// another key is recognised.
+/// Returns the value of `version` of `key`. The value names the key, so that an answer that belongs
+/// to another key is recognised.
 pub(crate) fn value_of(key: &str, version: u64) -> Bytes {
     Bytes::from(format!("{key}={version}"))
 }
@@ -58,7 +58,7 @@ pub(crate) fn value_of(key: &str, version: u64) -> Bytes {
 /// The verb of a call, with its arguments and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// An unconditional write. Every version is written once.
+    /// An unconditional write. Every version is written only once.
     Write {
         /// The number in the value.
         version: u64,
@@ -69,20 +69,20 @@ pub enum What {
     Delete,
     /// A read that was answered.
     Read(Shown),
-    /// A fail-over, from the last moment at which the old primary took writes to the first at which
-    /// every client asks the new one. It may lose writes that were answered.
+    /// A fail-over. It begins at the last moment at which the old primary accepted writes, and ends
+    /// at the first moment at which every client uses the new primary. It may lose answered writes.
     FailOver,
 }
 
-/// A call on one key.
+/// A call on a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// The caller.
     pub client: Client,
     /// A moment before the request was sent.
     pub begun: Moment,
-    /// A moment after the answer, or `None` for a write that was dropped or failed: it happens at
-    /// some time after it began, or never.
+    /// A moment after the answer, or `None` for a write that was dropped or failed: it takes effect
+    /// at some time after it began, or never.
     pub ended: Option<Moment>,
     /// The verb.
     pub what: What,

@@ -1,9 +1,9 @@
-//! The checker.
+//! The checker of histories.
 //!
 //! A history is legal if its writes have a total order that explains every answer. The checker
-//! collects what is certain about that order: a write that was answered before another began is
-//! older, and so is everything that an answer proves. Each answer of a near cache must fit, and
-//! what it proves is certain from then on. A cycle means that no order exists.
+//! collects the certain facts about that order. A write is older than another write if it was
+//! answered before the other began. Each answer of a near cache must fit the known order, and
+//! proves further facts about it. A cycle means that no order exists.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -13,16 +13,18 @@ use super::{
     violation::{Rule, Violation},
 };
 
-/// The bounds of what a near cache may answer.
+/// The bounds on the answers of a near cache.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// The age of an answer: the time between the end of the write that overwrote it and the begin
-    /// of the read.
+    /// The maximum age of an answer: the time between the end of the write that overwrote it and
+    /// the begin of the read.
     pub max_staleness: Duration,
-    /// The age of an answer while nothing disturbs the near cache: the time that a push takes.
+    /// The maximum age of an answer while nothing disturbs the near cache: the time that a push
+    /// takes.
     pub push_time: Option<Duration>,
-    /// The tolerance of every comparison of times: two clocks, and threads that wait for a core.
+    /// The tolerance of every comparison of times, for two clocks and for threads that wait for a
+    /// core.
     pub slack: Duration,
 }
 
@@ -41,15 +43,15 @@ impl Bounds {
         Self::new(Duration::ZERO)
     }
 
-    /// Requires that every answer is younger than a push takes, too: for a history without
-    /// disturbances.
+    /// Requires that every answer is also younger than the time that a push takes, for a history
+    /// without disturbances.
     #[must_use]
     pub fn with_push_time(mut self, push_time: Duration) -> Self {
         self.push_time = Some(push_time);
         self
     }
 
-    /// Allows for this much in every comparison of times.
+    /// Sets the tolerance of every comparison of times.
     #[must_use]
     pub fn with_slack(mut self, slack: Duration) -> Self {
         self.slack = slack;
@@ -62,7 +64,7 @@ impl Bounds {
 struct State {
     client: Option<Client>,
     begun: Moment,
-    /// The end of the call. `None`: it was never answered.
+    /// The end of the call, or `None` if it was never answered.
     answered: Option<Moment>,
     /// The earliest moment at which the state is known to have been reached.
     reached: Option<Moment>,
@@ -80,11 +82,11 @@ struct Checker<'a> {
     bounds: &'a Bounds,
     states: Vec<State>,
     order: Order,
-    /// The state that each answer of a near cache showed, if it is certain.
+    /// The state that each answer of a near cache showed, if the state is certain.
     shown: Vec<(Call, usize)>,
 }
 
-/// Checks the calls on one key, which was missing at first. Their ticks start at 1.
+/// Checks the calls on a key that was missing at first. Their ticks start at 1.
 ///
 /// # Errors
 ///
@@ -104,7 +106,7 @@ pub fn check(calls: &[Call], bounds: &Bounds) -> Result<(), Violation> {
     checker.check_values()?;
     checker.order_writes()?;
     checker.check_near_reads()?;
-    // Again, with everything that later answers prove.
+    // A second pass uses the facts that later answers proved.
     checker.check_near_reads()
 }
 
@@ -123,7 +125,7 @@ fn states_of(calls: &[Call]) -> Vec<State> {
             What::Delete => (None, None),
             What::Read(_) | What::FailOver => continue,
         };
-        // A version that was read was there when the read ended.
+        // A version that was read had been written by the end of the read.
         let reads = calls
             .iter()
             .filter(|read| version.is_some_and(|version| read.what == What::Read(Shown::Version(version))));
@@ -230,8 +232,8 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Checks a read of a missing key. A key is missing at first, after a removal, and when a time
-    /// to live is over. At least one of these causes must be allowed.
+    /// Checks a read that found the key missing. A key is missing at first, after a removal, and
+    /// after its time to live. At least one of these causes must be allowed.
     fn check_missing(&mut self, read: &Call) -> Result<(), Violation> {
         let mut refused: Option<(Moment, Rule, String)> = None;
         let mut allowed = Vec::new();
@@ -265,8 +267,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Returns the states that the near cache must not fall behind: its own writes that were
-    /// answered, with `true`, and the states that it showed, with `false`.
+    /// Returns the states that the near cache must not fall behind: its own answered writes, with
+    /// `true`, and the states that it showed, with `false`.
     fn seen_before(&self, read: &Call) -> Vec<(usize, bool)> {
         let mut seen = Vec::new();
         for (at, state) in self.states.iter().enumerate() {

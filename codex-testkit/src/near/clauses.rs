@@ -1,4 +1,5 @@
-//! The clauses of a near cache; here the order of what one handle shows: near-02 and near-03.
+//! The clauses of a near cache. This file holds near-02 and near-03: the order of a handle's
+//! answers.
 
 mod entries;
 mod reports;
@@ -15,10 +16,10 @@ pub(crate) use self::{entries::*, reports::*, staleness::*};
 use super::{Bounds, Disturbance, HistoryShape, NearHarness, record_history};
 use crate::failure::{Checked, Failure, ensure};
 
-/// Rounds of a race. Each has a fair chance to show a defect.
+/// The number of rounds of a race. Each round has a fair chance to reveal a defect.
 const ROUNDS: u64 = 60;
 
-/// The pause between two looks at something that takes its time.
+/// The pause between two polls of a slow condition.
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn value(version: u64) -> Bytes {
@@ -30,8 +31,8 @@ async fn put<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     Ok(())
 }
 
-/// Stores a version by a handle whose connections were closed too. The first calls may find them
-/// closed.
+/// Stores a version through a handle whose connections were also closed. The first calls may fail
+/// on the closed connections.
 async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     const ATTEMPTS: u32 = 200;
     for _ in 1..ATTEMPTS {
@@ -46,7 +47,7 @@ async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> 
     put(backend, key, version).await
 }
 
-/// Returns the value of `key`, or `None` if the store is out of reach.
+/// Returns the value of `key`, or `None` if the store cannot be reached.
 async fn shown<B: KvBackend>(backend: &B, key: &str) -> Option<Option<Bytes>> {
     use codex_traits::ErrorKind::{Connection, Server, Timeout};
     match backend.get(key).await {
@@ -65,7 +66,7 @@ async fn expect<B: KvBackend>(backend: &B, key: &str, version: Option<u64>, what
     Ok(())
 }
 
-/// Fails unless the near cache answers this within the time that a push takes.
+/// Fails unless the near cache answers with `version` within the time that a push takes.
 async fn expect_soon<H: NearHarness>(
     harness: &H,
     near: &H::Near,
@@ -101,10 +102,10 @@ async fn disturb<H: NearHarness>(harness: &H, disturbance: Disturbance<'_>) -> C
     ))
 }
 
-/// Reads `key` until it is kept: a read of it asks nothing of the store. It can take some reads,
-/// because a report of an earlier write can arrive in between.
+/// Reads `key` until the near cache keeps it: a read then sends no request to the store. This can
+/// take several reads, because the report of an earlier write can arrive in between.
 async fn keep<H: NearHarness>(harness: &H, near: &H::Near, key: &str) -> Checked {
-    // For the reports of earlier writes, which would drop the key again.
+    // Waits for the reports of earlier writes, which would drop the key again.
     sleep(PAUSE * 5).await;
     let limit = Instant::now() + harness.push_time() * 50;
     while Instant::now() < limit {
@@ -160,7 +161,7 @@ pub(crate) async fn near_02_nothing_is_kept_while_a_write_is_unresolved<H: NearH
     if !harness.disturb(Disturbance::HoldStreams).await {
         disturb(harness, Disturbance::BlackHole).await?;
     }
-    // Sent, and dropped before it is answered.
+    // The call is sent, and dropped before it is answered.
     let _ = timeout(
         Duration::from_millis(1),
         near.set("dropped", value(2), SetOptions::new()),
@@ -199,7 +200,7 @@ pub(crate) async fn near_03_no_verb_shows_a_newer_state_than_a_later_read<H: Nea
         let key = format!("bypass:{round}");
         put(&bare, &key, 1).await?;
         keep(harness, &near, &key).await?;
-        // Without this the report is mostly faster than the other verb.
+        // Without this, the report usually arrives before the answer of the other verb.
         let is_held = harness.disturb(Disturbance::HoldStreams).await;
         put(&bare, &key, 2).await?;
         let is_newer = match round % 4 {

@@ -4,10 +4,10 @@ use std::{future::Future, time::Duration};
 
 use codex_traits::{KvBackend, Result};
 
-/// A store, and near caches on it, for one clause.
+/// A store with near caches on it, for a clause.
 ///
-/// The clauses run on the runtime of their caller and take their time from tokio, so that under a
-/// paused clock they take none.
+/// The clauses run on the caller's runtime and use tokio's timer. Under a paused clock they take no
+/// time.
 pub trait NearHarness: Send + Sync {
     /// The near cache.
     type Near: KvBackend + Clone;
@@ -18,11 +18,10 @@ pub trait NearHarness: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As the builder of the near cache.
+    /// As for the builder of the near cache.
     fn near(&self) -> impl Future<Output = Result<Self::Near>> + Send;
 
-    /// Returns another program: what it sends travels by connections that [`Disturbance`] does not
-    /// reach.
+    /// Returns a client in another program. [`Disturbance`] does not affect its connections.
     fn bare(&self) -> Self::Bare;
 
     /// Returns the backend below `near`, with the connections of `near`. The default is `None`.
@@ -40,22 +39,22 @@ pub trait NearHarness: Send + Sync {
     /// Returns the tolerance of times: zero under a paused clock.
     fn slack(&self) -> Duration;
 
-    /// Disturbs the store or the network. Returns `false` if it cannot be done here.
+    /// Disturbs the store or the network. Returns `false` if this harness cannot do it.
     fn disturb(&self, disturbance: Disturbance<'_>) -> impl Future<Output = bool> + Send;
 
-    /// Returns the number of keys that were read from the store so far, or of requests that read
-    /// keys. `None` if it cannot be told, the default.
+    /// Returns the number of keys read from the store so far, or of requests that read keys.
+    /// `None`, the default, if the number is unknown.
     fn reads(&self) -> Option<u64> {
         None
     }
 
-    /// Returns the bytes that `near` holds, and its bound. The default is `None`.
+    /// Returns the size of `near` in bytes, and the limit of its size. The default is `None`.
     fn memory(&self, near: &Self::Near) -> Option<(u64, u64)> {
         let _ = near;
         None
     }
 
-    /// Returns the longest value that is kept. The default is `None`.
+    /// Returns the length of the longest value that is kept. The default is `None`.
     fn max_value_bytes(&self) -> Option<usize> {
         None
     }
@@ -67,9 +66,9 @@ pub trait NearHarness: Send + Sync {
 pub enum Disturbance<'a> {
     /// Closes every connection of the near caches.
     Cut,
-    /// Holds back the answers and reports of streams. Other calls go on, if the network allows.
+    /// Holds back the answers and reports of streams. Other calls continue if the network allows.
     HoldStreams,
-    /// Swallows everything in both directions, and closes nothing.
+    /// Swallows all traffic in both directions, but closes no connection.
     BlackHole,
     /// Ends [`HoldStreams`](Self::HoldStreams), [`BlackHole`](Self::BlackHole) and
     /// [`Latency`](Self::Latency).
@@ -82,7 +81,7 @@ pub enum Disturbance<'a> {
     ReportFlush,
     /// Writes to the same name in another database.
     WriteInAnotherDatabase(&'a str),
-    /// Makes another node the primary for this key. The old one closes nothing.
+    /// Makes another node the primary for this key. The old primary closes no connection.
     FailOver(&'a str),
     /// Moves the key to another node.
     MoveKey(&'a str),

@@ -5,7 +5,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use super::{NearHarness, clauses};
 use crate::failure::{Checked, Failure};
 
-/// Calls `$callback!` with the names of the clauses, and with what it was given.
+/// Calls `$callback!` with the names of the clauses and with its own arguments.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_near_clauses {
@@ -66,15 +66,15 @@ __codex_testkit_near_clauses!([table]);
 pub enum NearFailure {
     /// The near cache breaks the clause.
     Broken(String),
-    /// The harness cannot show the clause.
+    /// The harness cannot test the clause.
     NotApplicable(String),
 }
 
-/// Checks one clause of [`NEAR_CLAUSES`].
+/// Checks a clause of [`NEAR_CLAUSES`].
 ///
 /// # Errors
 ///
-/// If the near cache breaks the clause, or if the clause cannot be shown.
+/// If the near cache breaks the clause, or if the harness cannot test the clause.
 pub async fn check_near_clause<H: NearHarness>(name: &str, harness: &H) -> Result<(), NearFailure> {
     let Some(clause) = begin(name, harness) else {
         return Err(NearFailure::NotApplicable(format!("there is no clause {name}")));
@@ -85,7 +85,8 @@ pub async fn check_near_clause<H: NearHarness>(name: &str, harness: &H) -> Resul
     })
 }
 
-/// Checks a clause as a test: panics if it is broken, and counts as skipped if it cannot be shown.
+/// Checks a clause as a test. Panics if the clause is broken, and counts as skipped if it cannot be
+/// tested.
 ///
 /// # Panics
 ///
@@ -99,10 +100,10 @@ pub async fn test_near_clause<H: NearHarness>(name: &str, test: &str, harness: &
     }
 }
 
-/// Makes a test of each clause of a near cache, with the attribute that is given and a harness that
-/// the expression makes.
+/// Makes a test of each clause of a near cache, with the given attribute and a harness that the
+/// expression makes.
 ///
-/// A clause that the harness cannot show is reported as skipped, in the form of
+/// A clause that the harness cannot test is reported as skipped, in the format of
 /// [`require!`](crate::require!).
 ///
 /// ```ignore

@@ -1,10 +1,10 @@
-//! The proof of a near cache: histories of concurrent calls, and a checker of what it may answer.
+//! Tests for near caches: histories of concurrent calls, and a checker of the answers.
 //!
-//! A near cache answers reads from the memory of the process while a store tells it what changed.
-//! It is not linearizable, and must not be checked as if it were: an answer may be older than the
-//! store by the time that a push takes. [`check`] knows the exact bounds. It takes the calls on one
-//! key by several near caches and by clients without one, and returns the first answer that no
-//! order of the writes explains.
+//! A near cache answers reads from the memory of the process, while a store reports changes to it.
+//! It is not linearizable and must not be checked as if it were: an answer may be older than the
+//! store by the time that a push takes. [`check`] knows the exact bounds. It takes the calls that
+//! several near caches and clients without a near cache made on one key. It returns the first
+//! answer that no order of the writes explains.
 //!
 //! [`record_history`] makes such histories on any [`KvBackend`](codex_traits::KvBackend):
 //!

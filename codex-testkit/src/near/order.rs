@@ -1,6 +1,6 @@
 //! A partial order of the states of one key.
 
-/// The pairs of states of which one is certainly older, closed under transitivity.
+/// The pairs of states of which the first is certainly older, closed under transitivity.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
     older: Vec<Vec<bool>>,
@@ -18,7 +18,7 @@ impl Order {
         self.older[a][b]
     }
 
-    /// Notes that `a` is older than `b`. Returns `false`, and changes nothing, if `b` is known to
+    /// Records that `a` is older than `b`. Returns `false` and changes nothing if `b` is known to
     /// be older than `a`.
     #[must_use]
     pub(crate) fn note(&mut self, a: usize, b: usize) -> bool {

@@ -1,4 +1,4 @@
-//! Histories of concurrent calls through near caches and past them.
+//! Histories of concurrent calls through near caches and directly to the store.
 
 use std::{
     sync::{
@@ -22,27 +22,27 @@ use super::{
 };
 use crate::random::Random;
 
-/// The size of a history, and the seed of everything that is drawn.
+/// The size of a history, and the seed of its random choices.
 ///
-/// The defaults make a history of a few keys that is over within tens of milliseconds.
+/// The defaults make a history of a few keys that takes tens of milliseconds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HistoryShape {
-    /// The tasks of each near cache, each with a clone of it.
+    /// The number of tasks of each near cache. Each task has its own clone of the near cache.
     pub tasks: usize,
-    /// The calls of each task.
+    /// The number of calls of each task.
     pub calls: usize,
-    /// The keys. Few keys make many conflicts.
+    /// The number of keys. Few keys cause many conflicts.
     pub keys: u64,
     /// The longest pause between two calls of a task.
     pub pause: Duration,
-    /// The longest time after which a call is dropped; one call of eight is.
+    /// The longest time after which a call is dropped. One call of eight is dropped.
     pub patience: Duration,
-    /// The longest time to live that is written. The shortest is a tenth of it.
+    /// The longest written time to live. The shortest is a tenth of it.
     pub ttl: Duration,
-    /// Begins the names of the keys, so that histories on one store do not meet.
+    /// The prefix of the keys, so that histories on one store do not meet.
     pub prefix: String,
-    /// The seed of every draw.
+    /// The seed of every random choice.
     pub seed: u64,
 }
 
@@ -62,7 +62,7 @@ impl HistoryShape {
     }
 }
 
-/// The calls of one history, key by key.
+/// The calls of a history, key by key.
 #[derive(Debug, Clone)]
 pub struct History {
     keys: Vec<Vec<Call>>,
@@ -96,7 +96,7 @@ impl History {
     }
 }
 
-/// Moments and versions of one history.
+/// The source of moments and versions for a history.
 #[derive(Debug)]
 struct Recorder {
     ticks: AtomicU64,
@@ -116,13 +116,13 @@ impl Recorder {
 /// Records a history of calls by the near caches `handles`, each with its clones, and by `bare`, a
 /// client that asks the store for every answer. The keys must be missing at first.
 ///
-/// It must run on a tokio runtime with a timer. Under a paused clock it takes no time. Disturb the
-/// store meanwhile as you like: calls that fail, and calls that are dropped, count as unresolved.
+/// This must run on a tokio runtime with a timer. Under a paused clock it takes no time. The caller
+/// may disturb the store meanwhile: failed and dropped calls count as unresolved.
 ///
 /// # Errors
 ///
-/// An error of `handles` or `bare` that no outage explains: neither of kind `Connection`, `Timeout`
-/// nor `Server`.
+/// An error of `handles` or `bare` that an outage does not explain: its kind is not `Connection`,
+/// `Timeout` or `Server`.
 pub async fn record_history<N, B>(handles: &[N], bare: &B, shape: &HistoryShape) -> Result<History>
 where
     N: KvBackend + Clone,
@@ -213,7 +213,7 @@ fn part(random: &mut Random, of: Duration) -> Duration {
 
 /// Draws a call. The answer of a read is filled in later.
 fn draw(random: &mut Random, client: Client, recorder: &Recorder, shape: &HistoryShape) -> What {
-    // A bare client writes half of the time, so that pushes come; a near cache reads most of it.
+    // Half of a bare client's calls are writes, so that pushes occur. A near cache mostly reads.
     let writes = if matches!(client, Client::Bare(_)) { 50 } else { 25 };
     if random.below(100) >= writes {
         return What::Read(Shown::Missing);

@@ -1,4 +1,4 @@
-//! The answer that breaks a clause.
+//! An answer that breaks a clause.
 
 use std::{error, fmt};
 
@@ -6,25 +6,25 @@ use std::{error, fmt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// The answers of the clients without a near cache contradict each other: the store itself is
-    /// not linearizable, so nothing can be said about a near cache on it.
+    /// The clients without a near cache got contradictory answers. The store itself is not
+    /// linearizable, so the check says nothing about a near cache on it.
     Store,
-    /// The value was never written to this key, or was written only after it was read.
+    /// The value was never written to this key, or was written only after the read.
     NeverWritten,
     /// near-02: the answer is older than a write of the same near cache that was answered before.
     ReadYourWrites,
     /// near-03: the answer is older than an earlier answer of the same near cache.
     MonotonicReads,
-    /// near-04: the answer is older than the time that a push takes.
+    /// near-04: the answer is out of date for longer than a push takes.
     PushTime,
-    /// near-05: the answer is older than `max_staleness`.
+    /// near-05: the answer is out of date for longer than `max_staleness`.
     BoundedStaleness,
     /// near-07: the value is past its time to live.
     TimeToLive,
 }
 
 impl Rule {
-    /// Returns the clause of the contract of near caches, if the rule is one.
+    /// Returns the clause of the contract of near caches, or `None` if the rule is not a clause.
     pub fn clause(self) -> Option<&'static str> {
         match self {
             Self::Store | Self::NeverWritten => None,
@@ -37,7 +37,7 @@ impl Rule {
     }
 }
 
-/// An answer that no order of the writes explains, with the history around it.
+/// An answer that no order of the writes explains, with its surrounding history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub(crate) rule: Rule,

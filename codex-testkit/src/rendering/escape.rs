@@ -1,11 +1,11 @@
-//! Text inside XML and HTML.
+//! Escaping of text in XML and HTML.
 
 use std::fmt::Write as _;
 
 /// Returns `text` as the content of an element or of a quoted attribute, in XML 1.0 and in HTML.
 ///
 /// Characters that XML cannot represent (control characters, U+FFFE, U+FFFF: section 2.2 of XML
-/// 1.0) are shown as Rust writes them: `\u{1b}`.
+/// 1.0) are written as Rust escapes: `\u{1b}`.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -15,8 +15,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // A parser would make spaces of these in an attribute, and of a carriage return a line
-            // feed anywhere.
+            // A parser would turn these into spaces in an attribute, and a carriage return into a
+            // line feed anywhere.
             '\t' | '\n' | '\r' => {
                 let _ = write!(escaped, "&#{};", u32::from(char));
             }

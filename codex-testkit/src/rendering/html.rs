@@ -1,5 +1,5 @@
-//! For a person: one page that needs nothing but itself. It is XHTML in form, so that a strict
-//! parser can check it.
+//! Reports as a self-contained HTML page. The page is also XHTML, so that a strict parser can check
+//! it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -64,7 +64,7 @@ fn header(view: View<'_>, subject: &str) -> String {
 }
 
 fn figure(name: &str, class: &str, value: &str) -> String {
-    // A zero is no cause for a colour.
+    // A zero gets no colour.
     let class = if value == "0" { "" } else { class };
     format!("<div class=\"figure {class}\"><dd>{value}</dd><dt>{name}</dt></div>\n")
 }
@@ -85,7 +85,7 @@ fn bar(counts: Counts) -> String {
     bar
 }
 
-/// Returns what a reader of a failed run looks for first.
+/// Returns the failures, which a reader of a failed run looks for first.
 fn failures(view: View<'_>) -> String {
     let mut entries = String::new();
     for (id, message) in view.report.failures() {
@@ -158,7 +158,7 @@ fn row(line: &Line<'_>, slowest: Duration) -> String {
     )
 }
 
-/// Returns how long it took, in figures and as a share of the slowest.
+/// Returns the time of a clause, in figures and as a share of the slowest clause.
 fn time(line: &Line<'_>, slowest: Duration) -> String {
     let Some(took) = line.took else {
         return String::new();
@@ -167,7 +167,7 @@ fn time(line: &Line<'_>, slowest: Duration) -> String {
         return "<span class=\"time\"></span>".to_owned();
     }
     let share = took.as_secs_f64() / slowest.as_secs_f64().max(f64::MIN_POSITIVE) * 100.0;
-    // Under this it is a speck.
+    // A shorter bar would be a speck.
     let bar = if share < 2.0 {
         String::new()
     } else {

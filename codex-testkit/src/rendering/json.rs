@@ -1,4 +1,4 @@
-//! For programs.
+//! Reports as JSON, for programs.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! For CI systems: JUnit XML, as Jenkins, GitLab and GitHub's actions read it.
+//! Reports for CI systems: JUnit XML as Jenkins, GitLab and GitHub Actions read it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn render(view: View<'_>) -> String {
         report.add_test_suite(suite(name, group, &lines));
     }
     if view.counts().passed == 0 {
-        // Readers of JUnit take a file without a failure for a success.
+        // Readers of JUnit treat a file without a failure as a success.
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_message(NOTHING_PASSED);
         let mut case = TestCase::new("something_passed", status);
@@ -60,7 +60,7 @@ fn case(name: &str, group: &str, line: &Line<'_>) -> TestCase {
         }
     };
     let mut case = TestCase::new(line.id.name(), status);
-    // A dot in the class name would be taken for a package.
+    // A dot in the class name would be read as a package separator.
     case.set_classname(format!("{}.{group}", name.replace('.', "_")));
     if let Some(took) = line.took {
         case.set_time(took);
@@ -68,7 +68,7 @@ fn case(name: &str, group: &str, line: &Line<'_>) -> TestCase {
     case
 }
 
-/// Renders control characters as Rust does. The crate would leave them out, including tabs.
+/// Escapes control characters as Rust does. The crate would leave them out, including tabs.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! A run for people and for programs: text, JSON, JUnit XML, HTML.
+//! Reports for people and for programs: text, JSON, JUnit XML, HTML.
 
 mod escape;
 mod html;
@@ -21,12 +21,12 @@ struct View<'a> {
     /// The name of the tested store.
     subject: &'a str,
     report: &'a Report,
-    /// As many as there are outcomes, or none.
+    /// The time of each outcome, or empty.
     times: &'a [Duration],
     took: Option<Duration>,
 }
 
-/// One line of it.
+/// A line of a report.
 #[derive(Clone, Copy)]
 struct Line<'a> {
     id: ClauseId,
@@ -60,7 +60,7 @@ impl Counts {
 }
 
 impl<'a> View<'a> {
-    /// Renders without times and without a name for what was tested.
+    /// Renders without times and without the name of a store.
     fn bare(report: &'a Report) -> Self {
         Self {
             subject: "",
@@ -82,7 +82,7 @@ impl<'a> View<'a> {
             })
     }
 
-    /// Returns the lines of each group, in the order in which the groups first come.
+    /// Returns the lines of each group, in the order in which the groups first appear.
     fn groups(self) -> Vec<(&'static str, Vec<Line<'a>>)> {
         let mut groups: Vec<(&'static str, Vec<Line<'a>>)> = Vec::new();
         for line in self.lines() {
@@ -99,7 +99,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Text for a person, group by group.
+/// Text for people, group by group.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::render(View::bare(self), f)
@@ -112,12 +112,12 @@ impl Report {
         json::render(View::bare(self))
     }
 
-    /// Returns the report as JUnit XML, a suite per group, as CI systems read it.
+    /// Returns the report as JUnit XML, with a suite per group, as CI systems read it.
     pub fn to_junit(&self) -> String {
         junit::render(View::bare(self))
     }
 
-    /// Returns the report as an HTML page that needs nothing but itself.
+    /// Returns the report as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         html::render(View::bare(self))
     }
@@ -125,7 +125,7 @@ impl Report {
 
 const NOTHING_PASSED: &str = "a run in which nothing passed is a failure";
 
-/// Returns what a group of the contract is about.
+/// Returns the subject of a group of the contract.
 fn title(group: &str) -> &str {
     match group {
         "get" => "Reading",
@@ -143,7 +143,7 @@ fn title(group: &str) -> &str {
     }
 }
 
-/// Returns a duration to three figures or so.
+/// Returns a duration with about three significant figures.
 fn readable(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1e-4 {

@@ -14,14 +14,14 @@ use crate::{Event, Outcome};
 /// The style in which [`Progress`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressStyle {
-    /// Lines, for a log: each clause when it is done.
+    /// Lines for a log: a line for each finished clause.
     Plain,
-    /// With colours, and a last line that shows which clause is running.
+    /// Colours, and a last line that shows the running clause.
     Terminal,
 }
 
-/// Writes the events of [`run_with`](crate::run_with) as lines for a person, each failure with its
-/// reason at once.
+/// Writes the events of [`run_with`](crate::run_with) as lines for people, each failure immediately
+/// with its reason.
 ///
 /// Output that cannot be written is dropped: a closed pipe does not end the run.
 ///
@@ -37,8 +37,8 @@ pub struct Progress<W> {
 }
 
 impl Progress<io::Stdout> {
-    /// Writes to standard output; in the style of a terminal where it is one and the environment
-    /// variable `NO_COLOR` is not set.
+    /// Writes to standard output. Uses the style of a terminal if standard output is a terminal and
+    /// the environment variable `NO_COLOR` is not set.
     pub fn on_stdout() -> Self {
         let out = io::stdout();
         let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -57,7 +57,7 @@ impl<W: Write> Progress<W> {
         Self { out, style, group: "" }
     }
 
-    /// Writes what there is to say of `event`.
+    /// Writes the lines for `event`.
     pub fn show(&mut self, event: &Event<'_>) {
         let text = match self.style {
             ProgressStyle::Plain => self.plain(event),
@@ -83,7 +83,7 @@ impl<W: Write> Progress<W> {
     }
 
     fn coloured(&mut self, event: &Event<'_>) -> String {
-        /// Beginning of line, and everything right of it gone (ECMA-48).
+        /// Moves to the beginning of the line and erases the line (ECMA-48).
         const CLEAR: &str = "\r\x1b[2K";
         const DIM: &str = "\x1b[2m";
         const BOLD: &str = "\x1b[1m";
@@ -139,7 +139,7 @@ impl<W> fmt::Debug for Progress<W> {
     }
 }
 
-/// Returns what a clause that takes long is doing.
+/// Returns the current activity of a slow clause.
 fn waiting(event: &Event<'_>) -> String {
     let Event::Running { calls, waits_for, .. } = event else {
         return String::new();
@@ -163,8 +163,8 @@ fn described(outcome: &Outcome) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Returns what leaves a line one line on a terminal of a hundred columns: the running line can be
-/// cleared only then.
+/// Shortens `text` so that its line fits a terminal of a hundred columns. Only then can the running
+/// line be cleared.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 68;
     match text.char_indices().nth(LONGEST) {

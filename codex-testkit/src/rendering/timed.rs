@@ -1,12 +1,12 @@
-//! A report with the time that each clause took.
+//! A report with the time of each clause.
 
 use std::{fmt, time::Duration};
 
 use super::{View, html, json, junit, text};
 use crate::{ClauseId, Outcome, Report};
 
-/// A [`Report`], what it is about, and the time that each of its clauses took; what
-/// [`run_with`](crate::run_with) answers.
+/// A [`Report`] with its subject and the time of each clause: the result of
+/// [`run_with`](crate::run_with).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a report that nobody looks at hides failures"]
 pub struct TimedReport {
@@ -26,8 +26,8 @@ impl TimedReport {
         }
     }
 
-    /// Adds the name of what was tested, for headings: `"Redis 7.0 on localhost"`. It must hold no
-    /// password.
+    /// Adds the name of the tested store for headings: `"Redis 7.0 on localhost"`. The name must
+    /// not contain a password.
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = subject.into();
         self
@@ -48,7 +48,7 @@ impl TimedReport {
         self.report.failed()
     }
 
-    /// Returns each clause, what it came to, and how long it took.
+    /// Returns each clause with its outcome and its time.
     pub fn clauses(&self) -> impl Iterator<Item = (ClauseId, &Outcome, Duration)> {
         let outcomes = self.report.outcomes.iter();
         outcomes
@@ -56,12 +56,12 @@ impl TimedReport {
             .map(|((id, outcome), took)| (*id, outcome, *took))
     }
 
-    /// Returns how long the run took.
+    /// Returns the duration of the run.
     pub fn took(&self) -> Duration {
         self.took
     }
 
-    /// Returns how the run came out, in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
+    /// Returns the result of the run in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
     pub fn summary(&self) -> String {
         text::summary(self.view())
     }
@@ -91,7 +91,7 @@ impl TimedReport {
     }
 }
 
-/// Text for a person, group by group.
+/// Text for people, group by group.
 impl fmt::Display for TimedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::render(self.view(), f)

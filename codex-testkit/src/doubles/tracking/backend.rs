@@ -1,4 +1,4 @@
-//! The calls that do not travel on a stream.
+//! The calls that do not use a stream.
 
 use std::sync::{MutexGuard, PoisonError, atomic::Ordering};
 
@@ -23,7 +23,7 @@ impl Shared {
 }
 
 impl TrackingStore {
-    /// Sends a request. It runs once even if the caller drops this future after it was polled.
+    /// Sends a request. It runs once, even if the caller drops this future after polling it.
     async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -171,14 +171,14 @@ impl KvBackend for TrackingStore {
         let from = from.map_err(|_| Error::unreadable_cursor())?;
         self.call("scan", move |server, _| {
             let keys = server.models().flat_map(|model| model.keys(&pattern));
-            // By a hash, because a cursor cannot hold every key.
+            // Sorted by hash, because a cursor cannot hold every key.
             let mut keys: Vec<(u64, String)> = keys
                 .map(|key| (hash(&key), key))
                 .filter(|(hash, _)| *hash >= from)
                 .collect();
             keys.sort_unstable();
             let next = keys.get(hint).map(|(hash, _)| *hash);
-            // Keys of one hash are on one page.
+            // Keys with the same hash are on the same page.
             let page = keys.iter().take_while(|(hash, _)| next.is_none_or(|next| *hash < next));
             let mut page: Vec<String> = page.map(|(_, key)| key.clone()).collect();
             let mut next = next;

@@ -1,7 +1,7 @@
-//! Defects of a client that tracks.
+//! Defects of a tracking client.
 
-/// A defect in how a store tracks, or in how its client listens. A near cache on such a store
-/// breaks a clause, whatever the near cache does: use them to see that a test finds it.
+/// A defect in the tracking of a store, or in its client. A near cache on such a store breaks a
+/// clause, regardless of the near cache. Use a defect to check that a test finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TrackingDefect {
@@ -9,23 +9,23 @@ pub enum TrackingDefect {
     LosesReports,
     /// Answers overtake the reports before them, as in the broadcasting mode of Redis.
     ReordersReports,
-    /// A report about the same name in another database is ignored, though it ended the tracking of
-    /// the key.
+    /// A report about the same name in another database is ignored, although the report ended the
+    /// tracking of the key.
     IgnoresOtherDatabases,
-    /// A report that anything may have changed is ignored.
+    /// A report that any key may have changed is ignored.
     IgnoresFlushes,
-    /// Every second read travels by a connection that does not track, and is said to be tracked.
+    /// Every second read uses a connection that does not track, but claims to be tracked.
     ReadsOnUntrackedConnection,
-    /// Proofs are asked for on a connection of their own, and say nothing about the stream.
+    /// Proofs use a connection of their own, and prove nothing about the stream.
     ProvesOnAnotherConnection,
-    /// A proof is accepted from a node that is no primary any more.
+    /// A proof is accepted from a node that is no longer a primary.
     IgnoresRole,
-    /// Changes by the program that reads are not reported, and end the tracking of the key, as in
-    /// the mode NOLOOP of Redis.
+    /// Changes by the reading program are not reported, and end the tracking of the key, as in the
+    /// mode NOLOOP of Redis.
     NoLoop,
-    /// The end of a stream is not told.
+    /// The end of a stream is not reported.
     HidesReconnects,
-    /// A slot that moved is not noticed by a proof.
+    /// A proof does not notice that a slot has moved.
     IgnoresEpoch,
 }
 

@@ -1,5 +1,4 @@
-//! Disturbances of a store that is simulated, as the clauses and histories of near caches ask for
-//! them.
+//! Disturbances of a simulated store, as the clauses and histories of near caches request them.
 
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use crate::near::Disturbance;
 
 impl TrackingStore {
     /// Disturbs the store or its network as
-    /// [`NearHarness::disturb`](crate::near::NearHarness::disturb) says. Returns `false` if it
-    /// cannot be done here: a store of one node moves no keys.
+    /// [`NearHarness::disturb`](crate::near::NearHarness::disturb) specifies. Returns `false` if
+    /// the store cannot do it: a store of a single node moves no keys.
     pub fn disturb(&self, disturbance: Disturbance<'_>) -> bool {
         match disturbance {
             Disturbance::Cut => self.cut(),
@@ -32,8 +31,8 @@ impl TrackingStore {
         true
     }
 
-    /// Disturbs the store once, at a time and in a way that the seed chooses, and heals it. Takes
-    /// at most 100 ms.
+    /// Disturbs the store once, at a time and in a way that the seed determines, and heals it.
+    /// Takes at most 100 ms.
     pub async fn disturb_and_heal(&self, seed: u64) {
         sleep(Duration::from_millis(seed % 17)).await;
         match seed % 7 {

@@ -1,4 +1,4 @@
-//! The reads of one reader.
+//! The reads of a single reader.
 
 use std::{
     fmt,
@@ -70,7 +70,7 @@ impl Tracking for TrackingStore {
             routes,
             reads: AtomicU64::new(0),
         };
-        // Proven before anything is kept.
+        // Every stream is proven before the reader keeps anything.
         for shard in 0..shards {
             feed.prove(NodeId::new(shard))
                 .await
@@ -87,7 +87,7 @@ impl TrackingStoreFeed {
         routes.moved.get(key).copied().unwrap_or_else(home)
     }
 
-    /// Reads on the stream of a shard. `None`: it cannot be tracked now.
+    /// Reads on the stream of a shard. Returns `None` if the read cannot be tracked now.
     async fn read(&self, shard: usize, keys: Vec<String>, operation: &'static str) -> Result<Option<Values>> {
         let Some(stream) = self
             .streams

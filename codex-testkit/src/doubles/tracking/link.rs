@@ -14,7 +14,7 @@ pub(super) struct LinkState {
     pub(super) is_frozen: bool,
     pub(super) holds_streams: bool,
     pub(super) holds_calls: bool,
-    /// Raised to close every connection that was opened under a lower one.
+    /// Raised to close every connection that was opened under a lower generation.
     pub(super) generation: u64,
     shortest: Duration,
     longest: Duration,
@@ -57,12 +57,12 @@ impl Link {
         self.state.subscribe()
     }
 
-    /// Returns the time at which a message that another program sends now arrives.
+    /// Returns the arrival time of a message that another program sends now.
     pub(super) fn arrival_outside() -> Instant {
         Instant::now() + Duration::from_millis(1)
     }
 
-    /// Returns the time at which a message that is sent now arrives.
+    /// Returns the arrival time of a message that is sent now.
     pub(super) fn arrival(&self) -> Instant {
         let LinkState { shortest, longest, .. } = self.state();
         let range = u64::try_from(longest.saturating_sub(shortest).as_millis()).unwrap_or_default();
@@ -70,9 +70,9 @@ impl Link {
         Instant::now() + shortest + Duration::from_millis(random.below(range + 1))
     }
 
-    /// Waits until the state is as `holds` says.
+    /// Waits until `holds` returns `true` for the state.
     pub(super) async fn wait(&self, holds: impl FnMut(&LinkState) -> bool) {
-        // The sender is this link itself, so that it cannot be gone.
+        // This link is itself the sender, so the channel cannot be closed.
         let _ = self.subscribe().wait_for(holds).await;
     }
 }

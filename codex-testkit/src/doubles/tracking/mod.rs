@@ -1,4 +1,4 @@
-//! A store in this process that reports changes as Redis does, and a network that misbehaves.
+//! A store in this process that reports changes as Redis does, over a faulty network.
 
 mod backend;
 mod defect;
@@ -19,20 +19,21 @@ pub use feed::TrackingStoreFeed;
 use link::Link;
 use server::Server;
 
-/// A store with [`Tracking`](codex_traits::Tracking), to test a reader that keeps what it read.
+/// A store with [`Tracking`](codex_traits::Tracking), to test a reader that keeps answers.
 ///
-/// It follows client tracking of Redis: a key is reported once for each read, on the stream on
-/// which it was read and before any later answer there; an own write is answered before it is
-/// reported, and the two travel by different connections. A write to another database is reported
-/// too; an expiry and a slot that moves with a missing key are not.
+/// It follows client tracking of Redis. A key is reported once for each read, on the stream on
+/// which it was read and before any later answer there. A client's own write is answered before it
+/// is reported, and the answer and the report use different connections. A write to another
+/// database is reported too. An expiry is not reported, nor is a slot that moves with a missing
+/// key.
 ///
 /// Each answer takes a few milliseconds, drawn from a seed, so that answers and reports cross in
-/// all ways that the order of a connection allows. The methods disturb the store as networks and
-/// operators do. [`outside`](Self::outside) is another program: cuts and black holes do not reach
-/// it.
+/// every way that the order of a connection allows. The methods disturb the store as networks and
+/// operators do. [`outside`](Self::outside) is another program, which cuts and black holes do not
+/// affect.
 ///
-/// It needs a tokio runtime, and takes its time from it: under a paused clock
-/// (`tokio::time::pause`) every wait is over at once, and keys expire by that clock.
+/// It needs a tokio runtime and uses the runtime's time. Under a paused clock
+/// (`tokio::time::pause`) every wait ends immediately, and keys expire on that clock.
 ///
 /// ```
 /// use codex_testkit::doubles::TrackingStore;
@@ -85,12 +86,12 @@ struct Shared {
 }
 
 impl TrackingStore {
-    /// Creates an empty store of one node. The seed draws the time that each answer takes.
+    /// Creates an empty store of a single node. The seed determines the time of each answer.
     pub fn new(seed: u64) -> Self {
         Self::build(1, seed, None)
     }
 
-    /// Creates an empty store of several nodes, each with a part of the keys, as a Redis Cluster.
+    /// Creates an empty store of several nodes, each with a part of the keys, like a Redis Cluster.
     ///
     /// # Panics
     ///
@@ -100,7 +101,7 @@ impl TrackingStore {
         Self::build(nodes, seed, None)
     }
 
-    /// Returns this store, empty, with a defect in how it tracks.
+    /// Returns this store, emptied, with a defect in its tracking.
     #[must_use]
     pub fn with_defect(self, defect: TrackingDefect) -> Self {
         let server = self.server();
@@ -125,8 +126,8 @@ impl TrackingStore {
         }
     }
 
-    /// Returns a handle of another program: it has connections of its own, on which no disturbance
-    /// but [`freeze`](Self::freeze) acts.
+    /// Returns a handle of another program with connections of its own. Only
+    /// [`freeze`](Self::freeze) affects these connections.
     #[must_use]
     pub fn outside(&self) -> Self {
         let program = self.shared.programs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -137,7 +138,7 @@ impl TrackingStore {
         }
     }
 
-    /// Returns the number of nodes that take writes.
+    /// Returns the number of nodes that accept writes.
     pub fn nodes(&self) -> u16 {
         self.server().shards()
     }
@@ -151,25 +152,25 @@ impl TrackingStore {
         }
     }
 
-    /// Returns the number of requests that were sent to the store, by whatever handle or feed.
-    /// Proofs do not count.
+    /// Returns the number of requests to the store, through any handle or feed. Proofs do not
+    /// count.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Lets every answer and report take between these two times from now on. The default is 1 ms
+    /// Sets the range of times that every answer and report takes from now on. The default is 1 ms
     /// to 4 ms.
     pub fn set_latency(&self, shortest: Duration, longest: Duration) {
         self.shared.link.set_latency(shortest, longest);
     }
 
-    /// Holds back what the streams of feeds carry, answers and reports, until
-    /// [`heal`](Self::heal). Other calls go on.
+    /// Holds back the answers and reports on the streams of feeds until [`heal`](Self::heal). Other
+    /// calls continue.
     pub fn hold_streams(&self) {
         self.shared.link.set(|state| state.holds_streams = true);
     }
 
-    /// Swallows everything in both directions until [`heal`](Self::heal). Nothing is closed.
+    /// Swallows all traffic in both directions until [`heal`](Self::heal). No connection is closed.
     pub fn black_hole(&self) {
         self.shared.link.set(|state| {
             state.holds_streams = true;
@@ -192,35 +193,36 @@ impl TrackingStore {
         });
     }
 
-    /// Closes every connection. Feeds open new ones by themselves.
+    /// Closes every connection. Feeds reconnect on their own.
     pub fn cut(&self) {
         self.shared.link.set(|state| state.generation += 1);
     }
 
-    /// Removes every key, as FLUSHALL does: each stream is told that anything may have changed.
+    /// Removes every key, as FLUSHALL does, and reports on each stream that any key may have
+    /// changed.
     pub fn flush_all(&self) {
         self.server().flush(true);
     }
 
-    /// Tells each stream that anything may have changed, as a full table of tracked keys does. No
-    /// key changes.
+    /// Reports on each stream that any key may have changed, as a full table of tracked keys does.
+    /// No key changes.
     pub fn report_flush(&self) {
         self.server().flush(false);
     }
 
-    /// Writes `key` in another database. The store reports the name alone, and no longer tracks it.
+    /// Writes `key` in another database. The store reports only the name, and no longer tracks it.
     pub fn write_in_another_database(&self, key: &str) {
         self.server().report(key, None);
     }
 
     /// Makes a copy of the node that holds `key` its primary, as a fail-over does. The old primary
-    /// stays up and answers reads, closes nothing, and reports nothing from now on.
+    /// stays up and answers reads. It closes no connection and reports no more changes.
     pub fn fail_over(&self, key: &str) {
         self.server().fail_over(key);
     }
 
-    /// Moves `key` to the next node. A key that is there is reported as it leaves; nothing is
-    /// reported for a missing one.
+    /// Moves `key` to the next node. An existing key is reported as it leaves. A missing key is not
+    /// reported.
     pub fn move_key(&self, key: &str) {
         self.server().move_key(key);
     }

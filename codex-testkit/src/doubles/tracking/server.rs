@@ -1,4 +1,4 @@
-//! The nodes of the store: what they hold, and whom they report to.
+//! The nodes of the store: their data, and the readers to which they report.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,7 +22,7 @@ struct Reader {
 struct Node {
     model: Model,
     passed: Option<Instant>,
-    /// The streams that read each key since it changed last.
+    /// The streams that have read each key since its last change.
     table: HashMap<String, BTreeSet<u64>>,
 }
 
@@ -36,7 +36,7 @@ impl Node {
     }
 }
 
-/// The places of keys, as a client has heard of them.
+/// The locations of keys, as a client knows them.
 #[derive(Debug, Clone)]
 pub(super) struct Routes {
     pub(super) moved: HashMap<String, usize>,
@@ -81,7 +81,7 @@ impl Server {
         u16::try_from(self.primaries.len()).unwrap_or(u16::MAX)
     }
 
-    /// Returns the keys that moved, and a number that grows with every change of them.
+    /// Returns the moved keys, and a number that grows with every change of them.
     pub(super) fn routes(&self) -> Routes {
         Routes {
             moved: self.moved.clone(),
@@ -100,12 +100,12 @@ impl Server {
         }) % self.primaries.len()
     }
 
-    /// Returns the node that the shard's primary is on.
+    /// Returns the node that is the primary of the shard.
     pub(super) fn primary(&self, shard: usize) -> usize {
         self.primaries[shard]
     }
 
-    /// Returns the data of the primary that has `key`.
+    /// Returns the data of the primary that holds `key`.
     pub(super) fn model_of(&mut self, key: &str) -> &mut Model {
         let node = self.primaries[self.shard_of(key)];
         self.nodes[node].model()
@@ -134,7 +134,8 @@ impl Server {
         self.readers.contains_key(&reader)
     }
 
-    /// Ends the streams of `program` to nodes that are no primary any more: it was told READONLY.
+    /// Ends the streams of `program` to nodes that are no longer primaries, as after a READONLY
+    /// reply.
     pub(super) fn end_outdated(&mut self, program: u64) {
         let primaries = &self.primaries;
         self.readers.retain(|_, reader| {
@@ -146,7 +147,7 @@ impl Server {
         });
     }
 
-    /// Reads on a stream, and tracks the key for it.
+    /// Reads on a stream, and tracks the key for the stream.
     pub(super) fn read(&mut self, node: usize, reader: Option<u64>, key: &str) -> (Option<Bytes>, Ttl) {
         let node = &mut self.nodes[node];
         if let Some(reader) = reader {
@@ -156,7 +157,7 @@ impl Server {
         (model.get(key), model.ttl(key))
     }
 
-    /// Reports that `key` changed, and tracks it for nobody. `by` is the program that changed it.
+    /// Reports that `key` changed, and stops tracking it. `by` is the program that changed it.
     pub(super) fn report(&mut self, key: &str, by: Option<u64>) {
         let node = self.primaries[self.shard_of(key)];
         self.report_on(node, key, by, by.is_none());
@@ -170,7 +171,7 @@ impl Server {
                     is_own: by == Some(reader.program),
                     is_other_database,
                 };
-                // A stream that has just ended is told by its end.
+                // The end of a stream reports every change, so a closed stream needs no frame.
                 let _ = reader.frames.send(changed);
             }
         }
@@ -210,7 +211,7 @@ impl Server {
         let entry = self.nodes[old].model().get_with_ttl(key);
         if let Some((value, ttl)) = entry {
             self.nodes[old].model().del(&[key]);
-            // As MIGRATE does, which deletes the key that it has moved.
+            // MIGRATE also deletes the key that it has moved.
             self.report_on(old, key, Some(u64::MAX), false);
             let options = match ttl {
                 Ttl::Remaining(left) => codex_traits::SetOptions::expires_after(left),

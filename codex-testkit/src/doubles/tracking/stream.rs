@@ -1,4 +1,4 @@
-//! One stream of a feed, opened again whenever it ends.
+//! A stream of a feed, which is reopened whenever it ends.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ use super::{Shared, TrackingDefect, server::Routes};
 /// The pause before a stream is opened again.
 const BACKOFF: Duration = Duration::from_millis(5);
 
-/// The answers to the keys of one read.
+/// The answers to the keys of a read.
 pub(super) type Values = Vec<(Option<Bytes>, Ttl)>;
 
 pub(super) enum Request {
@@ -44,7 +44,7 @@ pub(super) enum Frame {
         is_other_database: bool,
     },
     Flushed,
-    /// `None`: a key has moved.
+    /// The values, or `None` if a key has moved.
     Values(Option<Values>, oneshot::Sender<Option<Values>>),
     /// Whether the node proved itself.
     Proof(bool, oneshot::Sender<bool>),
@@ -79,7 +79,7 @@ impl Stream {
                 self.listener.closed(self.place);
             }
             is_first = false;
-            // Their callers are told only now.
+            // Dropping these requests lets their callers fail, which must not happen earlier.
             while requests.try_recv().is_ok() {}
             if matches!(ended, Ended::FeedIsGone) {
                 return;
@@ -125,7 +125,7 @@ impl Stream {
                 _ = changes.changed() => {}
                 frame = frames.recv() => {
                     let Some(frame) = frame else { break Ended::Closed };
-                    // A connection keeps its order.
+                    // A connection preserves the order of its messages.
                     let last = arriving.back().map_or_else(Instant::now, |(at, _)| *at);
                     arriving.push_back((link.arrival().max(last), frame));
                 }
@@ -157,13 +157,13 @@ impl Stream {
         self.shared.lock().remove_reader(reader);
         self.is_open.store(false, Ordering::SeqCst);
         if !self.has(TrackingDefect::HidesReconnects) {
-            // Before what is dropped here, the requests under way, is told.
+            // The listener must hear of the end before the dropped requests fail.
             self.listener.closed(self.place);
         }
         ended
     }
 
-    /// Runs a request on the node. `None`: the connection is gone.
+    /// Executes a request on the node. Returns `None` if the connection is closed.
     fn execute(&self, node: usize, reader: u64, request: Request) -> Option<Frame> {
         let mut server = self.shared.lock();
         if !server.has_reader(reader) {
@@ -192,7 +192,7 @@ impl Stream {
         }
     }
 
-    /// Hands a frame to the listener or to its caller. `false` ends the stream.
+    /// Delivers a frame to the listener or to its caller. Returns `false` if the stream must end.
     fn deliver(&self, frame: Frame) -> bool {
         match frame {
             Frame::Changed {
@@ -244,7 +244,7 @@ impl Stream {
     }
 }
 
-/// Waits for a time, or for ever.
+/// Waits until `time`, or forever without a time.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

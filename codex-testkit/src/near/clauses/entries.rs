@@ -31,7 +31,7 @@ pub(crate) async fn near_06_a_read_under_way_is_not_kept<H: NearHarness>(harness
         let reading = async {
             while !is_written.load(Ordering::SeqCst) {
                 near.get(&key).await?;
-                // Under a paused clock a loop of kept reads would stop the time.
+                // Under a paused clock, a loop of kept reads would stop the time.
                 sleep(Duration::from_millis(1)).await;
             }
             Checked::Ok(())
@@ -151,7 +151,7 @@ pub(crate) async fn near_09_a_reconnect_drops_everything<H: NearHarness>(harness
         put_after_a_cut(&bare, &key, 2).await?;
         expect_soon(harness, &near, &key, Some(2), "the connection was closed").await?;
         sleep(harness.max_staleness()).await;
-        // Kept again, and coherent.
+        // The key is kept again, with its new value.
         expect(&near, &key, Some(2), "a read after a reconnect").await?;
         keep(harness, &near, &key).await?;
         put(&bare, &key, 3).await?;

@@ -1,4 +1,4 @@
-//! Changes by others: near-04.
+//! Changes by other programs: near-04.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) async fn near_04_a_kept_key_costs_no_request<H: NearHarness>(harness:
         expect(&near, "hot", Some(1), "a key that is kept").await?;
     }
     let after = harness.reads().unwrap_or(before);
-    // A busy machine can be too late to renew the lease.
+    // On a busy machine the renewal of the lease can be too late.
     ensure!(
         after - before <= 2,
         "100 reads of a kept key asked the store {} times",
