@@ -1,4 +1,4 @@
-//! The handle, and how its calls begin and end.
+//! The backend handle, and the start and end of its calls.
 
 mod many;
 mod scans;
@@ -27,29 +27,29 @@ type Outcome<T> = std::result::Result<T, Failure>;
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped may still be carried out by the server, once. The next call gets
-/// its own answer.
+/// The server may still carry out a call whose future is dropped, at most once. The next call still
+/// gets its own answer.
 #[derive(Clone)]
 pub struct RedisBackend(Arc<Router>);
 
 impl RedisBackend {
-    /// Connects to the server that the URL names, with all other settings at their defaults;
-    /// [`RedisBuilder::url`] has the URL's forms.
+    /// Connects to the server in the URL, with every other setting at its default.
+    /// [`RedisBuilder::url`] lists the forms of the URL.
     ///
     /// # Errors
     ///
-    /// Those of [`RedisBuilder::build`].
+    /// The errors of [`RedisBuilder::build`].
     pub async fn connect(url: &str) -> Result<Self> {
         Self::builder().url(url).build().await
     }
 
-    /// Returns settings, all at their defaults.
+    /// Returns a builder with every setting at its default.
     pub fn builder() -> RedisBuilder {
         RedisBuilder::new()
     }
 
-    /// Makes a handle to the server that the URL names, which the first call dials: no server is
-    /// needed at the start. It needs no runtime.
+    /// Returns a handle to the server in the URL without connecting. The first call connects, so no
+    /// server is needed at the start. The function needs no runtime.
     ///
     /// ```
     /// let backend = codex_redis::RedisBackend::connect_lazy("redis://cache.internal:6379/0")?;
@@ -59,12 +59,12 @@ impl RedisBackend {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting. If the server is
-    /// down, or the password is wrong, the calls say so.
+    /// down or the password is wrong, the calls fail.
     pub fn connect_lazy(url: &str) -> Result<Self> {
         Self::builder().url(url).build_lazy()
     }
 
-    /// Reads several values; on a cluster they may be of different moments.
+    /// Reads several values. On a cluster they are not a snapshot.
     pub(crate) async fn values(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
         match &self.0.servers {
             Servers::One(server) => many::get_all(server, deadline, keys).await,
@@ -90,16 +90,16 @@ impl RedisBackend {
 }
 
 impl RedisBuilder {
-    /// Checks the settings, dials, logs in, and waits for a first answer.
+    /// Checks the settings, connects, logs in and waits for the first answer.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`](codex_traits::ErrorKind::Config) for a bad setting, a refused
-    /// password, a missing one, and a database that the server does not have;
+    /// password, a missing password, and a database that the server does not have;
     /// [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
-    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) where the server is not reached
+    /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) if the server cannot be reached
     /// within [`connect_timeout`](Self::connect_timeout);
-    /// [`ErrorKind::Server`](codex_traits::ErrorKind::Server) where it is still loading its data.
+    /// [`ErrorKind::Server`](codex_traits::ErrorKind::Server) if it is still loading its data.
     pub async fn build(self) -> Result<RedisBackend> {
         let checked = self.check()?;
         let is_lazy = checked.lazy;
@@ -113,8 +113,8 @@ impl RedisBuilder {
         Ok(RedisBackend(Arc::new(router)))
     }
 
-    /// Checks the settings, and leaves the dial to the first call, as with [`lazy`](Self::lazy). It
-    /// needs no runtime.
+    /// Checks the settings without connecting. The first call connects, as with
+    /// [`lazy`](Self::lazy). The function needs no runtime.
     ///
     /// # Errors
     ///

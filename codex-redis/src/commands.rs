@@ -1,12 +1,12 @@
-//! The commands of the verbs, and as Lua what Redis has no command for.
+//! The commands of the verbs, and Lua scripts for operations that Redis has no command for.
 //!
-//! A script is one step: nothing else runs in between, and time stands still. Each of these writes
-//! at most once, so one that fails has changed nothing. They call by `pcall` and return what it
-//! gave, so that an error keeps its code on servers before 7.0 too.
+//! A script is atomic: no other command runs meanwhile, and time stands still. Each script writes
+//! at most once, so a failed script has changed nothing. The scripts use `pcall` and return its
+//! result, so that an error keeps its code on servers before 7.0 too.
 //!
-//! A read-only replica refuses a script only once that writes. So a script that comes to no write
-//! makes one that changes nothing: it unlinks a key that is missing, or sets one that exists if it
-//! is absent.
+//! A read-only replica refuses a script only when the script writes. A script without anything to
+//! write therefore makes a write that changes nothing: it unlinks a missing key, or runs `SET` with
+//! `NX` on a key that exists.
 
 use std::sync::LazyLock;
 
@@ -21,10 +21,10 @@ use crate::{
     wire::{Command, Failure, error::server_error},
 };
 
-/// The most keys of one UNLINK: other clients are served in between.
+/// The most keys of one UNLINK. The server serves other clients between two commands.
 pub(crate) const KEYS_PER_UNLINK: usize = 1000;
 
-/// Returns UNLINK of these keys, in as many commands as it takes.
+/// Returns the UNLINK commands for these keys.
 pub(crate) fn unlink<'a, K: AsRef<[u8]> + 'a>(keys: &'a [K]) -> Vec<Command<'a>> {
     let chunks = keys.chunks(KEYS_PER_UNLINK);
     chunks.map(|chunk| Command::new("UNLINK").args(chunk)).collect()
@@ -42,7 +42,7 @@ pub(crate) struct ExpiryArguments {
 }
 
 impl ExpiryArguments {
-    /// Makes the arguments; `millis` is that of an `After`.
+    /// Returns the arguments. `millis` is the duration of an `After`.
     pub(crate) fn new(expiry: Expiry, millis: Option<i64>) -> Self {
         let word = match expiry {
             Expiry::Never => None,
@@ -63,8 +63,8 @@ impl ExpiryArguments {
     }
 }
 
-/// Sets `KEYS[1]` to `ARGV[2]` with the options `ARGV[3…]` if it holds `ARGV[1]`; nil if it does
-/// not.
+/// Sets `KEYS[1]` to `ARGV[2]` with the options `ARGV[3…]` if it holds `ARGV[1]`. Returns nil
+/// otherwise.
 pub(crate) static SET_IF_EQUALS: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local held = redis.pcall('GET', KEYS[1])
@@ -77,7 +77,7 @@ return false",
     )
 });
 
-/// Removes `KEYS[1]` if it holds `ARGV[1]`; how many were removed.
+/// Removes `KEYS[1]` if it holds `ARGV[1]`. Returns the number of removed keys.
 pub(crate) static DEL_IF_EQUALS: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local held = redis.pcall('GET', KEYS[1])
@@ -89,8 +89,8 @@ return 0",
     )
 });
 
-/// Clears the time to live of `KEYS[1]`; 1 if the key exists. PERSIST alone answers 0 also if there
-/// was none to clear.
+/// Clears the time to live of `KEYS[1]`. Returns 1 if the key exists. PERSIST alone also returns 0
+/// for a key without a time to live.
 pub(crate) static PERSIST: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local cleared = redis.pcall('PERSIST', KEYS[1])
@@ -99,10 +99,10 @@ return redis.pcall('EXISTS', KEYS[1])",
     )
 });
 
-/// Adds `ARGV[1]` to `KEYS[1]`. If it is missing: nil if `ARGV[2]` is empty, or else created to end
-/// after that many milliseconds.
+/// Adds `ARGV[1]` to `KEYS[1]`. If the key is missing and `ARGV[2]` is empty, returns nil.
+/// Otherwise a missing key is created and expires after `ARGV[2]` milliseconds.
 ///
-/// The sum is read as text: a Lua number has 53 bits.
+/// The sum is read as text, because a Lua number has only 53 bits.
 pub(crate) static INCREMENT: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -121,7 +121,7 @@ return redis.call('GET', KEYS[1])",
     )
 });
 
-/// The value of `KEYS[1]` and its PTTL.
+/// Returns the value of `KEYS[1]` and its PTTL.
 pub(crate) static GET_WITH_TTL: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "local held = redis.pcall('GET', KEYS[1])
@@ -130,7 +130,7 @@ return {held, redis.pcall('PTTL', KEYS[1])}",
     )
 });
 
-/// A script and its SHA-1, by which a server that has seen it knows it.
+/// A script and its SHA-1, which identifies the script on a server that has seen it.
 pub(crate) struct Lua {
     code: &'static str,
     hash: String,
@@ -144,9 +144,9 @@ impl Lua {
         }
     }
 
-    /// Runs it on one key: by its hash, and once more with its text if the server does not know
-    /// that. NOSCRIPT is an answer from before anything ran, so nothing runs twice. Both are within
-    /// the deadline.
+    /// Runs the script on one key by its hash. If the server does not know the hash, sends the
+    /// text. NOSCRIPT means that nothing ran, so the script never runs twice. Both attempts are
+    /// within the deadline.
     pub(crate) async fn run<'a>(
         &'a self,
         router: &Router,

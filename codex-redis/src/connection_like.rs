@@ -39,7 +39,7 @@ const OF_THE_CONNECTION: [&str; 23] = [
     "WATCH",
 ];
 
-/// The subcommands of `CLIENT` that are allowed: the other subcommands change the connection.
+/// The allowed subcommands of `CLIENT`. The other subcommands change the connection.
 const OF_THE_CLIENT: [&str; 8] = [
     "GETNAME",
     "GETREDIR",
@@ -51,7 +51,7 @@ const OF_THE_CLIENT: [&str; 8] = [
     "TRACKINGINFO",
 ];
 
-/// Commands that the server answers when something happens, and every call behind them with them.
+/// Commands that the server answers only when something happens. They would block every later call.
 const BLOCKING: [&str; 10] = [
     "BLMOVE",
     "BLMPOP",
@@ -89,7 +89,7 @@ const COUNTED_FIRST: [&str; 7] = [
 /// a `redis::AsyncCommands`.
 ///
 /// Commands go over the same connections as the backend's own calls, with the same deadline, the
-/// same limits and the same reconnects; each is sent once. A clone is cheap.
+/// same limits and the same reconnects. Each command is sent once. A clone is cheap.
 ///
 /// ```no_run
 /// use codex_redis::RedisBackend;
@@ -107,24 +107,24 @@ const COUNTED_FIRST: [&str; 7] = [
 /// # Errors
 ///
 /// An error reply is the server's own error, with its code and its text. Every other failure is an
-/// I/O error that holds a [`codex_traits::Error`] of the verb `"command"`; one past the deadline is
-/// of the kind `TimedOut`.
+/// I/O error that holds a [`codex_traits::Error`] of the verb `"command"`. Its kind is `TimedOut`
+/// if the deadline has passed.
 ///
 /// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or
-/// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent; a connection of its
-/// own is the place for it. A transaction is a [`redis::Pipeline`] that is `atomic`. On a cluster a
+/// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent. Use a separate
+/// connection for it. A transaction is a [`redis::Pipeline`] that is `atomic`. On a cluster a
 /// command goes to the node of its key, a pipeline of several keys to several nodes, and a
 /// transaction to the node of its first key.
 ///
 /// # Cancellation
 ///
-/// A command whose future is dropped may still be carried out by the server, once.
+/// The server may still carry out a command whose future is dropped, at most once.
 #[derive(Clone)]
 pub struct RedisConnection(RedisBackend);
 
 impl RedisBackend {
-    /// Returns these connections as those of the `redis` crate, so that `redis::AsyncCommands` runs
-    /// any command beside the backend's own verbs.
+    /// Returns the backend's connections for the `redis` crate. `redis::AsyncCommands` runs any
+    /// command on them, beside the backend's own verbs.
     pub fn connection(&self) -> RedisConnection {
         RedisConnection(self.clone())
     }
@@ -241,7 +241,7 @@ fn packed(cmd: &Cmd) -> Command<'static> {
     Command::packed(name, cmd.get_packed_command())
 }
 
-/// Refuses a command that is not for a connection that others use too.
+/// Refuses a command that must not run on a shared connection.
 fn check(cmd: &Cmd) -> RedisResult<()> {
     let mut words = words(cmd);
     let name = words.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Whether the servers answer.
+//! Health checks of the servers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,21 +18,21 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// The number of servers that were asked: one, or every master of the cluster.
+    /// The number of servers asked: one server, or every master of the cluster.
     pub servers: usize,
-    /// The time that the slowest took to answer, including waiting and dialling.
+    /// The time until the slowest server answered, including waiting and dialling.
     pub slowest: Duration,
 }
 
 impl RedisBackend {
-    /// Sends a PING to the server, or to every master of the cluster, which together must serve
-    /// every slot and find the cluster in order. A readiness probe can ask this. It has the
-    /// deadline and the errors of any other call, and waits its turn as they do.
+    /// Sends a PING to the server, or to every master of the cluster. The masters must together
+    /// serve every slot, and each must report that the cluster is up. The check suits a readiness
+    /// probe. It has the deadline, the errors and the admission of any other call.
     ///
     /// # Errors
     ///
-    /// If a server does not answer within the deadline or refuses, if a slot of the cluster is
-    /// served by no node, and if a master says that the cluster is down.
+    /// Fails if a server does not answer within the deadline or refuses, if no node serves a slot
+    /// of the cluster, or if a master reports that the cluster is down.
     pub async fn health(&self) -> Result<Health> {
         let start = Instant::now();
         let call = self.begin("health").await?;
@@ -51,8 +51,8 @@ impl RedisBackend {
     }
 }
 
-/// Asks each master for an answer, and what it thinks of the cluster: a node that sees too few
-/// others serves nothing.
+/// Pings each master, and asks it for the state of the cluster. A node that sees too few other
+/// nodes serves nothing.
 async fn ask_all(cluster: &Arc<Cluster>, deadline: Deadline) -> std::result::Result<usize, Failure> {
     let masters = cluster.all_masters(deadline).await?;
     let question = [Command::read("PING"), Command::read("CLUSTER INFO")];

@@ -28,18 +28,18 @@
 //!
 //! # Failure behaviour
 //!
-//! The handle recovers by itself. The next call replaces a connection that broke. A connection on
-//! which calls stay unanswered beyond their deadlines is closed, whether or not a caller still
-//! waits, and so is a connection to a server that has become read-only. After a failed connection
-//! attempt, calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call
-//! that reads and changes nothing is sent again once if its connection proves closed before any
-//! byte of the reply. Nothing else is ever sent twice:
+//! The handle recovers by itself. The next call replaces a broken connection. A connection on which
+//! calls stay unanswered beyond their deadlines is closed, whether or not a caller still waits, and
+//! so is a connection to a server that has become read-only. After a failed connection attempt,
+//! calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call that reads
+//! and changes nothing is sent again once if its connection proves closed before any byte of the
+//! reply. Nothing else is ever sent twice:
 //! [`Error::may_have_executed`](codex_traits::Error::may_have_executed) tells the caller whether to
 //! repeat it.
 //!
 //! Through Sentinel, every connection attempt asks all Sentinels for the primary and believes the
 //! newest configuration. The server itself must confirm its role. While there are calls, the
-//! Sentinels are asked again every second, so that an isolated primary is left too.
+//! Sentinels are asked again every second, so that calls leave an isolated primary too.
 //!
 //! # Cluster
 //!
@@ -49,10 +49,10 @@
 //! deadline. The slot map is refreshed after each `MOVED` and each failure, at most ten times a
 //! second.
 //!
-//! A scan walks every master and records the finished slots in its cursor. Slots that move
-//! meanwhile, and slots that come back, make it repeat keys, never miss them. A node that cannot be
-//! reached is an error. A node that restarts between two pages ends the guarantee, as it does on
-//! one server.
+//! A scan walks every master and records the finished slots in its cursor. Slots that move away or
+//! come back meanwhile can make it repeat keys, but never miss them. A node that cannot be reached
+//! is an error. A node that restarts between two pages ends the guarantee, as it does on one
+//! server.
 //!
 //! `get_many` is not a snapshot in a cluster, and `del_matching` takes two round trips per page.
 //!
@@ -64,10 +64,10 @@
 //! value, small requests use another. A small request that was sent just before a large answer
 //! began waits for that answer.
 //!
-//! Memory is bounded if the server is slow: by the calls [in flight](RedisBuilder::max_in_flight)
-//! and the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the
-//! [bytes of the replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail
-//! immediately.
+//! Memory stays bounded if the server is slow: by the calls [in
+//! flight](RedisBuilder::max_in_flight) and the calls that [wait](RedisBuilder::max_waiting), both
+//! per runtime, and by the [bytes of the replies](RedisBuilder::max_reply_bytes) on each
+//! connection. Further calls fail immediately.
 //!
 //! [`RedisBackend::connection`] runs any other command on the same connections, with the same
 //! deadlines, through the `redis` crate's `AsyncCommands`.

@@ -21,14 +21,14 @@ use crate::{
 
 /// The tracked reads of one reader of a [`RedisBackend`].
 ///
-/// There is one more connection to each server, in RESP3 and with `CLIENT TRACKING ON`, which
-/// carries reads and proofs only. It is opened by [`Tracking::track`] and again by the next read
-/// after it was lost. Until it is open, reads use the other connections. A backend that nobody
-/// tracks has none of this.
+/// A feed has an additional connection to each server, in RESP3 and with `CLIENT TRACKING ON`,
+/// which carries reads and proofs only. [`Tracking::track`] opens it, and the next read after a
+/// loss reopens it. Until it is open, reads use the other connections. A backend without a feed has
+/// no such connection.
 ///
-/// A proof is `HELLO` without arguments: the same connection, RESP3, and the role of a primary.
-/// Through Sentinel the Sentinels must still name the server. On a cluster, `CLUSTER INFO` must
-/// show the same epoch.
+/// A proof is `HELLO` without arguments. The answer must show the same connection, RESP3, and the
+/// role of a primary. Through Sentinel the Sentinels must still name the server. On a cluster,
+/// `CLUSTER INFO` must show the same epoch.
 pub struct RedisFeed {
     backend: RedisBackend,
     nodes: Nodes,
@@ -77,7 +77,7 @@ impl Tracking for RedisBackend {
 }
 
 impl TrackingFeed for RedisFeed {
-    /// Sends `GET` and `PTTL`, one after the other: a change in between is pushed between their
+    /// Sends `GET` and `PTTL`, one after the other. A change in between is pushed between their
     /// answers.
     async fn get(&self, key: &str) -> Result<TrackedRead> {
         let call = self.backend.begin("get").await?;
@@ -188,8 +188,8 @@ impl RedisFeed {
     }
 }
 
-/// Reads the keys of a group, which is a list of places in `keys`, by the tracked connection of
-/// their node. A key that has to be read in another way is left out.
+/// Reads the keys of a group, a list of indexes into `keys`, over the tracked connection of their
+/// node. Leaves out a key that must be read over another connection.
 async fn read_group<L: Locate>(
     tracked: &Arc<Tracked<L>>,
     deadline: Deadline,
@@ -205,7 +205,7 @@ async fn read_group<L: Locate>(
     };
     let commands: Vec<Command<'_>> = group.iter().flat_map(both).collect();
     let request = Request::all(&commands);
-    // Nothing large goes by this connection: it would hold the pushes up.
+    // Large requests use other connections, because they would delay the pushes.
     if request.size() > LARGE {
         return Ok(Vec::new());
     }
@@ -245,7 +245,7 @@ impl Drop for RedisFeed {
         match &self.nodes {
             Nodes::Fixed(tracked) => tracked.end(),
             Nodes::Elected(tracked) => tracked.end(),
-            // They end with their nodes.
+            // The connections of a cluster end with `TrackedNodes`.
             Nodes::Cluster(_) => {}
         }
     }

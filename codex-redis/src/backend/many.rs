@@ -13,11 +13,11 @@ use crate::{
     wire::{Command, reply},
 };
 
-/// The most keys of one MGET. More are read in a transaction; Redis takes a million arguments at a
-/// time.
+/// The most keys of one MGET, because Redis accepts a million arguments at a time. More keys are
+/// read by several MGETs in a transaction.
 const KEYS_PER_MGET: usize = 100_000;
 
-/// Reads these keys of one server in one step.
+/// Reads a snapshot of these keys from one server.
 pub(super) async fn get_all(server: &Standalone, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
     if keys.len() <= KEYS_PER_MGET {
         let answer = server.command(deadline, &Command::read("MGET").args(keys)).await?;
@@ -33,7 +33,7 @@ pub(super) async fn get_all(server: &Standalone, deadline: Deadline, keys: &[&st
     Ok(values)
 }
 
-/// Reads each key by an MGET of its own, for which a key of another type is missing.
+/// Reads each key by its own MGET, which reports a key of another type as missing.
 pub(super) async fn get_each(cluster: &Arc<Cluster>, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
     let commands: Vec<_> = keys.iter().map(|key| Command::read("MGET").arg(*key)).collect();
     let answers = cluster.all(deadline, keys, &commands).await?;
@@ -41,7 +41,7 @@ pub(super) async fn get_each(cluster: &Arc<Cluster>, deadline: Deadline, keys: &
     reply::all_accepted(answers)?.into_iter().map(value).collect()
 }
 
-/// Removes each key by an UNLINK of its own, and returns how many there were.
+/// Removes each key by its own UNLINK, and returns the number of removed keys.
 pub(super) async fn unlink_each<K: AsRef<[u8]> + Sync>(
     cluster: &Arc<Cluster>,
     deadline: Deadline,
@@ -56,7 +56,7 @@ pub(super) async fn unlink_each<K: AsRef<[u8]> + Sync>(
     counts.map(|flag| flag.map(u64::from)).sum()
 }
 
-/// Returns the sum of the answers to UNLINK of this many keys.
+/// Returns the sum of the answers to UNLINK of `keys` keys.
 pub(super) fn removed(answers: Vec<Value>, keys: usize) -> Outcome<u64> {
     let answers = reply::all_accepted(answers)?;
     let mut left = keys;

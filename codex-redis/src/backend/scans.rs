@@ -12,11 +12,12 @@ use crate::{
     wire::{Failure, reply},
 };
 
-/// The most keys that a page looks at, whatever the hint: the server does nothing else meanwhile.
+/// The most keys that one page examines, even if the hint is larger. The server runs nothing else
+/// meanwhile.
 pub(super) const LARGEST_PAGE: usize = 10_000;
 
-/// The keys that `del_matching` looks at in one round trip. With 1000, a concurrent reader waited
-/// 2 ms now and then.
+/// The number of keys that `del_matching` examines in one round trip. With 1000, a concurrent
+/// reader sometimes waited 2 ms.
 const DELETED_PAGE: usize = 500;
 
 /// Returns one page of a scan of one server.
@@ -87,7 +88,7 @@ pub(super) async fn delete_on_cluster(router: &Router, cluster: &Arc<Cluster>, p
     }
 }
 
-/// Detects a scan that goes round in a circle and would never end, by Brent's algorithm. A server
+/// A detector of scans that run in a cycle and would never end, by Brent's algorithm. A server
 /// walks its table in one direction, so no cursor comes twice.
 struct Circle<T> {
     saved: Option<T>,
@@ -106,7 +107,7 @@ impl<T> Default for Circle<T> {
 }
 
 impl<T: Clone + PartialEq> Circle<T> {
-    /// Notes the next cursor; an error if it came before.
+    /// Records the next cursor. Fails if the cursor came before.
     fn check(&mut self, cursor: &T) -> Outcome<()> {
         if self.saved.as_ref() == Some(cursor) {
             return Err(Failure::endless_scan());
@@ -121,8 +122,8 @@ impl<T: Clone + PartialEq> Circle<T> {
     }
 }
 
-/// Reads a cursor that an earlier page returned. Redis's 0 is both the beginning and the end, and
-/// is never returned.
+/// Parses the cursor of an earlier page. Redis's cursor 0 is both the beginning and the end, so a
+/// page never returns it.
 fn read_cursor(cursor: &Cursor) -> Outcome<u64> {
     if cursor.is_start() {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! The verbs of the contract, in terms of commands and scripts.
+//! The verbs of the contract as commands and scripts.
 
 use std::{
     collections::HashMap,
@@ -118,8 +118,8 @@ impl KvBackend for RedisBackend {
         call.end(answer.and_then(reply::ttl))
     }
 
-    /// Runs `GET` and `PTTL` in a transaction on one server, and a script on a cluster: value and
-    /// time to live are of one moment.
+    /// Runs `GET` and `PTTL` in a transaction on one server, and in a script on a cluster. Value
+    /// and time to live are read at the same moment.
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let call = self.begin("get_with_ttl").await?;
         let deadline = call.deadline();
@@ -155,9 +155,9 @@ impl KvBackend for RedisBackend {
         call.end(page)
     }
 
-    /// Sends one MGET, which is one snapshot. From 100,000 keys on it is several in one
-    /// transaction, which is one snapshot too. On a cluster each key is asked for by itself, in one
-    /// round trip per node.
+    /// Sends one MGET, or several in one transaction for more than 100,000 keys. Both read a
+    /// snapshot. On a cluster each key has its own MGET, in one round trip per node, and the values
+    /// are not a snapshot.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -180,8 +180,8 @@ impl KvBackend for RedisBackend {
                 server.all(deadline, &sets.collect::<Vec<_>>()).await
             }
             Servers::Cluster(cluster) => {
-                // If a key is named twice, only its last value is sent: a redirection could
-                // change their order.
+                // If a key occurs twice, only its last value is sent, because a redirection could
+                // change the order.
                 let last: HashMap<&str, &Bytes> = entries.iter().map(|(key, value)| (*key, value)).collect();
                 let sets = last.iter().map(|(key, value)| commands::set(key, value, &expiry));
                 let sets: Vec<_> = sets.collect();
@@ -203,7 +203,7 @@ impl KvBackend for RedisBackend {
         let call = self.begin("incr").await?;
         let (deadline, router) = (call.deadline(), &*self.0);
         if matches!(on_missing, OnMissing::Create(Expiry::Never | Expiry::Keep)) {
-            // INCRBY itself does exactly this: a counter that it creates has no time to live.
+            // INCRBY alone suffices: it creates a missing counter without a time to live.
             let incr = Command::new("INCRBY").arg(key).arg(delta);
             let answer = router.command(deadline, key, &incr).await;
             return call.end(answer.and_then(reply::integer).map(Some));
@@ -222,8 +222,8 @@ impl KvBackend for RedisBackend {
         })
     }
 
-    /// Gives each page a deadline of its own. It is one round trip, because the keys of the page
-    /// before are removed along with the question for the next; on a cluster it is two.
+    /// Gives each page its own deadline. A page takes one round trip, because the request for the
+    /// next page also removes the keys of the previous page. On a cluster a page takes two.
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
         let call = self.begin("del_matching").await?;
         let removed = match &self.0.servers {
@@ -238,9 +238,9 @@ fn expiry_arguments(expiry: Expiry, verb: &'static str) -> Result<ExpiryArgument
     Ok(ExpiryArguments::new(expiry, millis(expiry, verb)?))
 }
 
-/// Returns the milliseconds of an `After`. The server refuses an expiry that ends too late, but
-/// only if it comes to setting it: not if a compared value differs, or a counter exists. So it is
-/// refused here as well, by our clock.
+/// Returns the milliseconds of an `After`. The server refuses an expiry that ends too late only
+/// when it sets the expiry: not if the compared value differs or the counter exists. This function
+/// refuses such an expiry in every case, by the local clock.
 fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
     let unix_millis = || {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::settings::{Address, bad_setting};
 use codex_traits::Result;
 
-/// A translation from the address that a server states to the one that reaches it from here.
+/// A translation from the address that a server states to the address that reaches it from here.
 #[derive(Clone)]
 pub(crate) struct AddressMap(Arc<Translate>);
 
@@ -16,7 +16,7 @@ impl AddressMap {
         Self(Arc::new(translate))
     }
 
-    /// Reads `stated>reached,stated>reached`.
+    /// Parses `stated>reached,stated>reached`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let expected = || {
             bad_setting(

@@ -67,7 +67,7 @@ use super::{
 /// ```
 #[must_use = "nothing is dialled before `build`"]
 pub struct RedisBuilder {
-    // The first bad setting, returned by `build` so that the calls can be chained.
+    // The first bad setting. `build` returns it, so that calls can be chained.
     pub(super) refused: Option<codex_traits::Error>,
     pub(super) target: Target,
     pub(super) sentinel_username: Option<String>,
@@ -135,7 +135,7 @@ impl RedisBuilder {
         }
     }
 
-    /// Reads the settings that a URL names. A setting that it leaves out keeps its value.
+    /// Reads the settings in a URL. A setting that the URL leaves out keeps its value.
     ///
     /// | URL | deployment |
     /// |---|---|
@@ -145,21 +145,21 @@ impl RedisBuilder {
     /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
     /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
-    /// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss`
-    /// mean the same.
+    /// Schemes are compared without case. `valkey` and `valkeys` are synonyms of `redis` and
+    /// `rediss`.
     ///
     /// A URL may end with settings: `?command_timeout=200ms&connections=4`. Their names are those
     /// of the builder's methods. In addition there are `db`, `backoff_min`, `backoff_max` and, for
     /// TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths of PEM files) and
-    /// `tls_server_name`. A duration is a whole number and one of the units `ms`, `s`, `m` and `h`;
-    /// `keepalive=off` and an empty `client_name` are `None`; `resp` is 2 or 3. An unknown name, a
-    /// name that is given twice and a value of another form are errors. A setting under the name of
-    /// another client is refused with ours beside it: `socket_timeout=5` with `command_timeout=5s`.
+    /// `tls_server_name`. A duration is a whole number with the unit `ms`, `s`, `m` or `h`.
+    /// `keepalive=off` and an empty `client_name` are `None`. `resp` is 2 or 3. An unknown name, a
+    /// repeated name and a malformed value are errors. For a setting of another client, the error
+    /// names the equivalent here: `command_timeout=5s` for `socket_timeout=5`.
     ///
     /// User name, password, path, the primary's name and the values of settings are
-    /// percent-decoded. `:@` before the host is no login. The authority ends at the first `/`, `?`
-    /// or `#`; if that is not valid, the last `@` ends the password, so most passwords work without
-    /// encoding.
+    /// percent-decoded. `:@` before the host means no login. The authority ends at the first `/`,
+    /// `?` or `#`. If that reading is not valid, the last `@` ends the password, so most passwords
+    /// work without encoding.
     pub fn url(mut self, url: &str) -> Self {
         let taken = url::parse(url).and_then(|parsed| self.take(parsed));
         if let Err(error) = taken {
@@ -181,8 +181,7 @@ impl RedisBuilder {
     }
 }
 
-// Without the address: if a password was put in a wrong place, the address can contain a part of
-// it.
+// The address is left out: it can contain a part of a misplaced password.
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder")

@@ -1,4 +1,4 @@
-//! Settings as plain values: the builder, URLs, and what comes of them when they are checked.
+//! Settings as plain values: the builder, URLs, and the checked result.
 
 pub(crate) mod address_map;
 pub(crate) mod builder;

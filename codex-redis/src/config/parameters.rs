@@ -1,4 +1,4 @@
-//! The settings in a URL: what is behind its `?`.
+//! The settings after the `?` of a URL.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     config::url,
 };
 
-/// Their names are those of the builder.
+/// The names of the settings, which are those of the builder.
 const NAMES: [&str; 23] = [
     "db",
     "command_timeout",
@@ -38,7 +38,7 @@ const NAMES: [&str; 23] = [
     "tls_server_name",
 ];
 
-/// Files of TLS that a URL names.
+/// The TLS files that a URL names.
 #[derive(Debug, Default)]
 pub(super) struct TlsParameters {
     authority: Option<String>,
@@ -47,17 +47,17 @@ pub(super) struct TlsParameters {
     server_name: Option<String>,
 }
 
-/// Returns whether a setting of this name is one of ours, or of another client.
+/// Returns whether this crate or another client has a setting of this name.
 pub(super) fn is_known(name: &str) -> bool {
     NAMES.contains(&name) || spellings::is_known(name)
 }
 
 impl RedisBuilder {
-    /// Takes over `name=value&name=value`. A refused name or value is not shown: it may be a
-    /// password in the wrong place.
+    /// Applies `name=value&name=value`. A refused name or value is not shown, because it may be a
+    /// misplaced password.
     pub(super) fn parameters(&mut self, query: &str, has_database: bool) -> Result<()> {
         let mut seen = [false; NAMES.len()];
-        // The path gives it too.
+        // The path may name the database too.
         seen[0] = has_database;
         let given = query.split('&').filter(|parameter| !parameter.is_empty());
         for (at, parameter) in given.enumerate() {
@@ -183,7 +183,7 @@ fn number<T: std::str::FromStr>(name: &'static str, value: &str) -> Result<T> {
     number.ok_or_else(|| refused(name, "must be a whole number in the URL"))
 }
 
-/// Reads a whole number and its unit.
+/// Parses a whole number and its unit.
 fn duration(name: &'static str, value: &str) -> Result<Duration> {
     let wrong = || refused(name, "must be a whole number and ms, s, m or h in the URL, as in 500ms");
     let end = value.bytes().take_while(u8::is_ascii_digit).count();
@@ -277,7 +277,7 @@ mod tests {
         let login = fixed(checked.sentinel_login);
         assert_eq!((login.user.as_deref(), login.password.as_str()), (Some("app"), "p@?&"));
         assert_eq!(fixed(checked.settings.login).password.as_str(), "own");
-        // A password may hold what begins the parameters elsewhere.
+        // A password may contain a `?`.
         let checked = RedisBuilder::new()
             .url("redis://:a?connections=9@h?connections=3")
             .check()

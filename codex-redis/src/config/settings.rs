@@ -29,14 +29,14 @@ pub(crate) struct Settings {
     pub(crate) slow_command: Duration,
 }
 
-/// A version of the protocol that Redis is spoken to in.
+/// A version of the Redis protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RespVersion {
     /// RESP2, the default of every server.
     #[default]
     Resp2,
-    /// RESP3, after `HELLO 3`. The answers of every verb are the same.
+    /// RESP3, after `HELLO 3`. The results of every verb are the same.
     Resp3,
 }
 
@@ -49,11 +49,11 @@ pub(crate) enum Target {
         sentinels: Vec<Address>,
         name: String,
     },
-    /// The cluster that these are nodes of.
+    /// The cluster that these nodes belong to.
     Cluster(Vec<Address>),
 }
 
-/// Everything that a builder has been told.
+/// The checked settings of a builder.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) target: Target,
@@ -64,7 +64,7 @@ pub(crate) struct Checked {
 }
 
 impl Settings {
-    /// Returns the address that reaches the server which states `address` of itself.
+    /// Returns the address that reaches a server whose stated address is `address`.
     pub(crate) fn reachable(&self, address: Address) -> Address {
         match &self.address_map {
             Some(map) => map.translate(address),
@@ -90,7 +90,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Returns host and port. A Unix socket has no port, and its path as the host.
+    /// Returns host and port. The host of a Unix socket is its path, and there is no port.
     pub(crate) fn parts(&self) -> (Cow<'_, str>, Option<u16>) {
         match self {
             Self::Tcp { host, port } => (host.as_str().into(), Some(*port)),
@@ -109,8 +109,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Returns the error for a setting. It says what was expected and never what was given, which may
-/// be a password in the wrong place.
+/// Returns the error for a setting. It states the expected form and never the given value, which
+/// may be a misplaced password.
 pub(crate) fn bad_setting(expected: &'static str) -> Error {
     Error::new(ErrorKind::Config, "connect", expected)
 }

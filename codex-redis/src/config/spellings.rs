@@ -1,8 +1,8 @@
-//! Settings by the names that other clients and frameworks give them.
+//! Names that other clients and frameworks give to settings.
 //!
-//! They are refused with ours beside them: to accept `socket_timeout=5` beside `command_timeout=5s`
-//! would give one setting two units, and to ignore it would drop a deadline that somebody relies
-//! on.
+//! They are refused, and the error names our setting. To accept `socket_timeout=5` beside
+//! `command_timeout=5s` would give a setting two units. To ignore it would drop a deadline that the
+//! user relies on.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use codex_traits::{Error, ErrorKind};
 /// The advice for a name that is not ours.
 #[derive(Clone, Copy)]
 enum Advice {
-    /// A duration of ours; theirs is in seconds where it has no unit.
+    /// A duration of ours. Theirs without a unit is in seconds.
     Seconds(&'static str),
     /// The same in milliseconds.
     Millis(&'static str),
@@ -207,16 +207,16 @@ const THEIRS: &[(&str, Advice)] = &[
     ("slots", Number("connections")),
 ];
 
-/// Returns whether the name is one of another client, whatever its value.
+/// Returns whether another client has a setting of this name.
 pub(super) fn is_known(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// Returns the error for a setting under another client's name, or under one of `ours` with other
-/// case or other separators.
+/// Returns the error for a setting under another client's name, or under a name of `ours` in other
+/// case or with other separators.
 ///
-/// It shows the name from the table and never the text that was given, but for a number that was
-/// read from it.
+/// It shows the name from the table and never the given text, except a number that was parsed from
+/// it.
 pub(super) fn refused(name: &str, value: &str, ours: &[&'static str]) -> Option<Error> {
     let normal = normalized(name);
     let (theirs, advice) = match ours.iter().find(|own| normalized(own) == normal) {
@@ -268,8 +268,8 @@ fn normalized(name: &str) -> String {
     letters.map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// Converts a value of theirs to our form: with its unit, or else in units of `unit` milliseconds.
-/// If it cannot be read, an example.
+/// Converts a value of another client to our form. A value without a unit counts in units of `unit`
+/// milliseconds. Returns an example if the value cannot be parsed.
 fn duration(value: &str, unit: f64) -> String {
     let (number, unit) = match value.find(|letter: char| letter.is_ascii_alphabetic()) {
         None => (value, Some(unit)),

@@ -21,8 +21,7 @@ use super::settings::bad_setting;
 /// TLS root certificates and the client certificate, over TLS 1.2 or 1.3.
 ///
 /// By default the server's certificate must be signed by a public authority (Mozilla's list) and be
-/// valid for the host that is dialled, and no client certificate is sent. The verification cannot
-/// be turned off.
+/// valid for the dialled host. No client certificate is sent. Verification cannot be turned off.
 ///
 /// ```no_run
 /// use codex_redis::{RedisBackend, RedisTls};
@@ -47,41 +46,41 @@ pub struct RedisTls {
 #[derive(Clone)]
 enum Pem {
     Content(Content),
-    /// Read at each dial. The name is that of the setting, for errors.
+    /// A file that is read at each dial. Its setting is named in errors.
     File(&'static str, PathBuf),
 }
 
 impl RedisTls {
-    /// Returns the defaults above.
+    /// Returns the default settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts this authority: one or more certificates in PEM. From the first one on, public
-    /// authorities are not trusted.
+    /// Trusts this authority: one or more certificates in PEM. Public authorities are then no
+    /// longer trusted.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities.push(Pem::Content(Zeroizing::new(pem.into())));
         self
     }
 
-    /// Trusts the authorities in this PEM file, which is read again at each dial, so that it can be
+    /// Trusts the authorities in this PEM file. It is read again at each dial, so it can be
     /// replaced while the program runs.
     pub fn certificate_authority_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.authorities.push(Pem::File("tls_ca_file", path.into()));
         self
     }
 
-    /// Sends this certificate to a server that asks for one: the chain in PEM, the client's own
-    /// certificate first, and its private key in PEM (PKCS #8, PKCS #1 or SEC 1).
+    /// Sends this certificate if a server asks for a client certificate: the chain in PEM, the
+    /// client's own certificate first, and its private key in PEM (PKCS #8, PKCS #1 or SEC 1).
     pub fn client_certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let content = |pem| Pem::Content(Zeroizing::new(pem));
         self.client = Some((content(chain.into()), content(key.into())));
         self
     }
 
-    /// Sends the certificate in these PEM files, which are read again at each dial, so that a
-    /// renewed certificate is used by the next connection. If the two do not belong together,
-    /// because one is being replaced, the dial fails and the next one reads them again.
+    /// Sends the certificate in these PEM files. They are read again at each dial, so the next
+    /// connection uses a renewed certificate. If chain and key do not match because a file is being
+    /// replaced, the dial fails, and the next dial reads the files again.
     pub fn client_certificate_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.client = Some((
             Pem::File("tls_cert_file", chain.into()),
@@ -90,14 +89,13 @@ impl RedisTls {
         self
     }
 
-    /// Requires the server's certificate to be valid for this name, instead of for the host that is
-    /// dialled.
+    /// Requires the server's certificate to be valid for this name instead of the dialled host.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// Checks the settings, and the content of the files as it is now.
+    /// Checks the settings and the present content of the files.
     pub(crate) fn check(self) -> Result<TlsSource> {
         let source = TlsSource(Arc::new(Source {
             settings: self,
@@ -139,8 +137,8 @@ impl From<&'static str> for TlsError {
     }
 }
 
-/// Makes the connector of each dial. Clones share the last one, and so the sessions that it can
-/// resume.
+/// The source of the connector of each dial. Clones share the last connector, and so the sessions
+/// that it can resume.
 #[derive(Clone)]
 pub(crate) struct TlsSource(Arc<Source>);
 
@@ -149,7 +147,7 @@ struct Source {
     last: Mutex<Option<(Material, Connector)>>,
 }
 
-/// The contents of the files that a connector was made of.
+/// The contents of the files of a connector.
 #[derive(PartialEq, Eq)]
 struct Material {
     authorities: Vec<Content>,
@@ -166,7 +164,7 @@ impl TlsSource {
         self.0.settings.has_files()
     }
 
-    /// Returns the connector of the files as they are now: the last one as long as none has
+    /// Returns the connector for the present files: the last connector, as long as no file has
     /// changed.
     pub(crate) fn connector(&self) -> Result<Connector, TlsError> {
         let lock = || self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,8 +195,8 @@ impl Pem {
     fn read(&self) -> Result<Content, TlsError> {
         match self {
             Self::Content(content) => Ok(content.clone()),
-            // Only the kind of the error: its text can repeat the path, which a URL may hold a
-            // password in place of.
+            // Only the kind of the error: its text can repeat the path, which may be a misplaced
+            // password in a URL.
             Self::File(setting, path) => fs::read(path).map(Zeroizing::new).map_err(|error| TlsError {
                 message: match *setting {
                     "tls_ca_file" => "tls_ca_file: the file cannot be read; check its path and permissions",
@@ -268,7 +266,7 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     Some(found).filter(|found| !found.is_empty())
 }
 
-// A private key is no text for a log.
+// A log must not contain a private key.
 impl fmt::Debug for RedisTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTls")

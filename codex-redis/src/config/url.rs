@@ -23,21 +23,21 @@ pub(crate) const DEFAULT_PORT: u16 = 6379;
 /// The port of Sentinels.
 const SENTINEL_PORT: u16 = 26379;
 
-/// The settings that a URL names. A setting that it leaves out is `None`.
+/// The settings of a URL. A setting that the URL leaves out is `None`.
 #[derive(Debug)]
 pub(crate) struct Parsed<'a> {
     pub(crate) target: Target,
     pub(crate) tls: bool,
     pub(crate) database: Option<u32>,
     pub(crate) login: Option<Login>,
-    /// The text behind the `?`, not decoded.
+    /// The text after the `?`, not decoded.
     pub(crate) query: &'a str,
 }
 
-/// A deployment, and the database where the path names one.
+/// A deployment, and the database if the path names it.
 type Place = (Target, Option<u32>);
 
-/// Reads the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
+/// Parses the forms that [`RedisBuilder::url`](crate::RedisBuilder::url) lists.
 ///
 /// Written by hand: a general URL parser refuses or rewrites valid passwords, and its errors repeat
 /// its input.
@@ -134,8 +134,8 @@ pub(crate) fn database(text: &str) -> Result<u32> {
         .ok_or_else(|| bad_setting("the URL's database must be a number from 0, for example `redis://host/0`"))
 }
 
-/// Percent-decodes a part of a URL, which may be a password: the buffer is allocated once and never
-/// moved, and wiped if it is not UTF-8.
+/// Percent-decodes a part of a URL. It may be a password, so the buffer is allocated once and never
+/// moved. It is wiped if it is not UTF-8.
 pub(crate) fn decoded(text: &str) -> Result<String> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     bytes.extend(percent_decode_str(text));

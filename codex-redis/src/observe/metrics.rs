@@ -1,7 +1,7 @@
-//! Counters, a gauge of calls and one of connections, and a histogram, by the `metrics` facade.
+//! Counters, gauges of calls and connections, and a histogram, through the `metrics` facade.
 //!
-//! The recorder may be set at any time, and tests set one for a thread, so it is asked each time;
-//! the keys of what is counted with every call are made once.
+//! The recorder is looked up each time, because it may be set at any time and tests set it for a
+//! thread. The keys of metrics that every call updates are made once.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -20,7 +20,7 @@ const SLOW: &str = "codex.redis.slow_commands";
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// A call from its turn to its end. One that is dropped before was given up by its caller.
+/// A call from its admission to its end. The caller has cancelled a call that is dropped earlier.
 pub(crate) struct Call(Option<&'static str>);
 
 impl Call {
@@ -29,7 +29,7 @@ impl Call {
         Self(Some(operation))
     }
 
-    /// Counts the end of a call. `outcome` is `"ok"`, `"refused"` for an error of the server's, or
+    /// Counts the end of a call. `outcome` is `"ok"`, `"refused"` for an error of the server, or
     /// the kind of a failure.
     pub(crate) fn end(mut self, outcome: &'static str) {
         if let Some(operation) = self.0.take() {
@@ -99,7 +99,7 @@ fn ended(operation: &'static str, outcome: &'static str) {
     }
 }
 
-/// A connection that is up.
+/// An open connection.
 #[derive(Debug)]
 pub(crate) struct Open;
 
@@ -152,7 +152,7 @@ pub(crate) fn slots_moved(slots: usize) {
     counter!(SLOTS_MOVED).increment(slots as u64);
 }
 
-/// Tells the recorder, if there is one by now, what the names mean.
+/// Describes the metrics to the recorder, if it is set by now.
 pub(crate) fn describe() {
     with_recorder(|recorder| {
         for (name, text) in [

@@ -1,4 +1,4 @@
-//! Observability: `tracing` spans and events, and counters by the `metrics` facade.
+//! Observability: `tracing` spans and events, and counters through the `metrics` facade.
 
 #[cfg_attr(not(feature = "metrics"), path = "no_metrics.rs")]
 pub(crate) mod metrics;

@@ -1,4 +1,4 @@
-//! Without the feature `metrics` nothing is counted.
+//! Stubs for builds without the feature `metrics`.
 
 use std::time::Duration;
 

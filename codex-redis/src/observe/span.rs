@@ -1,9 +1,8 @@
-//! Observability: `tracing` spans and events here, counters in
-//! [`metrics`](super::metrics).
+//! `tracing` spans and events. Counters are in [`metrics`](super::metrics).
 //!
-//! Names are those of OpenTelemetry's conventions for database clients, where there is a
-//! convention: <https://opentelemetry.io/docs/specs/semconv/db/redis/>. The name of a command is
-//! recorded, and never an argument. From a reply, only the code of an error is recorded.
+//! Names follow OpenTelemetry's conventions for database clients if a convention exists:
+//! <https://opentelemetry.io/docs/specs/semconv/db/redis/>. The name of a command is recorded, and
+//! never an argument. From a reply, only the code of an error is recorded.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -16,10 +15,10 @@ use tracing::{
 
 use super::metrics as count;
 
-/// A host and a port. A Unix socket has no port, and its path as the host.
+/// A host and a port. The host of a Unix socket is its path, and there is no port.
 pub(crate) type Peer<'a> = (Cow<'a, str>, Option<u16>);
 
-/// From when on a round trip counts as slow, and the server that is named then.
+/// The duration from which a round trip counts as slow, and the server that the event names.
 pub(crate) struct Slow<'a> {
     pub(crate) above: Duration,
     pub(crate) database: u32,
@@ -38,8 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) code: Option<&'static str>,
 }
 
-/// One request and its answer, as a span of the level `DEBUG`. Without a subscriber that wants the
-/// level it costs the look at a flag.
+/// One request and its answer, as a span of the level `DEBUG`. Without a subscriber for that level
+/// it costs the check of a flag.
 pub(crate) struct RoundTrip {
     span: Option<Span>,
     sent: Option<Instant>,
@@ -57,7 +56,7 @@ impl RoundTrip {
         }
     }
 
-    /// Records the server that it goes to.
+    /// Records the server of the request.
     pub(crate) fn address<'a>(&self, peer: impl FnOnce() -> Peer<'a>) {
         let Some(span) = self.span.as_ref().filter(|span| !span.is_disabled()) else {
             return;
@@ -69,18 +68,18 @@ impl RoundTrip {
         }
     }
 
-    /// Notes that the request is on a connection.
+    /// Records that the request is on a connection.
     pub(crate) fn sent(&mut self) {
         self.sent = Some(Instant::now());
         self.answered = None;
     }
 
-    /// Notes that the answer arrived at this time.
+    /// Records the arrival of the answer.
     pub(crate) fn answered(&mut self, at: Instant) {
         self.answered = Some(at);
     }
 
-    /// Ends it, with this outcome and the same name as at its beginning.
+    /// Ends the request with this outcome and the same name as in [`begin`](Self::begin).
     pub(crate) fn end(self, operation: &'static str, outcome: Outcome, name: impl Fn() -> Name, slow: &Slow<'_>) {
         if let Some(span) = &self.span {
             if let Some(error) = outcome.error {
@@ -180,7 +179,7 @@ pub(crate) fn not_dialled(
     );
 }
 
-/// Reports that a connection was left, so that the next call dials.
+/// Reports that a connection was evicted, so that the next call dials.
 pub(crate) fn evicted((host, port): Peer<'_>, reason: &'static str) {
     count::evicted(reason);
     tracing::warn!(

@@ -1,4 +1,4 @@
-//! Checks the settings, and makes them those of a handle.
+//! The checks of the settings when a handle is built.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::{
     settings::{Address, Checked, Settings, Target, bad_setting},
 };
 
-/// Linux refuses a longer one, and then every dial would fail.
+/// Linux refuses a longer keepalive, so every dial would fail.
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
 impl RedisBuilder {
@@ -113,7 +113,7 @@ impl RedisBuilder {
         tls.map(crate::config::tls::RedisTls::check).transpose()
     }
 
-    /// Checks every setting; the first bad one is the error.
+    /// Checks every setting. The error is that of the first bad setting.
     pub(crate) fn check(mut self) -> Result<Checked> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
@@ -163,7 +163,7 @@ impl RedisBuilder {
     }
 }
 
-/// Returns the login that these settings make together.
+/// Returns the login that these settings describe.
 fn source(
     provider: Option<LoginSource>,
     user: Option<String>,
@@ -244,7 +244,7 @@ mod tests {
             (RedisBuilder::new().keepalive(Some(day)), "keepalive"),
             (RedisBuilder::new().client_name(Some("two words")), "client_name"),
             (RedisBuilder::new().client_name(Some("")), "client_name"),
-            // The first of two is told.
+            // The first of two errors is reported.
             (RedisBuilder::new().url("redis://h:0").url("redis://"), "port"),
         ] {
             let error = builder.check().unwrap_err();

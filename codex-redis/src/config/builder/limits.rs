@@ -1,4 +1,4 @@
-//! Deadlines, limits, and what each connection is like.
+//! Deadlines, limits and options of connections.
 
 use std::time::Duration;
 
@@ -12,26 +12,25 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets how long one dial may take, from 1 ms to 1 day. A dial continues in the background if
-    /// the call that started it gives up earlier.
+    /// Sets the deadline of a dial, from 1 ms to 1 day. A dial continues in the background if the
+    /// call that started it gives up earlier.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Sets the longest that a call may take with the time that its own large data adds to
-    /// [`command_timeout`](Self::command_timeout): a second for every 8 MiB that it sends or has
-    /// received. From 1 ms to 1 day; if it is shorter than `command_timeout`, large data adds
-    /// nothing.
+    /// Sets the longest deadline of a call with large data, from 1 ms to 1 day. A call's own data
+    /// extends its [`command_timeout`](Self::command_timeout) by a second for every 8 MiB that it
+    /// sends or has received, up to this limit. If the limit is shorter than `command_timeout`,
+    /// large data adds nothing.
     pub fn transfer_timeout(mut self, timeout: Duration) -> Self {
         self.transfer_timeout = timeout;
         self
     }
 
-    /// Sets the number of connections on each runtime, from 1 to 64. Small requests share the
-    /// first, because requests that are written together cost least. Requests of more than 64 KiB
-    /// use the others, and small requests avoid a connection while a large value is under way on
-    /// it.
+    /// Sets the number of connections on each runtime, from 1 to 64. Small requests share the first
+    /// connection, because requests that are written together cost least. Requests of more than 64
+    /// KiB use the others. Small requests avoid a connection while it carries a large value.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
@@ -77,7 +76,7 @@ impl RedisBuilder {
     }
 
     /// Sets the idle time after which TCP probes a connection, from 1 s to 32,767 s. `None` leaves
-    /// it to the system.
+    /// the probes to the system.
     pub fn keepalive(mut self, keepalive: Option<Duration>) -> Self {
         self.keepalive = keepalive;
         self
@@ -90,23 +89,23 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the version of the protocol. No verb needs RESP3; it is for servers and proxies that
-    /// speak nothing else.
+    /// Sets the version of the protocol. No verb needs RESP3. It serves for servers and proxies
+    /// that speak no other version.
     pub fn resp(mut self, version: RespVersion) -> Self {
         self.resp = version;
         self
     }
 
-    /// Sets the duration from which a round trip is reported as slow, by a `tracing` event with the
-    /// verb and the time taken.
+    /// Sets the duration from which a round trip counts as slow. A `tracing` event reports its verb
+    /// and the time taken.
     pub fn slow_command(mut self, threshold: Duration) -> Self {
         self.slow_command = threshold;
         self
     }
 
-    /// Sets whether [`build`](Self::build) only checks the settings and leaves the dial to the
-    /// first call, within its deadline, so that no server is needed at the start. A wrong password
-    /// is then found by that call. In a URL it is `lazy=true`.
+    /// Sets whether [`build`](Self::build) only checks the settings, so that no server is needed at
+    /// the start. The first call then connects, within its deadline, and fails if the password is
+    /// wrong. In a URL this is `lazy=true`.
     pub fn lazy(mut self, lazy: bool) -> Self {
         self.lazy = lazy;
         self

@@ -1,4 +1,4 @@
-//! The login: user, password, and functions that give them.
+//! The login: user, password, and functions that return them.
 
 use std::future::Future;
 
@@ -8,28 +8,28 @@ use super::RedisBuilder;
 use crate::config::credentials::{Credentials, LoginSource};
 
 impl RedisBuilder {
-    /// Sets the user of the server's ACL; it needs a [`password`](Self::password).
+    /// Sets the user of the server's ACL. A user needs a [`password`](Self::password).
     pub fn username(mut self, username: impl Into<String>) -> Self {
         self.username = Some(username.into());
         self
     }
 
-    /// Sets the password, as it is: not percent-encoded. It is wiped from memory when the handle is
+    /// Sets the password, without percent-encoding. It is wiped from memory when the handle is
     /// dropped.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Zeroizing::new(password.into()));
         self
     }
 
-    /// Sets the user of the Sentinels' own ACL; it needs a
+    /// Sets the user of the Sentinels' own ACL. A user needs a
     /// [`sentinel_password`](Self::sentinel_password).
     pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
         self.sentinel_username = Some(username.into());
         self
     }
 
-    /// Sets the password of the Sentinels themselves. ([`password`](Self::password) is that of the
-    /// servers that they watch.)
+    /// Sets the password of the Sentinels. [`password`](Self::password) is the password of the
+    /// servers that they watch.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(Zeroizing::new(password.into()));
         self

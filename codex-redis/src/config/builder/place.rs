@@ -22,8 +22,8 @@ impl RedisBuilder {
     }
 
     /// Connects to the primary that these Sentinels know by `name`, and follows it through
-    /// fail-overs. Each Sentinel is a host and a port (usually 26379); a single one that answers is
-    /// enough.
+    /// fail-overs. Each Sentinel is a host and a port (usually 26379). A single Sentinel that
+    /// answers is enough.
     pub fn sentinel<H: Into<String>>(
         mut self,
         name: impl Into<String>,
@@ -36,8 +36,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Connects to the cluster that has these nodes, each a host and a port. The other nodes are
-    /// found through the first one that answers.
+    /// Connects to the cluster of these nodes, each a host and a port. The first node that answers
+    /// names the others.
     pub fn cluster<H: Into<String>>(mut self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         self.target = Target::Cluster(nodes.into_iter().map(address).collect());
         self
@@ -50,9 +50,10 @@ impl RedisBuilder {
     }
 
     /// Translates the addresses of servers that cluster nodes and Sentinels state, for networks
-    /// with address translation. `translate` gets the stated host and port, and returns those that
-    /// reach the server from here, or `None` if they are the same. The addresses in the settings
-    /// are not translated. In a URL it is `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
+    /// with address translation. `translate` gets the stated host and port, and returns the host
+    /// and port that reach the server from here, or `None` if they are the same. The addresses in
+    /// the settings are not translated. In a URL this is
+    /// `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
     pub fn address_map(
         mut self,
         translate: impl Fn(&str, u16) -> Option<(String, u16)> + Send + Sync + 'static,
@@ -61,7 +62,7 @@ impl RedisBuilder {
         self
     }
 
-    /// Turns TLS on, whatever the URL's scheme. A Unix socket cannot have it.
+    /// Turns on TLS, even if the URL's scheme does not. A Unix socket cannot use TLS.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::config::tls::RedisTls) -> Self {
         self.tls = Some(tls);

@@ -11,8 +11,8 @@ use crate::config::{
     settings::{Address, bad_setting},
 };
 
-/// Reads `user:password`. Both empty is no login: `redis://:@host` is what templates make of an
-/// unset password.
+/// Parses `user:password`. There is no login if both are empty: templates turn an unset password
+/// into `redis://:@host`.
 pub(super) fn login(text: &str) -> Result<Option<Login>> {
     if text.is_empty() {
         return Ok(None);
@@ -51,8 +51,8 @@ pub(in crate::config) fn server(authority: &str, default: u16) -> Result<Address
     Ok(Address::Tcp { host, port })
 }
 
-/// Reads `::1]:port`, whose bracket was opened. A zone may be `%eth0`, or `%25eth0` as RFC 6874
-/// says.
+/// Parses `::1]:port`, the text after the opening bracket. A zone may be `%eth0`, or `%25eth0` by
+/// RFC 6874.
 fn bracketed_host(text: &str) -> Result<(String, Option<&str>)> {
     let (host, port) = text
         .split_once(']')

@@ -11,11 +11,11 @@ pub(super) struct Parts<'a, T> {
     pub(super) query: &'a str,
 }
 
-/// Splits the part of a URL behind the scheme, and reads its servers and its path by `read`.
+/// Splits the part of a URL after the scheme, and parses its servers and its path by `read`.
 ///
-/// By RFC 3986 the authority ends at the first `/`, `?` or `#`, so an `@` behind that belongs to
-/// the path or the settings. Users also write passwords that contain such a character without
-/// encoding it; when the first reading is not valid, the last `@` ends the password.
+/// By RFC 3986 the authority ends at the first `/`, `?` or `#`, so a later `@` belongs to the path
+/// or the settings. Users also write passwords that contain such a character without encoding it.
+/// When the first reading is not valid, the last `@` ends the password.
 pub(super) fn split<T>(rest: &str, read: fn(&str, &str) -> Result<T>) -> Result<Parts<'_, T>> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let by_rule = split_at(rest, rest[..end].rfind('@'), read);
@@ -63,8 +63,8 @@ fn could_be_query(query: &str) -> bool {
     parts.all(|part| part.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
-/// Returns whether this is a host, with an optional number as its port, and settings behind it; or
-/// settings of which one is known.
+/// Returns whether this is a host with an optional numeric port, followed by settings, or settings
+/// of which at least one is known.
 fn is_host_with_settings(authority: &str, tail: &str) -> bool {
     let Some((_, query)) = tail.split_once('?') else {
         return false;

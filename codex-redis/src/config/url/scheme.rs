@@ -39,7 +39,7 @@ const ACCEPTED: [(&str, Kind, bool); 17] = [
     ("valkeys-cluster", Kind::Cluster, true),
 ];
 
-/// Schemes of other clients, with ours.
+/// Schemes of other clients, each with our scheme.
 const REFUSED: [(&str, &str); 12] = [
     ("sentinel", "redis-sentinel"),
     ("redis+sentinel", "redis-sentinel"),
@@ -55,7 +55,7 @@ const REFUSED: [(&str, &str); 12] = [
     ("tls", "rediss"),
 ];
 
-/// Splits a URL behind its scheme. Schemes are compared without case, as RFC 3986 says.
+/// Splits a URL after its scheme. Schemes are compared without case (RFC 3986).
 pub(super) fn split(url: &str) -> Result<(Scheme, &str)> {
     let (scheme, rest) = url.split_once("://").ok_or_else(unknown)?;
     let scheme = scheme.to_ascii_lowercase();

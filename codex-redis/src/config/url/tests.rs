@@ -164,7 +164,7 @@ fn an_at_sign_behind_the_host_belongs_to_the_settings() {
         let password = parsed.login.as_ref().map(|login| login.password.as_str());
         assert_eq!(password, login, "{url}");
     }
-    // A mistake before the `?` does not make a host of what stands behind it.
+    // A mistake before the `?` does not turn the text after it into a host.
     for url in [
         "redis://h:70000?client_name=a@b",
         "redis://h:70000?other=a@b",
