@@ -1,4 +1,4 @@
-//! The number of calls under way and waiting on a runtime, and their deadlines.
+//! Admission: the limits on calls in flight and waiting on a runtime, and their deadlines.
 
 use std::sync::{
     Arc,
@@ -18,27 +18,27 @@ use crate::{
     wire::Failure,
 };
 
-/// The admission of calls, for each runtime by itself: calls on a runtime that is not being driven
-/// must not hold up others.
+/// The admission of calls, separate for each runtime. Calls on a runtime that is not driven must
+/// not delay the others.
 #[derive(Debug)]
 pub(crate) struct Admission {
     settings: Arc<Settings>,
     gates: PerRuntime<Gate>,
 }
 
-/// A semaphore whose fast path is one atomic operation in and one out. Every call of every thread
-/// takes it, and tokio's locks a mutex for each permit that comes back.
+/// A semaphore whose fast path costs one atomic operation to acquire and one to release. Every call
+/// on every thread takes it. tokio's semaphore locks a mutex for each released permit.
 #[derive(Debug)]
 struct Gate {
     limit: usize,
     /// Calls under way, and permits in `handed_over`.
     taken: AtomicUsize,
     waiting: AtomicUsize,
-    /// Permits that calls have left to those that wait, in the order in which they came.
+    /// Permits that ended calls have handed over to waiting calls, in the order of arrival.
     handed_over: Semaphore,
 }
 
-/// Held while a call is under way.
+/// The permit of a call in flight.
 pub(crate) struct Permit<'a> {
     pub(crate) deadline: Deadline,
     gate: Here<'a, Gate>,
@@ -95,12 +95,12 @@ impl Gate {
             .is_ok()
     }
 
-    /// Returns a place, and hands it over if a call waits. A call that begins to wait and a call
-    /// that ends each write before they read what the other writes, in one order for all threads:
-    /// either the first finds the place free, or the second finds the first waiting.
+    /// Releases a permit, and hands it over if a call waits. A call that begins to wait and a call
+    /// that ends each write before they read the value that the other writes, in one order for all
+    /// threads. Either the first finds the permit free, or the second finds the first waiting.
     ///
-    /// A place that is handed over to a call that has just given up stays in `handed_over`, where
-    /// the next call that finds no other takes it.
+    /// A permit that is handed over to a call that has just given up stays in `handed_over`. The
+    /// next call without another permit takes it.
     fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) > 0 && self.try_take() {
@@ -120,7 +120,7 @@ impl Gate {
         match timeout_at(deadline.at, self.handed_over.acquire()).await {
             Ok(Ok(permit)) => {
                 permit.forget();
-                // The calls before had their turn until their deadline, which was the same.
+                // The earlier calls may have held their permits until this same deadline.
                 if deadline.at <= Instant::now() {
                     self.give_back();
                     return Err(no_turn());
@@ -140,7 +140,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Counted while it waits, and no longer once it is dropped.
+/// A waiting call, counted until it is dropped.
 struct Waiter<'a>(&'a AtomicUsize);
 
 impl<'a> Waiter<'a> {

@@ -1,4 +1,4 @@
-//! The server for each command: the only one, or the node of a cluster that serves the key.
+//! The routing of commands: to the only server, or to the node of a cluster that serves the key.
 
 mod admission;
 pub(crate) mod cluster;
@@ -40,8 +40,8 @@ impl Router {
             Target::Cluster(seeds) => Servers::Cluster(Arc::new(Cluster::new(seeds, Arc::clone(&settings)))),
             Target::One(address) => Servers::One(Standalone::fixed(address, Arc::clone(&settings))),
             Target::Sentinel { sentinels, name } => {
-                // They are asked seldom and briefly, have no databases, and have a login of their
-                // own.
+                // Sentinels are asked rarely and briefly. They have no databases, and their own
+                // login.
                 let own = Settings {
                     database: 0,
                     login: checked.sentinel_login,
@@ -59,7 +59,7 @@ impl Router {
         }
     }
 
-    /// Makes a first connection, so that what is wrong with the settings is found.
+    /// Makes a first connection, which reveals a mistake in the settings.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         match &self.servers {
             Servers::One(server) => server.connect().await,
@@ -81,11 +81,11 @@ impl Router {
         &self.settings
     }
 
-    /// Sends one command on one key. An error that a server answers with is in the reply.
+    /// Sends one command on one key. Returns an error of the server as a reply.
     pub(crate) async fn command(&self, deadline: Deadline, key: &str, command: &Command<'_>) -> Result<Value, Failure> {
         match &self.servers {
             Servers::One(server) => server.command(deadline, command).await,
-            // Boxed: the future of a call to one server would have the room for it.
+            // Boxed, because it would enlarge the future of a call to a single server.
             Servers::Cluster(cluster) => Box::pin(cluster.command(deadline, key.as_bytes(), command)).await,
         }
     }

@@ -1,4 +1,4 @@
-//! One server, at a fixed address or wherever Sentinels say that it is.
+//! One server, at a fixed address or at the address that Sentinels name.
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +25,7 @@ impl Standalone {
         Self::Elected(Arc::new(Server::new(sentinels, settings)))
     }
 
-    /// Makes a first connection, so that what is wrong with the settings is found.
+    /// Makes a first connection, which reveals a mistake in the settings.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         match self {
             Self::Fixed(server) => server.connect().await,
@@ -33,7 +33,7 @@ impl Standalone {
         }
     }
 
-    /// Sends one command. An error that the server answers with is in the reply.
+    /// Sends one command. Returns an error of the server as a reply.
     pub(crate) async fn command(&self, deadline: Deadline, command: &Command<'_>) -> Result<Value, Failure> {
         match self {
             Self::Fixed(server) => server.command(deadline, command).await,
@@ -41,8 +41,7 @@ impl Standalone {
         }
     }
 
-    /// Sends commands together, if there are any. Errors that the server answers with are in the
-    /// replies.
+    /// Sends commands together, if there are any. Returns errors of the server as replies.
     pub(crate) async fn all(&self, deadline: Deadline, commands: &[Command<'_>]) -> Result<Vec<Value>, Failure> {
         if commands.is_empty() {
             return Ok(Vec::new());
@@ -50,7 +49,7 @@ impl Standalone {
         Ok(self.request(deadline, Request::all(commands)).await?.into_vec())
     }
 
-    /// Sends commands as a transaction, whose replies are those of the commands.
+    /// Sends commands as a transaction, and returns their replies.
     pub(crate) async fn transaction(
         &self,
         deadline: Deadline,

@@ -1,4 +1,4 @@
-//! The place of one connection: empty, being dialled, or in use.
+//! A cell for a connection: empty, being dialled, or in use.
 
 use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -17,7 +17,7 @@ use crate::connection::{
 /// of them can cancel it.
 pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialError>>>;
 
-/// Never locked across an await.
+/// The cell of a connection. Its lock is never held across an await.
 #[derive(Debug)]
 pub(crate) struct ConnectionCell(RwLock<State>);
 
@@ -47,7 +47,7 @@ impl ConnectionCell {
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
-        // Every change is one assignment, so a panic elsewhere has left nothing half done.
+        // Every change is one assignment, so a panic elsewhere leaves no partial change.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,7 +55,7 @@ impl ConnectionCell {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns why the connection in here has ended.
+    /// Returns why the connection of the cell has ended.
     pub(crate) fn end(&self) -> Option<End> {
         match &*self.state() {
             State::Ready(connection) => connection.multiplexer().end(),
@@ -63,13 +63,13 @@ impl ConnectionCell {
         }
     }
 
-    /// Returns the connection, if there is one.
+    /// Returns the connection if it is open.
     pub(crate) fn ready(&self) -> Option<Arc<Connection>> {
         self.with_ready(Arc::clone)
     }
 
-    /// Does something with the connection, if there is one. It must not take long: meanwhile the
-    /// cell cannot change.
+    /// Calls `work` with the connection if it is open. `work` must be brief, because the cell
+    /// cannot change meanwhile.
     pub(crate) fn with_ready<T>(&self, work: impl FnOnce(&Arc<Connection>) -> T) -> Option<T> {
         match &*self.state() {
             State::Ready(connection) if !connection.multiplexer().is_closed() => Some(work(connection)),
@@ -77,7 +77,7 @@ impl ConnectionCell {
         }
     }
 
-    /// Returns the connection or its state, and begins to dial if nobody does.
+    /// Returns the connection or its state. Begins to dial if no dial is in progress.
     pub(crate) fn find<L: Locate>(self: &Arc<Self>, endpoint: &Arc<Endpoint<L>>) -> Found {
         let mut state = self.state_mut();
         let failures = match &*state {
@@ -95,8 +95,8 @@ impl ConnectionCell {
         Found::Dialling(dialled)
     }
 
-    /// Dials in a task of its own, so that a call with a short deadline cannot cancel it for the
-    /// others, or for the next.
+    /// Dials in a separate task, so that a call with a short deadline cannot cancel the dial for
+    /// other calls.
     fn spawn_dial<L: Locate>(self: &Arc<Self>, endpoint: Arc<Endpoint<L>>, failures: u32) -> Dialled {
         let (result, dialled) = watch::channel(None);
         let cell = Arc::clone(self);
@@ -104,8 +104,8 @@ impl ConnectionCell {
             let outcome = endpoint.dial().await.map(Arc::new);
             *cell.state_mut() = match &outcome {
                 Ok(connection) => State::Ready(Arc::clone(connection)),
-                // A dial that had all its time makes no pause longer: a server that goes on again
-                // would be left waiting.
+                // A dial that timed out does not lengthen the pause, so that calls soon notice a
+                // server that resumes.
                 Err(reason) if reason.is_late() => State::Resting {
                     until: Instant::now() + pause(&endpoint, 0),
                     failures,
@@ -117,14 +117,14 @@ impl ConnectionCell {
                     reason: reason.clone(),
                 },
             };
-            // Nobody may be waiting any more.
+            // The waiting calls may all have given up.
             let _ = result.send(Some(outcome));
         });
         dialled
     }
 
-    /// Leaves the connection with this id, so that the next call dials, and says whether it was in
-    /// here. Calls that are under way on it keep it. Another one, dialled since, stays.
+    /// Evicts the connection with this id, so that the next call dials. Returns whether the cell
+    /// held it. Calls in flight keep the connection. A newer connection stays.
     pub(crate) fn evict(&self, id: u64, reason: &'static str) -> bool {
         let mut state = self.state_mut();
         let left = match &*state {
@@ -138,7 +138,7 @@ impl ConnectionCell {
         true
     }
 
-    /// Leaves the connection with this id if it is older than `age`.
+    /// Evicts the connection with this id if it is older than `age`.
     #[cold]
     pub(crate) fn evict_older(&self, id: u64, age: Duration, reason: &'static str) {
         let is_older = self.with_ready(|connection| connection.since().elapsed() > age);
@@ -147,7 +147,7 @@ impl ConnectionCell {
         }
     }
 
-    /// Returns whether a runtime drives something in here.
+    /// Returns whether a runtime drives a connection or a dial of the cell.
     pub(crate) fn is_alive(&self) -> bool {
         match &*self.state() {
             State::Ready(connection) => !connection.multiplexer().is_closed(),
@@ -157,12 +157,12 @@ impl ConnectionCell {
     }
 }
 
-/// Returns the next pause: doubled with each failure, then between half of it and all of it by
-/// chance: handles that lost a server together should not all come back together.
+/// Returns the next pause: doubled with each failure, then a random share between half and all of
+/// it. The jitter keeps handles that lost a server together from coming back together.
 fn pause<L: Locate>(endpoint: &Endpoint<L>, failures: u32) -> Duration {
     let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
     let longest = doubled.min(endpoint.place.longest_pause(&endpoint.settings));
-    // Without random numbers there is no jitter, which is no reason to fail.
+    // Without random numbers there is no jitter.
     let chance = getrandom::u32().unwrap_or(u32::MAX);
     longest.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))
 }

@@ -14,7 +14,7 @@ use crate::{
     wire::error::kind_name,
 };
 
-/// Says where a server is.
+/// The location of a server.
 pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
     /// Returns the server's address, if that never changes.
     fn fixed(&self) -> Option<&Address>;
@@ -22,14 +22,14 @@ pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
     /// Returns the server's address now.
     fn locate(&self) -> impl Future<Output = Result<Address, DialError>> + Send;
 
-    /// Checks that a new connection is one to the server that is meant.
+    /// Checks that a new connection leads to the intended server.
     fn verify(
         &self,
         connection: &Connection,
         settings: &Settings,
     ) -> impl Future<Output = Result<(), DialError>> + Send;
 
-    /// Returns whether the server is still at this address, as far as is known without asking.
+    /// Returns whether the server is still at this address, as far as known without asking.
     fn is_at(&self, address: &Address) -> bool;
 
     /// Returns the longest pause between two dials.
@@ -59,7 +59,7 @@ impl Locate for Address {
     }
 }
 
-/// A server and how to treat it.
+/// A server and its settings.
 pub(crate) struct Endpoint<L> {
     pub(crate) place: L,
     pub(crate) settings: Arc<Settings>,
@@ -79,7 +79,7 @@ impl<L: Locate> Endpoint<L> {
             self.place.verify(&connection, settings).await?;
             Ok(connection)
         };
-        // Each step of `open` ends at the deadline with an error of its own; this covers the
+        // Each step of `open` ends at the deadline with its own error. This timeout covers the
         // questions to Sentinels and server.
         let dialled = timeout_at(deadline, attempt).await.unwrap_or(Err(DialError::late(
             "no connection to the primary within the connect timeout",

@@ -1,4 +1,4 @@
-//! One server: where it is, and the connections to it.
+//! One server: its location and its connections.
 
 mod connection_cell;
 pub(crate) mod locate;

@@ -10,17 +10,18 @@ use tokio::runtime::{Handle, Id};
 
 use crate::wire::Failure;
 
-/// The first runtimes to ask. They find their state without a lock or a reference count, which
-/// every call on every thread would contend for.
+/// The number of runtimes that find their state without a lock or a reference count. Every call on
+/// every thread would contend for those.
 const FIRST: usize = 4;
 
-/// One `T` for each runtime that asks for it.
+/// A `T` for each runtime that asks for it.
 ///
-/// A task runs on the runtime that spawned it. If another runtime waited for it, it would wait for
-/// as long as the first one is not being driven; so a runtime waits for nothing but its own tasks.
+/// A task runs on the runtime that spawned it. If another runtime waited for the task, it would
+/// also wait while the first runtime is not driven. A runtime therefore waits only for its own
+/// tasks.
 #[derive(Debug)]
 pub(crate) struct PerRuntime<T> {
-    /// Kept as long as the handle.
+    /// Kept for the life of the handle.
     first: [OnceLock<(Id, T)>; FIRST],
     others: RwLock<Vec<(Id, Arc<T>)>>,
 }
@@ -50,16 +51,17 @@ impl<T> PerRuntime<T> {
         }
     }
 
-    /// Returns the state of the current runtime, which is made if there is none. Beyond the first
-    /// few runtimes, state for which `is_used` does not hold is dropped then: its runtime is gone,
-    /// or it is as good as new.
+    /// Returns the state of the current runtime, and creates it if it is missing. Creation beyond
+    /// the first few runtimes also drops every state for which `is_used` is false: its runtime is
+    /// gone, or it is as good as new.
     pub(crate) fn here(&self, new: impl Fn() -> T, is_used: impl Fn(&T) -> bool) -> Result<Here<'_, T>, Failure> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(Failure::new(ErrorKind::Config, "must be called inside a tokio runtime"));
         };
         let id = runtime.id();
         for place in &self.first {
-            // If two runtimes find it empty, one fills it and the other looks at the next.
+            // If two runtimes find the place empty, the first fills it and the second moves on to
+            // the next.
             let (owner, state) = place.get_or_init(|| (id, new()));
             if *owner == id {
                 return Ok(Here::First(state));
@@ -76,7 +78,7 @@ impl<T> PerRuntime<T> {
         }
         drop(others);
         let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        // Two tasks may have got here.
+        // Another task may have created the state meanwhile.
         if let Some(found) = find(&others, id) {
             return found;
         }

@@ -23,7 +23,7 @@ pub(crate) struct Pool<L> {
     cells: Vec<Arc<ConnectionCell>>,
 }
 
-/// A request on its way.
+/// A request that was sent.
 pub(super) struct Sent<'a> {
     pub(super) cell: &'a Arc<ConnectionCell>,
     /// The id of the connection.
@@ -31,7 +31,7 @@ pub(super) struct Sent<'a> {
     pub(super) answer: Answering,
 }
 
-/// A connection, and the cell that it is in.
+/// A connection and its cell.
 pub(super) type Place<'a> = (&'a Arc<ConnectionCell>, Arc<Connection>);
 
 impl<L: Locate> Pool<L> {
@@ -44,14 +44,14 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// Sends a small request on the first connection on which nothing large is in the way. `None`
-    /// if a connection has to be dialled first.
+    /// Sends a small request on the first connection without a large transfer. Returns `None` if a
+    /// connection has to be dialled first.
     ///
-    /// The first cell is preferred: requests that are written together cost less than on several
-    /// connections. Large requests prefer the second, so that they delay no small ones; small
-    /// requests move there while something large is on the first.
+    /// The first cell is preferred, because requests that are written together cost less than on
+    /// several connections. Large requests prefer the second cell, so that they delay no small
+    /// requests. Small requests move there while the first cell has a large transfer.
     ///
-    /// `sent` is told of the connection.
+    /// `sent` is called with the connection.
     pub(super) fn send_small(
         &self,
         request: &Request<'_, '_>,
@@ -84,8 +84,8 @@ impl<L: Locate> Pool<L> {
         Some((cell, cell.ready()?))
     }
 
-    /// Returns a connection. Every cell that is not ready begins to dial; a call waits for that
-    /// only if no other is ready.
+    /// Returns a connection. Every cell that is not ready begins to dial. The call waits for a dial
+    /// only if no cell is ready.
     pub(super) async fn connection(&self, is_large: bool) -> Result<Place<'_>, DialError> {
         self.leave_idle_beside_stalled();
         loop {
@@ -107,22 +107,22 @@ impl<L: Locate> Pool<L> {
                     }
                 }
                 (None, None, Some(reason)) => return Err(reason),
-                // There is at least one cell, and each is one of the three.
+                // There is at least one cell, and each is in one of the three states.
                 (None, None, None) => {}
             }
         }
     }
 
-    /// Leaves the connections that nothing waits on if another one has stalled: a firewall or a
-    /// fail-over that cut that one silently has cut them too, and a dial costs less than finding
-    /// out.
+    /// Evicts the idle connections if another connection has stalled. A firewall or a fail-over
+    /// that silently cut that connection has cut the idle connections too, and a dial costs less
+    /// than finding out.
     fn leave_idle_beside_stalled(&self) {
         if self.cells.iter().any(|cell| cell.end() == Some(End::Stalled)) {
             self.leave_idle("idle beside one with timeouts in a row");
         }
     }
 
-    /// Leaves the connections that nothing waits on.
+    /// Evicts the connections without a waiting call.
     pub(super) fn leave_idle(&self, reason: &'static str) {
         for cell in &self.cells {
             if let Some(connection) = cell.ready().filter(|ready| ready.multiplexer().is_idle()) {
@@ -131,13 +131,13 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// Returns the cells in the order in which they are looked at.
+    /// Returns the cells in the order of preference.
     fn from(&self, is_large: bool) -> impl Iterator<Item = &Arc<ConnectionCell>> {
         let first = usize::from(is_large && self.cells.len() > 1);
         self.cells[first..].iter().chain(&self.cells[..first])
     }
 
-    /// Returns whether a runtime drives something in here.
+    /// Returns whether a runtime drives a connection or a dial of the pool.
     pub(super) fn is_alive(&self) -> bool {
         self.cells.iter().any(|cell| cell.is_alive())
     }

@@ -1,8 +1,9 @@
-//! Asking Sentinels where the primary is.
+//! The location of the primary by Sentinels.
 //!
-//! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with one addition: all of
-//! them are asked, and the answer of the newest configuration epoch counts. A Sentinel that was cut
-//! off and still names the old primary is so outvoted by a single one that knows better.
+//! Follows <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with an addition:
+//! all Sentinels are asked, and the answer with the newest configuration epoch counts. A single
+//! Sentinel with the newest configuration thus outvotes an isolated Sentinel that still names the
+//! old primary.
 
 use std::{
     fmt,
@@ -30,16 +31,16 @@ use crate::{
 /// The longest pause between dials: another server may have taken over meanwhile.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The time that a dial gives to all Sentinels once one of them has named a primary.
+/// The time that a dial gives to all Sentinels once any of them has named a primary.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The Sentinels that watch over one primary.
 pub(crate) struct Sentinels {
-    /// The name that they know the primary by.
+    /// The name of the primary.
     name: String,
     servers: Vec<Server<Address>>,
     settings: Arc<Settings>,
-    /// The one that they named last; never locked across an await.
+    /// The primary that they named last. Never locked across an await.
     last: Mutex<Option<Address>>,
 }
 
@@ -78,7 +79,8 @@ impl Sentinels {
         let mut unknown = false;
         let mut refusal = None;
         loop {
-            // If none has named a primary, they are all late: that is better than an error.
+            // If no Sentinel has named a primary yet, wait for all: a late answer is better than an
+            // error.
             let until = if newest.is_some() {
                 latest.min(start + PATIENCE)
             } else {
@@ -120,15 +122,15 @@ impl Sentinels {
     }
 
     async fn ask(&self, server: &Server<Address>, deadline: Deadline) -> Word {
-        // The first knows of a fail-over from the moment on at which its outcome is certain, the
-        // second has the epoch.
+        // The first command knows of a fail-over as soon as its outcome is certain. The second has
+        // the epoch.
         let question = [
             Command::read("SENTINEL GET-MASTER-ADDR-BY-NAME").arg(&self.name),
             Command::read("SENTINEL MASTER").arg(&self.name),
         ];
         let answers = match server.request(deadline, Request::all(&question)).await {
             Ok(answers) => answers.into_vec(),
-            // It was reached, and let us not in.
+            // The Sentinel was reached and refused the login.
             Err(failure) if failure.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
             Err(_) => return Word::Silent,
         };
@@ -147,18 +149,18 @@ impl Locate for Sentinels {
         None
     }
 
-    /// Returns the address of the primary, as the Sentinel with the newest configuration has it.
+    /// Returns the address of the primary by the Sentinel with the newest configuration.
     async fn locate(&self) -> Result<Address, DialError> {
         self.ask_all().await
     }
 
-    /// Checks the role: Sentinels that have not heard of a fail-over yet name a server that is a
+    /// Checks the role. Sentinels that do not know of a fail-over yet name a server that is a
     /// replica by now.
     async fn verify(&self, connection: &Connection, settings: &Settings) -> Result<(), DialError> {
         let role = ask(connection, &[Command::read("ROLE")], settings).await?;
         match role.first() {
             Some(Value::Array(parts)) if parts.first().and_then(text) == Some("master") => Ok(()),
-            // A user need not have the right to ask; then READONLY is how a replica is told.
+            // The user may not have the right to ask. A replica then reveals itself by READONLY.
             Some(Value::ServerError(_)) => Ok(()),
             _ => Err(DialError::server(
                 "the server that the Sentinels name is not the primary",
@@ -189,7 +191,7 @@ fn refused(error: &ServerError) -> Word {
     }
 }
 
-/// Reads the answers of a Sentinel: `place` is host and port, `state` names and values in turn.
+/// Parses the answers of a Sentinel: `place` is host and port, `state` alternates names and values.
 fn read(place: &Value, state: &Value) -> Option<Word> {
     let Value::Array(place) = place else {
         return Some(Word::UnknownName);

@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// A connection to a server that has become a replica is left only if it is at least this old: to a
-/// server that is one for good, each write would dial otherwise.
+/// A connection to a server that has become a replica is evicted only if it is at least this old.
+/// Otherwise each write to a permanent replica would dial.
 const READ_ONLY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server and the connections to it.
@@ -63,24 +63,23 @@ impl<L: Locate> Server<L> {
             .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
     }
 
-    /// Waits for a connection, and says why there is none as whoever made the settings is to be
-    /// told.
+    /// Waits for a connection. A failure names the setting at fault.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         let pool = self.pool()?;
         pool.connection(false).await.map_err(DialError::into_connect_failure)?;
         Ok(())
     }
 
-    /// Sends one command. An error that the server answers with is in the reply.
+    /// Sends one command. Returns an error of the server as a reply.
     pub(crate) async fn command(&self, deadline: Deadline, command: &Command<'_>) -> Result<Value, Failure> {
         self.request(deadline, Request::one(command)).await?.one()
     }
 
-    /// Sends commands together. Errors that the server answers with are in the replies.
+    /// Sends commands together. Returns errors of the server as replies.
     ///
-    /// The usual case, a small request on a connection that is ready, is all in here: each
-    /// function in between would move the replies once more. Everything else is boxed, because the
-    /// future of each call would have the room for it.
+    /// The usual case, a small request on a ready connection, is all in this function, because each
+    /// function in between would move the replies once more. Everything else is boxed, because it
+    /// would enlarge the future of each call.
     pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
         let pool = self.pool()?;
         let mut seen = RoundTrip::begin(self.settings().database, || request.name());
@@ -126,7 +125,7 @@ impl<L: Locate> Server<L> {
         }
     }
 
-    /// Sends a small request if there is a connection for it.
+    /// Sends a small request if a connection is ready for it.
     fn send_now<'p>(
         &self,
         pool: &'p Pool<L>,
@@ -137,15 +136,15 @@ impl<L: Locate> Server<L> {
         if request.size() > LARGE {
             return None;
         }
-        // If it was not taken, the reason is found again on the way that waits.
+        // If no connection took the request, the path that waits finds the reason again.
         pool.send_small(request, deadline, |cell, connection| {
             self.sent_on(cell, connection, seen);
         })?
         .ok()
     }
 
-    /// Sends a request again if it changes nothing and the connection proved closed: then the
-    /// server or a firewall has closed it while it was idle, or while the process was suspended.
+    /// Sends a request again if it changes nothing and the connection proved closed. The server or
+    /// a firewall closed the connection while it was idle, or while the process was suspended.
     async fn again(
         &self,
         pool: &Pool<L>,
@@ -158,11 +157,11 @@ impl<L: Locate> Server<L> {
             return Err(lost.into());
         }
         observe::sent_again(deadline.verb, "connection closed");
-        // They are as old, and likely to be closed too.
+        // The idle connections are as old, and likely to be closed too.
         pool.leave_idle("idle beside one that was closed");
         let sent = match self.send_when_ready(pool, seen, deadline, request).await {
             Ok(sent) => sent,
-            // The reason for the loss says more than that there was no time to dial.
+            // The reason for the loss says more than the lack of time to dial.
             Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
             Err(failure) => return Err(failure),
         };
@@ -204,7 +203,8 @@ impl<L: Locate> Server<L> {
                     self.sent_on(cell, &connection, seen);
                     return Ok(sent);
                 }
-                // Since it was looked at. Nothing was sent, so another one will do.
+                // The connection closed after it was chosen. Nothing was sent, so another
+                // connection will do.
                 Err(NotSent::Closed) if Instant::now() < deadline.at => {}
                 Err(NotSent::Closed) => return Err(no_connection()),
                 Err(NotSent::Full) => return Err(too_many()),
@@ -251,7 +251,7 @@ pub(super) fn answered(replies: &Replies) -> Outcome {
 fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
     match answer {
         Ok(Err(lost)) => *lost,
-        // The reader tells all calls that it leaves, so there is always an answer.
+        // The reader notifies all calls that it abandons, so there is always an answer.
         Ok(Ok(_)) | Err(_) => Lost::Broken {
             is_sent: true,
             is_begun: true,
@@ -280,8 +280,8 @@ pub(crate) fn no_connection() -> Failure {
     Failure::new(ErrorKind::Timeout, "no connection within the deadline").not_executed()
 }
 
-/// Returns the failure of a call on a full connection, which will be left as soon as the deadlines
-/// of its requests have passed.
+/// Returns the failure of a call on a full connection, which is closed as soon as the deadlines of
+/// its requests have passed.
 fn too_many() -> Failure {
     Failure::new(
         ErrorKind::Connection,

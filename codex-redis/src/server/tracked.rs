@@ -1,9 +1,10 @@
 //! The tracked connection to a server: reads whose changes the server pushes, and proofs that it
 //! still does.
 //!
-//! There is at most one at a time, whichever runtimes read: two would have no order between their
-//! pushes. The runtime that opens it drives it. A call on another runtime waits only briefly for
-//! it, and ends it if it does not answer, because that runtime may not be driven.
+//! There is at most one tracked connection at a time, whichever runtimes read, because the pushes
+//! of two connections would have no order. The runtime that opens the connection drives it. A call
+//! on another runtime waits only briefly for the connection, and ends it if it does not answer,
+//! because the driving runtime may not be driven.
 
 use std::{
     fmt,
@@ -42,11 +43,11 @@ use crate::{
 /// The time that a call waits for a connection that another runtime drives.
 const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
 
-/// The number of attempts at the canary if the server is emptied meanwhile.
+/// The number of attempts to check the canary if the server is emptied meanwhile.
 const CANARY_ATTEMPTS: u32 = 5;
 
-/// Makes a key that is read, written and seen to be pushed before a connection is used. `None` if
-/// the server has no place for one.
+/// A function that makes a canary: a key that is read, written and seen to be pushed before a
+/// connection is used. Returns `None` if the server serves no slots.
 pub(crate) type Canary = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The tracked connection to one server.
@@ -58,7 +59,7 @@ pub(crate) struct Tracked<L: Locate> {
     settings: Settings,
     listener: Arc<dyn TrackingListener>,
     state: Mutex<State>,
-    /// Attempts to open a connection.
+    /// The number of attempts to open a connection.
     attempts: AtomicU64,
 }
 
@@ -97,7 +98,7 @@ pub(crate) enum Read {
     Answered(Replies),
     /// The connection is open and did not answer in time.
     Failed(Failure),
-    /// Nothing was answered. The read can be sent by another connection.
+    /// There was no answer. The read can be sent over another connection.
     Elsewhere,
 }
 
@@ -137,12 +138,11 @@ impl<L: Locate> Tracked<L> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is one assignment, so a panic elsewhere has left nothing half done.
+        // Every change is one assignment, so a panic elsewhere leaves no partial change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the connection, and says why there is none as whoever made the settings is to be
-    /// told.
+    /// Waits for the connection. A failure names the setting at fault.
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
         let Some(mut opened) = self.open() else {
             return Ok(());
@@ -164,8 +164,8 @@ impl<L: Locate> Tracked<L> {
             State::Open(session) if !session.connection.multiplexer().is_closed() => return None,
             State::Open(_) => 0,
             State::Closed { until, .. } if now < *until => return None,
-            // An attempt that was dropped with its runtime has no sender any more, and one on a
-            // runtime that is not being driven takes too long.
+            // An attempt that was dropped with its runtime has no sender any more. An attempt on a
+            // runtime that is not driven takes too long.
             State::Opening { until, outcome, .. } if now < *until && outcome.has_changed().is_ok() => {
                 return Some(outcome.clone());
             }
@@ -263,14 +263,14 @@ impl<L: Locate> Tracked<L> {
         Err(checks::flushed_too_often())
     }
 
-    /// Writes the canary by one of the other connections.
+    /// Writes the canary over an ordinary connection.
     async fn write_canary(&self, canary: &str, at: Instant) -> Result<(), DialError> {
         let deadline = Deadline {
             at,
             latest: at,
             verb: "connect",
         };
-        // Removed in the same step, so that no other client comes upon it.
+        // Removed in the same transaction, so that no other client sees it.
         let commands = [
             Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
             Command::new("UNLINK").arg(canary),
@@ -299,7 +299,8 @@ impl<L: Locate> Tracked<L> {
         None
     }
 
-    /// Leaves this connection: everything that it carried is dropped before the next one is opened.
+    /// Abandons this connection. Everything that it carried is dropped before the next connection
+    /// is opened.
     fn leave(&self, session: &Arc<Session>) {
         let mut state = self.state();
         if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, session)) {
@@ -371,8 +372,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Proves that the connection is alive, tracks, and leads to the server to ask. A connection
-    /// that does not is left.
+    /// Proves that the connection is alive, tracks, and leads to the current server. Abandons a
+    /// connection that fails the proof.
     pub(crate) async fn prove(self: &Arc<Self>, deadline: Deadline) -> Result<(), Failure> {
         let Some(session) = self.session() else {
             return Err(checks::not_open());
@@ -425,7 +426,7 @@ impl<L: Locate> Drop for Tracked<L> {
     }
 }
 
-/// Hands pushes on.
+/// The receiver of pushes, which notifies the listener.
 #[derive(Debug)]
 struct Pushes {
     node: NodeId,
@@ -449,7 +450,7 @@ impl Watch for Watching {
                             self.0.has_seen_canary.store(true, Ordering::Release);
                         }
                         Value::BulkString(key) => listener.changed(*node, key),
-                        // A key in another form cannot be told, so it can be any.
+                        // A key in another form is unknown, so any key may have changed.
                         _ => listener.flushed(*node),
                     }
                 }

@@ -1,4 +1,4 @@
-//! The questions to a server that is to track, and what its answers must be.
+//! The questions to a server that is to track, and the checks of its answers.
 
 use redis::{ServerError, Value};
 
@@ -13,7 +13,7 @@ pub(super) const NO_PROOF: &str = "the server did not answer on the tracked conn
 pub(super) const NO_CANARY_WRITE: &str =
     "the canary key of the near cache could not be written by a second connection to the server";
 
-/// Values that stay the same for as long as a connection may be believed.
+/// Values that must stay the same on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     /// The server's number of the connection.
@@ -157,9 +157,9 @@ pub(super) fn not_open() -> Failure {
 pub(super) enum Push<'a> {
     /// These keys changed.
     Changed(&'a [Value]),
-    /// All keys changed, or any.
+    /// All keys changed, or any key may have.
     Flushed,
-    /// It is about something else.
+    /// A message of another kind.
     Other,
 }
 
@@ -234,7 +234,7 @@ fn check_version(hello: &Value) -> Result<(), DialError> {
     let least = match server {
         "redis" => 7,
         "valkey" => 8,
-        // Others are told by the canary.
+        // The canary detects other servers with this fault.
         _ => return Ok(()),
     };
     if major.is_some_and(|major| major >= least) {
@@ -246,7 +246,7 @@ fn check_version(hello: &Value) -> Result<(), DialError> {
     }
 }
 
-/// Returns whether `CLIENT TRACKINGINFO` says that tracking is on, and nothing else.
+/// Returns whether `CLIENT TRACKINGINFO` reports that tracking is on, without any other flag.
 fn is_on(info: &Value) -> bool {
     match field(info, "flags") {
         Some(Value::Array(flags) | Value::Set(flags)) => matches!(flags.as_slice(), [flag] if text(flag) == Some("on")),

@@ -1,5 +1,5 @@
-//! Names of commands in spans and metrics, from a list: a word that is not on it might be a part of
-//! a key.
+//! Names of commands in spans and metrics, from a fixed list. Any other word might be a part of a
+//! key.
 
 struct Name {
     alone: &'static str,
@@ -17,7 +17,8 @@ macro_rules! names {
     };
 }
 
-/// The commands that this crate sends, and those that applications send most by its connections.
+/// The commands that this crate sends, and the commands that applications send most over its
+/// connections.
 const NAMES: &[Name] = names!(
     "GET" "SET" "MGET" "INCRBY" "EVALSHA" "EVAL" "UNLINK" "EXISTS" "PEXPIRE" "PTTL" "SCAN" "PING" "CLUSTER" "SENTINEL" "ROLE"
     "AUTH" "HELLO" "SELECT" "CLIENT"
@@ -30,8 +31,8 @@ const NAMES: &[Name] = names!(
     "ZRANGEBYSCORE" "ZRANK" "ZREM" "ZREMRANGEBYRANK" "ZREMRANGEBYSCORE" "ZREVRANGE" "ZREVRANK" "ZSCAN" "ZSCORE"
 );
 
-/// Returns the listed name that `word` is, in whichever case it is written; `"other"` for a word
-/// that is not listed.
+/// Returns the listed name of `word`, compared without case, or `"other"` for a word that is not
+/// listed.
 pub(crate) fn known(word: &[u8]) -> &'static str {
     let listed = NAMES
         .iter()
@@ -45,7 +46,7 @@ fn find(name: &'static str) -> Option<&'static Name> {
     NAMES.iter().find(|known| known.alone == word)
 }
 
-/// Returns the name of a request of these commands, and how many they are.
+/// Returns the name of a request of these commands, and their number.
 pub(crate) fn of(commands: impl Iterator<Item = &'static str>, is_transaction: bool) -> (&'static str, usize) {
     let mut names = commands;
     let Some(first) = names.next() else {

@@ -1,13 +1,13 @@
-//! Replies out of a stream of bytes, as they come in: RESP2 and RESP3,
+//! A decoder of replies in RESP2 and RESP3 from a stream of bytes:
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
-//! A type that only RESP3 has is read as the value that RESP2 has for it (a map as the list of its
-//! keys and values), so that no other module needs to know which version is spoken. Pushes are
-//! frames of their own. Attributes are left out.
+//! A type that exists only in RESP3 is decoded as its value in RESP2 (a map as the list of its keys
+//! and values), so that no other module needs to know the version of the protocol. Pushes are
+//! separate frames. Attributes are left out.
 //!
-//! Values are copied out of the read buffer, each into an allocation of its own size: a slice of
-//! the buffer would keep all of it for as long as anyone keeps a small value. A long value is read
-//! into its allocation and not copied at all.
+//! Each value is copied out of the read buffer into its own allocation. A slice of the buffer would
+//! keep the whole buffer for as long as a caller keeps a small value. A long value is read into its
+//! allocation and not copied at all.
 
 mod line;
 #[cfg(test)]
@@ -17,13 +17,14 @@ use redis::Value;
 
 use self::line::{end_of_line, error, integer, is_number, length, line, string};
 
-/// A longer value that has not arrived whole is read straight into its own allocation.
+/// The length from which a value that has not arrived whole is read directly into its own
+/// allocation.
 pub(crate) const LONG: usize = 32 << 10;
 
-/// The deepest nesting that is read; no command of this crate nests deeper than 3.
+/// The deepest nesting that is decoded. No command of this crate nests deeper than 3.
 const DEEPEST: usize = 64;
 
-/// The most places of an array that are allocated before its items have arrived.
+/// The most items of an array for which memory is allocated before they arrive.
 const PLACES: usize = 256;
 
 /// The most digits of the length of a bulk string that is read in one step.
@@ -32,12 +33,12 @@ const LONGEST_SIMPLE: usize = 6;
 /// The memory of an item in its array.
 const ITEM: usize = size_of::<Value>();
 
-/// About what the allocator adds to each allocation.
+/// The approximate bytes that the allocator adds to each allocation.
 const ALLOCATION: usize = 32;
 
-/// Why a stream cannot be read on.
+/// The reason why a stream cannot be decoded further.
 ///
-/// The bytes are not kept: they may be anyone's value.
+/// The bytes are not kept, because they may be a user's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DecodeError {
     /// The bytes are not RESP.
@@ -59,18 +60,18 @@ pub(crate) enum Frame {
     Push(Vec<Value>),
 }
 
-/// Goes on where the last bytes ended.
+/// A decoder that continues where the last bytes ended.
 pub(crate) struct Decoder {
-    /// Arrays that are not complete, the outermost first.
+    /// The incomplete arrays, the outermost first.
     arrays: Vec<Array>,
     long: Option<Long>,
     /// The number of arrays that are pushes or attributes.
     asides: usize,
-    /// The memory of what is not complete.
+    /// The memory of the incomplete frame.
     memory: usize,
-    /// The most memory that is left for it.
+    /// The limit of `memory`.
     limit: usize,
-    /// The bytes of replies that were taken in.
+    /// The bytes of replies that were decoded.
     reply_bytes: u64,
 }
 
@@ -78,7 +79,7 @@ struct Array {
     items: Vec<Value>,
     missing: usize,
     kind: Kind,
-    /// The memory of the frame around an aside, to go on from once the aside is complete.
+    /// The memory of the frame around an aside, restored once the aside is complete.
     before: usize,
 }
 
@@ -100,7 +101,7 @@ struct Long {
 #[derive(Clone, Copy)]
 enum Bulk {
     Plain,
-    /// With its format and a colon before the text.
+    /// A string with its format and a colon before the text.
     Verbatim,
     Error,
 }
@@ -112,7 +113,7 @@ enum Item {
 }
 
 impl Decoder {
-    /// Makes a decoder of replies that may take this much memory at a time.
+    /// Makes a decoder. An incomplete reply may take `limit` bytes of memory.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             arrays: Vec::new(),
@@ -124,8 +125,8 @@ impl Decoder {
         }
     }
 
-    /// Returns the next complete frame, and moves `bytes` past what was taken; `None` if more bytes
-    /// are needed. A reply that is not complete may take `limit` bytes of memory.
+    /// Returns the next complete frame, or `None` if more bytes are needed. Advances `bytes` past
+    /// the decoded input. An incomplete reply may take `limit` bytes of memory.
     pub(crate) fn next(&mut self, bytes: &mut &[u8], limit: usize) -> Parsed<Frame> {
         self.limit = limit;
         if self.arrays.is_empty()
@@ -168,13 +169,13 @@ impl Decoder {
                     }
                 }
             };
-            // It completes the array that it is the last of, which may complete another.
+            // The last item of an array completes it, which may complete the array around it.
             loop {
                 let Some(array) = self.arrays.last_mut() else {
                     return Ok(Some(Frame::Reply(value, std::mem::take(&mut self.memory))));
                 };
                 if array.items.len() == array.items.capacity() {
-                    // Grown by hand, so that what it takes is counted before it is taken.
+                    // Grown by hand, so that memory is counted before it is allocated.
                     let more = array.items.len().clamp(1, array.missing);
                     self.memory = charged(self.memory, more.saturating_mul(ITEM), self.limit)?;
                     array.items.reserve_exact(more);
@@ -200,13 +201,14 @@ impl Decoder {
         }
     }
 
-    /// Returns the buffer that the next bytes of the stream belong into, and how many of them.
+    /// Returns the buffer for the next bytes of the stream, and the number of bytes that belong
+    /// there.
     pub(crate) fn long(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let long = self.long.as_mut().filter(|long| long.missing > 0)?;
         Some((&mut long.bytes, long.missing))
     }
 
-    /// Notes that this many bytes have been added to [`long`](Self::long).
+    /// Records that this many bytes have been added to [`long`](Self::long).
     pub(crate) fn added(&mut self, bytes: usize) {
         if let Some(long) = &mut self.long {
             long.missing -= bytes;
@@ -216,18 +218,18 @@ impl Decoder {
         }
     }
 
-    /// Returns how many bytes of a long value are still to come.
+    /// Returns the number of bytes of a long value that are still to come.
     pub(crate) fn missing(&self) -> usize {
         self.long.as_ref().map_or(0, |long| long.missing)
     }
 
-    /// Returns how many bytes of replies have been taken in so far, of the one that is not complete
-    /// too. Pushes are none.
+    /// Returns the number of bytes of replies that were decoded so far, including an incomplete
+    /// reply. Pushes do not count.
     pub(crate) fn reply_bytes(&self) -> u64 {
         self.reply_bytes
     }
 
-    /// Returns the memory of the reply that is not complete.
+    /// Returns the memory of the incomplete reply.
     #[cfg(test)]
     fn memory(&self) -> usize {
         self.memory
@@ -274,7 +276,7 @@ impl Decoder {
                     // Each entry of a map is two items.
                     let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                     let missing = entries.checked_mul(each).ok_or(Malformed)?;
-                    // A count that cannot fit is refused before any item has come.
+                    // A count that cannot fit is refused before any item has arrived.
                     charged(self.memory, missing.saturating_mul(ITEM), self.limit)?;
                     let before = self.memory;
                     let places = missing.min(PLACES);
@@ -311,7 +313,7 @@ impl Decoder {
             end_of_line(&mut end)?;
             self.charge(length + ALLOCATION)?;
             let value = Item::Value(kind.value(value.to_vec())?);
-            // The line's slice and the body's are of the same bytes.
+            // The line and the body are slices of the same bytes.
             *bytes = &bytes[bytes.len() - end.len()..];
             return Ok(Some(value));
         }
@@ -320,7 +322,7 @@ impl Decoder {
         }
         self.charge(length.saturating_add(ALLOCATION))?;
         let mut long = Vec::new();
-        // Not touched before it is filled, so a length that is a lie takes no memory.
+        // Memory is not touched before it is filled, so a false length takes none.
         long.try_reserve_exact(length).map_err(|_| TooLarge)?;
         long.extend_from_slice(body);
         *bytes = &[];
@@ -360,7 +362,7 @@ impl Bulk {
     }
 }
 
-/// Decodes a complete bulk string or `OK`, the two kinds that most replies are. Returns the reply,
+/// Decodes a complete bulk string or `OK`. Most replies are of these two kinds. Returns the reply,
 /// its memory and the bytes after it. The general decoder handles everything else.
 fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
     if let Some(rest) = bytes.strip_prefix(b"+OK\r\n") {

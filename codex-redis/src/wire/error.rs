@@ -1,14 +1,14 @@
-//! Failures of the floors below the backend, and what the server's error replies mean.
+//! Failures below the backend, and the meaning of the server's error replies.
 //!
-//! A [`Failure`] has no operation: the backend attaches that, once. No text of the server's is
-//! handed on, because an unknown command is echoed with its key and value.
+//! A [`Failure`] has no operation. The backend attaches it once. No text of the server is passed
+//! on, because the server echoes an unknown command with its key and value.
 
 use std::{borrow::Cow, error::Error as StdError, io, sync::Arc};
 
 use codex_traits::{Error, ErrorKind};
 use redis::{ServerError, Value};
 
-/// Why a call failed, before the name of the verb is attached.
+/// The failure of a call, before the name of the verb is attached.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure(Cause);
 
@@ -22,16 +22,16 @@ enum Cause {
         source: Option<Source>,
         is_refusal: bool,
     },
-    /// An error that the contract words itself.
+    /// An error whose text the contract defines.
     Contract(Contract),
 }
 
 /// The cause of a failure.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// Only the kind of a system's error: its text can repeat an address.
+    /// The kind of a system error. Its text is left out, because it can repeat an address.
     Io(io::ErrorKind),
-    /// The error of a function that the user has given.
+    /// The error of a user's function.
     Other(Arc<dyn StdError + Send + Sync>),
 }
 
@@ -44,8 +44,8 @@ enum Contract {
 }
 
 impl Failure {
-    /// Makes a failure of which only the kind is known: the command may have been executed unless
-    /// the kind excludes it.
+    /// Makes a failure of this kind. The command may have been executed unless the kind excludes
+    /// it.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Cause::Own {
             kind,
@@ -99,7 +99,7 @@ impl Failure {
         Self(Cause::Contract(Contract::UnreadableCursor))
     }
 
-    /// Makes the failure of a reply that the command cannot give.
+    /// Makes the failure for a reply that the command cannot have.
     pub(crate) fn unexpected() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -107,7 +107,7 @@ impl Failure {
         )
     }
 
-    /// Makes the failure of a count that the command cannot give.
+    /// Makes the failure for a count that the command cannot return.
     pub(crate) fn impossible_count() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -115,7 +115,7 @@ impl Failure {
         )
     }
 
-    /// Makes the failure of a scan that returns to an earlier cursor.
+    /// Makes the failure for a scan that returns to an earlier cursor.
     pub(crate) fn endless_scan() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -141,8 +141,7 @@ impl Failure {
         )
     }
 
-    /// Returns the name of the kind for metrics; `"refused"` for what the server answered with an
-    /// error.
+    /// Returns the name of the kind for metrics, or `"refused"` for an error reply.
     pub(crate) fn outcome(&self) -> &'static str {
         match &self.0 {
             Cause::Own { is_refusal: true, .. } | Cause::Contract(Contract::NotAnInteger | Contract::Overflow) => {
@@ -152,7 +151,7 @@ impl Failure {
         }
     }
 
-    /// Returns the error of the contract, of this verb.
+    /// Converts the failure to an error of this verb.
     pub(crate) fn into_error(self, operation: &'static str) -> Error {
         match self.0 {
             Cause::Own {
@@ -192,9 +191,9 @@ pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
     }
 }
 
-/// Returns the server's answer to a command that it did not carry out.
+/// Returns the failure for a command that the server refused to carry out.
 ///
-/// `alone` is whether nothing else of the request can have been carried out.
+/// `alone` states that nothing else of the request can have been carried out.
 pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let details = error.details().unwrap_or_default();
     // Kind, message, and whether the same call can succeed later. The server decides each of these
@@ -247,14 +246,14 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     if later { failure.retryable() } else { failure }
 }
 
-/// Returns an answer of which it is not known whether it came before the command had an effect.
+/// Returns the failure for an error reply that may have come after the command had an effect.
 fn unknown(code: &str) -> Failure {
     let code = known_code(code);
     Failure::new(ErrorKind::Server, format!("the server answered with an error ({code})"))
 }
 
-/// Returns the code if Redis is known to answer with it, or else `"other"`: any other word might be
-/// a part of what was sent.
+/// Returns the code if it is a known code of Redis, or else `"other"`. Any other word might be a
+/// part of the request.
 pub(crate) fn known_code(code: &str) -> &'static str {
     const KNOWN: [&str; 28] = [
         "ERR",

@@ -1,8 +1,7 @@
-//! Replies as the answers of verbs. An answer that the command cannot give is a failure and never a
-//! guess.
+//! Conversions of replies to the results of verbs. A reply that the command cannot have is a
+//! failure and never a guess.
 //!
-//! Written here and not taken from the redis crate, whose conversions quote in their errors what
-//! they could not convert.
+//! The conversions of the redis crate are not used, because their errors quote the reply.
 
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ impl Replies {
     /// Returns the answers of `EXEC` in a transaction of `count` commands, one reply per command.
     pub(crate) fn executed(self, count: usize) -> Result<Vec<Value>> {
         let mut replies = self.into_vec();
-        // The error of EXEC only says that there was another.
+        // The error of EXEC only says that there was an earlier error.
         if let Some(error) = replies.iter().find_map(server_error) {
             return Err(refused(error, true));
         }
@@ -107,7 +106,7 @@ pub(crate) fn integer(reply: Value) -> Result<i64> {
     }
 }
 
-/// Reads how many of `most` keys were affected.
+/// Reads the number of affected keys, at most `most`.
 pub(crate) fn count(reply: Value, most: usize) -> Result<u64> {
     let count = u64::try_from(integer(reply)?).map_err(|_| Failure::unexpected())?;
     if count > most as u64 {
@@ -116,7 +115,7 @@ pub(crate) fn count(reply: Value, most: usize) -> Result<u64> {
     Ok(count)
 }
 
-/// Reads whether the one key of the command was affected.
+/// Reads whether the only key of the command was affected.
 pub(crate) fn flag(reply: Value) -> Result<bool> {
     Ok(count(reply, 1)? == 1)
 }
@@ -145,7 +144,7 @@ pub(crate) fn ttl(reply: Value) -> Result<Ttl> {
         -1 => Ok(Ttl::Persistent),
         millis => {
             let millis = u64::try_from(millis).map_err(|_| Failure::unexpected())?;
-            // A key in its last millisecond exists, so something is left.
+            // A key in its last millisecond exists, so its time to live is not 0.
             Ok(Ttl::Remaining(Duration::from_millis(millis.max(1))))
         }
     }
@@ -163,7 +162,7 @@ pub(crate) fn value_and_ttl(answers: Vec<Value>) -> Result<Option<(Bytes, Ttl)>>
     }
 }
 
-/// Reads a counter: an integer, or its text where a Lua number would have lost digits.
+/// Reads a counter: an integer, or its text, because a Lua number would have lost digits.
 pub(crate) fn counter(reply: Value) -> Result<i64> {
     match accepted(reply)? {
         Value::Int(integer) => Ok(integer),
@@ -189,8 +188,8 @@ pub(crate) fn array(reply: Value) -> Result<Vec<Value>> {
 
 /// Reads the answer to SCAN with the cursor `asked`: the next cursor, and the keys that are UTF-8.
 ///
-/// The next cursor differs from `asked`, or a scan would never end. A server walks its table in one
-/// direction, so only a faulty one repeats itself.
+/// The next cursor must differ from `asked`, or the scan would never end. A server walks its table
+/// in one direction, so only a faulty server repeats a cursor.
 pub(crate) fn page(reply: Value, asked: u64) -> Result<(u64, Vec<String>)> {
     let mut parts = array(reply)?.into_iter();
     let (Some(Value::BulkString(cursor)), Some(Value::Array(keys)), None) = (parts.next(), parts.next(), parts.next())
@@ -207,7 +206,7 @@ pub(crate) fn page(reply: Value, asked: u64) -> Result<(u64, Vec<String>)> {
         let Value::BulkString(key) = key else {
             return Err(Failure::unexpected());
         };
-        // A key that is not UTF-8 was written by another program, and no key of ours can name it.
+        // Another program wrote a key that is not UTF-8, and no key of ours can name it.
         if let Ok(text) = String::from_utf8(key) {
             texts.push(text);
         }
@@ -215,7 +214,7 @@ pub(crate) fn page(reply: Value, asked: u64) -> Result<(u64, Vec<String>)> {
     Ok((cursor, texts))
 }
 
-/// Reads a cursor of Redis, in the only form in which it writes one.
+/// Parses a cursor of Redis, in the only form that Redis writes.
 pub(crate) fn cursor_of(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

@@ -1,13 +1,12 @@
-//! Commands, from the verb that makes them to the buffer that they are written into.
+//! Commands and requests, and their encoding.
 //!
-//! A [`Command`] borrows its arguments, and is written into a connection's buffer each time it is
-//! sent: once as a rule, and again where a node of a cluster refused it. Nothing is copied in
-//! between.
+//! A [`Command`] borrows its arguments. It is written into a connection's buffer each time it is
+//! sent: usually once, and again if a node of a cluster refused it. Nothing is copied in between.
 
 use super::command_name;
 
-/// Arguments of a command that are kept without an allocation: the longest verb, a script with two
-/// keys of options, has eight.
+/// The number of arguments that a command keeps without an allocation. The longest verb, a script
+/// with options, has eight.
 const INLINE: usize = 8;
 
 /// The most bytes around one argument: `$`, its length, and two line ends.
@@ -51,7 +50,7 @@ impl From<i64> for Argument<'_> {
 pub(crate) struct Command<'a> {
     name: &'static str,
     body: Body<'a>,
-    /// About how many bytes it takes: those of the arguments.
+    /// The approximate size in bytes: the sum of the arguments.
     size: usize,
     is_read: bool,
     is_secret: bool,
@@ -64,12 +63,12 @@ enum Body<'a> {
         count: usize,
         more: Vec<Argument<'a>>,
     },
-    /// A command that is encoded already.
+    /// An encoded command.
     Packed(Vec<u8>),
 }
 
 impl<'a> Command<'a> {
-    /// Makes a command of this name, which may change something. A name of two words is sent as two
+    /// Makes a command of this name that may change something. A name of two words is sent as two
     /// arguments.
     #[inline]
     pub(crate) fn new(name: &'static str) -> Self {
@@ -84,15 +83,14 @@ impl<'a> Command<'a> {
             is_read: false,
             is_secret: false,
         };
-        // `split_once` costs more than the rest of this for a name as short as these are.
+        // `split_once` costs more than the rest of this function for such short names.
         match name.bytes().position(|byte| byte == b' ') {
             None => command.arg(name),
             Some(end) => command.arg(&name[..end]).arg(&name[end + 1..]),
         }
     }
 
-    /// Makes a command that changes nothing, so that it may be sent again after a connection was
-    /// lost.
+    /// Makes a command that changes nothing. It may be sent again after a connection was lost.
     #[inline]
     pub(crate) fn read(name: &'static str) -> Self {
         let mut command = Self::new(name);
@@ -100,7 +98,7 @@ impl<'a> Command<'a> {
         command
     }
 
-    /// Makes a command that is encoded already.
+    /// Makes a command from its encoding.
     pub(crate) fn packed(name: &'static str, bytes: Vec<u8>) -> Self {
         Self {
             name,
@@ -111,7 +109,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Has the buffer that the command is written into wiped after use.
+    /// Requires that the buffer of the command be wiped after use.
     pub(crate) fn secret(self) -> Self {
         Self {
             is_secret: true,
@@ -157,7 +155,7 @@ impl<'a> Command<'a> {
             Body::Packed(bytes) => out.extend_from_slice(bytes),
             Body::Arguments { first, count, more } => {
                 let arguments = *count + more.len();
-                // Reserved at once, so that a buffer with a password in it is never moved.
+                // Reserved at once, so that a buffer with a password is never moved.
                 out.reserve(self.size + FRAME * (arguments + 1));
                 write_head(out, b'*', arguments);
                 for argument in &first[..*count] {
@@ -194,14 +192,14 @@ fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
     }
 }
 
-/// One of several commands, and whether `ASKING` goes before it.
+/// A command by its index, and whether `ASKING` precedes it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pick {
     pub(crate) at: usize,
     pub(crate) asking: bool,
 }
 
-/// Commands that are sent in one piece.
+/// Commands that are sent together.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'r, 'a> {
     commands: &'r [Command<'a>],
@@ -234,7 +232,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Makes a request of some of the commands. A pick without a command is passed over.
+    /// Makes a request of some of the commands. Skips a pick without a command.
     pub(crate) fn picked(commands: &'r [Command<'a>], picks: &'r [Pick]) -> Self {
         Self {
             picks: Some(picks),
@@ -242,7 +240,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Returns the command of a request that consists of a single command, as most do.
+    /// Returns the command of a request that consists of a single command. Most do.
     fn only(&self) -> Option<&'r Command<'a>> {
         match self.commands {
             [command] if self.picks.is_none() && !self.is_transaction => Some(command),
@@ -259,7 +257,7 @@ impl<'r, 'a> Request<'r, 'a> {
             .chain(picked.filter_map(move |pick| commands.get(pick.at).map(|command| (command, pick.asking))))
     }
 
-    /// Returns how many replies answer it: one to each command, and those to `ASKING`, `MULTI` and
+    /// Returns the number of replies: one to each command, and those to `ASKING`, `MULTI` and
     /// `EXEC`.
     pub(crate) fn replies(&self) -> usize {
         if self.only().is_some() {
@@ -277,17 +275,17 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Returns whether it can have had an effect before its last byte arrived.
+    /// Returns whether a part of the request can have an effect before its last byte arrives.
     pub(crate) fn runs_in_parts(&self) -> bool {
         !self.is_transaction && self.replies() > 1
     }
 
-    /// Returns whether it changes nothing, so that it may be sent again.
+    /// Returns whether the request changes nothing, so that it may be sent again.
     pub(crate) fn is_read(&self) -> bool {
         self.commands().all(|(command, _)| command.is_read)
     }
 
-    /// Returns whether it holds a password.
+    /// Returns whether the request holds a password.
     pub(crate) fn is_secret(&self) -> bool {
         match self.only() {
             Some(command) => command.is_secret,
@@ -295,7 +293,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Returns about how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub(crate) fn size(&self) -> usize {
         match self.only() {
             Some(command) => command.size,

@@ -1,4 +1,4 @@
-//! Commands on their way to the nodes, until each has its answer.
+//! The dispatch of commands to the nodes until each command has its answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The pauses while a cluster can serve a slot neither here nor there.
+/// The pauses before a command is sent again while no node can serve its slot.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(20),
@@ -28,17 +28,17 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// Redirections in a row that are followed without a pause. Two nodes that name each other would go
-/// on for ever.
+/// The number of redirections in a row that are followed without a pause. Two nodes that name each
+/// other would redirect for ever.
 const HOPS: usize = 5;
 
-/// The time that a command needs to be sent again is this part of the command timeout, and at most
-/// [`LONGEST_RESERVE`]. With less time left, the refusal is the answer: a command that is sent and
-/// not answered may have been executed.
+/// The time reserved for sending a command again is the command timeout divided by this, and at
+/// most [`LONGEST_RESERVE`]. With less time left, the refusal is the answer, because a command that
+/// is sent and not answered may have been executed.
 const RESERVE: u32 = 4;
 const LONGEST_RESERVE: Duration = Duration::from_millis(250);
 
-/// One of several commands, by the slot of its key.
+/// A command of a call, with the slot of its key.
 pub(super) struct Part {
     slot: u16,
     next: Next,
@@ -54,8 +54,8 @@ enum Next {
     Asked(Arc<Server<Address>>),
     /// To the node that serves its slot, after a pause.
     Later,
-    /// To the node that serves its slot, if that is another one by now; or else this is its
-    /// failure.
+    /// To the node that serves its slot, if that is another node by now. Otherwise the command has
+    /// this failure.
     Elsewhere(Arc<Server<Address>>, Failure),
 }
 
@@ -87,7 +87,7 @@ impl Part {
         };
     }
 
-    /// Returns why it is sent again.
+    /// Returns the reason why the command is sent again.
     fn why(&self) -> Option<&'static str> {
         match &self.next {
             Next::Owner => None,
@@ -109,7 +109,7 @@ impl Part {
         })
     }
 
-    /// Returns the failure of a command that is not sent any more.
+    /// Returns the failure of a command that is not sent again.
     fn unsent(&self, failure: Failure) -> Failure {
         self.refused().unwrap_or(failure)
     }
@@ -122,8 +122,8 @@ struct Group {
 }
 
 impl Cluster {
-    /// Sends each command where it goes, again and again if a node has refused it without running
-    /// it, until the deadline.
+    /// Sends each command to its node. Repeats a command that a node refused without running it,
+    /// until the deadline.
     pub(super) async fn run(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -192,8 +192,8 @@ impl Cluster {
         deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
     }
 
-    /// Waits if that helps. If there is no time to send them again, the commands that were refused
-    /// have their answer with that.
+    /// Pauses if that helps. If no time is left to send refused commands again, their refusals
+    /// become their answers.
     async fn before_the_next(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -224,7 +224,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the commands without an answer, by the node that they go to next.
+    /// Returns the commands without an answer, grouped by their next node.
     async fn grouped(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -292,7 +292,7 @@ fn redirected(message: &'static str) -> Failure {
     Failure::new(ErrorKind::Server, message).not_executed().retryable()
 }
 
-/// Returns the failure of a call of which other parts may have been carried out.
+/// Returns the failure of a call whose other parts may have been carried out.
 fn in_part(failure: Failure, replies: &[Option<Value>]) -> Failure {
     let ran = |reply: &Option<Value>| reply.as_ref().is_some_and(|reply| server_error(reply).is_none());
     if failure.may_have_executed() || !replies.iter().any(ran) {

@@ -1,8 +1,8 @@
-//! A Redis Cluster: which node serves which slot, and commands sent there.
+//! A Redis Cluster: its slot map, its nodes, and the routing of commands.
 //!
-//! Every node has connections of its own, as a single server has. The slot map is read from CLUSTER
-//! SLOTS at the start, and again whenever an answer or a failure says that it has changed. A
-//! command is sent again only if a node refused it without running it.
+//! Each node has its own connections, like a single server. The slot map is read from CLUSTER SLOTS
+//! at the start, and again whenever an answer or a failure suggests that it has changed. A command
+//! is sent again only if a node refused it without running it.
 
 mod execute;
 mod redirect;
@@ -37,7 +37,7 @@ use crate::{
 pub(crate) struct Cluster {
     settings: Arc<Settings>,
     seeds: Vec<Address>,
-    /// Never locked across an await, as the others here.
+    /// Never locked across an await, like the other locks here.
     map: RwLock<Arc<SlotMap>>,
     known: Mutex<Known>,
     refreshes: Refreshes,
@@ -54,8 +54,7 @@ impl Cluster {
         }
     }
 
-    /// Sends one command to the node that serves `key`. An error that a node answers with is in the
-    /// reply.
+    /// Sends one command to the node that serves `key`. Returns an error of the node as a reply.
     pub(crate) async fn command(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -70,9 +69,9 @@ impl Cluster {
                     None => return Ok(reply),
                     Some(redirect) => part.redirect(self, redirect, reply),
                 },
-                // It is about the caller, not about the node.
+                // The caller is at fault, not the node.
                 Err(failure) if failure.kind() == ErrorKind::Config => return Err(failure),
-                // It was not sent, so another node may have the slot by now.
+                // The command was not sent. Another node may serve the slot by now.
                 Err(failure) if !failure.may_have_executed() => part.unreachable(server, failure),
                 Err(failure) => {
                     self.refresh();
@@ -84,8 +83,8 @@ impl Cluster {
         replies.pop().ok_or_else(Failure::unexpected)
     }
 
-    /// Sends commands together, each to the node that serves its key: one round trip per node, to
-    /// all of them at a time. A node that fails is an error, whatever the others answer.
+    /// Sends commands together, each to the node that serves its key, in one round trip per node
+    /// and to all nodes at the same time. Fails if any node fails.
     pub(crate) async fn all<K: AsRef<[u8]>>(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -96,8 +95,8 @@ impl Cluster {
         Box::pin(self.run(deadline, commands, parts)).await
     }
 
-    /// Sends a transaction to the node that serves `key`, which must be the node of all its keys.
-    /// It follows no redirection.
+    /// Sends a transaction to the node that serves `key`, which must serve all keys of the
+    /// transaction. Follows no redirection.
     pub(crate) async fn transaction(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -117,7 +116,7 @@ impl Cluster {
         executed
     }
 
-    /// Sends one command to some master.
+    /// Sends one command to a random master.
     pub(crate) async fn anywhere(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -129,8 +128,8 @@ impl Cluster {
         master.command(deadline, command).await
     }
 
-    /// Returns every node that serves slots, or an error if one is served by no node, also after
-    /// another look.
+    /// Returns every node that serves slots. Fails if no node serves some slot, even by a refreshed
+    /// map.
     pub(crate) async fn all_masters(
         self: &Arc<Self>,
         deadline: Deadline,

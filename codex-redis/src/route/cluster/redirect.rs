@@ -1,5 +1,5 @@
-//! The answers by which a node refuses to run a command. None of these has had an effect, so the
-//! command may be sent again.
+//! The answers by which a node refuses to run a command. A refused command has had no effect, so it
+//! may be sent again.
 
 use redis::Value;
 
@@ -7,16 +7,16 @@ use super::slot_map::host_of;
 use crate::{config::settings::Address, wire::error::server_error};
 
 pub(crate) enum Redirect {
-    /// The slot is another node's.
+    /// Another node serves the slot.
     Moved(Address),
-    /// This key is on its way to another node, or there already.
+    /// The key is moving to another node, or has moved there.
     Ask(Address),
-    /// Neither now nor here, but soon.
+    /// No node can serve the key now, but soon.
     Later,
 }
 
 impl Redirect {
-    /// Reads a redirection. `asked` stands for a host that the answer leaves out.
+    /// Parses a redirection. `asked` replaces a host that the answer leaves out.
     pub(crate) fn of(reply: &Value, asked: &Address) -> Option<Self> {
         let error = server_error(reply)?;
         match error.code() {
@@ -28,7 +28,7 @@ impl Redirect {
     }
 }
 
-/// Reads `3999 127.0.0.1:6381`; IPv6 addresses come without brackets.
+/// Parses `3999 127.0.0.1:6381`. IPv6 addresses have no brackets.
 fn place(details: &str, asked: &Address) -> Option<Address> {
     let (_, place) = details.split_once(' ')?;
     let (host, port) = place.trim().rsplit_once(':')?;

@@ -1,16 +1,18 @@
 //! A scan of every node.
 //!
-//! A scan walks slots, not nodes: a position says which slots are done, and which of them
-//! the node that is being walked is answerable for. It is answerable for those that it served, by
-//! its own word, at each of its pages: page and word are one transaction, so that nothing moves in
-//! between. A slot that has moved away at one of them is dropped from that, and found later at
-//! whoever serves it then; one that moves in was not in it. What goes away and comes back between
-//! two pages is in the same place of the node's table again. So a key that is there from the first
-//! page to the last is found wherever its slot goes; it may be found twice.
+//! A scan walks slots, not nodes. A position records the finished slots, the node that is being
+//! walked, and the slots that this node is responsible for: the slots that it reported as its own
+//! at each of its pages. Page and report are one transaction, so nothing moves in between.
 //!
-//! While the keys of a slot are on their way from one node to another, neither has all of them.
-//! Such a slot is asked for as a whole, first where it comes from and then where it goes to: keys
-//! move in that direction only.
+//! A slot that has moved away at some page is removed from the node's slots, and is scanned later
+//! on the node that serves it then. A slot that moves in is not added. The keys of a slot that
+//! moves away and comes back between two pages are in the same place of the node's table again. A
+//! key that exists from the first page to the last is therefore found wherever its slot goes. It
+//! may be found twice.
+//!
+//! While the keys of a slot move from one node to another, neither node has all of them. Such a
+//! slot is read as a whole, first from its source and then from its destination, because keys move
+//! in that direction only.
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -32,11 +34,11 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// The most ranges of slots that a cursor holds, of those done and of those being walked each, so
-/// that its text is short enough.
+/// The most ranges that a cursor holds, both of finished slots and of slots being walked. It keeps
+/// the text of the cursor short enough.
 const MOST_RANGES: usize = 40;
 
-/// The most looks of a scan if the map and the nodes disagree, and the pause before each.
+/// The most attempts of a scan while the map and the nodes disagree, and the pause before each.
 const LOOKS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,22 +52,23 @@ struct Position {
 /// A node that is being walked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Walk {
-    /// The slots that it is answerable for.
+    /// The slots that the node is responsible for.
     slots: SlotSet,
     node: String,
     /// The node's own cursor; never 0.
     cursor: u64,
 }
 
-/// The outcome of asking a node.
+/// The outcome of a request for a page.
 enum Step {
     Page(Vec<String>),
-    /// The slot is not its to scan; perhaps it says whose.
+    /// The node cannot scan the slot. It may name the node that can.
     Elsewhere(Option<Master>),
 }
 
 impl Cluster {
-    /// Returns one page. Nodes that have nothing are passed over, so that an empty page is seldom.
+    /// Returns one page. Goes on to the next node after an empty last page, so that empty pages are
+    /// rare.
     pub(crate) async fn scan(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -83,7 +86,7 @@ impl Cluster {
             let map = self.map();
             let walked = position.walk.as_ref().and_then(|walk| map.by_id(&walk.node));
             if walked.is_none() {
-                // It serves nothing any more, and its cursor means nothing to another node.
+                // The node serves nothing any more, and its cursor means nothing to another node.
                 position.walk = None;
             }
             let Some(master) = walked.cloned().or(told.take()).or_else(|| map.owner(first).cloned()) else {
@@ -123,8 +126,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Returns the next page of a node, and what the node is answerable for. It may not serve the
-    /// slot that is wanted.
+    /// Returns the next page of a node, and updates the slots that it is responsible for. The node
+    /// may not serve the wanted slot.
     async fn step(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -155,8 +158,8 @@ impl Cluster {
                 return Ok(Step::Page(keys));
             }
             if !own.settled.contains(first) {
-                // It has given the slot away and knows to whom, while the others may not have heard
-                // of it.
+                // The node has given the slot away and knows its new owner. The other nodes may not
+                // know it yet.
                 let owner = owner_in(&nodes, first).filter(|id| *id != master.id);
                 return Ok(Step::Elsewhere(owner.and_then(|id| self.by_word_of(&nodes, id))));
             }
@@ -176,8 +179,8 @@ impl Cluster {
         Ok(Step::Page(keys))
     }
 
-    /// Returns all keys of a slot that is moving from one node to another. `None` where that has
-    /// ended meanwhile.
+    /// Returns all keys of a slot that is moving from one node to another, or `None` if the move
+    /// has ended meanwhile.
     async fn leaving_slot(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -201,7 +204,7 @@ impl Cluster {
             let answers = self.ask_node(deadline, master, Request::all(&question)).await?;
             let mut answers = reply::all_accepted(answers.into_vec())?.into_iter();
             for key in reply::array(answers.next().unwrap_or_default())? {
-                // Keys that are not UTF-8 are none of ours.
+                // No key of ours can name a key that is not UTF-8.
                 if let Value::BulkString(key) = key
                     && let Ok(key) = String::from_utf8(key)
                     && pattern.matches(&key)
@@ -210,8 +213,8 @@ impl Cluster {
                 }
             }
             let own = read_own(answers.next().as_ref())?;
-            // Given up at the source, or going on from the destination: keys may have moved the
-            // other way, or further.
+            // The move was cancelled at the source, or the destination passed the slot on: keys may
+            // have moved back, or further.
             let kept = own.settled.contains(slot);
             if (is_source && kept) || !(is_source || kept || own.arriving.contains(&slot)) {
                 return Ok(None);
@@ -219,7 +222,7 @@ impl Cluster {
         }
         keys.sort_unstable();
         keys.dedup();
-        // Unlike SCAN, this also names what has expired and is not swept.
+        // Unlike SCAN, the command also returns expired keys that are not swept yet.
         let asked: Vec<_> = keys.iter().map(|key| Command::read("EXISTS").arg(key)).collect();
         let there = reply::all_accepted(self.all(deadline, &keys, &asked).await?)?;
         drop(asked);
@@ -229,7 +232,8 @@ impl Cluster {
         Ok(Some(keys))
     }
 
-    /// Returns a node that another one names. One that has served nothing so far is not in the map.
+    /// Returns a node that another node names. A node that has served nothing so far is not in the
+    /// map.
     fn by_word_of(&self, nodes: &Value, id: &str) -> Option<Master> {
         if let Some(known) = self.map().by_id(id) {
             return Some(known.clone());
@@ -260,13 +264,13 @@ fn read_own(answer: Option<&Value>) -> Result<Own> {
 }
 
 impl Position {
-    /// Returns as many of these slots as a cursor can hold, from the lowest that is not done.
+    /// Returns as many of these slots as a cursor can hold, from the lowest unfinished slot on.
     fn next_of(&self, settled: &SlotSet) -> SlotSet {
         let mut next = SlotSet::default();
         for (first, last) in settled.without(&self.done).ranges() {
             let mut more = next.clone();
             more.insert(*first, *last);
-            // The first one closes a gap, so that there is always one.
+            // The first range closes a gap, so at least one range fits.
             if more.ranges().len() > MOST_RANGES || self.done.with(&more).ranges().len() > MOST_RANGES {
                 break;
             }
@@ -275,7 +279,7 @@ impl Position {
         next
     }
 
-    /// Writes `done/slots/node/cursor`, or `done` alone between two nodes; slots are ranges in base
+    /// Writes `done/slots/node/cursor`, or `done` alone between two nodes. Slots are ranges in base
     /// 16.
     fn write(&self) -> Result<Cursor> {
         let mut text = write_slots(&self.done);
@@ -292,7 +296,7 @@ impl Position {
             return Ok(Self::default());
         }
         let position = Self::parse(cursor.as_str()).ok_or_else(Failure::unreadable_cursor)?;
-        // There is one way to write a position, and its text is short.
+        // Only the form that `write` produces is valid, and it is short.
         if position.write().ok().as_ref() != Some(cursor) {
             return Err(Failure::unreadable_cursor());
         }
@@ -311,7 +315,7 @@ impl Position {
             }),
             _ => return None,
         };
-        // A position with all done is never given out.
+        // A position without an unfinished slot is never returned to a caller.
         done.first_missing()?;
         (walk.is_some() || !done.is_empty()).then_some(Self { done, walk })
     }

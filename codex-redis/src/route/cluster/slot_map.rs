@@ -17,13 +17,13 @@ pub(crate) struct Master {
     pub(crate) server: Arc<Server<Address>>,
 }
 
-/// A slot map, as one node saw it at one time.
+/// A slot map, as reported by one node at one time.
 #[derive(Debug, Default)]
 pub(crate) struct SlotMap {
     masters: Vec<Master>,
-    /// For each slot the place of its master in `masters`, or `NOBODY`.
+    /// The index of each slot's master in `masters`, or `NOBODY`.
     owners: Vec<u16>,
-    /// Nodes that serve nothing now, and may after a fail-over.
+    /// Nodes that serve no slot now and may after a fail-over.
     pub(crate) replicas: Vec<Address>,
 }
 
@@ -47,10 +47,10 @@ impl SlotMap {
         self.masters.iter().find(|master| master.id == id)
     }
 
-    /// Returns how many slots other nodes serve than in `before`, and of the nodes that have begun
-    /// to serve, those that took over from nodes that have ended.
+    /// Returns the number of slots whose node is another than in `before`, and the new masters that
+    /// took over slots from masters that are gone.
     pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (usize, Vec<&'a Master>) {
-        // By sets: with a master for each slot, a search for each would take seconds.
+        // Sets, because a linear search would take seconds with a master for each slot.
         let ids = |map: &'a Self| -> HashSet<&'a str> { map.masters.iter().map(|master| &*master.id).collect() };
         let (ids_before, ids_now) = (ids(before), ids(self));
         let mut reported = HashSet::new();
@@ -76,11 +76,12 @@ impl SlotMap {
         &self.masters
     }
 
-    /// Reads the answer to CLUSTER SLOTS: of each range the ends, then the master and its replicas,
-    /// each with host, port and id. `asked` stands for a host that the node does not know of
-    /// itself. `None` if it is no map: a slot that does not exist, or that has two masters.
+    /// Parses the answer to CLUSTER SLOTS: the ends of each range, then the master and its
+    /// replicas, each with host, port and id. `asked` replaces the host of a node that does not
+    /// know its own. Returns `None` if the answer names a slot that does not exist or a slot with
+    /// two masters.
     ///
-    /// `reachable` translates an address that is stated.
+    /// `reachable` translates a stated address.
     pub(crate) fn read(
         answer: &Value,
         asked: &Address,
@@ -157,19 +158,19 @@ pub(crate) fn host_of(address: &Address) -> Option<&str> {
     }
 }
 
-/// The slots of a node, by its own word.
+/// The slots of a node, by its own report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
-    /// Those that it serves and that are not on their way to another.
+    /// Slots that it serves and that are not moving away.
     pub(crate) settled: SlotSet,
-    /// Those that it serves and whose keys are moving to the node of this id.
+    /// Slots that it serves and whose keys are moving to the node with this id.
     pub(crate) leaving: Vec<(u16, String)>,
-    /// Those that it does not serve yet and whose keys are moving to it.
+    /// Slots that it does not serve yet and whose keys are moving to it.
     pub(crate) arriving: Vec<u16>,
 }
 
 impl Own {
-    /// Reads the node's own line of the answer to CLUSTER NODES:
+    /// Parses the node's own line of the answer to CLUSTER NODES:
     /// <https://redis.io/docs/latest/commands/cluster-nodes/>.
     pub(crate) fn read(answer: &Value) -> Option<Self> {
         let line = text(answer)?.lines().find(|line| {
@@ -206,7 +207,7 @@ impl Own {
     }
 }
 
-/// Reads the number of a slot.
+/// Parses the number of a slot.
 fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|slot| *slot < SLOTS)
 }
@@ -222,7 +223,7 @@ pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
     })
 }
 
-/// Returns the node that serves this slot by the answer to CLUSTER NODES.
+/// Returns the node that serves this slot according to the answer to CLUSTER NODES.
 pub(crate) fn owner_in(answer: &Value, slot: u16) -> Option<&str> {
     let has_slot = |item: &str| {
         let (first, last) = item.split_once('-').unwrap_or((item, item));

@@ -2,10 +2,10 @@
 //!
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model>
 
-/// The number of slots a cluster has.
+/// The number of slots of a cluster.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// Returns the slot of a key, by its hash tag if it has one that is not empty.
+/// Returns the slot of a key. A hash tag that is not empty replaces the key.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -43,7 +43,7 @@ const TABLE: [u16; 256] = {
     table
 };
 
-/// A set of slots, as ranges with both ends, in order, with gaps between them.
+/// A set of slots, as sorted inclusive ranges with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SlotSet(Vec<(u16, u16)>);
 
@@ -60,7 +60,7 @@ impl SlotSet {
         &self.0
     }
 
-    /// Returns the lowest slot that is not in it, or `None` if it has all.
+    /// Returns the lowest slot that is not in the set, or `None` if the set is complete.
     pub(crate) fn first_missing(&self) -> Option<u16> {
         match self.0.first() {
             Some((0, last)) => (last + 1 < SLOTS).then(|| last + 1),
@@ -72,7 +72,7 @@ impl SlotSet {
         self.extend([(first, last)]);
     }
 
-    /// Adds ranges with both ends. They are sorted once, because a node may state thousands.
+    /// Adds inclusive ranges. They are sorted once, because a node may state thousands.
     pub(crate) fn extend(&mut self, ranges: impl IntoIterator<Item = (u16, u16)>) {
         self.0.extend(ranges);
         self.0.sort_unstable();
@@ -141,7 +141,7 @@ mod tests {
         ] {
             assert_eq!(slot_of(key.as_bytes()), crc16(like.as_bytes()) % SLOTS, "{key}");
         }
-        // As redis-server 7.0.15 answers to CLUSTER KEYSLOT.
+        // The answers of redis-server 7.0.15 to CLUSTER KEYSLOT.
         assert_eq!((slot_of(b"foo"), slot_of(b"")), (12182, 0));
     }
 

@@ -1,4 +1,4 @@
-//! Keeping the slot map up to date.
+//! The refresh of the slot map.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -23,33 +23,34 @@ use crate::{
     wire::{Command, Failure, error::server_error},
 };
 
-/// The shortest time from one look to the next: a cluster in which much moves is not asked with
-/// every answer.
+/// The shortest time between two refreshes. It limits the load while many slots move, because each
+/// redirection asks for a refresh.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The nodes that are asked at a time; the first that answers is believed. A wrong one is found out
-/// by the next answer.
+/// The number of nodes that are asked at the same time. The first map is believed. The next answer
+/// to a command reveals a wrong map.
 const ASKED_TOGETHER: usize = 3;
 
-/// The most nodes that are remembered although only a redirection named them.
+/// The most remembered nodes that only a redirection has named.
 const STRANGERS: usize = 64;
 
-/// The tasks that look, at most one on each runtime: a task of another runtime may not be driven.
+/// The refresh tasks, at most one on each runtime, because a task of another runtime may not be
+/// driven.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each sender is dropped when the look is over, also with its runtime.
+    /// Each sender is dropped when the refresh ends, or with its runtime.
     running: Vec<(Id, watch::Receiver<()>)>,
     last: Option<Instant>,
 }
 
-/// The nodes with their connections.
+/// The nodes and their connections.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     servers: HashMap<Address, Arc<Server<Address>>>,
-    /// Those that no map has named yet, the oldest first.
+    /// Nodes that no map has named yet, the oldest first.
     strangers: VecDeque<Address>,
 }
 
@@ -74,12 +75,11 @@ impl Cluster {
         Err(last)
     }
 
-    /// Looks in the background which node serves what now. To wait for that, wait for the sender to
-    /// be dropped.
+    /// Refreshes the slot map in the background. The sender is dropped when the refresh ends.
     pub(super) fn refresh(self: &Arc<Self>) -> watch::Receiver<()> {
         let (over, running) = watch::channel(());
         let Ok(runtime) = Handle::try_current() else {
-            // Outside of a runtime every call is an error, and says so.
+            // Every call outside of a runtime fails with its own error.
             return running;
         };
         let mut state = self.refreshes.state();
@@ -101,10 +101,10 @@ impl Cluster {
         running
     }
 
-    /// Looks, and waits for that until the deadline.
+    /// Refreshes the slot map, and waits for it until the deadline.
     pub(super) async fn refreshed(self: &Arc<Self>, deadline: Deadline) {
         let mut running = self.refresh();
-        // An error is the end of the look.
+        // An error means that the refresh has ended.
         let _ = timeout_at(deadline.at, running.changed()).await;
     }
 
@@ -128,7 +128,7 @@ impl Cluster {
         tracing::warn!("no node of the Redis cluster tells the slot map");
     }
 
-    /// Asks one node which node serves what.
+    /// Asks one node for its slot map.
     pub(super) async fn ask(&self, server: &Server<Address>, timeout: Duration) -> Result<SlotMap, Failure> {
         let at = Instant::now() + timeout;
         let deadline = Deadline {
@@ -169,7 +169,7 @@ impl Cluster {
         if moved > 0 {
             observe::slots_moved(moved);
         }
-        // A node that has left the cluster is let go of, with its connections.
+        // A node that has left the cluster is dropped with its connections.
         let replicas: HashSet<&Address> = map.replicas.iter().chain(&self.seeds).collect();
         let mut known = self.known();
         known.strangers.clear();
@@ -185,12 +185,12 @@ impl Cluster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the node that another one names by this address.
+    /// Returns the node that another node names by this address.
     pub(super) fn named(&self, address: Address) -> Arc<Server<Address>> {
         self.server(&self.settings.reachable(address))
     }
 
-    /// Returns the node at this address, with the connections that it has.
+    /// Returns the node at this address with its existing connections.
     pub(super) fn server(&self, address: &Address) -> Arc<Server<Address>> {
         let mut known = self.known();
         if let Some(server) = known.servers.get(address) {
@@ -208,7 +208,7 @@ impl Cluster {
         server
     }
 
-    /// Returns the node at this address, which is remembered once its map is learned.
+    /// Returns the node at this address. It is remembered once its map is adopted.
     fn server_of_map(&self, address: Address) -> Arc<Server<Address>> {
         let known = self.known().servers.get(&address).cloned();
         known.unwrap_or_else(|| Arc::new(Server::new(address, Arc::clone(&self.settings))))
@@ -224,7 +224,7 @@ impl Refreshes {
 /// Shuffles addresses, so that not every handle asks the same node.
 fn shuffle(addresses: &mut [Address]) {
     for last in (1..addresses.len()).rev() {
-        // Without random numbers the order stays, which is no reason to fail.
+        // Without random numbers the order stays as it is.
         let chance = getrandom::u64().unwrap_or_default();
         let other = usize::try_from(chance % (last as u64 + 1)).unwrap_or(last);
         addresses.swap(last, other);

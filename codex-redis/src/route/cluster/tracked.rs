@@ -35,7 +35,7 @@ pub(crate) struct TrackedNodes {
 struct Known {
     map: Arc<SlotMap>,
     places: HashMap<Address, usize>,
-    /// By their numbers.
+    /// The nodes, by their numbers.
     nodes: Vec<Option<Node>>,
 }
 
@@ -59,8 +59,8 @@ impl TrackedNodes {
 
     /// Returns the node that serves a key.
     ///
-    /// If the slot map has changed, everything that was read by the old one is dropped first, so
-    /// that an answer of a slot's former node is never kept beside one of its present node.
+    /// If the slot map has changed, everything that was read by the old map is dropped first, so
+    /// that an answer of a slot's former node is never kept beside an answer of its present node.
     pub(crate) fn of(&self, key: &[u8]) -> Option<Node> {
         let map = self.cluster.map();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Lines: the head of each item, and everything of it that is short.
+//! Lines: the head of each item, and the whole of a short item.
 
 use redis::Value;
 
@@ -7,7 +7,7 @@ use super::{
     Parsed,
 };
 
-/// The longest line; only an error comes near.
+/// The longest line. Only errors come near this length.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
 
 /// Returns the first line, without its end, and the bytes after it.
@@ -36,7 +36,7 @@ pub(super) fn integer(text: &[u8]) -> Result<i64, DecodeError> {
     if digits.is_empty() {
         return Err(Malformed);
     }
-    // As a negative number: there is one more of those.
+    // Read as a negative number, because the least `i64` has no positive counterpart.
     let mut number = 0_i64;
     for digit in digits {
         let value = digit.wrapping_sub(b'0');
@@ -73,7 +73,7 @@ pub(super) fn length(text: &[u8]) -> Parsed<usize> {
     }
 }
 
-/// Parses an error reply. Only the redis crate can make its errors, so it parses the line.
+/// Parses an error reply. Only the redis crate can construct its errors, so it parses the line.
 pub(super) fn error(line: &[u8]) -> Result<Value, DecodeError> {
     let mut line = String::from_utf8_lossy(line).into_owned();
     line.push_str("\r\n");

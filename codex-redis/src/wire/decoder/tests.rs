@@ -161,7 +161,7 @@ fn memory_is_refused_before_it_is_taken() {
         ("%1000000000\r\n:1\r\n".to_owned(), 13),
         ("$20000000000\r\nabc".to_owned(), 14),
         (format!("*{}\r\n{small}", limit / ITEM + 1), 8),
-        // Each fits by itself, and all of them in their arrays do not.
+        // Each item fits alone. All items with their arrays do not.
         (
             format!("*2\r\n*{0}\r\n{half}*{0}\r\n{half}", limit / ITEM / 2 + 1),
             1 << 20,
