@@ -29,9 +29,13 @@ use crate::wire::decoder::{DecodeError, Decoder, Frame};
 /// Bytes of room to reserve for a read. Short replies fit completely.
 const BUFFER: usize = 64 << 10;
 
-/// The number of reads before other tasks have their turn: a peer that sends without end must not
-/// occupy a thread.
+/// The number of reads before other tasks and the runtime's timers have their turn: a peer that
+/// sends without end must not occupy a thread.
 const READS: usize = 4;
+
+/// The bytes to decode without completing a reply before other tasks and the runtime's timers have
+/// their turn. Decoding small frames takes far longer than reading them.
+const UNANSWERED: usize = BUFFER / 2;
 
 /// The fewest replies that are handed out in one part. A part is a quarter of the unanswered
 /// requests if that is more.
@@ -255,6 +259,8 @@ pub(super) struct Reader<R> {
     missing: usize,
     /// The offset in the stream of replies at which the reply to the oldest request begins.
     front: u64,
+    /// Bytes that were decoded since a reply was handed out, or since the runtime had its turn.
+    unanswered_bytes: usize,
 }
 
 enum Part {
@@ -262,6 +268,8 @@ enum Part {
     Done,
     /// There may be more.
     More,
+    /// Much was decoded that completes no reply.
+    Unanswered,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -278,6 +286,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             unanswered: 0,
             missing: 0,
             front: 0,
+            unanswered_bytes: 0,
         }
     }
 
@@ -309,6 +318,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         };
         let left = bytes.len();
+        self.unanswered_bytes += incoming.len() - left - self.at;
         self.at = incoming.len() - left;
         self.incoming = incoming;
         let released = self.release();
@@ -318,6 +328,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let partial = if matches!(part, Part::Done) { left as u64 } else { 0 };
         self.shared.received.store(received + partial, Ordering::Relaxed);
         self.tell_whether_clogged();
+        if self.unanswered_bytes >= UNANSWERED {
+            self.unanswered_bytes = 0;
+            return Ok(Part::Unanswered);
+        }
         Ok(part)
     }
 
@@ -337,6 +351,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
         }
         queue.timeouts = 0;
+        self.unanswered_bytes = 0;
         self.ready_memory = 0;
         self.held = queue.held;
         self.unanswered = queue.waiting.len();
@@ -384,6 +399,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                Ok(Part::Unanswered) => return yield_to_timers(cx),
                 Err(end) => return Poll::Ready(end),
             }
             match ready!(self.poll_read(cx)) {
@@ -392,9 +408,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Err(error) => return Poll::Ready(End::of(&error)),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        yield_to_timers(cx)
     }
+}
+
+/// Lets the runtime look at its timers before the task goes on. A task that only wakes itself is
+/// polled 61 times before they are looked at.
+fn yield_to_timers<T>(cx: &mut Context<'_>) -> Poll<T> {
+    // Its first poll is always pending.
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }
 
 impl<R: AsyncRead + Unpin> Future for Reader<R> {
@@ -413,3 +436,6 @@ impl<R> Drop for Reader<R> {
         self.shared.close(End::Stopped);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! A connection beside the other tasks of its runtime.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use redis::Value;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::super::{
+    failure::End,
+    multiplexer::{Limits, Multiplexer, Watch},
+};
+
+/// A peer that sends the same frame without end.
+struct Flood {
+    head: &'static [u8],
+    frame: &'static [u8],
+    sent: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        buffer.put_slice(std::mem::take(&mut self.head));
+        while buffer.remaining() >= self.frame.len() {
+            buffer.put_slice(self.frame);
+            self.sent.fetch_add(self.frame.len(), Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct Ignored;
+
+impl Watch for Ignored {
+    fn push(&self, _: Vec<Value>) {}
+
+    fn ended(&self, _: End, _: usize) {}
+}
+
+#[tokio::test]
+async fn a_flood_leaves_the_runtime_to_its_timers() {
+    /// The most bytes to decode before the timers have their turn.
+    const TURN: usize = 256 << 10;
+    const TURNS: usize = 20;
+    // An empty push, an attribute, and items of an array that never ends.
+    for (head, frame) in [
+        (&b""[..], &b">0\r\n"[..]),
+        (b"", b"|1\r\n+a\r\n+b\r\n"),
+        (b"*1000000000\r\n", b":1\r\n"),
+    ] {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let flood = Flood {
+            head,
+            frame,
+            sent: Arc::clone(&sent),
+        };
+        let limits = Limits {
+            unanswered: 16,
+            reply_bytes: usize::MAX,
+            timeouts: 4,
+            patience: Duration::from_secs(1),
+        };
+        let connection = Multiplexer::new(flood, tokio::io::sink(), limits, Box::new(Ignored));
+        let mut most = 0;
+        for _ in 0..TURNS {
+            let before = sent.load(Ordering::Relaxed);
+            // Returns after the runtime has looked at its timers.
+            tokio::task::yield_now().await;
+            most = most.max(sent.load(Ordering::Relaxed) - before);
+        }
+        assert!(sent.load(Ordering::Relaxed) > 0, "nothing was read");
+        assert!(most <= TURN, "{most} bytes of {frame:?} in one turn");
+        connection.stop();
+    }
+}
