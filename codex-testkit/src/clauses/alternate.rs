@@ -1,4 +1,4 @@
-//! Calls made at random, on several handles of one store in turn, beside the model.
+//! Random calls on several handles of a store in turn, compared with the model.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     replay::agree,
 };
 
-/// Keys that careless stores take for one another.
+/// Keys that careless stores confuse with each other.
 const KEYS: [&str; 8] = ["k", "K", "k ", " k", "k\0", "{k}", "k*", "kk"];
 
 /// Makes `calls` calls drawn from `seed` on two handles and on the model, and compares every
@@ -95,7 +95,7 @@ fn condition(random: &mut Random) -> Condition {
     }
 }
 
-/// Returns one of a few values, so that comparisons often hold; some are nearly equal.
+/// Returns a value out of a few, so that comparisons often hold. Some values are nearly equal.
 fn value(random: &mut Random) -> Bytes {
     let long = |last: &str| Bytes::from([&letters(80, 0)[..], last.as_bytes()].concat());
     match random.below(7) {
@@ -109,8 +109,8 @@ fn value(random: &mut Random) -> Bytes {
     }
 }
 
-/// Returns an expiry. In real time none is near its end: the clock runs on while the calls are
-/// made.
+/// Returns an expiry. In real time every expiry is far off, because the clock runs during the
+/// calls.
 fn expiry(random: &mut Random, is_virtual: bool) -> Expiry {
     match random.below(5) {
         0 | 1 => Expiry::Never,

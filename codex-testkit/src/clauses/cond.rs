@@ -22,7 +22,7 @@ fn if_equals(expected: &'static str) -> SetOptions {
     SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(expected.as_bytes())))
 }
 
-/// Every expiry that a set can come with.
+/// The expiries of a set.
 const EXPIRIES: [Expiry; 3] = [Expiry::Never, Expiry::After(Duration::from_secs(50)), Expiry::Keep];
 
 pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -37,7 +37,7 @@ pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H
     cx.pass(cx.noticeable()).await;
     for expiry in EXPIRIES.into_iter().chain([Expiry::After(HUNDRED_SECONDS)]) {
         for key in ["new", "timed"] {
-            // Also with the value that is there: a refusal is one whatever was to be written.
+            // A set is refused even if the new value equals the stored value.
             for value in ["1", "2"] {
                 store
                     .refused(key, value, SetOptions::if_absent().with_expiry(expiry))
@@ -59,8 +59,8 @@ pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx:
         store.put_for(key, "old", cx.short()).await?;
     }
     cx.outlive(cx.short()).await;
-    // Nothing has looked at the keys since, so that a store that removes on sight has not removed
-    // them.
+    // Nothing has read the keys since, so a store that removes expired keys on access has not
+    // removed them.
     store.write("never", "new", SetOptions::if_absent()).await?;
     let with_ttl = SetOptions::if_absent().with_expiry(HUNDRED_SECONDS);
     let set = store.write("after", "new", with_ttl).await?;
@@ -86,7 +86,7 @@ pub(crate) async fn cond_03_if_present_creates_nothing<H: Harness>(cx: &Context<
 }
 
 /// Checks that a set with this condition is refused on a missing, a removed and an expired key,
-/// whatever its expiry, and creates none.
+/// with any expiry, and creates no key.
 async fn creates_nothing<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, options: &SetOptions) -> Checked {
     for expiry in EXPIRIES {
         let options = options.clone().with_expiry(expiry);
@@ -162,7 +162,7 @@ pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_
         store.write("k", "new", equal.clone()).await?;
         store.holds("k", "new").await?;
         store.is_persistent("k").await?;
-        // Its own answer must not be taken for the old value's.
+        // A second comparison with the old value must fail.
         store.refused("k", "newer", equal).await?;
     }
     store.refused("missing", "new", if_equals("")).await?;
@@ -171,14 +171,14 @@ pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_
 
 pub(crate) async fn cond_06_if_equals_creates_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    // "0" is what the expired key held.
+    // "0" is the value of the expired key.
     for expected in ["0", "", "1"] {
         creates_nothing(cx, &store, &if_equals(expected)).await?;
     }
     Ok(())
 }
 
-/// Checks that exactly one of the racers wrote in each round, and what is there is what it wrote.
+/// Checks that exactly one racer wrote in each round, and that its value is stored.
 async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, what: &'static str) -> Checked {
     let racing = store.clone();
     let key = move |round: usize| format!("{what} {round}");
@@ -261,8 +261,8 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         "del_if_equals of an expired key"
     );
 
-    // One writer against three that remove the old value: whatever the order, the new one stays,
-    // and one at most removed the old.
+    // One writer races three tasks that remove the old value. In every order the new value stays,
+    // and at most one task removed the old value.
     let key = |round: usize| format!("race {round}");
     let keys: Vec<String> = (0..ROUNDS).map(key).collect();
     let old: Vec<(&str, Bytes)> = keys
@@ -275,7 +275,7 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         let store = racing.clone();
         let key = key(round);
         async move {
-            // Each has its turn at the front.
+            // Each racer takes a turn at the front.
             if (racer + round) % 4 == 0 {
                 store.put(&key, "new").await?;
                 return Ok(false);
@@ -297,7 +297,7 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
 
 pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const COMPARED: &[When] = &[When::IfEqual, When::IfUnequal];
-    // Beside each other, so that what one condition does is seen to be what the others do.
+    // Run side by side, to compare the effects of the conditions.
     const BESIDE: &[When] = &[When::Always, When::IfEqual, When::IfPresent];
     let cases = [
         (COMPARED, 0),

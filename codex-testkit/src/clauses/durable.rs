@@ -1,4 +1,4 @@
-//! Stores that survive their process.
+//! Durability: stores that survive their process.
 
 use std::{future::Future, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// Closes the store of `store`, does `meanwhile`, and opens it again.
+/// Closes the store of `store`, runs `meanwhile`, and reopens it.
 async fn reopened<H: Harness>(
     cx: &Context<'_, H>,
     store: Store<H::Backend>,
@@ -29,14 +29,14 @@ async fn reopened<H: Harness>(
     Ok(cx.adopt(opening.await))
 }
 
-/// A key, what it holds, and the time to live it was given.
+/// A key with its value and its time to live.
 struct Kept {
     key: &'static str,
     value: Bytes,
     ttl: Option<(Duration, Stamp)>,
 }
 
-/// Writes in every way in which a backend can write, and returns what must be there from then on.
+/// Writes in every way that a backend offers, and returns the entries that must exist afterwards.
 async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<Vec<Kept>> {
     let mut kept = Vec::new();
     let mut keep = |key, value: &'static str, ttl| {
@@ -76,7 +76,7 @@ async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<V
     let ((), at) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
     keep("many", "1", Some((ttl, at)));
     keep("more", "1", Some((ttl, at)));
-    // Changes of the time to live alone are writes too.
+    // Changes of only the time to live are writes too.
     store.put_for("persisted", "1", short).await?;
     store.expire("persisted", Expiry::Never).await?;
     keep("persisted", "1", None);
@@ -86,7 +86,7 @@ async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<V
     store.put("limited", "1").await?;
     let (_, at) = store.timed(store.expire("limited", Expiry::After(ttl))).await?;
     keep("limited", "1", Some((ttl, at)));
-    // And these are gone from now on, or when `short` is over.
+    // These keys are gone from now on, or after `short`.
     for key in ["del", "del_if_equals", "expire", "matching"] {
         store.put(key, "1").await?;
     }
@@ -105,7 +105,7 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
     let large: Bytes = (0..=250).cycle().take(1 << 20).collect();
     store.put("large", large.clone()).await?;
     let kept = write_all(&store, cx.short()).await?;
-    // Twice, for what is read at the first opening may be lost by it.
+    // Twice, because the first opening may lose the data that it reads.
     for _ in 0..2 {
         store = reopened(cx, store, async {
             cx.outlive(cx.short()).await;
@@ -130,7 +130,7 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
             "number of keys after the store was opened again"
         );
     }
-    // A deadline from before the store was closed is kept after it was opened.
+    // A deadline from before the close still holds after the reopening.
     let at = store.put_for("later", "1", cx.short()).await?;
     let store = reopened(cx, store, async { Ok(()) }).await?;
     if cx.virtual_time().is_some() {
@@ -143,7 +143,7 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
 pub(crate) async fn dur_02_an_unclean_end_loses_no_answered_write<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let mut store = cx.store().await;
     store.put("before", "1").await?;
-    // Each kill comes at another moment, and on a file that was left unclean before.
+    // Each kill happens at another moment, on a file that the previous kill left unclean.
     for (round, writes) in [40, 97, 251].into_iter().enumerate() {
         let Some(command) = cx.harness.killable_writer(store.backend()) else {
             return Err(Failure::NotApplicable("the harness has no process that can be killed"));
@@ -158,7 +158,7 @@ pub(crate) async fn dur_02_an_unclean_end_loses_no_answered_write<H: Harness>(cx
             check(&store, &answered).await?;
         }
         store.holds("before", "1").await?;
-        // It can be written to as before.
+        // The store accepts writes as before.
         store.put("after", round.to_string()).await?;
         store.holds("after", round.to_string()).await?;
     }

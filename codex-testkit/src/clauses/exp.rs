@@ -63,7 +63,8 @@ pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<
         return Ok(());
     }
     let millisecond = Duration::from_millis(1);
-    // No more than a month: the clock is the harness's, and the next clause goes on from here.
+    // At most a month, because the clock belongs to the harness and the next clause continues from
+    // here.
     for millis in [2, 10, 999, 1000, 1001, 60_000, 30 * 86_400_000] {
         let ttl = Duration::from_millis(millis);
         store.put_for("k", "v", ttl).await?;
@@ -75,13 +76,13 @@ pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<
     Ok(())
 }
 
-/// Watches a key end in real time.
+/// Observes the expiry of a key in real time.
 async fn ends_in_time<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, ttl: Duration) -> Checked {
     let set = store.put_for("k", "v", ttl).await?;
     loop {
         let (got, asked) = store.timed(store.get("k")).await?;
         if got.is_none() {
-            // It cannot have been set before its call, nor read after its answer.
+            // The key was set after the begin of its call, and read before the end of the answer.
             let most = asked.after.saturating_sub(set.before);
             ensure!(
                 most + Duration::from_millis(1) >= ttl,
@@ -100,10 +101,10 @@ async fn ends_in_time<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>
 }
 
 pub(crate) async fn exp_03_an_expired_key_is_gone_for_every_verb<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    // At once, before a sweeper can have come by, and after it has had its time.
+    // First immediately, before a sweeper can run, and then after the sweeper has had its time.
     for rest in [Duration::ZERO, cx.short() * 5] {
         let store = cx.store().await;
-        // A key for each verb, for the first to look may remove it.
+        // A key for each verb, because the first access may remove it.
         let keys = [
             "get",
             "get_many",
@@ -227,7 +228,7 @@ pub(crate) async fn exp_04_milliseconds_are_kept<H: Harness>(cx: &Context<'_, H>
     Ok(())
 }
 
-/// Checks that every verb that takes a duration keeps its milliseconds.
+/// Checks that every verb with a duration keeps its milliseconds.
 async fn keeps_millis<B: KvBackend>(store: &Store<B>, ttl: Duration) -> Checked {
     let key = |way: &str| format!("{way} for {ttl:?}");
     let options = || SetOptions::expires_after(ttl);
@@ -284,7 +285,7 @@ pub(crate) async fn exp_05_expire_creates_nothing<H: Harness>(cx: &Context<'_, H
             );
             store.lacks(key).await?;
         }
-        // Nor may it wait for the key to come.
+        // The expiry must not be stored for a future key either.
         store.expire(key, Expiry::After(HUNDRED_SECONDS)).await?;
         store.put(key, "v").await?;
         store.is_persistent(key).await?;
@@ -329,14 +330,15 @@ pub(crate) async fn exp_07_expire_lengthens_and_shortens<H: Harness>(cx: &Contex
     expire(&store, "k", Expiry::After(cx.short())).await?;
     cx.outlive(cx.short()).await;
     store.lacks("k").await?;
-    // Shorter first, then longer: the first end must not come.
+    // First shorter, then longer: the first deadline must not take effect.
     store.put_for("k", "v", cx.short()).await?;
     let at = expire(&store, "k", Expiry::After(HUNDRED_SECONDS)).await?;
     cx.outlive(cx.short()).await;
     store.holds("k", "v").await?;
     store.has_ttl("k", HUNDRED_SECONDS, at).await?;
     if cx.virtual_time().is_some() {
-        // Less than a millisecond is rounded up, as in a set; it is not zero, which removes.
+        // Less than a millisecond is rounded up, as in a set. It is not zero, which would remove
+        // the key.
         expire(&store, "k", Expiry::After(Duration::from_nanos(1))).await?;
         store.holds("k", "v").await?;
     }
@@ -348,7 +350,7 @@ pub(crate) async fn exp_08_expire_never_persists<H: Harness>(cx: &Context<'_, H>
     store.put_for("timed", "v", HUNDRED_SECONDS).await?;
     store.put("persistent", "v").await?;
     for key in ["timed", "persistent"] {
-        // The second time there is no TTL left to clear.
+        // The second time, there is no TTL to clear.
         for _ in 0..2 {
             expire(&store, key, Expiry::Never).await?;
             store.is_persistent(key).await?;
@@ -379,7 +381,7 @@ pub(crate) async fn exp_09_a_persisted_key_outlives_its_deadline<H: Harness>(cx:
 
 pub(crate) async fn exp_10_an_old_deadline_spares_a_newer_value<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    // All calls before the wait must find the old values alive, on a busy machine too.
+    // All calls before the wait must find the old values alive, even on a busy machine.
     let life = cx.short() * 6;
     let keys = [
         "longer",
@@ -407,7 +409,7 @@ pub(crate) async fn exp_10_an_old_deadline_spares_a_newer_value<H: Harness>(cx: 
         .write("extended", "new", SetOptions::new().with_expiry(Expiry::Keep))
         .await?;
     expire(&store, "extended", Expiry::After(HUNDRED_SECONDS)).await?;
-    // Twice: a sweeper may come late.
+    // Twice, because a sweeper may run late.
     for _ in 0..2 {
         cx.outlive(life).await;
         for key in keys {

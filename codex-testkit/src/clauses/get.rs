@@ -51,7 +51,7 @@ pub(crate) async fn get_02_values_come_back_byte_for_byte<H: Harness>(cx: &Conte
     }
     Box::pin(values(cx, &LENGTHS)).await?;
     if store.capabilities().contains(Capability::LargeValues) {
-        // A run of 251, a prime, repeats out of step with every buffer size.
+        // A pattern of 251 bytes, a prime, is out of step with every buffer size.
         let pattern: Vec<u8> = (0..251).collect();
         let large: Bytes = pattern.iter().copied().cycle().take(64 << 20).collect();
         store.put("large", large.clone()).await?;
@@ -147,7 +147,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
         store.lacks(key).await?;
         store.put(key, format!("value of {} {}", key.len(), key)).await?;
     }
-    // Only now: keys that the store takes for one another have overwritten each other.
+    // Read only now: if the store confuses keys, they have overwritten each other.
     for key in keys {
         store.holds(key, format!("value of {} {}", key.len(), key)).await?;
     }
@@ -167,8 +167,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// Checks that every verb works on the one key of a class that it names, and leaves the others
-/// alone.
+/// Checks that every verb affects only the key that it names, and not the other keys of a class.
 async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[String]) -> Checked {
     const TTL: Duration = Duration::from_secs(100);
     let store = cx.store().await;
@@ -199,7 +198,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
         names.len()
     );
 
-    // One after another is changed by each verb, and the others are looked at after each round.
+    // Each verb changes the keys in turn. The other keys are checked after each round.
     for (at, key) in names.iter().enumerate() {
         ensure!(
             store.expire(key, Expiry::After(TTL)).await?,
@@ -238,7 +237,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     has_values(&store, class, &names, value, "set(IfEquals)").await?;
 
     second_ones_are_removed(&store, &other, class, &names).await?;
-    // And found by itself through a pattern.
+    // A pattern of the key itself finds it.
     for (at, key) in names.iter().enumerate().skip(1).step_by(2) {
         let found = store.keys(&Pattern::prefix(key), 100).await?;
         ensure!(
@@ -257,7 +256,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     Ok(())
 }
 
-/// Checks that every second one is removed, by the verbs in turn, and the others stay.
+/// Checks that every second key is removed, by the verbs in turn, and that the other keys stay.
 async fn second_ones_are_removed<B: KvBackend>(
     store: &Store<B>,
     other: &Store<B>,

@@ -12,8 +12,7 @@ use crate::{
     runtime::{join, runtime, sleep},
 };
 
-/// Checks that the patterns match, of `keys`, exactly what stands beside each: when scanning and
-/// when removing.
+/// Checks that each pattern matches exactly its listed `keys`, in a scan and in a removal.
 async fn matches<H: Harness>(cx: &Context<'_, H>, keys: &[&str], table: &[(&[u8], &[&str])]) -> Checked {
     let store = cx.store().await;
     let all: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -106,7 +105,7 @@ pub(crate) async fn glob_03_negated_classes<H: Harness>(cx: &Context<'_, H>) -> 
             (b"h[a^]llo", &["hallo", "h^llo"]),
             (b"h[^a-e]llo", &["h!llo", "h^llo"]),
             (b"h[^^]llo", &["hallo", "hello", "h!llo", "hbllo"]),
-            // No byte is excluded, so any will do.
+            // No byte is excluded, so any byte matches.
             (b"h[^]llo", &["hallo", "hello", "h!llo", "h^llo", "hbllo"]),
             (b"h[^e][^a]llo", &[]),
             (b"h[^x][^x]llo", &["heello"]),
@@ -120,7 +119,7 @@ pub(crate) async fn glob_04_a_bracket_can_end_a_range<H: Harness>(cx: &Context<'
         "hallo", "ha", "hl", "ho", "h^", "h]", "h_", "h`", "ha]", "hb", "hz", "h-", "h\\", "hA", "-", "a", "b", "-llo",
         "h-llo",
     ];
-    // `a-]` is the range from `]` to `a`, the class goes on behind it, and ends with the pattern.
+    // `a-]` is the range from `]` to `a`. The class continues after it and ends with the pattern.
     matches(
         cx,
         &keys,
@@ -197,7 +196,7 @@ pub(crate) async fn glob_07_the_empty_pattern_and_the_lone_star<H: Harness>(cx: 
         &[
             (b"", &[""]),
             (b"*", &keys),
-            // Redis's matcher says so of an empty text; `*` alone never gets to it.
+            // Redis's matcher refuses an empty text. SCAN handles a lone `*` before the matcher.
             (b"**", &["a", " ", "\0", "*", "é", "a/b", ".a"]),
             (b"?", &["a", " ", "\0", "*"]),
         ],
@@ -228,7 +227,7 @@ pub(crate) async fn glob_08_every_other_byte_is_itself<H: Harness>(cx: &Context<
             (b"\xc3\xa9", &["é"]),
             (b"\xc3?", &["é", "è", "ê", "ÿ"]),
             (b"\xc3*", &["é", "è", "ê", "ÿ"]),
-            // A class is of bytes: each of the two of `é` needs one.
+            // A class consists of bytes, so each of the two bytes of `é` needs a class.
             (b"[\xc3\xa9]", &[]),
             (b"[\xc3][\xa8-\xaa]", &["é", "è", "ê"]),
             (b"\xc3[^\xa9]", &["è", "ê", "ÿ"]),
@@ -239,7 +238,7 @@ pub(crate) async fn glob_08_every_other_byte_is_itself<H: Harness>(cx: &Context<
     .await
 }
 
-/// A thousand times what it takes on a slow machine.
+/// A thousand times the duration on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn glob_09_many_stars_answer_at_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -259,8 +258,8 @@ pub(crate) async fn glob_09_many_stars_answer_at_once<H: Harness>(cx: &Context<'
     for (glob, expected) in table {
         let (pattern, store) = (Pattern::glob(&glob), store.clone());
         let expected: BTreeSet<String> = expected.into_iter().collect();
-        // On the kit's own threads, one of which it may keep: going back into every star takes
-        // years.
+        // Runs on the kit's own threads, of which it may block one: backtracking into every star
+        // takes years.
         let found = pin!(join(runtime().spawn(async move { store.keys(&pattern, 100).await })));
         let Either::Left((found, _)) = select(found, pin!(sleep(AT_ONCE))).await else {
             return Err(Failure::Broken(format!(

@@ -40,7 +40,8 @@ pub(crate) async fn incr_01_a_missing_key_starts_at_zero<H: Harness>(cx: &Contex
     let (sum, created) = store.timed(store.incr("timed", 5, create)).await?;
     ensure_eq!(sum, Some(5), "incr that creates");
     store.has_ttl("timed", HUNDRED_SECONDS, created).await?;
-    // On creation only: neither the same expiry nor another touches a counter that is there.
+    // The expiry applies only to a new counter: neither the same nor another expiry changes an
+    // existing counter.
     cx.pass(cx.noticeable()).await;
     for (number, expiry) in [
         Expiry::After(HUNDRED_SECONDS),
@@ -110,7 +111,7 @@ pub(crate) async fn incr_03_any_delta<H: Harness>(cx: &Context<'_, H>) -> Checke
     }
     gives(&store, "max", i64::MIN, CREATE, -1).await?;
     gives(&store, "min", i64::MAX, CREATE, -1).await?;
-    // 2^53 + 1 is where floating point would round.
+    // Floating point would round 2^53 + 1.
     gives(&store, "exact", 9_007_199_254_740_992, CREATE, 9_007_199_254_740_992).await?;
     gives(&store, "exact", 1, CREATE, 9_007_199_254_740_993).await
 }
@@ -134,7 +135,7 @@ pub(crate) async fn incr_04_the_text_is_canonical<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// Checks that the increments of each value fail as `Data`, and value and TTL stay.
+/// Checks that the increments of each value fail as `Data`, and that value and TTL stay unchanged.
 async fn are_data_errors<H: Harness>(cx: &Context<'_, H>, cases: &[(&'static [u8], &[i64])]) -> Checked {
     let store = cx.store().await;
     let mut written = Vec::new();
@@ -216,7 +217,7 @@ pub(crate) async fn incr_07_no_increment_is_lost<H: Harness>(cx: &Context<'_, H>
         })
         .await?;
         store.holds(key, "4000").await?;
-        // Each sum is answered once: two that were told the same have both counted the other's.
+        // Each sum is answered once. Two equal sums would each have counted the other increment.
         let mut sums: Vec<Option<i64>> = sums.into_iter().flatten().collect();
         sums.sort_unstable();
         ensure!(
@@ -232,8 +233,8 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
     const ROUNDS: usize = 300;
     let store = cx.store().await;
     let virtual_time = cx.virtual_time().cloned();
-    // Real time is not to be hit so exactly: each key ends some time in its round, and the racers
-    // count until it has.
+    // Real time cannot be controlled so exactly. Each key expires at some time in its round, and
+    // the racers count until it has expired.
     let ttl = Duration::from_millis(2);
     let key = |round: usize| format!("counter {round}");
     let racing = store.clone();
@@ -254,8 +255,8 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
                 }
                 match store.incr(&key, 1, OnMissing::Refuse).await? {
                     Some(_) => seen = true,
-                    // The one who set the key knows that it has ended; the others may have come
-                    // before it was there.
+                    // The racer that set the key knows that it has expired. The other racers may
+                    // have run before it existed.
                     None if seen || racer == 0 || attempt > 20 => break,
                     None => {}
                 }

@@ -1,4 +1,4 @@
-//! Many keys in one call.
+//! Calls with many keys.
 
 use std::{
     collections::BTreeMap,
@@ -56,8 +56,8 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
     Ok(())
 }
 
-/// Checks `get_many` of `count` keys, every third of which is missing, in a list that names many of
-/// them twice.
+/// Checks `get_many` of `count` keys, of which every third is missing, in a list that names many
+/// keys twice.
 async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -137,7 +137,7 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     Ok(())
 }
 
-/// Checks that `set_many` writes every one of `count` entries with its expiry, also the last.
+/// Checks that `set_many` writes each of `count` entries, including the last, with its expiry.
 async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -169,7 +169,7 @@ async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Check
             match expiry {
                 Expiry::Never => other.is_persistent(key).await?,
                 Expiry::After(_) => other.has_ttl(key, ttl, written).await?,
-                // The values that the round before has given.
+                // The values from the previous round.
                 Expiry::Keep => ensure!(
                     matches!(other.ttl(key).await?, Ttl::Remaining(left) if left <= ttl && left > ttl / 2),
                     "set_many of {count} entries with Keep drops or changes the TTL of {key:?}"
@@ -180,7 +180,7 @@ async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Check
     Ok(())
 }
 
-/// `Bytes::from_static` for text, so that it can be mapped over.
+/// Names `Bytes::from_static` for text, so that it can be mapped over.
 trait FromStaticStr {
     fn from_static_str(text: &'static str) -> Self;
 }
@@ -213,10 +213,10 @@ pub(crate) async fn many_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Conte
 
 pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const WRITES: u64 = 3000;
-    /// Reads with a write under way, for no other can show anything: on a busy machine the writer
-    /// may be done before the reader has a turn.
+    /// The number of reads that overlap a write. Other reads prove nothing, and on a busy machine
+    /// the writer may finish before the reader runs.
     const OVERLAPS: u64 = 100;
-    /// And an end, where nothing ever runs beside anything else.
+    /// The time limit, for a machine on which reads and writes never overlap.
     const LONGEST: Duration = Duration::from_secs(2);
     let store = cx.store().await;
     let snapshot = store.capabilities().contains(Capability::AtomicMany);

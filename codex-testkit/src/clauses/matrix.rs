@@ -1,4 +1,4 @@
-//! The product of condition, expiry and what was there before, for the verbs that write.
+//! The product of condition, expiry and previous state, for the verbs that write.
 
 use std::{future::Future, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     failure::{Checked, ensure_eq, ensure_same, show},
 };
 
-/// A condition of a set, by what it compares.
+/// A condition of a set, by its comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     Always,
@@ -43,7 +43,7 @@ impl When {
             Self::IfAbsent => Condition::IfAbsent,
             Self::IfPresent => Condition::IfPresent,
             Self::IfEqual => Condition::IfEquals(held.clone()),
-            // It has the same length and differs in the last byte alone.
+            // The same length, with a difference in the last byte only.
             Self::IfUnequal => {
                 let mut other = held.to_vec();
                 match other.last_mut() {
@@ -65,7 +65,8 @@ impl When {
     }
 }
 
-/// Every expiry; the second time to live is longer than what the key had, the first shorter.
+/// Every expiry. The first time to live is shorter than the key's previous time to live, the second
+/// is longer.
 pub(super) const EXPIRIES: [Expiry; 4] = [
     Expiry::Never,
     Expiry::After(Duration::from_millis(50_321)),
@@ -81,15 +82,15 @@ fn name(expiry: Expiry) -> String {
     }
 }
 
-/// Returns a second handle on the store, where the harness gives one.
+/// Returns a second handle on the store, if the harness provides it.
 pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Store<H::Backend> {
     cx.harness
         .reopen(store.backend())
         .map_or_else(|| store.clone(), |backend| cx.adopt(backend))
 }
 
-/// Runs `check` on each case. In real time all run at once, so that they wait together; a clock
-/// that the clause moves is moved by one at a time.
+/// Runs `check` on each case. In real time all cases run concurrently, so that they wait together.
+/// On a clock that the clause moves, they run in sequence.
 pub(super) async fn for_each<H, T, F>(cx: &Context<'_, H>, cases: &[T], check: impl Fn(T) -> F + Send) -> Checked
 where
     H: Harness,
@@ -107,9 +108,9 @@ where
     Ok(())
 }
 
-/// Checks every set with these conditions, each expiry and each state, of values of `length`: the
-/// outcome, the value and the time to live are right at once, later, and when the deadlines have
-/// passed. Two handles take turns.
+/// Checks sets with these conditions, each expiry and each state, on values of `length`. The
+/// outcome, the value and the time to live must be right immediately, later, and after the
+/// deadlines. Two handles take turns.
 pub(super) async fn sets<H: Harness>(
     cx: &Context<'_, H>,
     store: &Store<H::Backend>,
@@ -159,7 +160,7 @@ pub(super) async fn sets<H: Harness>(
     if cx.virtual_time().is_none() {
         return Ok(());
     }
-    // The deadlines that were set or kept come, and no others.
+    // The deadlines that were set or kept take effect, and no others.
     cx.outlive(TTL).await;
     for ((when, expiry, _), prepared) in cases.iter().zip(&keys) {
         let is_there = match (when.holds(prepared.state), expiry) {
@@ -174,8 +175,7 @@ pub(super) async fn sets<H: Harness>(
     Ok(())
 }
 
-/// Checks every `expire` with each expiry and each state: the answer, the value and the time to
-/// live.
+/// Checks `expire` with each expiry and each state: the answer, the value and the time to live.
 pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
     let other = second(cx, store);
     let held = letters(length, 0);
@@ -210,8 +210,8 @@ pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Ba
     Ok(())
 }
 
-/// Checks every `incr` with each way to treat a missing key and each state, across each number of
-/// digits: the sum, the text and the time to live.
+/// Checks `incr` with each treatment of a missing key and each state, across each number of digits:
+/// the sum, the text and the time to live.
 pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
     /// The value of a counter, and the number that is added.
     const STEPS: [(i64, i64); 12] = [
@@ -274,8 +274,8 @@ pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
     Ok(())
 }
 
-/// Checks one `set_many` with each expiry over keys in every state, and one `get_many` of all of
-/// them.
+/// Checks a `set_many` with each expiry over keys in every state, and a `get_many` of all these
+/// keys.
 pub(super) async fn set_manys<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
     for_each(cx, &EXPIRIES, |expiry| set_many(cx, &store, expiry)).await
@@ -313,7 +313,7 @@ async fn set_many<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, ex
     Ok(())
 }
 
-/// Checks that every read of keys in every state says the same, and changes nothing.
+/// Checks that all reads of keys in every state agree, and change nothing.
 pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
     let other = second(cx, store);
     let value = letters(length, 0);
@@ -351,7 +351,7 @@ pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Back
     Ok(())
 }
 
-/// Checks a value of each length, written in every way and read in every way, on two handles.
+/// Checks a value of each length, written and read in every way, on two handles.
 pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);
@@ -371,7 +371,7 @@ pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -
         for (way, (what, options)) in ways.into_iter().enumerate() {
             let value = bytes(length, seed + way);
             let outcome = store.set("k", value.clone(), options).await?;
-            // The key is there from the first length on.
+            // The key exists from the first length on.
             ensure_eq!(outcome, SetOutcome::Written, "{what} of {length} bytes");
             is_read(&other, "k", &value, &format!("after {what} of {length} bytes")).await?;
         }
@@ -407,7 +407,7 @@ pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -
     Ok(())
 }
 
-/// Checks that the key holds `value`, whichever way it is read.
+/// Checks that every way of reading the key returns `value`.
 async fn is_read<B: KvBackend>(reader: &Store<B>, key: &str, value: &Bytes, when: &str) -> Checked {
     ensure_same(reader.get(key).await?.as_ref(), Some(value), &format!("get {when}"))?;
     let many = reader.get_many(&["never set", key, key]).await?;

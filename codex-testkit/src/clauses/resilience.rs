@@ -1,4 +1,4 @@
-//! Failure and life: outages, dropped calls, panics, runtimes.
+//! Failures and lifecycle: outages, dropped calls, panics, runtimes.
 
 mod connections;
 mod history;
@@ -34,14 +34,14 @@ pub(crate) use history::life_06_histories_are_linearizable;
 pub(crate) use runtimes::{life_08_any_runtime_will_do, life_15_no_runtime_waits_for_another};
 pub(crate) use secrets::life_07_nothing_secret_is_shown;
 
-/// Within which a handle must work again after an outage: a back-off of a few seconds, and the
-/// dialling after it.
+/// The time within which a handle must work again after an outage: a backoff of a few seconds, and
+/// the dial after it.
 const RECOVERY: Duration = Duration::from_secs(8);
 
 /// The allowance for a call on a busy machine.
 const LATE: Duration = Duration::from_secs(3);
 
-/// Returns the outages of the whole store that the harness can bring about.
+/// Returns the supported outages of the whole store.
 async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<OutageKind>)> {
     let Some(outage) = cx.harness.outage().await else {
         return Err(Failure::NotApplicable(
@@ -75,11 +75,11 @@ async fn during<B: KvBackend>(store: &Store<B>, outage: &Outage, kind: OutageKin
 async fn recovers<B: KvBackend>(store: &Store<B>, kind: OutageKind) -> Checked {
     let start = Instant::now();
     loop {
-        // On keys of its own: those of the outage are looked at afterwards.
+        // Uses its own keys, because the keys of the outage are checked afterwards.
         let answer = store
             .set("recovered", Bytes::from_static(b"yes"), SetOptions::new())
             .await;
-        // Reads may go by other connections than writes.
+        // Reads may use other connections than writes.
         let answer = match answer {
             Ok(_) => store.get("recovered").await,
             Err(error) => Err(error),
@@ -102,7 +102,7 @@ pub(crate) async fn life_01_an_outage_is_an_error_for_every_verb<H: Harness>(cx:
         let store = cx.store().await;
         for call in during(&store, &outage, kind).await? {
             let must_fail = match kind {
-                // Reading still works, and so may removing where only memory is short.
+                // Reads still work. Removals may work if only memory is short.
                 OutageKind::ReadOnly => call.effect != Effect::Reads,
                 OutageKind::OutOfMemory => call.effect == Effect::Grows,
                 _ => true,
@@ -133,7 +133,7 @@ pub(crate) async fn life_02_the_kind_tells_which<H: Harness>(cx: &Context<'_, H>
             let expected: &[ErrorKind] = match kind {
                 OutageKind::Refused => &[ErrorKind::Connection],
                 OutageKind::Stalled => &[ErrorKind::Timeout],
-                // Missing credentials are also a wrong setting.
+                // Missing credentials are also a configuration error.
                 OutageKind::NoAuth => &[ErrorKind::Server, ErrorKind::Config],
                 _ => &[ErrorKind::Server],
             };
@@ -144,7 +144,7 @@ pub(crate) async fn life_02_the_kind_tells_which<H: Harness>(cx: &Context<'_, H>
                 error.kind()
             );
         }
-        // By now the store has let go of everything that it held back.
+        // The store has now released everything that it held back.
         sleep(Duration::from_millis(100)).await;
         for call in &calls {
             let Some(applied) = is_applied(&store, call.verb).await? else {
@@ -172,7 +172,7 @@ pub(crate) async fn life_03_the_same_handle_works_again<H: Harness>(cx: &Context
     for kind in kinds {
         let store = cx.store().await;
         store.put("kept", "before").await?;
-        // Twice, for a handle may heal once.
+        // Two rounds, because a handle may recover only once.
         for _ in 0..2 {
             during(&store, &outage, kind).await?;
             store.holds("kept", "before").await?;
@@ -199,7 +199,7 @@ pub(crate) async fn life_04_a_dropped_call_is_applied_once_or_not_at_all<H: Harn
     try_join_all(tasks).await.map(drop)
 }
 
-/// Calls that are dropped at random, each followed by calls whose answers are known.
+/// Makes calls that are dropped at random, each followed by calls whose answers are known.
 async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> Checked {
     const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
     let mut random = Random::new(task);
@@ -253,7 +253,7 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         store.put(&own, value.clone()).await?;
         store.holds(&own, value).await?;
     }
-    // The last dropped calls may still be under way. A call cannot be queued behind them on every
+    // The last dropped calls may still be in flight. A call cannot be queued behind them on every
     // connection, so a short wait must suffice.
     sleep(Duration::from_millis(100)).await;
     let sum = store
@@ -306,7 +306,7 @@ pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H
                 );
             }
         }
-        // A conditional write that is sent twice would be told that it lost against itself.
+        // A conditional write that is sent twice would report that it lost against itself.
         let claim = format!("claim {round}");
         outage.begin(OutageKind::ReplyLost).await;
         let outcome = store
@@ -331,10 +331,10 @@ pub(crate) async fn life_09_a_panic_poisons_nothing<H: Harness>(cx: &Context<'_,
             panicking.put(&key, "v").await?;
             let mut write = pin!(panicking.set("written", Bytes::from_static(b"v"), SetOptions::new()));
             let mut count = pin!(panicking.incr("counter", 1, OnMissing::Create(Expiry::Never)));
-            // Under way, and dropped by the panic.
+            // In flight, and dropped by the panic.
             let _ = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_ready())).await;
             let _ = std::future::poll_fn(|cx| Poll::Ready(count.as_mut().poll(cx).is_ready())).await;
-            // As a panic, without the message on standard error.
+            // Like a panic, but without the message on standard error.
             resume_unwind(Box::new("on purpose"));
             #[expect(unreachable_code, reason = "says what the task would answer")]
             Checked::Ok(())

@@ -1,4 +1,4 @@
-//! SCAN, and removing by pattern.
+//! SCAN, and removal by pattern.
 
 mod matching;
 
@@ -25,7 +25,7 @@ fn refs(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
 
-/// Scans page by page, and does `meanwhile` between two pages.
+/// Scans page by page, and runs `meanwhile` between two pages.
 async fn scan_while<B, F, Fut>(
     store: &Store<B>,
     count_hint: usize,
@@ -57,7 +57,7 @@ where
 pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const HINT: usize = 25;
     const MOST_PAGES: usize = 20_000;
-    // Between them in every order: by name, by age and by hash.
+    // The kinds of keys are mixed in every order: by name, by age and by hash.
     let names = |from: usize, to: usize, kind: &str| -> Vec<String> {
         (from..to)
             .map(|number| format!("{:05} {kind}", number * 7919 % 100_003))
@@ -66,7 +66,7 @@ pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harn
     let stay = names(0, 1000, "stays");
     let others = names(0, 10_000, "comes and goes");
 
-    // The table grows while it is walked over.
+    // The table grows during the scan.
     let store = cx.store().await;
     store.fill(&stay).await?;
     let mut coming = others.chunks(400);
@@ -77,7 +77,7 @@ pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harn
     .await?;
     has_all(&found, &stay, "while 10,000 keys came")?;
 
-    // And shrinks: what lies behind the scan's position goes as well as what lies before it.
+    // The table shrinks: keys before and behind the scan's position are removed.
     store.fill(&others).await?;
     let mut going = others.chunks(400);
     let found = scan_while(&store, HINT, MOST_PAGES, |_| {
@@ -90,7 +90,7 @@ pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harn
     .await?;
     has_all(&found, &stay, "while 10,000 keys went")?;
 
-    // And both at once, with values replaced too.
+    // The table grows and shrinks, and values are replaced too.
     let store = cx.store().await;
     store.fill(&others[..5000]).await?;
     store.fill(&stay).await?;
@@ -155,7 +155,7 @@ pub(crate) async fn scan_03_only_a_page_without_a_cursor_ends_it<H: Harness>(cx:
     store.fill(&needles).await?;
     store.fill(after).await?;
     let expected: BTreeSet<String> = needles.into_iter().collect();
-    // Most pages of these are empty.
+    // Most pages of these scans are empty.
     for hint in [1, 10, 100] {
         let found = store.keys(&Pattern::prefix("needle "), hint).await?;
         ensure_eq!(found, expected, "keys with a hint of {hint}");
@@ -181,13 +181,13 @@ pub(crate) async fn scan_03_only_a_page_without_a_cursor_ends_it<H: Harness>(cx:
 pub(crate) async fn scan_04_it_ends_while_keys_are_added<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const ADDED: usize = 10_000;
     let start = named("key ", 500);
-    // Behind every other, before every other, and in between.
+    // Added behind all other keys, before them, and in between.
     for prefix in ["zzz ", "aaa ", "key 00100 "] {
         let store = cx.store().await;
         store.fill(&start).await?;
         let added = named(prefix, ADDED);
         let mut adding = added.chunks(20);
-        // A page a key would still be within it.
+        // A page per key would still be within the limit.
         let most_pages = start.len() + ADDED + 1;
         let found = scan_while(&store, 10, most_pages, |_| {
             let (store, add) = (store.clone(), adding.next());
@@ -231,7 +231,7 @@ pub(crate) async fn scan_05_the_count_is_a_hint<H: Harness>(cx: &Context<'_, H>)
             "a scan with a hint of {hint} found {} of 5,000 keys",
             found.len()
         );
-        // A factor is granted: a table's bucket, or a node, comes as a whole.
+        // The factor allows for a table's bucket or a node, which is returned as a whole.
         let most = hint.saturating_mul(20).max(200);
         ensure!(
             longest <= most,
@@ -247,7 +247,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     let keys = named("key ", 500);
     store.fill(&keys).await?;
     let all: BTreeSet<String> = keys.into_iter().collect();
-    // Through another handle too, where there is one.
+    // Also through another handle, if the harness provides it.
     let second = cx.harness.reopen(store.backend()).map(|backend| cx.adopt(backend));
     for reader in std::iter::once(&store).chain(&second) {
         let found = walk_by_text(&store, reader, None).await?;
@@ -324,7 +324,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     Ok(())
 }
 
-/// Walks on from `cursor`, or from the beginning; every cursor is written down and read back, and
+/// Continues from `cursor`, or from the beginning. Every cursor is printed and parsed again, and
 /// `writer` and `reader` take turns. A made-up cursor may be refused.
 async fn walk_by_text<B: KvBackend>(
     writer: &Store<B>,
@@ -367,13 +367,13 @@ async fn walk_by_text<B: KvBackend>(
 
 pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const BATCHES: usize = 10;
-    /// Less than what a batch leaks at 32 bytes a scan.
+    /// Less than the leak of a batch at 32 bytes per scan.
     const FLAT: u64 = 256 * 1024;
-    /// No store of a thousand keys has a use for it.
+    /// More than any store of a thousand keys needs.
     const ENOUGH: u64 = 512 << 20;
     let store = cx.store().await;
     store.fill(&named("key ", 1000)).await?;
-    // 100,000 scans; over a real server's connection 10,000, each of which is a round trip.
+    // 100,000 scans, or 10,000 over a real server's connection, where each scan is a round trip.
     let batch = if cx.virtual_time().is_some() { 10_000 } else { 1_000 };
     let before = abandon(cx, &store, batch).await?;
     let mut last = before;
@@ -389,8 +389,8 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
             now.saturating_sub(before) >> 20
         );
     }
-    // Others share the process, so that its memory may grow while this runs. A leak grows it in
-    // every batch, they do not.
+    // Other tests share the process, so its memory may grow meanwhile. A leak grows the memory in
+    // every batch; other tests do not.
     for _ in 0..50 {
         if flat > 0 {
             break;
@@ -418,8 +418,8 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
     Ok(())
 }
 
-/// Begins that many scans, leaves them after their first page, and returns the memory that is in
-/// use then.
+/// Begins `count` scans, abandons them after their first page, and returns the memory in use
+/// afterwards.
 async fn abandon<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, count: usize) -> Checked<u64> {
     let pattern = Pattern::all();
     for _ in 0..count {

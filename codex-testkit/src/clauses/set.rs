@@ -25,7 +25,7 @@ pub(crate) async fn set_01_a_set_replaces_the_value<H: Harness>(cx: &Context<'_,
         store.put("k", value.clone()).await?;
         store.holds("k", value).await?;
     }
-    // From each length to each other one.
+    // From each length to each other length.
     for from in lengths::FEW_LENGTHS {
         for to in lengths::FEW_LENGTHS {
             store.put("k", lengths::letters(from, 0)).await?;
@@ -61,7 +61,7 @@ pub(crate) async fn set_03_after_replaces_the_ttl<H: Harness>(cx: &Context<'_, H
         let set = store.put_for("k", "v", ttl).await?;
         store.has_ttl("k", ttl, set).await?;
     }
-    // The shorter one must also end the key.
+    // The shorter time to live must take effect.
     store.put_for("k", "v", cx.short()).await?;
     cx.outlive(cx.short()).await;
     store.lacks("k").await
@@ -112,7 +112,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     };
     let second = cx.adopt(second);
     second.holds("k", "1").await?;
-    // Back and forth: a copy made at either moment would be stale at the next step.
+    // Back and forth: a copy from either moment would be stale at the next step.
     for round in 0..100 {
         let (writer, reader) = if round % 2 == 0 {
             (&one, &second)
@@ -128,7 +128,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     }
     drop(one);
     second.holds("k", "99").await?;
-    // A server may have two free databases and no more.
+    // A server may have only two free databases.
     drop((second, stranger));
     for seed in 0..6 {
         Box::pin(agrees_with_the_model(cx, seed, 450)).await?;
@@ -136,7 +136,8 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     Ok(())
 }
 
-/// Returns each condition, once where it holds for a key with value `1` and once where it does not.
+/// Returns each condition for a key with value `1`: once such that it holds and once such that it
+/// does not.
 fn conditions() -> [Condition; 5] {
     [
         Condition::Always,
@@ -147,8 +148,8 @@ fn conditions() -> [Condition; 5] {
     ]
 }
 
-/// Sets with `expiry` are refused as `InvalidArgument` whatever their condition, on a key with a
-/// TTL, one without, and one that is missing.
+/// Checks that sets with `expiry` are refused as `InvalidArgument` under any condition, on a key
+/// with a TTL, a key without a TTL, and a missing key.
 async fn is_invalid<B: KvBackend>(store: &Store<B>, expiry: Expiry, what: &str) -> Checked {
     let set = store.put_for("timed", "1", HUNDRED_SECONDS).await?;
     store.put("persistent", "1").await?;
@@ -190,7 +191,7 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
     for nanos in [1, 999, 1_000, 500_000, 999_999] {
         store.put_for("k", "v", Duration::from_nanos(nanos)).await?;
         if cx.virtual_time().is_some() {
-            // Real time may have taken the key away by now.
+            // In real time the key may have expired by now.
             store.holds("k", "v").await?;
             ensure_eq!(
                 store.ttl("k").await?,
@@ -210,15 +211,15 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
     Ok(())
 }
 
-/// Nearly what Redis takes: its deadlines are milliseconds since 1970 in a signed 64-bit integer,
-/// and 2^42 ms are 139 years.
+/// Slightly less than the limit of Redis, whose deadlines are milliseconds since 1970 in a signed
+/// 64-bit integer. 2^42 ms are 139 years.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX.unsigned_abs() - (1 << 42));
 
-/// No store that counts from 1970 can hold these.
+/// A store that counts from 1970 cannot hold these durations.
 pub(crate) const TOO_LONG: [Duration; 4] = [
     Duration::from_millis(i64::MAX.unsigned_abs()),
-    // One more than fits, so that a cast would wrap it to the most negative number; and one that
-    // would wrap to a short while.
+    // The limit plus 1, which a cast would wrap to the most negative number, and a duration that a
+    // cast would wrap to a short duration.
     Duration::from_millis(i64::MAX.unsigned_abs() + 1),
     Duration::new(u64::MAX / 1000 + 100, 0),
     Duration::MAX,
@@ -270,8 +271,8 @@ pub(crate) async fn set_09_a_set_that_does_nothing_changes_nothing<H: Harness>(c
     Ok(())
 }
 
-/// Checks that a store takes a large value as it is, or refuses it with an error and keeps what was
-/// there.
+/// Checks that a store keeps a large value exactly, or refuses it with an error and keeps the
+/// previous value.
 async fn is_exact_or_refused<B: KvBackend>(store: &Store<B>, reader: &Store<B>, length: usize, way: &str) -> Checked {
     let (old, large) = (Bytes::from_static(b"old"), lengths::bytes(length, way.len()));
     store.put("large", old.clone()).await?;
@@ -284,7 +285,7 @@ async fn is_exact_or_refused<B: KvBackend>(store: &Store<B>, reader: &Store<B>, 
         _ => store.set_many(&[("large", large.clone())], Expiry::Never).await,
     };
     let what = format!("{way} of {} MiB", length >> 20);
-    // A refusal is said by an error: what was answered with success is there, to the last byte.
+    // A refusal is an error. A value whose write succeeded must be stored to the last byte.
     let expected = if written.is_ok() { &large } else { &old };
     let got = reader.get("large").await?;
     ensure_same(
@@ -343,6 +344,6 @@ pub(crate) async fn set_10_nothing_is_cut_or_rounded_down<H: Harness>(cx: &Conte
             Box::pin(is_exact_or_refused(&store, &other, length, way)).await?;
         }
     }
-    // Every store takes these.
+    // Every store accepts these lengths.
     Box::pin(values(cx, &[(1 << 20) - 1, 1 << 20])).await
 }

@@ -22,7 +22,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// The verb of the two writes.
+/// The verb of both writes.
 #[derive(Clone, Copy)]
 enum Writes {
     Set,
@@ -30,7 +30,7 @@ enum Writes {
     Many,
 }
 
-/// Alternates (a, no TTL) and (b, 100 s).
+/// Alternates between (a, no TTL) and (b, 100 s).
 async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checked {
     let (value, other) = if is_a { ("a", "b") } else { ("b", "a") };
     let expiry = if is_a {
@@ -77,10 +77,11 @@ pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Cont
     Ok(())
 }
 
-/// Checks that under a writer that alternates, every answer is one of the two that were written.
+/// Checks that every answer is one of the two written states, while a writer alternates between
+/// them.
 async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
     const WRITES: u64 = 1000;
-    /// Reads with a write under way. No others can show anything.
+    /// The number of reads that overlap a write. Other reads prove nothing.
     const OVERLAPS: u64 = 100;
     const LONGEST: Duration = Duration::from_secs(2);
     let store = cx.store().await;
@@ -110,7 +111,7 @@ async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
         }
     });
     let checked = read_until(&reader, &stopped, &begun, &overlaps).await;
-    // The writer ends by itself, also where a reader has failed.
+    // The writer ends on its own, even if a reader has failed.
     join(writer).await?;
     checked
 }
@@ -134,7 +135,7 @@ async fn read_until<B: KvBackend>(
         };
         let is_one = match &value[..] {
             b"a" => ttl == Ttl::Persistent,
-            // No second has passed for a clock that stands still, and few for one that runs.
+            // At most a few seconds have passed, or none on a clock that stands still.
             b"b" => {
                 matches!(ttl, Ttl::Remaining(left) if left <= HUNDRED_SECONDS + Duration::from_millis(1) && left > HUNDRED_SECONDS / 2)
             }

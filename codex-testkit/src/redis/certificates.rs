@@ -1,4 +1,4 @@
-//! Certificates for a server that speaks TLS, of an authority that exists for one test.
+//! TLS certificates for a server, issued by an authority that exists for a single test.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use rcgen::{
 
 use crate::require::Unavailable;
 
-/// An authority, and a certificate of its for a server at `localhost`, `127.0.0.1` and `::1` and
-/// for a client; all in PEM, made anew each time.
+/// An authority, with a certificate for a server at `localhost`, `127.0.0.1` and `::1`, and a
+/// certificate for a client. All are in PEM and newly generated.
 #[derive(Clone)]
 pub struct Certificates {
     authority: String,
@@ -28,38 +28,38 @@ struct Pair {
 }
 
 impl Certificates {
-    /// Makes them.
+    /// Generates the certificates.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there are no random numbers to be had.
+    /// [`Unavailable`] if the system provides no random numbers.
     pub fn new() -> Result<Self, Unavailable> {
         Self::made(&LOCAL, |_| ())
     }
 
-    /// Does the same with a server that is certified for these hosts only.
+    /// Generates certificates with a server certificate for these hosts only.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn for_hosts(hosts: &[&str]) -> Result<Self, Unavailable> {
         Self::made(hosts, |_| ())
     }
 
-    /// Does the same with a certificate of the server's that was valid until the end of 2020.
+    /// Generates certificates with a server certificate that expired at the end of 2020.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn expired() -> Result<Self, Unavailable> {
         Self::made(&LOCAL, |server| server.not_after = date_time_ymd(2020, 12, 31))
     }
 
-    /// Does the same with a certificate of the server's that is valid from the year 2100 on.
+    /// Generates certificates with a server certificate that is valid from the year 2100 on.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// As for [`new`](Self::new).
     pub fn not_valid_yet() -> Result<Self, Unavailable> {
         Self::made(&LOCAL, |server| server.not_before = date_time_ymd(2100, 1, 1))
     }
@@ -70,8 +70,8 @@ impl Certificates {
 
     fn make(hosts: &[&str], server: fn(&mut CertificateParams)) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
-        // Names tell issuer and subject apart; where they are the same, a certificate is taken for
-        // self-signed.
+        // Names distinguish issuer and subject. A certificate whose issuer and subject are equal
+        // counts as self-signed.
         params
             .distinguished_name
             .push(DnType::CommonName, "codex-testkit authority");
@@ -114,7 +114,7 @@ impl Certificates {
         &self.client.key
     }
 
-    /// Returns the files that a server is started with, by name.
+    /// Returns the files with which a server is started, by name.
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
         [
             ("ca.pem", self.authority.clone()),

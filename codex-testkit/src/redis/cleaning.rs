@@ -1,11 +1,11 @@
-//! Emptying a database again, on servers where not every command is allowed.
+//! Emptying of a database, on servers that do not allow every command.
 
 use redis::{FromRedisValue as _, RedisError, Value};
 
 use super::raw::Raw;
 use crate::require::Unavailable;
 
-/// Keys in one DEL, and looked at in one SCAN.
+/// The number of keys per DEL, and the hint of a SCAN.
 const BATCH: usize = 1_000;
 
 /// The way in which a database is emptied.
@@ -13,16 +13,16 @@ const BATCH: usize = 1_000;
 pub(super) enum Cleaning {
     /// By FLUSHDB.
     Flush,
-    /// By SCAN and DEL, where FLUSHDB is renamed or forbidden.
+    /// By SCAN and DEL, if FLUSHDB is renamed or forbidden.
     ScanAndDelete,
 }
 
 impl Cleaning {
-    /// Finds out how the database can be emptied, which must be empty now.
+    /// Determines how the database, which must be empty now, can be emptied.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if it cannot be: then nothing must be written to it.
+    /// [`Unavailable`] if the database cannot be emptied. Nothing must be written to it then.
     pub(super) fn of(raw: &Raw) -> Result<Self, Unavailable> {
         let Err(flush) = raw.command(&["FLUSHDB"]) else {
             return Ok(Self::Flush);
@@ -41,11 +41,11 @@ impl Cleaning {
         }
     }
 
-    /// Empties the database, and looks whether it is empty.
+    /// Empties the database, and checks that it is empty.
     ///
     /// # Errors
     ///
-    /// The server's error, or the number of keys that are left.
+    /// The server's error, or the number of remaining keys.
     pub(super) fn clean(self, raw: &Raw) -> Result<(), String> {
         let cleaned = match self {
             Self::Flush => raw.command(&["FLUSHDB"]).map(drop),
@@ -59,7 +59,7 @@ impl Cleaning {
     }
 }
 
-/// Returns the number of keys; where DBSIZE is refused, SCAN counts them.
+/// Returns the number of keys. SCAN counts them if DBSIZE is refused.
 pub(super) fn keys(raw: &Raw) -> Result<u64, RedisError> {
     if let Ok(count) = raw.command(&["DBSIZE"]) {
         return Ok(u64::from_redis_value(count)?);
@@ -83,7 +83,7 @@ fn scan_and_delete(raw: &Raw) -> Result<(), RedisError> {
     })
 }
 
-/// Shows `visit` the keys, page by page. What is there all the while is seen, and a key may be seen
+/// Passes the keys to `visit`, page by page. A key that exists throughout is visited, possibly
 /// twice.
 fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisError>) -> Result<(), RedisError> {
     let mut cursor = "0".to_owned();
@@ -98,8 +98,8 @@ fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisErr
     }
 }
 
-/// Returns what the server said, on one line. It repeats no key: the kit's commands have none that
-/// is a secret.
+/// Returns the server's error text on one line. The text contains no secret key, because the kit's
+/// commands have no such keys.
 pub(super) fn said(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -107,13 +107,13 @@ pub(super) fn said(error: &RedisError) -> String {
     }
 }
 
-/// Returns whether the server knows the command and refuses it to this user, or does not know it.
+/// Returns whether the server refuses the command to this user, or does not know it.
 pub(super) fn is_refused(error: &RedisError) -> bool {
     error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR"))
 }
 
-/// Returns whether this answer to `INFO server` is of one that answers patterns with many stars in
-/// time, else why they are avoided.
+/// Returns the reason to avoid patterns with many stars, given a server's answer to `INFO server`.
+/// Returns `None` if the server answers such patterns in time.
 pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
     let Some(info) = info else {
         return Some(
@@ -126,7 +126,7 @@ pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
             .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))
             .map(str::trim)
     };
-    // Valkey began from a Redis that had it mended, and tells that Redis's version beside its own.
+    // Valkey forked from a Redis with the fix, and reports that Redis's version besides its own.
     if field("server_name") == Some("valkey") || field("valkey_version").is_some() {
         return None;
     }

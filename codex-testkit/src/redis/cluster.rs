@@ -1,4 +1,4 @@
-//! A Redis Cluster of the test's own.
+//! A Redis Cluster for a single test.
 
 use std::{
     ffi::OsString,
@@ -20,10 +20,10 @@ use crate::require::Unavailable;
 /// The number of slots of a cluster.
 const SLOTS: usize = 16384;
 
-/// Three masters and their replicas, started from the `redis-server` on `PATH`. All end with this
-/// value, or with the process.
+/// Three masters and their replicas, started from the `redis-server` on `PATH`. All servers end
+/// when this value is dropped, or with the process.
 ///
-/// A node that is silent for a second is taken for down.
+/// A node that is silent for a second counts as down.
 #[derive(Debug)]
 pub struct RedisCluster {
     masters: Vec<RedisServer>,
@@ -31,11 +31,11 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts three masters, and one replica of each.
+    /// Starts three masters, each with a replica.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where one does not start, or they do not find each other.
+    /// [`Unavailable`] if a server does not start, or if the servers do not find each other.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with(true, 1000)
     }
@@ -118,12 +118,12 @@ impl RedisCluster {
         &self.masters
     }
 
-    /// Returns the replica of each.
+    /// Returns the replicas, in the order of their masters.
     pub fn replicas(&self) -> &[RedisServer] {
         &self.replicas
     }
 
-    /// Returns the master that serves this key, as long as nothing has moved.
+    /// Returns the master that serves this key, as long as no slot has moved.
     ///
     /// # Panics
     ///
@@ -138,19 +138,19 @@ impl RedisCluster {
         &self.masters[at.unwrap_or_default()]
     }
 
-    /// Returns an empty cluster of three masters without replicas, which nobody else uses until it
-    /// is dropped. It is one of a few that the tests of a process share; nodes that are killed are
+    /// Returns an empty cluster of three masters without replicas, for exclusive use until it is
+    /// dropped. The tests of a process share a few such clusters. A cluster with a killed node is
     /// not used again.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start); also where it could not be emptied.
+    /// As for [`start`](Self::start). Also if the cluster could not be emptied.
     pub fn lease() -> Result<ClusterLease, Unavailable> {
         let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let cluster = match free {
             Some(cluster) => cluster,
-            // Never dropped, but its processes end with this one. A busy machine is not to make a
-            // node look dead.
+            // Never dropped, but the servers end with this process. The long timeout keeps a busy
+            // machine from making a node look dead.
             None => Box::leak(Box::new(Self::start_with(false, 60_000)?)),
         };
         let lease = ClusterLease {
@@ -171,7 +171,7 @@ impl RedisCluster {
 
 static POOL: Mutex<Vec<&'static RedisCluster>> = Mutex::new(Vec::new());
 
-/// A cluster for one test.
+/// A cluster that is leased to a test.
 #[derive(Debug)]
 pub struct ClusterLease {
     cluster: &'static RedisCluster,
@@ -179,7 +179,7 @@ pub struct ClusterLease {
 }
 
 impl ClusterLease {
-    /// Ends one of the three masters as a crash does. The cluster is not used again after this
+    /// Kills one of the three masters, as in a crash. The cluster is not used again after this
     /// lease.
     pub fn kill_one(&self) {
         self.is_broken.store(true, Ordering::Relaxed);
@@ -215,7 +215,7 @@ fn node(timeout: u32) -> Result<RedisServer, Unavailable> {
         "nodes.conf".into(),
         "--cluster-node-timeout".into(),
         timeout.to_string().into(),
-        // The usual one is the port and 10,000, which can be too large.
+        // The default is the port plus 10,000, which can be too large.
         "--cluster-port".into(),
         free_port()?.to_string().into(),
         "--repl-diskless-sync-delay".into(),

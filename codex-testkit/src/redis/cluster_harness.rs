@@ -1,4 +1,4 @@
-//! The harness of any client of a Redis Cluster.
+//! The harness for clients of a Redis Cluster.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{Breaker, Foreign, Harness, Outage, OutageKind, Time, require::Unavailable};
 
-/// Runs the clauses on the backend that `connect` makes of the URL of a cluster.
+/// Runs the clauses on the backend that `connect` makes from the URL of a cluster.
 ///
-/// A cluster has no databases: each store is a cluster of its own, out of a few that are emptied
-/// and used again. For outages one node of it is killed.
+/// A cluster has no databases, so each store is a cluster of its own, out of a few clusters that
+/// are emptied and reused. For outages a node of the cluster is killed.
 ///
 /// ```no_run
 /// use codex_testkit::redis::ClusterHarness;
@@ -36,7 +36,7 @@ use crate::{Breaker, Foreign, Harness, Outage, OutageKind, Time, require::Unavai
 pub struct ClusterHarness<C> {
     connect: C,
     deadline: Duration,
-    /// The cluster of the last store; the one that an outage is about.
+    /// The cluster of the last store, which an outage affects.
     last: Last,
 }
 
@@ -52,7 +52,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if there is no `redis-server` that makes one.
+    /// [`Unavailable`] if there is no `redis-server` that supports clusters.
     pub fn new(connect: C) -> std::result::Result<Self, Unavailable> {
         RedisCluster::lease()?;
         Ok(Self {
@@ -96,8 +96,8 @@ where
         Leased::new(backend, cluster)
     }
 
-    /// Returns real time. Redis looks at the clock when a key is asked for; the rest is the way
-    /// there and back on a busy machine.
+    /// Returns real time. Redis checks the clock when a key is requested. The granularity covers
+    /// the round trip on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),
@@ -126,7 +126,8 @@ where
         is_planted(foreign, |key, command| cluster.master_of(key).command(command))
     }
 
-    /// Returns the memory that the nodes keep for their connections, which are all this store's.
+    /// Returns the memory that the nodes use for their connections, all of which belong to this
+    /// store.
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         let masters = backend.place().masters();
         let of_each = masters.iter().map(|master| {
@@ -152,7 +153,7 @@ impl Breaker for OneNode {
         })
     }
 
-    /// Does nothing: what was on the node is gone; the next store is on another cluster.
+    /// Does nothing: the data of the node is lost, and the next store is on another cluster.
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

@@ -1,4 +1,4 @@
-//! A Redis in a container, where there is no `redis-server`.
+//! A Redis in a container, for a machine without `redis-server`.
 
 use std::{
     env, process,
@@ -16,22 +16,22 @@ use testcontainers::{GenericImage, ImageExt as _, core::IntoContainerPort as _, 
 use super::{numbers::DATABASES, raw::dial, watchdog::Watchdog};
 use crate::require::Unavailable;
 
-/// Removes the container at the end of standard input: by the engine's own client, or else over its
-/// socket. `$1` is the container's name.
+/// Removes the container at the end of standard input: through the engine's own client, or through
+/// its socket. `$1` is the container's name.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 read -r _
 docker rm -f "$1" || curl --silent --unix-socket /var/run/docker.sock --request DELETE "http://engine/containers/$1?force=1"
 "#;
 
-/// The image if `CODEX_TEST_REDIS_IMAGE` does not name another.
+/// The image that is used unless `CODEX_TEST_REDIS_IMAGE` names another image.
 const DEFAULT_IMAGE: &str = "redis:7";
 
-/// For a pull over a slow line, and the start.
+/// Enough for a pull over a slow line and for the start.
 const STARTUP: Duration = Duration::from_secs(120);
 
-/// A Redis in a container, reached over TCP. The container is removed with this value, or with the
-/// process.
+/// A Redis in a container, reached over TCP. The container is removed when this value is dropped,
+/// or with the process.
 #[derive(Debug)]
 pub struct RedisContainer {
     url: String,
@@ -39,22 +39,22 @@ pub struct RedisContainer {
 }
 
 impl RedisContainer {
-    /// Returns the image that is used: `CODEX_TEST_REDIS_IMAGE`, or else `redis:7`.
+    /// Returns the name of the image: `CODEX_TEST_REDIS_IMAGE`, or else `redis:7`.
     pub fn image() -> String {
         env::var("CODEX_TEST_REDIS_IMAGE").unwrap_or_else(|_| DEFAULT_IMAGE.to_owned())
     }
 
     /// Starts a container of [`image`](Self::image), with 16,384 databases. The image is pulled
-    /// only where the engine does not have it.
+    /// only if the engine does not have it.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is no engine, or no image, or its server does not answer.
+    /// [`Unavailable`] if there is no engine or no image, or if the server does not answer.
     pub fn start() -> Result<Self, Unavailable> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let image = Self::image();
         let name = format!("codex-redis-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // Before the container, so that there is no moment at which it would be left behind.
+        // The watchdog starts first, so that the container is never left behind.
         let watchdog = Watchdog::start(SCRIPT, [&name])
             .map_err(|error| Unavailable::new(format!("no shell to watch over a container: {error}")))?;
         let address = run(image.clone(), name)
@@ -76,7 +76,7 @@ impl RedisContainer {
         format!("{}/{database}", self.url)
     }
 
-    /// Removes the container, and returns when it is gone.
+    /// Removes the container and waits until it is gone.
     pub fn remove(mut self) {
         self.watchdog.end();
     }
@@ -98,8 +98,8 @@ impl RedisContainer {
     }
 }
 
-/// Starts it and answers its `host:port`. The engine's client is asynchronous and the caller may be
-/// inside a runtime or outside one, so the thread and the runtime are its own.
+/// Starts the container and returns its `host:port`. The engine's client is asynchronous and the
+/// caller may or may not be inside a runtime, so this uses its own thread and runtime.
 fn run(image: String, name: String) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     let worker = thread::Builder::new()
@@ -111,7 +111,7 @@ fn run(image: String, name: String) -> Result<String, String> {
                 Err(error) => Ok(Err(error.to_string())),
             };
             let started = started.unwrap_or_else(|_| Err("not started within two minutes".to_owned()));
-            // The caller waits for it.
+            // The caller waits for the answer.
             let _ = answer.send(started);
         });
     worker.map_err(|error| error.to_string())?;
@@ -146,13 +146,13 @@ async fn start(image: &str, name: String) -> Result<String, String> {
         .get_host_port_ipv4(6379)
         .await
         .map_err(|error| error.to_string())?;
-    // Its drop removes it, at the end of this function; the watchdog does so when the fixture is
-    // dropped or the process is gone.
+    // Dropping `container` would remove it at the end of this function. The watchdog removes it
+    // when the fixture is dropped or the process ends.
     std::mem::forget(container);
     Ok(format!("{host}:{port}"))
 }
 
-/// Splits repository and tag. A colon before a slash is a registry's port.
+/// Splits repository and tag. A colon before a slash belongs to the port of a registry.
 fn split_image(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

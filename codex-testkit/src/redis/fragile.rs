@@ -11,11 +11,11 @@ use futures_util::future::BoxFuture;
 use super::{RedisServer, proxy_faults::ProxyFaults};
 use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, runtime::sleep};
 
-/// A server of the test's own behind a [`Proxy`]: what a [`Harness`](crate::Harness) needs for
-/// [`outage`](crate::Harness::outage).
+/// A server for a single test behind a [`Proxy`], for the [`outage`](crate::Harness::outage) of a
+/// [`Harness`](crate::Harness).
 ///
-/// Connections that are refused or stalled, and answers that are lost, are the proxy's doing;
-/// missing credentials, a read-only and a full server are the server's own. Clones are the same
+/// The proxy refuses and stalls connections and loses answers. The server itself demands
+/// credentials, becomes read-only, and runs out of memory. Clones share the server.
 /// server.
 #[derive(Debug, Clone)]
 pub struct FragileRedis {
@@ -25,11 +25,11 @@ pub struct FragileRedis {
 }
 
 impl FragileRedis {
-    /// Starts a server in service.
+    /// Starts a server, which is in service.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or no port for the proxy.
+    /// [`Unavailable`] if there is no `redis-server` on `PATH`, or no port for the proxy.
     pub async fn start() -> Result<Self, Unavailable> {
         let server = RedisServer::start()?;
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
@@ -48,7 +48,7 @@ impl FragileRedis {
         format!("redis://{}/{number}", self.proxy.address())
     }
 
-    /// Returns the server, past the proxy.
+    /// Returns the server, for commands that bypass the proxy.
     pub fn server(&self) -> &RedisServer {
         &self.server
     }
@@ -97,9 +97,10 @@ impl Breaker for FragileRedis {
                 | OutageKind::EndlessReply => self.breaks.begin(&self.proxy, kind),
                 OutageKind::NoAuth => {
                     self.command(&["CONFIG", "SET", "requirepass", "not-for-you"]);
-                    // A password is asked for when a connection is made.
+                    // The server demands a password only on new connections.
                     self.proxy.cut();
-                    // Its ends hear of it, so that the next call is not the one that finds out.
+                    // The delay lets both ends notice the cut, so that the next call does not run
+                    // into it.
                     sleep(Duration::from_millis(100)).await;
                 }
                 // The server becomes a replica of a primary that does not exist, and keeps looking

@@ -1,4 +1,4 @@
-//! A backend together with the place that its keys are in.
+//! A backend together with the place that holds its keys.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::{
     secret_audit,
 };
 
-/// A backend and a lease of the place that its keys are in: a [`Database`], a cluster, a server.
-/// The lease ends with the last handle.
+/// A backend with a lease of the place that holds its keys: a [`Database`], a cluster, a server.
+/// The lease ends when the last handle is dropped.
 pub type Leased<B, P = Database> = Intercepted<B, Lease<P>>;
 
 /// The lease of a [`Leased`] backend. It records keys, values and errors for the
@@ -19,7 +19,7 @@ pub type Leased<B, P = Database> = Intercepted<B, Lease<P>>;
 #[derive(Debug)]
 pub struct Lease<P>(Arc<P>);
 
-// Derived, it would ask for `P: Clone`.
+// A derived `Clone` would require `P: Clone`.
 impl<P> Clone for Lease<P> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -27,12 +27,12 @@ impl<P> Clone for Lease<P> {
 }
 
 impl<B, P> Intercepted<B, Lease<P>> {
-    /// Joins `backend` with the `place` that it must be on.
+    /// Combines `backend` with the `place` that holds its keys.
     pub fn new(backend: B, place: P) -> Self {
         Self::with_interceptor(backend, Lease(Arc::new(place)))
     }
 
-    /// Returns the place, for what a backend cannot do.
+    /// Returns the place, for operations that a backend does not offer.
     pub fn place(&self) -> &P {
         &self.interceptor.0
     }

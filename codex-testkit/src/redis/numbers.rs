@@ -1,14 +1,15 @@
-//! The databases of a server that the tests started.
+//! The databases of a server that the tests have started.
 
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
 
-/// The number of databases of such a server.
+/// The number of databases of a server that the tests have started.
 pub(super) const DATABASES: u32 = 16_384;
 
-/// The databases of a server that is ours alone, so that a counter is enough to tell who has which.
+/// The databases of a server that only this process uses, so that a counter suffices to assign
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<Used>);
 
@@ -19,9 +20,9 @@ struct Used {
 }
 
 impl Numbers {
-    /// Returns a number that nobody holds, and whether somebody did before. Fresh ones first: what
-    /// a test left running cannot disturb the next one there. Database 0 is never leased, because
-    /// commands that forget to select one end up in it.
+    /// Returns a free number, and whether it was used before. Unused numbers come first, so that
+    /// the remaining tasks of a test do not disturb the next test. Database 0 is never leased,
+    /// because commands that forget to select a database end up in it.
     pub(super) fn take(&self) -> Option<(u32, bool)> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if used.ever + 1 < DATABASES {

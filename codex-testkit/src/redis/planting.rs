@@ -1,12 +1,12 @@
-//! Data that the clauses write past the backend, and what a server says of its connections.
+//! Data that the clauses write without the backend, and a server's report on its connections.
 
 use redis::RedisResult;
 
 use super::{Database, Value};
 use crate::Foreign;
 
-/// Writes `foreign` by `command`, which is given the key and a command to run where the key is.
-/// Returns whether it could.
+/// Writes `foreign` with `command`, which takes the key and a command for the node that holds the
+/// key. Returns whether it succeeded.
 pub(super) fn plant(foreign: &Foreign, command: impl FnOnce(&[u8], &[&[u8]]) -> RedisResult<Value>) -> bool {
     let planted = match foreign {
         Foreign::List { key } => command(key.as_bytes(), &[b"RPUSH", key.as_bytes(), b"one", b"two"]),
@@ -15,7 +15,7 @@ pub(super) fn plant(foreign: &Foreign, command: impl FnOnce(&[u8], &[&[u8]]) -> 
     planted.is_ok()
 }
 
-/// Returns whether what was planted is still there.
+/// Returns whether the planted data is still there.
 pub(super) fn is_planted(foreign: &Foreign, command: impl FnOnce(&[u8], &[&[u8]]) -> RedisResult<Value>) -> bool {
     let key = match foreign {
         Foreign::List { key } => key.as_bytes(),
@@ -24,8 +24,8 @@ pub(super) fn is_planted(foreign: &Foreign, command: impl FnOnce(&[u8], &[&[u8]]
     matches!(command(key, &[b"EXISTS", key]), Ok(Value::Int(1)))
 }
 
-/// Returns the sum of the memory of the connections that `is_counted` accepts, from the answer to
-/// CLIENT LIST. Old servers do not tell it.
+/// Returns the total memory of the connections that `is_counted` accepts, from the answer to CLIENT
+/// LIST. Old servers do not report it.
 pub(super) fn memory_of(clients: &Value, is_counted: impl Fn(&str) -> bool) -> Option<u64> {
     let Value::BulkString(clients) = clients else {
         return None;
@@ -39,19 +39,19 @@ pub(super) fn memory_of(clients: &Value, is_counted: impl Fn(&str) -> bool) -> O
 }
 
 impl Database {
-    /// Writes `foreign`, and answers whether it could: [`Harness::plant`](crate::Harness::plant) of
-    /// any client.
+    /// Writes `foreign` and returns whether it succeeded: [`Harness::plant`](crate::Harness::plant)
+    /// for any client.
     pub fn plant(&self, foreign: &Foreign) -> bool {
         plant(foreign, |_, command| self.command(command))
     }
 
-    /// Returns whether what was planted is still there.
+    /// Returns whether the planted data is still there.
     pub fn is_planted(&self, foreign: &Foreign) -> bool {
         is_planted(foreign, |_, command| self.command(command))
     }
 
-    /// Returns how many bytes the server keeps for the connections to this database, if it tells.
-    /// All else that it keeps is other tests' too.
+    /// Returns the memory that the server uses for the connections to this database, in bytes, if
+    /// the server reports it. Its other memory also serves other tests.
     pub fn memory_of_clients(&self) -> Option<u64> {
         let clients = self.command(&["CLIENT", "LIST"]).ok()?;
         let own = format!("db={}", self.number());

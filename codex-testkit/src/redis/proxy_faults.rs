@@ -1,13 +1,13 @@
-//! The outages that a proxy brings about, and the frames of RESP that it sends for them.
+//! The outages that a proxy causes, and the RESP frames that it sends for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Fault, OutageKind, Proxy};
 
-/// Frames that no request asks for: pushes and attributes.
+/// Frames that answer no request: pushes and attributes.
 const UNRELATED: [&[u8]; 3] = [b">0\r\n", b">1\r\n+x\r\n", b"|1\r\n+a\r\n+b\r\n"];
 
-/// Heads and items of replies that never end, or that take more memory than they have bytes.
+/// Heads and items of replies that never end, or that take more memory than their own size.
 const ENDLESS: [(&[u8], &[u8]); 6] = [
     (b"*1000000000\r\n", b":1\r\n"),
     (b"*180000\r\n", b":1\r\n"),
@@ -20,7 +20,7 @@ const ENDLESS: [(&[u8], &[u8]); 6] = [
     (b"$9000000\r\n", b"xxxxxxxx"),
 ];
 
-/// The frames that come next.
+/// The indices of the next frames.
 #[derive(Debug, Default)]
 pub(super) struct ProxyFaults {
     unrelated: AtomicUsize,

@@ -1,4 +1,4 @@
-//! The fixture's own way to a server, past the backend under test.
+//! The fixture's own connection to a server, which bypasses the backend under test.
 
 use std::{
     fmt,
@@ -8,11 +8,10 @@ use std::{
 
 use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
 
-/// Long enough for a loaded machine, short enough that a frozen server does not hang a test for
-/// good.
+/// Long enough for a loaded machine, and short enough that a frozen server does not hang a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A blocking connection, dialled when it is first used and again after it broke.
+/// A blocking connection, which is dialled on first use and again after it broke.
 pub(super) struct Raw {
     info: ConnectionInfo,
     connection: Mutex<Option<Connection>>,
@@ -50,14 +49,14 @@ impl Raw {
             command.arg(part.as_ref());
         }
         let answer = command.query(&mut connection);
-        // A broken one is left out, so that the next command dials.
+        // A broken connection is dropped, so that the next command dials again.
         if connection.is_open() {
             *slot = Some(connection);
         }
         answer
     }
 
-    /// Forgets the connection, because its server is about to go.
+    /// Drops the connection, because its server is about to end.
     pub(super) fn disconnect(&self) {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -11,11 +11,11 @@ use redis::{FromRedisValue as _, Value};
 use super::server::{CONFIGURATION, RedisServer};
 use crate::require::Unavailable;
 
-/// For the servers to find each other.
+/// The time for the servers to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two servers, one of which is the primary, and three Sentinels, started from the `redis-server`
-/// on `PATH`. All end with this value, or with the process.
+/// Two servers, of which one is the primary, and three Sentinels, started from the `redis-server`
+/// on `PATH`. All servers end when this value is dropped, or with the process.
 ///
 #[derive(Debug)]
 pub struct RedisSentinel {
@@ -24,31 +24,31 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// The name that the Sentinels know the primary by.
+    /// The name of the primary in the Sentinels.
     pub const NAME: &str = "main";
 
-    /// Starts them, and waits until the Sentinels know the replica and each other. The first server
-    /// is the primary, which they take for down after a second of silence.
+    /// Starts the servers, and waits until the Sentinels know the replica and each other. The first
+    /// server is the primary. The Sentinels consider it down after a second of silence.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where one does not start, or they do not find each other.
+    /// [`Unavailable`] if a server does not start, or if the servers do not find each other.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with(Duration::from_secs(1))
     }
 
-    /// Does the same with Sentinels that wait for two minutes, for tests that want no fail-over,
-    /// however busy the machine is.
+    /// Starts servers whose Sentinels wait for two minutes, for tests that must not see a fail-over
+    /// on a busy machine.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// As for [`start`](Self::start).
     pub fn start_patient() -> Result<Self, Unavailable> {
         Self::start_with(Duration::from_secs(120))
     }
 
     fn start_with(down_after: Duration) -> Result<Self, Unavailable> {
-        // Without delay, so that a replica is in step at once.
+        // No delay, so that a replica is in sync immediately.
         let primary = RedisServer::start_with(["--repl-diskless-sync-delay", "0"])?;
         let port = primary.port().to_string();
         let following = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
@@ -91,7 +91,7 @@ impl RedisSentinel {
         self.database_url(0)
     }
 
-    /// Does the same, for another database.
+    /// Returns the same URL with another database.
     pub fn database_url(&self, database: u32) -> String {
         let places: Vec<String> = self
             .sentinels
@@ -111,7 +111,7 @@ impl RedisSentinel {
         &self.sentinels
     }
 
-    /// Returns the server that most Sentinels name as the primary, if it runs.
+    /// Returns the server that most Sentinels name as the primary, if it is running.
     pub fn primary(&self) -> Option<&RedisServer> {
         self.servers.iter().find(|server| {
             let port = server.port().to_string();

@@ -1,4 +1,4 @@
-//! A `redis-server` of the test's own.
+//! A `redis-server` for a single test.
 
 use std::{
     env,
@@ -25,12 +25,12 @@ use super::{
 };
 use crate::require::Unavailable;
 
-/// Runs the server and removes it at the end of standard input.
+/// Runs the server, and removes it at the end of standard input.
 ///
-/// `$1` is the server's directory, the rest its command line. A background job of a shell reads
-/// from `/dev/null`, so the pipe is passed by number. The shell itself waits for the server: its
-/// process id cannot be given to another process before that, and the shell's own end tells of the
-/// server's.
+/// `$1` is the server's directory. The remaining arguments are its command line. A background job
+/// of a shell reads from `/dev/null`, so the pipe is passed by number. The shell itself waits for
+/// the server: until then its process id is not reused, and the end of the shell signals the end of
+/// the server.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 exec 3<&0
@@ -45,23 +45,23 @@ wait "$server"
 kill -9 "$reader"
 "#;
 
-/// Names the executable in place of the one on `PATH`.
+/// The variable that names an executable to use instead of `redis-server` on `PATH`.
 const PROGRAM_VARIABLE: &str = "CODEX_TEST_REDIS_SERVER";
 
-/// A server that starts within this on a loaded machine, or not at all.
+/// The time within which a server starts on a loaded machine. A slower server counts as failed.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// The file that is a server's configuration, beside its arguments.
+/// The name of a server's configuration file, which is used in addition to its arguments.
 pub(super) const CONFIGURATION: &str = "server.conf";
 
-/// A private `redis-server`, from `PATH`, on a free TCP port of the loopback interface and on a
-/// Unix socket.
+/// A private `redis-server` from `PATH`, on a free TCP port of the loopback interface and on a Unix
+/// socket.
 ///
-/// The environment variable `CODEX_TEST_REDIS_SERVER` names another executable: of another version,
-/// or Valkey's.
+/// The environment variable `CODEX_TEST_REDIS_SERVER` names another executable, such as another
+/// version or Valkey.
 ///
-/// It writes nothing to disk, and has 16,384 databases. It ends with this value, or with the
-/// process.
+/// The server writes nothing to disk and has 16,384 databases. It ends when this value is dropped,
+/// or with the process.
 #[derive(Debug)]
 pub struct RedisServer {
     port: u16,
@@ -79,28 +79,27 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is no `redis-server` on `PATH`, or it does not start; with what
-    /// it logged.
+    /// [`Unavailable`] if there is no `redis-server` on `PATH`, or if it does not start. The reason
+    /// includes its log.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with::<&str>([])
     }
 
-    /// Starts a server with more arguments, as on its command line: `["--requirepass", "secret"]`.
+    /// Starts a server with more command-line arguments: `["--requirepass", "secret"]`.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// As for [`start`](Self::start).
     pub fn start_with<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Result<Self, Unavailable> {
         Self::start_from(Vec::new(), false, arguments)
     }
 
-    /// Starts a server with certificates, which also listens for TLS on a port of its own. It asks
-    /// for a client's certificate and takes none too; `["--tls-auth-clients", "yes"]` makes it
-    /// insist.
+    /// Starts a server with certificates, which also listens for TLS on a separate port. Client
+    /// certificates are optional. With `["--tls-auth-clients", "yes"]` they are required.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start); also where the server was built without TLS.
+    /// As for [`start`](Self::start). Also if the server was built without TLS.
     #[cfg(feature = "redis-tls")]
     pub fn start_with_tls<A: Into<OsString>>(
         certificates: &super::Certificates,
@@ -109,8 +108,8 @@ impl RedisServer {
         Self::start_from(certificates.files().into(), true, arguments)
     }
 
-    /// Starts a server with these files in its directory. One named `server.conf` is its
-    /// configuration, which it may write to.
+    /// Starts a server with these files in its directory. A file named `server.conf` is its
+    /// configuration, to which the server may write.
     pub(super) fn start_from<A: Into<OsString>>(
         files: Vec<(&'static str, String)>,
         tls: bool,
@@ -138,7 +137,7 @@ impl RedisServer {
             numbers: Numbers::default(),
             running: Mutex::new(None),
         };
-        // Between our choice of a port and the server's use of it another process can take it.
+        // Another process can take the port before the server uses it.
         let mut attempts = 10;
         loop {
             server.port = free_port()?;
@@ -157,12 +156,12 @@ impl RedisServer {
         self.port
     }
 
-    /// Returns the port for TLS, where there is one.
+    /// Returns the port for TLS, if the server has such a port.
     pub fn tls_port(&self) -> Option<u16> {
         self.tls_port
     }
 
-    /// Returns the path of the unix socket.
+    /// Returns the path of the Unix socket.
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.directory)
     }
@@ -173,7 +172,7 @@ impl RedisServer {
         self.database_url(0)
     }
 
-    /// Returns `redis+unix:///<socket>?db=0`, without a password likewise.
+    /// Returns `redis+unix:///<socket>?db=0`, also without the password.
     pub fn unix_url(&self) -> String {
         self.database_unix_url(0)
     }
@@ -194,9 +193,9 @@ impl RedisServer {
         &self.numbers
     }
 
-    /// Sends one command to database 0, past any backend, with the password where there is one.
+    /// Sends one command to database 0 without a backend, with the password if there is a password.
     ///
-    /// It dials anew after a restart, and gives up after 20 s.
+    /// Reconnects after a restart, and gives up after 20 s.
     ///
     /// # Errors
     ///
@@ -205,19 +204,19 @@ impl RedisServer {
         self.raw.command(parts)
     }
 
-    /// Ends the server as a crash does (SIGKILL), and returns when it is gone. It can be started
-    /// again with [`restart`](Self::restart).
+    /// Kills the server (SIGKILL), as in a crash, and waits until it is gone.
+    /// [`restart`](Self::restart) starts it again.
     pub fn kill(&self) {
         self.raw.disconnect();
         drop(self.running().take());
     }
 
-    /// Starts a killed server again, empty, with the same arguments, port and socket. One that runs
-    /// is killed first.
+    /// Starts a killed server again, empty, with the same arguments, port and socket. A running
+    /// server is killed first.
     ///
     /// # Panics
     ///
-    /// If it does not start; for example because another process has taken the port.
+    /// If the server does not start, for example because another process has taken the port.
     pub fn restart(&self) {
         self.kill();
         let deadline = Instant::now() + STARTUP;
@@ -227,21 +226,21 @@ impl RedisServer {
         }
     }
 
-    /// Freezes the server (SIGSTOP): it accepts connections and answers nothing.
-    /// [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
+    /// Freezes the server (SIGSTOP): it accepts connections but does not answer.
+    /// [`resume`](Self::resume) or [`kill`](Self::kill) ends the freeze.
     ///
     /// # Panics
     ///
-    /// If the server does not run.
+    /// If the server is not running.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets a frozen server go on.
+    /// Resumes a frozen server.
     ///
     /// # Panics
     ///
-    /// If the server does not run.
+    /// If the server is not running.
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -262,7 +261,7 @@ impl RedisServer {
         let mut running = self.running();
         let alive = running.as_mut().is_some_and(|watchdog| !watchdog.has_ended());
         assert!(alive, "the server does not run");
-        // By the shell's own `kill`: the program of that name is not on every machine.
+        // The shell's built-in `kill`, because some machines lack the program.
         let kill = Command::new("sh")
             .args(["-c", r#"kill -s "$0" "$1""#, signal])
             .arg(self.pid().to_string())
@@ -279,7 +278,7 @@ impl RedisServer {
 
     fn run(&self) -> Result<(), Unavailable> {
         let program = program()?;
-        // The watchdog of a killed server has removed it.
+        // The watchdog of a killed server has removed the directory.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -326,8 +325,8 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Asks over the unix socket, which nobody else can have, where the port might be another
-    /// server's.
+    /// Waits on the Unix socket, which belongs to this server only. The port might belong to
+    /// another server.
     fn wait_until_it_answers(&self, watchdog: &mut Watchdog) -> Result<(), Unavailable> {
         let deadline = Instant::now() + STARTUP;
         loop {
@@ -350,13 +349,13 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-        // Gone already, but for a server that ended by itself.
+        // Usually gone already. A server that ended on its own leaves it behind.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Returns whether the server is up, which it is also if it wants a password that we were not
-/// told, or is loading.
+/// Returns whether the server is up. A server that is loading or demands an unknown password is
+/// also up.
 fn answers(answer: &RedisResult<Value>) -> bool {
     match answer {
         Ok(_) => true,
@@ -370,7 +369,7 @@ fn socket_in(directory: &Path) -> PathBuf {
 
 fn new_directory() -> io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // A socket's path has room for about 100 bytes; a long TMPDIR would leave none.
+    // The path of a socket is limited to about 100 bytes, which a long TMPDIR would exceed.
     let parent = Some(env::temp_dir()).filter(|parent| parent.as_os_str().len() <= 64);
     let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
     loop {
@@ -378,7 +377,7 @@ fn new_directory() -> io::Result<PathBuf> {
         let directory = parent.join(format!("codex-redis-{}-{number}", process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => return Ok(directory),
-            // Left behind by a process of the same id.
+            // An earlier process with the same id left this directory behind.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

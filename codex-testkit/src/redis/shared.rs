@@ -1,4 +1,4 @@
-//! The one server that the tests of a process share.
+//! The server that the tests of a process share.
 
 use std::{env, sync::OnceLock};
 
@@ -12,28 +12,28 @@ const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
 /// The address of the shared server.
 #[derive(Debug)]
 pub(super) enum Shared {
-    /// Somebody else's, who may have data there.
+    /// A server of the user, which may hold data.
     Given(ConnectionInfo),
-    /// A process of our own.
+    /// A process that the tests have started.
     Process(Box<RedisServer>),
-    /// A container of our own.
+    /// A container that the tests have started.
     Container(RedisContainer, Numbers),
 }
 
-/// Returns the shared server, started by whoever asks first; a failure is remembered too.
+/// Returns the shared server. The first call starts it. A failure is remembered too.
 ///
-/// It blocks, and uses no runtime: the test that asks first may run on one that is gone when the
+/// This blocks without a runtime, because the runtime of the first caller may have ended when the
 /// next test asks.
 pub(super) fn shared() -> Result<&'static Shared, Unavailable> {
     static SHARED: OnceLock<Result<Shared, Unavailable>> = OnceLock::new();
     SHARED.get_or_init(find).as_ref().map_err(Clone::clone)
 }
 
-/// Returns the URL of database 0 of the shared server, for what is about no database at all.
+/// Returns the URL of database 0 of the shared server, for tests that use no database.
 ///
 /// # Errors
 ///
-/// [`Unavailable`] where there is no server, with what was tried.
+/// [`Unavailable`] if there is no server, with the list of attempts.
 pub fn shared_url() -> Result<String, Unavailable> {
     Ok(match shared()? {
         Shared::Given(_) => env::var(URL_VARIABLE).unwrap_or_default(),
@@ -44,8 +44,8 @@ pub fn shared_url() -> Result<String, Unavailable> {
 
 fn find() -> Result<Shared, Unavailable> {
     if let Ok(url) = env::var(URL_VARIABLE) {
-        // Anyone who names a server wants that server: a private server in its place would hide
-        // that it is down.
+        // If the user names a server, a private server in its place would hide that the named
+        // server is down.
         return match reach(&url) {
             Ok(info) => Ok(Shared::Given(info)),
             Err(reason) => Err(Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}"))),
@@ -63,9 +63,9 @@ fn find() -> Result<Shared, Unavailable> {
     }
 }
 
-/// Returns the address of a server that answers, and is not ours.
+/// Returns the address of a server that answers and that the tests have not started.
 pub(super) fn reach(url: &str) -> Result<ConnectionInfo, Unavailable> {
-    // The crate's own texts do not repeat the URL, which may hold a password.
+    // The crate's own messages do not contain the URL, which may hold a password.
     let info = url
         .into_connection_info()
         .map_err(|error| Unavailable::new(format!("it is no URL of a Redis: {error}")))?;

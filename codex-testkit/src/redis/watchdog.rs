@@ -1,4 +1,4 @@
-//! A process that outlives ours, to clean up after it.
+//! A process that outlives this process, to clean up after it.
 
 use std::{
     ffi::OsStr,
@@ -7,16 +7,16 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A shell whose standard input is a pipe that only this process holds: its end is our end, whether
-/// by return, panic, abort or SIGKILL. Statics are not dropped and a killed process runs nothing,
-/// so no `Drop` could do this.
+/// A shell whose standard input is a pipe that only this process holds. The pipe ends when this
+/// process ends, whether by return, panic, abort or SIGKILL. A `Drop` could not do this, because
+/// statics are not dropped and a killed process runs no code.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     shell: Child,
 }
 
 impl Watchdog {
-    /// Runs `script` with `arguments` as `$1`, `$2`, …; it is to clean up at the end of its
+    /// Runs `script` with `arguments` as `$1`, `$2`, …. The script must clean up at the end of its
     /// standard input.
     pub(super) fn start<S: AsRef<OsStr>>(script: &str, arguments: impl IntoIterator<Item = S>) -> io::Result<Self> {
         let shell = Command::new("sh")
@@ -25,22 +25,22 @@ impl Watchdog {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A group of its own: an interrupt at the terminal is for the tests, and the watchdog
-            // has to see their end.
+            // A process group of its own: an interrupt at the terminal ends the tests, and the
+            // watchdog must outlive them.
             .process_group(0)
             .spawn()?;
         Ok(Self { shell })
     }
 
-    /// Returns whether the script has ended by itself.
+    /// Returns whether the script has ended on its own.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.shell.try_wait(), Ok(None))
     }
 
-    /// Lets it clean up, and returns when it has.
+    /// Makes the script clean up, and waits until it has ended.
     pub(super) fn end(&mut self) {
         drop(self.shell.stdin.take());
-        // It fails only where the shell was waited for before.
+        // This fails only if the shell was already waited for.
         let _ = self.shell.wait();
     }
 }

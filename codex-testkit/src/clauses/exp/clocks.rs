@@ -44,7 +44,7 @@ pub(crate) async fn exp_12_the_wall_clock_changes_nothing<H: Harness>(cx: &Conte
     Ok(())
 }
 
-/// Ways in which a key is given a time to live.
+/// The ways to give a key a time to live.
 const WAYS: [&str; 8] = [
     "set",
     "set(IfAbsent)",
@@ -106,8 +106,8 @@ pub(crate) async fn exp_13_every_handle_has_the_same_time<H: Harness>(cx: &Conte
         opened.ok_or(Failure::NotApplicable("the harness gives no second handle on a store"))
     };
     let second = open(&first)?;
-    // Time passes between the openings, so that a handle that counts from its own beginning is off
-    // by it.
+    // Time passes between the openings, so that a handle that counts from its own opening is off by
+    // this time.
     let apart = if cx.virtual_time().is_some() {
         HOUR
     } else {
@@ -151,10 +151,10 @@ pub(crate) async fn exp_13_every_handle_has_the_same_time<H: Harness>(cx: &Conte
     Ok(())
 }
 
-/// A key and when it was given its time to live.
+/// A key, and the time at which it got its time to live.
 type Given = (String, Stamp);
 
-/// Gives a key this time to live in each way through each handle.
+/// Gives a key this time to live in each way and through each handle.
 async fn give_through_all<B: KvBackend>(handles: &[&Store<B>], names: &[&str], ttl: Duration) -> Checked<Vec<Given>> {
     let mut given = Vec::new();
     for way in WAYS {
@@ -167,7 +167,7 @@ async fn give_through_all<B: KvBackend>(handles: &[&Store<B>], names: &[&str], t
     Ok(given)
 }
 
-/// Checks that every handle says of each key what is left of `ttl`.
+/// Checks that every handle reports the remainder of `ttl` for each key.
 async fn have_ttl<B: KvBackend>(handles: &[&Store<B>], given: &[Given], ttl: Duration) -> Checked {
     for (key, at) in given {
         for handle in handles {
@@ -178,8 +178,8 @@ async fn have_ttl<B: KvBackend>(handles: &[&Store<B>], given: &[Given], ttl: Dur
     Ok(())
 }
 
-/// Waits for ends in real time. The keys whose time to live is asked for are others: on a busy
-/// machine a key can end before every handle was asked.
+/// Waits for expiries in real time. The times to live are checked on other keys, because on a busy
+/// machine a key can expire before every handle was asked.
 async fn agree_in_real_time<H: Harness>(
     cx: &Context<'_, H>,
     handles: &[&Store<H::Backend>],
@@ -194,7 +194,7 @@ async fn agree_in_real_time<H: Harness>(
     Ok(())
 }
 
-/// Checks that every handle sees the key until its end, and none sees it much later.
+/// Checks that every handle sees the key until its expiry, and that no handle sees it much later.
 async fn ends_on_all<H: Harness>(
     cx: &Context<'_, H>,
     handles: &[&Store<H::Backend>],

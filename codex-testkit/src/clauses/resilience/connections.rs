@@ -1,4 +1,4 @@
-//! Connections that stall, die or flood: every call ends in time, and the handle works afterwards.
+//! Connections that stall, die or flood. Every call ends in time, and the handle works afterwards.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use crate::{
     runtime::sleep,
 };
 
-/// Returns the outage, if the harness can bring one of `kinds` about.
+/// Returns the outage, if the harness supports one of `kinds`.
 async fn outage_of<H: Harness>(cx: &Context<'_, H>, kinds: &[OutageKind], reason: &'static str) -> Checked<Outage> {
     let outage = cx.harness.outage().await;
     outage
@@ -25,7 +25,7 @@ async fn outage_of<H: Harness>(cx: &Context<'_, H>, kinds: &[OutageKind], reason
         .ok_or(Failure::NotApplicable(reason))
 }
 
-/// Returns the answer of a call, which fails the clause if it comes after the deadline.
+/// Returns the answer of a call. Fails the clause if the answer comes after the deadline.
 async fn in_time<H: Harness, T>(
     cx: &Context<'_, H>,
     what: &str,
@@ -34,7 +34,7 @@ async fn in_time<H: Harness, T>(
     let deadline = cx.harness.deadline();
     let start = Instant::now();
     let answer = timeout(deadline + LATE, call).await.ok();
-    // A call that blocks its thread ends before the timer is looked at.
+    // A call that blocks its thread can end before the timer is checked.
     let in_time = answer.filter(|_| start.elapsed() <= deadline + LATE);
     in_time.ok_or_else(|| {
         Failure::Broken(format!(
@@ -43,7 +43,7 @@ async fn in_time<H: Harness, T>(
     })
 }
 
-/// Fails unless the call fails in time.
+/// Fails unless the call fails within its deadline.
 async fn fails_in_time<H: Harness, T>(
     cx: &Context<'_, H>,
     what: &str,
@@ -67,13 +67,13 @@ pub(crate) async fn life_11_health_tells_an_outage<H: Harness>(cx: &Context<'_, 
     let mut kinds: Vec<OutageKind> = kinds
         .filter(|kind| kind.is_of_the_store() || *kind == OutageKind::NodeDown)
         .collect();
-    // Last, for a node may not come back.
+    // Last, because a node may not come back.
     kinds.sort_by_key(|kind| *kind == OutageKind::NodeDown);
     for kind in kinds {
         outage.begin(kind).await;
         let answer = in_time(cx, &format!("health during an outage ({kind})"), store.health()).await;
         outage.end().await;
-        // A probe writes nothing, so it cannot tell a store that refuses writes alone.
+        // A probe writes nothing, so it cannot detect a store that refuses only writes.
         let may_answer = matches!(kind, OutageKind::ReadOnly | OutageKind::OutOfMemory);
         let answer = answer?;
         ensure!(
@@ -113,8 +113,8 @@ pub(crate) async fn life_12_dropped_calls_leave_the_handle_usable<H: Harness>(cx
         calls.collect::<JoinSet<()>>().join_all().await;
     }
     outage.end().await;
-    // No call waits for the dead connections now. The backend leaves them after a deadline, and may
-    // pause before it connects anew.
+    // No call waits on the dead connections now. The backend abandons them after a deadline, and
+    // may pause before it reconnects.
     sleep(deadline * 2 + Duration::from_secs(1)).await;
     let first = in_time(cx, "the first call after the stall", store.get("k")).await?;
     ensure!(
@@ -153,14 +153,14 @@ pub(crate) async fn life_13_a_call_ends_within_its_deadline<H: Harness>(cx: &Con
     Ok(())
 }
 
-/// Reads a small value while the connections move large ones.
+/// Reads a small value while the connections transfer large values.
 async fn beside_large_reads<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const LARGE: usize = 4 << 20;
     const READERS: usize = 8;
     let store = cx.store().await;
     store.put("small", "v").await?;
     let large = Bytes::from(vec![b'x'; LARGE]);
-    // A store may refuse the value, and its readers then move nothing.
+    // A store may refuse the value. Its readers then transfer nothing.
     let _ = store.set("large", large, SetOptions::new()).await;
     let readers = (0..READERS).map(|_| {
         let store = store.clone();
@@ -175,7 +175,7 @@ async fn beside_large_reads<H: Harness>(cx: &Context<'_, H>) -> Checked {
     Ok(())
 }
 
-/// Reads on connections that nothing moves on, before large writes and behind one.
+/// Reads on stalled connections, before large writes and behind a large write.
 async fn before_and_behind_large_writes<H: Harness>(cx: &Context<'_, H>, outage: &Outage) -> Checked {
     const BEHIND: usize = 512;
     let store = cx.store().await;
@@ -212,7 +212,7 @@ async fn write<B: KvBackend>(store: Store<B>, bytes: usize) {
     let _ = store.set("large", value, SetOptions::new()).await;
 }
 
-/// Sends a read while frames arrive that answer nothing.
+/// Sends a read while unrelated frames arrive.
 async fn during_a_flood<H: Harness>(cx: &Context<'_, H>, outage: &Outage, store: &Store<H::Backend>) -> Checked {
     store.put("k", "v").await?;
     outage.begin(OutageKind::UnrelatedFrames).await;
@@ -223,9 +223,9 @@ async fn during_a_flood<H: Harness>(cx: &Context<'_, H>, outage: &Outage, store:
 }
 
 pub(crate) async fn life_14_memory_of_answers_is_bounded<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// As many as the kit's own harnesses have forms of endless replies.
+    /// The number of endless replies that the kit's own harnesses offer.
     const ROUNDS: usize = 6;
-    /// The buffers of the sockets between.
+    /// The size of the socket buffers in between.
     const BUFFERS: u64 = 32 << 20;
     let outage = outage_of(cx, &[OutageKind::EndlessReply], "the harness cannot answer without end").await?;
     let store = cx.store().await;
@@ -236,7 +236,7 @@ pub(crate) async fn life_14_memory_of_answers_is_bounded<H: Harness>(cx: &Contex
         let start = Instant::now();
         outage.begin(OutageKind::EndlessReply).await;
         let answer = store.get("k").await;
-        // A backend that goes on reading is seen to.
+        // The pause reveals a backend that continues to read.
         sleep(Duration::from_millis(50)).await;
         let after = outage.flooded_bytes();
         outage.end().await;

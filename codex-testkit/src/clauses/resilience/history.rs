@@ -1,4 +1,4 @@
-//! Calls of several tasks on one key, recorded and checked.
+//! Recorded and checked calls of several tasks on a key.
 
 use crate::{
     Harness,

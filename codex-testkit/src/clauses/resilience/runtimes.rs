@@ -1,4 +1,4 @@
-//! Runtimes: several, one after another, and none.
+//! Runtimes: several in sequence, and none.
 
 use std::{
     future::Future,
@@ -21,13 +21,13 @@ use crate::{
 };
 
 pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    // One handle on several, each gone when the next comes.
+    // A single handle on several runtimes, each of which ends before the next begins.
     let store = apart(|| build(Flavor::Current)?.block_on(async { Checked::Ok(cx.store().await) }))?;
     for round in 0..6 {
         let flavor = if round % 2 == 0 { Flavor::Multi } else { Flavor::Current };
         apart(|| build(flavor)?.block_on(works(&store, round)))?;
     }
-    // And each with a store of its own.
+    // Then each runtime with a store of its own.
     for flavor in [Flavor::Multi, Flavor::Current] {
         apart(|| {
             build(flavor)?.block_on(async {
@@ -37,8 +37,8 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
             })
         })?;
     }
-    // On none, a store in process works, and any other says that it cannot; neither panics or waits
-    // for ever.
+    // Without a runtime, an in-process store works, and any other store returns an error. Neither
+    // may panic or hang.
     let alone = apart(|| Ok(block_on_nothing(works(&store, 6))))?;
     if cx.virtual_time().is_some() {
         return match alone {
@@ -49,12 +49,12 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
         };
     }
     ensure!(alone.is_some(), "without a runtime, a call waits for ever");
-    // It has to work again where there is one.
+    // The handle must work again on a runtime.
     apart(|| build(Flavor::Current)?.block_on(async { store.put("afterwards", "v").await }))
 }
 
 pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// More than most backends let at a time.
+    /// More than most backends allow at a time.
     const LEFT: usize = 64;
     apart(|| {
         let (first, second) = (build(Flavor::Current)?, build(Flavor::Current)?);
@@ -62,7 +62,7 @@ pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Contex
             let store = cx.store().await;
             works(&store, 0).await.map(|()| store)
         })?;
-        // Calls that are under way on the first runtime when it is left alone.
+        // These calls are in flight when the first runtime is no longer driven.
         for _ in 0..LEFT {
             let store = store.clone();
             first.spawn(async move { store.get("left").await });
@@ -74,7 +74,7 @@ pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Contex
     })
 }
 
-/// Fails if `task` takes longer than its calls can.
+/// Fails if `task` takes longer than its calls may take.
 async fn ends<H: Harness>(cx: &Context<'_, H>, task: impl Future<Output = Checked>, when: &str) -> Checked {
     let failed = |how: &str| Failure::Broken(format!("a backend that was built on another runtime {how} {when}"));
     match tokio::time::timeout(cx.harness.deadline() + LATE, task).await {
@@ -107,26 +107,27 @@ fn build(flavor: Flavor) -> Checked<Runtime> {
     built.map_err(|error| Failure::Broken(format!("a runtime cannot be built: {error}")))
 }
 
-/// Runs `task` on a runtime of one thread, on this thread's subscriber.
+/// Runs `task` on a single-threaded runtime, with this thread's subscriber.
 pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checked<T>> + Send) -> Checked<T> {
-    // The thread is another, for this one may be inside a runtime; it takes the subscriber along.
+    // Uses another thread, because this thread may be inside a runtime. The subscriber is passed
+    // along.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     apart(|| tracing::dispatcher::with_default(&dispatch, || build(Flavor::Current)?.block_on(task)))
 }
 
-/// Runs `run` on a thread of its own and waits for it: a runtime cannot be begun or ended inside
-/// another's task.
+/// Runs `run` on a thread of its own and waits for it, because a runtime cannot begin or end inside
+/// a task of another runtime.
 fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
     let wait = || thread::scope(|scope| scope.spawn(run).join());
     let joined = match Handle::try_current().map(|current| current.runtime_flavor()) {
-        // Other work of this thread, including the harness's own tasks, moves to another thread.
+        // The thread's other work, including the harness's own tasks, moves to another thread.
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
         _ => wait(),
     };
     joined.unwrap_or_else(|payload| Err(Failure::Broken(format!("panicked: {}", panic_message(&*payload)))))
 }
 
-/// Polls `task` with no runtime around it: `None` where it is not done in a while.
+/// Polls `task` without a runtime. Returns `None` if it takes too long.
 fn block_on_nothing<T>(task: impl Future<Output = T>) -> Option<T> {
     struct Unpark(Thread);
 

@@ -1,4 +1,4 @@
-//! Errors, `Debug` output and the log show no secret.
+//! A check that errors, `Debug` output and logs contain no secrets.
 
 use std::{
     fmt::{self, Write as _},
@@ -29,11 +29,11 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
-    // If one subscriber is all there is, `tracing` asks only the thread that comes upon an event
-    // first, and switches it off for all.
+    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
+    // then disables the event for all threads.
     let _second = Dispatch::new(log.clone());
-    // A subscriber is a thread's own: on a runtime of one thread, it sees all that the backend does
-    // there.
+    // A subscriber belongs to a thread. On a single-threaded runtime it sees everything that the
+    // backend does there.
     let shown = tracing::subscriber::with_default(log, || {
         on_a_runtime_of_its_own(async {
             let store = cx.store().await;
@@ -61,11 +61,11 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let text = text.lock().unwrap_or_else(PoisonError::into_inner);
     let mut secrets = cx.harness.secrets();
     secrets.extend([KEY, VALUE].map(str::to_owned));
-    // Bytes can be shown as numbers, too.
+    // Bytes can also be shown as numbers.
     secrets.extend([KEY, VALUE].map(|secret| format!("{:?}", secret.as_bytes()).trim_matches(['[', ']']).to_owned()));
     for (place, text) in [("an error or a Debug", &*shown), ("a log line", &*text)] {
         for (number, secret) in secrets.iter().enumerate() {
-            // The message of this failure would be the next place.
+            // The message of this failure must not show the secret either.
             let at = text.find(secret);
             ensure!(
                 at.is_none(),
@@ -82,14 +82,13 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     Ok(())
 }
 
-/// Returns a few words of what stands before.
+/// Returns the text before `at`, for context.
 fn before(text: &str, at: usize) -> String {
     let start = at.saturating_sub(80);
     String::from_utf8_lossy(&text.as_bytes()[start..at]).into_owned()
 }
 
-/// Makes every verb fail that can be made to, with a key and a value that are known, and keeps what
-/// is shown.
+/// Makes as many verbs as possible fail with a known key and value, and collects the output.
 async fn provoke<B: KvBackend>(store: &Store<B>, shown: &mut String) {
     let value = || Bytes::from_static(VALUE.as_bytes());
     let list = format!("{KEY}-list");
@@ -140,7 +139,7 @@ fn keep<T>(shown: &mut String, answer: Result<T, Error>) {
     }
 }
 
-/// Everything that is logged, at every level.
+/// All log output, at every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 

@@ -77,7 +77,7 @@ pub(crate) async fn scan_11_a_prefix_matches_by_bytes<H: Harness>(cx: &Context<'
             "keys with the prefix {prefix:?}"
         );
     }
-    // A prefix need not end where a character does.
+    // A prefix may end in the middle of a character.
     let expected: BTreeSet<String> = keys
         .iter()
         .filter(|key| key.as_bytes().starts_with(b"\xe6\x97"))
