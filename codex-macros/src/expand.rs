@@ -50,7 +50,7 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     ))
 }
 
-/// Returns the function with another body.
+/// Returns the function with `body` in place of its body.
 pub(crate) fn with_body(function: &Function, body: &TokenStream) -> TokenStream {
     let attributes = &function.item.attrs;
     let visibility = &function.item.vis;
@@ -63,7 +63,7 @@ pub(crate) fn with_body(function: &Function, body: &TokenStream) -> TokenStream 
     }
 }
 
-/// Declares `__codex_key`.
+/// Returns the declaration of `__codex_key`.
 fn key(options: &Options, function: &Function) -> Result<TokenStream> {
     for skipped in &options.skip {
         if !function.arguments.iter().any(|argument| argument.name == *skipped) {
@@ -102,7 +102,7 @@ fn key(options: &Options, function: &Function) -> Result<TokenStream> {
     Ok(default_key(options, function, &names))
 }
 
-/// Declares `__codex_key` from the function's name and these arguments.
+/// Returns the declaration of `__codex_key` from the function's name and these arguments.
 pub(crate) fn default_key(options: &Options, function: &Function, arguments: &[&Ident]) -> TokenStream {
     let name = name(options, function);
     let map_error = map_error(options);

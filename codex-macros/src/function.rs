@@ -1,4 +1,4 @@
-//! The function that the attribute stands on.
+//! The annotated function.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens as _;
@@ -7,10 +7,10 @@ use syn::{
     parse::{Parse, ParseStream},
 };
 
-/// A function whose results can be kept.
+/// A function whose results can be cached.
 pub(crate) struct Function {
     pub(crate) item: ItemFn,
-    /// The arguments but for `self`.
+    /// The arguments without `self`.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) output: Type,
     /// The receiver of a method.

@@ -11,7 +11,7 @@ use syn::parse_macro_input;
 use function::Function;
 use options::Options;
 
-/// Keeps the results of a function in a cache; see `codex_kv::cached`.
+/// Caches the results of a function; see `codex_kv::cached`.
 #[proc_macro_attribute]
 pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

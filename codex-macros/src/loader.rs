@@ -1,4 +1,4 @@
-//! A function whose values are refreshed by a loader.
+//! A function whose values a loader refreshes.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenStream> {
     check(options, &function)?;
-    // The arguments that the body changes are those of its own task.
+    // Only the task that runs the body binds its arguments as `mut`.
     for input in &mut function.item.sig.inputs {
         if let FnArg::Typed(argument) = input
             && let Pat::Ident(pattern) = &mut *argument.pat
@@ -60,7 +60,7 @@ pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenS
     ))
 }
 
-/// Refuses what a task of its own cannot have.
+/// Refuses options and arguments that a spawned task cannot support.
 fn check(options: &Options, function: &Function) -> Result<()> {
     let setting = options
         .loader

@@ -6,7 +6,7 @@ use syn::{
     punctuated::Punctuated,
 };
 
-/// The settings of a loader, each the name of a method of its builder.
+/// The settings of a loader. Each is the name of a method of the loader's builder.
 const LOADER: [&str; 6] = ["fresh_for", "stale_for", "lease", "jitter", "max_wait", "retry_after"];
 
 const KNOWN: &str = "expected one of `cache`, `key`, `name`, `skip(...)`, `timeout`, `map_error`, `fresh_for`, `stale_for`, `lease`, \
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) skip: Vec<Ident>,
     pub(crate) timeout: Option<(Ident, Expr)>,
     pub(crate) map_error: Option<Expr>,
-    /// In the order in which they are written.
+    /// The settings of the loader, in the order of the attribute.
     pub(crate) loader: Vec<(Ident, Expr)>,
 }
 

@@ -1,7 +1,7 @@
 //! The errors for functions and options that the macro cannot use.
 //!
-//! The texts are in `tests/ui/*.stderr`; `TRYBUILD=overwrite cargo test -p codex-macros` writes
-//! them anew.
+//! The texts are in `tests/ui/*.stderr`. `TRYBUILD=overwrite cargo test -p codex-macros` rewrites
+//! them.
 
 #[test]
 fn wrong_uses_are_explained() {

@@ -1,5 +1,5 @@
-//! The doubles for application code: each keeps the contract as long as it is told nothing, and
-//! does what it is told.
+//! The doubles for application code. Each double keeps the contract until it is told to misbehave,
+//! and then misbehaves as told.
 #![cfg(feature = "mock")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 

@@ -1,5 +1,5 @@
 //! Every faulty backend fails the clause that its fault breaks. `sound_backend.rs` shows that the
-//! same backend without a fault passes them all.
+//! same backend passes every clause without a fault.
 
 mod faulty_backends;
 
@@ -87,7 +87,7 @@ macro_rules! connection_tests {
 }
 connected::every_connection_fault!(connection_tests);
 
-/// Not a test of its own: the process that dur-02 starts and kills.
+/// The process that dur-02 starts and kills. It is not a test of its own.
 #[tokio::test]
 #[ignore = "started by dur_02 in a process of its own"]
 async fn killable_writer() {

@@ -1,5 +1,5 @@
-//! `Pattern::matches` against the matcher of a real server, on random patterns over the bytes that
-//! mean something to it.
+//! `Pattern::matches` compared with the matcher of a real server, on random patterns over the bytes
+//! that are special to it.
 #![cfg(feature = "redis")]
 
 use std::collections::BTreeSet;
@@ -13,8 +13,8 @@ use codex_traits::Pattern;
 /// Special characters of a pattern, their neighbours in ASCII, and bytes that are not text.
 const ALPHABET: &[u8] = b"*?[]\\^-ab\xc3\xa9\0\xff";
 
-/// Numbers that are the same in every run: xorshift64* (Vigna, "An experimental exploration of
-/// Marsaglia's xorshift generators").
+/// Random numbers that are the same in every run: xorshift64* (Vigna, "An experimental exploration
+/// of Marsaglia's xorshift generators").
 struct Random(u64);
 
 impl Random {
@@ -34,7 +34,8 @@ impl Random {
         (0..self.below(longest + 1)).map(|_| self.byte()).collect()
     }
 
-    /// Returns a pattern that nearly matches `key`: random patterns hardly ever match a long key.
+    /// Returns a pattern that nearly matches `key`, because random patterns rarely match a long
+    /// key.
     fn pattern_for(&mut self, key: &[u8]) -> Vec<u8> {
         let mut pattern = Vec::new();
         for &byte in key {
@@ -59,7 +60,7 @@ impl Random {
     }
 }
 
-/// Returns the keys that the server says match.
+/// Returns the keys that match according to the server.
 fn asked(database: &Database, pattern: &[u8]) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     let mut cursor = b"0".to_vec();
@@ -119,14 +120,14 @@ fn random_pairs_match_where_the_server_says_so() {
         }
     }
     assert!(pairs >= 100_000, "{pairs} pairs are too few");
-    // A comparison of nothing but misses would say little.
+    // A comparison of misses alone would prove little.
     assert!(matching * 100 > pairs, "only {matching} of {pairs} pairs match");
 }
 
 #[test]
 fn the_edges_are_as_the_server_has_them() {
     let database = require!("redis", Database::lease());
-    // Every key of up to two bytes of the alphabet, and every pattern of up to three.
+    // Every key of up to two bytes of the alphabet, with every pattern of up to three.
     let mut keys: Vec<Vec<u8>> = vec![Vec::new()];
     for &first in ALPHABET {
         keys.push(vec![first]);

@@ -76,8 +76,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns which child modules of the module at `directory` import which; `prefixes` are the ways
-/// to name that module from a file.
+/// Returns the imports between the child modules of the module at `directory`. `prefixes` are the
+/// ways to name that module from a file.
 fn imports(directory: &Path, root: &Path, prefixes: impl Fn(&Path) -> Vec<Vec<String>>) -> Graph {
     let children: BTreeSet<String> = fs::read_dir(directory)
         .unwrap()
@@ -127,8 +127,8 @@ fn imports(directory: &Path, root: &Path, prefixes: impl Fn(&Path) -> Vec<Vec<St
     graph
 }
 
-/// Removes modules that import nothing that is left, until none can be removed: the rest are in
-/// circles, or lead to one.
+/// Removes modules without remaining imports until none can be removed. The remaining modules are
+/// in circles, or lead to a circle.
 fn circles(mut graph: Graph) -> Graph {
     loop {
         let left: BTreeSet<String> = graph.keys().cloned().collect();

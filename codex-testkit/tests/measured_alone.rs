@@ -1,4 +1,4 @@
-//! A clause that measures the memory of its process, beside tests that keep memory.
+//! A clause that measures the memory of its process, run beside tests that keep memory.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -19,7 +19,7 @@ fn harness() -> impl Harness {
     InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
-/// As `conformance_tests!` makes it.
+/// The same test that `conformance_tests!` makes.
 #[test]
 fn scan_07_abandoned_scans_leak_nothing() {
     let test = concat!(module_path!(), "::scan_07_abandoned_scans_leak_nothing");
@@ -28,7 +28,7 @@ fn scan_07_abandoned_scans_leak_nothing() {
 
 #[test]
 fn scan_07_is_measured_apart_from_other_tests_of_its_process() {
-    /// As much as the clause takes for a leak by itself, and more.
+    /// More than the growth that the clause takes for a leak.
     const MOST: usize = 600 << 20;
     const CHUNK: usize = 1 << 20;
     let is_done = AtomicBool::new(false);
@@ -36,7 +36,7 @@ fn scan_07_is_measured_apart_from_other_tests_of_its_process() {
         scope.spawn(|| {
             let mut kept = Vec::new();
             while !is_done.load(Ordering::Relaxed) && kept.len() < MOST / CHUNK {
-                // Written, so that it is resident.
+                // Written, so that the memory is resident.
                 kept.push(vec![1_u8; CHUNK]);
                 thread::sleep(Duration::from_millis(5));
             }

@@ -1,5 +1,5 @@
-//! The model alone tells wrong backends from correct backends, in a few operations that can be
-//! pasted into a test.
+//! The model alone distinguishes wrong backends from correct backends, in a few operations that can
+//! be pasted into a test.
 
 #[rustfmt::skip]
 #[path = "model/pasted.rs"]
@@ -14,7 +14,7 @@ use codex_testkit::{Answer, Harness, InProcess, Op, VirtualTime, check_against_m
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 use faulty_backends::{Fault, FaultyBackendHarness, faults};
 
-/// Returns a harness of memory backends on one clock, which the suite moves.
+/// Returns a harness of memory backends on a common clock, which the suite moves.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();
@@ -32,24 +32,24 @@ async fn what_is_right_answers_as_the_model_does() {
 
 /// Faults that a single caller of the plain verbs cannot see.
 const BEYOND: &[Fault] = &[
-    // Another program's keys.
+    // These need the keys of another program.
     Fault::ForeignIsMiss,
     Fault::ManyFailsOnForeign,
     Fault::LossyKeys,
     Fault::DelMatchingTakesAll,
-    // Another handle, or the wall clock.
+    // These need another handle, or the wall clock.
     Fault::CloneCopies,
     Fault::WallClock,
-    // Several callers.
+    // These need several callers.
     Fault::DelIfEqualsInTwoSteps,
     Fault::GetWithTtlInTwoSteps,
     Fault::WrapperDropsOverride,
     Fault::RefuseInTwoSteps,
     Fault::AnswersMixedUp,
     Fault::DroppedCallPoisons,
-    // Large values.
+    // These need large values.
     Fault::LargeIsCut,
-    // Many keys, or keys that come and go between pages.
+    // These need many keys, or keys that change between pages.
     Fault::DelIsCapped,
     Fault::ManyIsCapped,
     Fault::ScanByIndex,
@@ -58,11 +58,11 @@ const BEYOND: &[Fault] = &[
     Fault::StopsOnEmptyPage,
     Fault::WholeKeyspace,
     Fault::ScanLeaks,
-    // Page boundaries of a scan, and cursors that were made up.
+    // These need page boundaries of a scan, or made-up cursors.
     Fault::EmptyHasCursor,
     Fault::CursorPanics,
     Fault::CursorLoops,
-    // Outages, what errors say, runtimes.
+    // These need outages, the text of errors, or several runtimes.
     Fault::OutageIsMiss,
     Fault::StallIsConnection,
     Fault::NeverSent,
@@ -82,8 +82,8 @@ async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
         };
         let operations = divergence.operations();
         assert!(operations.len() <= 4, "{fault:?}: {divergence}");
-        // The sequence fails again, but for backends that share their data and for those that sweep
-        // by the minute: these depend on what came before.
+        // The sequence fails again. Backends that share their data or sweep once a minute are
+        // exempt, because they depend on earlier operations.
         if !matches!(fault, Fault::FreshShares | Fault::OnlySweeperRemoves) {
             assert_eq!(replay(&harness, operations).await, Err(divergence.clone()), "{fault:?}");
         }
@@ -115,7 +115,7 @@ async fn a_divergence_prints_as_a_test() {
     );
     // `unwrap` shows the same.
     assert!(format!("{found:?}").contains(&printed));
-    // Nothing is imported that is not used.
+    // There are no unused imports.
     assert!(
         !printed.contains("Bytes") && !printed.contains("Condition"),
         "{printed}"
@@ -157,7 +157,7 @@ fn every_operation() -> Vec<Op> {
     ]
 }
 
-/// That it compiles, and holds where nothing is wrong, is the test in `pasted.rs`.
+/// `pasted.rs` tests that the output compiles, and passes on a correct backend.
 #[tokio::test]
 async fn the_pasted_test_is_what_was_printed() {
     let found = replay(&FaultyBackendHarness::with(Fault::EmptyIsMiss), &every_operation())

@@ -1,4 +1,4 @@
-//! The proxy's effects on a connection, seen from its client.
+//! The proxy's effects on a connection, observed by its client.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-/// Answers every byte with eight of it.
+/// Starts a server that answers every byte with eight copies of it.
 async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ async fn proxied() -> (Proxy, TcpStream) {
     (proxy, client)
 }
 
-/// Sends `byte` and returns the answer, up to where the connection ends.
+/// Sends `byte` and returns the answer up to the end of the connection.
 async fn ask(client: &mut TcpStream, byte: u8) -> Result<Vec<u8>, ErrorKind> {
     client.write_all(&[byte]).await.map_err(|error| error.kind())?;
     let mut answer = Vec::new();
@@ -128,7 +128,7 @@ async fn requests_are_cut_after_so_many_bytes() {
     proxy.set_fault(Fault::CutRequestsAfter(3));
     assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
     client.write_all(&[2, 3, 4]).await.unwrap();
-    // The third byte never arrived; what arrived may have been answered before the end.
+    // The third byte never arrived. The earlier bytes may have been answered before the end.
     let mut answers = Vec::new();
     let _ = client.read_to_end(&mut answers).await;
     assert!(

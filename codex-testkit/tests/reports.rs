@@ -1,5 +1,5 @@
-//! A report says the same in each of its forms, whatever text is in it, and every form can be read
-//! back.
+//! Reports have the same content in every format, whatever text they contain, and every format can
+//! be parsed.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn mixed() -> Report {
     }
 }
 
-/// A memory backend, but one clause in vain.
+/// A harness of memory backends that panics on demand.
 struct Memory {
     clock: ManualClock,
     breaks: bool,
@@ -55,7 +55,7 @@ fn memory() -> Memory {
     }
 }
 
-/// Runs clauses of two groups: two pass, one is skipped.
+/// Runs clauses of two groups, of which two pass and one is skipped.
 async fn timed() -> TimedReport {
     let clauses = ["get-01", "get-06", "del-03"].map(clause);
     run_with(&memory(), clauses, |_| ())
@@ -83,7 +83,7 @@ fn find<'a>(document: &'a Document<'_>, is: impl Fn(&Node<'a, 'a>) -> bool) -> V
     document.root().descendants().filter(is).collect()
 }
 
-/// Replaces characters that XML cannot hold with the text that is shown in their place.
+/// Replaces characters that XML cannot hold with the text that the report shows instead.
 fn shown(text: &str) -> String {
     text.replace('\u{1b}', r"\u{1b}").replace('\0', r"\u{0}")
 }
@@ -161,7 +161,7 @@ fn the_page_shows_hostile_text_as_text() {
     let text = mixed().to_html();
     let document = xml(&text);
     assert!(find(&document, |node| node.has_tag_name("script")).is_empty());
-    // At the top, and in its place.
+    // The failure is shown at the top and in its place.
     let shown_text: Vec<_> = find(&document, |node| node.has_tag_name("pre"))
         .iter()
         .map(|pre| pre.text().unwrap().to_owned())
@@ -190,7 +190,7 @@ fn the_page_shows_every_clause_once_and_its_links_lead_somewhere() {
             "{target}"
         );
     }
-    // Self-contained: nothing is fetched.
+    // The page is self-contained and loads nothing.
     for outside in ["http://", "https://", "src=", "@import", "url("] {
         assert!(!text.contains(outside), "{outside}");
     }

@@ -1,4 +1,4 @@
-//! A run ends whatever the store does, and says what the store did.
+//! A run ends regardless of the store, and reports the store's behaviour.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -25,9 +25,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// A call never ends, and keeps its thread.
+    /// A call never ends, and blocks its thread.
     Blocks(Verb),
-    /// A call never ends, and gives its thread back.
+    /// A call never ends, and yields its thread.
     NeverAnswers(Verb),
     /// Every call takes this long.
     Slow(Duration),
@@ -48,8 +48,8 @@ impl Interceptor for Fault {
     }
 }
 
-/// Memory, but for a scan that begins again and again, and never yields. `del_matching` is the
-/// provided one.
+/// A memory backend whose scan starts over repeatedly and never yields. It uses the provided
+/// `del_matching`.
 #[derive(Debug, Clone)]
 struct Repeats(MemoryBackend);
 
@@ -129,7 +129,7 @@ fn clause(id: &str) -> ClauseId {
     id.parse().unwrap()
 }
 
-/// Runs a clause that must be given up, and another after it that must pass.
+/// Runs a clause that must be given up, and then a clause that must pass.
 async fn given_up(harness: &impl Harness, id: &str) -> String {
     let start = Instant::now();
     let report = run_only(harness, [id, "set-01"].map(clause)).await;
@@ -145,7 +145,7 @@ fn message(report: &Report) -> String {
     message.clone()
 }
 
-// On one thread, which none of these may keep.
+// On a single thread, which none of these clauses may block.
 #[tokio::test]
 async fn a_scan_that_begins_again_and_never_yields_is_named() {
     let harness = Stores::new(Repeats);
@@ -155,7 +155,7 @@ async fn a_scan_that_begins_again_and_never_yields_is_named() {
         "{message}"
     );
 
-    // The provided `del_matching` goes round in it for ever.
+    // The provided `del_matching` never leaves such a scan.
     let message = given_up(&harness, "scan-12").await;
     assert!(
         message.contains("blocked. A call of `del_matching` has kept its thread for "),
@@ -205,7 +205,7 @@ async fn a_slow_store_is_called_slow_and_its_progress_is_told() {
     );
 }
 
-/// The lists of the macro go through the same supervisor, with a harness of their own.
+/// The lists of the macro use the same supervisor, with their own harness.
 #[test]
 #[should_panic(
     expected = "del-01 (the count is of keys that were there; missing and expired ones are not counted) does not hold: was not done in 3s: blocked. "

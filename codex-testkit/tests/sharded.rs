@@ -1,5 +1,5 @@
-//! A store of several nodes, in process: what the clause about clusters is run on where there is no
-//! cluster, nodes that go down included.
+//! An in-process store of several nodes, which can go down. It runs the clause about clusters if
+//! there is no cluster.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 const NODES: usize = 3;
 const FRAGILE: usize = 1;
 
-/// Keys are spread over nodes by their hash. One of the nodes can go down.
+/// A store that distributes keys over nodes by their hash. One of the nodes can go down.
 #[derive(Debug, Clone)]
 struct Sharded {
     nodes: [MemoryBackend; NODES],
@@ -85,7 +85,7 @@ impl KvBackend for Sharded {
     }
 
     /// Scans node after node. The cursor holds the node's number and the node's own cursor. A node
-    /// with no more keys does not get a page of its own.
+    /// without remaining keys does not get a page of its own.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let (mut number, mut cursor) = match request.cursor.as_str().split_once('/') {
             None if request.cursor.is_start() => (0, Cursor::start()),

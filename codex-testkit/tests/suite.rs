@@ -1,5 +1,5 @@
-//! The suite itself: that it fails what is wrong, says which clause, and takes nothing for passed
-//! that did not run.
+//! Tests of the suite itself. It fails wrong backends, names the broken clause, and never counts a
+//! clause that did not run as passed.
 
 mod faulty_backends;
 
@@ -61,7 +61,7 @@ async fn a_run_of_skipped_clauses_fails() {
     assert!(report.failed());
 }
 
-/// Panics where `del` is called.
+/// A backend that panics when `del` is called.
 #[derive(Debug)]
 struct PanicsOnDel;
 
@@ -117,12 +117,12 @@ async fn a_failure_is_shown_in_the_fewest_calls() {
             .unwrap();
         assert!(told.starts_with("ttl of "), "{message}");
         assert!(shown.starts_with("#[tokio::test]\n"), "{message}");
-        // Set with a time to live, removed, set again, asked.
+        // The key is set with a time to live, removed, set again, and read.
         assert_eq!(shown.matches("        Op::").count(), 4, "{message}");
     }
     assert!(report.to_html().contains("Op::ttl("));
 
-    // One caller cannot show these.
+    // A single caller cannot show these faults.
     for (fault, id) in [(Fault::NxInTwoSteps, "cond-07"), (Fault::OutageIsMiss, "life-01")] {
         let report = run_only(&FaultyBackendHarness::with(fault), [clause(id)]).await;
         let (_, message) = report.failures().next().unwrap();
@@ -245,12 +245,12 @@ fn clause_test(ident: &str) {
     codex_testkit::suite::test::<BackendContract, _, _>(|| Ok(FaultyBackendHarness::default()), "", "", ident);
 }
 
-/// The list and the papers say the same.
+/// The list of the code and the written contract are the same.
 #[test]
 fn the_list_is_the_contract() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract/backend.md");
     let contract = std::fs::read_to_string(path).unwrap();
-    // A clause is wrapped onto lines that are indented.
+    // A clause is wrapped onto indented lines.
     let contract = contract.replace("\n  ", " ");
     let written: Vec<(&str, &str)> = contract
         .lines()

@@ -9,7 +9,7 @@ use codex_testkit::{
 };
 use codex_traits::KvBackend;
 
-/// A way to wrap a backend, and to do without what the wrapper itself keeps in memory.
+/// A way to wrap a backend, and to discard the wrapper's own data.
 trait Wrap: Send + Sync + 'static {
     type Backend: KvBackend;
 
@@ -101,8 +101,8 @@ impl<W: Wrap> Harness for Doubled<W> {
         W::reopen(backend)
     }
 
-    /// Returns the resident memory of this process (proc(5)), without the log, which grows as it
-    /// should.
+    /// Returns the resident memory of this process (proc(5)) without the log, which is expected to
+    /// grow.
     async fn memory_in_use(&self, backend: &W::Backend) -> Option<u64> {
         W::forget(backend);
         let status = std::fs::read_to_string("/proc/self/status").ok()?;

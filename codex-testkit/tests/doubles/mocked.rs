@@ -1,4 +1,4 @@
-//! A mock answers what it was told to, as often as it was told to, and nothing else.
+//! A mock gives its scripted answers as often as expected, and no other answers.
 
 use codex_memory::MemoryBackend;
 use codex_testkit::doubles::{MockBackend, Verb};

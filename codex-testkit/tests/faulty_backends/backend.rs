@@ -1,4 +1,4 @@
-//! The backend: right, but for its fault. Its verbs are in `verbs`.
+//! The backend, which is correct apart from its fault. Its verbs are in `verbs`.
 
 mod verbs;
 
@@ -24,7 +24,7 @@ use super::{
     keyspace::{Clock, Entry, Keyspace, SINCE_1970, Service, lock},
 };
 
-/// State that only faults need.
+/// State that only the faults need.
 #[derive(Default)]
 struct Wrong {
     ghosts: BTreeMap<Vec<u8>, i64>,
@@ -131,7 +131,7 @@ impl FaultyBackend {
         entry.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Returns the keyspace, without `key` if it has ended.
+    /// Returns the keyspace, without `key` if it has expired.
     fn live(&self, key: &[u8]) -> MutexGuard<'_, Keyspace> {
         let mut keyspace = self.keyspace();
         let mut ended = keyspace.entries.get(key).is_some_and(|entry| self.has_ended(entry));
@@ -175,7 +175,7 @@ impl FaultyBackend {
         asked
     }
 
-    /// Returns `answer`, unless it is the answer that is lost.
+    /// Returns `answer`, unless this answer is lost.
     fn answer<T>(&self, operation: &'static str, answer: T) -> Result<T> {
         if self.service.loses_an_answer() {
             return Err(Error::new(ErrorKind::Connection, operation, "the connection broke"));
@@ -183,7 +183,7 @@ impl FaultyBackend {
         Ok(answer)
     }
 
-    /// Returns the deadline that `expiry` means.
+    /// Returns the deadline of `expiry`.
     fn deadline(&self, expiry: Expiry, old: Option<i64>, operation: &'static str) -> Result<Option<i64>> {
         let wraps = match operation {
             "expire" => self.has(Fault::ExpireHugeWraps),
@@ -270,7 +270,7 @@ impl FaultyBackend {
         value == Some(expected)
     }
 
-    /// Asks first and writes afterwards.
+    /// Checks the condition first and writes afterwards.
     async fn set_in_two_steps(&self, key: &[u8], value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let holds = match &options.condition {
             Condition::IfAbsent => !self.live(key).entries.contains_key(key),
@@ -367,7 +367,7 @@ impl FaultyBackend {
         Ok(Some(sum))
     }
 
-    /// Returns a page, of at most `hint` keys looked at from the cursor on.
+    /// Returns a page, for which at most `hint` keys from the cursor on are examined.
     fn page(&self, pattern: &Pattern, cursor: &Cursor, hint: usize) -> Result<ScanPage> {
         let keyspace = self.keyspace();
         let grown = keyspace.next_position;

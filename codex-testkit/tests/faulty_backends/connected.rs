@@ -1,5 +1,5 @@
-//! A client with one connection to its store, modelled in process: what its calls wait for, and
-//! when it leaves the connection. These are the faults of such clients.
+//! An in-process model of a client with a single connection to its store. It models how calls wait
+//! and when the client abandons the connection. These are the faults of such clients.
 
 use std::{
     future::{Future, pending},
@@ -33,7 +33,7 @@ macro_rules! connection_faults {
             $($fault,)*
         }
 
-        /// Each fault, the clause that it must fail, and what it is.
+        /// Each fault, the clause that it must fail, and its description.
         pub(crate) const ALL: &[(ConnectionFault, &str, &str)] =
             &[$((ConnectionFault::$fault, stringify!($clause), $text),)*];
 
@@ -75,7 +75,7 @@ const SOCKET_BUFFER: usize = 1 << 20;
 const MAX_REPLY_BYTES: u64 = 1 << 20;
 const MOST_CALLS: usize = 1024;
 
-/// The way to the store, and what is wrong with it.
+/// The network to the store, with its outage.
 #[derive(Debug, Default)]
 struct Line {
     outage: watch::Sender<Option<OutageKind>>,
@@ -95,11 +95,11 @@ impl Line {
     }
 }
 
-/// The connection that a client has now.
+/// The current connection of a client.
 #[derive(Debug, Default, Clone, Copy)]
 struct Connection {
     is_dead: bool,
-    /// When the oldest request was sent that has no answer.
+    /// The time at which the oldest unanswered request was sent.
     unanswered_since: Option<Instant>,
 }
 
@@ -123,7 +123,7 @@ impl Client {
         *lock(&self.connection) = Connection::default();
     }
 
-    /// Waits until the request has its answer.
+    /// Waits until the request is answered.
     async fn exchange(&self, verb: Verb, bytes: usize) -> Result<()> {
         let operation = verb.name();
         let failed = |kind, message| Err(Error::new(kind, operation, message));
@@ -152,7 +152,7 @@ impl Client {
             }
         };
         if is_dead && bytes > SOCKET_BUFFER {
-            // It waits for the buffer to be read, and others wait for it.
+            // The write waits until the buffer is read, and other calls wait for the write.
             sleep(deadline - Instant::now()).await;
             return timed_out();
         }
@@ -190,13 +190,14 @@ impl Client {
         connection.is_dead
     }
 
-    /// Returns whether an answer came between the frames of a flood.
+    /// Returns whether an answer arrived between the frames of a flood.
     async fn read_flood(&self, deadline: Instant) -> bool {
         while self.line.outage() == Some(OutageKind::UnrelatedFrames) {
             match self.fault {
                 Some(ConnectionFault::AnyFrameIsProgress) => sleep(Duration::from_millis(1)).await,
                 Some(ConnectionFault::FloodIsReadAtOnce) => {
-                    // As long as a test can be kept waiting without a thread that is lost for good.
+                    // Long enough for the clause to fail, and short enough to free the thread
+                    // again.
                     std::thread::sleep(Duration::from_secs(5));
                     return false;
                 }
@@ -220,7 +221,7 @@ impl Client {
     }
 }
 
-/// All handles on a store share its connection.
+/// A client whose handles share a connection to the store.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedClient(Arc<Client>);
 
@@ -240,7 +241,7 @@ impl Client {
             self.calls.fetch_sub(1, Ordering::SeqCst);
             return Err(Error::new(ErrorKind::Connection, verb.name(), "too many calls").not_executed());
         }
-        // Given back also when the call is dropped, unless that is the fault.
+        // The turn is also released when the call is dropped, unless that is the fault.
         let turn = Turn(&self.calls);
         let turn = if self.has(ConnectionFault::DroppedCallsKeepTheirTurn) {
             std::mem::forget(turn);
@@ -283,7 +284,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The switch of the line.
+/// The switch of the network.
 struct Switch(Arc<Line>);
 
 impl Breaker for Switch {

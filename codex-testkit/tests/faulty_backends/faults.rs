@@ -1,4 +1,4 @@
-//! The faults that a backend can have, each with the clause that detects it.
+//! The faults of a backend, each with the clause that detects it.
 
 macro_rules! faults {
     ($($fault:ident $clause:ident $text:literal)*) => {
@@ -8,7 +8,7 @@ macro_rules! faults {
             $($fault,)*
         }
 
-        /// Each fault, the clause that it must fail, and what it is.
+        /// Each fault, the clause that it must fail, and its description.
         pub(crate) const ALL: &[(Fault, &str, &str)] = &[$((Fault::$fault, stringify!($clause), $text),)*];
 
         /// Calls `$callback!` with every fault.

@@ -1,4 +1,4 @@
-//! A store with a journal in a file: durable, or in one way not.
+//! A store with a journal in a file, which is durable or has a single fault.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ macro_rules! faults {
             $($fault,)*
         }
 
-        /// Each fault, the clause that it must fail, and what it is.
+        /// Each fault, the clause that it must fail, and its description.
         pub(crate) const ALL: &[(JournalFault, &str, &str)] =
             &[$((JournalFault::$fault, stringify!($clause), $text),)*];
 
@@ -72,15 +72,15 @@ faults! {
 )]
 pub(crate) use every_journal_fault;
 
-/// One key as it is after a change.
+/// A key with its state after a change.
 struct Record {
     key: String,
     value: Option<Bytes>,
-    /// In milliseconds since 1970; zero is never.
+    /// The deadline in milliseconds since 1970, or zero without a deadline.
     deadline: u64,
 }
 
-/// Ends a journal that was closed.
+/// The last line of a journal that was closed.
 const CLOSED: &str = "closed";
 
 impl Record {
@@ -131,7 +131,7 @@ struct Inner {
     clock: ManualClock,
     memory: MemoryBackend,
     journal: Mutex<Journal>,
-    /// One change at a time, so that the journal has them in their order.
+    /// Serializes changes, so that the journal has them in order.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -167,14 +167,14 @@ impl Inner {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether records of this verb are in the journal only after the store was closed.
+    /// Returns whether records of this verb reach the journal only when the store is closed.
     fn waits_for_closing(&self, verb: &str) -> bool {
         self.has(JournalFault::StoresWhenClosed)
             || self.has(JournalFault::RemovalsWaitForClosing) && verb.starts_with("del")
             || self.has(JournalFault::CountersWaitForClosing) && verb == "incr"
     }
 
-    /// Stores what the keys are now.
+    /// Records the current state of the keys.
     async fn store(&self, verb: &'static str, keys: &[&str]) -> Result<()> {
         let mut lines = Vec::new();
         for key in keys {
@@ -437,7 +437,7 @@ impl Harness for JournaledHarness {
     fn killable_writer(&self, backend: &Journaled) -> Option<Command> {
         let program = env::current_exe().unwrap_or_else(|error| panic!("this program has no path: {error}"));
         let mut command = Command::new(program);
-        // By the end of its name, for it is in a module in some of the programs.
+        // Selected by the end of its name, because some programs have it in a module.
         command.args(["killable_writer", "--ignored", "--nocapture"]);
         command.env(WRITE_TO, &backend.0.path);
         if let Some(fault) = self.fault {

@@ -1,5 +1,5 @@
-//! Entries in the order in which they came, a clock that stands still until it is moved, and
-//! whether the store is in service.
+//! Entries in the order of their creation, a clock that stands still until it is moved, and the
+//! state of the service.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,14 @@ use bytes::Bytes;
 use codex_testkit::{Breaker, OutageKind, VirtualClock, WallShift};
 use futures_util::future::BoxFuture;
 
-/// Redis counts its deadlines from 1970, which is so many milliseconds ago.
+/// The milliseconds since 1970, from which Redis counts its deadlines.
 pub(crate) const SINCE_1970: i64 = 56 * 365 * 86_400_000;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Milliseconds since it was made, and how far the wall clock is off.
+/// The milliseconds since the clock was made, and the offset of the wall clock.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Arc<Mutex<(i64, i64)>>);
 
@@ -53,10 +53,10 @@ impl VirtualClock for Clock {
 
 #[derive(Clone)]
 pub(crate) struct Entry {
-    /// `None` is a value of another type.
+    /// The value, or `None` for a value of another type.
     pub(crate) value: Option<Bytes>,
     pub(crate) deadline: Option<i64>,
-    /// In which order keys came: where a scan stands.
+    /// The position in the order of creation, at which a scan can stand.
     pub(crate) position: u64,
 }
 
@@ -91,7 +91,7 @@ impl Keyspace {
     }
 }
 
-/// Whether the store is in service.
+/// The state of the service.
 #[derive(Clone, Default)]
 pub(crate) struct Service(Arc<Mutex<Option<OutageKind>>>);
 
@@ -100,7 +100,7 @@ impl Service {
         *lock(&self.0)
     }
 
-    /// Returns whether the answer to this call is the one that is lost.
+    /// Returns whether the answer to this call is lost.
     pub(crate) fn loses_an_answer(&self) -> bool {
         lock(&self.0).take_if(|kind| *kind == OutageKind::ReplyLost).is_some()
     }

@@ -1,4 +1,4 @@
-//! A small backend that is right, and can be made wrong in one way at a time.
+//! A small correct backend, which can be given a single fault at a time.
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub(crate) mod altered;
@@ -16,7 +16,7 @@ pub(crate) use backend::FaultyBackend;
 pub(crate) use faults::Fault;
 use keyspace::{Clock, Service};
 
-/// Makes backends on one clock.
+/// A harness of backends on a common clock.
 #[derive(Default)]
 pub(crate) struct FaultyBackendHarness {
     fault: Option<Fault>,

@@ -1,4 +1,4 @@
-//! The output of a divergence, exactly as it was printed.
+//! The output of a divergence, exactly as printed.
 
 use super::harness;
 

@@ -1,4 +1,4 @@
-//! Broken near caches, each told by the clause that it breaks.
+//! Broken near caches, each detected by the clause that it breaks.
 
 use codex_testkit::{
     doubles::{TrackingDefect, TrackingStore},

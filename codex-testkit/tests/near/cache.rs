@@ -1,7 +1,7 @@
-//! A near cache that is as simple as one can be, with one part left out on demand.
+//! The simplest near cache, with a part left out on demand.
 //!
-//! It follows the protocol of `docs/near-cache.md` without any concern for speed: one lock, and
-//! maps without a bound.
+//! It follows the protocol of `docs/near-cache.md` without regard to speed: a single lock, and maps
+//! without a limit.
 
 use std::{
     collections::HashMap,
@@ -47,7 +47,7 @@ struct Entry {
 struct Node {
     epoch: u64,
     is_open: bool,
-    /// The time at which the last proof was asked for.
+    /// The time of the request for the last proof.
     proven: Option<Instant>,
 }
 
@@ -55,10 +55,10 @@ struct Node {
 struct Memory {
     entries: HashMap<String, Entry>,
     generations: HashMap<String, u64>,
-    /// The writes of each key that are under way or were never answered.
+    /// The number of writes per key that are in flight or were never answered.
     unresolved: HashMap<String, u64>,
     nodes: HashMap<NodeId, Node>,
-    /// A count of everything that drops all keys of a node.
+    /// The number of events that dropped all keys of a node.
     doubts: u64,
 }
 
@@ -215,7 +215,7 @@ impl SimpleNear {
         (is_live && (is_leased || self.shared.has(Flaw::NoHeartbeat))).then(|| entry.value.clone())
     }
 
-    /// Returns the state that a read began in. A fill is refused if it has changed.
+    /// Returns the state at the begin of a read. A fill is refused if the state has changed.
     fn state(&self, key: &str) -> (u64, u64) {
         let memory = self.shared.lock();
         (memory.doubts, memory.generations.get(key).copied().unwrap_or_default())
@@ -286,7 +286,7 @@ impl SimpleNear {
         result
     }
 
-    /// Runs a call that reads `key` past the memory.
+    /// Runs a call that reads `key` directly from the store.
     async fn bypassing<T>(&self, key: &str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         if !self.shared.has(Flaw::BypassDoesNotDrop) {
             self.shared.lock().drop_key(key);

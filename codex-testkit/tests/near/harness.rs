@@ -1,4 +1,4 @@
-//! Simple near caches on a store that is simulated, under a paused clock.
+//! Simple near caches on a simulated store, under a paused clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Keys, values and comparisons as they are altered.
+//! The alterations of keys, values and comparisons.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ impl Altered {
         keys.iter().map(|key| self.key(verb, key)).collect()
     }
 
-    /// Returns what is stored for a value that is written in this way.
+    /// Returns the stored form of a value that is written in this way.
     pub(super) fn value(&self, way: &str, value: Bytes) -> Bytes {
         let text = || std::str::from_utf8(&value).ok();
         match (self.alteration, way) {

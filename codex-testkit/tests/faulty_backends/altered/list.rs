@@ -1,4 +1,4 @@
-//! The alterations: each changes a single thing, and names the clause that detects it.
+//! The alterations. Each changes a single thing, and names the clause that detects it.
 
 macro_rules! alterations {
     ($($name:ident $clause:ident $text:literal)*) => {
@@ -8,7 +8,7 @@ macro_rules! alterations {
             $($name,)*
         }
 
-        /// Each alteration, the clause that it must fail, and what it is.
+        /// Each alteration, the clause that it must fail, and its description.
         pub(crate) const ALL: &[(Alteration, &str, &str)] = &[$((Alteration::$name, stringify!($clause), $text),)*];
 
         /// Calls `$callback!` with every alteration.

@@ -1,8 +1,7 @@
-//! The memory backend, with one thing altered on the way to it.
+//! The memory backend behind a wrapper that alters a single thing.
 //!
-//! The faults in `backend.rs` are those of its own store. These are the faults of clients and
-//! wrappers: what is asked, what is compared, and what is answered differs from what the caller
-//! meant.
+//! The faults in `backend.rs` are faults of its own store. These are the faults of clients and
+//! wrappers: they alter the request, the comparison or the answer that the caller meant.
 
 mod changes;
 mod list;
@@ -29,9 +28,9 @@ pub(crate) struct Altered {
     alteration: Option<Alteration>,
     inner: MemoryBackend,
     clock: ManualClock,
-    /// Compare and write are one step here too.
+    /// Makes compare-and-write a single step here too.
     one_step: Arc<tokio::sync::Mutex<()>>,
-    /// When this handle was opened, if it is not the first.
+    /// The opening of this handle, unless it is the first handle.
     second: Option<Second>,
 }
 
@@ -52,7 +51,7 @@ impl Altered {
         self.alteration == Some(alteration)
     }
 
-    /// Returns the expiry of a write made in this way, which may be none.
+    /// Returns the altered expiry of a write made in this way.
     fn expiry(&self, way: &str, expiry: Expiry) -> Expiry {
         let Expiry::After(after) = expiry else {
             return expiry;
@@ -101,7 +100,7 @@ impl Altered {
         Expiry::After(after)
     }
 
-    /// Returns the expiry of a set, which can depend on what is there.
+    /// Returns the expiry of a set, which can depend on the stored entry.
     async fn expiry_of_set(&self, way: &str, key: &str, value: &Bytes, expiry: Expiry) -> Result<Expiry> {
         const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
         let is_long = value.len() > 1024;
@@ -142,7 +141,7 @@ impl Altered {
         })
     }
 
-    /// Returns whether this handle does not see the key, because it has the time wrong.
+    /// Returns whether this handle wrongly considers the key expired.
     async fn is_early(&self, key: &str) -> Result<bool> {
         let Some(second) = &self.second else { return Ok(false) };
         let ahead = match self.alteration {
@@ -164,7 +163,7 @@ impl Altered {
         let Some(second) = &self.second else { return Ok(value) };
         let mut read = second.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match self.alteration {
-            // A value that was read a moment ago is shown for a little longer.
+            // A value that was read a moment ago is shown once more.
             Some(A::SecondIsBehind) if value.is_none() => Ok(read.remove(key).flatten()),
             Some(A::SecondIsBehind) => {
                 read.insert(key.to_owned(), value.clone());
@@ -186,7 +185,7 @@ impl Altered {
         })
     }
 
-    /// Takes keys out of a list, or names one twice.
+    /// Removes keys from a list, or names a key twice.
     fn list<T>(&self, verb: &str, mut list: Vec<T>) -> Vec<T> {
         let count = list.len();
         let drop_last = match (self.alteration, verb) {
@@ -254,7 +253,7 @@ impl KvBackend for Altered {
         let condition = match options.condition {
             Condition::IfEquals(expected) => match self.inner.get(key).await? {
                 Some(held) if self.equal("set", &held, &expected) => Condition::IfEquals(held),
-                // Never what it holds, and checked for its expiry all the same.
+                // The comparison must fail, but the expiry is still checked.
                 Some(held) => Condition::IfEquals([&held[..], b"!"].concat().into()),
                 None => Condition::IfEquals(expected),
             },

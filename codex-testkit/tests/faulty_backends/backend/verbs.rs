@@ -1,4 +1,4 @@
-//! The verbs of the backend, with the faults that are a verb's own.
+//! The verbs of the backend, with the faults of single verbs.
 
 use std::{collections::BTreeSet, time::Duration};
 
