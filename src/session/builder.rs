@@ -18,15 +18,15 @@ use super::{
 /// Two weeks, Django's `SESSION_COOKIE_AGE`.
 const DEFAULT_COOKIE_AGE: Duration = Duration::from_secs(1_209_600);
 
-/// Stands where no codec was given yet. It is none, so that [`SessionStoreBuilder::build`] does not
-/// compile without one.
+/// The type parameter of a builder without a codec. It does not implement [`SessionCodec`], so
+/// [`SessionStoreBuilder::build`] does not compile until a codec is set.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CodecMissing;
 
-/// The settings of a [`SessionStore`]; from [`SessionStore::builder`].
+/// The settings of a [`SessionStore`]; returned by [`SessionStore::builder`].
 ///
-/// A codec has to be given:
+/// The codec has no default:
 ///
 /// ```compile_fail
 /// # fn build(backend: codex_kv::AnyBackend) {
@@ -71,109 +71,111 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
 }
 
 impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
-    /// Sets the first segment of every stored key. Empty, and then left out, unless set.
+    /// Sets the first segment of every stored key. The default is empty. An empty segment is
+    /// omitted.
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = project.into();
         self
     }
 
-    /// Sets the second segment of every stored key: `session` unless set. An empty one is left out.
+    /// Sets the second segment of every stored key. The default is `session`. An empty segment is
+    /// omitted.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
         self
     }
 
-    /// Sets how long a session lives after each save that has no expiry of its own: 1,209,600 s
-    /// (two weeks) unless set.
+    /// Sets how long a session without its own expiry lives after each save. The default is
+    /// 1,209,600 s (two weeks).
     pub fn cookie_age(mut self, cookie_age: Duration) -> Self {
         self.cookie_age = cookie_age;
         self
     }
 
-    /// Sets whether a session's cookie ends with the browser unless the session says otherwise:
-    /// Django's `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `false` unless set. The record lives for the
-    /// [cookie age](Self::cookie_age) either way.
+    /// Sets whether the cookie of a session without its own expiry ends with the browser: Django's
+    /// `SESSION_EXPIRE_AT_BROWSER_CLOSE`. The default is `false`. The record lives for the [cookie
+    /// age](Self::cookie_age) either way.
     pub fn browser_session(mut self, browser_session: bool) -> Self {
         self.browser_session = browser_session;
         self
     }
 
-    /// Sets the time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, by its name
-    /// in the IANA database, such as `America/Los_Angeles`. Unset, expiry dates are written with an
-    /// offset, as Django does with `USE_TZ = True`.
+    /// Sets the time zone of a Django project with `USE_TZ = False`: its `TIME_ZONE`, as a name in
+    /// the IANA database, for example `America/Los_Angeles`. Without this setting, expiry dates are
+    /// written with an offset, as Django does with `USE_TZ = True`.
     ///
-    /// Such a project keeps expiry dates without an offset, as the clocks of that zone show them,
-    /// and fails on one that has an offset. With this setting dates are read and written in the
-    /// zone, and compared with its clocks: an hour by which they are put forward or back before the
-    /// session ends shortens or prolongs it, as in Django. A duration is kept in seconds and is not
-    /// affected.
+    /// Such a project stores expiry dates in local time without an offset, and fails on a date with
+    /// an offset. With this setting, dates are read, written and compared in the local time of the
+    /// zone. A daylight saving change before the end of a session therefore shortens or extends it,
+    /// as in Django. Durations are stored in seconds and are not affected.
     pub fn time_zone(mut self, name: impl Into<String>) -> Self {
         self.time_zone = Some(name.into());
         self
     }
 
-    /// Ends a session that was not used for this long. The record lives until then, or until an
-    /// earlier end of its own.
+    /// Ends a session after this time without use. The record lives until then, or until an earlier
+    /// expiry of its own.
     ///
     /// A session is used when it is saved, touched or [renewed](SessionStore::renew). The session
-    /// layer renews one that a handler has asked for, and sends the cookie again. Renewals are
-    /// written at most every [`touch_interval`](Self::touch_interval), so a session can end that
-    /// much earlier than this after its last use. A login that is
-    /// [remembered](super::Login::remember_for) has no idle timeout.
+    /// layer renews a session that a handler has accessed, and sends the cookie again. Renewals are
+    /// written at most once per [`touch_interval`](Self::touch_interval), so a session can end
+    /// earlier by up to that interval. A [remembered](super::Login::remember_for) login has no idle
+    /// timeout.
     ///
-    /// A Django project that shares the sessions needs this as its `SESSION_COOKIE_AGE`.
+    /// A Django project that shares the sessions needs the same value as its `SESSION_COOKIE_AGE`.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
     }
 
-    /// Ends a session this long after its login, however much it is used: the record lives no
-    /// longer, and [`load`](SessionStore::load) takes one that does for missing. A new key and a
-    /// merge do not change it; a new login does, and so does a login that is
-    /// [remembered](super::Login::remember_for). A session that nobody logged in to has none.
+    /// Ends a session this long after its login, regardless of its use. The record lives no longer,
+    /// and [`load`](SessionStore::load) treats a record that does as missing. A new key or a merge
+    /// does not change the timeout. A new login restarts it, and a
+    /// [remembered](super::Login::remember_for) login replaces it. A session without a login has no
+    /// absolute timeout.
     ///
-    /// The time of the login is kept in the session, under `_codex_login`. A login by Django that
-    /// does not write it begins with the first save here.
+    /// The time of the login is stored in the session, under `_codex_login`. If Django logged the
+    /// user in without writing it, the timeout begins with the first save by this store.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.absolute_timeout = Some(timeout);
         self
     }
 
-    /// Sets how often the time of a session that is used but not changed is renewed at most: with
-    /// [`idle_timeout`](Self::idle_timeout) a tenth of it unless set, but not more than 60 s.
-    /// Without, setting it makes the [cookie age](Self::cookie_age) begin anew with each use.
+    /// Sets the minimum interval between renewals of a session that is used but not changed. With
+    /// an [`idle_timeout`](Self::idle_timeout), the default is a tenth of it, but at most 60 s.
+    /// Without an idle timeout, this setting restarts the [cookie age](Self::cookie_age) on use.
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = Some(interval);
         self
     }
 
-    /// Ends the oldest session of a user whose [login](SessionStore::login) would make more than
-    /// this many.
+    /// Limits the number of sessions per user. A [login](SessionStore::login) beyond the limit ends
+    /// the user's oldest session.
     ///
-    /// It counts what [`sessions`](SessionStore::sessions) lists, so a login by Django does not
-    /// count. No limit unless set.
+    /// Only sessions in the list of [`sessions`](SessionStore::sessions) count, so a login by
+    /// Django does not. There is no limit by default.
     pub fn sessions_per_user(mut self, limit: NonZeroUsize) -> Self {
         self.sessions_per_user = Some(limit);
         self
     }
 
-    /// Sets whether [`load`](SessionStore::load) fails on a record that it cannot read, with
-    /// [`SessionError::Codec`]. `false` unless set: such a record is logged and counts as missing,
+    /// Sets whether [`load`](SessionStore::load) fails with [`SessionError::Codec`] on a record
+    /// that it cannot read. The default is `false`: such a record is logged and counts as missing,
     /// as in Django.
     ///
-    /// A visitor whose session counts as missing gets a new one as soon as something is saved,
-    /// which is a logout. With `true` the request fails instead and the cookie stays, so that a
-    /// process with the wrong secret, or one that was deployed before the others could read its
-    /// codec, logs nobody out. A record that stays unreadable then fails each of its visitor's
-    /// requests until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for
-    /// changing the codec without unreadable sessions.
+    /// A visitor whose session counts as missing gets a new session on the next save, which logs
+    /// the visitor out. With `true`, the request fails instead and the cookie stays. A process with
+    /// the wrong secret, or a process that was deployed before the others could read its codec,
+    /// then logs no users out. A record that stays unreadable fails every request of its visitor
+    /// until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for changing
+    /// the codec without unreadable sessions.
     pub fn fail_on_unreadable(mut self, fail: bool) -> Self {
         self.fail_on_unreadable = fail;
         self
     }
 
-    /// Sets how data becomes bytes: [`DjangoSigned`](super::DjangoSigned) with the project's
-    /// secret, or another.
+    /// Sets the codec: [`DjangoSigned`](super::DjangoSigned) with the project's secret, or another
+    /// codec.
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder {
             backend: self.backend,
@@ -192,8 +194,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
     }
 
-    /// Sets the source of the time of day: [`SystemTime::now`] unless set. It is written into
-    /// payloads and compared with absolute expiries.
+    /// Sets the clock. The default is [`SystemTime::now`]. Its time is written to payloads and
+    /// compared with absolute expiries.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
@@ -203,10 +205,9 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] if the codec cannot work (an empty secret), and
-    /// [`SessionError::Config`] if the cookie age or a timeout is zero or more than any backend
-    /// takes, where the touch interval is not shorter than the idle timeout, and where the time
-    /// zone is not known.
+    /// [`SessionError::Codec`] if the codec's settings are invalid (an empty secret).
+    /// [`SessionError::Config`] if the cookie age or a timeout is zero or too long for any backend,
+    /// if the touch interval is not shorter than the idle timeout, or if the time zone is unknown.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,

@@ -1,5 +1,5 @@
-//! The changes to a session since it was loaded, so that it can be done again to what somebody
-//! else has stored meanwhile.
+//! The changes to a session since it was loaded, so that a merge can apply them again to another
+//! client's data.
 
 use indexmap::IndexMap;
 
@@ -8,24 +8,24 @@ use super::{
     data::{Name, SessionData},
 };
 
-/// The names that were changed since the session was loaded or last saved, in the order of their
-/// first change.
+/// The names that changed since the session was loaded or last saved, in the order of their first
+/// change.
 ///
-/// Kept rather than found by comparing with what was loaded: a value that was set to what it was
-/// already is a change too, and is to win over somebody else's.
+/// Recorded, not derived from a comparison with the loaded data: setting a value to its current
+/// content is a change too, and takes precedence over another client's change.
 #[derive(Default)]
 pub(super) struct Changes {
     by_name: IndexMap<Name, Change>,
 }
 
 enum Change {
-    /// The value, or that there is none, is as the session holds it.
+    /// The value was set or removed; the session holds the result.
     Replaced,
-    /// Computed from the value before it, by these one after the other.
+    /// The value was computed from its previous value by these functions, in order.
     Computed(Vec<Box<Compute>>),
 }
 
-/// Sets one name's value anew.
+/// A function that computes the value of a name again.
 type Compute = dyn Fn(&mut SessionData) -> Result<(), CodecError> + Send + Sync;
 
 impl Changes {
@@ -35,20 +35,20 @@ impl Changes {
 
     pub(super) fn computed(&mut self, name: Name, compute: Box<Compute>) {
         let change = self.by_name.entry(name).or_insert(Change::Computed(Vec::new()));
-        // A value that was set outright and computed on since is the session's own, whatever others
-        // have.
+        // A computation on a value that this session has set does not depend on other clients'
+        // values.
         if let Change::Computed(steps) = change {
             steps.push(compute);
         }
     }
 
-    /// Returns `fresh` with the changes made to it, name by name. What was replaced is taken from
-    /// `here`; what was computed is computed again.
+    /// Returns `fresh` with the changes applied to it, name by name. Replaced values come from
+    /// `here`; computed values are computed again.
     ///
     /// # Errors
     ///
-    /// [`CodecError::WrongType`] if `fresh` has something else under the name of a value that is to
-    /// be computed.
+    /// [`CodecError::WrongType`] if `fresh` has a value of another type under the name of a
+    /// computed value.
     pub(super) fn applied_to(&self, mut fresh: SessionData, here: &SessionData) -> Result<SessionData, CodecError> {
         for (name, change) in &self.by_name {
             match change {

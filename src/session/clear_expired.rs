@@ -1,4 +1,4 @@
-//! The call that Django's other stores need, and that these do not.
+//! Removal of expired sessions, which Django's other stores need and this store does not.
 
 use std::future::{self, Future};
 
@@ -10,17 +10,17 @@ use super::{SessionCodec, SessionError, SessionStore};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClearExpired {
-    /// Nothing: every backend removes what has expired by itself.
+    /// Every backend removes expired records by itself, so there is nothing to do.
     NotNeeded,
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Returns at once, because every backend removes expired records by itself. For programs that
-    /// call it on each of their stores.
+    /// Returns at once, because every backend removes expired records by itself. This method exists
+    /// for programs that call it on each of their stores.
     ///
     /// # Errors
     ///
-    /// It does not fail.
+    /// This method does not fail.
     pub fn clear_expired(&self) -> impl Future<Output = Result<ClearExpired, SessionError>> + Send + use<B, C> {
         future::ready(Ok(ClearExpired::NotNeeded))
     }

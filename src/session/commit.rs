@@ -1,25 +1,25 @@
-//! Changes to a session that somebody else may have changed since it was loaded.
+//! Changes to a session that another client may have changed since it was loaded.
 
 use codex_traits::KvBackend;
 
 use super::{Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::user_of};
 
-/// The number of times that a change is tried on top of others' changes. Each failure means that
-/// somebody else's change was stored meanwhile, so that a task fails only where it loses to a
-/// thousand others in a row: more than any session's writers have between them.
+/// The number of attempts to store a change. Each failed attempt means that another client's change
+/// was stored meanwhile. A task fails only if it loses a thousand times in a row, which is more
+/// than the concurrent writers of any session can cause.
 pub(super) const ATTEMPTS: usize = 1_000;
 
-/// The part of a session that is to be stored.
+/// The part of a session to store.
 #[derive(Clone, Copy)]
 pub(super) enum Write<'a> {
-    /// All of it, under its key.
+    /// The whole session, under its key.
     Save,
-    /// The same while the generation of this user, whose session it is, is being replaced: what is
-    /// stored may be of the one before.
+    /// The whole session, while the generation of its user is being replaced. The stored record may
+    /// belong to the previous generation.
     SaveAs(&'a str),
-    /// All of it, under a new key.
+    /// The whole session, under a new key.
     Cycle,
-    /// The state that a request has left.
+    /// The state of a session after a request.
     Request(KeyOnCommit),
 }
 
@@ -28,7 +28,7 @@ pub(super) enum Write<'a> {
 pub(crate) enum KeyOnCommit {
     #[default]
     Keep,
-    /// A new key, the data stays.
+    /// A new key with the same data.
     Cycle,
 }
 
@@ -42,11 +42,11 @@ impl Write<'_> {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Loads the session, applies `change`, saves it, and begins again where somebody else's change
-    /// came in between. Returns what `change` returned last.
+    /// Loads the session, applies `change` and saves it. Repeats all steps if another client
+    /// changed the session meanwhile. Returns the result of the last call of `change`.
     ///
-    /// `change` can run many times, so it should do nothing but change the session. Where it fails
-    /// nothing is saved.
+    /// `change` can run many times, so it should only change the session. If it fails, nothing is
+    /// saved.
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -68,8 +68,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Gone`] if the session is missing or cannot be read,
-    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to somebody else, what
-    /// `change` failed with, and whatever [`save`](Self::save) fails with.
+    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to other clients, the error
+    /// of `change`, and the errors of [`save`](Self::save).
     pub async fn update<T, F>(&self, key: &SessionKey, mut change: F) -> Result<T, SessionError>
     where
         T: Send,
@@ -86,13 +86,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::Conflict)
     }
 
-    /// Stores the session as [`save`](Self::save) does, but merges where it was changed elsewhere:
-    /// it is loaded again, the changes made here are made there, name by name, and that is stored.
-    /// The session then holds both sides' changes.
+    /// Stores the session like [`save`](Self::save), but merges if the session was changed
+    /// elsewhere. A merge loads the session again, applies the changes of this session name by
+    /// name, and stores the result. The session then holds the changes of both sides.
     ///
-    /// If both sides changed a name, the value of this side counts, as if this side had come
-    /// later. A value that is computed from the one before it (a counter) is for
-    /// [`Session::update`]: it is computed again here.
+    /// If both sides changed a name, this side's value wins, as if this side had come later. For a
+    /// value that is computed from its previous value (a counter), use
+    /// [`Session::update`]: a merge computes it again.
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -114,32 +114,33 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] if it was deleted elsewhere or can no longer be read,
-    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to somebody else, and
-    /// whatever [`save`](Self::save) fails with. The session may hold others' changes then too.
+    /// [`SessionError::Gone`] if the session was deleted elsewhere or can no longer be read,
+    /// [`SessionError::Conflict`] if a thousand attempts in a row lost to other clients, and the
+    /// errors of [`save`](Self::save). After an error, the session may already hold the changes of
+    /// other clients.
     pub async fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         self.write(session, Write::Save).await.map(drop)
     }
 
-    /// Cycles the key as [`cycle_key`](Self::cycle_key) does, and merges as
-    /// [`save_merged`](Self::save_merged) does.
+    /// Gives the session a new key like [`cycle_key`](Self::cycle_key), and merges like
+    /// [`save_merged`](Self::save_merged).
     ///
     /// # Errors
     ///
-    /// As of both.
+    /// The errors of both methods.
     pub async fn cycle_key_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         self.write(session, Write::Cycle).await.map(drop)
     }
 
-    /// Stores what a request has done to its session, or removes the record if nothing is left in
-    /// it; either way only on top of what others saved. Returns whether it has removed the record
-    /// of the old key without storing another.
+    /// Stores the changes of a request to its session, or removes the record if the session is
+    /// empty. Both merge with the changes of other requests. Returns whether it removed the record
+    /// of the old key without storing a new record.
     pub(crate) async fn commit(&self, session: &mut Session, key: KeyOnCommit) -> Result<bool, SessionError> {
         self.write(session, Write::Request(key)).await
     }
 
-    /// Saves and, if somebody else has changed the session, merges and tries again, in a loop.
-    /// Returns whether it has removed a record without storing another.
+    /// Saves the session. If another client has changed it, merges and retries in a loop. Returns
+    /// whether it removed a record without storing a new record.
     pub(super) async fn write(&self, session: &mut Session, write: Write<'_>) -> Result<bool, SessionError> {
         for _ in 0..ATTEMPTS {
             let had_record = session.is_stored();
@@ -151,10 +152,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 };
             }
             match result {
-                // The record that was to be removed is not there any more; or a second login of the
-                // same browser came first and cycled the key, and this one goes into a session of
-                // its own: with the changes of this request, and nothing of the session that has
-                // ended.
+                // Either the record to remove is already gone, or a second login of the same
+                // browser was faster and cycled the key. In the second case this login gets a
+                // session of its own, with the changes of this request and no data of the session
+                // that has ended.
                 Err(SessionError::Gone) if write.goes_on_alone(session) => session.detach()?,
                 result => return result.map(|()| had_record && !session.is_stored()),
             }
@@ -164,15 +165,15 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     async fn try_once(&self, session: &mut Session, write: Write<'_>) -> Result<(), SessionError> {
         match write {
-            // Asked each time: a merge can put into an empty session what another request has
-            // added.
+            // Checked in each iteration: a merge can add another request's values to an empty
+            // session.
             Write::Request(_) if session.holds_nothing() => self.discard(session).await,
             Write::Cycle | Write::Request(KeyOnCommit::Cycle) => self.cycle_key(session).await,
             Write::Save | Write::SaveAs(_) | Write::Request(KeyOnCommit::Keep) => self.save(session).await,
         }
     }
 
-    /// Puts the session's unsaved changes on top of what is stored now.
+    /// Applies the session's unsaved changes to the record that is stored now.
     async fn rebase(&self, session: &mut Session, write: Write<'_>) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let fresh = match write {
@@ -189,7 +190,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Removes the record where it is still what was loaded, and leaves a session without a key.
+    /// Removes the record if it still equals the loaded record, and leaves a session without a key.
     async fn discard(&self, session: &mut Session) -> Result<(), SessionError> {
         if let (Some(key), Some(stored)) = (&session.key, &session.stored) {
             self.remove_exactly(&self.record(key), stored).await?;
@@ -202,7 +203,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 }
 
 impl Session {
-    /// Leaves the unsaved changes alone, as a session that is not stored yet.
+    /// Reduces the session to its unsaved changes, as a session that is not stored yet.
     fn detach(&mut self) -> Result<(), SessionError> {
         self.data = self.changes.applied_to(SessionData::new(), &self.data)?;
         self.key = None;

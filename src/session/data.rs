@@ -1,4 +1,4 @@
-//! The data of a session: names and values, the values as the JSON text that somebody wrote.
+//! The data of a session: names and values. Each value keeps its original JSON text.
 
 use std::{borrow::Borrow, fmt};
 
@@ -7,25 +7,25 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{CodecError, codec};
 
-/// The names and values of a session, in the order they came in.
+/// The names and values of a session, in insertion order.
 ///
-/// A value is kept as JSON text until it is asked for, so that what another program wrote goes back
-/// as it came: an integer of 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is no
-/// JSON. A name that holds a lone surrogate is no Rust text: it is kept and written back, but
-/// cannot be asked for and is not listed. Equality does not look at the order.
+/// A value is kept as JSON text until it is read, so that the values of other programs are written
+/// back unchanged: an integer of 70 bits, `1e+16`, a lone surrogate, and Python's `NaN`, which is
+/// not JSON. A name with a lone surrogate is not valid Rust text. It is kept and written back, but
+/// cannot be read and is not listed. Equality ignores the order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SessionData {
     entries: IndexMap<Name, Box<str>>,
 }
 
 impl SessionData {
-    /// Returns no data.
+    /// Returns empty data.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the data of a JSON object, as Python's `json.loads` reads it: of a name that comes
-    /// twice the last value counts.
+    /// Returns the data of a JSON object, as Python's `json.loads` reads it: if a name occurs
+    /// twice, the last value counts.
     ///
     /// # Errors
     ///
@@ -41,72 +41,72 @@ impl SessionData {
         codec::to_json(self)
     }
 
-    /// Returns the value, if there is one.
+    /// Returns the value of `name`, or `None` if it has no value.
     ///
-    /// A `Box<serde_json::value::RawValue>`, also one inside a struct, a map or a list, takes any
-    /// value as it was written, Python's `NaN` too. Every other type refuses such a number.
+    /// A `Box<serde_json::value::RawValue>`, also inside a struct, a map or a list, reads any value
+    /// as its original text, including Python's `NaN`. All other types refuse such a number.
     ///
     /// # Errors
     ///
-    /// [`CodecError::WrongType`] if it is there and cannot be read as `T`.
+    /// [`CodecError::WrongType`] if the value cannot be read as `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, CodecError> {
         self.get_json(name).map(codec::value_from_json).transpose()
     }
 
-    /// Returns the value as its JSON text.
+    /// Returns the JSON text of the value.
     pub fn get_json(&self, name: &str) -> Option<&str> {
         self.entries.get(name.as_bytes()).map(Box::as_ref)
     }
 
-    /// Sets a value: a new one goes to the end, one that is there keeps its place.
+    /// Sets a value. A new name is appended; an existing name keeps its position.
     ///
     /// # Errors
     ///
-    /// [`CodecError::Unwritable`] for what JSON has no form for: NaN, an infinity, raw bytes, a map
-    /// key that is no text; and for a value in more than 127 arrays and objects, which is as deep
-    /// as [`get`](Self::get) reads. Nothing is changed then.
+    /// [`CodecError::Unwritable`] if JSON cannot represent the value (NaN, an infinity, raw bytes,
+    /// a map key that is not text), or if the value is nested in more than 127 arrays and objects,
+    /// which is the limit of [`get`](Self::get). Nothing is changed then.
     pub fn insert<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CodecError> {
         let text = codec::value_to_json(value)?;
         self.entries.insert(Name::new(name), text);
         Ok(())
     }
 
-    /// Sets a value that is JSON text already.
+    /// Sets a value from its JSON text.
     pub(super) fn insert_json(&mut self, name: &str, json: String) {
         self.entries.insert(Name::new(name), json.into());
     }
 
-    /// Removes a value and returns whether it was there.
+    /// Removes a value and returns whether it existed.
     pub fn remove(&mut self, name: &str) -> bool {
         self.entries.shift_remove(name.as_bytes()).is_some()
     }
 
-    /// Returns whether there is such a value.
+    /// Returns whether `name` has a value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.entries.contains_key(name.as_bytes())
     }
 
-    /// Returns the names, in order; without those that are no text.
+    /// Returns the names in order, except for names that are not valid text.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter_map(Name::as_str)
     }
 
-    /// Removes everything.
+    /// Removes all values.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
 
-    /// Returns whether there is nothing.
+    /// Returns whether the data is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns how many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Makes one name be as it is there, absent or with its value.
+    /// Copies the state of one name from `there`: its value or its absence.
     pub(super) fn copy_from(&mut self, there: &Self, name: &Name) {
         match there.entries.get(name) {
             Some(value) => {
@@ -129,7 +129,7 @@ impl fmt::Debug for SessionData {
     }
 }
 
-/// A name as WTF-8, that is UTF-8 where lone surrogates are allowed: Python writes them, and Rust's
+/// A name as WTF-8, which is UTF-8 plus lone surrogates. Python writes lone surrogates, and Rust's
 /// `str` cannot hold them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Name(Box<[u8]>);

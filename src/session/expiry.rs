@@ -1,4 +1,4 @@
-//! When a session ends, in the form that Django keeps under `_session_expiry`.
+//! The expiry of a session, in the form that Django stores under `_session_expiry`.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-/// The name under which Django keeps a session's own expiry.
+/// The name under which Django stores a session's own expiry.
 pub(super) const EXPIRY_NAME: &str = "_session_expiry";
 
 /// 1970-01-01T00:00:00 in UTC.
@@ -18,21 +18,20 @@ const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const FIRST: DateTime = DateTime::constant(1, 1, 1, 0, 0, 0, 0);
 const LAST: DateTime = DateTime::constant(9999, 12, 31, 23, 59, 59, 999_999_000);
 
-/// When a session ends; what [`Session::set_expiry`](super::Session::set_expiry) takes. A
-/// [`Duration`] is [`After`](Self::After), a [`SystemTime`] is [`At`](Self::At).
+/// The expiry of a session; the argument of [`Session::set_expiry`](super::Session::set_expiry). A
+/// [`Duration`] converts to [`After`](Self::After), a [`SystemTime`] to [`At`](Self::At).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SessionExpiry {
-    /// As the store has it: its cookie age, from each save on.
+    /// The store's cookie age, counted from each save.
     #[default]
     Default,
-    /// When the browser closes. The record is kept for the store's cookie age.
+    /// The session ends when the browser closes. The record is kept for the store's cookie age.
     BrowserClose,
-    /// This long after each save, in whole seconds, rounded up. Zero is
+    /// This duration after each save, rounded up to whole seconds. Zero means
     /// [`BrowserClose`](Self::BrowserClose), as in Django.
     After(Duration),
-    /// At this time, kept to the microsecond. One that has passed removes the record when the
-    /// session is saved. Before the year 1 and after the year 9999 it is the beginning or the end
-    /// of those.
+    /// This time, with a resolution of a microsecond. If it has passed, a save removes the record.
+    /// Times before the year 1 or after the year 9999 are clamped to that range.
     At(SystemTime),
 }
 
@@ -48,12 +47,12 @@ impl From<SystemTime> for SessionExpiry {
     }
 }
 
-/// The value of a session under [`EXPIRY_NAME`]: an integer of seconds or ISO 8601 text, or nothing
-/// that says when.
+/// The value of a session under [`EXPIRY_NAME`]: an integer of seconds, an ISO 8601 text, or no
+/// usable value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     Unset,
-    /// Not zero; negative has passed.
+    /// Not zero. A negative number has passed.
     Seconds(i64),
     BrowserClose,
     At(SystemTime),
@@ -62,9 +61,9 @@ pub(super) enum Kept {
 }
 
 impl Kept {
-    /// Returns the expiry of JSON text. What Django would fail on (a list, text that is no date)
-    /// counts as unset, so that the session can still be used. A date without an offset is of
-    /// `zone`, or of UTC without one.
+    /// Returns the expiry of JSON text. A value on which Django would fail (a list, text that is
+    /// not a date) counts as unset, so that the session remains usable. A date without an offset is
+    /// in `zone`, or in UTC if there is no zone.
     pub(super) fn read(json: Option<&str>, zone: Option<&TimeZone>) -> Self {
         let Some(json) = json else {
             return Self::Unset;
@@ -76,20 +75,20 @@ impl Kept {
         match json.parse::<f64>() {
             Ok(seconds) if seconds.is_nan() => Self::Unset,
             Ok(0.0) => Self::BrowserClose,
-            // A cast of a float ends at the bounds of the integer, and cuts off what is less than a
-            // second.
+            // The cast of a float saturates at the bounds of the integer and truncates fractions of
+            // a second.
             #[expect(clippy::cast_possible_truncation, reason = "integers of i64 are read exactly before")]
             Ok(seconds) => Self::Seconds(json.parse().unwrap_or(seconds.floor() as i64)),
             Err(_) => Self::Unset,
         }
     }
 
-    /// Returns how long the session has from `now`, zero where its time has passed.
+    /// Returns how long the session lives from `now`, or zero if it has expired.
     ///
-    /// A date without an offset is compared with the time on the zone's clocks, as Python subtracts
-    /// two such dates: a clock that is put back or forward in between counts.
+    /// A date without an offset is compared with the local time of the zone, as Python subtracts
+    /// two such dates. A daylight saving change in between therefore affects the result.
     pub(super) fn age(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> Duration {
-        // Django takes `delta.days * 86400 + delta.seconds`, which is the floor.
+        // Django computes `delta.days * 86400 + delta.seconds`, which rounds down.
         let seconds = match self {
             Self::Unset | Self::BrowserClose => return cookie_age,
             Self::Seconds(seconds) => seconds,
@@ -99,7 +98,7 @@ impl Kept {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
-    /// Returns when the session ends if it is saved `now`; no later than the year 9999.
+    /// Returns when the session ends if it is saved `now`, at most the end of the year 9999.
     pub(super) fn date(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> SystemTime {
         let date = match self {
             Self::At(date) => Some(date),
@@ -117,15 +116,13 @@ pub(super) fn ends_in_range(now: SystemTime, after: Duration) -> bool {
     now.checked_add(after).zip(last).is_some_and(|(end, last)| end <= last)
 }
 
-/// Returns the whole seconds of `after`, rounded up, so that half a second is not zero, which means
-/// something else.
+/// Returns the whole seconds of `after`, rounded up, because zero has another meaning.
 pub(super) fn seconds_of(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0))
 }
 
-/// Formats as Python's `datetime.isoformat` does: of a time in UTC
-/// `2030-01-02T03:04:05.678901+00:00`, of one in `zone` the same without the offset; without a
-/// fraction where it is zero.
+/// Formats a time as Python's `datetime.isoformat` does: `2030-01-02T03:04:05.678901+00:00` in UTC,
+/// or the same without the offset in `zone`. A fraction of zero is omitted.
 pub(super) fn format_date(date: SystemTime, zone: Option<&TimeZone>) -> String {
     let local = to_local(date, zone);
     let fraction = match local.subsec_nanosecond() / 1_000 {
@@ -149,16 +146,16 @@ fn parse_date(text: &str, zone: Option<&TimeZone>) -> Option<Kept> {
     from_utc(local, SignedDuration::from_secs(offset.into())).map(Kept::At)
 }
 
-/// Returns the date and time on the clocks of `zone`, or of UTC without one; of the years that
-/// Python can read.
+/// Returns the local date and time in `zone`, or in UTC if there is no zone, clamped to the years
+/// that Python can read.
 fn to_local(date: SystemTime, zone: Option<&TimeZone>) -> DateTime {
     let local = zone.and_then(|zone| Some(zone.to_datetime(Timestamp::try_from(date).ok()?)));
     local.unwrap_or_else(|| to_utc(date)).clamp(FIRST, LAST)
 }
 
-/// Returns the moment at which the clocks of `zone` show this. Where they do so twice it is the
-/// first, and where they never do it is as much later as the clocks were put forward: Python's
-/// `fold=0`.
+/// Returns the moment at which the local time of `zone` is `local`. An ambiguous time is the first
+/// of the two moments. A time that a daylight saving change skips is later by the length of the
+/// gap. Both follow Python's `fold=0`.
 fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     match zone {
         Some(zone) => zone
@@ -170,8 +167,7 @@ fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     }
 }
 
-// By the civil calendar rather than `jiff::Timestamp`, which ends 26 hours before the year 9999
-// does.
+// Uses the civil calendar, because `jiff::Timestamp` ends 26 hours before the year 9999 does.
 fn to_utc(date: SystemTime) -> DateTime {
     match date.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => SignedDuration::try_from(after)
@@ -294,7 +290,7 @@ mod tests {
         TimeZone::get(name).unwrap()
     }
 
-    /// Returns what a store of this zone has read, and what is left of it at `now`, in seconds.
+    /// Reads an expiry in this zone and returns the seconds that are left at `now`.
     fn left(text: &str, now: &str, name: &str) -> u64 {
         let zone = zone(name);
         let now = SystemTime::from(now.parse::<Timestamp>().unwrap());
@@ -318,7 +314,7 @@ mod tests {
             assert_eq!(left(text, "2030-01-02T03:03:35.678901Z", name), 30, "{name}");
             assert_eq!(left(text, "2030-01-02T03:03:35.678902Z", name), 29, "{name}");
             assert_eq!(left(text, "2030-01-02T03:04:06Z", name), 0, "{name}");
-            // One that says its offset is the same everywhere.
+            // A date with an offset is the same in every zone.
             assert_eq!(left("2030-01-02T03:04:05+00:00", "2030-01-02T03:04:00Z", name), 5);
         }
     }
@@ -328,7 +324,7 @@ mod tests {
     #[test]
     fn sexp_07_clocks_that_are_changed_count_as_python_counts_them() {
         let los_angeles = "America/Los_Angeles";
-        // 2030-11-03 02:00 PDT is 01:00 PST. A day on the clocks is 25 hours, and 24 of them are
+        // 2030-11-03 02:00 PDT is 01:00 PST. The local day has 25 hours, and 24 of them are
         // counted.
         assert_eq!(left("2030-11-03T12:00:00", "2030-11-02T19:00:00Z", los_angeles), 86_400);
         // The second 01:30, which Python's clock without a fold cannot tell from the first.

@@ -1,4 +1,4 @@
-//! One session in the hands of a request.
+//! A session and its unsaved changes.
 
 use std::{
     fmt,
@@ -23,25 +23,25 @@ use super::{
 /// The name and value of Django's test cookie.
 const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
 
-/// A session: what [`SessionStore`](super::SessionStore) creates, loads and saves.
+/// A session, as [`SessionStore`](super::SessionStore) creates, loads and saves it.
 ///
-/// Nothing that is done to it reaches the store before it is saved. Values are kept as JSON text
-/// until they are asked for, so that what another program wrote goes back unchanged; see
-/// [`SessionData`].
+/// Changes reach the store only when the session is saved. Values are kept as JSON text until they
+/// are read, so that the values of other programs are written back unchanged; see [`SessionData`].
 ///
-/// It remembers the stored bytes that it stands for, so that a save changes those and no others.
+/// A session remembers the stored bytes from which it was loaded, so that a save replaces exactly
+/// those bytes.
 pub struct Session {
-    /// The key that is in the cookie, or is to be.
+    /// The current or future key in the cookie.
     pub(super) key: Option<SessionKey>,
-    /// The exact bytes under that key when they were last seen; none where nothing is stored.
+    /// The exact bytes last seen under that key; `None` if nothing is stored.
     pub(super) stored: Option<Bytes>,
     pub(super) data: SessionData,
     /// `Relaxed` suffices: the flag is read after the request.
     accessed: AtomicBool,
     pub(super) modified: bool,
     pub(super) changes: Changes,
-    /// The time that the record had to live, and when that was seen; none if the store does not
-    /// renew, or nobody has looked.
+    /// The record's remaining time to live, and when it was read; `None` if the store does not
+    /// renew sessions or the time to live was not read.
     pub(super) left: Option<(Duration, SystemTime)>,
     policy: Arc<Policy>,
 }
@@ -66,13 +66,13 @@ impl Session {
         self
     }
 
-    /// Returns the key, for the cookie. `None` after [`flush`](super::SessionStore::flush), and for
-    /// a session that was never stored.
+    /// Returns the key for the cookie, or `None` after [`flush`](super::SessionStore::flush) and
+    /// for a session that was never stored.
     pub fn key(&self) -> Option<&SessionKey> {
         self.key.as_ref()
     }
 
-    /// Returns the value, where there is one.
+    /// Returns the value of `name`, or `None` if it has no value.
     ///
     /// ```
     /// # use codex_kv::session::*;
@@ -82,13 +82,13 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>`, also one inside a struct, a map or a list, takes any
-    /// value as it was written, Python's `NaN` too. Every other type refuses such a number.
-    /// A `serde_json::Value` turns an integer past 64 bits into a float.
+    /// A `Box<serde_json::value::RawValue>`, also inside a struct, a map or a list, reads any value
+    /// as its original text, including Python's `NaN`. All other types refuse such a number. A
+    /// `serde_json::Value` converts an integer beyond 64 bits to a float.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] if it is there and cannot be read as `T`.
+    /// [`SessionError::Codec`] if the value cannot be read as `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         Ok(self.data().get(name)?)
     }
@@ -97,9 +97,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] for what JSON has no form for: NaN, an infinity, raw bytes, a map
-    /// key that is no text; and for a value in more than 127 arrays and objects, which is as deep
-    /// as [`get`](Self::get) reads. Nothing is changed then.
+    /// [`SessionError::Codec`] if JSON cannot represent the value (NaN, an infinity, raw bytes, a
+    /// map key that is not text), or if the value is nested in more than 127 arrays and objects,
+    /// which is the limit of [`get`](Self::get). Nothing is changed then.
     pub fn insert<T: Serialize>(&mut self, name: &str, value: T) -> Result<(), SessionError> {
         self.mark_accessed();
         self.data.insert(name, &value)?;
@@ -107,13 +107,13 @@ impl Session {
         Ok(())
     }
 
-    /// Sets a value that is computed from the one before it (`None` if there is none), and returns
-    /// it: a counter, a cart.
+    /// Sets a value that is computed from its previous value (`None` if there is none), and returns
+    /// it. Use it for a counter or a cart.
     ///
-    /// If somebody else has changed the session meanwhile,
-    /// [`save_merged`](super::SessionStore::save_merged) computes it again from what they stored,
-    /// so that of two who count at once both are counted. So `change` can run many times, and
-    /// should do nothing else. What was returned here is the value before any merge.
+    /// If another client has changed the session meanwhile,
+    /// [`save_merged`](super::SessionStore::save_merged) computes the value again from the stored
+    /// value, so that no concurrent increment is lost. `change` can therefore run many times and
+    /// should have no other effects. This method returns the value before any merge.
     ///
     /// ```
     /// # use codex_kv::session::*;
@@ -125,8 +125,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Codec`] if a value is there that cannot be read as `T`, and for what JSON
-    /// has no form for; nothing is changed then. A merge fails with the same.
+    /// [`SessionError::Codec`] if the previous value cannot be read as `T`, or if JSON cannot
+    /// represent the new value. Nothing is changed then. A merge can fail with the same errors.
     pub fn update<T, F>(&mut self, name: &str, change: F) -> Result<T, SessionError>
     where
         T: Serialize + DeserializeOwned + 'static,
@@ -144,7 +144,7 @@ impl Session {
         Ok(value)
     }
 
-    /// Removes a value and returns whether it was there.
+    /// Removes a value and returns whether it existed.
     pub fn remove(&mut self, name: &str) -> bool {
         self.mark_accessed();
         let removed = self.data.remove(name);
@@ -154,18 +154,18 @@ impl Session {
         removed
     }
 
-    /// Returns whether there is such a value.
+    /// Returns whether `name` has a value.
     pub fn contains_key(&self, name: &str) -> bool {
         self.data().contains_key(name)
     }
 
-    /// Returns the names of the values, in the order they came in; without those that are no Rust
-    /// text (a lone surrogate of Python's).
+    /// Returns the names of the values in insertion order, except for names that are not valid Rust
+    /// text (with a lone surrogate, as Python can write).
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.data().keys()
     }
 
-    /// Removes every value, and with them the session's own expiry.
+    /// Removes all values, including the session's own expiry.
     pub fn clear(&mut self) {
         self.mark_accessed();
         for name in self.data.entries().keys() {
@@ -175,27 +175,28 @@ impl Session {
         self.modified = true;
     }
 
-    /// Returns whether there is no value. Unlike Django's, it does not ask whether there is a key.
+    /// Returns whether the session has no values. Unlike Django's `is_empty`, it does not check for
+    /// a key.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Returns whether it was changed since it was loaded or last saved.
+    /// Returns whether the session was changed since it was loaded or last saved.
     pub fn is_modified(&self) -> bool {
         self.modified
     }
 
-    /// Returns whether its values were looked at, so that the response depends on the cookie
+    /// Returns whether the values were accessed, so that the response depends on the cookie
     /// (`Vary: Cookie`).
     pub fn is_accessed(&self) -> bool {
         self.accessed.load(Ordering::Relaxed)
     }
 
-    /// Sets when the session ends: a [`Duration`] after each save, or a [`SystemTime`], or as
-    /// [`SessionExpiry`] says.
+    /// Sets the expiry of the session: a [`Duration`] after each save, a [`SystemTime`], or a
+    /// [`SessionExpiry`].
     ///
-    /// It is kept under `_session_expiry` as Django keeps it. [`SessionExpiry::Default`] removes
-    /// what was set before.
+    /// The expiry is stored under `_session_expiry`, as in Django. [`SessionExpiry::Default`]
+    /// removes it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -209,8 +210,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidArgument`] for a [`Duration`] that ends after the year 9999, which
-    /// neither Django nor a cookie can express. Nothing is changed then.
+    /// [`SessionError::InvalidArgument`] if a [`Duration`] ends after the year 9999, which neither
+    /// Django nor a cookie can express. Nothing is changed then.
     pub fn set_expiry(&mut self, expiry: impl Into<SessionExpiry>) -> Result<(), SessionError> {
         let json = match expiry.into() {
             SessionExpiry::Default => {
@@ -225,11 +226,11 @@ impl Session {
         Ok(())
     }
 
-    /// Returns how long the record lives when it is saved now: the session's own expiry in whole
-    /// seconds, or the store's cookie age; no longer than the store's
-    /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout), and not past its
-    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout). Zero where its time has
-    /// passed.
+    /// Returns how long the record lives if it is saved now: the session's own expiry in whole
+    /// seconds, or the store's cookie age. The store's
+    /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout) and
+    /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) limit the result. Zero
+    /// means that the session has expired.
     pub fn expiry_age(&self) -> Duration {
         self.mark_accessed();
         self.expiry_age_at(self.policy.now())
@@ -241,9 +242,9 @@ impl Session {
         self.policy.end(&self.data, self.policy.now())
     }
 
-    /// Returns whether the cookie has no age, so that the browser drops it when it closes: the
-    /// session's own expiry, or the store's
-    /// [`browser_session`](super::SessionStoreBuilder::browser_session).
+    /// Returns whether the browser drops the cookie when it closes, because the cookie has no age.
+    /// The session's own expiry or the store's
+    /// [`browser_session`](super::SessionStoreBuilder::browser_session) decides this.
     pub fn expires_at_browser_close(&self) -> bool {
         self.mark_accessed();
         match self.policy.kept(&self.data) {
@@ -252,8 +253,8 @@ impl Session {
         }
     }
 
-    /// Sets a value by which [`test_cookie_worked`](Self::test_cookie_worked) tells, in the next
-    /// request, that the browser takes cookies.
+    /// Sets a value with which [`test_cookie_worked`](Self::test_cookie_worked) detects in the next
+    /// request that the browser accepts cookies.
     pub fn set_test_cookie(&mut self) {
         self.insert_json(TEST_COOKIE.0, format!("\"{}\"", TEST_COOKIE.1));
     }
@@ -263,17 +264,17 @@ impl Session {
         matches!(self.get::<String>(TEST_COOKIE.0), Ok(Some(value)) if value == TEST_COOKIE.1)
     }
 
-    /// Removes the test cookie and returns whether it was there.
+    /// Removes the test cookie and returns whether it existed.
     pub fn delete_test_cookie(&mut self) -> bool {
         self.remove(TEST_COOKIE.0)
     }
 
-    /// Returns whether there is no value, without marking it accessed.
+    /// Returns whether the session has no values, without marking it as accessed.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Returns whether its record was there when the store was last asked.
+    /// Returns whether the record existed when the store was last called.
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.is_some()
     }
@@ -286,7 +287,7 @@ impl Session {
         self.policy.now()
     }
 
-    /// Returns a duration as it is kept: in whole seconds, rounded up.
+    /// Returns a duration in its stored resolution: whole seconds, rounded up.
     pub(super) fn whole_seconds(&self, after: Duration) -> Result<Duration, SessionError> {
         if ends_in_range(self.policy.now(), after) {
             return Ok(Duration::from_secs(seconds_of(after)));
@@ -301,7 +302,7 @@ impl Session {
         &self.data
     }
 
-    /// Notes that nothing is left to be saved.
+    /// Marks the session as having no unsaved changes.
     pub(super) fn mark_saved(&mut self) {
         self.modified = false;
         self.changes = Changes::default();

@@ -1,15 +1,15 @@
-//! The secret name of a session: what the cookie holds.
+//! Session keys, the secrets in the cookies.
 
 use std::{fmt, str::FromStr};
 
 use super::SessionError;
 
-/// The key of a session. Whoever knows it is the user, so it is not printed:
-/// [`as_str`](Self::as_str) is for the cookie.
+/// The key of a session. Anyone who knows the key can act as the user, so its `Debug` output hides
+/// it. [`as_str`](Self::as_str) returns the text for the cookie.
 ///
-/// A key of ours is 32 characters of `[a-z0-9]` from the operating system's generator. What comes
-/// from a cookie is parsed, and reaches the store only where it could be a key: 8 to 128 characters
-/// of `[A-Za-z0-9_-]`.
+/// A generated key is 32 characters of `[a-z0-9]` from the operating system's generator. Text from
+/// a cookie is parsed, and reaches the store only if it could be a key: 8 to 128 characters of
+/// `[A-Za-z0-9_-]`.
 ///
 /// ```
 /// use codex_kv::SessionKey;
@@ -29,18 +29,19 @@ pub struct InvalidSessionKey;
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Bytes from here on are drawn again: 252 is the largest multiple of 36 that a byte can reach, so
-/// that no character is likelier.
+/// Bytes from this value on are rejected: 252 is the largest multiple of 36 in a byte, so all
+/// characters are equally likely.
 const BIASED_FROM: u8 = 252;
 
 const LENGTH: usize = 32;
 
-/// The number of times to ask the generator for one key. The first 64 bytes hold 32 usable ones but
-/// for one time in 10^40, so a second request shows a broken generator rather than bad luck.
+/// The maximum number of draws from the generator for one key. The first 64 bytes contain fewer
+/// than 32 usable bytes with a probability of 10^-40, so a second draw indicates a broken
+/// generator.
 const DRAWS: usize = 4;
 
 impl SessionKey {
-    /// Returns the text, for a cookie.
+    /// Returns the text of the key for a cookie.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The user who is logged in: names that Django shares, against session fixation.
+//! Logins, under the names that Django uses, with protection against session fixation.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,22 +14,22 @@ use super::{
     login_record::{LOGIN, LoginRecord},
 };
 
-/// The names under which Django's `login` keeps the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`,
+/// The names under which Django's `login` stores the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`,
 /// `HASH_SESSION_KEY` of `django.contrib.auth`).
 const USER: &str = "_auth_user_id";
 const AUTH_BACKEND: &str = "_auth_user_backend";
 const AUTH_HASH: &str = "_auth_user_hash";
-/// The name under which a session keeps the generation of its user at the login; absent while
-/// there is none.
+/// The name under which a session stores the generation that its user had at the login. It is
+/// absent if the user had no generation.
 pub(super) const GENERATION: &str = "_codex_generation";
 
 /// `key_salt` of `AbstractBaseUser._get_session_auth_hash`.
 const AUTH_HASH_SALT: &[u8] = b"django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
-/// Longer labels are refused, in bytes.
+/// The longest label, in bytes.
 const LONGEST_LABEL: usize = 1_024;
 
-/// The user who logs in: the argument of [`SessionStore::login`].
+/// A user to log in; the argument of [`SessionStore::login`].
 ///
 /// ```
 /// use codex_kv::session::Login;
@@ -58,8 +58,8 @@ struct Django {
 }
 
 impl Login {
-    /// Returns the user of this id, in this program alone: Django takes the session for one without
-    /// a user.
+    /// Returns a login of the user with this id, for this program only. Django sees a session
+    /// without a user.
     pub fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
@@ -69,12 +69,12 @@ impl Login {
         }
     }
 
-    /// Returns the user of this primary key, in Django too. `password` is the user's password
-    /// column as it is in the database, an encoded hash: Django ends the session when the user
-    /// changes the password. `secret` is Django's `SECRET_KEY`.
+    /// Returns a login of the user with this primary key that Django accepts too. `password` is the
+    /// content of the user's password column, an encoded hash. Django ends the session when the
+    /// user changes the password. `secret` is Django's `SECRET_KEY`.
     ///
-    /// The hash that ties the session to the password is that of
-    /// `AbstractBaseUser.get_session_auth_hash`, Django 3.1 to 6.1.
+    /// The hash that ties the session to the password is the result of
+    /// `AbstractBaseUser.get_session_auth_hash` in Django 3.1 to 6.1.
     pub fn django(user: impl Into<String>, password: &str, secret: impl Into<SecretKey>) -> Self {
         let key = Sha256::new().chain_update(AUTH_HASH_SALT);
         let key = key.chain_update(secret.into().as_bytes()).finalize();
@@ -94,8 +94,8 @@ impl Login {
         }
     }
 
-    /// Remembers this login: it lasts for `duration` from now, in whole seconds, and its cookie
-    /// survives the end of the browser. For this login it replaces the store's
+    /// Remembers this login for `duration` from now, in whole seconds. Its cookie survives the end
+    /// of the browser. For this login, `duration` replaces the store's
     /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout),
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) and
     /// [`browser_session`](super::SessionStoreBuilder::browser_session).
@@ -105,17 +105,17 @@ impl Login {
         self
     }
 
-    /// Names the session in the list of the user's [sessions](SessionStore::sessions): the browser,
-    /// or the `sid` of an OIDC provider. At most 1,024 bytes.
+    /// Sets the label of the session in the list of the user's [sessions](SessionStore::sessions),
+    /// for example the browser or the `sid` of an OIDC provider. The label has at most 1,024 bytes.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Sets the authentication backend that Django is to ask for the user:
-    /// `django.contrib.auth.backends.ModelBackend` unless set. It has to be in
-    /// `AUTHENTICATION_BACKENDS`. Nothing to a login that is not Django's.
+    /// Sets the authentication backend from which Django gets the user. The default is
+    /// `django.contrib.auth.backends.ModelBackend`. Django's `AUTHENTICATION_BACKENDS` must contain
+    /// it. The setting has no effect on a login from [`new`](Self::new).
     #[must_use]
     pub fn auth_backend(mut self, path: impl Into<String>) -> Self {
         if let Some(django) = &mut self.django {
@@ -124,7 +124,7 @@ impl Login {
         self
     }
 
-    /// Returns what the session is to say of this login.
+    /// Returns the record of this login for the session.
     fn record(&self, session: &Session) -> Result<LoginRecord, SessionError> {
         if self.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
             return Err(SessionError::InvalidArgument(
@@ -153,7 +153,7 @@ impl Login {
     }
 }
 
-// The hash, with the secret, would be a login.
+// Anyone with the hash and the secret could forge a login.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
@@ -161,24 +161,24 @@ impl fmt::Debug for Login {
 }
 
 impl Session {
-    /// Returns the user who is logged in, as Django's `login` or [`SessionStore::login`] left it.
+    /// Returns the user who is logged in, by Django's `login` or by [`SessionStore::login`].
     ///
-    /// Django also compares the session with the user's password, which only its database knows: a
-    /// session that outlived a change of password there is still a login here, until
+    /// Django also compares the session with the user's password, which only its database holds.
+    /// After a change of password in Django, the session is still a login here until
     /// [`SessionStore::revoke_all`].
     pub fn user(&self) -> Option<String> {
         user_of(self.data())
     }
 
-    /// Returns the opaque id of this login, by which [`SessionStore::sessions`] lists it. Stays
-    /// when the key changes. None for a session that nobody logged in to by
+    /// Returns the opaque id of this login in the list of [`SessionStore::sessions`]. The id stays
+    /// the same when the key changes. Returns `None` for a session without a login by
     /// [`SessionStore::login`].
     pub fn login_id(&self) -> Option<String> {
         LoginRecord::of(self.data()).map(|login| login.id)
     }
 }
 
-/// Returns the id as text. Django keeps text; another program may keep a number.
+/// Returns the user's id as text. Django stores text; another program may store a number.
 pub(super) fn user_of(data: &SessionData) -> Option<String> {
     let json = data.get_json(USER).filter(|json| *json != "null")?;
     Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
@@ -186,18 +186,18 @@ pub(super) fn user_of(data: &SessionData) -> Option<String> {
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Logs the user in: stores the session under a new key, against session fixation, and removes
-    /// the old one. The visitor's data stays, unless somebody else was logged in (or the same user,
-    /// before a change of password): then nothing of it does.
+    /// the old record. The visitor's data stays. If another user was logged in (or the same user
+    /// before a change of password), all data is removed.
     ///
-    /// The login is noted in the list of the user's [sessions](Self::sessions), and the store's
+    /// The login is added to the list of the user's [sessions](Self::sessions), and the store's
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) begins.
     ///
     /// # Errors
     ///
-    /// As [`cycle_key_merged`](Self::cycle_key_merged). If the store fails after the new record was
-    /// stored, the session has the new key, and another user's record may be there until it
-    /// expires. [`SessionError::InvalidArgument`] for a label of more than 1,024 bytes, and for a
-    /// login that is to be remembered for no time or past the year 9999.
+    /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged). If the backend fails after
+    /// the new record was stored, the session has the new key, and another user's record may remain
+    /// until it expires. [`SessionError::InvalidArgument`] if the label has more than 1,024 bytes,
+    /// or if the login is to be remembered for zero seconds or beyond the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         let replaced = self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;
@@ -207,14 +207,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Does all of a login that needs no new key, and returns the key of another user's session,
-    /// which is to be deleted once this one is stored.
+    /// Performs the steps of a login that need no new key. Returns the key of another user's
+    /// session, which the caller deletes after this session is stored.
     pub(crate) async fn prepare_login(
         &self,
         session: &mut Session,
         login: &Login,
     ) -> Result<Option<SessionKey>, SessionError> {
-        // Checked and asked before anything is changed, because it can fail.
+        // The fallible steps come before any change.
         let record = login.record(session)?;
         let generation = self.generation(&login.user).await?;
         let mut replaced = None;

@@ -1,5 +1,4 @@
-//! The record of a login in its session: since when, for how long, and by which name its user finds
-//! it among the others.
+//! The record of a login in its session: its time, its duration and its label.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,17 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{SessionData, SessionError, SessionKey};
 
-/// The name under which a session keeps its [`LoginRecord`].
+/// The name under which a session stores its [`LoginRecord`].
 pub(super) const LOGIN: &str = "_codex_login";
 
-/// JSON under [`LOGIN`]; other programs may write it too: `{"id":"…","at":1700000000000}`.
+/// The JSON under [`LOGIN`], which other programs may write too: `{"id":"…","at":1700000000000}`.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct LoginRecord {
-    /// The id by which the user's other sessions know it. Stays when the key changes.
+    /// The id of the login in the list of the user's sessions. It stays the same when the key
+    /// changes.
     pub(super) id: String,
     /// The time of the login, in milliseconds since 1970.
     at: u64,
-    /// For how long the login was asked to be remembered, in seconds.
+    /// The time for which the login is remembered, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remember: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ impl LoginRecord {
     ) -> Result<Self, SessionError> {
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            // As hard to guess as a key, though it opens nothing.
+            // As hard to guess as a key, although it grants no access.
             id: SessionKey::generate()?.as_str().to_owned(),
             at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             remember: remember.map(|remember| remember.as_secs()),
@@ -40,13 +40,13 @@ impl LoginRecord {
         })
     }
 
-    /// Returns the record of a session; none where it has none that can be read.
+    /// Returns the record of a session, or `None` if it has no readable record.
     pub(super) fn of(data: &SessionData) -> Option<Self> {
         data.get_json(LOGIN)?;
         data.get(LOGIN).ok().flatten()
     }
 
-    /// Returns when the login was; the end of time where that is past what the clock can say.
+    /// Returns the time of the login, or `None` if the clock cannot represent it.
     pub(super) fn at(&self) -> Option<SystemTime> {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.at))
     }

@@ -1,11 +1,11 @@
-//! Sessions on any key-value store, side by side with Django: the same secret, the same cookie, the
-//! same record.
+//! Sessions on any key-value store, shared with Django: the same secret, the same cookie, the same
+//! record.
 //!
-//! A [`SessionStore`] creates, loads and saves a [`Session`] under the [`SessionKey`] that is in
-//! the user's cookie. How data becomes bytes is a [`SessionCodec`]; [`DjangoSigned`] is the one
-//! that Django reads and writes.
+//! A [`SessionStore`] creates, loads and saves a [`Session`] under the [`SessionKey`] in the user's
+//! cookie. A [`SessionCodec`] converts data to bytes; [`DjangoSigned`] is the codec that Django
+//! reads and writes.
 //!
-//! The stored key is `{project}:{key_prefix}:{session key}`, empty segments left out. The time to
+//! The stored key is `{project}:{key_prefix}:{session key}`, without empty segments. The time to
 //! live of the record is the session's expiry age.
 
 mod builder;

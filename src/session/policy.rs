@@ -1,4 +1,4 @@
-//! The settings of a store that decide when its sessions end.
+//! The settings of a store that determine when its sessions end.
 
 use std::{
     num::NonZeroUsize,
@@ -15,24 +15,24 @@ use super::{
 
 pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
-/// A renewal waits for a tenth of the idle timeout unless set, and for this long at most.
+/// The upper limit of the default touch interval, which is a tenth of the idle timeout.
 const LONGEST_DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The excess that a record may live before that is mended. Stores round, and the
-/// time of a call counts.
+/// The excess lifetime of a record that is tolerated before a renewal corrects it. Stores round
+/// times to live, and the call itself takes time.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Policy {
     pub(super) cookie_age: Duration,
     pub(super) browser_session: bool,
-    /// The time zone of expiry dates without an offset; none if dates have one.
+    /// The time zone of expiry dates without an offset; `None` if dates have an offset.
     pub(super) zone: Option<TimeZone>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) absolute_timeout: Option<Duration>,
     pub(super) touch_interval: Option<Duration>,
-    /// The number of sessions that a user may have.
+    /// The maximum number of sessions of a user.
     pub(super) sessions_per_user: Option<NonZeroUsize>,
-    /// Whether a record that cannot be read is an error; it counts as missing otherwise.
+    /// Whether an unreadable record is an error. Otherwise it counts as missing.
     pub(super) fail_on_unreadable: bool,
     pub(super) clock: Box<Clock>,
 }
@@ -47,7 +47,7 @@ impl Policy {
     }
 
     /// Returns how long the record lives if it is saved `now`: the earliest of the session's
-    /// expiry, the idle timeout and the absolute one. Zero where its time has passed.
+    /// expiry, the idle timeout and the absolute timeout. Zero means that it has expired.
     pub(super) fn age(&self, data: &SessionData, now: SystemTime) -> Duration {
         let kept = self.kept(data).age(now, self.cookie_age, self.zone.as_ref());
         self.limited(kept, data, now)
@@ -70,7 +70,7 @@ impl Policy {
         age.min(self.login_left(login.as_ref(), now))
     }
 
-    /// Returns how long the login is valid from `now`; without an end if there is none.
+    /// Returns how long the login is valid from `now`; `Duration::MAX` if the login does not end.
     fn login_left(&self, login: Option<&LoginRecord>, now: SystemTime) -> Duration {
         let Some(login) = login else {
             return Duration::MAX;
@@ -78,25 +78,22 @@ impl Policy {
         let Some(lifetime) = login.remember().or(self.absolute_timeout) else {
             return Duration::MAX;
         };
-        // A login in the future comes from a clock that is ahead; it is not to last longer for
-        // that.
+        // A login in the future comes from a clock that is ahead, and must not last longer.
         let end = login.at().map(|at| at.min(now)).and_then(|at| at.checked_add(lifetime));
         end.map_or(Duration::ZERO, |end| end.duration_since(now).unwrap_or_default())
     }
 
-    /// Returns whether the login has lasted for as long as it may, whatever the record's time to
-    /// live says.
+    /// Returns whether the login has ended, regardless of the record's time to live.
     pub(super) fn login_is_over(&self, data: &SessionData, now: SystemTime) -> bool {
         self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
     }
 
-    /// Returns whether the time of a session begins anew when it is used, not only when it is
-    /// saved.
+    /// Returns whether use renews a session, in addition to saves.
     pub(super) fn renews(&self) -> bool {
         self.idle_timeout.is_some() || self.touch_interval.is_some()
     }
 
-    /// Returns whether a record that lives for `left` is to live for `age`.
+    /// Returns whether a record with `left` to live should be renewed to `age`.
     pub(super) fn renewal_is_due(&self, left: Duration, age: Duration) -> bool {
         let default = || {
             let tenth = self.idle_timeout.map_or(LONGEST_DEFAULT_INTERVAL, |idle| idle / 10);
@@ -106,8 +103,9 @@ impl Policy {
         self.renews() && (age.saturating_sub(left) >= interval.max(Duration::from_millis(1)) || left > age + TOLERANCE)
     }
 
-    /// Returns when the time of a record that has `left` to live last began anew. Earlier than it
-    /// did where the absolute timeout or a date cut the time short; none where nothing can be said.
+    /// Returns when a record with `left` to live was last renewed. The result is too early if the
+    /// absolute timeout or a date shortened the time to live. Returns `None` if the time cannot be
+    /// determined.
     pub(super) fn renewed_at(&self, data: &SessionData, left: Duration, now: SystemTime) -> Option<SystemTime> {
         let idle = self.idle_timeout.filter(|_| {
             let login = LoginRecord::of(data);

@@ -1,4 +1,4 @@
-//! The keys that the records of a store are stored under.
+//! The stored keys of a store's records.
 
 use codex_traits::KvBackend;
 
@@ -10,8 +10,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         namespaced_key(self.project(), self.key_prefix(), key.as_str())
     }
 
-    /// Returns the key of a user's generation: beside the sessions and not among them, so that no
-    /// session key can meet it.
+    /// Returns the key of a user's generation. It is outside the namespace of the sessions, so no
+    /// session key can collide with it.
     pub(super) fn generation_record(&self, user: &str) -> String {
         let prefix = match self.key_prefix() {
             "" => "generation".to_owned(),

@@ -1,14 +1,14 @@
-//! Sessions whose time begins anew when they are used.
+//! Renewal of sessions on use.
 
 use codex_traits::KvBackend;
 
 use super::{Session, SessionCodec, SessionError, SessionStore};
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Returns whether the session's time is to begin anew because it was used: the store has an
+    /// Returns whether use should renew the session: the store has an
     /// [`idle_timeout`](super::SessionStoreBuilder::idle_timeout) or a
     /// [`touch_interval`](super::SessionStoreBuilder::touch_interval), and the last renewal is at
-    /// least that interval ago. Asks nothing of the store.
+    /// least that interval ago. Does no I/O.
     pub fn renewal_is_due(&self, session: &Session) -> bool {
         if session.key().is_none() || session.stored.is_none() || !self.policy().renews() {
             return false;
@@ -25,11 +25,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.policy().renews()
     }
 
-    /// Lets the session's time begin anew if that [is due](Self::renewal_is_due), without writing
-    /// its data, and returns whether it did. The cookie is to be sent again then.
+    /// Renews the session's time to live if the renewal [is due](Self::renewal_is_due), without
+    /// writing its data. Returns whether it did; the caller has to send the cookie again then.
     ///
-    /// For the end of each request that used the session and saved nothing: a save renews too. A
-    /// session that was ended elsewhere meanwhile is not renewed, and that is no error.
+    /// Call it at the end of each request that used the session without saving it; a save renews
+    /// too. A session that was ended elsewhere is not renewed, which is not an error.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! An end to all sessions of a user at once.
+//! Revocation of all sessions of a user.
 
 use std::future::Future;
 
@@ -10,46 +10,45 @@ use super::{
     login::{GENERATION, user_of},
 };
 
-/// A user whose generation was asked for together with a session, and the answer.
+/// A user whose generation was requested together with a session, and the result.
 pub(super) struct Asked {
     pub(super) user: std::sync::Arc<str>,
     pub(super) generation: Option<Bytes>,
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Ends all sessions of a user at once, in one step however many there are: "log out
-    /// everywhere".
+    /// Ends all sessions of a user, in one step for any number of sessions: "log out everywhere".
     ///
     /// It does not depend on the list of the user's [sessions](Self::sessions). The user gets a new
-    /// generation, a random value stored under `{project}:{key_prefix}-generation:{user}`; a
-    /// session says which generation it was logged in under, and [`load`](Self::load) takes one of
-    /// another generation for missing. The records themselves expire in their time.
+    /// generation, a random value stored under `{project}:{key_prefix}-generation:{user}`. A
+    /// session holds the generation of its login, and [`load`](Self::load) treats a session of
+    /// another generation as missing. The records themselves expire with their times to live.
     ///
-    /// A load asks for the generation together with the session, in one round trip, once this store
-    /// has seen the session: it remembers of some 60,000 sessions whose they are, and verifies that
-    /// with what it loads. The first load takes two. Every user who was ever revoked costs one
-    /// small record that does not expire: an old session could outlive it otherwise. Do not let the
-    /// store evict it.
+    /// The store remembers the users of about 60,000 sessions. For a remembered session, a load
+    /// reads the generation together with the session, in one round trip, and verifies the user.
+    /// The first load of a session takes two round trips. Each user who was ever revoked costs one
+    /// small record. The record does not expire, because an old session could outlive it. Do not
+    /// let the store evict it.
     ///
     /// # With Django
     ///
-    /// A session of Django's own `login` says no generation, which is the generation of a user who
-    /// was never revoked. So it is ended here like any other. For Django to heed the generation,
-    /// and for its logins to be valid here after the user's first `revoke_all`, it has to check and
-    /// to write it: `examples/django/codex_sessions.py` shows both, in ten lines.
+    /// Django's own `login` writes no generation, like a login of a user who was never revoked.
+    /// `revoke_all` therefore ends sessions by Django too. Django has to check the generation to
+    /// respect it, and has to write it for its logins to be valid here after the user's first
+    /// `revoke_all`. `examples/django/codex_sessions.py` shows both in ten lines.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; perhaps the sessions are ended then.
-    /// [`SessionError::Generator`].
+    /// [`SessionError::Backend`] if the backend fails; the sessions may have been ended then.
+    /// [`SessionError::Generator`] if the random generator fails.
     pub async fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         self.new_generation(user).await.map(drop)
     }
 
-    /// Gives the user a generation that no session has yet.
+    /// Gives the user a new generation that no session has.
     pub(super) async fn new_generation(&self, user: &str) -> Result<String, SessionError> {
-        // Random and not counted: a count that was lost and begun anew would bring old sessions
-        // back.
+        // Random instead of a counter: a counter that was lost and restarted would make old
+        // sessions valid again.
         let generation = SessionKey::generate()?.as_str().to_owned();
         let record = self.generation_record(user);
         let value = Bytes::copy_from_slice(generation.as_bytes());
@@ -58,8 +57,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(generation)
     }
 
-    /// Returns whether the session's user was revoked since the login. What was asked already
-    /// counts where it is of that user.
+    /// Returns whether the session's user was revoked since the login. Uses the generation in
+    /// `asked` if it belongs to that user.
     pub(super) async fn is_revoked(&self, data: &SessionData, asked: Option<Asked>) -> Result<bool, SessionError> {
         let Some(user) = user_of(data) else {
             return Ok(false);
@@ -80,7 +79,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-/// Returns the generation that a session was logged in under.
+/// Returns the generation that a session's user had at the login.
 pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }

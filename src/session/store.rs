@@ -1,4 +1,4 @@
-//! The verbs.
+//! The session store.
 
 use std::{
     fmt,
@@ -19,12 +19,12 @@ use super::{
     users::UserMemory,
 };
 
-/// The number of new keys to try before giving up. Two keys of 165 bits do not meet by chance, so
-/// that one collision is a fault already.
+/// The maximum number of new keys to try. Two keys of 165 bits do not collide by chance, so even
+/// one collision indicates a fault.
 const KEY_ATTEMPTS: usize = 8;
 
-/// Sessions on any [`KvBackend`], in the form that Django reads. A clone is another handle on the
-/// same store, and cheap.
+/// Sessions on any [`KvBackend`], in the form that Django reads. Clones are cheap handles to the
+/// same store.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -50,20 +50,21 @@ const KEY_ATTEMPTS: usize = 8;
 /// # fn main() {}
 /// ```
 ///
-/// # No update is lost
+/// # Lost updates
 ///
-/// A session remembers the bytes it was loaded from, and [`save`](Self::save) writes only where
-/// exactly these are still stored, in one step. A session that was deleted elsewhere is
-/// [`Gone`](SessionError::Gone) and is not written back to life; one that was changed elsewhere is
-/// a [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and repeats.
+/// No update is lost. A session remembers the bytes from which it was loaded, and
+/// [`save`](Self::save) writes only if exactly these bytes are still stored, in one atomic step. If
+/// the session was deleted elsewhere, `save` returns [`Gone`](SessionError::Gone) and does not
+/// recreate it. If the session was changed elsewhere, `save` returns
+/// [`Conflict`](SessionError::Conflict). [`update`](Self::update) loads again and retries.
 ///
 /// # Failure and cancellation
 ///
-/// An outage is [`SessionError::Backend`] from every verb; a broken store never looks like an empty
-/// session. A call whose future is dropped, or that fails with an error that
-/// [may have executed](codex_traits::Error::may_have_executed), wrote once or not at all. The
-/// session does not know which: if it was written, the next `save` of the same session is a
-/// `Conflict` with itself, and it has to be loaded again.
+/// During an outage every method returns [`SessionError::Backend`]; a broken store never looks like
+/// an empty session. A call whose future is dropped, or that fails with an error that [may have
+/// executed](codex_traits::Error::may_have_executed), wrote at most once. The session does not know
+/// whether it was written. If it was, the next `save` of the same session returns `Conflict`, and
+/// the session has to be loaded again.
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     shared: Arc<Shared<B, C>>,
 }
@@ -74,11 +75,11 @@ struct Shared<B, C> {
     project: String,
     key_prefix: String,
     policy: Arc<Policy>,
-    /// The users whose sessions were seen.
+    /// The users of recently seen sessions.
     users: UserMemory,
 }
 
-/// A record as it was found, and what was asked together with it.
+/// A stored record and the values that were read together with it.
 struct Found {
     payload: Bytes,
     left: Option<Duration>,
@@ -86,7 +87,7 @@ struct Found {
 }
 
 impl<B: KvBackend> SessionStore<B> {
-    /// Returns the settings for a store on `backend`. A codec has to be given before
+    /// Returns the builder of a store on `backend`. Set a codec before
     /// [`build`](SessionStoreBuilder::build).
     pub fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
         SessionStoreBuilder::new(backend)
@@ -107,33 +108,34 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Returns a session that is not stored yet: the first [`save`](Self::save) gives it a key. For
-    /// visitors who may never need one.
+    /// Returns a session that is not stored yet. The first [`save`](Self::save) gives it a key. Use
+    /// it for visitors who may never need a session.
     pub fn new_session(&self) -> Session {
         Session::new(SessionData::new(), self.shared.policy.clone())
     }
 
-    /// Stores an empty session under a new key at once.
+    /// Creates an empty session and stores it under a new key.
     ///
     /// # Errors
     ///
-    /// [`SessionError::KeyTaken`] if every new key is in use, [`SessionError::Generator`] if none
-    /// can be drawn, [`SessionError::Backend`] if the store fails.
+    /// [`SessionError::KeyTaken`] if every generated key is already in use,
+    /// [`SessionError::Generator`] if the random generator fails, and [`SessionError::Backend`] if
+    /// the backend fails.
     pub async fn create(&self) -> Result<Session, SessionError> {
         let mut session = self.new_session();
         self.store_anew(&mut session, self.now()).await?;
         Ok(session)
     }
 
-    /// Returns the session of this key; `None` where it is missing, has expired or cannot be read,
-    /// its user was [revoked](Self::revoke_all) since, or its login has lasted for as long as it
-    /// may. Creates nothing.
+    /// Returns the session of this key. Returns `None` if the session is missing, expired or
+    /// unreadable, if its user was [revoked](Self::revoke_all) since its login, or if its login has
+    /// ended. Creates nothing.
     ///
-    /// An unreadable one (signed with another secret, damaged, past the size limit) is logged as a
-    /// warning, without its key and payload, unless the store is to
+    /// An unreadable session (signed with another secret, damaged, beyond the size limit) is logged
+    /// as a warning, without its key and payload, unless the store is set to
     /// [fail](SessionStoreBuilder::fail_on_unreadable).
     ///
-    /// One round trip, but for the first load of a logged-in session by this store: see
+    /// A load takes one round trip, except for this store's first load of a logged-in session; see
     /// [`revoke_all`](Self::revoke_all).
     ///
     /// # Errors
@@ -156,7 +158,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    /// Loads as [`load`](Self::load) does, whatever generation the session is of.
+    /// Loads like [`load`](Self::load), but ignores the generation of the session.
     pub(super) async fn load_unrevoked(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
         Ok(self.read(key, None).await?.map(|(session, _)| session))
     }
@@ -187,8 +189,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Asks for the record, and in the same round trip for its time to live where sessions are
-    /// renewed, and for the generation of the user who is thought to be its.
+    /// Reads the record. In the same round trip it reads the time to live if sessions are renewed,
+    /// and the generation of the session's presumed user.
     async fn find(&self, record: &str, user: Option<Arc<str>>) -> Result<Option<Found>, SessionError> {
         let (found, asked) = match (user, self.policy().renews()) {
             (None, false) => (self.backend().get(record).await?.map(|payload| (payload, None)), None),
@@ -218,18 +220,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }))
     }
 
-    /// Stores the session for its [expiry age](Session::expiry_age), where what it was loaded from
-    /// is still stored: one atomic step. Not only a modified one, so that its time begins anew.
+    /// Stores the session for its [expiry age](Session::expiry_age) if the record has not changed
+    /// since it was loaded, in one atomic step. An unmodified session is stored too, which renews
+    /// its time to live.
     ///
-    /// One without a key is stored under a new one. One whose expiry has passed is removed instead;
-    /// it keeps its key, and is `Gone` from then on.
+    /// A session without a key is stored under a new key. A session whose expiry has passed is
+    /// removed instead; it keeps its key, and later saves return `Gone`.
     ///
     /// # Errors
     ///
-    /// Nothing is written with any of them but perhaps `Backend`: [`SessionError::Gone`] and
-    /// [`SessionError::Conflict`]; [`SessionError::TooLarge`]; [`SessionError::Backend`]. Which of
-    /// the first two it is takes a second look at the store: a session that was changed elsewhere
-    /// and then ended between the two looks is `Gone`.
+    /// [`SessionError::Gone`], [`SessionError::Conflict`], [`SessionError::TooLarge`] and
+    /// [`SessionError::Backend`]. Nothing was written, except perhaps with `Backend`. A second read
+    /// of the store distinguishes `Gone` from `Conflict`: a session that was changed elsewhere and
+    /// ended before that read is `Gone`.
     pub async fn save(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         self.date_login(session, now)?;
@@ -259,7 +262,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Removes the record and returns whether it was there. One that is not is no error.
+    /// Removes the record and returns whether it existed. A missing record is not an error.
     ///
     /// # Errors
     ///
@@ -268,7 +271,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(self.backend().del(&[&self.record(key)]).await? > 0)
     }
 
-    /// Returns whether there is a record, readable or not.
+    /// Returns whether the record exists, readable or not.
     ///
     /// # Errors
     ///
@@ -277,12 +280,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(self.backend().exists(&self.record(key)).await?)
     }
 
-    /// Lets the session's time begin anew without writing its data: the record lives for the
-    /// [expiry age](Session::expiry_age) from now. Changes that were made elsewhere stay.
+    /// Renews the session's time to live without writing its data: the record lives for the [expiry
+    /// age](Session::expiry_age) from now. Changes that were made elsewhere stay.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] if there is no record, [`SessionError::Backend`] if the store fails.
+    /// [`SessionError::Gone`] if the record is missing, [`SessionError::Backend`] if the backend
+    /// fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
@@ -293,19 +297,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Gives the session a new key and keeps its data, unsaved changes too: what has to be done
-    /// when a user logs in, against session fixation.
+    /// Gives the session a new key and keeps its data, including unsaved changes. Call it when a
+    /// user logs in, against session fixation.
     ///
-    /// The record is stored under the new key first; then the old one is removed, where it is still
-    /// what was loaded. Where it is not, the new one is taken back and the session is as before, so
-    /// that neither somebody else's change nor somebody else's logout is lost.
+    /// The record is stored under the new key first. Then the old record is removed if it still
+    /// equals the loaded record. If it does not, the new record is removed again and the session
+    /// stays as it was. Neither a concurrent change nor a concurrent logout is lost.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as [`save`](Self::save), and what
-    /// [`create`](Self::create) fails with. Where the store fails after the new record was stored,
-    /// or the call is dropped then, the session has the new key, and the old record may be there
-    /// until it expires.
+    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as with [`save`](Self::save), and the
+    /// errors of [`create`](Self::create). If the backend fails or the call is dropped after the
+    /// new record was stored, the session has the new key, and the old record may remain until it
+    /// expires.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let Some(old_key) = session.key.clone().filter(|_| !session.expiry_age_at(now).is_zero()) else {
@@ -326,8 +330,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Removes the record of a new key, because the old one was changed or ended elsewhere, and
-    /// returns why that is.
+    /// Removes the record of the new key, because the old record was changed or ended elsewhere.
+    /// Returns the error for the caller.
     async fn take_back(
         &self,
         session: &Session,
@@ -338,11 +342,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let Some(new_key) = new_key else {
             return Err(lost);
         };
-        // If it fails, a record stays that nobody knows the key of, until it expires. What was
-        // lost says more.
+        // If the delete fails, a record under an unknown key stays until it expires. The original
+        // error is more useful than this failure.
         let was_there = self.delete(&new_key).await.unwrap_or(true);
         if !was_there {
-            // The user has ended this login while its key was the new one.
+            // The user ended this login while it had the new key.
             self.delete(old_key).await?;
             return Err(SessionError::Gone);
         }
@@ -354,11 +358,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(lost)
     }
 
-    /// Removes the record, whoever changed it, and leaves an empty session without a key: a logout.
+    /// Removes the record, even if it was changed elsewhere, and leaves an empty session without a
+    /// key: a logout.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; the session is as before then.
+    /// [`SessionError::Backend`] if the backend fails. The session does not change then.
     pub async fn flush(&self, session: &mut Session) -> Result<(), SessionError> {
         if let Some(key) = &session.key {
             self.delete(key).await?;
@@ -369,8 +374,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Stores the session under a new key, where its time has not passed already. It is not marked
-    /// as saved.
+    /// Stores the session under a new key unless it has expired. Does not mark it as saved.
     async fn store_anew(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
         let age = session.expiry_age_at(now);
         if age.is_zero() {
@@ -391,8 +395,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::KeyTaken)
     }
 
-    /// Gives a session the key that it was stored under. A login is listed first, so that none
-    /// lives unlisted.
+    /// Gives a session the key under which it was stored. A login is added to the list first, so
+    /// that no live login is missing there.
     async fn enter(
         &self,
         session: &mut Session,
@@ -403,7 +407,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if let Some((user, login)) = listed(&session.data)
             && let Err(error) = self.enlist(&user, &login.id, &key).await
         {
-            // If it fails too, a record stays that nobody knows the key of, until it expires.
+            // If the delete fails too, a record under an unknown key stays until it expires.
             let _ = self.delete(&key).await;
             return Err(error);
         }
@@ -416,7 +420,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Notes the time of a login that another program made, where the store has to know it.
+    /// Records the time of another program's login if the store has an absolute timeout.
     fn date_login(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
         if self.policy().absolute_timeout.is_some()
             && user_of(&session.data).is_some()
@@ -427,7 +431,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Removes the record where it holds these bytes, in one step.
+    /// Removes the record if it holds exactly these bytes, in one atomic step.
     pub(super) async fn remove_exactly(&self, record: &str, stored: &Bytes) -> Result<(), SessionError> {
         if self.backend().del_if_equals(record, stored).await? {
             Ok(())
@@ -436,7 +440,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         }
     }
 
-    /// Returns why a comparison did not hold.
+    /// Returns the reason why a comparison failed.
     async fn gone_or_conflict(&self, record: &str) -> Result<SessionError, SessionError> {
         Ok(if self.backend().exists(record).await? {
             SessionError::Conflict
@@ -470,12 +474,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-/// Returns the user and the login of a session that is listed with the user's others.
+/// Returns the user and the login of a session that belongs in the user's list.
 fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
     Some((user_of(data)?, LoginRecord::of(data)?))
 }
 
-// Not derived: neither the backend nor the codec has to be `Clone`.
+// Implemented by hand because `derive` would require `B: Clone` and `C: Clone`.
 impl<B, C> Clone for SessionStore<B, C> {
     fn clone(&self) -> Self {
         Self {

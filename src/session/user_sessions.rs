@@ -1,8 +1,8 @@
-//! "My devices": the sessions of a user, by an id that opens nothing.
+//! The list of a user's sessions ("my devices"), by ids that grant no access.
 //!
-//! A record beside the sessions lists the ids of a user's logins with the keys of their sessions.
-//! It is a hint: what is listed is looked up before it is told, so a list that is lost or out of
-//! date ends no session and brings none back.
+//! A separate record lists the ids of a user's logins with the keys of their sessions. The list is
+//! only a hint: each listed session is looked up before it is returned. A lost or outdated list
+//! neither ends a session nor restores one that has ended.
 
 use std::{
     fmt,
@@ -21,43 +21,44 @@ use super::{
     revocation::generation_of,
 };
 
-/// The number of logins of a user that are listed, unless the store has a lower limit. The oldest
-/// are left out.
+/// The maximum number of logins in a user's list, unless the store has a lower limit. The oldest
+/// logins are dropped.
 const MOST_LISTED: usize = 100;
 
-/// The time that a list is kept after the user's last login: as long as browsers keep a cookie.
+/// The lifetime of a list after the user's last login: the longest time that browsers keep a
+/// cookie.
 const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
 
-/// A session of a user, as [`SessionStore::sessions`] lists it.
+/// A session in the list of [`SessionStore::sessions`].
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserSession {
-    /// The opaque id of the login, for [`SessionStore::end`]. It is not the session's key, and
-    /// opens nothing.
+    /// The opaque id of the login, for [`SessionStore::end`]. It is not the session's key and
+    /// grants no access.
     pub id: String,
     /// The time of the login.
     pub created: SystemTime,
-    /// When the session's time last began anew: with a save, a touch or a renewal. Not later than
-    /// that, but earlier where the absolute timeout or a fixed date cut the time short.
+    /// The time of the last save, touch or renewal. The value is too early if the absolute timeout
+    /// or a fixed date shortened the time to live, and never too late.
     pub last_seen: SystemTime,
     /// The [label](super::Login::label) of the login.
     pub label: Option<String>,
 }
 
-/// The listed logins, in their order: a name is an id, its value the session's key. And the bytes
-/// that it was read from.
+/// The listed logins in order, and the bytes from which they were read. Each entry maps an id to
+/// the session's key.
 struct List {
     entries: SessionData,
     stored: Option<Bytes>,
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Returns the live sessions of a user, the latest login first: for a page of "my devices".
+    /// Returns the live sessions of a user, the latest login first, for a page of "my devices".
     ///
-    /// Listed are sessions that [`login`](Self::login) began, at most 100 of a user, the latest.
-    /// What Django logged in is not among them. Two round trips.
+    /// The list contains the latest sessions that [`login`](Self::login) began, at most 100 per
+    /// user. It does not contain logins by Django. The call takes two round trips.
     ///
-    /// The session of a request is the one whose id is [`Session::login_id`].
+    /// To find the session of a request, compare the ids with [`Session::login_id`].
     ///
     /// ```
     /// # use codex_kv::{KvBackend, session::*};
@@ -103,14 +104,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(live)
     }
 
-    /// Ends one session of a user, by its id from [`sessions`](Self::sessions), and returns whether
-    /// it was there. The record is deleted, whoever changed it.
+    /// Ends a session of a user, by its id from [`sessions`](Self::sessions), and returns whether
+    /// it existed. The record is deleted even if it was changed elsewhere.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; [`SessionError::Conflict`] if a thousand
-    /// attempts in a row to update the list lost to other logins of the user, after the session was
-    /// ended.
+    /// [`SessionError::Backend`] if the backend fails. [`SessionError::Conflict`] if a thousand
+    /// attempts in a row to update the list lost to other logins of the user; the session has ended
+    /// by then.
     pub async fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
         let mut ended = false;
         for _ in 0..ATTEMPTS {
@@ -120,7 +121,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             };
             ended |= self.delete(&key).await?;
             list.entries.remove(id);
-            // The session has got a new key where somebody else has changed the list meanwhile.
+            // If another client has changed the list meanwhile, the session may have a new key.
             if self.store_list(user, &list).await? {
                 return Ok(ended);
             }
@@ -128,19 +129,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::Conflict)
     }
 
-    /// Ends every session of this session's user but this one: "log out all other devices".
+    /// Ends all other sessions of this session's user: "log out all other devices".
     ///
-    /// It works as [`revoke_all`](Self::revoke_all) does, not by the list, so it ends what is not
-    /// listed too. This session is saved, with its unsaved changes, and merged where it was changed
-    /// elsewhere. A request of the same browser that runs at the same time may find nobody logged
-    /// in, for the time of one write.
+    /// It works like [`revoke_all`](Self::revoke_all) and does not use the list, so it also ends
+    /// unlisted sessions. This session is saved with its unsaved changes, and merged if it was
+    /// changed elsewhere. For the duration of one write, a concurrent request of the same browser
+    /// may find no user logged in.
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidArgument`] if nobody is logged in; [`SessionError::Gone`] if this
-    /// session was ended elsewhere: the others are ended all the same. As
-    /// [`save_merged`](Self::save_merged) otherwise; where the store fails in between, this session
-    /// may have ended with the others.
+    /// [`SessionError::InvalidArgument`] if no user is logged in. [`SessionError::Gone`] if this
+    /// session was ended elsewhere; the other sessions are ended nevertheless. Otherwise the same
+    /// errors as [`save_merged`](Self::save_merged). If the backend fails halfway, this session may
+    /// have ended with the others.
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         let Some(user) = user_of(session.data()) else {
             return Err(SessionError::InvalidArgument(
@@ -152,8 +153,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::SaveAs(&user)).await.map(drop)
     }
 
-    /// Notes that the session of a login is stored under `key`, and ends the oldest where that
-    /// makes one too many.
+    /// Adds the login to the user's list with the session's `key`, and ends the oldest sessions
+    /// beyond the limit.
     pub(super) async fn enlist(&self, user: &str, id: &str, key: &SessionKey) -> Result<(), SessionError> {
         for _ in 0..ATTEMPTS {
             let mut list = self.list(user).await?;
@@ -179,7 +180,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let live: Vec<usize> = (0..others.len()).filter(is_live).collect();
         let too_many = (live.len() + 1).saturating_sub(limit);
         let (oldest, kept) = live.split_at(too_many.min(live.len()));
-        // Ended before they are struck off, so that none lives on unlisted.
+        // End the sessions before they leave the list, so that no live session is unlisted.
         if self.policy().sessions_per_user.is_some() && !oldest.is_empty() {
             let ended: Vec<&str> = oldest.iter().map(|&index| names[index]).collect();
             self.backend().del(&ended).await?;
@@ -202,12 +203,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         for (id, key) in live {
             list.entries.insert(&id, key.as_str())?;
         }
-        // A faster writer has written a newer list, and the next reading prunes again.
+        // If another writer was faster, its list is newer, and the next read prunes again.
         let _written = self.store_list(user, &list).await?;
         Ok(())
     }
 
-    /// Reads the list. One that cannot be read counts as empty, and is replaced by the next login.
+    /// Reads the list. An unreadable list counts as empty, and the next login replaces it.
     async fn list(&self, user: &str) -> Result<List, SessionError> {
         let record = self.list_record(user);
         let stored = self.backend().get(&record).await?;
@@ -222,7 +223,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    /// Stores the list where it is still what was read, and returns whether it was.
+    /// Stores the list if the record has not changed since it was read, and returns whether it did.
     async fn store_list(&self, user: &str, list: &List) -> Result<bool, SessionError> {
         let record = self.list_record(user);
         if list.entries.is_empty() {
@@ -271,7 +272,7 @@ impl List {
     }
 }
 
-// A label can be anything, and an id ends a session.
+// A label may be private, and an id can end a session.
 impl fmt::Debug for UserSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserSession")

@@ -1,5 +1,5 @@
-//! A bounded memory of which user a session key had, so that a session and its user's generation
-//! are asked for together.
+//! A bounded memory of the users of session keys, so that a session and its user's generation are
+//! read together.
 
 use std::{
     collections::HashMap,
@@ -12,21 +12,22 @@ use super::SessionKey;
 
 const SHARDS: usize = 16;
 
-/// The number of entries that a shard takes in before it forgets those that were not asked for.
+/// The number of new entries after which a shard forgets the entries that were not used.
 const PER_SHARD: usize = 2_048;
 
-/// Longer names are not remembered, so that the whole takes some 10 MB at most: twice 16 × 2,048
-/// entries.
+/// The longest name that is remembered, in bytes. It limits the memory to about 10 MB: twice 16 ×
+/// 2,048 entries.
 const LONGEST_USER: usize = 128;
 
-/// Its answer is a guess that the caller verifies. It holds hashes of session keys and no key.
+/// A map from session keys to users. Its results are guesses that the caller verifies. It stores
+/// hashes of session keys, not the keys.
 pub(super) struct UserMemory {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
 }
 
-/// Entries that were asked for or put in since `recent` was last full are in it; earlier ones are
-/// in `older`.
+/// `recent` holds the entries that were used or added since it was last full; `older` holds earlier
+/// entries.
 #[derive(Default)]
 struct Shard {
     recent: HashMap<u64, Arc<str>>,
@@ -71,9 +72,9 @@ impl UserMemory {
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The low bits choose the place within a map.
+        // The high bits choose the shard, because the low bits choose the place within a map.
         let shard = &self.shards[(hash >> 60) as usize % SHARDS];
-        // Nothing is left half done in a shard, whoever panicked.
+        // A panic leaves no shard inconsistent, so a poisoned lock is used as it is.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

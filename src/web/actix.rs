@@ -1,7 +1,7 @@
 //! Sessions in actix-web (feature `actix`).
 //!
-//! [`SessionMiddleware`] reads the cookie and writes it; [`Session`] in a handler's arguments is
-//! the session of the request. All rules are those of [the module above](super).
+//! [`SessionMiddleware`] reads and writes the cookie. [`Session`] as a handler's argument is the
+//! session of the request. The rules are described in [the module above](super).
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web::get};
@@ -66,7 +66,7 @@ use crate::{
 
 type Respond = dyn Fn(&SessionError) -> HttpResponse + Send + Sync;
 
-/// Gives each request a [`Session`] and each response its cookie. For `App::wrap`.
+/// A middleware for `App::wrap` that gives each request a [`Session`] and each response its cookie.
 #[derive(Clone)]
 pub struct SessionMiddleware {
     sessions: Sessions,
@@ -75,7 +75,7 @@ pub struct SessionMiddleware {
 
 middleware_settings!(SessionMiddleware, HttpResponse, "a middleware");
 
-/// A middleware with settings that others share.
+/// Creates a middleware from settings that other middleware shares.
 impl From<Sessions> for SessionMiddleware {
     fn from(sessions: Sessions) -> Self {
         Self {
@@ -149,7 +149,8 @@ async fn finish<B>(
     on_error: &Respond,
 ) -> ServiceResponse<EitherBody<B>> {
     let returned = response.response().error().and_then(as_session_error);
-    // A handler that failed on the session has not done its work, whatever the status of that is.
+    // A handler that failed on the session has not done its work, regardless of the response's
+    // status.
     let outcome = match returned {
         Some(_) => session.finish_without_saving().await,
         None => session.finish(response.status().as_u16()).await,
@@ -163,8 +164,8 @@ async fn finish<B>(
     response
 }
 
-/// Finishes a request that failed in a middleware inside this one. The error becomes a response
-/// further out, which needs the cookie too.
+/// Finishes a request that failed in an inner middleware. An outer middleware converts the error to
+/// a response, which needs the cookie too.
 async fn finish_failed(session: RequestSession, error: actix_web::Error, on_error: &Respond) -> actix_web::Error {
     let returned = as_session_error(&error);
     let outcome = match returned {
@@ -182,7 +183,7 @@ fn as_session_error(error: &actix_web::Error) -> Option<&SessionError> {
 }
 
 fn apply(outcome: &Outcome, headers: &mut HeaderMap) {
-    // The cookie's settings were checked and a key is ASCII, so that the conversion does not fail.
+    // The cookie's settings were checked and a key is ASCII, so the conversion does not fail.
     let cookie = outcome.set_cookie.as_deref();
     if let Some(mut cookie) = cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok()) {
         cookie.set_sensitive(true);
@@ -207,8 +208,8 @@ impl FromRequest for Session {
     }
 }
 
-/// Why a handler did not get its [`Session`]: there is no [`SessionMiddleware`] around its route. A
-/// response of 500.
+/// The error of a handler's [`Session`] argument: no [`SessionMiddleware`] is around its route. The
+/// response is a 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a handler takes a session, and there is no SessionMiddleware around its route: add one with `App::wrap`")]
 pub struct MissingSessionMiddleware;
@@ -220,8 +221,9 @@ impl ResponseError for MissingSessionMiddleware {
     }
 }
 
-/// A line of text with the [status of the error](SessionError::status_code). Inside a
-/// [`SessionMiddleware`] with [`on_error`](SessionMiddleware::on_error), that answers instead.
+/// Returns a line of text with the [status of the error](SessionError::status_code). Inside a
+/// [`SessionMiddleware`] with [`on_error`](SessionMiddleware::on_error), `on_error` creates the
+/// response instead.
 impl ResponseError for SessionError {
     fn status_code(&self) -> StatusCode {
         status(self.answer().0)
@@ -233,7 +235,7 @@ impl ResponseError for SessionError {
     }
 }
 
-/// A line of text with the [status of the error](CacheError::status_code).
+/// Returns a line of text with the [status of the error](CacheError::status_code).
 impl ResponseError for CacheError {
     fn status_code(&self) -> StatusCode {
         status(self.answer().0)

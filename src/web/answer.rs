@@ -1,4 +1,4 @@
-//! Errors as responses.
+//! Conversion of errors to responses.
 
 use codex_traits::ErrorKind;
 
@@ -14,15 +14,17 @@ const REFUSED: (u16, &str) = (
 );
 const BROKEN: (u16, &str) = (500, "Something went wrong. Trying again does not help.\n");
 
-/// Returns the answer to a failure of the store: 503 only if the same request can succeed later.
+/// Returns the response to a failure of the backend: 503 only if the same request can succeed
+/// later.
 fn of_backend(error: &codex_traits::Error) -> (u16, &'static str) {
     match error.kind() {
         ErrorKind::Connection | ErrorKind::Timeout => OK_LATER,
-        // Loading, failing over, or moving a slot.
+        // The server is loading, failing over, or moving a slot.
         ErrorKind::Server if error.is_retryable() => OK_LATER,
-        // Out of memory, read-only on purpose, or a missing permission: an operator has to act.
+        // The server is out of memory, is read-only by configuration, or lacks a permission: an
+        // operator has to act.
         ErrorKind::Server | ErrorKind::Config => REFUSED,
-        // A record of another type, or an argument that no store takes: a mistake in the program.
+        // A record of another type, or an argument that no backend accepts: a bug in the program.
         _ => BROKEN,
     }
 }

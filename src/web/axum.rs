@@ -30,7 +30,7 @@ type Respond = dyn Fn(&SessionError) -> Response + Send + Sync;
 
 /// Gives each request a [`Session`] and each response its cookie; see [the module](super).
 ///
-/// Put layers that can cut a handler short (timeouts) outside this one: add them after it. See
+/// Put layers that can cancel a handler (timeouts) outside this layer by adding them after it. See
 /// [all or nothing](super#all-or-nothing).
 ///
 /// ```
@@ -58,7 +58,7 @@ pub struct SessionLayer {
 
 middleware_settings!(SessionLayer, Response, "a layer");
 
-/// A layer with settings that other middleware shares.
+/// Creates a layer from settings that other middleware shares.
 impl From<Sessions> for SessionLayer {
     fn from(sessions: Sessions) -> Self {
         Self {
@@ -102,7 +102,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        // The clone may not be ready, so the service that is ready goes into the future.
+        // The clone may not be ready, so the future takes the service that is ready.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let SessionLayer { sessions, on_error } = self.layer.clone();
@@ -111,8 +111,8 @@ where
         Box::pin(async move {
             let mut response = inner.call(request).await?.into_response();
             let returned = response.extensions_mut().remove::<Failure>();
-            // A handler that failed on the session has not done its work, whatever the status of
-            // that is.
+            // A handler that failed on the session has not done its work, regardless of the
+            // response's status.
             let outcome = match &returned {
                 Some(_) => session.finish_without_saving().await,
                 None => session.finish(response.status().as_u16()).await,
@@ -142,8 +142,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
     }
 }
 
-/// Why a handler did not get its [`Session`]: there is no [`SessionLayer`] around its route. A
-/// response of 500.
+/// The rejection of a handler's [`Session`] argument: no [`SessionLayer`] is around its route. The
+/// response is a 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a handler takes a session, and there is no SessionLayer around its route: add one with `Router::layer`")]
 pub struct MissingSessionLayer;
@@ -155,13 +155,14 @@ impl IntoResponse for MissingSessionLayer {
     }
 }
 
-/// Rides on the response of a handler that failed with a session error, so that the layer can
-/// answer in its own way.
+/// An extension of the response of a handler that failed with a session error, so that the layer
+/// can replace the response.
 #[derive(Clone)]
 struct Failure(Arc<SessionError>);
 
-/// A line of text with the [status of the error](SessionError::status_code). Inside a
-/// [`SessionLayer`] with [`on_error`](SessionLayer::on_error), that answers instead.
+/// Returns a line of text with the [status of the error](SessionError::status_code). Inside a
+/// [`SessionLayer`] with [`on_error`](SessionLayer::on_error), `on_error` creates the response
+/// instead.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         tracing::warn!(reason = %self, "a handler failed on its session");
@@ -171,7 +172,7 @@ impl IntoResponse for SessionError {
     }
 }
 
-/// A line of text with the [status of the error](CacheError::status_code).
+/// Returns a line of text with the [status of the error](CacheError::status_code).
 impl IntoResponse for CacheError {
     fn into_response(self) -> Response {
         tracing::warn!(reason = %self, "a handler failed on its cache");

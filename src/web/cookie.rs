@@ -1,22 +1,22 @@
-//! The cookie that holds the session key.
+//! The cookie for the session key.
 
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
 use super::headers::CookieHeader;
 use crate::session::{SessionError, SessionKey};
 
-/// Browsers drop a cookie whose name and value are longer than this together, in bytes.
+/// The longest cookie that browsers keep: the length of name and value together, in bytes.
 const MAX_NAME_AND_VALUE: usize = 4096;
-/// The longest session key that is taken from a cookie, in bytes.
+/// The longest session key that is accepted from a cookie, in bytes.
 const MAX_KEY: usize = 128;
-/// Browsers ignore an attribute that is longer than this, in bytes.
+/// The longest attribute that browsers respect, in bytes.
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// The name of the session cookie and where the browser sends it. The defaults are safe, and those
-/// of Django except for `Secure`, which Django leaves off.
+/// The name and attributes of the session cookie. The defaults are safe. They equal Django's,
+/// except that Django does not set `Secure`.
 ///
-/// The settings are checked when the cookie is given to a layer: a cookie that a browser would drop
-/// is an error there.
+/// A layer checks the settings when it takes the cookie, and returns an error if a browser would
+/// drop it.
 #[derive(Debug, Clone)]
 pub struct SessionCookie {
     name: Cow<'static, str>,
@@ -27,15 +27,15 @@ pub struct SessionCookie {
     partitioned: bool,
 }
 
-/// The requests of other sites that carry the cookie.
+/// The cross-site requests that carry the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
-    /// None: not even a link that the user follows.
+    /// No requests, not even links that the user follows.
     Strict,
-    /// Links that the user follows, and no other.
+    /// Only links that the user follows.
     #[default]
     Lax,
-    /// All. Needs `Secure`, and leaves protection against CSRF to the application.
+    /// All requests. Requires `Secure`, and leaves protection against CSRF to the application.
     None,
 }
 
@@ -74,41 +74,41 @@ impl SessionCookie {
         Self::default()
     }
 
-    /// Sets the name, Django's `SESSION_COOKIE_NAME`: `sessionid` unless set.
+    /// Sets the name, Django's `SESSION_COOKIE_NAME`. The default is `sessionid`.
     ///
-    /// A name that begins with `__Host-` makes browsers insist on `Secure`, path `/` and no domain,
-    /// so that no other host can plant the cookie.
+    /// For a name that begins with `__Host-`, browsers require `Secure`, path `/` and no domain, so
+    /// that no other host can set the cookie.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets the path, Django's `SESSION_COOKIE_PATH`: `/` unless set.
+    /// Sets the path, Django's `SESSION_COOKIE_PATH`. The default is `/`.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`: none unless set, so that the cookie is
-    /// for this host alone. With a domain it is sent to all subdomains, and each of them can set
-    /// it.
+    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`. By default there is no domain, and the
+    /// cookie is for this host only. With a domain, the cookie is sent to all subdomains, and each
+    /// of them can set it.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Sets Django's `SESSION_COOKIE_SAMESITE`: `Lax` unless set.
+    /// Sets `SameSite`, Django's `SESSION_COOKIE_SAMESITE`. The default is `Lax`.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Keeps one cookie per top-level site when the page is embedded in other sites
-    /// (`Partitioned`). Goes with [`SameSite::None`], because no other cookie is sent to an
+    /// Keeps a separate cookie per top-level site when the page is embedded in other sites
+    /// (`Partitioned`). Use it with [`SameSite::None`], because browsers send no other cookie to an
     /// embedded page.
     #[must_use]
     pub fn partitioned(mut self) -> Self {
@@ -116,16 +116,16 @@ impl SessionCookie {
         self
     }
 
-    /// Leaves `Secure` off: the cookie is also sent over plain HTTP, where anyone on the way can
-    /// read it. For development; browsers other than Safari take a `Secure` cookie from
-    /// `http://localhost` too.
+    /// Omits `Secure`: the cookie is also sent over plain HTTP, where anyone on the network path
+    /// can read it. Use this for development only. Browsers other than Safari accept a `Secure`
+    /// cookie from `http://localhost` too.
     #[must_use]
     pub fn over_plain_http(mut self) -> Self {
         self.transport = Transport::Any;
         self
     }
 
-    /// Returns an error if a browser would drop the cookie, or take it for another one.
+    /// Returns an error if a browser would drop the cookie or confuse it with another cookie.
     pub(super) fn check(&self) -> Result<(), SessionError> {
         let error = |message| Err(SessionError::Config(message));
         if self.name.is_empty() || !self.name.bytes().all(is_token) {
@@ -153,7 +153,7 @@ impl SessionCookie {
         if !secure && self.partitioned {
             return error("`Partitioned` needs `Secure`: leave out `over_plain_http`");
         }
-        // Browsers compare the prefixes without regard to case.
+        // Browsers compare the prefixes case-insensitively.
         let has_prefix = |prefix: &str| {
             let start = self.name.get(..prefix.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -170,7 +170,7 @@ impl SessionCookie {
         Ok(())
     }
 
-    /// Returns the first value of this name that can be a session key.
+    /// Returns the first value under this name that can be a session key.
     pub(super) fn key_in(&self, headers: &impl CookieHeader) -> Option<SessionKey> {
         let mut values = headers
             .cookie_headers()
@@ -186,7 +186,8 @@ impl SessionCookie {
         })
     }
 
-    /// Returns `Set-Cookie` for this key. Without an age the cookie ends with the browser.
+    /// Returns the `Set-Cookie` value for this key. Without a `max_age` the cookie ends with the
+    /// browser.
     pub(super) fn set(&self, key: &SessionKey, max_age: Option<Duration>) -> String {
         let mut cookie = self.with_value(key.as_str());
         if let Some(max_age) = max_age {
@@ -196,7 +197,7 @@ impl SessionCookie {
         cookie
     }
 
-    /// Returns `Set-Cookie` by which the browser forgets the key.
+    /// Returns the `Set-Cookie` value that removes the cookie.
     pub(super) fn remove(&self) -> String {
         let mut cookie = self.with_value("");
         cookie.push_str("; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT");

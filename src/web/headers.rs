@@ -1,13 +1,13 @@
-//! Request and response headers, in whatever types a framework has them.
+//! Request and response headers in the types of different frameworks.
 
 use std::{iter, slice};
 
-/// The `Cookie` header of a request, as a framework hands it out: text, bytes, a list of several
-/// headers, or nothing.
+/// The `Cookie` header of a request in a framework's type: text, bytes, a list of headers, or
+/// nothing.
 ///
-/// Prefer bytes. A header that holds another application's cookie may not be UTF-8, and a
-/// framework's conversion to text then fails for the session's cookie too. HTTP/2 allows several
-/// `Cookie` headers in one request: pass all of them.
+/// Prefer bytes. Another application's cookie in the header may not be UTF-8, and a framework's
+/// conversion to text then fails for the session's cookie too. HTTP/2 allows several `Cookie`
+/// headers in a request: pass all of them.
 pub trait CookieHeader {
     /// Returns the header values, in order.
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]>;
@@ -55,12 +55,11 @@ impl CookieHeader for &http::HeaderMap {
 
 #[cfg(feature = "http")]
 impl super::Outcome {
-    /// Adds `Set-Cookie` and `Vary: Cookie` to a response, where this request needs them. The
-    /// cookie is marked as sensitive, so that layers which log headers leave it out.
+    /// Adds `Set-Cookie` and `Vary: Cookie` to a response if this request needs them. The cookie is
+    /// marked as sensitive, so that layers that log headers omit it.
     pub fn apply(&self, headers: &mut http::HeaderMap) {
         use http::{HeaderValue, header};
-        // The cookie's settings were checked and a key is ASCII, so that the conversion does not
-        // fail.
+        // The cookie's settings were checked and a key is ASCII, so the conversion does not fail.
         if let Some(mut cookie) = self
             .set_cookie
             .as_deref()

@@ -1,4 +1,4 @@
-//! The results of closures on a session.
+//! Results of closures on a session.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ pub trait SessionOutput {
     fn into_result(self) -> Result<Self::Value, SessionError>;
 }
 
-// For this one error type alone, so that `?` in a closure knows what to convert to.
+// Implemented for this error type only, so that `?` in a closure has an unambiguous target type.
 impl<T> SessionOutput for Result<T, SessionError> {
     type Value = T;
 

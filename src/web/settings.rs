@@ -1,4 +1,4 @@
-//! The settings that all requests of a service share.
+//! Settings shared by all requests of a service.
 
 use std::{fmt, sync::Arc};
 
@@ -7,8 +7,8 @@ use codex_traits::KvBackend;
 use super::{CookieHeader, RequestSession, SessionCookie, store::Store};
 use crate::session::{SessionCodec, SessionError, SessionStore};
 
-/// A store together with its cookie: what a middleware keeps for the whole service. A clone is
-/// another handle, and cheap.
+/// A store together with its cookie, which a middleware keeps for the whole service. Clones are
+/// cheap handles.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, SessionError, SessionStore, web::{SessionCookie, Sessions}};
@@ -29,7 +29,7 @@ struct Shared {
     save: SaveWhen,
 }
 
-/// When an unchanged session is saved.
+/// The condition for saving an unchanged session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SaveWhen {
     Modified,
@@ -37,7 +37,7 @@ pub(super) enum SaveWhen {
 }
 
 impl Sessions {
-    /// Returns the sessions of this store, with the default [`SessionCookie`].
+    /// Returns the settings of this store with the default [`SessionCookie`].
     pub fn new<B: KvBackend, C: SessionCodec>(store: SessionStore<B, C>) -> Self {
         let shared = Shared {
             store: Arc::new(store),
@@ -49,27 +49,27 @@ impl Sessions {
         }
     }
 
-    /// Sets how the cookie is named and where it is sent.
+    /// Sets the name and attributes of the cookie.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Config`] if a browser would drop the cookie: a name that is not a token, a
-    /// path without `/`, a domain that is not a host name, a prefix (`__Host-`, `__Secure-`,
-    /// `__Http-`), `SameSite=None` or `Partitioned` without what it needs, or more than 4,096
-    /// bytes.
+    /// [`SessionError::Config`] if a browser would drop the cookie: if the name is not a token, the
+    /// path has no `/`, the domain is not a host name, a prefix (`__Host-`, `__Secure-`,
+    /// `__Http-`), `SameSite=None` or `Partitioned` lacks its required attributes, or the cookie is
+    /// longer than 4,096 bytes.
     pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
         cookie.check()?;
         Arc::make_mut(&mut self.shared).cookie = cookie;
         Ok(self)
     }
 
-    /// Renews the session's time, and the cookie's, with every request of a visitor who has a
-    /// session: Django's `SESSION_SAVE_EVERY_REQUEST`. The data of an unchanged session is not
-    /// written again. Costs a load and an `EXPIRE` for each request.
+    /// Renews the session and the cookie with every request of a visitor who has a session:
+    /// Django's `SESSION_SAVE_EVERY_REQUEST`. The data of an unchanged session is not written
+    /// again. The setting costs a load and an `EXPIRE` per request.
     ///
-    /// Each response then carries a cookie, also one that overtakes the response of a login and so
-    /// puts the old key back into the browser, which logs the visitor out. Pages that poll are
-    /// better served by an idle timeout of the store.
+    /// Every response then carries a cookie. A response that arrives after the response of a
+    /// concurrent login can put the old key back into the browser, which logs the visitor out. For
+    /// pages that poll, prefer the store's idle timeout.
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         Arc::make_mut(&mut self.shared).save = SaveWhen::EveryRequest;
@@ -107,7 +107,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// The settings that the middleware of every framework has, on its fields `sessions` and
+/// Implements the settings of every framework's middleware, on its fields `sessions` and
 /// `on_error`.
 #[cfg(any(feature = "actix", feature = "axum"))]
 macro_rules! middleware_settings {
@@ -118,18 +118,18 @@ macro_rules! middleware_settings {
                 Sessions::new(store).into()
             }
 
-            /// Sets how the cookie is named and where it is sent.
+            /// Sets the name and attributes of the cookie.
             ///
             /// # Errors
             ///
-            /// [`SessionError::Config`] if a browser would drop the cookie, as
+            /// [`SessionError::Config`] if a browser would drop the cookie; see
             /// [`Sessions::cookie`].
             pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
                 self.sessions = self.sessions.cookie(cookie)?;
                 Ok(self)
             }
 
-            /// Renews the session's time, and the cookie's, with every request:
+            /// Renews the session and the cookie with every request; see
             /// [`Sessions::save_every_request`].
             #[must_use]
             pub fn save_every_request(mut self) -> Self {
@@ -137,8 +137,8 @@ macro_rules! middleware_settings {
                 self
             }
 
-            /// Sets the response to a failure of the session, in place of a line of text with the
-            /// [status of the error](SessionError::status_code).
+            /// Sets the response to a session error. The default is a line of text with the [status
+            /// of the error](SessionError::status_code).
             #[must_use]
             pub fn on_error(
                 mut self,

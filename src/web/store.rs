@@ -1,4 +1,4 @@
-//! The store without its type parameters, so that a handler's argument has none.
+//! A session store without type parameters, so that a handler's argument has none.
 
 use std::{future::Future, pin::Pin};
 
@@ -8,23 +8,24 @@ use crate::session::{KeyOnCommit, Login, Session, SessionCodec, SessionError, Se
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The operations of a request on its session.
+/// The session operations of a request.
 pub(super) trait Store: Send + Sync {
     fn new_session(&self) -> Session;
     fn load<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<Option<Session>, SessionError>>;
     fn touch<'a>(&'a self, session: &'a Session) -> BoxFuture<'a, Result<(), SessionError>>;
-    /// Returns whether sessions are renewed at intervals, rather than with each request.
+    /// Returns whether use renews sessions at intervals.
     fn renews(&self) -> bool;
     fn renew<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<bool, SessionError>>;
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>>;
-    /// Prepares the login, and returns the key of another user's session, which is to be deleted
+    /// Prepares the login. Returns the key of another user's session, which the caller deletes
     /// afterwards.
     fn login<'a>(
         &'a self,
         session: &'a mut Session,
         login: &'a Login,
     ) -> BoxFuture<'a, Result<Option<SessionKey>, SessionError>>;
-    /// Returns whether it has removed the record of the session's old key without storing another.
+    /// Stores the changes of a request. Returns whether it removed the record of the session's old
+    /// key without storing a new record.
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>>;
 }
 

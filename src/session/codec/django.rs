@@ -26,11 +26,11 @@ use crate::session::SessionData;
 /// `SessionBase.key_salt` of a class named `SessionStore`.
 const SALT: &str = "django.contrib.sessions.SessionStore";
 
-/// The codec of Django's own sessions, so that both sides read what the other wrote.
+/// The codec of Django's own sessions. Django and Rust can read each other's sessions.
 ///
-/// Payloads are signed, not encrypted: who can read the store can read the sessions. Nothing of a
-/// payload is looked at before its signature holds. As in Django's sessions, the time in a payload
-/// is not checked: the record's time to live is its end.
+/// Payloads are signed, not encrypted: anyone who can read the store can read the sessions. The
+/// signature is verified before anything else in a payload is read. As in Django's sessions, the
+/// time in a payload is not checked; a session ends with the record's time to live.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -46,22 +46,21 @@ const SALT: &str = "django.contrib.sessions.SessionStore";
 /// ```
 #[derive(Clone)]
 pub struct DjangoSigned {
-    /// The current one first. Kept for a salt that comes later.
+    /// The current secret first. Kept because the salt may be set later.
     secrets: Vec<SecretKey>,
-    /// The signers of the secrets, in their order.
+    /// The signers of the secrets, in the same order.
     signers: Vec<Signer>,
     salt: String,
     max_size: usize,
 }
 
 impl DjangoSigned {
-    /// The limit on a session's JSON text unless [`with_max_size`](Self::with_max_size) sets
-    /// another: 1 MiB.
+    /// The default of [`with_max_size`](Self::with_max_size): 1 MiB of JSON text.
     pub const DEFAULT_MAX_SIZE: usize = 1 << 20;
 
-    /// Signs and verifies with this secret, Django's `SECRET_KEY`.
+    /// Creates a codec that signs and verifies with this secret, Django's `SECRET_KEY`.
     ///
-    /// An empty secret is refused when the store is built, and by every `encode` and `decode`.
+    /// An empty secret is an error when the store is built, and in every `encode` and `decode`.
     pub fn new(secret: impl Into<SecretKey>) -> Self {
         Self {
             secrets: Vec::new(),
@@ -72,22 +71,22 @@ impl DjangoSigned {
         .with_fallbacks([secret])
     }
 
-    /// Adds secrets that are read but not signed with: Django's `SECRET_KEY_FALLBACKS`. What is
-    /// written is signed with the current one.
+    /// Adds secrets that verify but do not sign: Django's `SECRET_KEY_FALLBACKS`. New payloads are
+    /// signed with the current secret.
     ///
     /// # Rotation
     ///
-    /// To replace the secret while processes with either run side by side, deploy three times, each
-    /// time to every process before the next step:
+    /// To replace the secret while processes with the old and the new secret run at the same time,
+    /// deploy three times. Complete each deployment on every process before the next step:
     ///
-    /// 1. the old secret, with the new one among the fallbacks: every process can read what the new
-    ///    one signs;
-    /// 2. the new secret, with the old one among the fallbacks;
-    /// 3. the new secret alone, when the longest session that was signed with the old one has
+    /// 1. the old secret, with the new secret among the fallbacks: every process can verify the new
+    ///    secret's signatures;
+    /// 2. the new secret, with the old secret among the fallbacks;
+    /// 3. the new secret alone, after the longest session that was signed with the old secret has
     ///    ended.
     ///
-    /// A process that skips the first step takes the sessions that others signed for missing, and
-    /// their users are logged out.
+    /// A process that skips the first step treats sessions that other processes signed as missing,
+    /// which logs their users out.
     #[must_use]
     pub fn with_fallbacks<S: Into<SecretKey>>(mut self, secrets: impl IntoIterator<Item = S>) -> Self {
         for secret in secrets {
@@ -98,9 +97,9 @@ impl DjangoSigned {
         self
     }
 
-    /// Signs and verifies with another salt than `django.contrib.sessions.SessionStore`, which is
-    /// that of every session engine whose class is called `SessionStore`: Django takes
-    /// `django.contrib.sessions.` and the qualified name of the class.
+    /// Signs and verifies with a salt other than `django.contrib.sessions.SessionStore`. Django's
+    /// salt is `django.contrib.sessions.` plus the qualified name of the engine's class, so the
+    /// default fits every session engine whose class is called `SessionStore`.
     ///
     /// ```
     /// use codex_kv::DjangoSigned;
@@ -120,8 +119,8 @@ impl DjangoSigned {
         self
     }
 
-    /// Refuses a session whose JSON text is longer than this many bytes, in both directions.
-    /// Compressed payloads are inflated no further.
+    /// Refuses to read or write a session whose JSON text is longer than this many bytes.
+    /// Compressed payloads are not inflated beyond the limit.
     #[must_use]
     pub fn with_max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
@@ -132,7 +131,7 @@ impl DjangoSigned {
         CodecError::TooLarge { limit: self.max_size }
     }
 
-    /// Returns the JSON text of `body`, never more than the limit of it.
+    /// Returns the JSON text of `body`. Never inflates more than the limit.
     fn json_of(&self, body: &[u8]) -> Result<Vec<u8>, CodecError> {
         let (compressed, base64) = match body {
             [b'.', rest @ ..] => (true, rest),
@@ -164,7 +163,7 @@ impl SessionCodec for DjangoSigned {
             return Err(self.too_large());
         }
         let mut payload = String::with_capacity(json.len().div_ceil(3) * 4 + 64);
-        // Taken as Django takes it: if it is shorter by more than one byte.
+        // Like Django, store the compressed form if it is shorter by more than one byte.
         if let Some(deflated) = zlib::deflated(json.as_bytes(), json.len().saturating_sub(2)) {
             payload.push('.');
             URL_SAFE_NO_PAD.encode_string(deflated, &mut payload);
@@ -216,7 +215,7 @@ impl fmt::Debug for DjangoSigned {
     }
 }
 
-/// HMAC-SHA256 with the key already taken in, which is most of the cost of a short message. Wiped
+/// HMAC-SHA256 with the key already processed, which is most of the cost of a short message. Wiped
 /// when dropped.
 #[derive(Clone)]
 struct Signer(Hmac<Sha256>);
@@ -242,7 +241,7 @@ impl Signer {
     }
 }
 
-/// Decodes the bytes as Django does, as Latin-1. It writes ASCII only, so that a copy is the
+/// Decodes the bytes as Latin-1, as Django does. Django writes ASCII only, so a copy is the
 /// exception.
 fn latin1(json: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(json) {
@@ -313,14 +312,14 @@ mod tests {
         }
     }
 
-    // A payload that cannot fit is refused unread.
+    // A payload that cannot fit is refused without decoding.
     #[test]
     fn a_body_that_is_too_long_is_not_decoded() {
         let codec = DjangoSigned::new("secret").with_max_size(12);
         let refused = |body: &str| codec.json_of(body.as_bytes()).unwrap_err();
         assert!(matches!(refused(&"!".repeat(20)), CodecError::TooLarge { limit: 12 }));
         assert!(matches!(refused(&"!".repeat(16)), CodecError::Malformed(_)));
-        // The length of a compressed one does not limit its content.
+        // The length of a compressed payload does not limit the length of its content.
         assert!(matches!(
             refused(&format!(".{}", "!".repeat(20))),
             CodecError::Malformed(_)
@@ -342,7 +341,7 @@ mod tests {
         assert_eq!(debug, "DjangoSigned { fallbacks: 1, max_size: 1048576, .. }");
     }
 
-    // Django writes ASCII, but reads what it finds as Latin-1.
+    // Django writes ASCII, but reads Latin-1.
     #[test]
     fn bytes_past_ascii_are_latin_1() {
         assert_eq!(latin1(b"na\xefve"), "na\u{ef}ve");

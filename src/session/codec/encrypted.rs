@@ -10,10 +10,11 @@ use crate::{
     session::SessionData,
 };
 
-/// Encrypts what another codec wrote, with the keys of a [`KeyRing`] (feature `encryption`).
+/// A codec that encrypts the output of another codec with the keys of a [`KeyRing`] (feature
+/// `encryption`).
 ///
-/// A payload is bound to the stored key of its record: a payload that is copied to another record
-/// is unreadable there. Django cannot read these sessions.
+/// A payload is bound to the stored key of its record: a copy under another record is unreadable.
+/// Django cannot read these sessions.
 ///
 /// ```
 /// # #[cfg(feature = "memory")]
@@ -37,11 +38,11 @@ use crate::{
 /// # fn main() {}
 /// ```
 ///
-/// Keys are rotated as [`KeyRing`] says. From sessions in the clear to encrypted ones, and back,
-/// goes [`MigratingCodec`](super::MigratingCodec).
+/// [`KeyRing`] describes the rotation of keys. Use [`MigratingCodec`](super::MigratingCodec) to
+/// change between plain and encrypted sessions.
 ///
-/// Encryption hides what a session holds, not how long it is. The codec inside decides whether it
-/// is compressed.
+/// Encryption hides the content of a session, not its length. The inner codec decides whether to
+/// compress.
 #[derive(Debug, Clone)]
 pub struct Encrypted<C> {
     inner: C,
@@ -56,7 +57,7 @@ impl<C> Encrypted<C> {
 }
 
 impl<C: SessionCodec> SessionCodec for Encrypted<C> {
-    /// Returns the payload of no record: only [`decode`](Self::decode) reads it back.
+    /// Returns a payload that is bound to no record. Only [`decode`](Self::decode) reads it back.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
         self.encode_for("", data, now)
     }

@@ -1,4 +1,4 @@
-//! From one codec to another without a logout.
+//! Migration between codecs without logging users out.
 
 use std::time::SystemTime;
 
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use super::{CodecError, SessionCodec};
 use crate::session::SessionData;
 
-/// Writes with one codec, and reads what either of two wrote.
+/// A codec that writes with one codec and reads the output of two.
 ///
-/// To change the codec while processes of the old and the new version run side by side, deploy
-/// three times, each time to every process before the next step:
+/// To change the codec while processes of the old and the new version run at the same time, deploy
+/// three times. Complete each deployment on every process before the next step:
 ///
 /// 1. `MigratingCodec::new(old, new)`: every process can read the new form.
-/// 2. `MigratingCodec::new(new, old)`: the new form is written.
-/// 3. `new` alone, when the longest session that was stored in the old form has ended.
+/// 2. `MigratingCodec::new(new, old)`: processes write the new form.
+/// 3. `new` alone, after the longest session that was stored in the old form has ended.
 ///
-/// A process that skips the first step takes the others' sessions for missing, and their users are
-/// logged out.
+/// A process that skips the first step treats sessions in the new form as missing, which logs their
+/// users out.
 ///
-/// Reading is as safe as the weaker of the two codecs.
+/// Reading is only as safe as the weaker of the two codecs.
 ///
 /// ```
 /// use codex_kv::session::{DjangoSigned, MigratingCodec};
@@ -37,7 +37,7 @@ pub struct MigratingCodec<W, R> {
 }
 
 impl<W, R> MigratingCodec<W, R> {
-    /// Creates a codec that writes and reads with `writes`, and tries `also_reads` where that one
+    /// Creates a codec that writes and reads with `writes`, and reads with `also_reads` if `writes`
     /// cannot read.
     pub fn new(writes: W, also_reads: R) -> Self {
         Self { writes, also_reads }

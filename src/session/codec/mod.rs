@@ -1,4 +1,4 @@
-//! Bytes to data and back. No I/O, and the time is passed in.
+//! Codecs: the conversion between session data and stored bytes, without I/O or clock.
 
 mod django;
 #[cfg(feature = "encryption")]
@@ -24,11 +24,11 @@ pub use secret::SecretKey;
 
 use super::{CodecError, SessionData};
 
-/// The conversion of a session's data into the bytes that are stored.
+/// The conversion between a session's data and its stored bytes.
 ///
-/// A codec is pure: it does no I/O and asks no clock. [`DjangoSigned`] is the one that Django
-/// reads. Data that goes through [`SessionData::to_json`] and [`SessionData::from_json`] keeps
-/// every value as it was written:
+/// A codec is pure: it does no I/O and reads no clock. [`DjangoSigned`] is the codec that Django
+/// can read. [`SessionData::to_json`] and [`SessionData::from_json`] preserve the text of every
+/// value:
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -60,20 +60,19 @@ pub trait SessionCodec: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::TooLarge`] if the data is more than the codec would read back.
+    /// [`CodecError::TooLarge`] if the data exceeds the limit that the codec reads back.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError>;
 
-    /// Returns the data of stored bytes, whoever wrote them. Must not panic, whatever the bytes
-    /// are.
+    /// Returns the data of stored bytes. The bytes are untrusted, and no input may cause a panic.
     ///
     /// # Errors
     ///
-    /// Fails if the bytes cannot be read or are not to be trusted.
+    /// Fails if the bytes cannot be read or verified.
     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError>;
 
     /// Returns the bytes to store under the stored key `record`. A codec that binds a payload to
-    /// its record (authenticated encryption) overrides this; a codec that wraps another one
-    /// forwards it.
+    /// its record (authenticated encryption) overrides this method. A codec that wraps another
+    /// codec forwards it.
     ///
     /// # Errors
     ///
@@ -83,7 +82,7 @@ pub trait SessionCodec: Send + Sync + 'static {
         self.encode(data, now)
     }
 
-    /// Returns the data of bytes that were found under the stored key `record`.
+    /// Returns the data of the bytes stored under the key `record`.
     ///
     /// # Errors
     ///
@@ -93,7 +92,7 @@ pub trait SessionCodec: Send + Sync + 'static {
         self.decode(payload)
     }
 
-    /// Returns whether the codec can work as it was set up. A store asks once, when it is built.
+    /// Checks the codec's settings. A store calls this once, when it is built.
     ///
     /// # Errors
     ///

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{CodecError, SessionCodec};
 use crate::session::SessionData;
 
-/// The codec of bare JSON text, for use inside another one that protects it, such as
+/// The codec of bare JSON text, for use inside a codec that protects it, such as
 #[cfg_attr(feature = "encryption", doc = "[`Encrypted`](super::Encrypted).")]
 #[cfg_attr(not(feature = "encryption"), doc = "`Encrypted` (feature `encryption`).")]
 ///
-/// By itself it protects nothing: anyone who can write to the store can log in as anyone.
+/// The codec itself protects nothing: anyone who can write to the store can log in as any user.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -33,7 +33,7 @@ impl PlainJson {
         Self { max_size: 1 << 20 }
     }
 
-    /// Refuses a session whose JSON text is longer than this many bytes, in both directions.
+    /// Refuses to read or write a session whose JSON text is longer than this many bytes.
     #[must_use]
     pub fn with_max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;

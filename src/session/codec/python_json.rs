@@ -1,9 +1,9 @@
 //! JSON text as Python's `json.dumps(data, separators=(",", ":"))` writes it and `json.loads` reads
 //! it.
 //!
-//! Two things set it apart from the JSON of RFC 8259: everything past ASCII is escaped, and `NaN`,
-//! `Infinity` and `-Infinity` are numbers. They are read, kept and written back, but never made
-//! from a Rust value.
+//! It differs from the JSON of RFC 8259 in two ways: every non-ASCII character is escaped, and
+//! `NaN`, `Infinity` and `-Infinity` are numbers. These numbers are read, kept and written back,
+//! but never created from a Rust value.
 
 use std::{borrow::Cow, fmt, io};
 
@@ -24,14 +24,14 @@ use crate::{
 /// Returns the text of one value.
 pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, CodecError> {
     let mut text = Vec::with_capacity(64);
-    // The cause is not told: what a `Serialize` says of a value can hold the value.
+    // The cause is dropped because an error of a `Serialize` implementation may contain the value.
     Adapted::<T, Strict>::new(value)
         .serialize(&mut serde_json::Serializer::with_formatter(
             &mut text,
             PythonFormatter::default(),
         ))
         .map_err(|error| {
-            // Writing into memory does not fail, so this is `Depth`.
+            // Writing to memory does not fail, so an I/O error is `Depth`.
             CodecError::Unwritable(if error.is_io() {
                 TOO_DEEP
             } else {
@@ -62,7 +62,7 @@ pub(crate) fn to_json(data: &SessionData) -> String {
 pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecError> {
     let entries = match serde_json::from_str::<Entries<'_>>(text) {
         Ok(entries) => entries.0,
-        // Python's numbers that JSON has not are rare enough to be looked for only when all else
+        // Python's non-JSON numbers are rare, so they are searched for only after JSON parsing has
         // failed.
         Err(error) => match without_python_numbers(text) {
             Some(standard) => serde_json::from_str::<Entries<'_>>(&standard)
@@ -75,7 +75,7 @@ pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecErr
     Ok(entries.into_iter().map(|(name, value)| (name, owned(value))).collect())
 }
 
-/// Tells the kind of an error only, because the message of `serde_json` can hold the value.
+/// Keeps only the kind of an error, because the message of `serde_json` may contain the value.
 fn malformed(error: &serde_json::Error) -> CodecError {
     CodecError::Malformed(if error.is_data() {
         "the JSON is not an object"
@@ -84,12 +84,13 @@ fn malformed(error: &serde_json::Error) -> CodecError {
     })
 }
 
-/// The entries as they stand in the text. A name that comes twice is settled by the map they go
-/// into: the place of the first and the value of the last, as in Python.
+/// The entries in the order of the text, including duplicate names. The map that receives them
+/// resolves duplicates as Python does: the position of the first and the value of the last.
 pub(super) struct Entries<'a>(Vec<(Name, &'a str)>);
 
 impl Entries<'_> {
-    /// Takes the same stretches out of another text of the same layout.
+    /// Returns the entries with their values taken from the same positions of another text with the
+    /// same layout.
     pub(super) fn taken_from<'b>(self, layout: &str, text: &'b str) -> Vec<(Name, &'b str)> {
         let start = layout.as_ptr().addr();
         let take = |value: &str| {
@@ -148,21 +149,21 @@ impl<'de> Deserialize<'de> for Name {
 
 /// Reads the JSON text of one value.
 ///
-/// Python's numbers that JSON lacks (`NaN`) are read by a [`RawValue`] alone, as the text that they
-/// are: in another type they would have to become something else.
+/// Only a [`RawValue`] reads Python's non-JSON numbers (`NaN`), as text: no other type can
+/// represent them unchanged.
 pub(crate) fn value_from_json<T: DeserializeOwned>(text: &str) -> Result<T, CodecError> {
     let read = match serde_json::from_str(text) {
         Err(_) if without_python_numbers(text).is_some() => T::deserialize(PythonValue::new(text)),
         read => read,
     };
-    // The cause is not told: what serde_json says of a mismatch holds the value.
+    // The cause is dropped because the message of `serde_json` for a mismatch contains the value.
     read.map_err(|_| CodecError::WrongType {
         expected: std::any::type_name::<T>(),
     })
 }
 
-/// Returns `text` with each of Python's numbers replaced by one of JSON that is as long; `None` if
-/// there is none of them.
+/// Returns `text` with each of Python's non-JSON numbers replaced by a JSON number of the same
+/// length, or `None` if it contains no such number.
 pub(super) fn without_python_numbers(text: &str) -> Option<String> {
     const NUMBERS: [(&str, &str); 2] = [("NaN", "0e0"), ("Infinity", "0.000000")];
 
@@ -198,8 +199,8 @@ pub(super) fn without_python_numbers(text: &str) -> Option<String> {
     Some(standard)
 }
 
-/// Returns whether the `length` bytes at `at` are a whole value. `Infinity` may have a sign, `NaN`
-/// may not.
+/// Returns whether the `length` bytes at `at` are a complete value. `Infinity` may have a sign;
+/// `NaN` may not.
 fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
     let mut before = &bytes[..at];
     if bytes[at] == b'I' {
@@ -210,8 +211,8 @@ fn stands_alone(bytes: &[u8], at: usize, length: usize) -> bool {
     before.last().copied().is_none_or(ends) && after.copied().is_none_or(ends)
 }
 
-/// Returns `text` with everything from DEL on escaped, as `ensure_ascii` has it. In JSON such
-/// characters stand in strings only.
+/// Returns `text` with all characters from DEL on escaped, as with `ensure_ascii`. In JSON such
+/// characters occur only in strings.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte < 0x7f) {
         return Cow::Borrowed(text);
@@ -259,10 +260,10 @@ fn push_name(out: &mut String, name: &Name) {
                 _ => push_escaped(out, char),
             }
         }
-        // The standard library calls each byte of an encoded surrogate invalid by itself.
+        // The standard library reports each byte of an encoded surrogate as invalid separately.
         for &byte in chunk.invalid() {
-            // ED 101xxxxx 10xxxxxx: 1101 1xxx xxxx xxxx, whose high bits fall out of the first
-            // byte's low ones.
+            // ED 101xxxxx 10xxxxxx encodes 1101 1xxx xxxx xxxx: the high four bits are the low bits
+            // of the first byte.
             surrogate = surrogate << 6 | u16::from(byte & 0x3f);
             bytes_of_it += 1;
             if bytes_of_it == 3 {
@@ -273,15 +274,16 @@ fn push_name(out: &mut String, name: &Name) {
     }
 }
 
-/// Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and `1e-7`. Refuses what is
-/// too deep to be read.
+/// A formatter with Python's spelling: ASCII only, `1e+16` and `1e-07` for Rust's `1e16` and
+/// `1e-7`. It refuses values that are too deep to be read.
 #[derive(Default)]
 struct PythonFormatter(Depth);
 
 impl PythonFormatter {
     /// Writes the `Debug` text of a float as Python's `repr` does. Both write the fewest digits
-    /// that read back, and change to an exponent at the same sizes. Where two spellings are as
-    /// short and as near, the last digit can differ; both are read as the same number.
+    /// that read back as the same number, and switch to an exponent at the same magnitudes. If two
+    /// spellings are equally short and equally close, the last digit can differ; both read back as
+    /// the same number.
     fn write_float<W: ?Sized + io::Write>(writer: &mut W, debug: &str) -> io::Result<()> {
         let Some((digits, exponent)) = debug.split_once('e') else {
             return writer.write_all(debug.as_bytes());

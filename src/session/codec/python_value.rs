@@ -1,8 +1,8 @@
-//! Reads a value whose text holds Python's numbers that JSON lacks.
+//! A reader of values whose text contains Python's non-JSON numbers (`NaN`).
 //!
-//! Objects and arrays are taken apart, so that a [`RawValue`] anywhere inside gets its text as it
-//! is, and a value that nobody asks for is skipped. Each other type reads its own part as JSON, and
-//! refuses such a number.
+//! The reader splits objects and arrays, so that a [`RawValue`] at any depth gets its unchanged
+//! text, and unused values are skipped. All other types read their part as JSON and refuse such a
+//! number.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,8 @@ use serde_json::{Error, value::RawValue};
 use super::python_json::{Entries, without_python_numbers};
 use crate::cache::MAX_DEPTH;
 
-/// The name by which a [`RawValue`] asks for its text. Private to `serde_json`, and tested here.
+/// The name by which a [`RawValue`] requests its text. It is private to `serde_json`, so a test
+/// covers it.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 /// The text of a value, and the number of arrays and objects around it.
@@ -41,7 +42,7 @@ impl<'a> PythonValue<'a> {
         Ok(move |text| Self { text, depth })
     }
 
-    /// Returns the text with numbers of JSON in place of Python's, of the same layout.
+    /// Returns the text with Python's numbers replaced by JSON numbers of the same length.
     fn standard(self) -> Cow<'a, str> {
         without_python_numbers(self.text).map_or(Cow::Borrowed(self.text), Cow::Owned)
     }
@@ -76,7 +77,7 @@ impl<'de> IntoDeserializer<'de, Error> for PythonValue<'de> {
     }
 }
 
-/// Scalars, which are read as JSON.
+/// Implements the methods for scalars, which are read as JSON.
 macro_rules! scalars {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -1,13 +1,13 @@
-//! The secret that payloads are signed with.
+//! The secret that signs payloads.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret key. It is not printed, and its memory is wiped when it is dropped.
+/// A secret key. It is never printed, and its memory is wiped when it is dropped.
 ///
-/// Made from text or bytes; hand over an owned `String` or `Vec`, so that no second copy stays
-/// behind.
+/// Converts from text or bytes. Pass an owned `String` or `Vec`, so that no second copy remains in
+/// memory.
 ///
 /// ```
 /// use codex_kv::session::SecretKey;

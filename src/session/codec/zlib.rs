@@ -1,7 +1,7 @@
-//! zlib of short texts.
+//! zlib compression of short texts.
 //!
 //! Each thread keeps one compressor and one decompressor (about 270 KiB and 50 KiB) from its first
-//! session on: to make them anew takes ten times as long as to use them on a session.
+//! session on. Creating them takes ten times as long as processing a session.
 
 use std::cell::RefCell;
 
@@ -9,20 +9,19 @@ use super::quick_zlib;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 thread_local! {
-    // Level 6 is what Python's `zlib.compress` takes by default.
+    // Level 6 is the default of Python's `zlib.compress`.
     static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), true));
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
 }
 
-/// The first capacity for a text whose length is not known.
+/// The initial capacity for a text of unknown length.
 const GUESS: usize = 1024;
 
-/// ASCII of this length or less, in which no three bytes come twice, is no shorter as zlib (RFC
-/// 1950, 1951): nothing in it can be said by pointing back, the fixed code has 8 bits for each
-/// byte, and a code of its own costs 17 bits of header, 15 for the lengths' own code, 16 for the
-/// two longest runs of bytes that do not occur, 2 for the end and for distances, and a bit for each
-/// byte and the end. With the 6 bytes around it that is more than `length - 2` up to a length of
-/// 16.
+/// The length up to which zlib (RFC 1950, 1951) cannot shorten ASCII text without a repeated
+/// sequence of three bytes. Such a text has no matches, and the fixed code takes 8 bits per byte. A
+/// dynamic code costs 17 bits of header, 15 for the code lengths' own code, 16 for the two longest
+/// runs of absent bytes, 2 for the end and for distances, and a bit for each byte and the end. With
+/// the 6 bytes of zlib's frame the sum exceeds `length - 2` up to a length of 16.
 const NEVER_SHORTER: usize = 16;
 
 fn is_never_shorter(text: &[u8]) -> bool {
@@ -30,16 +29,16 @@ fn is_never_shorter(text: &[u8]) -> bool {
     text.len() <= NEVER_SHORTER && text.is_ascii() && !(0..text.len()).any(repeats)
 }
 
-/// Returns the zlib form, of short texts a [quick](quick_zlib) one, where that has no more than
-/// `limit` bytes; that is to be two less than the text has, at most.
+/// Returns the zlib form of a text if it has at most `limit` bytes. `limit` must be at most the
+/// length of the text minus two. Short texts use the [quick](quick_zlib) compressor.
 pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     if is_never_shorter(text) {
         return None;
     }
     if text.len() <= quick_zlib::LONGEST {
         let quick = quick_zlib::deflated(text);
-        // If little is gained the general one decides, so that what Django would store
-        // compressed is.
+        // If the gain is small, the general compressor decides, so that every text that Django
+        // would compress is compressed.
         if quick.len() <= text.len() / 5 * 4 && quick.len() <= limit {
             return Some(quick);
         }
@@ -51,16 +50,16 @@ fn compressed(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
         let mut out = Vec::with_capacity(limit);
-        // It fills the room there is; where that is not enough, it is not at its end, and the plain
-        // form is the right one.
+        // The compressor stops when the buffer is full. The stream is incomplete then, and the
+        // plain form is used.
         let status = deflate.compress_vec(text, &mut out, FlushCompress::Finish).ok()?;
         (status == Status::StreamEnd && out.len() <= limit).then_some(out)
     })
 }
 
-/// Returns the text of a zlib stream, or of a longer one than `limit` its beginning, one byte
-/// longer than that at least. `None` where it is no zlib stream, or not a whole one. What follows
-/// the stream is not looked at.
+/// Returns the text of a zlib stream. If the text is longer than `limit`, returns at least its
+/// first `limit + 1` bytes. Returns `None` if the input is not a complete zlib stream. Bytes after
+/// the stream are ignored.
 pub(super) fn inflated(stream: &[u8], limit: usize) -> Option<Vec<u8>> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(true);
@@ -71,7 +70,7 @@ pub(super) fn inflated(stream: &[u8], limit: usize) -> Option<Vec<u8>> {
                 return Some(out);
             }
             if out.len() == out.capacity() {
-                // Never much more than what is allowed, however well the stream is compressed.
+                // Limits the buffer, regardless of the compression ratio of the stream.
                 let room = limit.saturating_sub(out.len()).saturating_add(1);
                 out.reserve_exact(out.len().max(GUESS).min(room));
             }
@@ -103,7 +102,7 @@ mod tests {
         for text in texts.iter().cycle().take(9) {
             let deflated = compressed(text.as_bytes(), text.len()).unwrap();
             assert_eq!(inflated(&deflated, 1 << 20).unwrap(), text.as_bytes());
-            // With something behind it, and without its end.
+            // With trailing bytes, and truncated.
             assert_eq!(
                 inflated(&[&deflated, &b"rest"[..]].concat(), 1 << 20).unwrap(),
                 text.as_bytes()
@@ -131,12 +130,12 @@ mod tests {
         assert_eq!(inflated(&whole, usize::MAX).unwrap().len(), 5_000);
     }
 
-    /// Texts of few and of many different bytes, which is what a code of their own lives by.
+    /// Texts of few and of many distinct bytes, which decide the benefit of a dynamic code.
     #[test]
     fn what_is_not_tried_is_never_shorter() {
         let mut state = 1_u64;
         let mut next = |below: u64| {
-            // The generator of Knuth's MMIX; its high bits are the good ones.
+            // The generator of Knuth's MMIX. Its high bits are the random bits.
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
