@@ -44,7 +44,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) op: Op,
-    /// `None` if the call was dropped or failed: it was executed at some time after its begin, or
+    /// `None` if the call was dropped or failed: it was executed at some time after it began, or
     /// never.
     pub(crate) answer: Option<Answer>,
     pub(crate) begun: u64,

@@ -27,7 +27,7 @@ const MOST_BYTES: usize = 1_000;
 /// found so far.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The calls to the last store of a clause, in the order of their begin.
+/// The calls to the last store of a clause, in the order in which they began.
 #[derive(Debug)]
 pub(crate) struct Trace {
     calls: Mutex<Option<Vec<Op>>>,

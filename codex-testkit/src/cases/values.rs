@@ -82,7 +82,7 @@ pub fn bytes(length: usize, seed: usize) -> Bytes {
     repeated(&pattern, length, seed * 11)
 }
 
-/// Copies block by block, because the values of a clause take many megabytes.
+/// Repeats `pattern` block by block, because the values of a clause take many megabytes.
 fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
     let mut block = pattern.to_vec();
     block.rotate_left(start % pattern.len());

@@ -82,7 +82,7 @@ async fn ends_in_time<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>
     loop {
         let (got, asked) = store.timed(store.get("k")).await?;
         if got.is_none() {
-            // The key was set after the begin of its call, and read before the end of the answer.
+            // The write happened after its call began, and the read before its answer arrived.
             let most = asked.after.saturating_sub(set.before);
             ensure!(
                 most + Duration::from_millis(1) >= ttl,

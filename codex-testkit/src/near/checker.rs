@@ -18,7 +18,7 @@ use super::{
 #[non_exhaustive]
 pub struct Bounds {
     /// The maximum age of an answer: the time between the end of the write that overwrote it and
-    /// the begin of the read.
+    /// the start of the read.
     pub max_staleness: Duration,
     /// The maximum age of an answer while nothing disturbs the near cache: the time that a push
     /// takes.

@@ -215,7 +215,7 @@ impl SimpleNear {
         (is_live && (is_leased || self.shared.has(Flaw::NoHeartbeat))).then(|| entry.value.clone())
     }
 
-    /// Returns the state at the begin of a read. A fill is refused if the state has changed.
+    /// Returns the state at the start of a read. A fill is refused if the state has changed.
     fn state(&self, key: &str) -> (u64, u64) {
         let memory = self.shared.lock();
         (memory.doubts, memory.generations.get(key).copied().unwrap_or_default())
