@@ -1,8 +1,8 @@
-//! 2,000 tasks on a server whose connections are killed every 200 ms and which is suspended at
-//! random: counts answers of another call, lost and repeated writes, and calls without an end.
+//! Runs 2,000 tasks on a server whose connections are killed every 200 ms and that is suspended at
+//! random. Counts answers of other calls, lost and repeated writes, and calls that hang.
 //!
-//! Usage: `chaos [SECONDS]`, by default 60. Exits 1 if any of these is not 0, or if a call took
-//! more than 60 ms beyond its deadline.
+//! Usage: `chaos [SECONDS]`, by default 60. Exits 1 if any of these counts is not 0, or if a call
+//! took more than 60 ms beyond its deadline.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ struct Tally {
     errors: AtomicU64,
     /// Values of another key.
     crossed: AtomicU64,
-    /// Writes that were acknowledged and are not there.
+    /// Acknowledged writes that are missing.
     lost: AtomicU64,
     /// Writes that found their own key, or that ran although their error said that they did not.
     doubled: AtomicU64,
@@ -72,7 +72,7 @@ async fn main() -> ExitCode {
     for task in tasks {
         written.extend(task.await.unwrap());
     }
-    // With a handle of its own, when all is quiet.
+    // A separate handle checks the writes without disturbances.
     let quiet = RedisBackend::builder()
         .url(&server.url())
         .command_timeout(Duration::from_secs(30));
@@ -110,7 +110,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Stores keys of its own, each once, and reads them back. Returns them with their fates.
+/// Stores the keys of the task, each once, and reads them back. Returns them with their fates.
 async fn run(task: usize, backend: RedisBackend, tally: Arc<Tally>, is_over: Arc<AtomicBool>) -> Vec<(String, Fate)> {
     let mut written = Vec::new();
     for number in 0.. {
@@ -153,7 +153,7 @@ async fn timed<T>(
     answer
 }
 
-/// Kills all connections every 200 ms and suspends the server now and then; returns how often.
+/// Kills all connections every 200 ms and sometimes suspends the server. Returns how often.
 fn disturb(server: &RedisServer, time: Duration) -> (u64, u64) {
     let (mut kills, mut suspensions) = (0, 0);
     let mut random = 0x9e37_79b9_u64;

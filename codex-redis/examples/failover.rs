@@ -1,5 +1,5 @@
-//! Measures how long after a fail-over or a crash the same handle writes again, and what
-//! became of the calls meanwhile.
+//! Measures the time until the same handle writes again after a fail-over or a crash, and the
+//! outcomes of the calls meanwhile.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -18,13 +18,13 @@ use codex_traits::{KvBackend as _, Pattern};
 use load::Load;
 use tokio::task::block_in_place;
 
-/// Ignores errors of the load; the tests look into each error here.
+/// Ignores errors of the load. The tests check each error here.
 fn seen(_: &codex_traits::Error) {}
 
 fn plant(_: &str) {}
 
-/// The bar for writes to be back, after the servers have carried out a fail-over or the
-/// mishap is over.
+/// The longest accepted time until writes succeed, after the servers have carried out a fail-over
+/// or the fault has ended.
 const BAR: Duration = Duration::from_secs(1);
 
 fn text(server: &RedisServer, command: &[&str]) -> String {
@@ -34,7 +34,7 @@ fn text(server: &RedisServer, command: &[&str]) -> String {
     }
 }
 
-/// Returns whether another node says that the cluster serves, with this one as a master.
+/// Returns whether `asked` reports that the cluster serves, with `promoted` as a master.
 fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
     let place = format!(":{}@", promoted.port());
     let is_master = |line: &str| line.contains(&place) && line.contains("master") && line.split(' ').count() > 8;
@@ -54,10 +54,10 @@ impl Table {
         Self(true)
     }
 
-    /// Lets the load run, does the deed, waits until the servers have seen to it, and then until
-    /// every task writes again.
+    /// Starts the load, runs `deed`, waits until the servers have reacted, and then until every
+    /// task writes again.
     async fn row(&mut self, what: &str, backend: &RedisBackend, deed: impl FnOnce(), mut done: impl FnMut() -> bool) {
-        // The writes of the row before would be taken for writes of this one.
+        // Otherwise the writes of the previous row would count as writes of this row.
         backend.del_matching(&Pattern::all()).await.unwrap();
         let load = Load::start(backend);
         load.all_write(Instant::now()).await;
@@ -127,8 +127,8 @@ async fn sentinel(table: &mut Table) {
                 fixture.sentinels()[0].command(&failover).unwrap();
             }
         };
-        // The old primary takes writes until it is told; those are lost, so it is waited for that
-        // too.
+        // The old primary accepts writes until it is demoted, and loses them. The row waits for
+        // that too.
         let done = || {
             let primary = block_in_place(|| fixture.primary());
             let demoted = || text(old, &["INFO", "replication"]).contains("role:slave");

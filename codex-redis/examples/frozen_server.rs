@@ -21,7 +21,7 @@ use codex_traits::{KvBackend as _, SetOptions};
 
 const TASKS: usize = 64;
 
-/// Calls, those that failed, the longest one in microseconds.
+/// The number of calls, the number of failed calls, and the longest call in microseconds.
 #[derive(Default)]
 struct Seen {
     calls: AtomicU64,
@@ -52,8 +52,7 @@ async fn main() {
                     seen.calls.fetch_add(1, Ordering::Relaxed);
                     seen.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
                     seen.longest.fetch_max(taken, Ordering::Relaxed);
-                    // As a service would whose requests fail: those that come next come a little
-                    // later.
+                    // Like a service whose requests fail: the next requests arrive a little later.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })

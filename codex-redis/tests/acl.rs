@@ -1,4 +1,4 @@
-//! The rights that the guide lists: enough for every verb, and none of them unused.
+//! The rights that the guide lists suffice for every verb, and each of them is used.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "support/rights.rs"]
@@ -18,7 +18,7 @@ use rights::{PASSWORD, USER, grant, rights};
 use support::{every_verb, every_verb_on};
 
 fn as_user(url: &str) -> RedisBuilder {
-    // A hundred thousand keys take their time on a busy machine.
+    // A hundred thousand keys are slow on a busy machine.
     let settings = RedisBackend::builder()
         .url(url)
         .command_timeout(Duration::from_secs(10));
@@ -40,7 +40,7 @@ async fn exercise(backend: &RedisBackend) {
     backend.health().await.unwrap();
 }
 
-/// Returns the commands that these servers have been sent, in the form of rights.
+/// Returns the commands that these servers have received, in the form of rights.
 fn used<'a>(servers: impl IntoIterator<Item = &'a RedisServer>) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for server in servers {
@@ -76,7 +76,7 @@ async fn of_one_server() {
     exercise(&newer.build().await.unwrap()).await;
 }
 
-/// Takes no notice of what is reported.
+/// A listener that ignores all reports.
 #[derive(Debug)]
 struct Ignores;
 
@@ -124,7 +124,8 @@ async fn of_a_cluster() {
     }
     let backend = as_user(&cluster.url()).build().await.unwrap();
     exercise(&backend).await;
-    // A slot on its way: the key is not there, and asked for at the node that takes it over.
+    // A slot that is moving: the key is missing, so the client asks the node that takes the slot
+    // over.
     let from = cluster.master_of(b"k");
     let to = cluster
         .masters()
@@ -144,7 +145,7 @@ async fn of_a_cluster() {
     from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(to)])
         .unwrap();
     assert_eq!(backend.get("k").await.unwrap(), None);
-    // A scan asks for the keys of a slot that is on its way.
+    // A scan reads the keys of a slot that is moving.
     let found: Vec<String> = backend.scan_all(&Pattern::glob("*")).try_collect().await.unwrap();
     drop(found);
     for node in [from, to] {
@@ -169,7 +170,7 @@ async fn through_sentinel() {
     let settings = settings.sentinel_username(USER).sentinel_password(PASSWORD);
     exercise(&settings.build().await.unwrap()).await;
     assert_all_used("sentinel server", [&fixture.servers()[0]]);
-    // A Sentinel counts no commands: without one of the rights it tells nothing.
+    // A Sentinel does not count commands. Instead, connecting must fail if any right is missing.
     for right in ["-sentinel|get-master-addr-by-name", "-sentinel|master"] {
         for sentinel in fixture.sentinels() {
             grant(sentinel, "sentinel", &[right]);

@@ -25,7 +25,7 @@ async fn fill(backend: &RedisBackend, names: &[String]) {
     backend.set_many(&entries, Expiry::Never).await.unwrap();
 }
 
-/// Returns the pages of a whole scan, each shown before the next is asked for.
+/// Returns the keys of a whole scan. Calls `visit` after each page.
 async fn walk(backend: &RedisBackend, count: usize, mut visit: impl AsyncFnMut(usize)) -> BTreeSet<String> {
     let pattern = Pattern::all();
     let mut found = BTreeSet::new();
@@ -35,7 +35,7 @@ async fn walk(backend: &RedisBackend, count: usize, mut visit: impl AsyncFnMut(u
         found.extend(answer.keys);
         let Some(next) = answer.next else { break };
         visit(page).await;
-        // As another process would go on.
+        // As another process would continue the scan.
         let next: Cursor = next.to_string().parse().unwrap();
         request = ScanRequest::new(&pattern).with_count_hint(count).with_cursor(next);
     }
@@ -92,7 +92,7 @@ async fn a_made_up_position_is_refused_or_ends() {
         let error = assert_kind("scan", backend.scan(request).await, ErrorKind::InvalidArgument);
         assert_discreet(&error);
     }
-    // A node that is not there is one that has left: its part begins anew.
+    // An unknown node has left the cluster. Its part of the scan begins anew.
     put(&backend, "k", "v").await;
     let request = ScanRequest::new(&pattern).with_cursor("-/0-5/nobody/7".parse().unwrap());
     assert!(backend.scan(request).await.is_ok());
@@ -116,7 +116,7 @@ async fn a_plain_server_is_no_cluster_and_a_node_is_no_plain_server() {
     );
 }
 
-/// Moves the second half of the first master's slots, one after another, with all that is in them.
+/// Moves a slot with all its keys from one master to another.
 fn move_slot(cluster: &RedisCluster, slot: u16, from: usize, to: usize) {
     let [source, destination] = [&cluster.masters()[from], &cluster.masters()[to]];
     let id = |server: &RedisServer| text(server.command(&["CLUSTER", "MYID"]).unwrap());
@@ -129,7 +129,7 @@ fn move_slot(cluster: &RedisCluster, slot: u16, from: usize, to: usize) {
         .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &destination_id])
         .unwrap();
     migrate_keys(source, destination, &slot, usize::MAX);
-    // To the third one too, as redis-cli does.
+    // The third master is told too, as redis-cli does.
     let others = cluster
         .masters()
         .iter()
@@ -169,7 +169,8 @@ async fn slots_that_move_during_a_scan_lose_no_key() {
     let names = names(3000);
     fill(&backend, &names).await;
     let load = Load::start(&backend);
-    // From a node that is walked late to one that is done, and the other way round, page by page.
+    // Slots move from a late node to a finished node, and then from a finished node to a later
+    // node, one slot after each page.
     let found = walk(&backend, 20, async |page| {
         let offset = u16::try_from(page % 60).unwrap();
         if page < 60 {
@@ -181,7 +182,7 @@ async fn slots_that_move_during_a_scan_lose_no_key() {
     .await;
     let missing: Vec<_> = names.iter().filter(|name| !found.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // The verbs have followed too: no node has died, so that nothing is unknown, refused or lost.
+    // The verbs have followed too. No node has died, so no write is unknown, refused or lost.
     let account = load.end(&backend).await;
     account.assert_true();
     assert_eq!(
@@ -194,9 +195,9 @@ async fn slots_that_move_during_a_scan_lose_no_key() {
     assert_eq!(backend.del_matching(&Pattern::prefix("key:")).await.unwrap(), 3000);
 }
 
-/// Away after one page of its node, and back before the next or the one after it. All nodes agree
-/// each time, as they do not where slots go to and fro faster than they gossip: then each node may
-/// name the other as the owner, and nobody serves.
+/// A slot moves away after a page of its node, and back before the next page or the page after
+/// that. All nodes agree each time. If slots moved faster than the nodes gossip, each node could
+/// name the other as the owner, and no node would serve the slot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_leave_during_a_scan_and_come_back_lose_no_key() {
     let cluster = require!("redis", RedisCluster::start());
@@ -230,8 +231,9 @@ async fn slots_that_leave_during_a_scan_and_come_back_lose_no_key() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Returns whether all nodes name the same owners, each by the same epoch, the replicas too: one
-/// that still has an owner by an older epoch keeps it, and tells the new owner that it is none.
+/// Returns whether all nodes, including replicas, name the same owners with the same epochs. A node
+/// that still has an owner by an older epoch keeps it, and tells the new owner that it does not own
+/// the slot.
 fn agree(cluster: &RedisCluster) -> bool {
     let views = cluster.masters().iter().chain(cluster.replicas()).map(|node| {
         let nodes = text(node.command(&["CLUSTER", "NODES"]).unwrap());
@@ -253,7 +255,8 @@ async fn a_slot_whose_keys_are_on_two_nodes_is_served_and_scanned() {
     let at = cluster.masters().iter().position(|master| std::ptr::eq(master, source));
     let next = &cluster.masters()[(at.unwrap() + 1) % 3];
     served_and_scanned(&cluster, source, next).await;
-    // A node that has lost a slot by itself finds the cluster down, although it answers.
+    // A node that has lost a slot only in its own view reports that the cluster is down, although
+    // it answers.
     let backend = RedisBackend::connect(&cluster.url()).await.unwrap();
     assert_eq!(backend.health().await.unwrap().servers, 3);
     cluster.masters()[0].command(&["CLUSTER", "DELSLOTS", "0"]).unwrap();
@@ -261,7 +264,7 @@ async fn a_slot_whose_keys_are_on_two_nodes_is_served_and_scanned() {
     assert!(error.is_retryable() && !error.may_have_executed(), "{error:?}");
 }
 
-/// As a cluster grows: the destination serves no slot yet.
+/// The destination serves no slot yet, as in a growing cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moves_to_a_new_node_is_served_and_scanned() {
     let cluster = require!("redis", RedisCluster::start());
@@ -276,8 +279,7 @@ async fn a_slot_that_moves_to_a_new_node_is_served_and_scanned() {
         node.command(&["CLUSTER", "FORGET", &id]).unwrap();
     }
     let port = new.port().to_string();
-    // A node that was told to forget does not listen for a minute, so the new node comes under a
-    // name of its own.
+    // A node ignores a forgotten node for a minute, so the new node joins under a new id.
     new.command(&["CLUSTER", "RESET", "HARD"]).unwrap();
     let id = text(new.command(&["CLUSTER", "MYID"]).unwrap());
     cluster.masters()[0]
@@ -313,14 +315,14 @@ async fn served_and_scanned(cluster: &RedisCluster, source: &RedisServer, destin
         .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(destination)])
         .unwrap();
     migrate_keys(source, destination, &slot, 25);
-    // Half of them are asked for over there.
+    // The destination has half of the keys.
     let keys: Vec<&str> = names.iter().map(String::as_str).collect();
     assert!(backend.get_many(&keys).await.unwrap().iter().all(Option::is_some));
     for key in &keys {
         assert!(backend.get(key).await.unwrap().is_some());
         assert!(backend.expire(key, Expiry::Never).await.unwrap());
     }
-    // A new key is made at the destination.
+    // The destination creates a new key.
     assert_eq!(
         backend
             .incr("{tag}:n", 1, OnMissing::Create(Expiry::Never))
@@ -333,7 +335,7 @@ async fn served_and_scanned(cluster: &RedisCluster, source: &RedisServer, destin
     assert_eq!(backend.del(&keys).await.unwrap(), 50);
 }
 
-/// Returns whether a node says that the cluster serves, with this one as a master.
+/// Returns whether `asked` reports that the cluster serves, with `promoted` as a master.
 fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
     let port = format!(":{}@", promoted.port());
     let info = asked.command(&["CLUSTER", "INFO"]).map(text).unwrap_or_default();
@@ -349,7 +351,7 @@ async fn fail_overs_under_load_are_followed_and_nothing_runs_twice() {
     let load = Load::start(&backend);
     tokio::time::sleep(Duration::from_millis(300)).await;
 
-    // By command: nothing is lost, and the handle follows.
+    // A fail-over by command: no write is lost, and the handle follows.
     cluster.replicas()[0].command(&["CLUSTER", "FAILOVER"]).unwrap();
     until("the first replica is a master", async || {
         serves(&cluster.masters()[1], &cluster.replicas()[0])
@@ -363,7 +365,7 @@ async fn fail_overs_under_load_are_followed_and_nothing_runs_twice() {
     .await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 
-    // By a crash.
+    // A fail-over after a crash.
     let second = &cluster.masters()[1];
     let on_second = names(100)
         .into_iter()
@@ -410,7 +412,7 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
             assert!(error.is_retryable(), "{verb}: {error:?}");
         }
     }
-    // The others are served for as long as the cluster has not noticed.
+    // The other keys are served until the cluster notices the crash.
     for key in &there {
         assert!(backend.get(key).await.unwrap().is_some());
     }

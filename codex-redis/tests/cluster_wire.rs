@@ -1,4 +1,4 @@
-//! Requests to the nodes of a cluster, against nodes that play a part.
+//! Requests to the nodes of a cluster, against scripted nodes.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -20,7 +20,7 @@ use tokio::{
 enum Reaction {
     Say(String),
     After(Duration, String),
-    /// It never answers this connection again.
+    /// Never answers this connection again.
     Stall,
     Close,
 }
@@ -49,7 +49,8 @@ impl Actor {
         }
     }
 
-    /// Lets it say that `owner` serves everything, and to the rest what `answer` says.
+    /// Makes the node report that `owner` serves every slot, and answer all other commands by
+    /// `answer`.
     fn play<R: Into<Reaction>>(&mut self, owner: u16, answer: impl Fn(&[String]) -> R + Send + Sync + 'static) {
         let (listener, received) = (self.listener.take().unwrap(), self.received.clone());
         let answer: Answer = Arc::new(move |command| answer(command).into());
@@ -106,7 +107,7 @@ async fn serve(mut stream: TcpStream, owner: u16, answer: Answer, received: Arc<
     }
 }
 
-/// Reads a command of plain texts, and how long it is.
+/// Parses a command of plain texts, and returns it with its length.
 fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut at = 0;
@@ -196,7 +197,7 @@ async fn nodes_that_name_each_other_and_clusters_that_are_down_are_errors_at_the
     let start = Instant::now();
     assert!(backend.get("k").await.is_err());
     assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
-    // It did not run round in circles meanwhile.
+    // It did not loop meanwhile.
     assert!(first.count("GET") < 30, "{}", first.count("GET"));
 }
 
@@ -226,8 +227,8 @@ async fn what_is_refused_until_the_deadline_says_what_the_server_said() {
     }
 }
 
-/// A runtime that has begun to look at the cluster and is then left alone must not keep another
-/// from following it.
+/// A runtime that has begun to refresh the slot map and is then not driven must not keep another
+/// runtime from following the cluster.
 #[test]
 fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
     let build = || {
@@ -260,7 +261,7 @@ fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
     let backend = first_runtime.block_on(async { RedisBackend::connect(&url).await.unwrap() });
     let incr = async |backend: &RedisBackend| backend.incr("n", 1, OnMissing::Create(Expiry::Never)).await.unwrap();
     is_moved.store(true, std::sync::atomic::Ordering::SeqCst);
-    // It is redirected, and so begins a look that it never ends.
+    // The redirection begins a refresh that never ends.
     assert_eq!(first_runtime.block_on(async { incr(&backend).await }), Some(2));
     let before = first.count("CLUSTER");
     assert_eq!(second_runtime.block_on(async { incr(&backend).await }), Some(2));
@@ -276,11 +277,11 @@ fn life_15_another_runtime_follows_the_cluster_while_the_first_is_not_driven() {
     assert!(looked, "the second runtime waits for the first");
 }
 
-/// Two nodes that use up most of a deadline and then refuse, and then never answer.
+/// Two nodes take most of a deadline to refuse, and then never answer.
 #[tokio::test]
 async fn one_verb_has_one_deadline_on_a_cluster() {
     const TIMEOUT: Duration = Duration::from_secs(2);
-    // With a second deadline for what follows, a call would take 3.4 s.
+    // With a second deadline for the repeated command, a call would take 3.4 s.
     const LATE: Duration = Duration::from_millis(1400);
     let [mut first, mut second] = [Actor::new().await, Actor::new().await];
     let (there, ask) = (

@@ -1,5 +1,5 @@
-//! The contract of `KvBackend`, clause by clause, over TCP, the same behind `AnyBackend`, over a
-//! Unix socket, over TLS, as a user with few rights, and through Sentinel.
+//! The contract of `KvBackend`, clause by clause: over TCP, behind `AnyBackend`, over a Unix
+//! socket, over TLS, as a user with few rights, and through Sentinel.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "support/rights.rs"]
@@ -29,14 +29,14 @@ use tokio::sync::OnceCell;
 /// The command timeout of backends for outages. It is short because the clauses often wait for it.
 const DEADLINE: Duration = Duration::from_millis(250);
 
-/// A small bound, so that a reply beyond it is soon sent.
+/// A small limit, which a reply exceeds soon.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// A way to make a backend for a database.
 trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
 
-    /// Whether the proxy, which breaks connections, can stand between.
+    /// Whether the proxy that breaks connections can stand in between.
     const BY_PROXY: bool;
 
     fn lease() -> Result<Database, Unavailable> {
@@ -64,7 +64,7 @@ impl Make for Tcp {
     }
 }
 
-/// Over TCP too, so that all that applies there applies here.
+/// `AnyBackend` over TCP, so that every clause of TCP applies.
 struct Any;
 
 impl Make for Any {
@@ -81,7 +81,7 @@ impl Make for Any {
     }
 }
 
-/// In RESP3, so that the suite has seen both versions of the protocol.
+/// A Unix socket with RESP3, so that the suite covers both versions of the protocol.
 struct Unix;
 
 impl Make for Unix {
@@ -137,7 +137,7 @@ fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavail
     }
 }
 
-/// As a user with the rights that the guide lists, and no others.
+/// A user with only the rights that the guide lists.
 struct Acl;
 
 impl Make for Acl {
@@ -194,7 +194,7 @@ impl Make for BySentinel {
 /// Starts the server for the first test that asks.
 fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
     static STARTED: OnceLock<Result<RedisSentinel, Unavailable>> = OnceLock::new();
-    // They are not to fail over because a primary is late on a busy machine.
+    // They must not fail over because a primary is late on a busy machine.
     let started = STARTED.get_or_init(RedisSentinel::start_patient);
     started.as_ref().map_err(Clone::clone)
 }
@@ -216,8 +216,8 @@ impl Place {
 }
 
 struct RedisHarness<M> {
-    /// A server that can be taken out of service, once it was asked for, and how many of its
-    /// databases are used.
+    /// A server that can be taken out of service, started on first use, and the number of its
+    /// databases in use.
     fragile: OnceCell<FragileRedis>,
     used: AtomicU32,
     make: PhantomData<M>,
@@ -241,7 +241,7 @@ impl<M: Make> Harness for RedisHarness<M> {
     async fn fresh(&self) -> Self::Backend {
         if let Some(fragile) = self.fragile.get() {
             let url = fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst));
-            // Each stalled call takes the whole of it.
+            // Each stalled call takes the whole timeout.
             let settings = RedisBackend::builder()
                 .command_timeout(DEADLINE)
                 .max_reply_bytes(MAX_REPLY_BYTES);
@@ -249,15 +249,15 @@ impl<M: Make> Harness for RedisHarness<M> {
             return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
         }
         let database = M::lease().unwrap();
-        // Many tests share few cores and one server, which does nothing else while it takes in 64
-        // MiB; all else is as it comes.
+        // Many tests share few cores and one server, which does nothing else while it receives 64
+        // MiB. All other settings keep their defaults.
         let settings = M::settings(&database).unwrap().command_timeout(Duration::from_secs(10));
         let backend = settings.build().await.unwrap();
         Leased::new(M::wrap(backend), Place::Database(Box::new(database)))
     }
 
-    /// Allows for a busy machine: Redis looks at the clock when a key is asked for; the rest is the
-    /// way there and back on a busy machine.
+    /// Allows for a busy machine. Redis reads the clock when a key is requested, so the granularity
+    /// covers the round trip.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),
@@ -395,11 +395,11 @@ mod sentinel {
     });
 }
 
-/// The whole suite once more, on a server that the machine's own `redis-server` has no part in.
+/// The whole suite runs once more, on a server that does not use the machine's own `redis-server`.
 #[test]
 fn the_suite_passes_on_a_server_in_a_container() {
     let container = require!("docker", RedisContainer::start());
-    // Without a database, so that each store has one.
+    // Without a database, so that each store has its own.
     let url = container.url().trim_end_matches("/0").to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -70,7 +70,7 @@ async fn a_lazy_handle_finds_a_cluster_and_a_primary() {
         .command_timeout(Duration::from_secs(10))
         .build_lazy()
         .unwrap();
-    // The very first call knows no slot yet.
+    // The first call knows no slot yet.
     put(&handle, "k", "v").await;
     let many = handle.get_many(&["k", "l", "m"]).await.unwrap();
     assert_eq!(many[0].as_deref(), Some(&b"v"[..]));
@@ -128,7 +128,7 @@ async fn credentials_are_asked_for_at_each_login() {
 
     *current.lock().unwrap() = None;
     cut();
-    // The first call can find the connection that was cut.
+    // The first call may still use the cut connection.
     let mut error = backend.get("k").await.unwrap_err();
     while !error.to_string().contains("credentials provider") {
         error = backend.get("k").await.unwrap_err();
@@ -178,7 +178,7 @@ async fn tls_files_are_read_at_each_dial() {
     assert!(error.to_string().contains("certificate"), "{error}");
     write(&own);
     comes_up(&backend).await;
-    // A certificate and a key that do not belong together, as in the middle of a renewal.
+    // A certificate and a key that do not match, as during a renewal.
     std::fs::write(folder.join("client.key"), stranger.client_key()).unwrap();
     server.command(&["CLIENT", "KILL", "TYPE", "normal"]).ok();
     until("the files do not match", async || backend.get("k").await.is_err()).await;
@@ -187,7 +187,7 @@ async fn tls_files_are_read_at_each_dial() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Returns how often the value holds the name.
+/// Returns how often the name occurs in the value.
 fn names(value: &Value) -> usize {
     match value {
         Value::BulkString(bytes) => usize::from(bytes == b"node.invalid"),
@@ -199,7 +199,7 @@ fn names(value: &Value) -> usize {
 #[tokio::test]
 async fn the_addresses_that_a_cluster_states_are_translated() {
     let cluster = require!("redis", RedisCluster::start());
-    // A name that nothing resolves, which the nodes state to clients and do not use themselves.
+    // A name that no resolver knows. The nodes state it to clients and do not use it themselves.
     for node in cluster.masters().iter().chain(cluster.replicas()) {
         for (setting, value) in [
             ("cluster-announce-hostname", "node.invalid"),

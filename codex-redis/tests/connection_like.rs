@@ -1,4 +1,4 @@
-//! Any command by `redis::AsyncCommands`, on the connections of a backend.
+//! Any command through `redis::AsyncCommands`, on the connections of a backend.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! The model, the memory store and a real Redis are asked the same and must answer the same.
+//! The model, the memory store and a real Redis run the same operations and must give the same
+//! answers.
 //!
-//! Small runs are tests; `scripts/long differential` and `scripts/long histories` make
-//! long ones of them.
+//! Short runs are tests. `scripts/long differential` and `scripts/long histories` run longer.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -26,7 +26,7 @@ struct Redis {
 
 impl Redis {
     async fn on(database: Database) -> Self {
-        // Other work on this machine may hold it up.
+        // Other work on this machine may delay it.
         let settings = RedisBackend::builder().command_timeout(Duration::from_secs(30));
         let url = database.unix_url().unwrap_or_else(|| database.url());
         let backend = settings.url(&url).build().await.unwrap();
@@ -63,7 +63,7 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
     text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}"))
 }
 
-/// The operations that both stores were asked for.
+/// The operations that both stores have run.
 #[derive(Default)]
 struct Asked {
     operations: AtomicUsize,
@@ -79,15 +79,15 @@ impl Asked {
         Ok(())
     }
 
-    /// Runs sequences of every fourth seed, until enough was asked by all.
+    /// Runs sequences of every fourth seed, until all lanes together have run `wanted` operations.
     #[expect(
         clippy::future_not_send,
         reason = "proptest's trees cannot be sent; each lane stays on its thread"
     )]
     async fn until(&self, wanted: usize, first_seed: u64, redis: &Redis) {
         let memory = memory();
-        // Without time that passes, for the server's cannot be moved; the testkit's own tests have
-        // it on the memory store.
+        // No time passes, because the server's clock cannot be moved. The testkit's own tests cover
+        // the passage of time on the memory store.
         let sequences = Sequences::new(&redis.time()).longest(100);
         let mut seed = first_seed;
         while self.operations.load(Ordering::Relaxed) < wanted {
@@ -104,7 +104,8 @@ impl Asked {
     }
 }
 
-/// The sequences in progress at a time: each waits for its answer most of the time.
+/// The number of sequences in progress at the same time. Each waits for its answer most of the
+/// time.
 const LANES: u64 = 4;
 
 #[test]

@@ -1,4 +1,5 @@
-//! Why a server lets nobody in: each reason has its own text, which says what to do, and a kind.
+//! Reasons why a server refuses a client: each has its own kind and text, and the text says what to
+//! do.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -17,8 +18,8 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
 };
 
-/// Starts a server that says this to everybody, and closes: before it has read anything, or after a
-/// first request.
+/// Starts a server that sends `answer` to every client and closes, before it has read anything or
+/// after a first request.
 async fn doorman(answer: &'static [u8], reads: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -122,7 +123,7 @@ async fn the_reason_is_told_with_what_to_do() {
                 RedisBackend::connect(&format!("redis://{address}")).await,
                 kind,
             );
-            // Without a login, what is behind this URL is the name and a PING.
+            // Without a login, a dial of this URL sends the client's name and a PING.
             let text = error.to_string();
             assert!(text.contains(reason) && text.contains(remedy), "{text}");
             assert_eq!(
@@ -225,7 +226,7 @@ async fn what_the_login_is_refused_for_is_told() {
 
 #[tokio::test]
 async fn a_server_without_room_for_a_connection_says_so() {
-    // The fixture has the only one.
+    // The fixture holds the only connection.
     let server = require!("redis", RedisServer::start_with(["--maxclients", "1"]));
     server.command(&["PING"]).unwrap();
     let error = assert_kind("connect", RedisBackend::connect(&server.url()).await, ErrorKind::Server);
@@ -247,7 +248,7 @@ async fn what_cannot_be_reached_is_told() {
         let error = assert_kind(url, RedisBackend::connect(url).await, ErrorKind::Connection);
         assert!(error.to_string().contains(reason), "{error}");
     }
-    // Accepts, and says nothing.
+    // Accepts, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}?connect_timeout=100ms", silent.local_addr().unwrap());
     let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Timeout);
@@ -271,8 +272,7 @@ async fn black_hole() -> (u16, TcpListener, Vec<TcpStream>) {
 #[tokio::test]
 async fn of_a_name_with_several_addresses_the_one_that_answers_is_used() {
     let names: Vec<_> = tokio::net::lookup_host(("localhost", 0)).await.unwrap().collect();
-    // One family leaves nothing to choose from. The unit tests of the race have addresses of their
-    // own.
+    // With one family there is no race. Its unit tests have their own addresses.
     let two_families = names.iter().any(SocketAddr::is_ipv6) && names.iter().any(SocketAddr::is_ipv4);
     let two_families = if two_families {
         Ok(())

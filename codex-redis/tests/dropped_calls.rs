@@ -1,9 +1,9 @@
 //! Calls that are dropped at a random moment, and connections that are cut at a random byte, on a
 //! real server behind the proxy.
 //!
-//! Every answer is known beforehand, and every write has a key of its own, so that all of them can
-//! be looked at afterwards: no answer reached another caller, no failure was read as a miss, and
-//! nothing ran twice. A small run is a test; `scripts/long dropped-calls` makes a long one of it.
+//! Every answer is known beforehand, and every write has its own key, so that all writes can be
+//! checked afterwards: no answer reached another caller, no failure counted as a miss, and nothing
+//! ran twice. A short run is a test. `scripts/long dropped-calls` runs longer.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 #[path = "dropped_calls/caller.rs"]
@@ -29,8 +29,7 @@ use codex_testkit::{Fault, Proxy, redis::RedisServer, require};
 use codex_traits::{AnyBackend, KvBackend, SetOptions, SetOutcome};
 use random::Random;
 
-/// Handles, each behind a proxy of its own and in a database of its own, and how many tasks share
-/// each.
+/// The number of handles, each with its own proxy and database, and of tasks that share a handle.
 const HANDLES: u32 = 8;
 const CALLERS: u64 = 4;
 
@@ -75,7 +74,7 @@ fn setting(name: &str, default: u64) -> u64 {
     text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text:?}"))
 }
 
-/// One handle, the tasks that share it, and the way past its proxy.
+/// A handle, the tasks that share it, and a connection past its proxy.
 struct Handle {
     proxy: Proxy,
     backend: AnyBackend,
@@ -89,7 +88,7 @@ impl Handle {
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port())))
             .await
             .unwrap();
-        // Thousands of connections are made here; a pause before each would only take time.
+        // This test makes thousands of connections. Longer pauses before each would only take time.
         let settings = RedisBackend::builder().backoff(Duration::from_millis(1), Duration::from_millis(4));
         let settings = settings.command_timeout(Duration::from_secs(10));
         let url = format!("redis://{}/{number}", proxy.address());
@@ -111,7 +110,7 @@ impl Handle {
         }
     }
 
-    /// Runs until this many calls of all handles were dropped under way.
+    /// Runs until this many calls of all handles were dropped in flight.
     async fn drop_calls(&mut self, wanted: u64, tally: &Tally) {
         while tally.dropped.load(Relaxed) < wanted {
             let left = self.everyone(Fate::Mixed, tally).await;
@@ -119,11 +118,10 @@ impl Handle {
         }
     }
 
-    /// Runs until this many connections of all handles were cut, as a call has seen.
+    /// Runs until calls of all handles have noticed this many cut connections.
     async fn cut_connections(&mut self, wanted: u64, cuts: &AtomicU64, tally: &Tally) {
         while cuts.load(Relaxed) < wanted {
-            // Bytes of the handshake are among them, and so are places where several calls are
-            // under way.
+            // Some cuts hit the handshake, and some hit several calls in flight.
             let at = usize::try_from(self.random.below(800)).unwrap();
             let fault = match self.random.below(10) {
                 0 => Fault::CutBeforeReply,
@@ -147,7 +145,7 @@ impl Handle {
         }
     }
 
-    /// Makes a few calls of every caller, all at once.
+    /// Makes a few calls of every caller, all at the same time.
     async fn everyone(&mut self, fate: Fate, tally: &Tally) -> Left {
         let mut running = tokio::task::JoinSet::new();
         for mut caller in self.callers.drain(..) {
@@ -166,7 +164,7 @@ impl Handle {
         all
     }
 
-    /// Waits for what was dropped or cut last; then every write is looked at.
+    /// Waits for the calls that were dropped or cut last, then checks every write.
     async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(200)).await;
         for caller in &self.callers {

@@ -1,4 +1,4 @@
-//! The URLs and settings of `docs/redis.md` are what the backend takes.
+//! The backend accepts the URLs and settings of `docs/redis.md`.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -16,7 +16,7 @@ fn code() -> impl Iterator<Item = &'static str> {
 fn every_url_of_the_guide_is_accepted() {
     let schemes = ["redis", "valkey", "unix"];
     let is_url = |text: &&str| text.contains("://") && schemes.iter().any(|scheme| text.starts_with(scheme));
-    // Forms, and schemes alone, are no URLs.
+    // Forms and bare schemes are not URLs.
     let urls: Vec<&str> = code()
         .filter(is_url)
         .filter(|text| !text.contains(['[', '…']) && !text.ends_with("://"))

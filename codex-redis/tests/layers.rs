@@ -1,5 +1,5 @@
-//! The floors of the crate: a module imports from its own floor and from those below, never from
-//! above.
+//! The layers of the crate: a module imports from its own layer and from the layers below, never
+//! from above.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -7,8 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The floors from the bottom up. Modules of one row know nothing of each other unless they are the
-/// same.
+/// The layers from the bottom up. The modules of a row do not import each other.
 const FLOORS: [&[&str]; 6] = [
     &["config", "observe"],
     &["wire"],
@@ -18,7 +17,7 @@ const FLOORS: [&[&str]; 6] = [
     &["backend", "commands", "connection_like", "health", "tracking"],
 ];
 
-/// Modules of the uppermost floor, which know each other.
+/// The uppermost layer, whose modules import each other.
 const TOP: usize = FLOORS.len() - 1;
 
 fn floor(module: &str) -> Option<usize> {
@@ -38,8 +37,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the modules at the root of the crate that a file names in its code, with the lines that
-/// name them.
+/// Returns the modules at the root of the crate that a file's code names, with the lines that name
+/// them.
 fn named(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let code = text
@@ -92,7 +91,7 @@ fn violations(name: &str, text: &str) -> Vec<String> {
     let wrong = |(line, other): (usize, String)| {
         let is_allowed = other == module
             || match floor(&other) {
-                // A type that the root of the crate exports belongs to the upper floors.
+                // A type that the root of the crate exports belongs to the upper layers.
                 None => false,
                 Some(floor) => floor < own || (floor == own && own == TOP),
             };

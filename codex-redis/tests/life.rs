@@ -1,4 +1,4 @@
-//! Runtimes, dropped clones, and what is logged.
+//! Runtimes, dropped clones, and logs.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -114,8 +114,8 @@ async fn life_09_a_dropped_clone_and_a_panic_harm_no_other() {
 fn life_07_no_log_line_holds_a_key_a_value_or_a_password() {
     let server = require!("redis", RedisServer::start_with(["--requirepass", SECRET]));
     let log = Log::default();
-    // With a single subscriber, `tracing` asks only the thread that comes upon an event
-    // first, and switches it off for all.
+    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
+    // switches the event off for all.
     let _second = tracing::Dispatch::new(log.clone());
     tracing::subscriber::with_default(log.clone(), || {
         current_thread().block_on(async {
@@ -149,7 +149,7 @@ fn life_07_no_log_line_holds_a_key_a_value_or_a_password() {
     assert!(!text.contains(SECRET), "{text}");
 }
 
-/// Everything that this crate logs, as text. (What tokio and redis log is theirs.)
+/// Everything that this crate logs, as text. Logs of tokio and redis are left out.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 

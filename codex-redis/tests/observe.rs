@@ -20,7 +20,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// Makes a runtime on which everything, also a dial, is done by the test's own thread.
+/// Makes a runtime that runs everything, including dials, on the test's own thread.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -44,7 +44,7 @@ impl Visit for Taken<'_> {
 }
 
 impl Seen {
-    /// Returns the first with all of these.
+    /// Returns the first span or event with all of these fields.
     #[track_caller]
     fn find(&self, wanted: &[(&str, &str)]) -> Fields {
         let all = self.0.lock().unwrap();
@@ -123,8 +123,8 @@ async fn use_it(server: &RedisServer) {
 fn spans_and_events_have_the_names_of_the_conventions() {
     let server = require!("redis", RedisServer::start());
     let seen = Seen::default();
-    // With a single subscriber, `tracing` asks only the thread that comes upon an event
-    // first, and switches it off for all.
+    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
+    // switches the event off for all.
     let _second = tracing::Dispatch::new(seen.clone());
     tracing::subscriber::with_default(seen.clone(), || runtime().block_on(use_it(&server)));
     let port = server.port().to_string();

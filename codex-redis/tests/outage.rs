@@ -1,4 +1,4 @@
-//! A server that is down, frozen, full, read-only, or wants a password.
+//! A server that is down, frozen, full, read-only, or requires a password.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -39,7 +39,7 @@ async fn life_01_a_server_that_is_down_is_an_error_for_every_verb_and_the_handle
     let backend = connect(&server).await;
     put(&backend, "k", Bytes::from_static(b"v")).await;
     server.kill();
-    // The first call may find the connection on its way down.
+    // The first call may still use the closing connection.
     let _ = backend.get("k").await;
     for (verb, result) in every_verb(&backend).await {
         let error = assert_kind(verb, result, ErrorKind::Connection);
@@ -93,8 +93,8 @@ async fn life_02_a_frozen_server_is_a_timeout_and_the_handle_heals() {
     heals(&backend).await;
 }
 
-/// Every call ends within its deadline, however many there are, and soon after the server goes on
-/// the handle works again.
+/// Every call ends within its deadline, whatever the number of calls. The handle works again soon
+/// after the server resumes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_second_after_it() {
     let server = require!("redis", RedisServer::start());
@@ -114,7 +114,7 @@ async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_sec
     for call in calls {
         let (kind, taken) = call.await.unwrap();
         assert!(matches!(kind, ErrorKind::Timeout | ErrorKind::Connection), "{kind}");
-        // 500 ms; the rest is a busy machine's.
+        // 500 ms, and time for a busy machine.
         assert!(taken < Duration::from_secs(1), "{taken:?}");
     }
     assert!(backend.health().await.is_err());
@@ -125,8 +125,7 @@ async fn life_03_calls_on_a_frozen_server_end_in_time_and_the_handle_works_a_sec
     heals(&backend).await;
 }
 
-/// Dials to a frozen server take all the time that they have. That they fail must not lengthen the
-/// pauses between them.
+/// Dials to a frozen server time out. Their failures must not lengthen the pauses between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_long_freeze_under_load_the_handle_works_within_a_second() {
     let server = require!("redis", RedisServer::start());
@@ -157,7 +156,7 @@ async fn after_a_long_freeze_under_load_the_handle_works_within_a_second() {
     over.store(true, Ordering::Relaxed);
     for caller in callers {
         let longest = caller.await.unwrap();
-        // 500 ms; the rest is a busy machine's.
+        // 500 ms, and time for a busy machine.
         assert!(longest < Duration::from_secs(1), "{longest:?}");
     }
     heals(&backend).await;
@@ -281,8 +280,8 @@ async fn a_database_that_is_not_there_is_told_at_connect() {
     assert!(error.to_string().contains("no database of this number"), "{error}");
 }
 
-/// Checks that each reading verb works, and each writing one is refused without effect, with this
-/// code.
+/// Checks that each reading verb works, and that each writing verb is refused with this code and
+/// without effect.
 async fn refuses_writes(backend: &RedisBackend, code: &str, but: &[&str]) {
     for (at, (verb, result)) in every_verb(backend).await.into_iter().enumerate() {
         if at < READING || but.contains(&verb) {
@@ -303,8 +302,7 @@ async fn a_read_only_replica_refuses_writes_and_the_handle_heals() {
         put(&backend, key, value).await;
     }
     server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
-    // If there is nothing to write, nothing is refused; here `other` is missing and is to be
-    // made.
+    // Every writing verb is refused, even if it has nothing to write.
     refuses_writes(&backend, "READONLY", &[]).await;
     assert_eq!(backend.get(SECRET).await.unwrap().unwrap(), SECRET);
     server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
@@ -377,8 +375,8 @@ async fn a_connection_that_the_server_closed_is_replaced() {
         server
             .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
             .unwrap();
-        // The close may arrive after the call was sent; then it is an error, and never another
-        // answer.
+        // The close may arrive after the call was sent. The call then fails, and never returns
+        // another answer.
         match backend
             .set("k", Bytes::from(round.to_string()), SetOptions::new())
             .await
@@ -390,7 +388,7 @@ async fn a_connection_that_the_server_closed_is_replaced() {
     heals(&backend).await;
 }
 
-/// As a firewall does that forgets what is idle: nothing passes any more, and nobody is told. New
+/// A firewall can forget an idle connection: nothing passes any more, and neither end is told. New
 /// connections work.
 #[tokio::test]
 async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadlines() {
@@ -439,7 +437,7 @@ async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadl
     }
 }
 
-/// The same handle works again each time, and each call on the way has said what became of it.
+/// The same handle works again each time, and each call has reported its outcome.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_befalls_a_server_under_load_is_survived_and_nothing_runs_twice() {
     let server = require!("redis", RedisServer::start());
@@ -454,7 +452,7 @@ async fn what_befalls_a_server_under_load_is_survived_and_nothing_runs_twice() {
         let taken = load.all_write(Instant::now()).await;
         assert!(taken < Duration::from_secs(1), "{taken:?}");
     }
-    // A password that is asked for when a connection is made, and is gone again.
+    // A password that new connections require, and that is then removed.
     server.command(&["CONFIG", "SET", "requirepass", SECRET]).unwrap();
     server
         .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
@@ -462,7 +460,7 @@ async fn what_befalls_a_server_under_load_is_survived_and_nothing_runs_twice() {
     until("a dial is refused", async || backend.get("k").await.is_err()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.command(&["CONFIG", "SET", "requirepass", ""]).unwrap();
-    // The longest back-off by then is 400 ms; the rest is a busy machine's.
+    // The longest back-off by then is 400 ms. The rest is time for a busy machine.
     let taken = load.all_write(Instant::now()).await;
     assert!(taken < Duration::from_millis(1500), "{taken:?}");
     server.pause();

@@ -1,7 +1,7 @@
 //! A password leaves no copy in the memory of the process once its handle is dropped.
 //!
-//! A process of its own, because it searches all of its memory. Linux only: elsewhere a process
-//! cannot read its own memory without unsafe code.
+//! The test has its own process, because it searches all memory of the process. Linux only:
+//! elsewhere a process cannot read its own memory without unsafe code.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -38,7 +38,7 @@ const MASK: u8 = 0xa5;
 /// first half behind, and an allocator overwrites the beginning of what is freed.
 const PART: usize = 16;
 
-/// Held by the test that searches: another one would have copies of its own.
+/// Held by the test that searches, because another test would have its own copies.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn password() -> Zeroizing<String> {
@@ -49,7 +49,7 @@ fn password() -> Zeroizing<String> {
     text
 }
 
-/// Makes a URL with the password in it, with every byte of it percent-encoded if `is_encoded`.
+/// Makes a URL with the password. Percent-encodes every byte of the password if `is_encoded`.
 fn url(before: &str, is_encoded: bool, after: &str) -> Zeroizing<String> {
     let mut url = Zeroizing::new(String::with_capacity(512));
     url.push_str(before);
@@ -71,7 +71,7 @@ fn url(before: &str, is_encoded: bool, after: &str) -> Zeroizing<String> {
 fn copies() -> usize {
     let memory = File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    // Wiped after each read, and passed over while it is searched.
+    // Wiped after each read, and skipped by the search.
     let mut buffer = vec![0; 1 << 20];
     let own = buffer.as_ptr() as usize..buffer.as_ptr() as usize + buffer.len();
     let mut found = 0;
@@ -128,7 +128,7 @@ fn is_part(window: &[u8]) -> bool {
         .any(|part| window[0] ^ MASK == part[0] && window.iter().zip(part).all(|(byte, masked)| byte ^ MASK == *masked))
 }
 
-/// Starts a server that lets everyone in, wipes what it has read, and plays a Sentinel too.
+/// Starts a server that accepts every login, wipes its input, and also answers as a Sentinel.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -177,7 +177,7 @@ fn serve(stream: &mut TcpStream, port: u16) {
     }
 }
 
-/// Uses a handle with these settings on a runtime of its own, drops both, and searches.
+/// Uses a handle with these settings on a separate runtime, drops both, and searches.
 fn leaves_nothing(name: &str, settings: impl FnOnce() -> RedisBuilder) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,4 +1,4 @@
-//! A read-only replica refuses what would write.
+//! A read-only replica refuses calls that would write.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! The newer version of the protocol, where a server does and does not speak it. The whole suite
-//! runs on it in `conformance.rs`.
+//! RESP3, on servers that speak it and servers that do not. `conformance.rs` runs the whole suite
+//! in RESP3.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use codex_testkit::{
 use codex_traits::{ErrorKind, Expiry, KvBackend, KvBackendExt, OnMissing, Pattern, SetOptions};
 use futures_util::TryStreamExt;
 
-/// Returns which versions the connections of our name speak, as the server says.
+/// Returns the versions that connections with our name speak, as reported by the server.
 fn spoken(server: &RedisServer) -> Vec<String> {
     let Value::BulkString(clients) = server.command(&["CLIENT", "LIST"]).unwrap() else {
         panic!("CLIENT LIST answers with a text");

@@ -1,5 +1,5 @@
-//! The primary by Sentinels: found, followed through fail-overs, and nothing applied twice on the
-//! way.
+//! The primary by Sentinels: the handle finds it and follows it through fail-overs, and no write is
+//! applied twice.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -45,8 +45,8 @@ async fn a_fail_over_by_command_is_followed() {
         fixture.primary().is_some_and(|primary| primary.port() != old)
     })
     .await;
-    // Until it is demoted, the old one takes writes that are lost then; so this is done until one
-    // has arrived.
+    // The old primary accepts writes until it is demoted, and loses them. The write is repeated
+    // until it arrives at the new primary.
     let primary = fixture.primary().unwrap();
     let start = Instant::now();
     until("a write arrives at the new primary", async || {
@@ -97,7 +97,7 @@ async fn what_is_wrong_with_sentinels_is_told_at_connect() {
     let error = assert_kind("connect", RedisBackend::connect(&unknown).await, ErrorKind::Config);
     assert!(error.to_string().contains("know no primary of this name"), "{error}");
 
-    // One of three that answers is enough.
+    // One Sentinel of three is enough.
     let [first, second, third] = fixture.sentinels() else {
         panic!()
     };

@@ -1,5 +1,4 @@
-//! Connections that stall, lie or close, beyond what the clauses life-12 to life-15 show of every
-//! backend.
+//! Connections that stall, lie or close, beyond the clauses life-12 to life-15 for every backend.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -24,11 +23,10 @@ use tokio::{
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Far beyond what a deadline is missed by on a busy machine, and far below what used to be waited.
+/// Far more than a deadline is missed by on a busy machine, and far less than the former waits.
 const LATE: Duration = Duration::from_secs(3);
 
-/// Starts a server that lets everyone in and then does what `play` does with the connection of this
-/// number.
+/// Starts a server that accepts every login and then runs `play` with the number of the connection.
 async fn server<F>(play: impl Fn(usize, TcpStream) -> F + Send + 'static) -> String
 where
     F: Future<Output = ()> + Send + 'static,
@@ -146,7 +144,7 @@ async fn life_14_a_reply_within_the_bound_is_an_answer() {
     })
     .await;
     let backend = bounded(&url).await;
-    // One after another, and each is let go of.
+    // One value after another, each dropped before the next.
     for _ in 0..5 {
         assert_eq!(backend.get("k").await.unwrap().unwrap().len(), 7_000_000);
     }
@@ -259,7 +257,7 @@ async fn one_verb_has_one_deadline_with_a_script_that_is_new_too() {
     );
 }
 
-/// Connects to a server that gives pages of a scan by their number, each of which takes most of a
+/// Connects to a server that returns the pages of a scan by their number. Each page takes most of a
 /// deadline.
 async fn pages(delay: Duration, page: impl Fn(usize) -> Option<String> + Send + Sync + 'static) -> RedisBackend {
     let number = AtomicUsize::new(0);
@@ -327,11 +325,11 @@ async fn a_read_on_a_connection_that_the_server_has_closed_is_sent_again_once() 
         .unwrap();
     assert_eq!(backend.get("k").await.unwrap().unwrap(), "v");
     assert_eq!(*seen.lock().unwrap(), ["GET", "GET"]);
-    // A write is not.
+    // A write is not sent again.
     closes.store(1, Ordering::SeqCst);
     let error = assert_kind("set", set(&backend).await, ErrorKind::Connection);
     assert!(error.may_have_executed());
-    // And a read only once.
+    // A read is sent again only once.
     closes.store(2, Ordering::SeqCst);
     assert_kind("get", backend.get("k").await, ErrorKind::Connection);
     assert_eq!(closes.load(Ordering::SeqCst), 0);
@@ -374,7 +372,7 @@ fn life_15_calls_of_a_runtime_that_is_not_driven_hold_up_no_other() {
     let backend = first
         .block_on(async { builder(&url).max_in_flight(1).build().await })
         .unwrap();
-    // It has the only turn of its runtime, which is then left alone.
+    // The call holds the only permit of its runtime, which is then not driven.
     let held = backend.clone();
     first.spawn(async move { set(&held).await });
     first.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });

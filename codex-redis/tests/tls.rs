@@ -1,4 +1,4 @@
-//! TLS: whom the client trusts, whom the server does, and what a mismatch looks like.
+//! TLS: the trust of client and server, and the errors of a mismatch.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -33,7 +33,7 @@ async fn a_server_is_trusted_by_its_authority_and_by_its_name() {
         put(&backend, "k", host).await;
         assert_eq!(backend.get("k").await.unwrap().unwrap(), host);
     }
-    // Also where the URL does not say so.
+    // TLS works without the scheme of the URL too.
     let tls_port = server.tls_port().unwrap();
     let built = RedisBackend::builder()
         .tcp("localhost", tls_port)
@@ -116,8 +116,8 @@ async fn a_port_with_tls_is_told() {
         let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Config);
         assert!(error.to_string().contains("rediss://"), "{error}");
     }
-    // The handshake itself succeeds without a certificate; the server says afterwards that it wants
-    // one.
+    // The handshake itself succeeds without a client certificate. The server requires the
+    // certificate afterwards.
     let error = connect(&self::url(&server, "localhost"), trusting(&certificates)).await;
     let error = assert_kind("connect", error, ErrorKind::Config);
     assert!(error.to_string().contains("tls_cert_file"), "{error}");
@@ -128,7 +128,7 @@ async fn a_port_without_tls_is_told() {
     let certificates = require!("redis", Certificates::new());
     let server = require!("redis", RedisServer::start());
     let url = format!("rediss://:{SECRET}@127.0.0.1:{}", server.port());
-    // It waits for the end of what it takes for a command, and is asked by a second connection.
+    // The server waits for the end of the supposed command, so a second connection asks it.
     let error = assert_kind(
         "connect",
         connect(&url, trusting(&certificates)).await,

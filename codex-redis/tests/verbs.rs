@@ -79,7 +79,7 @@ async fn the_longest_expiry_is_refused_a_little_beyond_what_redis_takes() {
     let database = require!("redis", Database::lease());
     let backend = connect(&database).await;
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    // A minute for the way there.
+    // A minute of slack for the request.
     let longest = Duration::from_millis(i64::MAX.unsigned_abs() - now - 60_000);
     let too_long = longest + Duration::from_secs(120);
     let _ = backend
@@ -132,7 +132,7 @@ async fn a_cursor_that_redis_did_not_give_out_is_refused_or_ends() {
     }
     let request = ScanRequest::new(&pattern).with_cursor("18446744073709551615".parse().unwrap());
     assert!(backend.scan(request).await.unwrap().next.is_none());
-    // Any hint is taken; what the server would choke on is cut down.
+    // Any hint is accepted. A hint that would block the server is reduced.
     let request = ScanRequest::new(&pattern).with_count_hint(usize::MAX);
     assert!(backend.scan(request).await.unwrap().next.is_none());
 }

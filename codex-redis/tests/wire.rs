@@ -1,4 +1,4 @@
-//! Requests and answers, against a server that plays a part.
+//! Requests and answers, against a scripted server.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
@@ -19,8 +19,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A server that lets everybody in and then answers every packet with the same bytes, or closes
-/// where there are none.
+/// A server that accepts every login and then answers every packet with the same bytes, or closes
+/// if there are none.
 struct Impostor {
     url: String,
     dials: Arc<AtomicUsize>,
@@ -101,7 +101,7 @@ async fn life_07_no_answer_of_the_server_is_shown() {
                 );
             }
         }
-        // It never answers to the third command of this login.
+        // It never answers the third command of this login.
         let login = RedisBackend::builder()
             .url(&server.url)
             .password(SECRET)
@@ -224,8 +224,8 @@ async fn calls_that_find_too_many_waiting_fail_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn life_02_what_was_not_written_whole_was_not_executed() {
-    // It lets one in, reads nothing more, waits until a large request is on its way, and closes
-    // when it is told to.
+    // The server accepts a login, reads nothing more, waits until a large request is in flight, and
+    // closes when it is told to.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let (begun, has_begun) = tokio::sync::oneshot::channel();
@@ -251,8 +251,8 @@ async fn life_02_what_was_not_written_whole_was_not_executed() {
         };
         tokio::spawn(set)
     };
-    // The first one fits into the buffers of the system, the second does not, and the third is
-    // behind it.
+    // The first request fits into the buffers of the system, the second does not, and the third
+    // waits behind it.
     let small = call("small", 10);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let large = call("large", 128 << 20);
@@ -277,13 +277,13 @@ async fn an_answer_to_nothing_ends_the_connection() {
         let value = backend.get("k").await.unwrap().unwrap();
         assert_eq!(value, "a", "and not what was left over");
         assert_eq!(server.dials.load(Ordering::SeqCst), dials);
-        // So that the other one has come.
+        // The second reply has arrived by then.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Answers a GET with this many bytes, in ten parts over a second; of the last part only where it
-/// is `whole`.
+/// Answers a GET with this many bytes, in ten parts over a second. Leaves out the last part unless
+/// `whole`.
 async fn trickle(bytes: usize, whole: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -334,7 +334,7 @@ async fn a_value_that_stops_coming_in_is_a_timeout() {
     assert_kind("get", backend.unwrap().get("k").await, ErrorKind::Timeout);
 }
 
-/// Starts a proxy that hands on what the server says one byte at a time.
+/// Starts a proxy that passes on the server's bytes one at a time.
 async fn byte_by_byte(server: u16) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -63,7 +63,7 @@ impl<L: Locate> Server<L> {
             .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
     }
 
-    /// Waits for a connection. A failure names the setting at fault.
+    /// Waits for a connection. A failure has the kind for the call that builds a handle.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         let pool = self.pool()?;
         pool.connection(false).await.map_err(DialError::into_connect_failure)?;

@@ -142,7 +142,7 @@ impl<L: Locate> Tracked<L> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the connection. A failure names the setting at fault.
+    /// Waits for the connection. A failure has the kind for the call that builds a handle.
     pub(crate) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
         let Some(mut opened) = self.open() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A task whose calls have answers that are known beforehand.
+//! A task that knows the answers of its calls beforehand.
 
 use std::{
     future::{Future, poll_fn},
@@ -20,7 +20,7 @@ use crate::random::Random;
 
 const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
 
-/// The calls that are dropped.
+/// The share of calls that are dropped.
 #[derive(Clone, Copy)]
 pub(crate) enum Fate {
     /// Three of four.
@@ -47,7 +47,7 @@ impl AddAssign for Left {
     }
 }
 
-/// The same of all handles.
+/// The outcomes of the calls of all handles.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) dropped: AtomicU64,
@@ -89,7 +89,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Makes a caller; `direct` is a handle on the same database that nothing disturbs.
+    /// Makes a caller. `direct` is an undisturbed handle on the same database.
     pub(crate) async fn new(backend: AnyBackend, direct: &RedisBackend, name: u64) -> Self {
         let caller = Self {
             backend,
@@ -106,7 +106,7 @@ impl Caller {
         caller
     }
 
-    /// Returns a key that is always there; its value is its name.
+    /// Returns a key that always exists. Its value is its name.
     fn standing(&self) -> String {
         format!("standing {}.", self.name)
     }
@@ -146,7 +146,7 @@ impl Caller {
             _ => {
                 let pattern = Pattern::prefix(&key);
                 let keys = async {
-                    // As many as the database can have in this run: one page.
+                    // As many keys as the database can have in this run, so the scan has one page.
                     let request = ScanRequest::new(&pattern).with_count_hint(1_000_000);
                     backend.scan(request).await.map(|page| page.keys)
                 };
@@ -165,7 +165,7 @@ impl Caller {
         }
     }
 
-    /// Writes to a key of its own, which would show that it was done twice.
+    /// Writes to a new key, which would reveal a repeated write.
     async fn write(&mut self, fate: Fate) {
         let (backend, key) = (self.backend.clone(), format!("write {} {}", self.name, self.round));
         let known = if self.random.below(2) == 0 {
@@ -190,7 +190,7 @@ impl Caller {
         assert!(known, "a write to a new key was done twice, or has another's answer");
     }
 
-    /// Reads what was just written.
+    /// Writes a value and reads it back.
     async fn write_and_read_back(&mut self) {
         let (backend, key) = (self.backend.clone(), format!("own {} {}", self.name, self.round));
         let set = backend.set(&key, key.clone().into(), SetOptions::new());
@@ -223,8 +223,8 @@ impl Caller {
         if !is_dropped {
             return self.await_all(call).await;
         }
-        // Some at one of the first awaits, the others while the request is on its way there or
-        // back.
+        // Some calls are dropped at one of the first awaits, the others while the request or its
+        // answer is in flight.
         let (polls, patience) = match self.random.below(2) {
             0 => (self.random.below(6), Duration::ZERO),
             _ => (u64::MAX, Duration::from_micros(self.random.below(600))),
@@ -264,7 +264,7 @@ impl Caller {
         }
     }
 
-    /// Checks every write directly at the server, past the proxy, when no call is under way.
+    /// Checks every write directly at the server, past the proxy, when no call is in flight.
     pub(crate) async fn look_at_every_write(&self, direct: &RedisBackend) {
         for part in self.writes.chunks(500) {
             let keys: Vec<&str> = part.iter().map(|write| write.key.as_str()).collect();
@@ -299,7 +299,7 @@ impl<T: PartialEq> Met<T> {
         }
     }
 
-    /// Returns whether its answer, if there was one, was this.
+    /// Returns whether the call had the expected answer, or none.
     fn expect(&self, expected: &T) -> bool {
         match self {
             Self::Answered(answer) => answer == expected,

@@ -13,14 +13,13 @@ use codex_traits::{Condition, Error, Expiry, KvBackend, OnMissing, Pattern, Scan
 
 use crate::server::{Attack, Server};
 
-/// In every answer of a server that could be shown.
+/// A text in every answer of a hostile server that an error could show.
 pub(crate) const SECRET: &str = "hunter2";
 
 /// The deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(200);
 
-/// The longest call on a machine with other work. A call that has no deadline takes longer than
-/// any of it.
+/// The longest accepted call on a busy machine. A call without a deadline takes longer.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// The most bytes of replies on a connection.
@@ -101,7 +100,7 @@ pub(crate) async fn call(backend: &RedisBackend, verb: &str) -> Result<(), Error
     }
 }
 
-/// Lets one scenario run at a time, because memory is the process's.
+/// Lets one scenario run at a time, because memory is measured for the whole process.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,16 +116,16 @@ pub(crate) fn on_two_threads<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(test)
 }
 
-/// Checks that under this attack every one of `verbs` ends in an error within its deadline. Then
-/// the handle works again.
+/// Checks that under this attack each of `verbs` ends in an error within its deadline, and that the
+/// handle works again afterwards.
 pub(crate) async fn survives(server: &Server, backend: &RedisBackend, verbs: &[&str], attack: Attack, name: &str) {
     for (verb, answer) in endures(server, backend, verbs, attack, name).await {
         assert!(answer.is_err(), "{verb} under {name}: no error");
     }
 }
 
-/// Checks that under this attack every one of `verbs` ends within its deadline, and its errors show
-/// nothing. Then the handle works again.
+/// Checks that under this attack each of `verbs` ends within its deadline, that errors show no
+/// secret, and that the handle works again afterwards.
 pub(crate) async fn endures<'a>(
     server: &Server,
     backend: &RedisBackend,
@@ -174,7 +173,7 @@ pub(crate) async fn works<F: Future<Output = Result<(), Error>>>(name: &str, mut
     }
 }
 
-/// The memory of the process, where the system tells its peak.
+/// The memory of the process, if the system reports its peak.
 struct Memory(Option<u64>);
 
 impl Memory {
@@ -192,7 +191,7 @@ impl Memory {
     }
 }
 
-/// Returns the memory that the process has now, where the system tells it.
+/// Returns the present memory of the process, if the system reports it.
 pub(crate) fn resident() -> Option<u64> {
     field("VmRSS:")
 }

@@ -1,4 +1,4 @@
-//! Redirections without end, and slot maps that make no sense.
+//! Endless redirections, and invalid slot maps.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ fn redirections_that_make_no_sense() {
     });
 }
 
-/// Answers to CLUSTER SLOTS of which no handle can make a map that serves it.
+/// Answers to CLUSTER SLOTS from which no handle can make a usable map.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
     let node = "*3\r\n$9\r\n127.0.0.1\r\n:1\r\n$2\r\nid\r\n";
     let range = |first: &str, last: &str, node: &str| format!("*1\r\n*3\r\n{first}\r\n{last}\r\n{node}").into_bytes();
@@ -208,7 +208,7 @@ fn a_map_of_thousands_of_nodes_that_are_not_there_is_left() {
             map: Some(slots(&ranges)),
             ..refusing("")
         });
-        // It is a valid map, and none of its nodes is there.
+        // The map is valid, but none of its nodes exists.
         let backend: RedisBackend = match on(&server).build().await {
             Ok(backend) => backend,
             Err(error) => panic!("{own}: {error:?}"),

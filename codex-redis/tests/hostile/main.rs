@@ -15,13 +15,13 @@ use codex_redis::RespVersion;
 use codex_traits::Error;
 use server::{Attack, Server, Then};
 
-/// A scenario for every command behind the login.
+/// A scenario for every command after the login.
 type Scenario = (&'static str, Vec<u8>, Then);
 
 const READ_AND_WRITE: [&str; 3] = ["get", "set", "scan"];
 
-/// Plays the scenarios, each against a handle that speaks RESP2 and one that speaks RESP3. Every
-/// call ends in an error.
+/// Plays each scenario against a handle that speaks RESP2 and a handle that speaks RESP3. Every
+/// call must end in an error.
 fn play(scenarios: &[Scenario]) {
     for (name, answers) in played(scenarios) {
         for (verb, answer) in answers {
@@ -236,7 +236,7 @@ fn other_protocols() {
 
 #[test]
 fn surplus() {
-    // The first reply can be the call's own; what follows it is nobody's.
+    // The first reply can be the call's own. The later replies belong to no call.
     let ends = played(&[
         ("replies without end", Vec::new(), flood(b"+hunter2\r\n")),
         ("numbers without end", Vec::new(), flood(b":1000000\r\n")),

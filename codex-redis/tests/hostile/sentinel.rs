@@ -1,4 +1,4 @@
-//! Sentinels that say nonsense.
+//! Sentinels with invalid answers.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ fn sentinels_that_make_no_sense() {
         place("", &own),
         place("host.invalid", &own),
         place("127.0.0.1", "1"),
-        // Valid, and the other answer is the same, where a list of names and values is expected.
+        // A valid address. The second question has the same answer, which is not a list of names
+        // and values.
         place("127.0.0.1", &own),
         b"*1000000000\r\n".to_vec(),
     ]);

@@ -18,37 +18,36 @@ use tokio::{
 /// The answer of a hostile server to a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Attack {
-    /// The commands that it answers so, or every one behind the login where there is none.
+    /// The command to answer like this, or `None` for every command after the login.
     pub(crate) to: Option<&'static str>,
     pub(crate) first: Vec<u8>,
     pub(crate) then: Then,
-    /// Answers to CLUSTER in the meantime, where they are hostile too.
+    /// The answer to CLUSTER meanwhile, if it is hostile too.
     pub(crate) map: Option<Vec<u8>>,
 }
 
 /// The continuation of an answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Then {
-    /// The same for the next command.
+    /// The same answer for the next command.
     Again,
-    /// For the next command another answer of this function, by a counter.
+    /// A new answer of this function, by a counter, for the next command.
     Vary(fn(u64) -> Vec<u8>),
     /// These bytes, without end and as fast as they are taken.
     Flood(Vec<u8>),
-    /// These bytes in turn without end, one in each interval.
+    /// These bytes in turn without end, one byte in each interval.
     Drip(Vec<u8>, Duration),
     /// The end of the connection.
     Close,
     /// A reset of the connection.
     Reset,
-    /// Nothing more; what comes is read.
+    /// No further bytes. Requests are read.
     Silence,
-    /// Nothing more, and nothing is read.
+    /// No further bytes, and requests are not read.
     Freeze,
 }
 
-/// A server on a thread of its own, so that what it does takes nothing from the runtime of the
-/// client but processor time.
+/// A server on its own thread, so that it takes only processor time from the client's runtime.
 pub(crate) struct Server {
     address: SocketAddr,
     attack: Arc<Mutex<Option<Attack>>>,
@@ -138,7 +137,7 @@ fn is_attacked(attack: &Attack, command: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Returns whether the connection goes on.
+/// Returns whether the connection continues.
 async fn carry_out(stream: &mut TcpStream, attack: Attack, switch: &Mutex<Option<Attack>>) -> bool {
     let is_over = || switch.lock().unwrap_or_else(PoisonError::into_inner).is_none();
     if stream.write_all(&attack.first).await.is_err() {

@@ -1,4 +1,4 @@
-//! Answers that are valid RESP and that the command cannot give.
+//! Answers that are valid RESP but impossible for the command.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::{
     server::{Attack, Server, Then},
 };
 
-/// The commands by which the verbs are carried out.
+/// The commands that run scripts.
 const SCRIPTED: &str = "EVAL EVALSHA FCALL";
 
-/// Plays answers to a command, each of which is an error of these verbs.
+/// Plays answers to a command. Each answer must be an error of these verbs.
 fn play(answers: &[(&'static str, &[u8], &[&str])]) {
     let _alone = alone();
     let server = Server::start();

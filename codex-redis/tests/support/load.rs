@@ -1,4 +1,4 @@
-//! 64 tasks that write, and an account of what became of each of their calls.
+//! 64 tasks that write, and an account of the outcome of each call.
 
 use std::{
     sync::{
@@ -14,12 +14,13 @@ use tokio::task::JoinHandle;
 
 const TASKS: usize = 64;
 
-/// Each task adds to its own counter, and writes keys that no other task writes, each once and only
-/// if it is absent.
+/// A load of tasks. Each task adds to its own counter, and writes keys that no other task writes,
+/// each once and only if it is absent.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     start: Instant,
-    /// For each task when its last acknowledged increment began, in microseconds since the start.
+    /// The start of each task's last acknowledged increment, in microseconds since the start of the
+    /// load.
     last: Arc<Vec<AtomicU64>>,
     tasks: Vec<JoinHandle<Task>>,
 }
@@ -63,8 +64,8 @@ pub(crate) struct Account {
     pub(crate) twice: u64,
     /// Calls that were carried out although their error said that they were not.
     pub(crate) denied: u64,
-    /// Acknowledged writes that are not there: replication is asynchronous, and what a crashed
-    /// primary had not passed on is gone.
+    /// Acknowledged writes that are missing. Replication is asynchronous, so a crashed primary
+    /// loses the writes that it had not passed on.
     pub(crate) lost: u64,
     /// The longest time that any task went without an acknowledged increment.
     pub(crate) longest_gap: Duration,
@@ -97,8 +98,8 @@ impl Load {
         }
     }
 
-    /// Waits until each task has had an increment acknowledged that began after `since`, and
-    /// answers how long after it that was.
+    /// Waits until each task has an acknowledged increment that began after `since`. Returns the
+    /// time since then.
     pub(crate) async fn all_write(&self, since: Instant) -> Duration {
         let since_start = u64::try_from(since.duration_since(self.start).as_micros()).unwrap();
         while self.last.iter().any(|last| last.load(Ordering::Relaxed) <= since_start) {
@@ -108,7 +109,7 @@ impl Load {
         since.elapsed()
     }
 
-    /// Ends it, and compares what the calls said with what is stored.
+    /// Ends the load, and compares the outcomes of the calls with the stored data.
     pub(crate) async fn end(self, backend: &RedisBackend) -> Account {
         self.stop.store(true, Ordering::Relaxed);
         let mut account = Account::default();
@@ -117,7 +118,7 @@ impl Load {
             let stored = backend.get(&task.counter).await.unwrap();
             let stored: i64 = stored.map_or(0, |text| std::str::from_utf8(&text).unwrap().parse().unwrap());
             let [acknowledged, unknown, not_executed] = task.increments;
-            // One that was denied and is there counts here too.
+            // An increment that was denied and is stored counts here too.
             account.twice += task.twice + (stored - acknowledged - unknown).max(0).unsigned_abs();
             account.lost += (acknowledged - stored).max(0).unsigned_abs();
             account.acknowledged += acknowledged.unsigned_abs();
@@ -148,7 +149,7 @@ impl Load {
 }
 
 impl Account {
-    /// Checks that nothing was done twice, and nothing that was said not to be done.
+    /// Checks that no call ran twice, and that no call ran although its error denied it.
     #[track_caller]
     pub(crate) fn assert_true(&self) {
         assert_eq!((self.twice, self.denied), (0, 0), "{self:?}");
@@ -162,7 +163,7 @@ async fn run(number: usize, backend: RedisBackend, stop: Arc<AtomicBool>, note: 
         ..Task::default()
     };
     let mut last = Instant::now();
-    // Half of them by a script.
+    // Half of the increments run a script.
     let expiry = if number.is_multiple_of(2) {
         Expiry::Never
     } else {
@@ -188,7 +189,7 @@ async fn run(number: usize, backend: RedisBackend, stop: Arc<AtomicBool>, note: 
         super::plant(&own);
         let fate = match backend.set(&own, "x".into(), SetOptions::if_absent()).await {
             Ok(outcome) => {
-                // Only a write of our own that was sent twice can have been there before.
+                // The key can only exist already if our own write was sent twice.
                 task.twice += u64::from(!outcome.is_written());
                 Fate::Acknowledged
             }

@@ -14,11 +14,11 @@ use codex_redis::RedisBackend;
 use codex_testkit::secret_audit;
 use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
 
-/// A text that no error and no log line may show, whatever it is used as.
+/// A text that no error and no log line may show, wherever it is used.
 pub(crate) const SECRET: &str = "hunter2";
 
-/// Calls every verb, on keys and with values that are secret, and what came of it. The first four
-/// only read.
+/// Calls every verb with secret keys and values, and returns the results. The first four verbs only
+/// read.
 pub(crate) async fn every_verb(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)> {
     secret_audit::secret(SECRET.as_bytes());
     let answers = verbs(backend).await;
@@ -68,7 +68,7 @@ async fn verbs(backend: &RedisBackend) -> Vec<(&'static str, Result<(), Error>)>
     ]
 }
 
-/// Calls every verb, on this key, which holds no number; those on several also on another one.
+/// Calls every verb on this key, which holds no number. Verbs on several keys also use another key.
 pub(crate) async fn every_verb_on(
     backend: &RedisBackend,
     key: &str,
@@ -77,7 +77,7 @@ pub(crate) async fn every_verb_on(
     let second = Expiry::After(Duration::from_secs(1));
     let on = |condition| SetOptions::new().with_condition(condition);
     let set = async |condition| backend.set(key, "x".into(), on(condition)).await.map(drop);
-    // It matches this key alone, which has no special characters.
+    // The pattern matches only this key, which has no special characters.
     let pattern = Pattern::glob(key);
     let incr = async |on_missing| backend.incr(key, 1, on_missing).await.map(drop);
     vec![
@@ -111,7 +111,7 @@ pub(crate) async fn every_verb_on(
     ]
 }
 
-/// Runs a whole scan; of one that meets a dead node it is a later page that fails.
+/// Runs a whole scan, because only a later page fails if a node is dead.
 async fn walked(backend: &RedisBackend, pattern: &Pattern) -> Result<(), Error> {
     let mut request = ScanRequest::new(pattern);
     while let Some(next) = backend.scan(request).await?.next {
@@ -120,22 +120,21 @@ async fn walked(backend: &RedisBackend, pattern: &Pattern) -> Result<(), Error> 
     Ok(())
 }
 
-/// The number of of [`every_verb`] only read.
+/// The number of verbs of [`every_verb`] that only read.
 pub(crate) const READING: usize = 4;
 
-/// Notes a key that no error and no log line may show.
+/// Registers a key that no error and no log line may show.
 pub(crate) fn plant(key: &str) {
     secret_audit::secret(key.as_bytes());
 }
 
-/// Checks every error that a test is given.
+/// Checks an error that a test has received.
 pub(crate) fn seen(error: &Error) {
     secret_audit::error(error);
     assert_discreet(error);
 }
 
-/// Checks that an error shows nothing secret: neither as it is shown to people nor as it is to
-/// programmers.
+/// Checks that an error shows no secret, neither in `Display` nor in `Debug`.
 pub(crate) fn assert_discreet(error: &Error) {
     let shown = format!(
         "{error} {error:?} {:?} {}",
@@ -155,13 +154,13 @@ pub(crate) fn assert_kind<T>(verb: &str, result: Result<T, Error>, kind: ErrorKi
     error
 }
 
-/// Writes always and for ever.
+/// Writes a key without a condition and without an expiry.
 pub(crate) async fn put(backend: &RedisBackend, key: &str, value: impl Into<Bytes>) {
     let outcome = backend.set(key, value.into(), SetOptions::new()).await.unwrap();
     assert!(outcome.is_written());
 }
 
-/// Asks again until it holds, for up to 20 s.
+/// Asks again until the condition holds, for up to 20 s.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds().await {

@@ -2,12 +2,12 @@
 
 use codex_testkit::redis::RedisServer;
 
-/// The user that has them.
+/// The user with these rights.
 pub(crate) const USER: &str = "app";
 
 pub(crate) const PASSWORD: &str = "a-password-of-app";
 
-/// Returns the rights of one deployment, as the guide has them.
+/// Returns the rights of one deployment from the guide.
 pub(crate) fn rights(deployment: &str) -> Vec<&'static str> {
     const GUIDE: &str = include_str!("../../../docs/redis.md");
     let mark = format!("<!-- acl: {deployment} -->\n```text\n");
@@ -21,7 +21,7 @@ pub(crate) fn rights(deployment: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Makes the user on this server, with these rights and `more`, and no others.
+/// Creates the user on this server with only these rights and `more`.
 pub(crate) fn grant(server: &RedisServer, deployment: &str, more: &[&'static str]) {
     let password = format!(">{PASSWORD}");
     let mut command = vec!["ACL", "SETUSER", USER, "reset", "on", &password];
