@@ -1,4 +1,4 @@
-//! The functions that the expansion of `#[cached]` calls. Not part of the public API.
+//! Functions that the expansion of `#[cached]` calls. Not part of the public API.
 
 #![allow(missing_docs, reason = "it is hidden")]
 
@@ -13,7 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Cache, CacheError, CodecError, ComputeError, Json, Loader, Serializer, blocking};
 
-/// Returns a handle of its own, so that the body can take what the cache was reached through.
+/// Returns a separate handle, so that the body can move the variables through which the cache was
+/// reached.
 pub fn cache<B: KvBackend, S: Serializer>(cache: &Cache<B, S>) -> Cache<B, S> {
     cache.clone()
 }
@@ -26,10 +27,10 @@ pub fn blocking_cache<B: KvBackend, S: Serializer>(cache: &blocking::Cache<B, S>
 ///
 /// # Errors
 ///
-/// If an argument has no form in JSON.
+/// Fails if JSON cannot represent an argument.
 pub fn key<T: Serialize>(name: &str, arguments: &T) -> Result<String, CacheError> {
     let json = Json.serialize(arguments)?;
-    // Without arguments they are a unit.
+    // A function without arguments has the unit as its arguments.
     let json = if &*json == b"null" { b"[]" } else { &*json };
     let mut key = format!("{name}:").into_bytes();
     key.extend_from_slice(json);
@@ -40,7 +41,7 @@ pub fn key<T: Serialize>(name: &str, arguments: &T) -> Result<String, CacheError
 ///
 /// # Errors
 ///
-/// If an argument is not read as it was written.
+/// Fails if an argument cannot be read back.
 pub fn arguments<T: DeserializeOwned>(name: &str, key: &str) -> Result<T, CacheError> {
     let json = key.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
     let json = json.ok_or_else(|| CodecError::decode::<T>("the key is not this function's"))?;
@@ -48,16 +49,17 @@ pub fn arguments<T: DeserializeOwned>(name: &str, key: &str) -> Result<T, CacheE
     Ok(Json.deserialize(json.as_bytes())?)
 }
 
-/// Tells the compiler what an `async` block ends with, so that it can infer what `?` converts to.
+/// Tells the compiler the output type of an `async` block, so that it can infer the target type of
+/// `?`.
 pub fn typed<T, F: Future<Output = T>>(future: F) -> F {
     future
 }
 
-/// Returns the outcome for one of those who asked.
+/// Returns the outcome for one of the callers.
 ///
 /// # Errors
 ///
-/// If the body or the cache failed.
+/// Fails if the body or the cache failed.
 pub fn settle<T, E: Clone>(
     outcome: Result<T, ComputeError<E>>,
     map_error: impl FnOnce(CacheError) -> E,
@@ -80,7 +82,7 @@ pub fn on_a_thread<T: Send + 'static>(
 ///
 /// # Errors
 ///
-/// As [`Loader::get`], and on a thread of an async runtime.
+/// The same errors as [`Loader::get`]. Also fails on a thread of an async runtime.
 pub fn wait<T, E>(loaded: impl Future<Output = Result<T, ComputeError<E>>>) -> Result<T, ComputeError<E>> {
     blocking::wait::<_, CacheError>(async { Ok(loaded.await) })?
 }
@@ -96,7 +98,7 @@ impl<T, E> Fallible for Result<T, E> {
     type Error = E;
 }
 
-/// A loader whose cache has a type that a macro cannot name.
+/// A loader with a cache type that a macro cannot name.
 trait AnyLoader<T, E>: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<T, ComputeError<E>>>;
 }
@@ -113,7 +115,7 @@ where
     }
 }
 
-/// The one loader of a function.
+/// The loader of a function, which is created once.
 #[expect(missing_debug_implementations, reason = "it is never seen")]
 pub struct LoaderCell<R: Fallible>(OnceLock<Box<dyn AnyLoader<R::Value, R::Error>>>);
 

@@ -1,7 +1,6 @@
-//! A serde serializer that changes some leaves of what it is given and passes the rest on.
+//! A serde serializer that changes some leaves of a value and passes the rest on.
 //!
-//! The strict JSON of a cache and the forms of the coder are both such changes, so each of them is
-//! a [`Policy`].
+//! The strict JSON of a cache and the forms of the coder are both implemented as a [`Policy`].
 
 use std::{fmt::Display, marker::PhantomData};
 
@@ -12,15 +11,15 @@ use serde::ser::{
 
 use crate::cache::TOO_DEEP;
 
-/// The treatment of leaves that JSON has no exact form for. The default is to pass them on.
+/// The treatment of leaves that JSON cannot represent exactly. By default they are passed on.
 pub(crate) trait Policy {
     /// The policy for the keys of maps.
     type Keys: Policy;
 
-    /// The most arrays and objects around a value, counted as JSON writes them.
+    /// The maximum number of arrays and objects around a value, counted as JSON writes them.
     const DEEPEST: usize = usize::MAX;
 
-    /// Writes a value whose type is still known.
+    /// Writes a value of a known type.
     #[inline]
     fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
@@ -29,7 +28,7 @@ pub(crate) trait Policy {
         Self::parts(value, depth, serializer)
     }
 
-    /// Writes a value as serde has it, its parts under this policy.
+    /// Writes a value in serde's form, with its parts under this policy.
     #[inline]
     fn parts<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
@@ -66,7 +65,7 @@ pub(crate) trait Policy {
 /// A value that is serialized under a policy.
 pub(crate) struct Adapted<'a, T: ?Sized, P> {
     value: &'a T,
-    /// The arrays and objects around it.
+    /// The number of arrays and objects around the value.
     depth: usize,
     policy: PhantomData<P>,
 }
@@ -114,7 +113,7 @@ impl<S, P> Adapter<S, P> {
 }
 
 impl<S, P: Policy> Adapter<S, P> {
-    /// Enters arrays and objects, unless that is too deep.
+    /// Enters an array or object, and fails if the depth exceeds the limit.
     #[inline]
     fn enter<E: Error>(&self, levels: usize) -> Result<usize, E> {
         if P::DEEPEST == usize::MAX {

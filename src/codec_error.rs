@@ -1,17 +1,17 @@
-//! The error of every format: of a cache's values, and of a session's payload.
+//! The error of all formats: of a cache's values and of a session's payload.
 
 use std::{any::type_name, borrow::Cow};
 
 use crate::session::SessionData;
 
-/// The reason that a value or a payload could not be written or read.
+/// The reason why a value or a payload could not be written or read.
 ///
-/// It names the Rust type and the category of the failure, and for JSON the line and column. It
-/// never holds a key, a value or a part of a payload, so it can be logged.
+/// The error names the Rust type and the category of the failure, and for JSON the line and column.
+/// It never contains a key, a value or a part of a payload, so it can be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// A value has no exact form in the format. Nothing was stored.
+    /// The format cannot represent a value exactly. Nothing was stored.
     #[error("a value of type `{type_name}` cannot be stored: {reason}")]
     Encode {
         /// The type of the value.
@@ -19,15 +19,15 @@ pub enum CodecError {
         /// The reason, without the value.
         reason: Cow<'static, str>,
     },
-    /// A stored value cannot be read as the type asked for. It stays stored.
+    /// A stored value cannot be read as the requested type. It stays in the store.
     #[error("the stored value cannot be read as `{type_name}`: {reason}")]
     Decode {
         /// The type asked for.
         type_name: &'static str,
-        /// The category and the place, without the value.
+        /// The category and the position, without the value.
         reason: Cow<'static, str>,
     },
-    /// No secret of this codec signed the session's payload, or it was changed since.
+    /// None of the codec's secrets signed the session's payload, or the payload was changed.
     #[error("the signature does not match")]
     BadSignature,
     /// The session's payload, or the JSON in it, does not have the expected form.
@@ -39,13 +39,13 @@ pub enum CodecError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A value of the session is there, but it does not have the type asked for.
+    /// A value of the session does not have the requested type.
     #[error("the value cannot be read as `{expected}`")]
     WrongType {
         /// The type asked for.
         expected: &'static str,
     },
-    /// A value of the session has no form in JSON.
+    /// JSON cannot represent a value of the session.
     #[error("the value cannot be written: {0}")]
     Unwritable(&'static str),
     /// A secret is empty, so that anyone could sign.
@@ -74,7 +74,7 @@ impl CodecError {
         }
     }
 
-    /// Returns the Rust type that was to be written or read.
+    /// Returns the name of the Rust type that could not be written or read.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Encode { type_name, .. } | Self::Decode { type_name, .. } => type_name,
@@ -83,8 +83,7 @@ impl CodecError {
         }
     }
 
-    /// Returns whether something stored could not be read; otherwise something could not be
-    /// written.
+    /// Returns whether reading failed. If not, writing failed.
     pub fn is_decode(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! The backend that a URL names.
+//! Construction of a backend from a URL.
 
 use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 
@@ -16,23 +16,22 @@ use crate::connect_near;
 /// | `redis+unix:///path/to/socket[?db=N]`, `unix://…` | one Redis server over a Unix socket | `redis` |
 /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS | `redis-tls` |
 ///
-/// Schemes are compared without case. `valkey` and `valkeys` in place of `redis` and `rediss` mean
-/// the same. Every setting of the Redis backend can follow a `?`; `docs/redis.md` in the repository
-/// lists them.
+/// Schemes are case-insensitive. `valkey` and `valkeys` are aliases of `redis` and `rediss`. Every
+/// setting of the Redis backend can follow a `?`; `docs/redis.md` in the repository lists them.
 ///
-/// With `near=64MiB`, a Redis URL gives a [near cache](crate::NearBackend) of that size, with
-/// `near_staleness` and `near_max_value` as in `near=64MiB&near_staleness=1s&near_max_value=64KiB`.
-/// It needs the feature `memory`.
+/// With `near=64MiB`, a Redis URL creates a [near cache](crate::NearBackend) of that size.
+/// `near_staleness` and `near_max_value` configure it:
+/// `near=64MiB&near_staleness=1s&near_max_value=64KiB`. It needs the feature `memory`.
 ///
-/// A Redis server is dialled before this returns, so that a wrong password or host is found here
-/// and not at the first request. Needs a tokio runtime for Redis and none for memory. Dropping the
-/// future gives the attempt up.
+/// For Redis, this function connects before it returns, so that it reports a wrong password or host
+/// before the first request. It needs a tokio runtime for Redis and none for memory. Dropping the
+/// future cancels the attempt.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] if the URL is not one of these, saying what was expected; the URL itself
-/// is not repeated, because it may hold a password. Where the server cannot be reached or refuses,
-/// what the backend says of it.
+/// [`ErrorKind::Config`] if the URL has none of these forms. The message says what was expected and
+/// does not repeat the URL, which may contain a password. If the server cannot be reached or
+/// refuses the connection, the backend's error.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -59,21 +58,21 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     }
 }
 
-/// Returns whether the Redis backend reads URLs of this scheme, if only to say what to write
-/// instead.
+/// Returns whether the Redis backend handles URLs of this scheme, if only to report the correct
+/// spelling.
 fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }
 
-/// Returns the backend that `url` names, without a connection: the first call dials, so no server
-/// is needed at the start.
+/// Returns the backend that `url` names without connecting. The first call connects, so the program
+/// can start without a server.
 ///
-/// The URLs are those of [`connect`]. It does not wait and needs no runtime.
+/// It accepts the URLs of [`connect`]. It does not wait and needs no runtime.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] if the URL is not one of these. A server that is down, and a wrong
-/// password, are errors of the calls.
+/// [`ErrorKind::Config`] if the URL has none of these forms. The calls of the backend report a
+/// server that is down or a wrong password.
 ///
 /// ```
 /// # #[cfg(feature = "redis")] {

@@ -1,4 +1,4 @@
-//! The settings of a near cache in a URL.
+//! Settings of a near cache in a URL.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const SIZE: &str = "near";
 const STALENESS: &str = "near_staleness";
 const MAX_VALUE: &str = "near_max_value";
 
-/// The settings of a near cache that a URL contains.
+/// The near cache settings of a URL.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "the names of the builder's settings")]
 pub(crate) struct NearSettings {
@@ -17,10 +17,10 @@ pub(crate) struct NearSettings {
     pub(crate) max_value_bytes: Option<usize>,
 }
 
-/// Takes the settings of a near cache out of a URL. Returns the URL without them, and the settings
-/// if there are any.
+/// Removes the settings of a near cache from a URL. Returns the remaining URL and the settings, if
+/// any.
 ///
-/// A query that contains an `@` may be a part of a password, and is left as it is.
+/// A query that contains an `@` may be part of a password, and is not changed.
 pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
     let Some((front, query)) = url.rsplit_once('?').filter(|(_, query)| !query.contains('@')) else {
         return Ok((url.to_owned(), None));
@@ -69,7 +69,7 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
     Ok((url, Some(settings)))
 }
 
-/// Returns the error for a near cache of a backend that is not dialled.
+/// Returns the error for a near cache of a lazily connected backend.
 pub(crate) fn lazy() -> Error {
     refused(
         SIZE,

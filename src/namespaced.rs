@@ -1,6 +1,6 @@
-//! Stored keys, put together from the names of their owner.
+//! Construction of stored keys from the names of their owner.
 
-/// Returns `{project}:{prefix}:{key}`, with what is empty left out together with its colon.
+/// Returns `{project}:{prefix}:{key}`, without empty segments and their colons.
 ///
 /// ```
 /// use codex_kv::namespaced_key;
@@ -10,8 +10,8 @@
 /// assert_eq!(namespaced_key("", "", "k"), "k");
 /// ```
 ///
-/// A colon inside a segment stays as it is: segments that may hold colons can meet (`"a:b"` and
-/// `"c"`, `"a"` and `"b:c"`).
+/// A colon inside a segment is not escaped, so segments with colons can collide (`"a:b"` and `"c"`,
+/// `"a"` and `"b:c"`).
 pub fn namespaced_key(project: &str, prefix: &str, key: &str) -> String {
     let mut joined = String::with_capacity(project.len() + prefix.len() + key.len() + 2);
     for segment in [project, prefix, key] {

@@ -1,4 +1,4 @@
-//! Counters that many threads raise and few read.
+//! Counters that many threads increment and few threads read.
 
 use std::{
     cell::Cell,
@@ -7,11 +7,11 @@ use std::{
 
 const STRIPES: usize = 16;
 
-/// Counters in stripes, so that threads do not write to one cache line with every call.
+/// Striped counters, so that calls on different threads do not write to the same cache line.
 #[derive(Debug)]
 pub(crate) struct Striped<const COUNTERS: usize>([Stripe<COUNTERS>; STRIPES]);
 
-/// Two cache lines, because processors fetch them in pairs.
+/// A stripe of two cache lines, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Stripe<const COUNTERS: usize>([AtomicU64; COUNTERS]);
@@ -20,7 +20,7 @@ impl<const COUNTERS: usize> Striped<COUNTERS> {
     #[inline]
     pub(crate) fn add(&self, counter: usize, count: u64) {
         let Stripe(counters) = &self.0[stripe()];
-        // `Relaxed` suffices: nothing else is read by these.
+        // `Relaxed` suffices: no other data depends on the counters.
         counters[counter].fetch_add(count, Ordering::Relaxed);
     }
 
@@ -45,7 +45,7 @@ fn stripe() -> usize {
     thread_local! {
         static STRIPE: Cell<usize> = const { Cell::new(STRIPES) };
     }
-    // A thread that is ending counts with the first.
+    // A thread that is ending uses the first stripe.
     let stripe = STRIPE.try_with(|own| {
         if own.get() == STRIPES {
             own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);

@@ -1,8 +1,8 @@
 //! Sessions of `actix-session` on any backend (feature `actix-session`).
 //!
-//! For a service that uses `actix-session` and wants to keep doing so. For sessions that are shared
-//! with Django and merged when requests meet, use [`web::actix`](crate::web::actix) (feature
-//! `actix`) instead.
+//! Use it in a service that already uses `actix-session`. For sessions that are shared with Django
+//! and merged across concurrent requests, use [`web::actix`](crate::web::actix) (feature `actix`)
+//! instead.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -14,17 +14,17 @@ use codex_traits::{Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::records::{Records, record_settings};
 
-/// The number of new keys to try before giving up. Two keys of 165 bits do not meet by chance.
+/// The maximum number of new keys to try. Two keys of 165 bits do not collide by chance.
 const KEY_ATTEMPTS: usize = 8;
 
 /// A store for `actix_session::SessionMiddleware` on a [`KvBackend`].
 ///
-/// * A new session does not overwrite another one.
-/// * An outage is an error from every call, never a session that is not there.
-/// * The record expires with the session, and is JSON, not signed. `actix-session` signs or
+/// * A new session does not overwrite another session.
+/// * An outage is an error of every call, never a missing session.
+/// * The record expires with the session. It is JSON and not signed: `actix-session` signs or
 ///   encrypts the cookie that holds the key, not the record.
 ///
-/// If two requests save the same session at once, the later one's data stays.
+/// If two requests save the same session at the same time, the data of the later request stays.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, actix_session::ActixSessionStore};
@@ -43,7 +43,7 @@ pub struct ActixSessionStore<B> {
 record_settings!(ActixSessionStore, "actix-session");
 
 impl<B: KvBackend> ActixSessionStore<B> {
-    /// Returns a store of records `actix-session:{key}`.
+    /// Returns a store that keeps its records under `actix-session:{key}`.
     pub fn new(backend: B) -> Self {
         Self {
             records: Records::new(backend, KEY_PREFIX),
@@ -51,10 +51,10 @@ impl<B: KvBackend> ActixSessionStore<B> {
         }
     }
 
-    /// Makes a change to a session that has ended meanwhile an error, and so a response of 500.
+    /// Makes it an error, and thus a response of 500, to change a session that has ended meanwhile.
     ///
-    /// Without this, `actix-session`'s own contract holds: the state is stored once more under a
-    /// new key. A request that was on its way during a logout then logs the user in again.
+    /// Without this setting, `actix-session`'s own contract applies: the state is stored again
+    /// under a new key. A request that is in progress during a logout then logs the user in again.
     #[must_use]
     pub fn refuse_ended(mut self) -> Self {
         self.revive = false;
@@ -85,7 +85,8 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
         let Some(value) = stored.map_err(|error| LoadError::Other(error.into()))? else {
             return Ok(None);
         };
-        // The cause is left out: what serde_json says of a mismatch can hold the value.
+        // The cause is dropped because the message of `serde_json` for a mismatch may contain the
+        // value.
         let state = serde_json::from_slice(&value);
         state
             .map(Some)
@@ -130,7 +131,7 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &time::Duration) -> Result<(), anyhow::Error> {
         let expiry = Expiry::After(positive(ttl)?);
-        // A session that has ended meanwhile has no time to renew.
+        // A session that has ended meanwhile has no time to live to renew.
         let _exists = self
             .records
             .backend

@@ -1,10 +1,10 @@
-//! The records of a store: where they are, and what they are called.
+//! The backend and the stored keys of a store's records.
 
 use std::fmt;
 
 use crate::namespaced_key;
 
-/// A backend, and the first two segments of every stored key.
+/// A backend and the first two segments of every stored key.
 #[derive(Debug, Clone)]
 pub(super) struct Records<B> {
     pub(super) backend: B,
@@ -27,21 +27,22 @@ impl<B> Records<B> {
     }
 }
 
-/// The settings of the stored keys, on the field `records`.
+/// Implements the settings of the stored keys, on the field `records`.
 macro_rules! record_settings {
     ($store:ident, $key_prefix:literal) => {
-        /// The second segment of every stored key, unless set.
+        /// The default of the second segment of every stored key.
         const KEY_PREFIX: &str = $key_prefix;
 
         impl<B: KvBackend> $store<B> {
-            /// Sets the first segment of every stored key. Empty, and then left out, unless set.
+            /// Sets the first segment of every stored key. The default is empty. An empty segment
+            /// is omitted.
             #[must_use]
             pub fn project(mut self, project: impl Into<String>) -> Self {
                 self.records.project = project.into();
                 self
             }
 
-            /// Sets the second segment of every stored key. An empty one is left out.
+            /// Sets the second segment of every stored key. An empty segment is omitted.
             ///
             #[doc = concat!("The default is `", $key_prefix, "`.")]
             #[must_use]

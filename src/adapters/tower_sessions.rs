@@ -1,8 +1,8 @@
 //! Sessions of `tower-sessions` on any backend: 0.15 (feature `tower-sessions`), and 0.14 (feature
 //! `tower-sessions-0-14`), which axum-login 0.18 uses.
 //!
-//! For a service that uses `tower-sessions` and wants to keep doing so. For sessions that are
-//! signed, shared with Django and merged when requests meet, use `codex_kv::web` instead.
+//! Use it in a service that already uses `tower-sessions`. For sessions that are signed, shared
+//! with Django and merged across concurrent requests, use `codex_kv::web` instead.
 
 use std::{
     fmt,
@@ -14,31 +14,32 @@ use codex_traits::{Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::records::{Records, record_settings};
 
-/// The number of new ids to try before giving up. Two ids of 128 bits do not meet by chance.
+/// The maximum number of new ids to try. Two ids of 128 bits do not collide by chance.
 const ID_ATTEMPTS: usize = 8;
 
-/// The attempts of a cache to write a record that others write at the same time.
+/// The maximum number of attempts of a cache to write a record that other clients write at the same
+/// time.
 const CACHE_ATTEMPTS: usize = 100;
 
-/// Stands in a cache for a session that was deleted. No record is empty.
+/// The tombstone of a deleted session in a cache. No record is empty.
 const DELETED: &[u8] = b"";
 
-/// The time for which a cache remembers that a session was deleted: longer than any request that
-/// loaded it before is on its way.
+/// The lifetime of a tombstone in a cache: longer than any request that loaded the session before
+/// its deletion.
 const DELETED_FOR: Duration = Duration::from_secs(3_600);
 
-/// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], of `tower-sessions` 0.14
-/// and 0.15 alike.
+/// A store for `tower_sessions::SessionManagerLayer` on a [`KvBackend`], for `tower-sessions` 0.14
+/// and 0.15.
 ///
-/// * `create` does not overwrite: a record whose id is taken gets another id.
-/// * `save` does not bring back a session that was deleted or has expired: it fails, and nothing is
-///   written.
-/// * An outage is an error from every call, never a session that is not there.
-/// * The record expires with the session, and is JSON, not signed: anyone who can write the store
-///   can write sessions.
+/// * `create` does not overwrite: if the id is taken, the record gets another id.
+/// * `save` does not restore a session that was deleted or has expired: it fails and writes
+///   nothing.
+/// * An outage is an error of every call, never a missing session.
+/// * The record expires with the session. It is JSON and not signed: anyone who can write to the
+///   store can write sessions.
 ///
-/// If two requests save the same session at once, the later one's data stays: the trait hands over
-/// the whole session and does not say what was changed.
+/// If two requests save the same session at the same time, the data of the later request stays: the
+/// trait passes the whole session and not the changes.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, tower_sessions::TowerSessionStore};
@@ -51,8 +52,8 @@ const DELETED_FOR: Duration = Duration::from_secs(3_600);
 ///
 /// # Halves of a `CachingSessionStore`
 ///
-/// A store as above is the second half, the one that knows. The first half, the cache, has another
-/// contract, which [`as_cache`](Self::as_cache) sets.
+/// A store as above is the second half, the authoritative store. The first half, the cache, has
+/// another contract, which [`as_cache`](Self::as_cache) selects.
 #[derive(Clone)]
 pub struct TowerSessionStore<B> {
     records: Records<B>,
@@ -65,8 +66,8 @@ enum Contract {
     Cache,
 }
 
-/// Why a call failed; both versions of the trait have an error of their own. Holds no key and no
-/// value.
+/// The error of a call, which converts to the error type of either version of the trait. It
+/// contains no key or value.
 enum Failure {
     Encode,
     Decode,
@@ -75,7 +76,7 @@ enum Failure {
 
 impl From<codex_traits::Error> for Failure {
     fn from(error: codex_traits::Error) -> Self {
-        // The traits take text alone.
+        // The traits' errors take only text.
         Self::Backend(error.to_string())
     }
 }
@@ -83,7 +84,7 @@ impl From<codex_traits::Error> for Failure {
 record_settings!(TowerSessionStore, "tower-session");
 
 impl<B: KvBackend> TowerSessionStore<B> {
-    /// Returns a store of records `tower-session:{id}`.
+    /// Returns a store that keeps its records under `tower-session:{id}`.
     pub fn new(backend: B) -> Self {
         Self {
             records: Records::new(backend, KEY_PREFIX),
@@ -91,16 +92,16 @@ impl<B: KvBackend> TowerSessionStore<B> {
         }
     }
 
-    /// Makes this the cache half of a `tower_sessions::CachingSessionStore`, on a backend or under
-    /// a prefix of its own.
+    /// Makes this store the cache half of a `tower_sessions::CachingSessionStore`. It needs its own
+    /// backend or prefix.
     ///
-    /// `CachingSessionStore` fills its cache by `save`, so that here `save` also writes a record
-    /// that is not there, after a restart or a miss. `create` writes under the id that the store
-    /// half has chosen, and a record that cannot be read is a miss. A deleted session is remembered
-    /// for an hour, so that a request that has loaded it before cannot put it back.
+    /// `CachingSessionStore` fills its cache with `save`, so `save` of the cache half also writes a
+    /// missing record, after a restart or a miss. `create` writes under the id that the store half
+    /// has chosen, and an unreadable record is a miss. A deleted session is remembered for an hour,
+    /// so that a request that loaded it before cannot restore it.
     ///
-    /// A cache in the memory of one process does not learn what other processes change or delete.
-    /// Use it in a service with one process, or on a shared backend.
+    /// A cache in the memory of one process does not see changes by other processes. Use it in a
+    /// service with a single process, or on a shared backend.
     ///
     /// ```
     /// # use codex_kv::{AnyBackend, memory::MemoryBackend, tower_sessions::TowerSessionStore};
@@ -125,7 +126,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
             let Some(left) = time_left(record) else {
                 return Ok(());
             };
-            // Encoded each time, because the id is a part of the record.
+            // Encoded in each iteration, because the id is part of the record.
             let (key, value) = (self.records.key(record.id()), record.encode()?);
             let written = self
                 .records
@@ -191,7 +192,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
             return Ok(None);
         };
         match R::decode(&value) {
-            // A record copied under another id is not that session.
+            // A record that was copied under another id is not that session.
             Some(record) => Ok((record.id() == id).then_some(record)),
             None if self.contract == Contract::Cache => Ok(None),
             None => Err(Failure::Decode),
@@ -216,7 +217,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
     }
 }
 
-/// The record of either version.
+/// The record type of either version of `tower-sessions`.
 trait Record: Sized + Send + Sync {
     type Id: fmt::Display + PartialEq + Send + Sync;
 
@@ -227,7 +228,7 @@ trait Record: Sized + Send + Sync {
     fn decode(value: &[u8]) -> Option<Self>;
 }
 
-/// Returns the time that the session has left; `None` if it has passed.
+/// Returns the remaining time of the session, or `None` if it has expired.
 fn time_left(record: &impl Record) -> Option<Duration> {
     let left = record.expiry_date().duration_since(SystemTime::now()).ok();
     left.filter(|left| !left.is_zero())
@@ -257,7 +258,8 @@ macro_rules! implement {
             }
 
             fn decode(value: &[u8]) -> Option<Self> {
-                // The cause is left out: what serde_json says of a mismatch can hold the value.
+                // The cause is dropped because the message of `serde_json` for a mismatch may
+                // contain the value.
                 serde_json::from_slice(value).ok()
             }
         }

@@ -1,4 +1,4 @@
-//! The verbs of a cache.
+//! The blocking cache.
 
 use std::{collections::HashMap, future, time::Duration};
 
@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{CacheBuilder, Group, LoaderBuilder, executor::wait};
 use crate::{AnyBackend, CacheError, CacheStats, ComputeError, Json, KvBackend, Serializer, Timeout};
 
-/// Typed values on a [`KvBackend`], without `async`: each verb is the one of
-/// [`codex_kv::Cache`](crate::Cache) of the same name.
+/// Typed values on a [`KvBackend`], without `async`. Each verb corresponds to the method of
+/// [`codex_kv::Cache`](crate::Cache) with the same name.
 ///
 /// ```
 /// use codex_kv::{Timeout, blocking::Cache, memory::MemoryBackend};
@@ -35,7 +35,7 @@ use crate::{AnyBackend, CacheError, CacheStats, ComputeError, Json, KvBackend, S
 pub struct Cache<B = AnyBackend, S = Json>(crate::Cache<B, S>);
 
 impl<B: KvBackend> Cache<B> {
-    /// Returns the settings of a cache on `backend`.
+    /// Returns the builder of a cache on `backend`.
     pub fn builder(backend: B) -> CacheBuilder<B> {
         CacheBuilder::new(crate::Cache::builder(backend))
     }
@@ -53,7 +53,7 @@ impl<B, S> From<Cache<B, S>> for crate::Cache<B, S> {
     }
 }
 
-// A derived one would require `B: Clone` and `S: Clone`.
+// Implemented by hand because `derive` would require `B: Clone` and `S: Clone`.
 impl<B, S> Clone for Cache<B, S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -65,8 +65,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] if the stored value is not a `T`, and those of
-    /// [every verb](Self#errors).
+    /// [`CacheError::Codec`] if the stored value is not a `T`, and the errors of [every
+    /// verb](Self#errors).
     #[inline]
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         wait(self.0.get(key))
@@ -85,7 +85,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Codec`] if the value has no form in the cache's format, and those of
+    /// [`CacheError::Codec`] if the cache's format cannot represent the value, and the errors of
     /// [every verb](Self#errors).
     pub fn set<T: Serialize + Sync + ?Sized>(
         &self,
@@ -96,7 +96,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.set(key, value, timeout))
     }
 
-    /// Stores `value` if the key is free, and returns whether it did; see
+    /// Stores `value` if the key is missing, and returns whether it did; see
     /// [`Cache::add`](crate::Cache::add).
     ///
     /// # Errors
@@ -111,35 +111,35 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.add(key, value, timeout))
     }
 
-    /// Removes `key` and returns whether it was there; see [`Cache::delete`](crate::Cache::delete).
+    /// Removes `key` and returns whether it existed; see [`Cache::delete`](crate::Cache::delete).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn delete(&self, key: &str) -> Result<bool, CacheError> {
         wait(self.0.delete(key))
     }
 
-    /// Returns whether `key` is there; see [`Cache::has_key`](crate::Cache::has_key).
+    /// Returns whether `key` exists; see [`Cache::has_key`](crate::Cache::has_key).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn has_key(&self, key: &str) -> Result<bool, CacheError> {
         wait(self.0.has_key(key))
     }
 
-    /// Gives `key` another timeout and returns whether it was there; see
+    /// Gives `key` a new timeout and returns whether the key existed; see
     /// [`Cache::touch`](crate::Cache::touch).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
         wait(self.0.touch(key, timeout))
     }
 
-    /// Returns the values that are there, in one round trip; see
+    /// Returns the values of the keys that exist, in one round trip; see
     /// [`Cache::get_many`](crate::Cache::get_many).
     ///
     /// # Errors
@@ -165,12 +165,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.set_many(entries, timeout))
     }
 
-    /// Removes all keys and counts those that were there, in one round trip; see
+    /// Removes the keys in one round trip and returns how many existed; see
     /// [`Cache::delete_many`](crate::Cache::delete_many).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<u64, CacheError> {
         wait(self.0.delete_many(keys))
     }
@@ -179,26 +179,26 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn get_bytes(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
         wait(self.0.get_bytes(key))
     }
 
-    /// Stores bytes as they are; see [`Cache::set_bytes`](crate::Cache::set_bytes).
+    /// Stores bytes unchanged; see [`Cache::set_bytes`](crate::Cache::set_bytes).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn set_bytes(&self, key: &str, value: impl Into<Bytes>, timeout: impl Into<Timeout>) -> Result<(), CacheError> {
         wait(self.0.set_bytes(key, value, timeout))
     }
 
-    /// Stores bytes if the key is free, and returns whether it did; see
+    /// Stores bytes if the key is missing, and returns whether it did; see
     /// [`Cache::add_bytes`](crate::Cache::add_bytes).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn add_bytes(
         &self,
         key: &str,
@@ -213,7 +213,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn get_or_set_bytes(
         &self,
         key: &str,
@@ -227,7 +227,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn group(&self, name: &str) -> Result<Group<B, S>, CacheError> {
         wait(self.0.group(name)).map(Group::new)
     }
@@ -237,12 +237,13 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] without a name, and those of [every verb](Self#errors).
+    /// [`CacheError::InvalidArgument`] if `names` is empty, and the errors of [every
+    /// verb](Self#errors).
     pub fn groups(&self, names: &[impl AsRef<str> + Sync]) -> Result<Group<B, S>, CacheError> {
         wait(self.0.groups(names)).map(Group::new)
     }
 
-    /// Begins a loader; see [`Cache::loader`](crate::Cache::loader).
+    /// Returns the builder of a loader; see [`Cache::loader`](crate::Cache::loader).
     pub fn loader(&self, name: impl Into<String>) -> LoaderBuilder<B, S> {
         LoaderBuilder::new(self.0.loader(name))
     }
@@ -281,11 +282,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.get_or_set(key, default, timeout))
     }
 
-    /// Returns the value of `key`, or what the closure computes, which is stored; see
+    /// Returns the value of `key`, or computes and stores it; see
     /// [`Cache::get_or_try_set_with`](crate::Cache::get_or_try_set_with).
     ///
-    /// One of the threads that ask for a missing key at once runs its closure, on its own thread.
-    /// The closure may use this cache with other keys.
+    /// If several threads request a missing key at the same time, one of them runs its closure, on
+    /// its own thread. The closure may use this cache with other keys.
     ///
     /// ```
     /// use std::{convert::Infallible, time::Duration};
@@ -304,7 +305,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// # Errors
     ///
     /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache
-    /// does.
+    /// fails.
     pub fn get_or_try_set_with<T, E, F>(
         &self,
         key: &str,
@@ -339,13 +340,13 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         wait(self.0.decr_version(key, delta))
     }
 
-    /// Removes every value of this key prefix and counts them; see
+    /// Removes every value of this key prefix and returns their number; see
     /// [`Cache::clear`](crate::Cache::clear).
     ///
     /// # Errors
     ///
-    /// [`CacheError::InvalidArgument`] without a key prefix, and those of
-    /// [every verb](Self#errors).
+    /// [`CacheError::InvalidArgument`] if the key prefix is empty, and the errors of [every
+    /// verb](Self#errors).
     pub fn clear(&self) -> Result<u64, CacheError> {
         wait(self.0.clear())
     }
@@ -361,7 +362,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Self(self.0.with_version(version))
     }
 
-    /// Returns what this cache has counted; see [`Cache::stats`](crate::Cache::stats).
+    /// Returns the counts of this cache; see [`Cache::stats`](crate::Cache::stats).
     pub fn stats(&self) -> CacheStats {
         self.0.stats()
     }
@@ -376,12 +377,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.0.version()
     }
 
-    /// Returns the start of every stored key.
+    /// Returns the prefix of all stored keys.
     pub fn key_prefix(&self) -> &str {
         self.0.key_prefix()
     }
 
-    /// Returns the timeout that [`Timeout::Default`] stands for; `None` is forever.
+    /// Returns the duration of [`Timeout::Default`]. `None` means forever.
     pub fn default_timeout(&self) -> Option<Duration> {
         self.0.default_timeout()
     }

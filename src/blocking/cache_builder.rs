@@ -1,4 +1,4 @@
-//! The settings of a cache.
+//! The builder of a cache.
 
 use std::time::Duration;
 
@@ -42,11 +42,11 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
         CacheBuilder(self.0.serializer(serializer))
     }
 
-    /// Returns the cache. Nothing is sent.
+    /// Returns the cache. Sends nothing to the backend.
     ///
     /// # Errors
     ///
-    /// As [`CacheBuilder::build`](crate::CacheBuilder::build).
+    /// The same errors as [`CacheBuilder::build`](crate::CacheBuilder::build).
     pub fn build(self) -> Result<Cache<B, S>, CacheError> {
         self.0.build().map(Cache::from)
     }

@@ -1,4 +1,4 @@
-//! Running a future to its end on the thread that asks for it.
+//! An executor that runs a future to completion on the calling thread.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::{Error, ErrorKind};
 
-/// Threads of the background runtime, which drive connections and refresh values. The calls
-/// themselves run on the threads that make them.
+/// The number of threads of the background runtime, which drive connections and refresh values. The
+/// calls themselves run on the calling threads.
 const WORKERS: usize = 2;
 
 const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall every task of it; use the \
@@ -29,7 +29,7 @@ const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async run
 const FORKED: &str = "the process was forked after its first blocking call, so that no thread of the background runtime is left to \
                       answer; make the first call after the fork, or start another program instead";
 
-/// Runs `future` to its end.
+/// Runs `future` to completion.
 ///
 /// Fails on a thread of an async runtime, without polling the future.
 pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
@@ -45,7 +45,8 @@ pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>
             if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
                 return outcome;
             }
-            // Looked at only before a wait, because an in-process store needs no thread to answer.
+            // Checked only before a wait, because an in-process store answers without the
+            // background threads.
             if std::process::id() != background.process {
                 return Err(refusal(FORKED).into());
             }
@@ -63,7 +64,7 @@ struct Background {
     process: u32,
 }
 
-/// Returns the one background runtime of this process. It is never shut down.
+/// Returns the background runtime of this process. It is never shut down.
 fn background() -> Result<&'static Background, Error> {
     static BACKGROUND: OnceLock<Result<Background, Error>> = OnceLock::new();
     let background = BACKGROUND.get_or_init(|| {
@@ -88,7 +89,7 @@ fn background() -> Result<&'static Background, Error> {
     background.as_ref().map_err(Clone::clone)
 }
 
-/// Wakes a thread that parks.
+/// The means to wake a parked thread.
 struct Parker {
     thread: Thread,
     is_woken: AtomicBool,
@@ -96,7 +97,8 @@ struct Parker {
 
 impl Parker {
     fn park(&self) {
-        // The thread's own token may be taken by a call inside this one, so it says nothing.
+        // A nested call may consume the thread's own park token, so the token alone is not
+        // reliable.
         while !self.is_woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
@@ -115,8 +117,8 @@ impl Wake for Parker {
     }
 }
 
-/// Lends the thread's parker. A call inside another one, from a closure that computes a value, gets
-/// a parker of its own.
+/// Runs `run` with the thread's parker. A nested call, from a closure that computes a value, gets a
+/// separate parker.
 fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     thread_local! {
         static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
@@ -134,12 +136,13 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     outcome
 }
 
-/// Returns whether this thread runs tasks of a tokio runtime just now, so that it must not block.
+/// Returns whether this thread is running tasks of a tokio runtime, in which case it must not
+/// block.
 ///
-/// tokio answers this question by a panic alone, which a program may have set to abort. So it is
-/// asked by its effects: a task that yields on a worker is put off by the scheduler, and a task's
-/// budget is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`, or where
-/// a runtime is only entered.
+/// tokio reveals this only by a panic, which a program may have set to abort. This function
+/// observes two effects instead: on a worker the scheduler defers a task that yields, and the
+/// budget of a task is limited. Neither is the case on a thread of `spawn_blocking`, in
+/// `block_in_place`, or if a runtime is only entered.
 fn is_runtime_thread() -> bool {
     if Handle::try_current().is_err() {
         return false;
@@ -147,7 +150,7 @@ fn is_runtime_thread() -> bool {
     if is_put_off_by_a_scheduler() {
         return true;
     }
-    // The future of `Runtime::block_on`, and the tasks of a `LocalSet` in it.
+    // Covers the future of `Runtime::block_on`, and the tasks of a `LocalSet` in it.
     thread_local! {
         static LAST: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
     }
@@ -169,7 +172,7 @@ fn is_put_off_by_a_scheduler() -> bool {
     yielded.is_pending() && !woken.0.load(Ordering::Relaxed)
 }
 
-/// Notes that it was woken.
+/// A waker that records whether it was woken.
 struct Woken(AtomicBool);
 
 impl Wake for Woken {
@@ -182,9 +185,9 @@ impl Wake for Woken {
     }
 }
 
-/// Takes from the budget until it is used up, and gives everything back.
+/// Consumes the budget until it is exhausted, then restores it. Returns whether it was exhausted.
 fn has_a_limited_budget() -> bool {
-    /// More than tokio gives a task.
+    /// More than the budget that tokio gives a task.
     const MOST: usize = 256;
     let mut context = Context::from_waker(Waker::noop());
     let mut taken = Vec::new();
@@ -195,7 +198,7 @@ fn has_a_limited_budget() -> bool {
         }
         Poll::Pending => true,
     });
-    // Each puts back what was there before it, so the first one comes last.
+    // Each item restores the budget before it, so the first item is dropped last.
     while taken.pop().is_some() {}
     is_limited
 }

@@ -1,12 +1,12 @@
-//! Groups.
+//! Blocking groups.
 
 use std::ops::Deref;
 
 use super::{Cache, executor::wait};
 use crate::{AnyBackend, CacheError, Json, KvBackend, Serializer};
 
-/// A part of a [`Cache`] that can be invalidated at once: [`codex_kv::Group`](crate::Group) without
-/// `async`. It is a cache of its own.
+/// A part of a [`Cache`] that can be invalidated as a whole: [`codex_kv::Group`](crate::Group)
+/// without `async`. It is a cache of its own.
 ///
 /// ```
 /// use codex_kv::{Timeout, blocking::Cache, memory::MemoryBackend};
@@ -31,12 +31,12 @@ impl<B: KvBackend, S: Serializer> Group<B, S> {
         Self { group, cache }
     }
 
-    /// Ends all values of the group, for every process; see
+    /// Invalidates all values of the group, for every process; see
     /// [`Group::invalidate`](crate::Group::invalidate).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Cache#errors).
+    /// The errors of [every verb](Cache#errors).
     pub fn invalidate(&self) -> Result<(), CacheError> {
         wait(self.group.invalidate())
     }

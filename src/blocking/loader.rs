@@ -1,4 +1,4 @@
-//! Loaders.
+//! Blocking loaders.
 
 use std::{collections::HashMap, fmt, panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -34,8 +34,8 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
         retry_after(retry_after: Duration), "the time between a failed refresh and the next one";
     }
 
-    /// Returns the loader. `load` is called with a key and computes its value, on a thread of the
-    /// background runtime that may block.
+    /// Returns the loader. It calls `load` with a key to compute the key's value, on a thread of
+    /// the background runtime that may block.
     pub fn load<T, E, F>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -59,13 +59,13 @@ where
     }
 }
 
-/// Runs `compute` on a thread that may block. A panic goes on in the caller.
+/// Runs `compute` on a thread that may block. A panic resumes in the caller.
 pub(crate) async fn on_a_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(compute).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is being shut down, and drops this future too.
+            // The runtime is shutting down and will drop this future too.
             Err(_) => std::future::pending().await,
         },
     }
@@ -103,7 +103,7 @@ where
     ///
     /// # Errors
     ///
-    /// As the async method, and on a thread of an async runtime [`ComputeError::Cache`].
+    /// The errors of the async method, and [`ComputeError::Cache`] on a thread of an async runtime.
     pub fn get(&self, key: &str) -> Result<Loaded<T>, ComputeError<E>> {
         wait::<_, CacheError>(async { Ok(self.0.get(key).await) })?
     }
@@ -121,7 +121,7 @@ where
         wait::<_, CacheError>(async { Ok(loaded.await) })?
     }
 
-    /// Computes the value of `key` anew; see [`Loader::refresh`](crate::Loader::refresh).
+    /// Computes the value of `key` again; see [`Loader::refresh`](crate::Loader::refresh).
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ where
         wait(self.0.invalidate(key))
     }
 
-    /// Returns the name that the loader was given.
+    /// Returns the name of the loader.
     pub fn name(&self) -> &str {
         self.0.name()
     }

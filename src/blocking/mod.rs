@@ -1,7 +1,7 @@
 //! Caches and sessions without `async` (feature `blocking`).
 //!
-//! The types have the verbs of [`codex_kv::Cache`](crate::Cache) and
-//! [`codex_kv::SessionStore`](crate::SessionStore), and every verb returns when it is done:
+//! The types have the methods of [`codex_kv::Cache`](crate::Cache) and
+//! [`codex_kv::SessionStore`](crate::SessionStore). Every method blocks until it is done:
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,28 +19,27 @@
 //!
 //! # Threads
 //!
-//! A call runs on the thread that makes it, and parks the thread while it waits. Connections are
-//! driven by one background runtime of two threads, which the first call of the process starts and
-//! nothing stops. A cache and a store can be shared by any number of threads. A call ends by
-//! itself: the backend's own deadlines hold.
+//! A call runs on the calling thread and parks it while it waits. A background runtime of two
+//! threads drives the connections. The first call of the process starts it, and it is never
+//! stopped. Any number of threads can share a cache or a store. The backend's deadlines bound the
+//! duration of a call.
 //!
 //! # Async programs
 //!
 //! A call inside [`tokio::task::spawn_blocking`] or `block_in_place` works. A call on a thread that
-//! runs the tasks of a tokio runtime is an error of kind
-//! [`InvalidArgument`](crate::ErrorKind::InvalidArgument), because it would stall every task of
-//! that thread. It never blocks. Other async runtimes are not recognised.
+//! runs the tasks of a tokio runtime fails with an error of kind
+//! [`InvalidArgument`](crate::ErrorKind::InvalidArgument) and does not block, because it would
+//! stall every task of that thread. Other async runtimes are not recognised.
 //!
-//! A cache or store converts into its async counterpart and back by [`From`]. Both share
-//! everything, so a value that is computed through one of them is waited for through the other one
-//! too.
+//! A cache or store converts to its async counterpart and back through [`From`]. Both share
+//! everything, so callers of one also wait for a value that is being computed through the other.
 //!
 //! # Fork
 //!
 //! `fork` copies only the calling thread, so the background runtime has no threads in the child. A
-//! call in the child that has to wait is an error of kind `InvalidArgument`. Make the first call
-//! after the fork, as a `post_fork` hook does. A `memory://` store is copied by a fork, and its
-//! copies are two stores.
+//! call in the child that has to wait fails with an error of kind `InvalidArgument`. Make the first
+//! call after the fork, for example in a `post_fork` hook. A fork copies a `memory://` store, and
+//! the two copies are independent.
 
 mod cache;
 mod cache_builder;

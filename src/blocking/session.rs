@@ -1,4 +1,4 @@
-//! The verbs of a session store.
+//! The blocking session store.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use crate::{
     session::{ClearExpired, CodecMissing, UserSession},
 };
 
-/// Sessions on any [`KvBackend`], without `async`: each verb is the one of
-/// [`codex_kv::SessionStore`](crate::SessionStore) of the same name.
+/// Sessions on any [`KvBackend`], without `async`. Each verb corresponds to the method of
+/// [`codex_kv::SessionStore`](crate::SessionStore) with the same name.
 ///
 /// ```
 /// use codex_kv::{DjangoSigned, blocking::SessionStore, memory::MemoryBackend};
@@ -37,7 +37,7 @@ use crate::{
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned>(crate::SessionStore<B, C>);
 
 impl<B: KvBackend> SessionStore<B> {
-    /// Returns the settings of a store on `backend`.
+    /// Returns the builder of a store on `backend`.
     pub fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
         SessionStoreBuilder::new(crate::SessionStore::builder(backend))
     }
@@ -55,7 +55,7 @@ impl<B, C> From<SessionStore<B, C>> for crate::SessionStore<B, C> {
     }
 }
 
-// A derived one would require `B: Clone` and `C: Clone`.
+// Implemented by hand because `derive` would require `B: Clone` and `C: Clone`.
 impl<B, C> Clone for SessionStore<B, C> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -74,8 +74,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::KeyTaken`], [`SessionError::Generator`], and those of
-    /// [every verb](Self#errors).
+    /// [`SessionError::KeyTaken`], [`SessionError::Generator`], and the errors of [every
+    /// verb](Self#errors).
     pub fn create(&self) -> Result<Session, SessionError> {
         wait(self.0.create())
     }
@@ -84,7 +84,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
         wait(self.0.load(key))
     }
@@ -94,28 +94,28 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`], [`SessionError::Conflict`], [`SessionError::TooLarge`], and those of
-    /// [every verb](Self#errors).
+    /// [`SessionError::Gone`], [`SessionError::Conflict`], [`SessionError::TooLarge`], and the
+    /// errors of [every verb](Self#errors).
     pub fn save(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.save(session))
     }
 
-    /// Stores the session's own changes over what others stored meanwhile; see
+    /// Stores the session, merged with concurrent changes; see
     /// [`SessionStore::save_merged`](crate::SessionStore::save_merged).
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), but for `Conflict`.
+    /// The same errors as [`save`](Self::save). `Conflict` only after a thousand attempts in a row.
     pub fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.save_merged(session))
     }
 
-    /// Loads, changes and saves a session until nobody comes in between; see
+    /// Loads, changes and saves a session, and retries after a conflict; see
     /// [`SessionStore::update`](crate::SessionStore::update).
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save), and what `change` fails with.
+    /// The same errors as [`save`](Self::save), and the error of `change`.
     pub fn update<T, F>(&self, key: &SessionKey, change: F) -> Result<T, SessionError>
     where
         T: Send,
@@ -124,31 +124,31 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.update(key, change))
     }
 
-    /// Removes the record and returns whether it was there; see
+    /// Removes the record and returns whether it existed; see
     /// [`SessionStore::delete`](crate::SessionStore::delete).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn delete(&self, key: &SessionKey) -> Result<bool, SessionError> {
         wait(self.0.delete(key))
     }
 
-    /// Returns whether the record is there; see
+    /// Returns whether the record exists; see
     /// [`SessionStore::exists`](crate::SessionStore::exists).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn exists(&self, key: &SessionKey) -> Result<bool, SessionError> {
         wait(self.0.exists(key))
     }
 
-    /// Begins the session's time anew; see [`SessionStore::touch`](crate::SessionStore::touch).
+    /// Renews the session's time to live; see [`SessionStore::touch`](crate::SessionStore::touch).
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`], and those of [every verb](Self#errors).
+    /// [`SessionError::Gone`], and the errors of [every verb](Self#errors).
     pub fn touch(&self, session: &Session) -> Result<(), SessionError> {
         wait(self.0.touch(session))
     }
@@ -163,7 +163,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.cycle_key(session))
     }
 
-    /// Gives the session a new key and merges as [`save_merged`](Self::save_merged) does; see
+    /// Gives the session a new key and merges like [`save_merged`](Self::save_merged); see
     /// [`SessionStore::cycle_key_merged`](crate::SessionStore::cycle_key_merged).
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn flush(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.flush(session))
     }
@@ -197,7 +197,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         wait(self.0.revoke_all(user))
     }
@@ -207,37 +207,37 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn sessions(&self, user: &str) -> Result<Vec<UserSession>, SessionError> {
         wait(self.0.sessions(user))
     }
 
-    /// Ends one session of a user and returns whether it was there; see
+    /// Ends a session of a user and returns whether it existed; see
     /// [`SessionStore::end`](crate::SessionStore::end).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
         wait(self.0.end(user, id))
     }
 
-    /// Ends every session of this session's user but this one; see
+    /// Ends all other sessions of this session's user; see
     /// [`SessionStore::end_others`](crate::SessionStore::end_others).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.end_others(session))
     }
 
-    /// Does nothing, and says so; see
+    /// Returns at once, because there is nothing to remove; see
     /// [`SessionStore::clear_expired`](crate::SessionStore::clear_expired).
     ///
     /// # Errors
     ///
-    /// Those of [every verb](Self#errors).
+    /// The errors of [every verb](Self#errors).
     pub fn clear_expired(&self) -> Result<ClearExpired, SessionError> {
         wait(self.0.clear_expired())
     }

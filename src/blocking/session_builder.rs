@@ -1,4 +1,4 @@
-//! The settings of a session store.
+//! The builder of a session store.
 
 use std::{
     fmt,
@@ -44,17 +44,16 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         clock(now: impl Fn() -> SystemTime + Send + Sync + 'static), "where the time of day comes from";
     }
 
-    /// Sets the form of the payload; see
-    /// [`SessionStoreBuilder::codec`](crate::SessionStoreBuilder::codec).
+    /// Sets the codec; see [`SessionStoreBuilder::codec`](crate::SessionStoreBuilder::codec).
     pub fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         SessionStoreBuilder(self.0.codec(codec))
     }
 
-    /// Returns the store. Nothing is sent.
+    /// Returns the store. Does no I/O.
     ///
     /// # Errors
     ///
-    /// As [`SessionStoreBuilder::build`](crate::SessionStoreBuilder::build).
+    /// The same errors as [`SessionStoreBuilder::build`](crate::SessionStoreBuilder::build).
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         B: KvBackend,

@@ -26,7 +26,7 @@ pub fn load_bool(text: &str) -> Result<bool, CoderError> {
 ///
 /// # Errors
 ///
-/// Fails if the serializer does.
+/// Fails if the serializer fails.
 pub fn serialize<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(dump_bool(*value))
 }
@@ -35,7 +35,7 @@ pub fn serialize<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S:
 ///
 /// # Errors
 ///
-/// For anything but `"1"` and `"0"`.
+/// Fails on anything except `"1"` and `"0"`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     text::deserialize(deserializer, load_bool)
 }

@@ -11,7 +11,7 @@ pub(super) fn collect<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Takes a list of bytes, and its elements one by one.
+/// A collector of a list of bytes and of its elements.
 struct Collector<'a>(&'a mut Vec<u8>);
 
 macro_rules! refuse {
@@ -24,7 +24,7 @@ macro_rules! refuse {
 
 impl Serializer for Collector<'_> {
     type Ok = ();
-    /// Says nothing, because the caller has its own text.
+    /// An empty error, because the caller has its own text.
     type Error = fmt::Error;
     type SerializeSeq = Self;
     type SerializeTuple = Self;

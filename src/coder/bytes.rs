@@ -22,16 +22,16 @@ pub fn load_bytes(text: &str) -> Result<Vec<u8>, CoderError> {
 ///
 /// # Errors
 ///
-/// Fails if the serializer does.
+/// Fails if the serializer fails.
 pub fn serialize<S: Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex::encode(bytes.as_ref()))
 }
 
-/// Reads the form into anything made of a `Vec<u8>`.
+/// Reads the form into any type that converts from a `Vec<u8>`.
 ///
 /// # Errors
 ///
-/// For anything but lower-case hex; for an array, also where it has another length.
+/// Fails on anything except lower-case hex, and for an array also on another length.
 pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     text::deserialize(deserializer, |text| {
         T::try_from(load_bytes(text)?).map_err(|_| CoderError::new("expected hex of another length"))

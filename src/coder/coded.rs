@@ -8,29 +8,29 @@ use crate::{
     cache::MAX_DEPTH,
 };
 
-/// A value that is written and read in the coder's forms, however deep they lie in it.
+/// A value that is written and read in the coder's forms, at any depth.
 ///
 /// Bools are written as `"1"` and `"0"`, `None` and units as `""`, bytes as hex, spans of time as
-/// seconds, and datetimes and decimals as Python writes them: see the [table](super). Lists, maps
-/// and structs are written as such with their contents in these forms. Everything else passes
-/// unchanged, the keys of maps included. So does NaN, which a cache's strict [`Json`](crate::Json)
-/// then refuses.
+/// seconds, and datetimes and decimals as Python writes them; see the [table](super). Lists, maps
+/// and structs keep their structure, with their contents in these forms. All other values are
+/// unchanged, including the keys of maps. NaN is unchanged too, and a cache's strict
+/// [`Json`](crate::Json) then refuses it.
 ///
-/// The type that is asked for decides how the text is read: a `bool` from `"1"`, an `Option` from
-/// `""`, a `Duration` from `1.5`. Three consequences:
+/// The requested type determines how the text is read: a `bool` from `"1"`, an `Option` from `""`,
+/// a `Duration` from `1.5`. This has three consequences:
 ///
 /// * A `Some` of an empty string or of empty bytes is read back as `None`.
-/// * A type that does not say what it asks for (`serde_json::Value`, an untagged enum,
-///   `#[serde(flatten)]`) is given the text as it stands.
+/// * A type that accepts any value (`serde_json::Value`, an untagged enum, `#[serde(flatten)]`)
+///   gets the unchanged text.
 /// * An integer of more than 64 bits inside an `Option` is an error.
 ///
-/// A value inside more than 127 arrays and objects is an error when it is written, because
-/// `serde_json` reads no deeper.
+/// Writing a value inside more than 127 arrays and objects is an error, because `serde_json` reads
+/// no deeper.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Coded<T>(pub T);
 
-/// Returns `value` in the coder's forms, to be handed to any serializer or to
-/// [`Cache::set`](crate::Cache::set); [`Coded`] says which.
+/// Returns `value` in the coder's forms, for any serializer or [`Cache::set`](crate::Cache::set).
+/// [`Coded`] lists the forms.
 ///
 /// ```
 /// use codex_kv::coder;
@@ -43,8 +43,7 @@ pub fn dump<T: Serialize + ?Sized>(value: &T) -> Coded<&T> {
     Coded(value)
 }
 
-/// Reads a value that [`dump`] has written, with the type asked for as the hint; [`Coded`] says
-/// how.
+/// Reads a value that [`dump`] has written. The requested type determines the forms; see [`Coded`].
 ///
 /// ```
 /// use codex_kv::coder;
@@ -57,7 +56,7 @@ pub fn dump<T: Serialize + ?Sized>(value: &T) -> Coded<&T> {
 ///
 /// # Errors
 ///
-/// Fails if the stored value is no `T` in the coder's forms.
+/// Fails if the stored value is not a `T` in the coder's forms.
 pub fn load<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(Loading(deserializer))
 }
@@ -74,13 +73,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Coded<T> {
     }
 }
 
-/// The coder's forms of leaves.
+/// The policy that writes leaves in the coder's forms.
 struct Forms;
 
 impl Policy for Forms {
     type Keys = Unchanged;
 
-    // A deeper value could be written and never be read.
+    // A deeper value could be written but never read.
     const DEEPEST: usize = MAX_DEPTH;
 
     fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-/// Why a value has no form in the coder's text, or a text is no such form. Never shows the value.
+/// The reason why the coder cannot represent a value or cannot read a text. It never shows the
+/// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoderError(&'static str);
 
 impl CoderError {
-    /// Returns the error of a [`TextForm`](super::TextForm) of your own. `expected` says what a
-    /// text or value has to be.
+    /// Returns an error for a custom [`TextForm`](super::TextForm). `expected` describes the
+    /// expected text or value.
     pub const fn new(expected: &'static str) -> Self {
         Self(expected)
     }
@@ -26,13 +27,13 @@ const MOMENT: &str =
     "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
 const TIMEDELTA: &str = "a timedelta of the coder has whole microseconds that its seconds as a float hold exactly, and less than a billion days";
 
-/// A type's own `Serialize` gave something else than its form is made of, as one with other
-/// features of its crate can.
+/// A type's `Serialize` implementation wrote an unexpected form, which other features of its crate
+/// can cause.
 pub(super) const HIDDEN: &str =
     "the coder does not recognise what serde writes for this type; use one of the coder's newtypes or modules";
 
 pub(super) const MOMENT_REFUSED: CoderError = CoderError(MOMENT);
 pub(super) const TIMEDELTA_REFUSED: CoderError = CoderError(TIMEDELTA);
 
-/// The messages of dumping. They hold no value, so the strict serializer may hand them on.
+/// The messages of failed dumps. They contain no value, so the strict serializer may pass them on.
 pub(crate) const REFUSALS: [&str; 3] = [MOMENT, TIMEDELTA, HIDDEN];

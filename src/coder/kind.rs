@@ -1,4 +1,4 @@
-//! The kinds of text that a [`TextForm`](super::TextForm) can be of.
+//! The kinds of a [`TextForm`](super::TextForm).
 
 /// `2026-04-17T12:30:45.120000+05:30`: a date and a time of day, with an offset or without.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! A serde deserializer that reads the coder's forms where they are asked for.
+//! A serde deserializer that reads the coder's forms for the types that have a form.
 
 use std::{any::TypeId, fmt, time::Duration};
 
@@ -17,8 +17,7 @@ use super::{
     typed::is_array,
 };
 
-/// A deserializer, an access or a seed under which bools, options, units and bytes are read from
-/// their forms.
+/// A deserializer, an access or a seed that reads bools, options, units and bytes from their forms.
 pub(super) struct Loading<D>(pub(super) D);
 
 macro_rules! pass_on {
@@ -66,7 +65,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         if is_array::<V::Value>() {
             self.0.deserialize_any(HexOrList(visitor))
         } else if is::<V, (i64, i32)>() {
-            // Also what `chrono` asks for to read a `TimeDelta`.
+            // `chrono` makes the same request to read a `TimeDelta`.
             self.0.deserialize_any(SecondsOrParts(visitor))
         } else {
             self.0.deserialize_tuple(len, Through(visitor))
@@ -80,7 +79,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         if is::<V, Duration>() && name == "SystemTime" {
-            // As serde has it, a `SystemTime` is a `Duration` since 1970 under another name.
+            // serde represents a `SystemTime` as a `Duration` since 1970 under another name.
             self.0.deserialize_any(DatetimeOrParts(visitor))
         } else if is::<V, Duration>() {
             self.0.deserialize_any(SecondsOrParts(visitor))
@@ -102,7 +101,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        // Only what is found tells whether it is the empty text.
+        // Only the input shows whether it is the empty text.
         self.0.deserialize_any(Choice(visitor))
     }
 
@@ -115,8 +114,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         self.deserialize_unit(visitor)
     }
 
-    // Not handed to the one beneath: under an option that is a plain value, which does not know of
-    // newtypes.
+    // Not forwarded to the inner deserializer: inside an option it is a plain value, which does not
+    // support newtypes.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         visitor.visit_newtype_struct(self)
     }
@@ -126,7 +125,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     }
 }
 
-/// Returns whether the visitor makes a `T`.
+/// Returns whether the visitor produces a `T`.
 fn is<'de, V: Visitor<'de>, T: 'static>() -> bool {
     typeid::of::<V::Value>() == TypeId::of::<T>()
 }
@@ -209,8 +208,8 @@ macro_rules! choose_some {
     )*};
 }
 
-/// `None` of the empty text, and `Some` of anything else but JSON's own `null`, which the coder
-/// does not write.
+/// A visitor that reads the empty text as `None` and any other value as `Some`, except for JSON's
+/// `null`, which the coder does not write.
 struct Choice<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Choice<V> {
@@ -302,7 +301,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Loading<A> {
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Loading<A> {
     type Error = A::Error;
 
-    // A unit variant is written as its name, and so has no form.
+    // A unit variant is written as its name, so it has no form.
     fn unit_variant(self) -> Result<(), A::Error> {
         self.0.unit_variant()
     }

@@ -28,7 +28,7 @@ impl TextForm<kind::Date> for NaiveDate {
 
 impl TextForm<kind::Time> for NaiveTime {
     fn to_text(&self) -> Result<String, CoderError> {
-        // A leap second is a nanosecond count past the second.
+        // A leap second is a nanosecond count of a second or more.
         if !self.nanosecond().is_multiple_of(1000) || self.nanosecond() >= 1_000_000_000 {
             return Err(MOMENT_REFUSED);
         }
@@ -45,8 +45,8 @@ impl TextForm<kind::Time> for NaiveTime {
     }
 }
 
-/// Compares with the form, because chrono reads more than is written (other widths, other
-/// fractions, a sign), so what it read is written again.
+/// Returns whether `text` is the form that `value` is written in. chrono reads more forms (other
+/// widths, other fractions, a sign), so the value is written again and compared.
 fn is_form_of<K>(text: &str, value: &impl TextForm<K>) -> bool {
     value.to_text().is_ok_and(|written| written == text)
 }
@@ -82,7 +82,7 @@ impl TextForm<kind::DateTime> for DateTime<FixedOffset> {
     }
 }
 
-/// The same moment, whatever offset it was written with; it is written with `+00:00`.
+/// Reads the same moment from any offset, and writes it with `+00:00`.
 impl TextForm<kind::DateTime> for DateTime<Utc> {
     fn to_text(&self) -> Result<String, CoderError> {
         self.fixed_offset().to_text()
@@ -94,7 +94,8 @@ impl TextForm<kind::DateTime> for DateTime<Utc> {
     }
 }
 
-/// The same moment in this machine's zone; it is written with the offset that the zone has then.
+/// Reads the same moment in this machine's zone, and writes it with the zone's offset at that
+/// moment.
 impl TextForm<kind::DateTime> for DateTime<Local> {
     fn to_text(&self) -> Result<String, CoderError> {
         self.fixed_offset().to_text()
@@ -106,7 +107,7 @@ impl TextForm<kind::DateTime> for DateTime<Local> {
     }
 }
 
-/// A time of day with its offset, which `chrono` has no type for.
+/// A time of day with its offset. `chrono` has no such type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OffsetTime {
     /// The local time of day.
@@ -127,7 +128,7 @@ impl TextForm<kind::Time> for OffsetTime {
     }
 }
 
-/// Returns `+05:30`, and `+05:30:15` where the offset has seconds.
+/// Returns `+05:30`, or `+05:30:15` if the offset has seconds.
 fn offset_text(offset: FixedOffset) -> String {
     let ahead = offset.local_minus_utc();
     let sign = if ahead < 0 { '-' } else { '+' };
@@ -139,7 +140,7 @@ fn offset_text(offset: FixedOffset) -> String {
     }
 }
 
-/// Returns what stands before the offset, and the offset.
+/// Returns the text before the offset, and the offset.
 fn split_offset(text: &str) -> Option<(&str, FixedOffset)> {
     // The time of day has no sign, and the hyphens of a date come before it.
     let (local, offset) = text.split_at(text.rfind(['+', '-'])?);

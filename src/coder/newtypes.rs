@@ -1,7 +1,7 @@
-//! Newtypes that are written and read in their form by any serializer.
+//! Newtypes that any serializer writes and reads in their form.
 //!
-//! They are for the places that serde hides from [`dump`](super::dump) and [`load`](super::load):
-//! the inside of `#[serde(flatten)]`, of an untagged or internally tagged enum, and of a smart
+//! Use them in the places that serde hides from [`dump`](super::dump) and [`load`](super::load):
+//! inside `#[serde(flatten)]`, inside an untagged or internally tagged enum, and behind a smart
 //! pointer that the coder does not know.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

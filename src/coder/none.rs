@@ -1,21 +1,21 @@
 //! `""` for `None`: for `#[serde(with = "coder::none")]` on an `Option`.
 //!
-//! The value inside an option is written in the coder's forms too, as by [`dump`](super::dump).
+//! The value inside an option is also written in the coder's forms, like by [`dump`](super::dump).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{CoderError, coded};
 
-/// Returns the text of none: the empty one.
+/// Returns the text of `None`: the empty text.
 pub fn dump_none() -> &'static str {
     ""
 }
 
-/// Reads none.
+/// Reads the text of `None`.
 ///
 /// # Errors
 ///
-/// [`CoderError`] for any text but the empty one.
+/// [`CoderError`] for any text except the empty text.
 pub fn load_none(text: &str) -> Result<(), CoderError> {
     if text.is_empty() {
         Ok(())
@@ -28,7 +28,7 @@ pub fn load_none(text: &str) -> Result<(), CoderError> {
 ///
 /// # Errors
 ///
-/// Fails if the value or the serializer does.
+/// Fails if the value or the serializer fails.
 pub fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     coded::dump(value).serialize(serializer)
 }
@@ -37,7 +37,7 @@ pub fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) 
 ///
 /// # Errors
 ///
-/// For what is neither the empty text nor a `T`.
+/// Fails on input that is neither the empty text nor a `T`.
 pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     coded::load(deserializer)
 }

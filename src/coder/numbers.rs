@@ -20,7 +20,7 @@ impl TextForm<kind::Decimal> for Decimal {
         Ok(match whole {
             _ if places == 0 => format!("{sign}{digits}"),
             Some(whole) if whole > 0 => format!("{sign}{}.{}", &digits[..whole], &digits[whole..]),
-            // Up to five zeros behind the point are written out.
+            // Up to five zeros after the point are written out.
             _ if places - digits.len() <= 5 => format!("{sign}0.{digits:0>places$}"),
             _ => {
                 let exponent = places - digits.len() + 1;
@@ -31,12 +31,12 @@ impl TextForm<kind::Decimal> for Decimal {
         })
     }
 
-    /// Reads a number. One with a positive exponent is read if its value fits: `1E+3` is 1000. It
-    /// is written without the exponent, because a `Decimal` has no room for one.
+    /// Reads a number. A number with a positive exponent is read if its value fits: `1E+3` is 1000.
+    /// It is written without the exponent, because a `Decimal` cannot store a positive exponent.
     fn from_text(text: &str) -> Result<Self, CoderError> {
         let digits = Digits::parse(text).ok_or(NO_DECIMAL)?;
         let decimal = digits.to_decimal().ok_or(DOES_NOT_FIT)?;
-        // The same number can be written in many ways, and Python writes one of them.
+        // A number has many spellings, and Python writes one of them.
         if digits.exponent > 0 || decimal.to_text()? == text {
             Ok(decimal)
         } else {
@@ -45,13 +45,13 @@ impl TextForm<kind::Decimal> for Decimal {
     }
 }
 
-/// Returns the number that `rust_decimal` writes with these digits, which has no exponent.
+/// Returns the number with these digits, as `rust_decimal` writes them, without an exponent.
 pub(super) fn from_digits(digits: &str) -> Result<Decimal, CoderError> {
     let parsed = Digits::parse(digits).ok_or(NO_DECIMAL)?;
     parsed.to_decimal().ok_or(DOES_NOT_FIT)
 }
 
-/// A decimal number, taken apart.
+/// The parts of a decimal number.
 struct Digits<'a> {
     is_negative: bool,
     whole: &'a str,
@@ -69,7 +69,7 @@ impl<'a> Digits<'a> {
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let is_number =
             is_number(whole) && fraction.bytes().all(|byte| byte.is_ascii_digit()) && !number.ends_with('.');
-        // Python writes a positive exponent behind a single digit, and only if it reaches past the
+        // Python writes a positive exponent after a single digit, and only if it exceeds the
         // fraction.
         let is_form =
             exponent <= 0 || whole.len() == 1 && i64::try_from(fraction.len()).is_ok_and(|len| len < exponent);
@@ -93,7 +93,7 @@ impl<'a> Digits<'a> {
             places = 0;
         }
         let mut decimal = Decimal::try_from_i128_with_scale(coefficient, u32::try_from(places).ok()?).ok()?;
-        // Also of a zero: Python keeps the sign of `-0.00`, and so does this.
+        // This includes zero: Python keeps the sign of `-0.00`.
         decimal.set_sign_negative(self.is_negative);
         Some(decimal)
     }
@@ -105,7 +105,7 @@ fn parse_exponent(text: &str) -> Option<i64> {
     if is_number(digits) { text.parse().ok() } else { None }
 }
 
-/// Returns whether these are digits without a leading zero, but for zero itself.
+/// Returns whether these are digits without a leading zero, or zero itself.
 fn is_number(digits: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit()) && matches!(digits.as_bytes(), [b'0'] | [b'1'..=b'9', ..])
 }

@@ -1,8 +1,8 @@
-//! Reading the forms of types that ask serde for parts instead of a form: the elements of a list,
-//! the fields of a struct.
+//! Visitors for types that request parts from serde instead of a form: the elements of a list, the
+//! fields of a struct.
 //!
-//! Besides the form, each takes the parts themselves, because a value behind a type that the writer
-//! does not see through is written as its parts.
+//! Each visitor accepts both the form and the parts, because a value behind a type that hides it
+//! from the writer is written as its parts.
 
 use std::{fmt, time::SystemTime};
 
@@ -15,10 +15,10 @@ use super::{
     seconds::{EXPECTED_SECONDS, micros_of, micros_of_whole},
 };
 
-/// As serde has it, which writes no earlier one either.
+/// serde does not write an earlier `SystemTime` either.
 const BEFORE_1970: &str = "serde reads no `SystemTime` before 1970; use `coder::Datetime`";
 
-/// Bytes from hex or from a list of numbers.
+/// A visitor for bytes from hex or from a list of numbers.
 pub(super) struct HexOrList<V>(pub(super) V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for HexOrList<V> {
@@ -32,7 +32,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for HexOrList<V> {
         let bytes = load_bytes(text).map_err(E::custom)?;
         let mut elements = SeqDeserializer::new(bytes.into_iter());
         let value = self.0.visit_seq(&mut elements)?;
-        // An array takes its own length and leaves the rest.
+        // An array reads its own length and leaves the rest.
         elements.end()?;
         Ok(value)
     }
@@ -42,7 +42,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for HexOrList<V> {
     }
 }
 
-/// A span of time from its seconds, or from whole seconds and nanoseconds.
+/// A visitor for a span of time from its seconds, or from whole seconds and nanoseconds.
 pub(super) struct SecondsOrParts<V>(pub(super) V);
 
 impl<'de, V: Visitor<'de>> SecondsOrParts<V> {
@@ -82,7 +82,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for SecondsOrParts<V> {
     }
 }
 
-/// A `SystemTime` from a datetime, or from whole seconds and nanoseconds since 1970.
+/// A visitor for a `SystemTime` from a datetime, or from whole seconds and nanoseconds since 1970.
 pub(super) struct DatetimeOrParts<V>(pub(super) V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for DatetimeOrParts<V> {

@@ -12,10 +12,10 @@ pub(super) const EXPECTED_SECONDS: &str =
 
 /// A type that holds a span of time.
 pub trait SecondsForm: Sized {
-    /// Returns the microseconds, or `None` if there is a smaller part.
+    /// Returns the microseconds, or `None` if the span has a smaller part.
     fn to_micros(&self) -> Option<i128>;
 
-    /// Returns the span of so many microseconds, where the type can hold it.
+    /// Returns the span of this many microseconds, or `None` if the type cannot hold it.
     fn from_micros(micros: i128) -> Option<Self>;
 }
 
@@ -40,8 +40,8 @@ impl SecondsForm for Duration {
 ///
 /// # Errors
 ///
-/// [`CoderError`] where it has a part smaller than a microsecond, a billion days or more, or is so
-/// long (from about 285 years) that the float does not tell its microseconds apart.
+/// [`CoderError`] if the span has a part smaller than a microsecond, is a billion days or more, or
+/// is so long (from about 285 years) that the float cannot distinguish its microseconds.
 pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
     let exact = |micros: &i128| seconds(*micros).and_then(micros_of) == Some(*micros);
     let micros = span.to_micros().filter(exact).ok_or(TIMEDELTA_REFUSED)?;
@@ -52,15 +52,14 @@ pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
 ///
 /// # Errors
 ///
-/// [`CoderError`] where these are not the seconds of whole microseconds, or the type cannot hold
-/// them.
+/// [`CoderError`] if the seconds are not whole microseconds, or the type cannot hold them.
 pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
     let micros = micros_of(seconds).and_then(T::from_micros);
     micros.ok_or(CoderError::new(EXPECTED_SECONDS))
 }
 
-/// Returns the float nearest to the seconds. Written out and parsed, which rounds once, as Python's
-/// division of integers does; to convert and divide would round twice.
+/// Returns the float nearest to the seconds. Formatting and parsing rounds once, as Python's
+/// division of integers does; converting and dividing would round twice.
 fn seconds(micros: i128) -> Option<f64> {
     let magnitude = micros.unsigned_abs();
     let sign = if micros < 0 { "-" } else { "" };
@@ -79,9 +78,9 @@ pub(super) fn micros_of_whole(seconds: i128) -> Option<i128> {
         .filter(|micros| micros.unsigned_abs() <= MAX_MICROS)
 }
 
-/// Returns the microseconds whose seconds are exactly this float.
+/// Returns the microseconds that convert to exactly this float.
 pub(super) fn micros_of(float: f64) -> Option<i128> {
-    // Beyond a billion days are no timedeltas, and no text worth writing.
+    // A timedelta is less than a billion days. Larger floats would also be slow to format.
     if float.is_nan() || float.abs() > 1e14 {
         return None;
     }
@@ -89,7 +88,7 @@ pub(super) fn micros_of(float: f64) -> Option<i128> {
     (seconds(micros) == Some(float)).then_some(micros)
 }
 
-/// For `#[serde(with = "coder::timedelta")]`.
+/// The form of a span of time, for `#[serde(with = "coder::timedelta")]`.
 pub mod timedelta {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
@@ -108,7 +107,7 @@ pub mod timedelta {
     ///
     /// # Errors
     ///
-    /// Fails unless they are those of whole microseconds that `T` can hold.
+    /// Fails unless the seconds are whole microseconds that `T` can hold.
     pub fn deserialize<'de, T: SecondsForm, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
         load_timedelta(f64::deserialize(deserializer)?).map_err(de::Error::custom)
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::CoderError;
 
-/// Returns the list of a set's elements, in order, so that equal sets are equal texts.
+/// Returns the list of a set's elements in order, so that equal sets have equal texts.
 pub fn dump_set<'a, T: Ord>(set: impl IntoIterator<Item = &'a T>) -> Vec<&'a T> {
     let mut list: Vec<&T> = set.into_iter().collect();
     list.sort_unstable();
@@ -15,7 +15,7 @@ pub fn dump_set<'a, T: Ord>(set: impl IntoIterator<Item = &'a T>) -> Vec<&'a T> 
 ///
 /// # Errors
 ///
-/// [`CoderError`] where an element comes twice, which no set has written.
+/// [`CoderError`] if an element occurs twice, which no set can contain.
 pub fn load_set<T, C>(list: Vec<T>) -> Result<C, CoderError>
 where
     C: FromIterator<T>,
@@ -34,7 +34,7 @@ where
 ///
 /// # Errors
 ///
-/// Fails if an element or the serializer does.
+/// Fails if an element or the serializer fails.
 pub fn serialize<T, C, S>(set: &C, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Ord + Serialize,
@@ -48,7 +48,7 @@ where
 ///
 /// # Errors
 ///
-/// For what is no list of `T`, or has an element twice.
+/// Fails on input that is not a list of `T`, or that has an element twice.
 pub fn deserialize<'de, T, C, D>(deserializer: D) -> Result<C, D::Error>
 where
     T: Deserialize<'de>,

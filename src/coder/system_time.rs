@@ -10,7 +10,7 @@ const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const EXPECTED: CoderError =
     CoderError::new("expected a datetime with its offset as `2026-04-17T12:30:45.678901+00:00`, or no fraction");
 
-/// The same moment, whatever offset it was written with; it is written with `+00:00`.
+/// Reads the same moment from any offset, and writes it with `+00:00`.
 impl TextForm<kind::DateTime> for SystemTime {
     fn to_text(&self) -> Result<String, CoderError> {
         let signed = |duration: Duration| SignedDuration::try_from(duration).map_err(|_| MOMENT_REFUSED);
@@ -26,7 +26,8 @@ impl TextForm<kind::DateTime> for SystemTime {
         let pieces = Pieces::parse(text).map_err(|_| EXPECTED)?;
         let (time, offset) = pieces.time().zip(pieces.to_numeric_offset()).ok_or(EXPECTED)?;
         let local = pieces.date().to_datetime(time);
-        // jiff reads more than is written: other widths, other fractions, a zone behind the offset.
+        // jiff reads more forms than are written: other widths, other fractions, a zone after the
+        // offset.
         if isoformat(local, offset).is_none_or(|written| written != text) {
             return Err(EXPECTED);
         }
@@ -40,7 +41,8 @@ impl TextForm<kind::DateTime> for SystemTime {
     }
 }
 
-/// Returns the text of Python's `datetime.isoformat`; `None` where Python has no such datetime.
+/// Returns the text of Python's `datetime.isoformat`, or `None` if Python cannot represent the
+/// datetime.
 fn isoformat(local: DateTime, offset: Offset) -> Option<String> {
     let nanos = local.subsec_nanosecond();
     if !(1..=9999).contains(&local.year()) || nanos % 1_000 != 0 {

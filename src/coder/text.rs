@@ -1,4 +1,4 @@
-//! The kinds that are one piece of text.
+//! The kinds whose form is a single text.
 
 use std::fmt;
 
@@ -10,17 +10,18 @@ use serde::{
 
 use super::CoderError;
 
-/// A type whose values are texts of `Kind`, one of those in [`kind`](super::kind). Implement it for
-/// a type of your own to use it with [`dump_datetime`](super::dump_datetime) and the like.
+/// A type whose values have a text of `Kind`, a type in [`kind`](super::kind). Implement it for
+/// your own type to use the type with [`dump_datetime`](super::dump_datetime) and the other
+/// functions.
 pub trait TextForm<Kind>: Sized {
     /// Returns the text of this value.
     ///
     /// # Errors
     ///
-    /// [`CoderError`] where the form cannot hold it exactly.
+    /// [`CoderError`] if the form cannot represent the value exactly.
     fn to_text(&self) -> Result<String, CoderError>;
 
-    /// Returns the value of `text`, which is in the form of this kind.
+    /// Returns the value of `text`.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ pub(super) fn deserialize<'de, T, D: Deserializer<'de>>(
     deserializer.deserialize_str(Text(load))
 }
 
-/// Makes `None` of the empty text, which no form of a text is.
+/// Reads the empty text as `None`. No value has the empty text as its form.
 fn load_option<K, T: TextForm<K>>(text: &str) -> Result<Option<T>, CoderError> {
     if text.is_empty() {
         Ok(None)
@@ -69,7 +70,7 @@ macro_rules! kinds {
         ///
         /// # Errors
         ///
-        /// [`CoderError`] where the form cannot hold it exactly.
+        /// [`CoderError`] if the form cannot represent the value exactly.
         pub fn $dump(value: &impl TextForm<super::kind::$kind>) -> Result<String, CoderError> {
             value.to_text()
         }
@@ -79,8 +80,8 @@ macro_rules! kinds {
         /// # Errors
         ///
         /// [`CoderError`] if the text is not in the form of this kind, or if the type cannot hold
-        /// its value exactly. A type may read forms that it does not write: `1E+3` is a `Decimal`
-        /// that is written as `1000`.
+        /// its value exactly. A type may read forms that it does not write: a `Decimal` reads
+        /// `1E+3` and writes `1000`.
         pub fn $load<T: TextForm<super::kind::$kind>>(text: &str) -> Result<T, CoderError> {
             T::from_text(text)
         }
@@ -109,7 +110,7 @@ macro_rules! kinds {
                 text::deserialize(deserializer, T::from_text)
             }
 
-            /// The same for an `Option`; `None` is the empty text.
+            /// The form of an `Option`. `None` is the empty text.
             pub mod option {
                 use serde::{Deserializer, Serializer};
 

@@ -1,9 +1,9 @@
-//! The types that have a form of their own although serde writes them as something else: a
-//! `Vec<u8>` as a list of numbers, a `Duration` as a struct.
+//! Recognition of the types that have a form although serde writes them differently: a `Vec<u8>` as
+//! a list of numbers, a `Duration` as a struct.
 //!
-//! A serializer is not told the type of what it is given. Everything that holds a value names the
-//! type when it hands the value on, so the type is recognised there, by its id, and the value is
-//! rebuilt from what serde makes of it.
+//! A serializer does not learn the type of a value. A container names the type when it passes a
+//! value on, so the type is recognised there by its id, and the value is rebuilt from its serde
+//! form.
 
 use std::{
     any::TypeId,
@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer, de::DeserializeOwned, ser};
 
 use super::{CoderError, SecondsForm, TextForm, byte_list, dump_bytes, dump_timedelta, error::HIDDEN};
 
-/// A type with a form of its own.
+/// A type that has a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Typed {
     Bytes,
@@ -40,7 +40,7 @@ pub(super) enum Typed {
 }
 
 impl Typed {
-    /// Returns the form of `T`, which may be a reference, a box or the like around the type.
+    /// Returns the type of `T`, which may be a reference, a box or a similar pointer to the type.
     pub(super) fn of<T: ?Sized>() -> Option<Self> {
         if is::<T, Vec<u8>>() || is::<T, [u8]>() || is_array::<T>() {
             return Some(Self::Bytes);
@@ -93,7 +93,7 @@ impl Typed {
             Self::Date => text(rebuild::<NaiveDate, _>(value), serializer),
             #[cfg(feature = "chrono")]
             Self::Time => text(rebuild::<NaiveTime, _>(value), serializer),
-            // Through its digits: with some features of `rust_decimal` it is written as a float,
+            // Uses the digits, because some features of `rust_decimal` write the number as a float,
             // which is not exact.
             #[cfg(feature = "rust_decimal")]
             Self::Decimal => {
@@ -107,7 +107,7 @@ impl Typed {
     }
 }
 
-/// Returns whether `T` is `L`, or what serde writes as the `L` that it holds.
+/// Returns whether `T` is `L` or a pointer that serde writes as its `L`.
 fn is<T: ?Sized, L: ToOwned + ?Sized + 'static>() -> bool {
     is_or_refers_to::<T, L>()
         || is_or_refers_to::<T, Box<L>>()
@@ -124,7 +124,8 @@ fn is_or_refers_to<T: ?Sized, L: ?Sized + 'static>() -> bool {
         || id == TypeId::of::<&'static mut L>()
 }
 
-/// Returns whether `T` is an array of bytes, or holds one, of a length that serde knows.
+/// Returns whether `T` is an array of bytes of a length that serde supports, or a pointer to such
+/// an array.
 pub(super) fn is_array<T: ?Sized>() -> bool {
     macro_rules! any_of {
         ($($len:literal)*) => { $(is::<T, [u8; $len]>())||* };
@@ -132,7 +133,7 @@ pub(super) fn is_array<T: ?Sized>() -> bool {
     any_of!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
 }
 
-/// Returns the value that serde writes as `value` does.
+/// Returns the `V` that has the same serde form as `value`.
 fn rebuild<V: DeserializeOwned, T: Serialize + ?Sized>(value: &T) -> Result<V, CoderError> {
     let tree = serde_json::to_value(value);
     tree.and_then(serde_json::from_value)

@@ -15,7 +15,7 @@ impl TextForm<kind::Uuid> for Uuid {
         } else {
             None
         };
-        // Upper case is read by the crate, and not what is written.
+        // The crate also reads upper case, which is not the form.
         parsed
             .filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))
             .ok_or(CoderError::new(

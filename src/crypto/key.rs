@@ -1,4 +1,4 @@
-//! A key of 256 bits.
+//! Encryption keys of 256 bits.
 
 use std::{fmt, str::FromStr};
 
@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 /// The length of a key in bytes.
 const LENGTH: usize = 32;
 
-/// A secret key of 32 bytes. It is not printed, and its memory is wiped when it is dropped.
+/// A secret key of 32 bytes. It is never printed, and its memory is wiped when it is dropped.
 ///
-/// Draw a key once from a cryptographic generator and keep it outside the store that it protects.
-/// The text form is 64 hexadecimal digits, as `openssl rand -hex 32` prints:
+/// Generate a key once with a cryptographic generator and keep it outside the store that it
+/// protects. The text form is 64 hexadecimal digits, as printed by `openssl rand -hex 32`:
 ///
 /// ```
 /// use codex_kv::crypto::EncryptionKey;
@@ -29,7 +29,7 @@ impl EncryptionKey {
     }
 }
 
-/// The reason why bytes or text are not a key. It does not show them.
+/// The error for bytes or text that are not a key. It does not show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected an encryption key of 32 bytes, or of 64 hexadecimal digits as text, as `openssl rand -hex 32` prints"

@@ -16,12 +16,12 @@ use chacha20poly1305::{
 
 use super::EncryptionKey;
 
-/// The first byte of everything sealed. No text begins with it, so a payload in the clear is never
-/// mistaken for a sealed one.
+/// The first byte of every sealed value. No text begins with it, so a plain payload is never
+/// mistaken for a sealed payload.
 const VERSION: u8 = 0x01;
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
-/// Version and key id.
+/// The length of the version and the key id.
 const HEADER_LENGTH: usize = 5;
 
 /// The key that encrypts, and older keys that still decrypt. Clones share the keys.
@@ -31,13 +31,14 @@ const HEADER_LENGTH: usize = 5;
 ///
 /// # Rotation
 ///
-/// Each key has an id that is stored with what it sealed. To replace a key without an interruption,
-/// deploy three times, each time to every process before the next step:
+/// Each key has an id that is stored with its sealed values. To replace a key without an
+/// interruption, deploy three times. Complete each deployment on every process before the next
+/// step:
 ///
 /// 1. `KeyRing::new(1, old).with_old(2, new)`: every process can read the new key.
 /// 2. `KeyRing::new(2, new).with_old(1, old)`: the new key encrypts.
-/// 3. `KeyRing::new(2, new)`, when everything that the old key encrypted has expired or was written
-///    again.
+/// 3. `KeyRing::new(2, new)`, after every value that the old key encrypted has expired or was
+///    written again.
 ///
 /// ```
 /// use codex_kv::crypto::KeyRing;
@@ -56,28 +57,28 @@ pub struct KeyRing {
     old: Vec<Cipher>,
 }
 
-/// Its key schedule is the key itself, wiped when the last clone is dropped.
+/// The key schedule is the key itself, which is wiped when the last clone is dropped.
 #[derive(Clone)]
 struct Cipher {
     id: u32,
     cipher: Arc<XChaCha20Poly1305>,
 }
 
-/// The reason why a value could not be sealed or opened. Holds nothing of the value, so it can be
-/// logged.
+/// The reason why a value could not be sealed or opened. It contains no part of the value, so it
+/// can be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
     /// The bytes are not of the form that [`KeyRing::seal`] writes.
     #[error("the value is not encrypted, or is cut short")]
     NotSealed,
-    /// The ring has no key of the id that the value was sealed under.
+    /// The ring has no key with the value's key id.
     #[error("the value was encrypted with key {id}, which is not in the key ring; add it with `with_old`")]
     UnknownKey {
-        /// The id that the value names.
+        /// The key id in the value.
         id: u32,
     },
-    /// The key, the associated data or the value is not what was sealed.
+    /// The key, the associated data or the value differs from the sealed original.
     #[error("the value was changed, moved to another record, or encrypted with another key of the same id")]
     NotAuthentic,
     /// The value is too long for the cipher.
@@ -92,8 +93,8 @@ impl KeyRing {
     /// The number of bytes that sealing adds.
     pub const OVERHEAD: usize = HEADER_LENGTH + NONCE_LENGTH + TAG_LENGTH;
 
-    /// Creates a ring that encrypts and decrypts with this key. Every process must give a key the
-    /// same id.
+    /// Creates a ring that encrypts and decrypts with this key. A key must have the same id in
+    /// every process.
     pub fn new(id: u32, key: impl Into<EncryptionKey>) -> Self {
         Self {
             current: Cipher::new(id, &key.into()),
@@ -101,8 +102,7 @@ impl KeyRing {
         }
     }
 
-    /// Adds a key that only decrypts: one that was replaced, or one that is about to be the current
-    /// one.
+    /// Adds a key that only decrypts: a replaced key, or the future current key.
     #[must_use]
     pub fn with_old(mut self, id: u32, key: impl Into<EncryptionKey>) -> Self {
         self.old.push(Cipher::new(id, &key.into()));
@@ -110,13 +110,13 @@ impl KeyRing {
     }
 
     /// Encrypts `plaintext` with the current key. The result can be opened only with the same
-    /// `associated` data, which is not stored: a record's key as associated data keeps a value from
-    /// being moved to another record.
+    /// `associated` data, which is not stored. Pass a record's key as associated data to prevent
+    /// moving a value to another record.
     ///
     /// # Errors
     ///
-    /// [`CryptoError::Generator`] when no nonce can be drawn, [`CryptoError::TooLong`] past 256
-    /// GiB.
+    /// [`CryptoError::Generator`] if the random generator fails, and [`CryptoError::TooLong`]
+    /// beyond 256 GiB.
     pub fn seal(&self, plaintext: &[u8], associated: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|error| CryptoError::Generator(error.to_string()))?;
@@ -138,8 +138,8 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// Decrypts what [`seal`](Self::seal) returned for the same `associated` data, with whichever
-    /// key of the ring sealed it.
+    /// Decrypts a result of [`seal`](Self::seal) for the same `associated` data, with the key of
+    /// the ring that sealed it.
     ///
     /// # Errors
     ///
@@ -157,7 +157,8 @@ impl KeyRing {
         }
         let id = u32::from_be_bytes(id);
         let mut result = Err(CryptoError::UnknownKey { id });
-        // Two keys can have one id by mistake. Each is tried, so that the mistake loses nothing.
+        // Two keys may have the same id by mistake. All of them are tried, so that the mistake
+        // loses no value.
         for key in std::iter::once(&self.current)
             .chain(&self.old)
             .filter(|key| key.id == id)
@@ -177,8 +178,7 @@ impl KeyRing {
         result
     }
 
-    /// Returns whether the bytes have the form that [`seal`](Self::seal) writes. They may still
-    /// have been changed.
+    /// Returns whether the bytes have the form of a sealed value. They may still have been changed.
     pub fn is_sealed(bytes: &[u8]) -> bool {
         bytes.first() == Some(&VERSION) && bytes.len() >= Self::OVERHEAD
     }
@@ -202,7 +202,7 @@ fn bound(header: [u8; HEADER_LENGTH], associated: &[u8]) -> Vec<u8> {
     [&header, associated].concat()
 }
 
-// Ids only.
+// Shows only the ids of the keys.
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let old: Vec<u32> = self.old.iter().map(|key| key.id).collect();
@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    // The header is part of what the tag covers: the same key under another id does not open it.
+    // The tag covers the header: the same key under another id does not open the value.
     #[test]
     fn the_id_cannot_be_exchanged() {
         let mut sealed = ring(1, 9).seal(b"payload", b"record").unwrap();
@@ -283,7 +283,7 @@ mod tests {
             for (writer, reader) in [(0, 1), (1, 0), (0, 0), (1, 1)] {
                 let sealed = neighbours[writer].seal(b"payload", b"record").unwrap();
                 let opened = neighbours[reader].open(&sealed, b"record");
-                // The last step waits until nothing of the old key is left.
+                // The last step waits until no value of the old key is left.
                 if neighbours[reader].old.is_empty() && sealed[4] == 1 && neighbours[reader].current.id == 2 {
                     assert_eq!(opened, Err(CryptoError::UnknownKey { id: 1 }));
                 } else {

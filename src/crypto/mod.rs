@@ -1,7 +1,7 @@
-//! Encryption at rest (feature `encryption`): keys, key rings, and their rotation.
+//! Encryption at rest (feature `encryption`): keys, key rings and key rotation.
 //!
-//! A [`KeyRing`] holds the key that encrypts and the older keys that may still decrypt. Sessions
-//! use it through [`session::Encrypted`](crate::session::Encrypted).
+//! A [`KeyRing`] holds the current key, which encrypts, and older keys, which only decrypt.
+//! Sessions use it through [`session::Encrypted`](crate::session::Encrypted).
 
 mod key;
 mod key_ring;

@@ -9,20 +9,20 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::header::Header;
 use crate::{CodecError, Serializer};
 
-/// Below this, LZ4 saves less than its own header on most values.
+/// The default threshold, in bytes. On most smaller values, LZ4 saves less than the header costs.
 const DEFAULT_THRESHOLD: usize = 1_024;
 
 const DEFAULT_MAX_INFLATED: usize = 64 << 20;
 
-/// LZ4 writes at most 255 bytes for one, so that a longer claim is false.
+/// The maximum expansion of LZ4. A stored length beyond this ratio is false.
 const MAX_RATIO: usize = 255;
 
-/// Behind the header: whether the value is compressed, and how long it is without.
+/// The byte after the header: whether the value is compressed. The inflated length follows.
 const STORED: u8 = 0;
 const LZ4: u8 = 1;
 const LENGTH: usize = 4;
 
-/// Values of another format, compressed with LZ4 if they are large (feature `compression`).
+/// A format that compresses large values of another format with LZ4 (feature `compression`).
 ///
 /// ```
 /// use codex_kv::{Cache, Compressed, Json, KvBackend as _, Timeout, memory::MemoryBackend};
@@ -43,19 +43,17 @@ const LENGTH: usize = 4;
 /// # }
 /// ```
 ///
-/// A value of fewer bytes than the [threshold](Self::threshold), and one that compression would not
-/// make smaller, is kept as the inner format wrote it. Either way a value begins with the bytes `C1
-/// 7A`. Every other format reports such a value as an error, and so does this one for a value of
-/// another format. Change the cache's [version](crate::CacheBuilder::version) together with its
-/// format.
+/// A value below the [threshold](Self::threshold), or that compression would not shrink, is stored
+/// in the inner format. In both cases it begins with the bytes `C1 7A`. Other formats report such a
+/// value as an error, and this format reports values of other formats as errors. Change the cache's
+/// [version](crate::CacheBuilder::version) together with its format.
 ///
-/// Django does not read these values, and [`incr`](crate::Cache::incr) does not work on them.
+/// Django cannot read these values, and [`incr`](crate::Cache::incr) does not work on them.
 ///
 /// # Limits
 ///
-/// A value of more than [`max_inflated`](Self::max_inflated) bytes is refused when it is written,
-/// and one that claims to be larger is refused before memory is taken for it. So is one that claims
-/// more than LZ4 could have written in so few bytes.
+/// Writing a value of more than [`max_inflated`](Self::max_inflated) bytes fails. Reading fails
+/// before it allocates memory if the stored length exceeds this limit or the maximum ratio of LZ4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressed<S> {
     inner: S,
@@ -64,7 +62,7 @@ pub struct Compressed<S> {
 }
 
 impl<S: Serializer> Compressed<S> {
-    /// Compresses what `inner` writes.
+    /// Creates a format that compresses the output of `inner`.
     pub fn new(inner: S) -> Self {
         Self {
             inner,
@@ -73,17 +71,17 @@ impl<S: Serializer> Compressed<S> {
         }
     }
 
-    /// Sets the number of bytes from which a value is compressed: 1,024 by default.
+    /// Sets the minimum size of a compressed value, in bytes. The default is 1,024.
     #[must_use]
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
     }
 
-    /// Sets the largest number of bytes that a value has without compression: 64 MiB by default.
+    /// Sets the maximum size of a value before compression, in bytes. The default is 64 MiB.
     ///
-    /// At most 4 GiB less one byte, which is as much as the format has room for. Every process must
-    /// read at least what any other one writes.
+    /// The format supports at most 4 GiB minus one byte. All processes need a limit at least as
+    /// high as the largest value that any of them writes.
     #[must_use]
     pub fn max_inflated(mut self, bytes: usize) -> Self {
         self.max_inflated = bytes.min(u32::MAX as usize);
@@ -101,8 +99,8 @@ impl<S: Serializer> Compressed<S> {
             let start = [&header[..], &[LZ4], &length.to_le_bytes()].concat();
             let mut deflated = vec![0; start.len() + block::get_maximum_output_size(value.len())];
             deflated[..start.len()].copy_from_slice(&start);
-            // The buffer has room for the worst case, so this does not fail. If it did, the value
-            // is stored as it is.
+            // The buffer fits the worst case, so compression does not fail. If it did, the value
+            // would be stored uncompressed.
             if let Ok(written) = block::compress_into(value, &mut deflated[start.len()..])
                 && written + LENGTH < value.len()
             {

@@ -9,17 +9,18 @@ use crate::{
     crypto::{CryptoError, KeyRing},
 };
 
-/// Keeps a value apart from what sessions encrypt with the same key ring.
+/// Separates values from the payloads that sessions encrypt with the same key ring.
 const CONTEXT: &[u8] = b"codex-kv cache value\0";
 
 const NEEDS_THE_KEY: &str = "an encrypted value is bound to its stored key: a serializer around `Encrypted` must forward \
                              `serialize_for` and `deserialize_for`";
 
-/// Values of another format, encrypted and bound to their stored key (feature `encryption`).
+/// A format that encrypts values of another format and binds them to their stored key (feature
+/// `encryption`).
 ///
-/// Someone who can write to the store can neither read a value nor change it, nor move it to
-/// another key: each of these is an error when the value is read. They can still delete a value, or
-/// put back an older value of the same key.
+/// An attacker with access to the store cannot read a value. A changed value, or a value moved to
+/// another key, is an error on read. The attacker can still delete a value, or restore an older
+/// value of the same key.
 ///
 /// ```
 /// use codex_kv::{
@@ -43,13 +44,13 @@ const NEEDS_THE_KEY: &str = "an encrypted value is bound to its stored key: a se
 /// # }
 /// ```
 ///
-/// Keys are replaced as [`KeyRing`] describes. Stored keys, the lengths of values and times to live
-/// are not hidden, so compress only values that hold no secret beside text that an attacker
+/// [`KeyRing`] describes the rotation of keys. Stored keys, times to live and the lengths of values
+/// are not hidden, so do not compress values that combine a secret with text that an attacker
 /// chooses. Raw bytes of [`set_bytes`](crate::Cache::set_bytes) are not encrypted.
 ///
-/// A value begins with the bytes `C1 65`, and grows by 47 bytes. Every other format reports such a
-/// value as an error, and so does this one for a value of another format. Django does not read
-/// these values, and [`incr`](crate::Cache::incr) does not work on them.
+/// A value begins with the bytes `C1 65` and grows by 47 bytes. Other formats report such a value
+/// as an error, and this format reports values of other formats as errors. Django cannot read these
+/// values, and [`incr`](crate::Cache::incr) does not work on them.
 #[derive(Debug, Clone)]
 pub struct Encrypted<S> {
     inner: S,
@@ -57,7 +58,7 @@ pub struct Encrypted<S> {
 }
 
 impl<S: Serializer> Encrypted<S> {
-    /// Encrypts what `inner` writes with the current key of `keys`.
+    /// Creates a format that encrypts the output of `inner` with the current key of `keys`.
     pub fn new(inner: S, keys: KeyRing) -> Self {
         Self { inner, keys }
     }

@@ -1,9 +1,9 @@
-//! The two bytes that every format but JSON begins with.
+//! The two-byte header of every format except JSON.
 
-/// Begins no UTF-8, so no JSON, and is the one byte that MessagePack never uses.
+/// The magic byte. No UTF-8 text, and so no JSON, begins with it, and MessagePack never uses it.
 const MAGIC: u8 = 0xC1;
 
-/// A format, by the byte that stands behind the magic one.
+/// A format, identified by the byte after the magic byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Header {
@@ -22,7 +22,7 @@ impl Header {
         [MAGIC, self as u8]
     }
 
-    /// Returns the bytes behind this header; `None` for a value of another format.
+    /// Returns the bytes after this header, or `None` for a value of another format.
     pub(super) fn strip(self, stored: &[u8]) -> Option<&[u8]> {
         stored.strip_prefix(&self.bytes())
     }

@@ -1,4 +1,4 @@
-//! MessagePack.
+//! The MessagePack format.
 
 use bytes::Bytes;
 use rmp_serde::{Deserializer, decode::Error as DecodeError, encode::Error as EncodeError};
@@ -11,17 +11,17 @@ mod depth;
 
 use depth::{MAX_DEPTH, Unreadable};
 
-/// Values in MessagePack (feature `messagepack`): smaller than JSON, and exact for floats and
+/// The MessagePack format (feature `messagepack`): smaller than JSON, and exact for floats and
 /// bytes.
 ///
-/// Structs are maps with the names of their fields, so that a field can be added later. NaN, the
-/// infinities, raw bytes and map keys of any type are written and read as they are.
+/// Structs are maps with field names, so that a field can be added later. NaN, the infinities, raw
+/// bytes and map keys of any type are preserved.
 ///
-/// A value begins with the bytes `C1 6D`. Every other format reports such a value as an error, and
-/// so does this one for a value of another format. Change the cache's
+/// A value begins with the bytes `C1 6D`. Other formats report such a value as an error, and this
+/// format reports values of other formats as errors. Change the cache's
 /// [version](crate::CacheBuilder::version) together with its format.
 ///
-/// Django does not read these values, and [`incr`](crate::Cache::incr) does not work on them.
+/// Django cannot read these values, and [`incr`](crate::Cache::incr) does not work on them.
 ///
 /// ```
 /// use codex_kv::{Cache, MessagePack, Timeout, memory::MemoryBackend};
@@ -38,8 +38,7 @@ use depth::{MAX_DEPTH, Unreadable};
 ///
 /// # Limits
 ///
-/// A value nested in more than 127 arrays and maps is refused when it is written, and when it is
-/// read.
+/// Writing or reading a value nested in more than 127 arrays and maps fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MessagePack;
 
@@ -57,7 +56,7 @@ impl Serializer for MessagePack {
             )),
             Unreadable::Malformed => CodecError::encode::<T>("its `Serialize` implementation gave no single value"),
         })?;
-        // Boxed, so that an in-process store does not keep the spare room of a growing buffer.
+        // Boxed, so that an in-process store does not keep the buffer's spare capacity.
         Ok(written.into_boxed_slice().into())
     }
 
@@ -65,8 +64,7 @@ impl Serializer for MessagePack {
         let value = Header::MessagePack
             .strip(stored)
             .ok_or_else(|| CodecError::decode::<T>("it is not MessagePack of this cache's format"))?;
-        // `rmp-serde` descends into enums without a limit, and ignores what stands behind the
-        // value.
+        // `rmp-serde` descends into enums without a limit, and ignores trailing bytes.
         depth::check(value).map_err(|unreadable| {
             CodecError::decode::<T>(match unreadable {
                 Unreadable::TooDeep => "nested too deeply to be read",

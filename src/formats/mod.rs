@@ -1,7 +1,7 @@
-//! The formats of a cache's values beside JSON.
+//! Formats of a cache's values other than JSON.
 //!
-//! Each begins with a header of its own, so that a value of one format is an error in every other
-//! one, and is never read as another value.
+//! Each format has its own header, so that a value of one format is an error in the others and is
+//! never misread.
 
 #[cfg(feature = "compression")]
 mod compressed;

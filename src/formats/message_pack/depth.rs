@@ -1,26 +1,26 @@
-//! Whether bytes are one MessagePack value that can be read without a deep recursion.
+//! A check that bytes are a single MessagePack value that can be read without deep recursion.
 
-/// The arrays and maps around a value that are read, as many as with JSON.
+/// The maximum number of arrays and maps around a value, the same as for JSON.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// Why bytes are not read.
+/// The reason why bytes are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// They end within the value, go on behind it, or use the one byte that MessagePack does not
-    /// have.
+    /// The value is truncated, has trailing bytes, or contains the byte that MessagePack does not
+    /// define.
     Malformed,
     TooDeep,
 }
 
-/// Checks that `bytes` are exactly one value, nested no deeper than [`MAX_DEPTH`]. Takes time and
-/// memory that do not depend on what the bytes claim about their length.
+/// Checks that `bytes` are exactly one value, nested no deeper than [`MAX_DEPTH`]. Time and memory
+/// do not depend on the lengths that the bytes declare.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
     let mut rest = bytes;
-    // The number of values that are still to come in each open array and map.
+    // The number of remaining values in each open array and map.
     let mut open: Vec<u64> = Vec::new();
     loop {
         if let Next::Container { children } = next(&mut rest).ok_or(Unreadable::Malformed)? {
-            // An empty one is a level too, as in JSON.
+            // An empty array or map is a level too, as in JSON.
             if open.len() == MAX_DEPTH {
                 return Err(Unreadable::TooDeep);
             }
@@ -48,13 +48,13 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
 
 enum Next {
     Leaf,
-    /// An array or a map of this many keys and values.
+    /// An array or map with this many elements, or keys and values.
     Container {
         children: u64,
     },
 }
 
-/// Takes one marker and the bytes that belong to it alone.
+/// Reads a marker and the bytes that belong to it.
 fn next(rest: &mut &[u8]) -> Option<Next> {
     let marker = take(rest, 1)?[0];
     let children = match marker {
@@ -75,7 +75,7 @@ fn next(rest: &mut &[u8]) -> Option<Next> {
                 0xc4 | 0xd9 => number(rest, 1)?,
                 0xc5 | 0xda => number(rest, 2)?,
                 0xc6 | 0xdb => number(rest, 4)?,
-                // Extensions have a type byte besides.
+                // Extensions have an additional type byte.
                 0xd4..=0xd8 => 1 + (1 << (marker - 0xd4)),
                 0xc7 => 1 + number(rest, 1)?,
                 0xc8 => 1 + number(rest, 2)?,
