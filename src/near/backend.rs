@@ -1,4 +1,4 @@
-//! The public face of the near cache.
+//! The public interface of the near cache.
 
 use std::{fmt, sync::Arc};
 
@@ -14,12 +14,12 @@ use super::{
     stats::NearStats,
 };
 
-/// A backend that keeps what it reads in the memory of the process, for as long as the store would
-/// report a change.
+/// A backend that keeps the answers to reads in the memory of the process, for as long as the store
+/// would report a change.
 ///
-/// A clone is another handle on the same memory. Reads that are kept are answered without a round
-/// trip. Everything else goes to the store. `docs/contract/near.md` in the repository states what
-/// is guaranteed, and `docs/near-cache.md` which data profits.
+/// A clone is another handle on the same memory. A kept answer needs no round trip. Everything else
+/// goes to the store. `docs/contract/near.md` in the repository states the guarantees, and
+/// `docs/near-cache.md` names the data that profits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -41,8 +41,8 @@ use super::{
 ///
 /// # Cancellation
 ///
-/// As for the backend inside. After a write whose future was dropped, nothing of its keys is kept
-/// for `max_staleness`.
+/// The same as for the inner backend. After a write whose future was dropped, no answer for its
+/// keys is kept for `max_staleness`.
 pub struct NearBackend<R: Tracking>(Arc<Inner<R>>);
 
 pub(super) struct Inner<R: Tracking> {
@@ -63,13 +63,13 @@ impl<R: Tracking> NearBackend<R> {
         Self(Arc::new(inner))
     }
 
-    /// Returns the backend inside. Writes by it are seen after their push, as those of other
-    /// processes are.
+    /// Returns the inner backend. The near cache sees writes through it after their push, like
+    /// writes of other processes.
     pub fn inner(&self) -> &R {
         &self.0.backend
     }
 
-    /// Returns what this near cache has done since it was built.
+    /// Returns the counts of this near cache since it was built.
     pub fn stats(&self) -> NearStats {
         self.0.state.stats()
     }
@@ -101,8 +101,8 @@ impl<R: Tracking> From<NearBackend<R>> for AnyBackend {
     reason = "a provided verb would not drop what it touches in one step"
 )]
 impl<R: Tracking> KvBackend for NearBackend<R> {
-    /// Returns the capabilities of the backend inside, without a snapshot of many keys: some come
-    /// from memory.
+    /// Returns the capabilities of the inner backend without snapshots of many keys, because some
+    /// values come from memory.
     fn capabilities(&self) -> Capabilities {
         self.0.backend.capabilities().without(Capability::AtomicMany)
     }
@@ -115,7 +115,7 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
                 }
                 Ok(value)
             }
-            // Boxed: a hit would have the room for it too.
+            // Boxed, because it would enlarge the future of a hit.
             Found::Nothing => Box::pin(self.0.fetch(key)).await,
             Found::Large => Box::pin(self.0.fetch_large(key)).await,
         }
@@ -141,8 +141,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.bypass(key, Box::pin(self.0.backend.ttl(key))).await
     }
 
-    // The futures of the backend are boxed, here and below: moved through two wrappers, they would
-    // take several times their room on the stack.
+    // The futures of the backend are boxed, here and below. Moved through two wrappers, they would
+    // take several times their size on the stack.
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let write = Box::pin(self.0.backend.set(key, value, options));
         self.0.state.write(&[key], write).await
@@ -177,8 +177,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.sweep(Box::pin(self.0.backend.del_matching(pattern))).await
     }
 
-    /// Drops the keys of the page from memory: a read after the scan must not show that one of them
-    /// is missing.
+    /// Drops the keys of the page from memory, because a read after the scan must not report any of
+    /// them as missing.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let page = Box::pin(self.0.backend.scan(request)).await?;
         for key in &page.keys {

@@ -1,17 +1,17 @@
 //! The order of fills and changes of a key.
 //!
-//! Keys share buckets by their hash, so that the memory for this is bounded. Keys of one bucket are
-//! taken for one another, which refuses a fill now and then and keeps nothing wrong. A bucket's
-//! lock is held while the entry of a key is put or removed, so that a fill and a change of the same
-//! key never overlap.
+//! Keys share buckets by their hash, so that the memory is bounded. A bucket does not distinguish
+//! its keys. This sometimes refuses a fill, and never keeps a wrong answer. A bucket's lock is held
+//! while the entry of a key is put or removed, so that a fill and a change of the same key never
+//! overlap.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The number of buckets: with 64 writes at a time, one read in 64 shares a bucket with one of
-/// them.
+/// The number of buckets. With 64 writes at the same time, one read in 64 shares a bucket with a
+/// write.
 const BUCKETS: usize = 4096;
 
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub(super) struct Buckets {
 pub(super) struct Bucket {
     /// Raised by each change, each write and each read that bypassed the memory.
     pub(super) generation: u64,
-    /// Writes under way.
+    /// The number of writes in flight.
     pub(super) writes: u32,
-    /// Until when nothing is kept, because a write ended without an answer.
+    /// The time until which nothing is kept, because a write ended without an answer.
     pub(super) quiet_until: u64,
 }
 
@@ -38,12 +38,12 @@ impl Buckets {
         }
     }
 
-    /// Locks the bucket of `key`. Two are never locked at a time.
+    /// Locks the bucket of `key`. Two buckets are never locked at the same time.
     pub(super) fn of(&self, key: &str) -> MutexGuard<'_, Bucket> {
         let hash = self.hasher.hash_one(key);
         // The remainder fits.
         let at = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
-        // A panic elsewhere has left no change half done: each is one assignment.
+        // Every change is one assignment, so a panic elsewhere leaves no partial change.
         self.buckets[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

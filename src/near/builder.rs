@@ -40,8 +40,8 @@ impl<R: Tracking> NearBuilder<R> {
         }
     }
 
-    /// Sets the most bytes that the kept answers take, keys and overhead included. The default is
-    /// 64 MiB. Answers that were not read lately make room for others.
+    /// Limits the bytes of the kept answers, including keys and overhead. The default is 64 MiB.
+    /// Answers that were not read recently make room for others.
     ///
     /// Each entry counts its key, its value, 19 bytes of its own and the 166 bytes of
     /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty store counts
@@ -51,19 +51,20 @@ impl<R: Tracking> NearBuilder<R> {
         self
     }
 
-    /// Sets the most bytes of a value that is kept. The default is 64 KiB. Larger values are read
-    /// each time, and from the second time on by another connection than the tracked one.
+    /// Sets the largest kept value in bytes. The default is 64 KiB. Larger values are read from the
+    /// store each time, and from the second time on over an untracked connection.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = bytes;
         self
     }
 
-    /// Sets how long answers from memory may lag behind a store that has stopped to report its
-    /// changes, from 50 ms to an hour. The default is one second.
+    /// Sets how long answers from memory may lag behind a store that no longer reports its changes,
+    /// from 50 ms to an hour. The default is one second.
     ///
-    /// As long as the connection works, a change is seen after the time that its push takes. This
-    /// setting bounds the case that it does not: a frozen server, a lost network, a demoted
-    /// primary. Each third of it the connection is checked, while there are reads.
+    /// While the connection works, a change is seen after the time that its push takes. This
+    /// setting bounds the staleness if the connection fails: a frozen server, a lost network, a
+    /// demoted primary. While there are reads, the connection is checked at each third of this
+    /// time.
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
         self.max_staleness = staleness;
         self
@@ -80,8 +81,8 @@ impl<R: Tracking> NearBuilder<R> {
     /// # Errors
     ///
     /// [`ErrorKind::Config`] for a setting out of range, and if the store, a proxy or the user's
-    /// rights do not allow tracking; the message says what is missing. If the store cannot be
-    /// reached, its error.
+    /// rights do not allow tracking. The message says what is missing. If the store cannot be
+    /// reached, the error of the store.
     pub async fn build(self) -> Result<NearBackend<R>> {
         if !(SHORTEST..=LONGEST).contains(&self.max_staleness) {
             return Err(refused("max_staleness must be from 50 ms to 1 h"));

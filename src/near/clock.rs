@@ -22,7 +22,7 @@ impl Time {
         }
     }
 
-    /// Returns a time that is not before the present one, and at most some milliseconds after it.
+    /// Returns a time that is not before the present time, and at most some milliseconds after it.
     /// Every hit reads it, so it must be cheap.
     #[inline]
     pub(super) fn latest(&self) -> u64 {

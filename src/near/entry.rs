@@ -14,16 +14,16 @@ pub(super) enum Kind {
     /// The key was absent.
     Absent = 0,
     Present = 1,
-    /// The value was larger than is kept. The entry holds no state: it says that the next read had
-    /// better not use the tracked connection.
+    /// The value was too large to be kept. The entry holds no state. It tells the next read to
+    /// avoid the tracked connection.
     Large = 2,
 }
 
-/// The facts that are stored beside the value of a kept answer.
+/// The metadata that is stored with the value of a kept answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// The node on whose stream it was read.
+    /// The node on whose stream the answer was read.
     pub(super) node: NodeId,
     /// The epoch before the read was sent.
     pub(super) epoch: u64,
@@ -43,7 +43,7 @@ impl Header {
         stored.freeze()
     }
 
-    /// Reads the stored form.
+    /// Parses the stored form.
     #[inline]
     pub(super) fn of(stored: &[u8]) -> Option<Self> {
         let (header, _) = stored.split_first_chunk::<HEADER>()?;

@@ -17,7 +17,7 @@ impl<R: Tracking> Inner<R> {
         Ok(self.read(key).await?.0.value)
     }
 
-    /// Asks the store for a value that was too large to be kept, beside the tracked connection.
+    /// Asks the store for a value that was too large to be kept, over an untracked connection.
     pub(super) async fn fetch_large(&self, key: &str) -> Result<Option<Bytes>> {
         self.state.count_miss();
         let value = self.backend.get(key).await?;
@@ -31,7 +31,7 @@ impl<R: Tracking> Inner<R> {
         match (read.value, settled) {
             (Some(value), Settled::Kept) => Ok(Some((value, read.ttl))),
             (None, Settled::Kept) => Ok(None),
-            // The two may be of different moments.
+            // Value and time to live may be of different moments.
             (_, Settled::Refused) => {
                 let found = Box::pin(self.backend.get_with_ttl(key)).await?;
                 self.state.drop_key(key);
@@ -51,7 +51,7 @@ impl<R: Tracking> Inner<R> {
         Ok((read, settled))
     }
 
-    /// Answers what is kept from memory and asks the store for the rest in one round trip.
+    /// Answers the kept keys from memory, and asks the store for the other keys in one round trip.
     pub(super) async fn get_many(self: &Arc<Self>, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         let mut values = vec![None; keys.len()];
         let mut places = Vec::new();
@@ -92,7 +92,7 @@ impl<R: Tracking> Inner<R> {
         Ok(values)
     }
 
-    /// Returns what is left of the time to live of a kept answer.
+    /// Returns the remaining time to live of a kept answer.
     pub(super) fn left(&self, deadline: u64) -> Ttl {
         if deadline == NEVER {
             return Ttl::Persistent;

@@ -1,4 +1,4 @@
-//! The bounded memory that answers are kept in: codex-memory's engine, whose calls never wait.
+//! The bounded memory for kept answers: codex-memory's engine, whose calls never wait.
 
 use bytes::Bytes;
 use codex_memory::{MemoryBackend, WhenFull};
@@ -14,7 +14,7 @@ impl Memory {
             let builder = MemoryBackend::builder().max_bytes(bytes);
             builder.when_full(WhenFull::Evict).build()
         };
-        // The store does not charge its shards to the limit; here they count too.
+        // The store does not charge its shards to the limit. They count here.
         let shards = build(max_bytes)?.used_bytes();
         Ok(Self(build(max_bytes.saturating_sub(shards).max(1))?))
     }
@@ -30,7 +30,7 @@ impl Memory {
         matches!(set, Some(Ok(outcome)) if outcome.is_written())
     }
 
-    /// Removes an entry, and returns whether there was one.
+    /// Removes an entry, and returns whether it existed.
     pub(super) fn remove(&self, key: &str) -> bool {
         matches!(self.0.del(&[key]).now_or_never(), Some(Ok(1)))
     }

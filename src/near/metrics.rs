@@ -1,7 +1,6 @@
-//! The counts of a near cache, by the `metrics` facade.
+//! The counts of a near cache, through the `metrics` facade.
 //!
-//! They are given to the recorder with each renewal of a lease, so that a hit does not pay for
-//! them.
+//! The recorder gets them with each renewal of a lease, so that a hit does not pay for them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,14 +16,14 @@ const BYTES: &str = "codex.near.bytes";
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// The counts that the recorder was last given.
+/// The counts that the recorder received last.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Mutex<NearStats>);
 
 impl Metrics {
     pub(super) fn publish(&self, stats: impl FnOnce() -> NearStats) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted with the lock held, so that of two renewals the later one counts more.
+        // Counted with the lock held, so that counts never decrease between two renewals.
         let now = stats();
         let before = std::mem::replace(&mut *told, now);
         drop(told);

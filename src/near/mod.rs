@@ -1,5 +1,5 @@
-//! A near cache: what was read from the store, in the memory of the process, for as long as the
-//! store would report a change.
+//! A near cache: answers of the store in the memory of the process, for as long as the store would
+//! report a change.
 //!
 //! `docs/near-cache.md` in the repository explains when to use it, and `docs/contract/near.md`
 //! lists its guarantees.

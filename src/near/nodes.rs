@@ -7,7 +7,7 @@ use std::sync::{
 
 use codex_traits::NodeId;
 
-/// The most nodes of which answers are kept. A Redis Cluster has at most about 1,000.
+/// The most nodes whose answers are kept. A Redis Cluster has at most about 1,000.
 pub(super) const NODES: usize = 1024;
 
 /// The nodes, and the epoch that orders reads and flushes.
@@ -24,9 +24,9 @@ pub(super) struct Nodes {
 struct Node {
     /// Answers to reads that were sent before this epoch are not valid.
     valid_since: AtomicU64,
-    /// Until when answers are valid; 0 if the stream is not proven.
+    /// The time until which answers are valid, or 0 if the stream is not proven.
     lease: AtomicU64,
-    /// Until when a renewal of the lease that is under way is waited for.
+    /// The time at which the claim on the renewal of the lease ends.
     claimed_until: AtomicU64,
     stream: Mutex<Stream>,
 }
@@ -35,7 +35,7 @@ struct Node {
 struct Stream {
     /// Raised when a stream opens or closes.
     number: u64,
-    /// When the stream that is being checked was announced.
+    /// The time at which the stream that is being checked was announced.
     opening_since: Option<u64>,
 }
 
@@ -70,11 +70,12 @@ impl Nodes {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Returns until when an answer of this node and epoch is valid; 0 if it is not.
+    /// Returns the time until which an answer of this node and epoch is valid, or 0 if it is not
+    /// valid.
     #[inline]
     pub(super) fn lease(&self, node: NodeId, epoch: u64) -> u64 {
         let Some(node) = self.node(node) else { return 0 };
-        // The lease first: that of a later stream comes with a later `valid_since`.
+        // The lease first, because the lease of a later stream comes with a later `valid_since`.
         let lease = node.lease.load(Ordering::Acquire);
         if node.valid_since.load(Ordering::Acquire) <= epoch {
             lease
@@ -83,7 +84,8 @@ impl Nodes {
         }
     }
 
-    /// Returns until when the present answers of a node are valid; 0 if its stream is not proven.
+    /// Returns the time until which the present answers of a node are valid, or 0 if its stream is
+    /// not proven.
     pub(super) fn lease_of(&self, node: NodeId) -> u64 {
         self.lease(node, u64::MAX)
     }
@@ -105,12 +107,12 @@ impl Nodes {
         }
     }
 
-    /// Notes that a stream is about to be checked.
+    /// Records that a stream is about to be checked.
     pub(super) fn opening(&self, node: NodeId, now: u64) {
         self.change(node, Some(now));
     }
 
-    /// Notes that a stream has ended.
+    /// Records that a stream has ended.
     pub(super) fn closed(&self, node: NodeId) {
         self.change(node, None);
     }
@@ -125,7 +127,7 @@ impl Nodes {
         self.flush(id);
     }
 
-    /// Notes that the stream that was announced is proven.
+    /// Records that the announced stream is proven.
     pub(super) fn opened(&self, node: NodeId) {
         let Some(node) = self.node(node) else { return };
         let mut stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +136,8 @@ impl Nodes {
         }
     }
 
-    /// Returns what must be known when a proof arrives, before it is asked for.
+    /// Returns the state that a later proof refers to. It must be read before the proof is asked
+    /// for.
     pub(super) fn ask(&self, node: NodeId, now: u64) -> Option<Asked> {
         let stream = self.node(node)?.stream.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Asked {
@@ -143,7 +146,7 @@ impl Nodes {
         })
     }
 
-    /// Notes the proof that was asked for. One that was asked of an earlier stream is not counted.
+    /// Records the proof that was asked for. A proof of an earlier stream does not count.
     pub(super) fn proven(&self, node: NodeId, asked: Asked) {
         let Some(node) = self.node(node) else { return };
         let stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +156,7 @@ impl Nodes {
         node.claimed_until.store(0, Ordering::SeqCst);
     }
 
-    /// Extends the lease, with the stream locked.
+    /// Extends the lease. The stream must be locked.
     fn extend(&self, node: &Node, asked_at: u64) {
         let until = asked_at.saturating_add(self.max_staleness);
         node.lease.fetch_max(until, Ordering::SeqCst);
@@ -165,8 +168,8 @@ impl Nodes {
         lease < now.saturating_add(self.max_staleness - self.max_staleness / 3)
     }
 
-    /// Takes the renewal of a node's lease over, unless another caller has; that one's time is over
-    /// after a third of `max_staleness`, because its runtime may not be driven.
+    /// Claims the renewal of a node's lease, unless another caller holds the claim. A claim ends
+    /// after a third of `max_staleness`, because the runtime of its caller may not be driven.
     pub(super) fn claim(&self, node: NodeId, now: u64) -> bool {
         let Some(node) = self.node(node) else { return false };
         let claimed = node.claimed_until.load(Ordering::Acquire);

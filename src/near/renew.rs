@@ -1,8 +1,7 @@
 //! Renewal of leases, by the reads that need them.
 //!
-//! There is no timer. A read that finds the last proof older than a third of `max_staleness` has it
-//! renewed by a task of its own runtime, which is being driven. While nobody reads, nothing is
-//! asked.
+//! There is no timer. A read that finds the last proof older than a third of `max_staleness` renews
+//! it by a task of its own runtime, which is being driven. Without reads, nothing is asked.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use codex_traits::{NodeId, Tracking, TrackingFeed as _};
 use super::backend::Inner;
 
 impl<R: Tracking> Inner<R> {
-    /// Renews the lease of a node in the background, if that is due and nobody does.
+    /// Renews the lease of a node in the background, if that is due and no other caller renews it.
     #[cold]
     pub(super) fn renew(self: &Arc<Self>, node: NodeId) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -39,7 +38,7 @@ impl<R: Tracking> Inner<R> {
 
     async fn prove(&self, node: NodeId) {
         let nodes = &self.state.nodes;
-        // The time first: the proof is of no earlier moment.
+        // The time first, because the proof is of no earlier moment.
         let Some(asked) = nodes.ask(node, self.state.time.now()) else {
             return;
         };

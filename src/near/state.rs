@@ -1,5 +1,5 @@
-//! The kept answers and what decides whether one is kept: shared by the handle, its clones and the
-//! store, which reports changes here.
+//! The kept answers, and the state that decides whether an answer is kept. The handle, its clones
+//! and the store share it. The store reports changes here.
 
 use std::{
     fmt,
@@ -27,18 +27,18 @@ pub(super) struct State {
     counters: Counters,
     max_value_bytes: usize,
     max_staleness: u64,
-    /// Whether a missing key that moves to another node is not reported.
+    /// Whether the store does not report the move of a missing key to another node.
     misses_move: bool,
-    /// Writes under way whose keys are not known.
+    /// The number of writes in flight whose keys are not known.
     sweeps: AtomicUsize,
-    /// Until when nothing is kept, because such a write ended without an answer.
+    /// The time until which nothing is kept, because such a write ended without an answer.
     quiet_until: AtomicU64,
 }
 
-/// The result of looking a key up in memory.
+/// The result of a lookup in memory.
 pub(super) enum Found {
     /// The answer: the value and the end of its time to live. With `renew`, the lease of the node
-    /// is to be renewed.
+    /// must be renewed.
     Hit {
         value: Option<Bytes>,
         deadline: u64,
@@ -46,7 +46,7 @@ pub(super) enum Found {
     },
     /// The value was too large to be kept.
     Large,
-    /// Nothing that may be answered.
+    /// There is no valid answer.
     Nothing,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Kept,
-    /// It is not kept. The value and the time to live may be of two moments.
+    /// The answer is not kept. Its value and its time to live may be of different moments.
     Refused,
 }
 
@@ -103,7 +103,7 @@ impl State {
             return Found::Nothing;
         };
         let lease = self.nodes.lease(header.node, header.epoch);
-        // Last, so that the answer was valid at this time.
+        // The time is read last, so that the answer was valid at this time.
         let now = self.time.latest();
         if now >= lease || now >= header.deadline {
             return Found::Nothing;
@@ -127,7 +127,7 @@ impl State {
         self.counters.count(Event::Miss);
     }
 
-    /// Notes the state of a key before a read of it is sent.
+    /// Records the state of a key before a read of it is sent.
     pub(super) fn note(&self, key: &str) -> Note {
         // The time first, so that a lifetime is counted from no later than the sending.
         let sent = self.time.now();
@@ -140,8 +140,8 @@ impl State {
         }
     }
 
-    /// Keeps the answer to a read, if nothing has happened to its key since the note. If it is not
-    /// kept, nothing older is either.
+    /// Keeps the answer to a read, if nothing has happened to its key since the note. Otherwise an
+    /// older answer is dropped too.
     pub(super) fn settle(&self, key: &str, noted: &Note, read: &TrackedRead) -> Settled {
         let Some((node, stored)) = self.entry(noted, read) else {
             self.refuse(key);
@@ -173,7 +173,7 @@ impl State {
             (Some(_), Ttl::Remaining(left)) => (Kind::Present, noted.sent.saturating_add(nanos(left))),
             (None, Ttl::Missing) if self.misses_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
             (None, Ttl::Missing) => (Kind::Absent, NEVER),
-            // Value and time to live are of two moments.
+            // Value and time to live are of different moments.
             (Some(_), Ttl::Missing) | (None, Ttl::Persistent | Ttl::Remaining(_)) => return None,
         };
         let value = read.value.as_deref().unwrap_or_default();
@@ -196,20 +196,20 @@ impl State {
         self.counters.count(Event::RefusedFill);
     }
 
-    /// Drops a key and lets no read that is under way keep it.
+    /// Drops a key, and prevents reads in flight from keeping it.
     pub(super) fn drop_key(&self, key: &str) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
         self.memory.remove(key);
     }
 
-    /// Lets no read that is under way keep the key.
+    /// Prevents reads in flight from keeping the key.
     pub(super) fn outdate(&self, key: &str) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
     }
 
-    /// Begins a write of a key: nothing of it is kept until [`end_write`](Self::end_write).
+    /// Begins a write of a key: no answer for it is kept until [`end_write`](Self::end_write).
     pub(super) fn begin_write(&self, key: &str) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
@@ -217,8 +217,8 @@ impl State {
         self.memory.remove(key);
     }
 
-    /// Ends a write of a key. If it `may_be_pending`, the store can still carry it out, and nothing
-    /// is kept for another `max_staleness`.
+    /// Ends a write of a key. If it `may_be_pending`, the store can still carry it out, and no
+    /// answer is kept for another `max_staleness`.
     pub(super) fn end_write(&self, key: &str, may_be_pending: bool) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
@@ -277,7 +277,7 @@ impl TrackingListener for State {
     }
 }
 
-// Keys and values are not for logs.
+// Logs must not contain keys or values.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NearState")

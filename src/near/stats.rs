@@ -1,15 +1,15 @@
-//! Counts of what a near cache answered.
+//! The counts of a near cache.
 
 use crate::striped::Striped;
 
 /// The counts of a near cache and its clones since it was built.
 ///
-/// With the feature `metrics` the same is given to the recorder of the `metrics` crate, with each
+/// With the feature `metrics`, the recorder of the `metrics` crate gets the same counts with each
 /// renewal of the lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearStats {
-    /// Reads of a key that were answered from memory, misses that were kept included.
+    /// Reads of a key that were answered from memory, including kept misses.
     pub hits: u64,
     /// Reads of a key that went to the store.
     pub misses: u64,
@@ -18,10 +18,10 @@ pub struct NearStats {
     /// Answers that were not kept: the key changed while it was read, a write of it was unresolved,
     /// or nothing would have reported a change.
     pub refused_fills: u64,
-    /// Times that everything of a node was dropped: its stream opened or ended, or the store
-    /// reported that every key may have changed.
+    /// The number of times that all answers of a node were dropped: its stream opened or ended, or
+    /// the store reported that every key may have changed.
     pub flushes: u64,
-    /// Bytes that the kept answers take now, keys and overhead included.
+    /// The bytes of the kept answers now, including keys and overhead.
     pub bytes: u64,
 }
 

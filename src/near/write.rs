@@ -1,4 +1,4 @@
-//! Writes, and whatever else bypasses the memory: the keys are dropped before the store is asked
+//! Writes, and other calls that bypass the memory. Their keys are dropped before the store is asked
 //! and again when it has answered.
 
 use std::future::Future;
@@ -7,8 +7,8 @@ use codex_traits::Result;
 
 use super::state::State;
 
-/// A write of some keys. Dropped before [`end`](Self::end), it counts as one that the store may
-/// still carry out.
+/// A write of some keys. If it is dropped before its outcome is known, the store may still carry it
+/// out.
 struct Writing<'a> {
     state: &'a State,
     keys: &'a [&'a str],
