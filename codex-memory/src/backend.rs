@@ -1,4 +1,4 @@
-//! The public face of the store.
+//! The public interface of the store.
 
 use std::{fmt, sync::Arc};
 
@@ -29,18 +29,18 @@ use crate::{
 /// An expired entry is never read: expiry is decided by each call, exactly at the deadline. A
 /// thread of this crate frees the memory of expired entries within a fraction of a second.
 ///
-/// The clock is the operating system's monotonic one. Setting the wall clock changes nothing. On
-/// Linux it stands still while the machine is suspended, so that entries then live longer by that
-/// time; Redis counts it.
+/// The clock is the operating system's monotonic clock. Setting the wall clock changes nothing. On
+/// Linux the monotonic clock stands still while the machine is suspended, so entries live longer by
+/// that time. Redis counts that time.
 ///
 /// # Processes
 ///
-/// The store ends with its process, unless it is [dumped](Self::dump) or has a
-/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a
-/// copy of the store but not its threads: reads and writes work, expired entries are never read,
-/// but their memory is only freed by [`reclaim_expired`](Self::reclaim_expired), and no snapshot is
-/// written in intervals. As with any lock, a `fork` while another thread is inside a call can leave
-/// that call's shard locked in the child.
+/// The store ends with its process, unless it is [dumped](Self::dump) or has a [snapshot
+/// file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a copy of the
+/// store but not its threads. Reads and writes work, and expired entries are never read. Only
+/// [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no snapshot is written in
+/// intervals. As with any lock, a `fork` while another thread is inside a call can leave that
+/// call's shard locked in the child.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
@@ -84,16 +84,18 @@ impl MemoryBackend {
         self.store.entries()
     }
 
-    /// Returns whether the store holds nothing.
+    /// Returns whether the store is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns how many bytes the store has requested from the allocator: for keys, values and the
+    /// Returns how many bytes the store has requested from the allocator for keys, values and the
     /// index. The allocator's own overhead is not included (glibc: 8 bytes for each block, and
-    /// rounding). A value over 4 KiB, or one that replaced another, is kept in the buffer that was
-    /// handed in and counted with the 24 bytes that share it, which are allocated when the value is
-    /// first read; if its owner shares it too, it is still counted in full.
+    /// rounding).
+    ///
+    /// A value over 4 KiB, or a value that replaced another, is kept in the caller's buffer. It
+    /// counts with the 24 bytes that share the buffer, which are allocated when the value is first
+    /// read. It counts in full even if the caller shares the buffer too.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }
@@ -104,12 +106,12 @@ impl MemoryBackend {
         self.store.evictions()
     }
 
-    /// Removes all expired entries now, and returns how many they were. Other calls are served in
+    /// Removes all expired entries now, and returns their number. Other calls are served in
     /// between.
     ///
-    /// There is seldom a reason to call it: on the system's clock a thread of this crate does the
-    /// same ten times a second, and on the caller's clock each write looks at some dozens of
-    /// entries. Tests that count bytes on a [`ManualClock`](crate::ManualClock) need it.
+    /// Applications rarely need it. On the system's clock a thread of this crate does the same ten
+    /// times a second. On the caller's clock each write checks some dozens of entries. Tests that
+    /// count bytes on a [`ManualClock`](crate::ManualClock) need it.
     pub fn reclaim_expired(&self) -> usize {
         self.store
             .shards()
@@ -117,13 +119,13 @@ impl MemoryBackend {
             .sum()
     }
 
-    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns how many entries
-    /// it has. When this returns `Ok`, they survive a crash of the process and of the machine.
+    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns its number of
+    /// entries. After `Ok` the entries survive a crash of the process and of the machine.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`](std::io::ErrorKind::Unsupported) if the store has no snapshot
-    /// file, and the errors of the file system. The previous snapshot is kept then.
+    /// file, and the errors of the file system. An error leaves the previous snapshot in place.
     pub fn save(&self) -> std::io::Result<u64> {
         match &self.snapshot_file {
             Some(file) => file.save(),
@@ -144,7 +146,7 @@ impl Default for MemoryBackend {
     }
 }
 
-// Neither keys nor values may be printed.
+// The output must not contain keys or values.
 #[expect(clippy::missing_fields_in_debug, reason = "the store holds keys and values")]
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

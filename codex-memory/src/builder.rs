@@ -57,16 +57,16 @@ impl MemoryBuilder {
         }
     }
 
-    /// Sets how many entries the store holds at most. Expired entries count until their memory is
-    /// freed, which happens at the latest when room is needed.
+    /// Limits the number of entries. Expired entries count until their memory is freed, at the
+    /// latest when room is needed.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// Sets how many bytes the store takes at most for keys, values and the index. Each entry is
-    /// charged 166 bytes, which include a key of up to 46 bytes, and its value. The at most 64
-    /// shards themselves are not counted. [`MemoryBackend::used_bytes`] is the actual figure.
+    /// Limits the bytes for keys, values and the index. Each entry is charged its value and 166
+    /// bytes, which include a key of up to 46 bytes. The shards themselves, at most 64, are not
+    /// charged. [`MemoryBackend::used_bytes`] returns the actual figure.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -79,32 +79,33 @@ impl MemoryBuilder {
         self
     }
 
-    /// Sets a function that is called with the key and the value of each evicted entry, after it is
-    /// removed, in the thread of the write that needed the room. It may call the store. A panic in
-    /// it is caught. It is not called for entries that expire or are removed.
+    /// Sets a function that is called with the key and the value of each evicted entry. It runs
+    /// after the removal, in the thread of the write that needed the room. It may call the store. A
+    /// panic in it is caught. It is not called for entries that expire or are removed.
     pub fn on_eviction(mut self, listener: impl Fn(&str, Bytes) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Sets the caller's clock in place of the system's.
+    /// Sets a clock of the caller in place of the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.time = Some(TimeSource::Given(Box::new(clock)));
         self
     }
 
-    /// Keeps the entries in this file. [`build`](Self::build) reads it if it exists. It is written
-    /// in [intervals](Self::every) if something has changed, and when the last handle is dropped.
+    /// Keeps the entries in this file. [`build`](Self::build) reads the file if it exists. The file
+    /// is written in [intervals](Self::every) if something has changed, and when the last handle is
+    /// dropped.
     ///
-    /// A snapshot is written to a second file beside it, with the suffix `.new`, synced, and
-    /// renamed. So the file is always a complete snapshot. **A crash loses the writes since the
-    /// last complete snapshot began**: at most those of one interval and the time that a snapshot
-    /// takes. A clean end, on which the last handle is dropped, loses nothing.
-    /// [`MemoryBackend::save`] writes the file at once. If a snapshot cannot be written,
-    /// [`health`](codex_traits::KvBackend::health) fails until the next one succeeds.
+    /// A snapshot is written to a second file with the suffix `.new`, synced, and renamed. The file
+    /// is always a complete snapshot. **A crash loses the writes since the last complete snapshot
+    /// began**: at most the writes of one interval and of the time that a snapshot takes. A clean
+    /// end, which drops the last handle, loses nothing. [`MemoryBackend::save`] writes the file at
+    /// once. If a snapshot cannot be written, [`health`](codex_traits::KvBackend::health) fails
+    /// until a later snapshot succeeds.
     ///
     /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix
-    /// it is readable by its owner only. One store at a time may use a file.
+    /// only its owner can read it. Only one store at a time may use a file.
     pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot_file = Some(path.into());
         self
@@ -123,7 +124,8 @@ impl MemoryBuilder {
     ///
     /// [`ErrorKind::Config`] for a limit or an interval of zero, an interval without a snapshot
     /// file, or a snapshot file that cannot be read or does not fit the limits; [`ErrorKind::Data`]
-    /// for one that is damaged or of another version. The file is not changed then.
+    /// for a snapshot file that is damaged or of another version. An error leaves the file
+    /// unchanged.
     pub fn build(self) -> Result<MemoryBackend> {
         if self.max_entries == 0 || self.max_bytes == 0 {
             return Err(config("max_entries and max_bytes must be at least 1"));

@@ -1,4 +1,4 @@
-//! In-process backend of codex-kv: behaves as Redis does, without a server or a runtime.
+//! In-process backend of codex-kv: behaves like Redis, without a server or a runtime.
 //!
 //! [`MemoryBackend`] is the embedded default of a service, and replaces Redis in its tests. On a
 //! [`ManualClock`] time moves only when a test moves it:

@@ -1,10 +1,10 @@
 //! The thread that frees the memory of expired entries.
 //!
 //! One thread serves all stores of the process that run on the system's clock. It starts with the
-//! first entry that has a deadline, and sleeps while there is none. Ten times a second, as often as
-//! Redis, it removes the entries that have expired since: at most 63 under one hold of a shard's
-//! lock, with a pause after each fifth of a millisecond, so that it does not hold up calls and
-//! takes at most half of a processor.
+//! first entry that has a deadline, and sleeps while no entry has a deadline. Ten times a second,
+//! as often as Redis, it removes the entries that have expired since. It removes at most 63 entries
+//! under one hold of a shard's lock, and pauses after each fifth of a millisecond. It therefore
+//! does not delay calls, and takes at most half of a processor.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -34,7 +34,7 @@ fn enlisted() -> MutexGuard<'static, Enlisted> {
     ENLISTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds a store to the list. Returns `false` if there is no thread and none can be started.
+/// Adds a store to the list. Returns `false` if the thread does not run and cannot be started.
 pub(crate) fn enlist(store: Weak<Store>) -> bool {
     let mut enlisted = enlisted();
     if !enlisted.is_running {
@@ -69,9 +69,9 @@ fn run() {
     }
 }
 
-/// Removes what has expired in one store, and returns whether the store stays on the list.
+/// Removes the expired entries of one store, and returns whether the store stays on the list.
 fn pass(store: &Weak<Store>, pace: &mut Pace) -> bool {
-    // Not held from one pass to the next: a store ends with its last handle.
+    // Not held between passes, because a store ends with its last handle.
     let Some(store) = store.upgrade() else {
         return false;
     };
@@ -81,7 +81,7 @@ fn pass(store: &Weak<Store>, pace: &mut Pace) -> bool {
     store.has_expiring() || !store.delist()
 }
 
-/// When the thread last paused.
+/// The time of the thread's last pause.
 struct Pace(Instant);
 
 impl Pace {

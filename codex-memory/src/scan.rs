@@ -10,11 +10,11 @@ use crate::{
     time::clock::Reading,
 };
 
-/// A page looks at hardly more entries than this, whatever the count hint is.
+/// A page checks hardly more entries than this, even if the count hint is larger.
 const MAX_PAGE: usize = 10_000;
 
-/// The steps of pattern matching under one hold of a shard's lock, at most. A glob can take as many
-/// as the product of its length and the key's. Some tens of microseconds.
+/// The most steps of pattern matching under one hold of a shard's lock, which take some tens of
+/// microseconds. A glob can take as many steps as the product of its length and the key's length.
 const MAX_STEPS: usize = 100_000;
 
 impl Store {
@@ -45,7 +45,7 @@ impl Store {
     }
 }
 
-/// Returns the live keys that match, and copies of those that would take too long to match under
+/// Returns the live keys that match, and copies of the keys that would take too long to match under
 /// the lock.
 fn matching(bucket: &Page<'_>, reading: Reading<'_>, pattern: &Pattern) -> (Vec<String>, Vec<String>) {
     let (mut found, mut unmatched) = (Vec::new(), Vec::new());

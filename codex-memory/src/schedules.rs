@@ -1,6 +1,6 @@
-//! The store under shuttle, which explores the orders in which threads can take their steps.
-//! `CODEX_SHUTTLE_SCHEDULES` says how many schedules of each scenario;
-//! `scripts/long shuttle-memory` runs a hundred thousand.
+//! The store under shuttle, which explores the interleavings of threads. `CODEX_SHUTTLE_SCHEDULES`
+//! sets the number of schedules of each scenario. `scripts/long shuttle-memory` runs a hundred
+//! thousand.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ fn set(store: &Store, key: &str, value: &str, options: &SetOptions) -> Result<bo
     Ok(outcome == SetOutcome::Written)
 }
 
-/// Runs the work in one thread each, and returns the results in order.
+/// Runs each function in its own thread, and returns the results in order.
 fn race<T: Send + 'static>(store: &Arc<Store>, work: Vec<fn(&Store) -> T>) -> Vec<T> {
     let threads = work.into_iter().map(|work| {
         let store = store.clone();
@@ -104,8 +104,8 @@ fn compare_and_set_and_delete_have_one_winner() {
                 |store| store.del("k"),
             ],
         );
-        // The first one wins. The unconditional removal also succeeds after the other write, but
-        // not after the other removal.
+        // The first conditional call wins. The unconditional removal also succeeds after the
+        // conditional write, but not after the conditional removal.
         assert!(!(won[0] && won[1]));
         assert_eq!(won[2], !won[1]);
         assert!(store.get("k").is_none());
@@ -124,7 +124,7 @@ fn a_full_store_takes_one_of_two() {
         );
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
         assert_eq!(store.entries(), 1);
-        // And its place is free again afterwards.
+        // Its place is free again after its removal.
         assert!(store.del("a") != store.del("b"));
         assert!(set(&store, "c", "v", &SetOptions::new()).unwrap());
     });
@@ -195,7 +195,7 @@ fn reaping_removes_nothing_that_was_written_since() {
 #[test]
 fn a_scan_meets_every_key_that_exists_all_along() {
     explore(|| {
-        // One shard, so that all the keys are in each other's way.
+        // One shard, so that all keys compete for the same lock and room.
         let (store, _) = store(Some(at_most(100, WhenFull::Refuse)));
         for key in ["a", "stays", "b"] {
             set(&store, key, "v", &SetOptions::new()).unwrap();

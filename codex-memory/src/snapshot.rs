@@ -19,8 +19,8 @@
 //! | 8 | the number of entries |
 //! | 4 | CRC-32 (IEEE 802.3) of all bytes before |
 //!
-//! A change of the format gets another version. This library refuses a version that it does not
-//! know, and a later one will go on to read version 1. `tests/data/snapshot-v1.bin` was written by
+//! Each change of the format gets a new version. The library refuses a version that it does not
+//! know. Later releases will still read version 1. `tests/data/snapshot-v1.bin` was written by
 //! other code and must stay readable.
 
 use std::{
@@ -55,43 +55,44 @@ const EXPIRING: u8 = 2;
 const INITIAL_CAPACITY: u64 = 64 * 1024;
 
 impl MemoryBackend {
-    /// Writes every live entry, and returns how many they were. [`load`](Self::load) reads them
-    /// back, in this process or another.
+    /// Writes every live entry, and returns their number. [`load`](Self::load) reads them back, in
+    /// this process or another process.
     ///
-    /// Calls are served meanwhile. An entry that exists all along is written once, as it was at one
-    /// moment of the dump. An entry that is added or removed meanwhile may be included or not.
-    /// Deadlines are written as wall time. The format is versioned and ends with a checksum. Values
-    /// are not encrypted: anyone who can read the file can read the sessions in it.
+    /// The store serves calls meanwhile. An entry that exists throughout is written once, with its
+    /// state at one moment of the dump. An entry that is added or removed meanwhile may or may not
+    /// be included. Deadlines are written as wall time. The format is versioned and ends with a
+    /// checksum. Values are not encrypted: anyone who can read the file can read the sessions in
+    /// it.
     ///
     /// # Errors
     ///
-    /// Those of `writer`. The bytes written until then are not a snapshot, and `load` refuses them:
-    /// write to a new file and rename it.
+    /// The errors of `writer`. The bytes written until then are not a snapshot, and `load` refuses
+    /// them. Write to a new file and rename it.
     pub fn dump(&self, writer: impl Write) -> io::Result<u64> {
         self.store.dump(writer)
     }
 
-    /// Adds the entries of a [`dump`](Self::dump) to this store, and returns how many were stored.
-    /// An existing entry with the same key is replaced. Entries that have expired since, by the
-    /// wall clock, are left out. The others keep the time they had left; if the wall clock was set
-    /// back, they live longer by as much.
+    /// Adds the entries of a [`dump`](Self::dump) to this store, and returns the number of stored
+    /// entries. Replaces existing entries with the same keys. Leaves out entries that have expired
+    /// since, by the wall clock. The other entries keep their remaining time. If the wall clock was
+    /// set back, they live longer by that time.
     ///
     /// The snapshot is read and checked before anything is changed, in at most the memory that the
     /// limits of the store allow. A store that evicts keeps the last entries that fit its limits.
     ///
     /// # Errors
     ///
-    /// Those of `reader`; [`io::ErrorKind::UnexpectedEof`] for a truncated snapshot;
-    /// [`io::ErrorKind::InvalidData`] for one that is damaged or of another version, and for
-    /// anything else; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room
-    /// for the entries beside those that it has, as soon as one does not fit. Nothing is changed
-    /// then, unless other writes take the room while the entries are being stored.
+    /// The errors of `reader`; [`io::ErrorKind::UnexpectedEof`] for a truncated snapshot;
+    /// [`io::ErrorKind::InvalidData`] for a damaged snapshot, a snapshot of another version, and
+    /// any other input; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room
+    /// for the entries in addition to its own, as soon as an entry does not fit. An error leaves
+    /// the store unchanged, unless other writes take the room while the entries are being stored.
     pub fn load(&self, reader: impl Read) -> io::Result<u64> {
         self.store.load(reader)
     }
 }
 
-/// Converts between this store's clock and wall time.
+/// The relation between this store's clock and wall time.
 struct WallClock {
     now: Duration,
     unix_millis: i64,
@@ -151,7 +152,7 @@ impl Store {
         Ok(count)
     }
 
-    /// Returns the live entries of a bucket, and the cursor behind it.
+    /// Returns the live entries of a bucket, and the cursor after it.
     fn records(&self, cursor: ScanCursor) -> (Vec<Record>, ScanCursor) {
         let wall = WallClock::of(self);
         let shard = self.read(cursor.shard);
@@ -231,7 +232,7 @@ impl Store {
     }
 }
 
-/// The entries of a snapshot that was not checked to its end yet, within the limits of the store.
+/// The entries of a snapshot that is not checked to its end yet, within the limits of the store.
 struct Staging<'a> {
     limits: Option<&'a Limits>,
     entries: VecDeque<StagedEntry>,
@@ -321,7 +322,7 @@ fn read_vec(reader: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(capacity);
     reader.take(len).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == len {
-        // A large one has grown by doubling.
+        // A large buffer has grown by doubling.
         bytes.shrink_to_fit();
         Ok(bytes)
     } else {

@@ -13,7 +13,7 @@ use std::{
 
 use crate::store::Store;
 
-/// Writes the file in intervals, in a thread of its own, and when it is dropped.
+/// A snapshot file that is written in intervals, by its own thread, and when this is dropped.
 pub(crate) struct SnapshotFile {
     writer: Arc<Writer>,
     thread: Option<JoinHandle<()>>,
@@ -58,7 +58,7 @@ impl SnapshotFile {
             closing: Condvar::new(),
         });
         if is_new {
-            // Shows now that the file can be written.
+            // Reveals now whether the file can be written.
             writer.save()?;
         }
         let thread = thread::Builder::new().name("codex-memory-snapshot".to_owned());
@@ -67,7 +67,7 @@ impl SnapshotFile {
         Ok(Self { writer, thread })
     }
 
-    /// Writes the file, and returns how many entries it has.
+    /// Writes the file, and returns its number of entries.
     pub(crate) fn save(&self) -> io::Result<u64> {
         self.writer.save()
     }
@@ -115,7 +115,7 @@ impl Writer {
 
     fn save(&self) -> io::Result<u64> {
         let mut saved = lock(&self.saved);
-        // Counted before: a change that comes during the snapshot may not be in it.
+        // Counted before the snapshot, because a change during the snapshot may not be in it.
         let changes = self.store.changes();
         let written = self.write();
         lock(&self.state).failure = written.as_ref().err().map(io::Error::kind);
@@ -137,7 +137,7 @@ impl Writer {
     }
 }
 
-/// Creates a file that its owner alone can read, if the system can say so.
+/// Creates a file that only its owner can read, if the system supports that.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -146,8 +146,7 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes the renaming of a file survive a crash of the machine. Other systems than Unix have no
-/// call for it.
+/// Makes the renaming of a file survive a crash of the machine. Only Unix has a call for it.
 #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "fails on Unix"))]
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! The locks and counters of the store. With `cfg(shuttle)` they are shuttle's, which explores the
-//! orders in which threads can take their steps.
+//! The locks and counters of the store. With `cfg(shuttle)` they are those of shuttle, which
+//! explores the interleavings of threads.
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{

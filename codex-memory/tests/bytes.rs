@@ -1,4 +1,4 @@
-//! `used_bytes` is true, and reading and counting allocate nothing.
+//! `used_bytes` is exact, and reading and counting allocate nothing.
 
 use std::alloc::System;
 
@@ -15,7 +15,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     futures_util::FutureExt::now_or_never(future).unwrap_or_else(|| unreachable!("a memory backend waited"))
 }
 
-// One test, because the counters are of the whole process.
+// A single test, because the counters cover the whole process.
 #[test]
 fn the_bytes_are_those_that_were_allocated_and_reading_allocates_none() {
     now(async {
@@ -52,8 +52,8 @@ fn the_bytes_are_those_that_were_allocated_and_reading_allocates_none() {
             assert_eq!(again.unwrap().len(), len);
         }
 
-        // A value that replaced another in the buffer that was handed in: the first read allocates
-        // what shares it, which `used_bytes` has included before.
+        // A value that replaced another, in the caller's buffer. The first read allocates the bytes
+        // that share the buffer, which `used_bytes` includes already.
         for len in [10, 200, 4000] {
             let _ = store
                 .set("k", Bytes::from(vec![7; len]), SetOptions::new())

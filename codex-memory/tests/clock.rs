@@ -1,4 +1,4 @@
-//! The caller's clock, and deadlines so far away that they are kept in another form.
+//! The caller's clock, and deadlines so far away that they are stored in another form.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use codex_memory::{ManualClock, MemoryBackend};
 use codex_traits::{ErrorKind, KvBackend, SetOptions, Ttl};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// From here on a deadline is kept in whole milliseconds.
+/// From this many nanoseconds on, a deadline is stored in whole milliseconds.
 const WHERE_NANOSECONDS_END: u64 = 1 << 63;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const LONGEST_MILLIS: u64 = i64::MAX.unsigned_abs();
@@ -32,7 +32,7 @@ fn advance_moves_both_times_and_set_system_time_one() {
 #[tokio::test]
 async fn the_longest_span_is_kept_to_the_millisecond() {
     let clock = ManualClock::new();
-    // Less the time since 1970, and more.
+    // Shorter than the longest span by more than the time since 1970.
     let longest = Duration::from_millis(LONGEST_MILLIS - (1 << 42));
     assert_eq!(
         ttl_of(&MemoryBackend::with_clock(clock), longest).await,
@@ -53,7 +53,7 @@ async fn a_span_whose_deadline_does_not_fit_is_refused() {
     assert_eq!(store.ttl("k").await.unwrap(), Ttl::Remaining(longest));
 }
 
-// Before 1970 the longest span is longer by as much, as it is on a Redis whose clock is wrong.
+// Before 1970 the longest span is longer by the time until 1970, as on a Redis with a wrong clock.
 #[tokio::test]
 async fn a_wall_clock_before_1970_refuses_no_span() {
     let clock = ManualClock::starting_at(SystemTime::UNIX_EPOCH - HOUR);
@@ -64,7 +64,7 @@ async fn a_wall_clock_before_1970_refuses_no_span() {
 
 #[tokio::test]
 async fn a_deadline_just_where_nanoseconds_end_is_kept() {
-    // Spans are of whole milliseconds, so the clock takes the rest.
+    // Spans are whole milliseconds, so the clock supplies the rest.
     let millis = WHERE_NANOSECONDS_END / NANOS_PER_MILLI;
     let rest = WHERE_NANOSECONDS_END % NANOS_PER_MILLI;
     let (span, nearly_all) = (Duration::from_millis(millis), Duration::from_millis(millis - 1_000));

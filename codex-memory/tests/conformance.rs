@@ -1,4 +1,4 @@
-//! The contract, clause by clause, on the memory backend and on the same behind `AnyBackend`.
+//! The contract, clause by clause, on the memory backend, alone and behind `AnyBackend`.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,11 @@ use codex_memory::{ManualClock, MemoryBackend, WhenFull};
 use codex_testkit::{Harness, Time, VirtualTime, WallShift};
 use codex_traits::AnyBackend;
 
-/// Stores whose clocks are the harness's, or the system's.
+/// Stores on the clock of the harness or of the system.
 #[derive(Default)]
 struct Memory {
     clock: Option<ManualClock>,
-    /// Stores with limits, so wide that nothing is evicted.
+    /// Whether stores have limits, which are so wide that nothing is evicted.
     is_bounded: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Random operations against a model, and random damage to a snapshot. `scripts/long fuzz-memory`
-//! runs both for as long as it is told to.
+//! runs both for a given time.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;
@@ -32,7 +32,7 @@ fn for_each_seed(mut case: impl FnMut(u64)) {
     let start = Instant::now();
     let mut first = 0;
     if seconds.is_some() {
-        // Other ones each time.
+        // Other seeds in each run.
         first = std::process::id().into();
         first <<= 32;
     }
@@ -93,7 +93,7 @@ fn random_operations_answer_as_the_model_does() {
                     }
                 }
                 3 => {
-                    // From here on with what was written down and read back.
+                    // Continue with a store that was dumped and loaded.
                     let at = random.below(3);
                     let bytes = dumped(&stores[at]).unwrap();
                     let copy = stores_of(&clock).unwrap().swap_remove(at);
@@ -138,8 +138,7 @@ fn a_small_cache_keeps_its_limits_and_never_lies() {
                 assert_eq!(held, Some(value), "seed {seed}, operation {number}");
             }
         }
-        // With nothing left, all that was booked must have been given back: the store can be filled
-        // again to the brim.
+        // An empty store must have released all charges, so it can be filled to its limit again.
         let all = Pattern::all();
         runtime.block_on(KvBackend::del_matching(&store, &all)).unwrap();
         store.reclaim_expired();
@@ -168,7 +167,7 @@ fn a_damaged_snapshot_is_refused_or_loads_the_same() {
         let bytes = dumped(&store).unwrap();
         let entries = |store: &MemoryBackend| {
             let mut dump = dumped(store).unwrap();
-            // The order of the entries depends on where they are, the checksum on the order.
+            // The order of the entries depends on their places, and the checksum on the order.
             dump.truncate(dump.len() - 4);
             dump.sort_unstable();
             dump
@@ -179,7 +178,7 @@ fn a_damaged_snapshot_is_refused_or_loads_the_same() {
                 0 => damaged.truncate(random.below(bytes.len())),
                 1 => damaged = (0..random.below(200)).map(|_| random.next().to_le_bytes()[0]).collect(),
                 2 => {
-                    // A piece of it once more, somewhere else.
+                    // A piece of the bytes once more, in another place.
                     let (from, to) = (random.below(bytes.len()), random.below(bytes.len()));
                     let piece = bytes[from..bytes.len().min(from + 20)].to_vec();
                     damaged.splice(to..to, piece);

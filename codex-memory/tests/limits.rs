@@ -90,7 +90,7 @@ async fn a_cache_holds_as_many_as_it_may_and_no_more() {
     for most in [1, 2, 10, 100, 5_000] {
         let store = evicting(most).unwrap();
         fill(&store, 0..most).await;
-        // All of them fit, whatever shards they fell into.
+        // All entries fit, even if their shards are unbalanced.
         assert_eq!((store.len(), store.evictions()), (most, 0));
         fill(&store, most..3 * most).await;
         assert_eq!((store.len(), store.evictions()), (most, 2 * most as u64));
@@ -110,7 +110,7 @@ async fn bytes_are_counted_with_all_that_an_entry_takes() {
             let value = vec![b'v'; (key * 37 + round * 101) % 6000];
             assert!(put(&store, &format!("key {key}"), value).await.unwrap());
         }
-        // The shards themselves, each with a first bucket, do not belong to an entry.
+        // The shards themselves, each with a first bucket, are not charged to an entry.
         assert!(store.used_bytes() <= most + (64 << 10), "{} bytes", store.used_bytes());
     }
     assert!(store.evictions() > 0 && store.len() > 100);
@@ -203,7 +203,7 @@ async fn a_listener_is_told_of_each_eviction_and_may_use_the_store() {
     let store = store.on_eviction({
         let (told, handle) = (told.clone(), handle.clone());
         move |key, value| {
-            // Would not return if a lock were held.
+            // This call would not return if a lock were held.
             assert!(handle.get().unwrap().len() <= 10);
             told.lock().unwrap().push((key.to_owned(), value));
         }

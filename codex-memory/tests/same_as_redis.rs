@@ -1,5 +1,5 @@
 //! The same operations on the memory backend and on a real Redis give the same answers.
-//! `CODEX_DIFFERENTIAL_OPS` says how many; `scripts/long differential-memory` runs a million.
+//! `CODEX_DIFFERENTIAL_OPS` sets their number. `scripts/long differential-memory` runs a million.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;
@@ -12,15 +12,15 @@ use codex_testkit::{Answer, redis::Database, require};
 use codex_traits::{KvBackend, Ttl};
 use random_ops::{Random, random_op};
 
-/// Long enough that nothing ends while the test runs, however slow the machine; zero ends at once.
+/// Spans that do not end during the test, even on a slow machine. Zero ends at once.
 const SPANS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_secs(10_000),
     Duration::from_secs(1_000_000),
 ];
 
-/// The largest difference allowed between two times to live: the two stores were asked one after
-/// the other.
+/// The largest accepted difference between two times to live, because the two stores are asked one
+/// after the other.
 const SLACK: Duration = Duration::from_secs(60);
 
 fn agree(ours: &Answer, theirs: &Answer) -> bool {

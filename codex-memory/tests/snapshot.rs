@@ -64,7 +64,7 @@ async fn what_was_dumped_comes_back() {
     let other = MemoryBackend::with_clock(clock.clone());
     assert_eq!(other.load(&bytes[..]).unwrap(), 5004);
     assert_eq!(contents(&other).await.unwrap(), contents(&store).await.unwrap());
-    // And the copy goes on as the original does.
+    // The copy behaves like the original afterwards.
     clock.advance(Duration::from_millis(500));
     assert_eq!(other.get("late").await.unwrap(), None);
     assert_eq!(
@@ -90,7 +90,7 @@ async fn time_goes_on_while_the_process_is_down() {
     assert_eq!(store.ttl("session").await.unwrap(), Ttl::Remaining(40 * SECOND));
     assert_eq!(store.ttl("").await.unwrap(), Ttl::Persistent);
     assert_eq!(store.ttl("late").await.unwrap(), Ttl::Missing);
-    // At the very end of an entry it is over.
+    // An entry is expired exactly at its deadline.
     let at_the_end = ManualClock::starting_at(before.system_time() + 100 * SECOND);
     assert_eq!(MemoryBackend::with_clock(at_the_end).load(&bytes[..]).unwrap(), 2);
 }
@@ -181,7 +181,7 @@ async fn a_store_without_room_is_left_as_it_was() {
         .when_full(WhenFull::Evict)
         .clock(clock);
     let cache = cache.build().unwrap();
-    // Two of the four were stored, so nothing was evicted.
+    // Two of the four entries were stored, so nothing was evicted.
     assert_eq!(cache.load(&bytes[..]).unwrap(), 2);
     assert_eq!((cache.len(), cache.evictions()), (2, 0));
 }
@@ -199,7 +199,7 @@ async fn bytes_have_to_suffice_as_well_as_entries() {
         let store = builder.clock(clock.clone()).build().unwrap();
         let refused = store.load(&bytes[..]).err().map(|error| error.kind());
         assert_eq!(refused, (!is_room).then_some(ErrorKind::StorageFull));
-        // All of it, or nothing.
+        // All entries, or none.
         assert_eq!(store.len(), if is_room { 5 } else { 0 });
     }
 }
@@ -268,7 +268,7 @@ async fn a_snapshot_that_does_not_fit_is_refused_as_soon_as_it_does_not() {
     assert_eq!((error.kind(), store.len()), (ErrorKind::StorageFull, 0));
     assert!(read < 200_000, "{read} of {} bytes were read", bytes.len());
 
-    // A store that evicts reads all of it, and keeps the last entries that fit.
+    // A store that evicts reads the whole snapshot, and keeps the last entries that fit.
     let cache = MemoryBackend::builder()
         .max_bytes(100_000)
         .when_full(WhenFull::Evict)
@@ -294,8 +294,8 @@ async fn an_entry_larger_than_the_whole_of_a_cache_is_left_out() {
     assert!(cache.get("small").await.unwrap().is_some());
 }
 
-/// Written by Python's `struct` and `zlib`, not by this crate: four persistent entries, one of them
-/// a counter, one that expires on 2100-01-01, and one that expired in 1971.
+/// Written by Python's `struct` and `zlib`, not by this crate: four persistent entries including a
+/// counter, an entry that expires on 2100-01-01, and an entry that expired in 1971.
 const STORED: &[u8] = include_bytes!("data/snapshot-v1.bin");
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use crate::index::{key, value::Value};
 
-/// The bytes of an entry besides its value and a long key: itself (96 bytes, and a sixth unused),
-/// its part of a bucket's 68 and of the directory, its node in a queue (16, and an eighth unused)
-/// and its ghost (13, at 7/16 full).
+/// The bytes of an entry besides its value and a long key: the entry itself (96 bytes, and a sixth
+/// unused), its share of a bucket's 68 bytes and of the directory, its node in a queue (16 bytes,
+/// and an eighth unused) and its ghost (13 bytes, in a table that is 7/16 full).
 const OVERHEAD: usize = 112 + 6 + 18 + 30;
 
 /// Returns the charge of an entry whose key and value have this footprint.

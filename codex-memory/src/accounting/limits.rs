@@ -18,16 +18,16 @@ use crate::{
 #[non_exhaustive]
 pub enum WhenFull {
     /// The write fails with [`ErrorKind::Server`] and changes nothing, as Redis's `noeviction`
-    /// does. The default, because a store can hold sessions, and a session that silently vanishes
-    /// logs its user out.
+    /// does. This is the default, because a store can hold sessions, and the silent loss of a
+    /// session logs its user out.
     #[default]
     Refuse,
-    /// Entries that were not read lately are evicted (S3-FIFO). For a cache, whose values can be
+    /// Entries that were not read recently are evicted (S3-FIFO). For a cache, whose values can be
     /// computed again.
     Evict,
 }
 
-/// Called after each eviction.
+/// A function that is called after each eviction.
 pub(crate) type EvictionListener = Box<dyn Fn(&str, Bytes) + Send + Sync>;
 
 /// The limits of one store, and how much of them is used.
@@ -84,7 +84,7 @@ impl Limits {
         true
     }
 
-    /// Returns whether this much more fits beside what is charged now.
+    /// Returns whether this much more fits in addition to the present charges.
     pub(crate) fn has_room(&self, entries: usize, bytes: usize) -> bool {
         let fits = |count: &AtomicUsize, more: usize, most| {
             let sum = count.load(Ordering::Relaxed).checked_add(more);

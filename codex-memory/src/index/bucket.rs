@@ -4,7 +4,7 @@ use wide::u8x16;
 
 use crate::{index::entry::Entry, time::deadline::Deadline};
 
-/// The number of entries that a bucket has at most, as long as their hashes differ.
+/// The most entries of a bucket, as long as their hashes differ.
 pub(crate) const BUCKET_CAPACITY: usize = 32;
 
 /// The number of fingerprints compared at once.
@@ -13,15 +13,15 @@ const LANES: usize = 16;
 /// The memory of a bucket grows by this many entries.
 const STEP: usize = 4;
 
-/// Entries, in no order. The bucket itself is one cache line, the only one that a lookup reads
-/// before the entry.
+/// Entries, in no order. The bucket itself is one cache line, the only cache line that a lookup
+/// reads before the entry.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Bucket {
     /// The fingerprints of the first entries: the lowest byte of each hash.
     fingerprints: [[u8; LANES]; BUCKET_CAPACITY / LANES],
     entries: Vec<Entry>,
-    /// No entry here expires before this.
+    /// No entry of the bucket expires before this.
     pub(crate) earliest: Deadline,
 }
 
@@ -63,8 +63,8 @@ impl Bucket {
         self.entries.iter().position(is_it)
     }
 
-    /// Returns a bit for each of the first entries that has this fingerprint. Bits behind the last
-    /// entry may be set too, by removed entries.
+    /// Returns a bit for each of the first entries that has this fingerprint. Removed entries may
+    /// leave bits after the last entry set.
     #[inline]
     fn with_fingerprint(&self, fingerprint: u8) -> u32 {
         let wanted = u8x16::splat(fingerprint);
@@ -89,7 +89,7 @@ impl Bucket {
         self.entries.push(entry);
     }
 
-    /// Removes an entry. The last one moves into its place. Call [`shrink`](Self::shrink)
+    /// Removes an entry. The last entry moves into its place. Call [`shrink`](Self::shrink)
     /// afterwards.
     pub(crate) fn remove(&mut self, at: usize) -> Option<Entry> {
         if at >= self.entries.len() {
@@ -102,7 +102,7 @@ impl Bucket {
         Some(entry)
     }
 
-    /// Frees unused memory if it is more than a little. Returns the memory of an empty bucket, for
+    /// Frees unused memory unless it is only a little. Returns the memory of an empty bucket, for
     /// the caller to drop.
     pub(crate) fn shrink(&mut self) -> Option<Vec<Entry>> {
         if self.entries.is_empty() {
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!(bucket.find(hash, b"another key"), None);
             assert_eq!(bucket.find(hash ^ 1 << 31, format!("key {hash}").as_bytes()), None);
         }
-        // The last one moves, also from behind the fingerprints.
+        // The last entry moves, even if it has no fingerprint.
         for &hash in &hashes {
             let at = bucket.find(hash, format!("key {hash}").as_bytes());
             assert_eq!(at.and_then(|at| bucket.remove(at)).map(|entry| entry.hash), Some(hash));

@@ -8,7 +8,7 @@ use crate::{
     time::deadline::Deadline,
 };
 
-/// A key and its value with its deadline: 96 bytes.
+/// A key, its value and its deadline: 96 bytes.
 #[derive(Debug)]
 pub(crate) struct Entry {
     key: Key,
@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) deadline: Deadline,
     /// The half of the key's hash that selects the bucket.
     pub(crate) hash: u32,
-    /// Its node in the eviction queues, and in the highest bit whether the value is packed.
+    /// The entry's node in the eviction queues. The highest bit states whether the value is packed.
     node: u32,
 }
 
@@ -66,7 +66,7 @@ impl Entry {
         self.key.footprint() + self.value_footprint()
     }
 
-    /// Returns how many of these are the value's.
+    /// Returns how many bytes have been requested from the allocator for the value.
     #[inline]
     pub(crate) fn value_footprint(&self) -> usize {
         self.content.footprint(self.node & PACKED != 0)

@@ -1,10 +1,10 @@
 //! The keys of entries.
 
-/// A key of up to this many bytes lies in the entry itself. Django's session keys fit:
+/// A key of up to this many bytes is stored in the entry itself. Django's session keys fit:
 /// `shop:session:` and 32 characters are 45 bytes.
 pub(crate) const INLINE: usize = 46;
 
-/// The bytes of a key, in 48 bytes. Only a long key has an allocation of its own.
+/// The bytes of a key, in 48 bytes. Only a long key has its own allocation.
 #[derive(Debug)]
 pub(crate) enum Key {
     Short { len: u8, bytes: [u8; INLINE] },

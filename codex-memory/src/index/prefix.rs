@@ -1,7 +1,7 @@
 //! Prefixes of hashes.
 
-/// The hashes that begin with the same bits, kept as those bits, a bit that is set, and zeros. The
-/// highest bit alone is the empty prefix, of all hashes.
+/// A set of hashes that begin with the same bits, stored as those bits, a set bit, and zeros. The
+/// highest bit alone is the empty prefix, the set of all hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix(u32);
 

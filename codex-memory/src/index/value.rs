@@ -1,9 +1,10 @@
-//! Stored values: sharing one allocates nothing, and a new one takes no more memory than it needs.
+//! Stored values. Sharing a value allocates nothing, and a new value takes no more memory than it
+//! needs.
 
 use bytes::Bytes;
 
-/// A new value of up to this many bytes is copied into an allocation of its own. Above it, copying
-/// costs more than the separate reference count of the buffer that was handed in.
+/// A new value of up to this many bytes is copied into its own allocation. For a larger value, the
+/// copy costs more than the separate reference count of the caller's buffer.
 const MAX_COPIED: usize = 4096;
 
 /// The bytes of a value. An integer that [`incr`](codex_traits::KvBackend::incr) wrote is kept as a
@@ -23,10 +24,10 @@ pub(crate) struct Value {
 }
 
 impl Content {
-    /// Returns the value as a caller gets it. Only an integer allocates.
+    /// Returns the value for a caller. Only an integer allocates.
     ///
-    /// Not inlined, so that the handle is built where the caller wants it: copying it by wider
-    /// words than those that it was just written by would stall the processor.
+    /// Not inlined, so that the handle is built in the caller's place. A copy would read wider
+    /// words than were just written, which stalls the processor.
     #[inline(never)]
     #[expect(
         clippy::unnecessary_wraps,
@@ -46,7 +47,7 @@ impl Content {
         }
     }
 
-    /// Returns the value as an integer, if it is one in Redis's sense.
+    /// Returns the value as an integer, if Redis would accept it as an integer.
     #[inline]
     pub(crate) fn integer(&self) -> Option<i64> {
         match self {
@@ -94,7 +95,7 @@ impl Value {
         Self::new(bytes, is_packed).compact()
     }
 
-    /// Returns the value in the smallest form it can have, for an entry that may stay unread.
+    /// Returns the value in its smallest form, for an entry that may stay unread.
     ///
     /// May run the `Drop` of the value's owner, so it must not run under a lock.
     #[inline]
@@ -114,7 +115,7 @@ impl Value {
 
 /// Returns how many bytes have been requested from the allocator for a value of `len` bytes. A
 /// value that is not packed includes its reference count, which `Bytes` allocates when the value is
-/// first shared. A value that others share too is counted in full.
+/// first shared. A value that callers share too counts in full.
 #[inline]
 fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     if is_packed {
@@ -124,12 +125,12 @@ fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     }
 }
 
-/// Prepares a value that replaces another, and returns whether it is packed. Its buffer is kept as
-/// it is, unless nobody else holds it and it is larger than the value: then the value is copied and
-/// the buffer freed.
+/// Prepares a value that replaces another, and returns whether it is packed. Keeps the buffer,
+/// unless it is larger than the value and has no other owner. In that case copies the value and
+/// frees the buffer.
 ///
-/// In place, because a value that is moved right after it was written stalls the processor. May run
-/// the `Drop` of the value's owner, so it must not run under a lock.
+/// Works in place, because a value that is moved right after it was written stalls the processor.
+/// May run the `Drop` of the value's owner, so it must not run under a lock.
 #[inline]
 pub(crate) fn prepare(bytes: &mut Bytes) -> bool {
     bytes.is_unique() && prepare_unshared(bytes)
@@ -142,8 +143,8 @@ fn prepare_unshared(bytes: &mut Bytes) -> bool {
         drop(bytes.clone());
         return false;
     }
-    // The vector knows the capacity, which a `Bytes` does not tell. Neither conversion allocates if
-    // the buffer is exactly as long as the value.
+    // Only the vector reveals the capacity of the buffer. Neither conversion allocates if the
+    // buffer is exactly as long as the value.
     let buffer = Vec::from(std::mem::take(bytes));
     if buffer.capacity() == buffer.len() {
         *bytes = Bytes::from(buffer.into_boxed_slice());
@@ -200,10 +201,10 @@ impl Decimal {
 /// The reference count that `Bytes::from_owner` puts before its owner.
 const COUNT: usize = size_of::<usize>();
 
-/// The allocation by which `Bytes` shares what was a `Vec`.
+/// The allocation that `Bytes` needs to share a former `Vec`.
 const SHARED: usize = 3 * size_of::<usize>();
 
-/// The step to which the size of a small value is rounded up: malloc's own.
+/// The step of malloc, to which the size of a small value is rounded up.
 const CLASS: usize = 16;
 const LARGEST_CLASS: usize = 64 * CLASS;
 
@@ -212,7 +213,7 @@ fn class_of(len: usize) -> usize {
 }
 
 /// The bytes of a small value. `Bytes::from_owner` puts its reference count into the same
-/// allocation, which needs an owner whose size the compiler knows: hence one type for each step.
+/// allocation. The compiler must know the size of the owner, so there is a type for each step.
 struct Inline<const N: usize>([u8; N]);
 
 impl<const N: usize> AsRef<[u8]> for Inline<N> {
@@ -298,11 +299,11 @@ mod tests {
     #[test]
     fn a_value_takes_what_was_requested_from_the_allocator() {
         let footprint = |len: usize| Value::packed(&vec![7; len]).footprint();
-        // In steps of 16 bytes behind the count, which is one word.
+        // In steps of 16 bytes after the count, which is one word.
         for (len, steps) in [(0, 1), (1, 1), (16, 1), (17, 2), (1008, 63), (1009, 64), (1024, 64)] {
             assert_eq!(footprint(len), size_of::<usize>() + steps * 16, "{len} bytes");
         }
-        // Beyond, its own length, and three words to share it.
+        // A larger value takes its own length, and three words to share it.
         for len in [1025, 4096, 4097] {
             assert_eq!(footprint(len), 3 * size_of::<usize>() + len, "{len} bytes");
         }

@@ -2,7 +2,8 @@
 
 use crate::{index::bucket::BUCKET_CAPACITY, index::entry::Entry};
 
-/// Must be dropped after the lock is released: a value's owner may have a `Drop` of its own.
+/// Removed entries, which must be dropped after the lock is released: a value's owner may have its
+/// own `Drop`.
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
     pub(crate) entries: Vec<Entry>,

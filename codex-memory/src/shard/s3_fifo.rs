@@ -1,14 +1,15 @@
 //! Eviction: S3-FIFO over the entries of one shard.
 //!
 //! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023.
-//! New entries enter a small queue. Those that are read there move on to the main queue, and the
+//! New entries enter a small queue. Entries that are read there move on to the main queue. The
 //! others are evicted soon, so that a scan cannot flush the cache. The ghost queue remembers the
-//! hashes of evicted entries for a while: an entry that returns goes straight to the main queue.
+//! hashes of evicted entries for a while. An entry that returns goes straight to the main queue.
 //!
-//! The paper gives the small queue a tenth of the cache, and remembers as many of the entries
-//! evicted from it as the main queue holds. Here it is a fiftieth, and two thirds of the entries
-//! evicted from either queue. These constants were chosen on the first generated traces of
-//! `scripts/bench memory  hits` and not changed for those added later.
+//! The paper gives the small queue a tenth of the cache, and remembers as many entries evicted from
+//! it as the main queue holds. Here the small queue has a fiftieth of the cache. The ghost queue
+//! remembers entries evicted from either queue, up to two thirds of the number of entries. These
+//! constants were chosen on the first generated traces of `scripts/bench memory hits` and not
+//! changed for the traces added later.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ use crate::{
 /// One in this many entries of a shard is in the small queue.
 const SMALL_SHARE: usize = 50;
 
-/// No node.
+/// The absence of a node.
 const END: u32 = u32::MAX;
 
 /// Reads are counted up to this: two bits, as in the paper.
@@ -45,10 +46,10 @@ enum Queue {
 /// The queue node of an entry: 16 bytes.
 #[derive(Debug)]
 struct Node {
-    /// The half of its hash by which the entry is found.
+    /// The half of the entry's hash by which it is found.
     hash: u32,
     older: u32,
-    /// In a free node, the next free one.
+    /// In a free node, the next free node.
     newer: u32,
     queue: Queue,
     /// Reads since eviction last looked at the entry, at most [`MAX_READS`].
@@ -117,7 +118,7 @@ impl S3Fifo {
         }
     }
 
-    /// Counts a read. Of two concurrent ones one may be lost. The cache line of an entry that is
+    /// Counts a read. One of two concurrent reads may be lost. The cache line of an entry that is
     /// read often is not written to.
     #[inline]
     pub(crate) fn record_read(&self, node: u32) {
@@ -184,7 +185,7 @@ impl S3Fifo {
         }
     }
 
-    /// Returns the entry to evict, which stays in its queue, or `None` if there is none.
+    /// Returns the entry to evict, which stays in its queue, or `None` if there is no entry.
     pub(crate) fn victim(&mut self, directory: &Directory, is_past: impl Fn(Deadline) -> bool) -> Option<Slot> {
         loop {
             let total = self.small.len + self.main.len;
@@ -201,7 +202,7 @@ impl S3Fifo {
                 self.ghosts.put(node.hash, total * 2 / 3);
                 return Some(slot);
             }
-            // This ends: each turn takes a read away or moves an entry on.
+            // The loop ends, because each turn takes a read away or moves an entry on.
             *node.reads.get_mut() = if from_small { 0 } else { reads - 1 };
             node.queue = Queue::Main;
             list.unlink(&mut self.nodes, at);
@@ -221,7 +222,7 @@ fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
 
-/// The hashes of entries that were evicted lately.
+/// The hashes of recently evicted entries.
 #[derive(Debug, Default)]
 struct Ghosts {
     table: HashTable<Ghost>,
@@ -359,7 +360,7 @@ mod tests {
             };
             let mut evictions = 0;
             for _ in 0..20_000 {
-                // Lower numbers come up more often, as the keys of a cache do.
+                // Lower numbers come up more often, like the popular keys of a cache.
                 let hash = (next(&mut random) % tags).min(next(&mut random) % tags);
                 if let Some(&node) = held.get(&hash) {
                     if next(&mut random).is_multiple_of(10) {

@@ -11,13 +11,13 @@ use crate::{
     time::deadline::Deadline,
 };
 
-/// The number of buckets that one step of a sweep looks at.
+/// The number of buckets that one step of a sweep checks.
 const BUCKETS_PER_STEP: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     directory: Directory,
-    /// Only in a store that evicts.
+    /// Present only in a store that evicts.
     fifo: Option<Box<S3Fifo>>,
     /// The sum of the entries' footprints.
     entry_bytes: usize,
@@ -31,8 +31,8 @@ pub(crate) struct Shard {
     changes: u64,
 }
 
-/// A removed entry. Must be dropped after the lock is released: a value's owner may have a `Drop`
-/// of its own.
+/// A removed entry. It must be dropped after the lock is released: a value's owner may have its own
+/// `Drop`.
 #[derive(Debug)]
 pub(crate) struct Removed {
     pub(crate) content: Content,
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// Stores another value and deadline in a slot. `value` then holds the old value, which the
-    /// caller must drop after releasing the lock: its owner may have a `Drop` of its own.
+    /// caller must drop after releasing the lock: its owner may have its own `Drop`.
     #[inline]
     pub(crate) fn replace(&mut self, slot: Slot, value: &mut Value, deadline: Deadline) {
         if let Some(entry) = self.set_deadline_at(slot, deadline) {
@@ -104,7 +104,7 @@ impl Shard {
         }
     }
 
-    /// Gives the entry in a slot another deadline.
+    /// Sets the deadline of the entry in a slot.
     pub(crate) fn set_deadline(&mut self, slot: Slot, deadline: Deadline) {
         self.set_deadline_at(slot, deadline);
     }
@@ -151,8 +151,8 @@ impl Shard {
     }
 
     /// Removes the expired entries of a few buckets, from the hash `from` on: less than twice as
-    /// many as a bucket holds, so that nobody waits long for the lock. Returns the hash to continue
-    /// with, or `None` at the end.
+    /// many as a bucket holds, so that no call waits long for the lock. Returns the hash to
+    /// continue with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, garbage: &mut Garbage) -> Option<u32> {
         if self.expiring == 0 || !reading.is_past(self.earliest) {
             return None;
@@ -180,7 +180,7 @@ impl Shard {
         Some(from)
     }
 
-    /// Sweeps a few buckets, others each time.
+    /// Sweeps the next few buckets.
     pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, garbage: &mut Garbage) {
         self.sweep_from = self.sweep(self.sweep_from, reading, garbage).unwrap_or(0);
     }
@@ -201,7 +201,7 @@ impl Shard {
         self.changes
     }
 
-    /// Returns how many entries there are, including expired ones.
+    /// Returns the number of entries, including expired entries.
     pub(crate) fn len(&self) -> usize {
         self.directory.len()
     }
@@ -215,7 +215,7 @@ impl Shard {
         self.entry_bytes + self.directory.footprint() + fifo
     }
 
-    /// Returns the entries of the bucket of the hash `from`, from there on.
+    /// Returns the entries of the bucket of the hash `from`, starting at that hash.
     pub(crate) fn page(&self, from: u32) -> Page<'_> {
         let (bucket, next) = self.directory.at(from);
         let entries = bucket.entries();
@@ -232,7 +232,7 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Returns how many entries the bucket has, including expired ones.
+    /// Returns the number of entries of the bucket, including expired entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -263,7 +263,7 @@ mod tests {
         Deadline::after(Duration::from_secs(seconds), Duration::ZERO)
     }
 
-    /// Returns a number that is spread as hashes are.
+    /// Returns a number that is distributed like a hash.
     fn hash(number: u32) -> u32 {
         number.wrapping_mul(0x9E37_79B9)
     }
@@ -293,7 +293,7 @@ mod tests {
                 match step % 5 {
                     0 | 1 if !kept => shard.insert(hash(number), &number.to_string(), Value::packed(&bytes), deadline),
                     0 | 1 => {
-                        // Shared with this test, and so kept as it is.
+                        // The test shares the buffer, so it is kept as it is.
                         let mut value = Value::new(bytes.clone(), false);
                         let slot = find(&shard, number);
                         shard.replace(slot, &mut value, deadline);
@@ -379,7 +379,7 @@ mod tests {
             (1500 / (2 * BUCKET_CAPACITY)..=1500 / BUCKET_CAPACITY + 1).contains(&steps),
             "{steps} steps"
         );
-        // Everything has expired: sweeps of writes pass over the whole shard.
+        // All entries have expired. The sweeps of writes cover the whole shard.
         while shard.len() > 0 {
             garbage = Garbage::default();
             shard.sweep_next(Reading::Taken(Duration::from_secs(11)), &mut garbage);

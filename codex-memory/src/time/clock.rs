@@ -88,9 +88,9 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// Returns a reading, to be taken before a lock: the caller's clock must not run under it. The
-    /// system's own is read only when it is needed, because entries without a deadline never need
-    /// it.
+    /// Returns a reading. It must be taken before a lock, because the caller's clock must not run
+    /// under the lock. The system's clock is read only when it is needed: entries without a
+    /// deadline never need it.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         match self {

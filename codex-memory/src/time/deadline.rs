@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The moment at which an entry expires, on its store's clock.
 ///
-/// Nanoseconds while they fit 63 bits (292 years), and beyond that whole milliseconds with the
-/// highest bit set. The order of the numbers is the order of the moments.
+/// Stored as nanoseconds while they fit 63 bits (292 years), and beyond that as whole milliseconds
+/// with the highest bit set. The order of the numbers is the order of the moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(u64);
 
@@ -48,7 +48,8 @@ impl Deadline {
         }
     }
 
-    /// Returns how long an entry that has not expired lives on from `now`, or `None` for ever.
+    /// Returns the remaining time of an entry that has not expired at `now`, or `None` if it never
+    /// expires.
     pub(crate) fn left(self, now: Duration) -> Option<Duration> {
         Some(self.since_origin()?.saturating_sub(now))
     }

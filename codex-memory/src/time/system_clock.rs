@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::time::deadline::Deadline;
 
 /// The coarse clock alone decides that an entry is live if its deadline is further away than this,
-/// in nanoseconds. Far more than the tick of any kernel (1 to 10 ms), so that a late tick, for
-/// example on a virtual machine that was paused, cannot let an entry live too long.
+/// in nanoseconds. This is far more than the tick of any kernel (1 to 10 ms), so that a late tick,
+/// for example on a virtual machine that was paused, cannot let an entry live too long.
 const NEAR: u64 = 1_000_000_000;
 
-/// A clock whose origin is the making of the store.
+/// A clock whose origin is the creation of the store.
 #[derive(Debug)]
 pub(crate) struct SystemClock {
     source: source::Clock,
@@ -21,7 +21,7 @@ impl SystemClock {
         Self { source }
     }
 
-    /// Returns nanoseconds, which fit for 584 years.
+    /// Returns the nanoseconds since the origin, which fit for 584 years.
     #[inline]
     pub(crate) fn nanos(&self) -> u64 {
         self.source.exact()
@@ -37,16 +37,16 @@ impl SystemClock {
         Deadline::after_nanos(self.nanos(), millis)
     }
 
-    /// Returns whether a deadline has passed. The answer is exact: the coarse clock, which is never
-    /// ahead, only recognises the deadlines that are far off.
+    /// Returns whether a deadline has passed. The answer is exact. The coarse clock, which is never
+    /// ahead, only recognises distant deadlines.
     #[inline]
     pub(crate) fn is_past(&self, end: Deadline) -> bool {
         !end.is_far_from(self.source.coarse(), NEAR) && end.is_past(self.now())
     }
 }
 
-/// The two monotonic clocks of the kernel, read from the vDSO. The coarse one is the time of the
-/// last tick, and costs a quarter of the exact one.
+/// The two monotonic clocks of the kernel, read from the vDSO. The coarse clock shows the time of
+/// the last tick, and costs a quarter of the exact clock.
 #[cfg(target_os = "linux")]
 mod source {
     use rustix::time::{ClockId, clock_gettime};
@@ -67,7 +67,7 @@ mod source {
             nanos(ClockId::Monotonic).saturating_sub(self.origin)
         }
 
-        /// Returns the time of the last tick, which is never ahead of the exact one.
+        /// Returns the time of the last tick, which is never ahead of the exact time.
         #[inline]
         pub(super) fn coarse(&self) -> u64 {
             nanos(ClockId::MonotonicCoarse).saturating_sub(self.origin)
@@ -113,7 +113,7 @@ mod tests {
             let coarse = clock.source.coarse();
             assert!(coarse <= clock.nanos());
         }
-        // Nor does it stay behind.
+        // It does not stay behind either.
         let now = clock.nanos();
         while clock.source.coarse() < now {}
     }

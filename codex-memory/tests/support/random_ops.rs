@@ -1,5 +1,4 @@
-//! Random operations on a few keys, with values of the sizes at which the store changes how it
-//! keeps them.
+//! Random operations on a few keys, with values of the sizes at which the store changes their form.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use bytes::Bytes;
 use codex_testkit::Op;
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 
-/// Marsaglia's xorshift64*, seeded: a failure names its seed, and the seed brings it back.
+/// Marsaglia's xorshift64*, with a seed. A failure names its seed, which reproduces it.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -44,11 +43,11 @@ const NUMBERS: [&str; 8] = [
     "-9223372036854775808",
     "text",
 ];
-/// Around the sizes at which a record is kept in another way.
+/// Sizes near the limits at which the store changes the form of a value.
 const SIZES: [usize; 8] = [1, 14, 200, 990, 1030, 4080, 4100, 9000];
 const PATTERNS: [&str; 8] = ["*", "a*", "a?", "[ab]*", "\\[*", "?", "", "*\u{e4}*"];
 
-/// Draws an operation. Its times to live are of `spans`.
+/// Draws an operation. Its times to live come from `spans`.
 pub(crate) fn random_op(random: &mut Random, spans: &[Duration]) -> Op {
     let key = random.one_of(&KEYS);
     let keys = |random: &mut Random| (0..random.below(5)).map(|_| random.one_of(&KEYS)).collect::<Vec<_>>();
