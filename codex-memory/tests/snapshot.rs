@@ -204,7 +204,7 @@ async fn bytes_have_to_suffice_as_well_as_entries() {
     }
 }
 
-/// Fails after some bytes.
+/// A writer that fails after some bytes.
 struct Failing(usize);
 
 impl Write for Failing {

@@ -16,7 +16,7 @@
 //!
 //! Connects to one server over TCP, TLS (`rediss://`, feature `tls`) or a Unix socket, to the
 //! primary that Sentinels name, or to a cluster. [`RedisBuilder`] lists the forms of the URL and
-//! every setting with its default. The oldest supported servers are Redis 6.2 and Valkey 7.2.
+//! every setting. The oldest supported servers are Redis 6.2 and Valkey 7.2.
 //!
 //! # Deadline
 //!
@@ -28,14 +28,14 @@
 //!
 //! # Failure behaviour
 //!
-//! The handle recovers by itself. The next call replaces a broken connection. A connection on which
-//! calls stay unanswered beyond their deadlines is closed, whether or not a caller still waits, and
-//! so is a connection to a server that has become read-only. After a failed connection attempt,
-//! calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call that reads
-//! and changes nothing is sent again once if its connection proves closed before any byte of the
-//! reply. Nothing else is ever sent twice:
-//! [`Error::may_have_executed`](codex_traits::Error::may_have_executed) tells the caller whether to
-//! repeat it.
+//! The handle recovers by itself. The next call replaces a broken connection. A connection is
+//! closed if its calls stay unanswered beyond their deadlines, even if no caller waits any more. A
+//! connection to a server that has become read-only is closed too. After a failed connection
+//! attempt, calls fail immediately until the backoff ends (50 ms at first, 3 s at most). A call
+//! that reads and changes nothing is sent again once if its connection proves closed before any
+//! byte of the reply. Nothing else that may have run is ever sent twice.
+//! [`Error::may_have_executed`](codex_traits::Error::may_have_executed) lets the caller decide
+//! whether to repeat it.
 //!
 //! Through Sentinel, every connection attempt asks all Sentinels for the primary and believes the
 //! newest configuration. The server itself must confirm its role. While there are calls, the
@@ -50,24 +50,22 @@
 //! second.
 //!
 //! A scan walks every master and records the finished slots in its cursor. Slots that move away or
-//! come back meanwhile can make it repeat keys, but never miss them. A node that cannot be reached
-//! is an error. A node that restarts between two pages ends the guarantee, as it does on one
-//! server.
+//! come back meanwhile can make it repeat keys, but never miss them. An unreachable node is an
+//! error. A node that restarts between two pages ends the guarantee, as it does on one server.
 //!
 //! `get_many` is not a snapshot in a cluster, and `del_matching` takes two round trips per page.
 //!
 //! # Connections
 //!
 //! Any number of calls share a connection. Requests that are ready at the same time are written
-//! together; a single call is not delayed to wait for others. Requests of more than 64 KiB use
+//! together. A single call is not delayed to wait for others. Requests of more than 64 KiB use
 //! [connections of their own](RedisBuilder::connections), and while a connection receives a large
 //! value, small requests use another. A small request that was sent just before a large answer
 //! began waits for that answer.
 //!
-//! Memory stays bounded if the server is slow: by the calls [in
-//! flight](RedisBuilder::max_in_flight) and the calls that [wait](RedisBuilder::max_waiting), both
-//! per runtime, and by the [bytes of the replies](RedisBuilder::max_reply_bytes) on each
-//! connection. Further calls fail immediately.
+//! If the server is slow, memory is bounded by the calls [in flight](RedisBuilder::max_in_flight)
+//! and the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the [bytes of the
+//! replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail immediately.
 //!
 //! [`RedisBackend::connection`] runs any other command on the same connections, with the same
 //! deadlines, through the `redis` crate's `AsyncCommands`.
@@ -78,7 +76,8 @@
 //! evictions, fail-overs, repeated and slow commands are events. Their fields follow
 //! OpenTelemetry's conventions for database clients. With the feature `metrics`, the `metrics`
 //! facade counts calls, connection attempts, evictions, redirections and durations. `docs/redis.md`
-//! in the repository lists every name and unit. None of it contains a key, a value or a password.
+//! in the repository lists every name and unit. No span, event or metric contains a key, a value or
+//! a password.
 //!
 //! # Runtimes
 //!

@@ -317,8 +317,8 @@ async fn a_full_server_refuses_writes_and_the_handle_heals() {
         put(&backend, key, value).await;
     }
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-    // Redis refuses commands that may take memory. It runs those that free memory or only change an
-    // expiry.
+    // Redis refuses commands that may take memory. It runs commands that free memory or only change
+    // an expiry.
     let free = ["del_if_equals", "expire", "expire never", "del", "del_matching"];
     for (verb, result) in every_verb(&backend).await.into_iter().skip(READING) {
         if result.is_ok() {

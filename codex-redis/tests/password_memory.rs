@@ -35,7 +35,7 @@ const MASKED: [u8; 64] = {
 const MASK: u8 = 0xa5;
 
 /// The length from which a part of the password counts as a copy. A buffer that grew leaves its
-/// first half behind, and an allocator overwrites the beginning of what is freed.
+/// first half behind, and an allocator overwrites the beginning of freed memory.
 const PART: usize = 16;
 
 /// Held by the test that searches, because another test would have its own copies.

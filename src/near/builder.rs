@@ -43,7 +43,7 @@ impl<R: Tracking> NearBuilder<R> {
     /// Limits the bytes of the kept answers, including keys and overhead. The default is 64 MiB.
     /// Answers that were not read recently make room for others.
     ///
-    /// Each entry counts its key, its value, 19 bytes of its own and the 166 bytes of
+    /// Each entry counts its key, its value, a header of 19 bytes and the 166 bytes of
     /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty store counts
     /// too. A fixed 250 KiB for the order of reads and writes is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {

@@ -97,7 +97,7 @@ impl<R: Tracking> Inner<R> {
         if deadline == NEVER {
             return Ttl::Persistent;
         }
-        // A hit is before its deadline, by a clock that is never behind this one.
+        // A hit is before its deadline, by a clock that is never behind this clock.
         let left = deadline.saturating_sub(self.state.time.now()).max(1);
         Ttl::Remaining(Duration::from_nanos(left))
     }

@@ -52,7 +52,7 @@ struct Node {
     /// In a free node, the next free node.
     newer: u32,
     queue: Queue,
-    /// Reads since eviction last looked at the entry, at most [`MAX_READS`].
+    /// The number of reads since eviction last checked the entry, at most [`MAX_READS`].
     reads: AtomicU8,
 }
 

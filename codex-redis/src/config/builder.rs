@@ -49,8 +49,8 @@ use super::{
 /// `docs/redis.md` in the repository lists the default of each with its reason, and its name in a
 /// URL.
 ///
-/// A later setting replaces an earlier one, so a call after [`url`](Self::url) overrides a part of
-/// the URL.
+/// A later setting replaces an earlier setting, so a call after [`url`](Self::url) overrides a part
+/// of the URL.
 ///
 /// ```no_run
 /// # use std::time::Duration;
@@ -148,8 +148,8 @@ impl RedisBuilder {
     /// Schemes are compared without case. `valkey` and `valkeys` are synonyms of `redis` and
     /// `rediss`.
     ///
-    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. Their names are those
-    /// of the builder's methods. In addition there are `db`, `backoff_min`, `backoff_max` and, for
+    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. They have the names of
+    /// the builder's methods. In addition there are `db`, `backoff_min`, `backoff_max` and, for
     /// TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths of PEM files) and
     /// `tls_server_name`. A duration is a whole number with the unit `ms`, `s`, `m` or `h`.
     /// `keepalive=off` and an empty `client_name` are `None`. `resp` is 2 or 3. An unknown name, a

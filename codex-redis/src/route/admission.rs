@@ -31,7 +31,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct Gate {
     limit: usize,
-    /// Calls under way, and permits in `handed_over`.
+    /// Calls in flight, and permits in `handed_over`.
     taken: AtomicUsize,
     waiting: AtomicUsize,
     /// Permits that ended calls have handed over to waiting calls, in the order of arrival.

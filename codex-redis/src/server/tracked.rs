@@ -82,7 +82,7 @@ enum State {
     Ended,
 }
 
-/// The outcome of an attempt, or `None` while it is under way.
+/// The outcome of an attempt, or `None` while it is in progress.
 type Opened = watch::Receiver<Option<Result<(), DialError>>>;
 
 /// A connection that has passed the checks.

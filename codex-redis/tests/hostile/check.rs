@@ -106,7 +106,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test, or a part of one, on a runtime of two threads.
+/// Runs a test, or a part of a test, on a runtime of two threads.
 pub(crate) fn on_two_threads<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -219,7 +219,7 @@ impl Cluster {
         }
         match open.find_map(Part::refused) {
             Some(refusal) => Err(refusal),
-            // Not refused but not sent: another look at the map may help, and costs nothing.
+            // The commands were not sent. A refreshed map may help, and costs nothing.
             None => Ok(()),
         }
     }
