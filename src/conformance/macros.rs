@@ -1,11 +1,11 @@
-//! One test per clause.
+//! Macros that create a test per clause.
 
-/// Makes a test of every clause of caches that depends on the backend, under a module per group:
+/// Creates a test for every clause of caches that depends on the backend, in a module per group:
 /// `cverb::cverb_01_get_and_get_or`.
 ///
-/// It is called as [`testkit::conformance_tests!`](crate::testkit::conformance_tests) is, with the
-/// same [`Harness`](crate::testkit::Harness), and keeps the same rules of what may be skipped. The
-/// tests need no runtime of the caller's. Each call wants a module of its own.
+/// Call it like [`testkit::conformance_tests!`](crate::testkit::conformance_tests), with the same
+/// [`Harness`](crate::testkit::Harness). The same rules apply to skipped clauses. The tests need no
+/// runtime from the caller. Put each call into its own module.
 ///
 /// ```
 /// # use codex_kv::{memory::{ManualClock, MemoryBackend}, testkit::{Harness, Time, VirtualTime}};
@@ -27,8 +27,8 @@
 /// # fn main() {}
 /// ```
 ///
-/// If the store may not be there to be tested, the expression is a `Result<_, Unavailable>` and
-/// `requires` names what it needs:
+/// If the store may be unavailable, the expression is a `Result<_, Unavailable>` and `requires`
+/// names the requirement:
 ///
 /// ```
 /// # use codex_kv::memory::{ManualClock, MemoryBackend};
@@ -61,8 +61,8 @@ macro_rules! cache_conformance_tests {
     };
 }
 
-/// Makes a test of every clause of session stores that depends on the backend, under a module per
-/// group: `sverb::sverb_09_delete_and_exists`. All else is as with
+/// Creates a test for every clause of session stores that depends on the backend, in a module per
+/// group: `sverb::sverb_09_delete_and_exists`. Otherwise it works like
 /// [`cache_conformance_tests!`](crate::cache_conformance_tests).
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! The backend under test, watched and disturbed.
+//! A wrapper of the backend under test that records and disturbs its calls.
 
 use std::{
     collections::VecDeque,
@@ -22,16 +22,16 @@ use crate::{Error, ErrorKind, Result};
 /// A backend whose calls a [`Watch`] sees.
 pub(super) type Watched<B> = Intercepted<Arc<B>, Watch>;
 
-/// Records the verbs that are called, lets another party act just before a call, and fails calls
-/// when told to. Clones are one.
+/// A recorder of called verbs that can run another party's action just before a call, and can fail
+/// calls. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<State>);
 
 struct State {
     calls: Mutex<Vec<&'static str>>,
-    /// The actions before certain verbs, once each and in this order.
+    /// The actions before certain verbs. Each runs once, in this order.
     meddlers: Mutex<VecDeque<(&'static str, BoxFuture<'static, ()>)>>,
-    /// The number of calls that still succeed; they are not counted at `usize::MAX`.
+    /// The number of calls that still succeed; unlimited at `usize::MAX`.
     calls_left: AtomicUsize,
 }
 
@@ -44,25 +44,25 @@ impl Watch {
         }))
     }
 
-    /// Returns the verbs since the last time, in order.
+    /// Returns the verbs since the last call of this method, in order.
     pub(super) fn take(&self) -> Vec<&'static str> {
         mem::take(&mut self.0.calls.lock().unwrap())
     }
 
-    /// Returns when so many calls have been made.
+    /// Returns when this many calls have been made.
     pub(super) async fn reach(&self, calls: usize) {
         while self.0.calls.lock().unwrap().len() < calls {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Lets `meddler` act just before `verb` is done the next time.
+    /// Runs `meddler` just before the next call of `verb`.
     pub(super) fn before(&self, verb: &'static str, meddler: impl Future<Output = ()> + Send + 'static) {
         let mut meddlers = self.0.meddlers.lock().unwrap();
         meddlers.push_back((verb, Box::pin(meddler)));
     }
 
-    /// Fails every call after so many; `usize::MAX` ends that.
+    /// Fails every call after this many; `usize::MAX` ends the failures.
     pub(super) fn fail_after(&self, calls: usize) {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }
@@ -100,7 +100,7 @@ impl Interceptor for Watch {
     }
 }
 
-// The parties that wait to act cannot be shown.
+// The pending actions have no `Debug` form.
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watch")

@@ -1,4 +1,4 @@
-//! Keys, values, lists and times to live by class, through the verbs of a cache.
+//! Clauses on classes of keys, values, lists and times to live, through the verbs of a cache.
 
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use codex_testkit::cases::{
 use super::{super::context::Cx, MINUTE};
 use crate::{CacheError, KvBackend, SetOptions, Timeout, Ttl};
 
-/// Asserts that each verb works on the one key of a class that it is given, and leaves the others
-/// alone.
+/// Asserts that each verb changes only the given key of a class.
 pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &Cx<B>) {
     for (class, keys) in classes() {
         let cache = cx.builder().key_prefix(class).build().unwrap();
@@ -119,7 +118,7 @@ pub(super) async fn values_of_every_length_come_back<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Asserts that values of others are read as they stand: a number keeps its sign and a text its
+/// Asserts that values of other programs are read unchanged: a number keeps its sign and a text its
 /// blanks.
 pub(super) async fn what_is_stored_is_not_made_tidy<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
@@ -212,13 +211,13 @@ pub(super) async fn milliseconds_are_kept_by_every_verb<B: KvBackend>(cx: &Cx<B>
     }
 }
 
-/// Lists of every count, with keys that are named twice.
+/// Calls the verbs with lists of every length, including duplicate keys.
 pub(super) async fn lists_of_every_count<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for count in COUNTS {
         let keys = lists::keys("key", count);
         let places = lists::with_duplicates(count);
-        // Each entry is a value of its own, so that it shows which of two was kept.
+        // Each entry has a distinct value, which shows which of two was kept.
         let entries: Vec<(&String, usize)> = places.iter().enumerate().map(|(n, at)| (&keys[*at], n)).collect();
         cache.set_many(entries.clone(), MINUTE).await.unwrap();
         let asked: Vec<&String> = places.iter().map(|at| &keys[*at]).collect();
@@ -250,7 +249,7 @@ pub(super) async fn lists_of_every_count<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Asserts that a value that is nearly the one that was read is another one: it is moved, never
+/// Asserts that a value that differs slightly from the value that was read is moved too, and never
 /// deleted unread.
 pub(super) async fn a_nearly_equal_value_is_moved_too<B: KvBackend>(cx: &Cx<B>) {
     let text = |value: &[u8]| serde_json::to_string(&String::from_utf8_lossy(value)).unwrap();

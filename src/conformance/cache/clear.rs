@@ -1,4 +1,4 @@
-//! Clearing.
+//! Clauses on `clear`.
 
 use super::super::context::{Cx, clauses};
 use crate::{CacheError, KvBackend, Timeout};

@@ -1,4 +1,4 @@
-//! Formats beside JSON.
+//! Clauses on formats other than JSON.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -19,8 +19,7 @@ clauses! {
     }
 }
 
-/// Returns values that are short or long, and whose bytes in one format mean something in another
-/// one.
+/// Returns short and long values whose bytes in one format are valid in another format.
 fn values() -> Vec<Value> {
     let mut values: Vec<Value> = (0..128).map(Value::from).collect();
     values.extend([

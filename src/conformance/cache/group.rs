@@ -1,4 +1,4 @@
-//! Groups.
+//! Clauses on groups.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ async fn a_group_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
     user.set("k", "of 42", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("k").await.unwrap(), None);
     assert_eq!(other.get::<String>("k").await.unwrap(), None);
-    // A handle of another process, made later.
+    // A handle of another process, created later.
     let again = cx.cache().group("user:42").await.unwrap();
     assert_eq!(again.get::<String>("k").await.unwrap().as_deref(), Some("of 42"));
     let key = user.make_key("k");
@@ -48,12 +48,12 @@ async fn a_group_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
     handle.get::<String>("k").await.unwrap();
     handle.get::<String>("k").await.unwrap();
     assert_eq!(calls.take(), ["get", "get"]);
-    // `clear` of a group is of its own values.
+    // `clear` of a group removes the group's own values.
     other.set("k", "of 4", Timeout::Default).await.unwrap();
     cache.set("plain", &1, Timeout::Default).await.unwrap();
     assert_eq!(other.clear().await.unwrap(), 1);
     assert!(user.has_key("k").await.unwrap() && cache.has_key("plain").await.unwrap());
-    // `clear` of the cache takes groups along.
+    // `clear` of the cache removes groups too.
     cache.clear().await.unwrap();
     assert_eq!(user.get::<String>("k").await.unwrap(), None);
 }
@@ -70,7 +70,7 @@ async fn invalidate_writes_a_new_generation_whatever_the_group_holds<B: KvBacken
         other.invalidate().await.unwrap();
         assert_eq!(calls.take().len(), 1, "an invalidation of {size} values");
         assert_eq!(other.get::<u32>("0").await.unwrap(), None);
-        // A handle from before reads no new generation; a new one does.
+        // An older handle does not read the new generation; a new handle does.
         let fresh = cache.group("g").await.unwrap();
         assert!(fresh.get_many::<u32>(["0", "1", "499"]).await.unwrap().is_empty());
         assert_eq!(fresh.make_key(""), other.make_key(""));
@@ -88,7 +88,7 @@ async fn a_value_of_several_groups_ends_with_each<B: KvBackend>(cx: &Cx<B>) {
         both.set("k", &1, Timeout::Default).await.unwrap();
         let turned = cache.groups(&["tenant:7", "user:42", "tenant:7"]).await.unwrap();
         assert_eq!(turned.get::<u8>("k").await.unwrap(), Some(1));
-        // One of them alone is another group.
+        // A single name of the two is another group.
         assert_eq!(cache.group(end).await.unwrap().get::<u8>("k").await.unwrap(), None);
         cache.group(end).await.unwrap().invalidate().await.unwrap();
         let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_value_stored_after_the_invalidation_is_not_seen<B: KvBackend>(cx: &Cx
     let cache = cx.cache();
     let old = cx.cache().group("g").await.unwrap();
     cache.group("g").await.unwrap().invalidate().await.unwrap();
-    // Another process that computed under the old generation stores late.
+    // Another process stores a value late that it computed under the old generation.
     old.set("k", "outdated", Timeout::Never).await.unwrap();
     let computed = old.get_or_try_set_with("c", Timeout::Never, || async { Ok::<_, CacheError>(1) });
     assert_eq!(computed.await.unwrap(), 1);
@@ -148,7 +148,7 @@ async fn a_lost_record_is_replaced<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(group.get::<u8>("k").await.unwrap(), None, "an old value came back");
         group.set("k", &1, Timeout::Never).await.unwrap();
         keys.push(group.make_key("k"));
-        // As an eviction or an expiry of the record would have it.
+        // The state after an eviction or an expiry of the record.
         assert!(
             cx.backend.del(&["shop:1:group:g"]).await.unwrap() > 0,
             "the record is not where it was said to be"

@@ -1,4 +1,4 @@
-//! Keys.
+//! Clauses on keys.
 
 use serde::Deserialize;
 

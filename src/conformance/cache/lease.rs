@@ -1,5 +1,5 @@
-//! Leases: one computation across processes. A second cache on the same store stands for another
-//! process.
+//! Clauses on leases: one computation across processes. A second cache on the same store represents
+//! another process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ clauses! {
     }
 }
 
-/// Returns the settings of a loader that belongs to a process of its own.
+/// Returns the builder of a loader in a separate process.
 fn process<B: KvBackend>(cx: &Cx<B>) -> LoaderBuilder<Arc<B>> {
     cx.cache()
         .loader("l")
@@ -65,7 +65,7 @@ async fn the_others_wait_for_the_holder<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(holding.await.unwrap().unwrap().state, LoadState::Computed);
     let waited = waiting.await.unwrap().unwrap();
     assert_eq!((waited.value, waited.state, other.runs()), (1, LoadState::Fresh, 0));
-    // The value that is stored in the end is plain, for as long as without a lease.
+    // The stored value is plain, with the same time to live as without a lease.
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1");
     cx.assert_ttl("shop:1:k", MINUTE * 61).await;
 }
@@ -83,7 +83,7 @@ async fn the_others_get_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
         sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(other.runs(), 0, "two processes refreshed one key");
-    // The lease does not prolong the value.
+    // The lease does not extend the value's time to live.
     cx.assert_ttl("shop:1:k", MINUTE * 30).await;
     holder.leave();
     until!("the refreshed value is stored", {
@@ -113,7 +113,7 @@ async fn a_dead_holder_delays_by_at_most_the_lease<B: KvBackend>(cx: &Cx<B>) {
     cx.clock.outlive(lease).await;
     assert_eq!(waiting.await.unwrap().unwrap().value, 1);
     assert_eq!(other.runs(), 1);
-    // It comes back to life: its value is its own callers'.
+    // The holder resumes: only its own callers get its value.
     cx.put("shop:1:k", "\"newer\"").await;
     dead.leave();
     assert_eq!(holding.await.unwrap().unwrap().value, 1);
@@ -134,7 +134,7 @@ async fn a_holder_whose_lease_has_passed_stores_nothing<B: KvBackend>(cx: &Cx<B>
         None,
         "a missing key was filled after the lease"
     );
-    // The same of a stale value, which outlives the lease.
+    // The same with a stale value, which outlives the lease.
     store_stale(cx, "7").await;
     assert_eq!(get(&loader, "k").await.unwrap().value, 7);
     late.entered.notified().await;
@@ -149,7 +149,7 @@ async fn a_holder_whose_lease_has_passed_stores_nothing<B: KvBackend>(cx: &Cx<B>
     );
 }
 
-/// Waits until the second computation of a source has come to its end, and what follows it.
+/// Waits until the second computation of a source and its follow-up have ended.
 async fn loader_is_idle<B: KvBackend>(_: &Cx<B>, source: &Source) -> bool {
     if source.runs() < 2 {
         return false;
@@ -193,7 +193,7 @@ async fn a_key_that_was_touched_is_not_blocked<B: KvBackend>(cx: &Cx<B>) {
     let (dead, other) = (Source::gated(), Source::open());
     let holding = asked(&dead.of(process(cx)), "k");
     dead.entered.notified().await;
-    // Another program prolongs what it takes for a value.
+    // Another program extends the time to live of the placeholder, which it treats as a value.
     assert!(cx.backend.expire("shop:1:k", Expiry::Never).await.unwrap());
     assert_eq!(get(&other.of(process(cx)), "k").await.unwrap().value, 1);
     dead.leave();
@@ -203,7 +203,7 @@ async fn a_key_that_was_touched_is_not_blocked<B: KvBackend>(cx: &Cx<B>) {
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
 
-/// Returns the writes of another process to `k`, and what is stored after each.
+/// Returns the writes of another process to `k`, and the stored value after each.
 fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
     vec![
         (
@@ -298,7 +298,8 @@ async fn a_value_that_was_replaced_by_its_like<B: KvBackend>(cx: &Cx<B>) {
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 60).lease(MINUTE);
     assert_eq!(get(&holder.of(builder), "k").await.unwrap().value, 7);
     holder.entered.notified().await;
-    // Deleted, written again with the same content, and being refreshed by another process.
+    // The key was deleted, written again with the same content, and is being refreshed by another
+    // process.
     cx.backend.del(&["shop:1:k"]).await.unwrap();
     store_stale(cx, "7").await;
     let second = Source::gated();
@@ -323,7 +324,8 @@ async fn no_verb_hands_the_placeholder_out<B: KvBackend>(cx: &Cx<B>) {
     let builder = cache.loader("l").fresh_for(MINUTE).lease(MINUTE);
     let holding = asked(&holder.of(builder), "k");
     holder.entered.notified().await;
-    // Other programs read it as JSON's null: Django's answer for a missing key.
+    // Other programs read the placeholder as JSON's null, which is Django's result for a missing
+    // key.
     let raw = cx
         .stored("shop:1:k")
         .await
@@ -345,7 +347,7 @@ async fn no_verb_hands_the_placeholder_out<B: KvBackend>(cx: &Cx<B>) {
         raw,
         "a read changed the placeholder"
     );
-    // The key counts as free, and what is written voids the lease.
+    // The key counts as missing, and a write voids the lease.
     assert!(cache.add("k", &8, MINUTE).await.unwrap());
     assert_eq!(cx.cache().get::<u8>("k").await.unwrap(), Some(8));
     holder.leave();
@@ -392,13 +394,13 @@ async fn a_value_that_is_being_refreshed_is_read_as_it_was<B: KvBackend>(cx: &Cx
     assert!(!other.add("k", &8, MINUTE).await.unwrap());
     assert_eq!(other.get_or_set("k", 8, MINUTE).await.unwrap(), 7);
     assert!(other.has_key("k").await.unwrap());
-    // A counter counts, and that is newer than what the holder computes.
+    // The counter works, and its value is newer than the value that the holder computes.
     assert_eq!(other.incr("k", 1).await.unwrap(), 8);
     cx.assert_ttl("shop:1:k", MINUTE * 30).await;
     holder.leave();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "8");
-    // A stored `null` under a lease is a hit, as without one.
+    // A stored `null` under a lease is a hit, as without a lease.
     let holder = Source::gated();
     let loader = cx
         .cache()
@@ -419,7 +421,7 @@ async fn a_value_that_is_being_refreshed_is_read_as_it_was<B: KvBackend>(cx: &Cx
     assert_eq!(get(&loader, "k").await.unwrap().value, None);
     holder.entered.notified().await;
     assert_eq!(other.get::<Option<u8>>("k").await.unwrap(), Some(None));
-    // A move takes the value and leaves the marker.
+    // A move copies the value without the marker.
     assert_eq!(other.incr_version("k", 1).await.unwrap(), 2);
     assert_eq!(cx.stored("shop:2:k").await.unwrap(), "null");
     holder.leave();

@@ -1,4 +1,4 @@
-//! Loaders in one process.
+//! Clauses on loaders in a single process.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -57,7 +57,7 @@ clauses! {
     }
 }
 
-/// Calls the loader in a task on a runtime, whatever executor the suite runs on.
+/// Calls the loader in a task on a runtime, for suites on any executor.
 pub(super) async fn get<T, B>(loader: &Loader<T, Closed, B>, key: &str) -> Result<Loaded<T>, ComputeError<Closed>>
 where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -66,7 +66,7 @@ where
     bounded(asked(loader, key)).await
 }
 
-/// Waits for a task that is not to wait for anybody else: a loader that makes it wait fails the
+/// Waits for a task that must not wait for other callers. A loader that makes it wait fails the
 /// clause instead of hanging it.
 pub(super) async fn bounded<T>(task: JoinHandle<T>) -> T {
     let bound = pin!(sleep(Duration::from_secs(30)));
@@ -88,12 +88,12 @@ where
     spawn(async move { loader.get(&key).await })
 }
 
-/// A function that counts its runs and answers their number, when it is let.
+/// A function that counts its runs and returns their number, once its gate is open.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) runs: Arc<AtomicUsize>,
     pub(super) fails: Arc<AtomicBool>,
-    /// A run waits for one.
+    /// The gate that each run waits for.
     pub(super) gate: Option<Arc<Notify>>,
     pub(super) entered: Arc<Notify>,
 }
@@ -143,8 +143,8 @@ impl Source {
     }
 }
 
-/// Waits until a condition holds that the background brings about. A macro, because the future of
-/// an async closure cannot be said to be `Send`.
+/// Waits until a condition holds that a background task establishes. A macro, because the future of
+/// an async closure cannot be bounded by `Send`.
 macro_rules! until {
     ($what:literal, $holds:expr $(,)?) => {{
         let mut rounds = 0;
@@ -190,7 +190,7 @@ async fn a_dropped_caller_stops_nothing<B: KvBackend>(cx: &Cx<B>) {
     source.leave();
     assert_eq!(second.await.unwrap().unwrap().value, 1);
     assert_eq!(source.runs(), 1);
-    // Nor does it stop what nobody waits for any more.
+    // A computation without remaining waiters is not stopped either.
     let only = asked(&loader, "alone");
     source.entered.notified().await;
     only.abort();
@@ -248,7 +248,7 @@ async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!((got.value, got.state), (1, LoadState::Fresh));
     }
     assert_eq!(source.runs(), 1);
-    // Asked to, it computes all the same.
+    // `refresh` computes nevertheless.
     let loader = loader.clone();
     let refreshed = spawn(async move { loader.refresh("k").await }).await.unwrap().unwrap();
     assert_eq!((refreshed.value, refreshed.state), (2, LoadState::Computed));
@@ -296,7 +296,7 @@ async fn the_state_and_the_age_are_told<B: KvBackend>(cx: &Cx<B>) {
         got.state == LoadState::Fresh && near(got.age, Duration::ZERO),
         "{got:?}"
     );
-    // Older, as its remaining time tells.
+    // The remaining time to live shows a higher age.
     let age = MINUTE * 4;
     cx.backend
         .expire(
@@ -371,7 +371,7 @@ async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
         let got = get(&loader, "k").await.unwrap();
         assert_eq!((got.value, got.state), (7, LoadState::Stale));
         until!("the refresh fails", cache.stats().errors > errors);
-        // Until the task has noted when to try again.
+        // Wait until the task has recorded the time of the next attempt.
         sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(
@@ -379,7 +379,7 @@ async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
         1,
         "a failed refresh was tried again before `retry_after`"
     );
-    // With a short wait it is tried again.
+    // With a short `retry_after` the refresh is retried.
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2);
     let loader = source.of(builder.retry_after(Duration::from_millis(1)));
     until!("it is tried again", {
@@ -398,7 +398,7 @@ async fn without_a_value_the_error_is_returned_to_all<B: KvBackend>(cx: &Cx<B>) 
     let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE).lease(MINUTE));
     let callers: Vec<_> = (0..8).map(|_| asked(&loader, "k")).collect();
     source.entered.notified().await;
-    // All have asked; that the last of them waits is a moment that nothing can be seen of.
+    // All callers have called. No signal shows that the last of them is waiting.
     sleep(Duration::from_millis(100)).await;
     source.leave();
     for caller in callers {
@@ -407,7 +407,7 @@ async fn without_a_value_the_error_is_returned_to_all<B: KvBackend>(cx: &Cx<B>) 
     }
     assert_eq!(source.runs(), 1);
     assert_eq!(cx.stored("shop:1:k").await, None);
-    // The next one tries again, at once.
+    // The next caller retries at once.
     source.fails.store(false, Ordering::SeqCst);
     source.leave();
     assert_eq!(get(&loader, "k").await.unwrap().value, 2);

@@ -1,4 +1,4 @@
-//! Loaders of many keys at once.
+//! Clauses on loaders of many keys.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -41,7 +41,8 @@ where
     bounded(spawn(async move { loader.get_many(keys).await })).await
 }
 
-/// Returns a loader whose batch function counts its calls, and knows no key that begins with `-`.
+/// Returns a loader whose batch function records its calls and has no value for keys that begin
+/// with `-`.
 fn batched<B: KvBackend>(cache: &Cache<B>, calls: &Arc<Mutex<Vec<Vec<String>>>>) -> Loader<String, Closed, B> {
     let calls = Arc::clone(calls);
     cache
@@ -69,7 +70,7 @@ async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBacke
         cache.set(key, &format!("stored {key}"), MINUTE).await.unwrap();
     }
     watched.take();
-    // The first answer comes when all were asked for: they are on their way together.
+    // The first value arrives after all were requested, so the requests run concurrently.
     let all_asked = watched.clone();
     watched.before("get_with_ttl", async move { all_asked.reach(22).await });
     let (loading, mut asked_for) = (loader.clone(), keys.clone());
@@ -94,7 +95,7 @@ async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBacke
     let mut missing: BTreeSet<String> = keys[10..].iter().cloned().collect();
     missing.extend(["-unknown".to_owned(), "-none".to_owned()]);
     assert_eq!(batches, [missing]);
-    // The computed values are stored; an empty list is no error.
+    // The computed values are stored; an empty list is not an error.
     assert_eq!(cache.get::<String>("k15").await.unwrap().unwrap(), "batch k15");
     assert!(get_many(&loader, []).await.unwrap().is_empty());
 }

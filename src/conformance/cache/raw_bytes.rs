@@ -1,4 +1,4 @@
-//! Bytes that are stored as they are.
+//! Clauses on raw bytes.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn bytes_are_stored_as_they_are<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(cx.stored("shop:1:k").await.unwrap(), value, "{} bytes", value.len());
         assert_eq!(cache.get_bytes("k").await.unwrap().unwrap(), value);
     }
-    // Bytes that are JSON are read as a value, and a value is read as its bytes.
+    // JSON bytes can be read as a value, and a value as its bytes.
     cache.set_bytes("k", "[1,2]", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Vec<u8>>("k").await.unwrap(), Some(vec![1, 2]));
     cache.set("k", "ü", Timeout::Default).await.unwrap();

@@ -1,4 +1,4 @@
-//! Timeouts.
+//! Clauses on timeouts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Values.
+//! Clauses on values.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -68,12 +68,12 @@ async fn every_golden_value_is_written_and_read<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(golden.values.len(), 28);
     let cache = cx.cache();
     for Entry { json } in golden.values {
-        // As the reference has written it.
+        // The value as the reference writes it.
         cx.put("shop:1:k", json.clone()).await;
         let value: Value = cache.get("k").await.unwrap().unwrap();
         cache.set("k", &value, Timeout::Default).await.unwrap();
         let written = String::from_utf8(cx.stored("shop:1:k").await.unwrap().to_vec()).unwrap();
-        // JSON has more than one text for a float; everything else has one here.
+        // A float has several texts in JSON. All other values here have a single text.
         if !matches!(&*json, "1e+16" | "1e-07") {
             assert_eq!(written, json);
         }
@@ -96,7 +96,7 @@ where
 
 async fn numbers_keep_their_type_and_every_bit<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
-    // The fourth is one that a fast parser rounds to its neighbour.
+    // A fast parser rounds the fourth number to its neighbour.
     for float in [
         0.1,
         -0.0,
@@ -120,7 +120,7 @@ async fn numbers_keep_their_type_and_every_bit<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(round_trip(&cache, 0.1_f32).await.to_bits(), 0.1_f32.to_bits());
 }
 
-/// Serialized as raw bytes, as `serde_bytes` does.
+/// A type that serializes as raw bytes, as `serde_bytes` does.
 struct Raw(&'static [u8]);
 
 impl Serialize for Raw {
@@ -129,7 +129,7 @@ impl Serialize for Raw {
     }
 }
 
-/// Fails with its own value in the message.
+/// A type whose serialization fails with its own value in the message.
 struct Leaky;
 
 impl Serialize for Leaky {
@@ -145,8 +145,8 @@ enum Deep {
     Tuple(u8, f32),
 }
 
-/// Asserts that storing `value` is refused everywhere, with an error that says `expected`, and that
-/// nothing is changed by it.
+/// Asserts that every verb refuses to store `value` with an error that contains `expected`, and
+/// changes nothing.
 async fn assert_refused<B: KvBackend, T: Serialize + Sync>(cache: &Cache<B>, value: T, expected: &str) {
     cache.set("k", &"before", Timeout::Never).await.unwrap();
     let answers = [
@@ -197,7 +197,7 @@ async fn what_json_has_no_form_for_is_refused<B: KvBackend>(cx: &Cx<B>) {
     assert_refused(&cache, Leaky, "`Serialize` implementation failed").await;
 }
 
-/// A map with one entry, whose key may be anything.
+/// A map with one entry whose key is of any type.
 struct Keyed<K>(K);
 
 impl<K: Serialize> Serialize for Keyed<K> {
@@ -282,7 +282,7 @@ async fn an_unreadable_value_is_an_error_and_stays<B: KvBackend>(cx: &Cx<B>) {
         }
         assert_eq!(cx.stored("shop:1:k").await.unwrap(), stored);
     }
-    // serde_json quotes what it found; we do not.
+    // serde_json quotes the input; codex-kv does not.
     cx.put("shop:1:k", "\"hunter2\"").await;
     let error = cache.get_or("k", 1_u8).await.unwrap_err();
     assert_eq!(
@@ -295,7 +295,7 @@ async fn an_unreadable_value_is_an_error_and_stays<B: KvBackend>(cx: &Cx<B>) {
     ));
 }
 
-/// JSON backwards.
+/// A format that writes JSON backwards.
 #[derive(Debug)]
 struct Mirrored;
 
@@ -334,7 +334,7 @@ async fn an_integer_is_stored_as_its_decimal_text<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(cache.get::<bool>("k").await, Err(CacheError::Codec(_))));
 }
 
-/// So many arrays, objects or enum variants around a value, alone and in turn.
+/// A type that nests arrays, objects and enum variants around a value, alone and in turn.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Nested {
     Leaf,
@@ -354,7 +354,7 @@ fn nested_value(depth: usize) -> Value {
     })
 }
 
-/// Returns a value whose text has `2 * levels` arrays and objects, or a little more.
+/// Returns a value whose text has `2 * levels` arrays and objects, or slightly more.
 fn nested_enum(levels: usize) -> Nested {
     (0..levels).fold(Nested::Leaf, |inner, level| match level % 3 {
         0 => Nested::List(vec![inner]),
@@ -370,11 +370,11 @@ async fn what_is_nested_as_deep_as_the_reader_goes_is_read<B: KvBackend>(cx: &Cx
         cache.set("k", &value, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<Value>("k").await.unwrap(), Some(value), "{depth} levels");
     }
-    // Each level is two of the text: the variant's object, and what is in it.
+    // Each level is two levels of the text: the variant's object and its content.
     let value = nested_enum(63);
     cache.set("k", &value, Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Nested>("k").await.unwrap(), Some(value));
-    // Levels beside each other do not add up.
+    // Adjacent levels do not add up.
     let wide: Vec<Value> = (0..300).map(|_| nested_value(100)).collect();
     cache.set("k", &wide, Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Vec<Value>>("k").await.unwrap(), Some(wide));
@@ -391,7 +391,7 @@ async fn what_is_nested_deeper_is_refused<B: KvBackend>(cx: &Cx<B>) {
     for levels in [64, 65, 200] {
         assert_refused(&cache, nested_enum(levels), "nested too deeply").await;
     }
-    // A value that another program has stored so deep is not called "not JSON".
+    // The error for a deep value of another program does not call it "not JSON".
     let text = "[".repeat(200) + &"]".repeat(200);
     cx.put("shop:1:k", text).await;
     let error = cache.get::<Value>("k").await.unwrap_err();
@@ -433,7 +433,7 @@ async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B
         inner: T,
     }
     let cache = cx.cache();
-    // Both are given back if serde does not buffer.
+    // Both are read back if serde does not buffer.
     let wide = Wide { number: u128::MAX };
     assert_eq!(round_trip(&cache, Wide { number: u128::MAX }).await, wide);
     let keyed = HashMap::from([(1, 2)]);
@@ -441,7 +441,7 @@ async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B
         round_trip(&cache, Keyed { by_id: keyed.clone() }).await,
         Keyed { by_id: keyed.clone() }
     );
-    // The documented limits: an error when it is read, and never another value.
+    // The documented limits: reading fails and never returns another value.
     cache.set("k", &Flat { inner: wide }, Timeout::Default).await.unwrap();
     assert!(matches!(cache.get::<Flat<Wide>>("k").await, Err(CacheError::Codec(_))));
     cache.set("k", &Flat { inner: keyed }, Timeout::Default).await.unwrap();

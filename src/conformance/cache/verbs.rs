@@ -1,4 +1,4 @@
-//! Verbs.
+//! Clauses on verbs.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -361,7 +361,8 @@ pub(super) async fn cverb_12_a_backend_failure_is_an_error_from_every_verb<H: Ha
 ) -> Checked {
     let (outage, kind) = context.outage().await?;
     let cx = context.fresh().await;
-    // Watched, it gives way at each call: a verb that asks a broken backend forever is cut off.
+    // A watched backend yields at each call, so a verb that calls a broken backend forever is
+    // interrupted.
     let (cache, _) = cx.counted();
     part("before the outage", async {
         cache.set("k", &1, Timeout::Default).await.unwrap();
@@ -373,7 +374,7 @@ pub(super) async fn cverb_12_a_backend_failure_is_an_error_from_every_verb<H: Ha
     checked
 }
 
-/// Ends with the first verb that is no error of the backend.
+/// Calls every verb, and stops at the first verb that does not return the backend's error.
 async fn every_verb<B: KvBackend>(cache: &Cache<B>, kind: OutageKind) -> Checked {
     let fails = |verb, answer| match answer {
         Err(CacheError::Backend(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! Payloads, keys and times to live by class, through the verbs of a session store.
+//! Clauses on classes of payloads, keys and times to live, through the verbs of a session store.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::{
     session::{SessionCodec, SessionData},
 };
 
-/// JSON, and nothing around it: what differs in the data differs in the payload in the same place.
+/// A codec of bare JSON: a difference in the data is a difference at the same place in the payload.
 struct Plain;
 
 impl SessionCodec for Plain {
@@ -26,7 +26,7 @@ impl SessionCodec for Plain {
 
 fn text(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
-    // Others are escaped, and differ in more than one place.
+    // Other characters are escaped and differ in more than one place.
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric())
         .then(|| text.to_owned())
@@ -39,8 +39,7 @@ async fn stored_with<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, 
     store.load(&key(&session)).await.unwrap().expect("it was saved")
 }
 
-/// Asserts that of two payloads that are nearly equal neither is taken for the other, by any verb
-/// that compares.
+/// Asserts that no comparing verb confuses two nearly equal payloads.
 pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.sessions().project("shop").codec(Plain).build().unwrap();
     for length in [1, 65, 1025, 4096, 100_000] {
@@ -86,7 +85,7 @@ pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>)
     }
 }
 
-/// Saves, changes, moves, renews and deletes sessions of the sizes that applications have.
+/// Saves, changes, moves, renews and deletes sessions of realistic sizes.
 pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
     const FIVE_MINUTES: Duration = Duration::from_secs(300);
     let plain = cx.sessions().project("shop").codec(Plain).build().unwrap();
@@ -129,8 +128,8 @@ pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
             "a flushed session of {length} letters"
         );
     }
-    // And as they are signed and compressed, where texts that differ at their ends share a
-    // beginning.
+    // The same with signed and compressed payloads, in which texts that differ at the end share a
+    // prefix.
     let signed = cx.store();
     for length in [100, 10_000, 300_000] {
         let value = text(&letters(length, 0)).unwrap();
@@ -212,7 +211,7 @@ pub(super) async fn nearly_equal_keys_are_different_sessions<B: KvBackend>(cx: &
     }
 }
 
-/// Asserts that ages of every width are the time to live, by every verb that stores.
+/// Asserts that every storing verb keeps expiry ages of every magnitude as the time to live.
 pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let long = text(&letters(5000, 0)).unwrap();

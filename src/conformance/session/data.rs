@@ -1,4 +1,4 @@
-//! A session in hand: its values and what is noticed of them.
+//! Clauses on the values of a loaded session and on its flags.
 
 use super::{
     super::context::{Cx, clauses},
@@ -15,7 +15,7 @@ clauses! {
     }
 }
 
-/// One thing that is done to a session.
+/// An operation on a session.
 type Touch = fn(&mut Session);
 
 async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx<B>) {

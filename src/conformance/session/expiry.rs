@@ -1,4 +1,4 @@
-//! When sessions end.
+//! Clauses on the expiry of sessions.
 
 use std::time::{Duration, SystemTime};
 
@@ -65,7 +65,7 @@ async fn the_time_to_live_is_the_expiry_age<B: KvBackend>(cx: &Cx<B>) {
 async fn a_relative_expiry_begins_anew_with_each_save<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();
-    // A whole number of seconds, of which two fifths are enough for a few calls.
+    // A whole number of seconds. Two fifths of it suffice for a few calls.
     let age = Duration::from_secs(1 + cx.clock.short().as_secs());
     session.set_expiry(age).unwrap();
     assert!(session.is_modified());
@@ -98,7 +98,7 @@ async fn an_expiry_too_long_for_any_store_is_an_error<B: KvBackend>(cx: &Cx<B>) 
     }
     assert!(!session.is_modified(), "a refused expiry changes nothing");
 
-    // Another program may have stored one.
+    // Another program may have stored such a value.
     session.insert("_session_expiry", u64::MAX).unwrap();
     let error = store.save(&mut session).await.unwrap_err();
     assert!(
@@ -110,8 +110,8 @@ async fn an_expiry_too_long_for_any_store_is_an_error<B: KvBackend>(cx: &Cx<B>) 
 }
 
 async fn an_absolute_expiry_floors_to_whole_seconds<B: KvBackend>(cx: &Cx<B>) {
-    // The store's clock stands still here, also where the backend's does not: what is left is a
-    // matter of the two times alone.
+    // The store's clock does not advance here, even if the backend's does: the remaining time
+    // depends only on the two times.
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
     let mut session = store.create().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
         "it is not written back to life"
     );
 
-    // Kept as a negative number of seconds by somebody else.
+    // Another client stored a negative number of seconds.
     let mut negative = store.create().await.unwrap();
     negative.insert("_session_expiry", -5).unwrap();
     store.save(&mut negative).await.unwrap();
@@ -179,7 +179,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.delete(&key(&stale)).await.unwrap());
     assert!(matches!(store.save(&mut stale).await, Err(SessionError::Gone)));
 
-    // One that was never stored stays so; a new key would be for a record that is none.
+    // A session that was never stored stays unstored; a new key would belong to no record.
     let mut unstored = store.new_session();
     unstored.set_expiry(past).unwrap();
     store.save(&mut unstored).await.unwrap();

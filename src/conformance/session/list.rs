@@ -1,5 +1,5 @@
-//! The one list of the clauses of session stores that depend on the backend. What runs, what is
-//! reported and which tests the macro makes are all read from it.
+//! The list of the clauses of session stores that depend on the backend. The runner, the report and
+//! the macro's tests all use it.
 
 /// Calls `$callback!` with every clause, as `codex-testkit`'s list does.
 #[doc(hidden)]

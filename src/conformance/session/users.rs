@@ -1,4 +1,4 @@
-//! The sessions of one user, and what they cost.
+//! Clauses on the sessions of a user and their cost.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -57,7 +57,7 @@ async fn labels<B: KvBackend>(store: &SessionStore<B>, user: &str) -> Vec<String
     sessions.into_iter().filter_map(|session| session.label).collect()
 }
 
-/// Returns a session as Django's own `login` leaves it: nobody lists it.
+/// Returns the key of a session as Django's own `login` creates it, without an entry in the list.
 async fn unlisted<B: KvBackend>(cx: &Cx<B>, user: &str) -> SessionKey {
     let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
     let data = SessionData::from_json(&format!(r#"{{"_auth_user_id":"{user}"}}"#)).unwrap();
@@ -84,7 +84,7 @@ async fn live_sessions_are_listed_by_an_id_that_is_no_key<B: KvBackend>(cx: &Cx<
     for (session, device) in [&laptop, &phone].into_iter().zip(&listed) {
         assert_eq!(session.login_id().as_ref(), Some(&device.id));
         assert_ne!(device.id, key(session).as_str());
-        // Kept to the millisecond.
+        // The time has a resolution of a millisecond.
         assert!(before - Duration::from_millis(1) <= device.created && device.created <= after);
         assert!(device.created <= device.last_seen);
         assert!(
@@ -112,7 +112,7 @@ async fn live_sessions_are_listed_by_an_id_that_is_no_key<B: KvBackend>(cx: &Cx<
     assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
     assert_eq!(store.sessions("42").await.unwrap().len(), 2);
 
-    // A logout is no longer listed.
+    // A logged-out session is no longer listed.
     store.flush(&mut laptop).await.unwrap();
     assert_eq!(labels(&store, "42").await, ["phone"]);
 }
@@ -205,8 +205,8 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
 
 async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
     let (store, watch) = cx.watched_store();
-    // The first write is the session's, the second the list's: another login comes in between
-    // reading the list and writing it.
+    // The first write is the session, the second the list: another login comes between the read and
+    // the write of the list.
     watch.before("set", async {});
     let other = cx.store();
     watch.before("set", async move {
@@ -226,7 +226,7 @@ async fn a_new_key_keeps_the_id<B: KvBackend>(cx: &Cx<B>) {
     let listed = store.sessions("42").await.unwrap();
     assert_eq!((listed.len(), Some(&listed[0].id)), (1, id.as_ref()));
 
-    // A change elsewhere is in the way of a new key once, and of the list never.
+    // A change elsewhere interferes once with the new key, and never with the list.
     let change = store
         .update(&key(&session), |session| session.insert("theirs", 1))
         .await;
@@ -336,14 +336,14 @@ async fn loading_a_login_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(watch.take(), ["get_many"], "one round trip");
     }
 
-    // Another store has to see the session once.
+    // Another store has to load the session once first.
     let (other, watch) = cx.watched_store();
     assert!(lives(&other, &session).await);
     assert_eq!(watch.take(), ["get", "get"]);
     assert!(lives(&other, &session).await);
     assert_eq!(watch.take(), ["get_many"]);
 
-    // A revocation by another holds at once, and so does a deletion.
+    // A revocation by another store takes effect at once, and so does a deletion.
     let theirs = log_in(&other, "43", "theirs").await;
     cx.store().revoke_all("42").await.unwrap();
     cx.store().delete(&key(&theirs)).await.unwrap();
@@ -363,7 +363,7 @@ async fn what_is_remembered_is_verified<B: KvBackend>(cx: &Cx<B>) {
     store.revoke_all("bob").await.unwrap();
     assert!(!lives(&store, &ada).await, "whose it was does not count");
 
-    // A session that nobody is logged in to any more, and then somebody again.
+    // A session after a logout and another login.
     let mut session = log_in(&store, "carol", "c").await;
     session.clear();
     store.save(&mut session).await.unwrap();

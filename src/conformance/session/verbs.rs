@@ -1,4 +1,4 @@
-//! The effects of the verbs on the record.
+//! Clauses on the effects of verbs on the record.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -73,7 +73,7 @@ async fn stored<B: KvBackend>(cx: &Cx<B>, key: &SessionKey) -> Option<Bytes> {
     cx.backend.get(&record(key)).await.unwrap()
 }
 
-/// Returns how many sessions are stored.
+/// Returns the number of stored sessions.
 async fn count<B: KvBackend>(cx: &Cx<B>) -> usize {
     let pattern = Pattern::prefix("shop:session:");
     let keys = cx.backend.scan_all(&pattern).try_collect::<BTreeSet<String>>().await;
@@ -190,8 +190,8 @@ async fn update_returns_what_the_closure_does<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(store.update(&session, increment).await.unwrap(), 1);
     assert_eq!(store.update(&session, increment).await.unwrap(), 2);
 
-    // Somebody else's change comes between load and save, twice: the closure runs three times on
-    // what is there then.
+    // Another client's change comes between load and save, twice. The closure runs three times,
+    // each time on the current data.
     let (watched_store, watched) = cx.watched_store();
     for _ in 0..2 {
         let (store, session) = (store.clone(), session.clone());
@@ -245,7 +245,7 @@ async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
         Bytes::new(),
         Bytes::from_static(b"{\"uid\":42}"),
         Bytes::from_static(b"\xff\xfe\0"),
-        // Signed, and a list.
+        // A signed list.
         Bytes::from_static(b"WzEsMiwzXQ:1r31eq:oYNz0AE6dWUlPn_rywaSa72OTkxq32q9N2P23d9gn9g"),
     ] {
         cx.backend
@@ -262,7 +262,7 @@ async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Returns a session with a value, loaded.
+/// Returns a loaded session with a value.
 async fn loaded<B: KvBackend>(store: &SessionStore<B>) -> Session {
     let mut session = store.create().await.unwrap();
     session.insert("cart", ["SKU-1"]).unwrap();
@@ -422,7 +422,7 @@ async fn the_new_record_is_stored_before_the_old_one_is_removed<B: KvBackend>(cx
     store.cycle_key(&mut session).await.unwrap();
     assert_eq!(watched.take(), ["set", "del_if_equals"]);
 
-    // The store fails in between: both records are there, and the session has the new one.
+    // The store fails halfway: both records exist, and the session has the new key.
     let old = key(&session);
     watched.fail_after(1);
     assert!(matches!(
@@ -441,7 +441,8 @@ async fn the_new_record_is_stored_before_the_old_one_is_removed<B: KvBackend>(cx
 pub(super) async fn sverb_06_an_outage_is_an_error_from_every_verb<H: Harness>(context: &Context<'_, H>) -> Checked {
     let (outage, kind) = context.outage().await?;
     let cx = context.fresh().await;
-    // Watched, it gives way at each call: a verb that asks a broken backend forever is cut off.
+    // A watched backend yields at each call, so a verb that calls a broken backend forever is
+    // interrupted.
     let (store, _) = cx.watched_store();
     let mut session = store.new_session();
     part("before the outage", async {
@@ -459,7 +460,7 @@ pub(super) async fn sverb_06_an_outage_is_an_error_from_every_verb<H: Harness>(c
     .await
 }
 
-/// Ends with the first verb that is no error of the backend.
+/// Calls every verb, and stops at the first verb that does not return the backend's error.
 async fn every_verb<B: KvBackend>(store: &SessionStore<B>, session: &mut Session, kind: OutageKind) -> Checked {
     let key = key(session);
     let fails = |verb, answer| match answer {
