@@ -26,8 +26,8 @@ use crate::{
 ///
 /// # Expiry
 ///
-/// An expired entry is never read: expiry is decided by each call, exactly at the deadline. A
-/// thread of this crate frees the memory of expired entries within a fraction of a second.
+/// An expired entry is never read: each call decides expiry, exactly at the deadline. A thread of
+/// this crate frees the memory of expired entries within a fraction of a second.
 ///
 /// The clock is the operating system's monotonic clock. Setting the wall clock changes nothing. On
 /// Linux the monotonic clock stands still while the machine is suspended, so entries live longer by
@@ -35,12 +35,12 @@ use crate::{
 ///
 /// # Processes
 ///
-/// The store ends with its process, unless it is [dumped](Self::dump) or has a [snapshot
-/// file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a copy of the
-/// store but not its threads. Reads and writes work, and expired entries are never read. Only
-/// [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no snapshot is written in
-/// intervals. As with any lock, a `fork` while another thread is inside a call can leave that
-/// call's shard locked in the child.
+/// The store ends with its process, unless it is [dumped](Self::dump) or has a
+/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a
+/// copy of the store but not its threads. Reads and writes work, and expired entries are never
+/// read. Only [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no snapshot is
+/// written in intervals. As with any lock, a `fork` while another thread is inside a call can leave
+/// that call's shard locked in the child.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,

@@ -64,8 +64,9 @@
 //! began waits for that answer.
 //!
 //! If the server is slow, memory is bounded by the calls [in flight](RedisBuilder::max_in_flight)
-//! and the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the [bytes of the
-//! replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail immediately.
+//! and the calls that [wait](RedisBuilder::max_waiting), both per runtime, and by the
+//! [bytes of the replies](RedisBuilder::max_reply_bytes) on each connection. Further calls fail
+//! immediately.
 //!
 //! [`RedisBackend::connection`] runs any other command on the same connections, with the same
 //! deadlines, through the `redis` crate's `AsyncCommands`.

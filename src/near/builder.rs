@@ -63,7 +63,7 @@ impl<R: Tracking> NearBuilder<R> {
     ///
     /// While the connection works, a change is seen after the time that its push takes. This
     /// setting bounds the staleness if the connection fails: a frozen server, a lost network, a
-    /// demoted primary. While there are reads, the connection is checked at each third of this
+    /// demoted primary. While there are reads, the connection is checked after each third of this
     /// time.
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
         self.max_staleness = staleness;
@@ -81,8 +81,8 @@ impl<R: Tracking> NearBuilder<R> {
     /// # Errors
     ///
     /// [`ErrorKind::Config`] for a setting out of range, and if the store, a proxy or the user's
-    /// rights do not allow tracking. The message says what is missing. If the store cannot be
-    /// reached, the error of the store.
+    /// rights do not allow tracking. The message says what is missing. The store's own error if the
+    /// store cannot be reached.
     pub async fn build(self) -> Result<NearBackend<R>> {
         if !(SHORTEST..=LONGEST).contains(&self.max_staleness) {
             return Err(refused("max_staleness must be from 50 ms to 1 h"));
