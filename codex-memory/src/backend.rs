@@ -20,7 +20,7 @@ use crate::{
 
 /// A key-value store in this process.
 ///
-/// A clone is another handle on the same store. Stores that were made separately share nothing.
+/// A clone is another handle on the same store. Stores that were created separately share nothing.
 ///
 /// Calls never wait, so they need no runtime. A call does its work when it is first polled.
 ///
@@ -100,7 +100,7 @@ impl MemoryBackend {
         self.store.footprint()
     }
 
-    /// Returns how many entries were evicted to make room since the store was made. Expiry and
+    /// Returns how many entries were evicted to make room since the store was created. Expiry and
     /// removal are not evictions.
     pub fn evictions(&self) -> u64 {
         self.store.evictions()

@@ -112,9 +112,9 @@ const COUNTED_FIRST: [&str; 7] = [
 ///
 /// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or
 /// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent. Use a separate
-/// connection for it. A transaction is a [`redis::Pipeline`] that is `atomic`. On a cluster a
-/// command goes to the node of its key, a pipeline of several keys to several nodes, and a
-/// transaction to the node of its first key.
+/// connection for it. A transaction is an atomic [`redis::Pipeline`]. On a cluster a command goes
+/// to the node of its key, a pipeline of several keys to several nodes, and a transaction to the
+/// node of its first key.
 ///
 /// # Cancellation
 ///

@@ -39,7 +39,7 @@ struct Stream {
     opening_since: Option<u64>,
 }
 
-/// The stream of a node at the time at which a proof is asked for.
+/// The stream of a node at the time of the request for a proof.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     stream: u64,

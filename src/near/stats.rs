@@ -9,14 +9,14 @@ use crate::striped::Striped;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NearStats {
-    /// Reads of a key that were answered from memory, including kept misses.
+    /// The number of reads of a key that were answered from memory, including kept misses.
     pub hits: u64,
-    /// Reads of a key that went to the store.
+    /// The number of reads of a key that went to the store.
     pub misses: u64,
-    /// Changes of keys that the store reported.
+    /// The number of changes of keys that the store reported.
     pub invalidations: u64,
-    /// Answers that were not kept: the key changed while it was read, a write of it was unresolved,
-    /// or nothing would have reported a change.
+    /// The number of answers that were not kept: the key changed while it was read, a write of it
+    /// was unresolved, or nothing would have reported a change.
     pub refused_fills: u64,
     /// The number of times that all answers of a node were dropped: its stream opened or ended, or
     /// the store reported that every key may have changed.

@@ -27,7 +27,7 @@ pub(crate) struct Shard {
     earliest: Deadline,
     /// The hash at which the next sweep of a write begins.
     sweep_from: u32,
-    /// The number of changes since the store was made.
+    /// The number of changes since the store was created.
     changes: u64,
 }
 
@@ -196,7 +196,7 @@ impl Shard {
         self.expiring > 0
     }
 
-    /// Returns how many changes there were since the store was made.
+    /// Returns the number of changes since the store was created.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }

@@ -158,7 +158,7 @@ pub(super) fn send<'a>(
     })
 }
 
-/// Waits for a dial. `None` if it was dropped with its runtime.
+/// Waits for a dial. Returns `None` if the dial was dropped with its runtime.
 async fn outcome(
     mut dialled: watch::Receiver<Option<Result<Arc<Connection>, DialError>>>,
 ) -> Option<Result<Arc<Connection>, DialError>> {

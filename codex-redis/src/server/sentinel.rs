@@ -1,4 +1,4 @@
-//! The location of the primary by Sentinels.
+//! The location of the primary, as Sentinels name it.
 //!
 //! Follows <https://redis.io/docs/latest/develop/reference/sentinel-clients/>, with an addition:
 //! all Sentinels are asked, and the answer with the newest configuration epoch counts. A single
@@ -149,7 +149,7 @@ impl Locate for Sentinels {
         None
     }
 
-    /// Returns the address of the primary by the Sentinel with the newest configuration.
+    /// Returns the address of the primary that the Sentinel with the newest configuration names.
     async fn locate(&self) -> Result<Address, DialError> {
         self.ask_all().await
     }

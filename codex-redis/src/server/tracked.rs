@@ -4,7 +4,7 @@
 //! There is at most one tracked connection at a time, whichever runtimes read, because the pushes
 //! of two connections would have no order. The runtime that opens the connection drives it. A call
 //! on another runtime waits only briefly for the connection, and ends it if it does not answer,
-//! because the driving runtime may not be driven.
+//! because the runtime of the connection may not be driven.
 
 use std::{
     fmt,
@@ -154,8 +154,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Opens the connection in the background, if there is none and it is time to. Returns `None`
-    /// if it is open or may not be opened now.
+    /// Opens the connection in the background if it is not open and an attempt is due. Returns
+    /// `None` if it is open or may not be opened now.
     fn open(self: &Arc<Self>) -> Option<Opened> {
         let runtime = Handle::try_current().ok()?;
         let mut state = self.state();
@@ -320,7 +320,7 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Sends a read by the tracked connection.
+    /// Sends a read over the tracked connection.
     pub(crate) async fn read(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Read {
         let Some(session) = self.session() else {
             return Read::Elsewhere;

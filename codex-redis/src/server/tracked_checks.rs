@@ -30,7 +30,7 @@ pub(super) fn opening(is_cluster: bool) -> Vec<Command<'static>> {
     questions
 }
 
-/// Returns the questions of a proof. A PING would also be answered by a node that was demoted.
+/// Returns the questions of a proof. A demoted node would also answer a PING.
 pub(super) fn proof(is_cluster: bool) -> Vec<Command<'static>> {
     let mut questions = vec![Command::read("HELLO")];
     if is_cluster {
@@ -133,7 +133,7 @@ pub(super) fn no_push() -> DialError {
     )
 }
 
-/// Returns the error for a server that is emptied whenever the canary was read.
+/// Returns the error for a server that was emptied during each check of the canary.
 pub(super) fn flushed_too_often() -> DialError {
     DialError::server("the server was emptied (FLUSHDB) during each of several checks of its invalidations; try again")
 }

@@ -192,8 +192,8 @@ impl Cluster {
         deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
     }
 
-    /// Pauses if that helps. If no time is left to send refused commands again, their refusals
-    /// become their answers.
+    /// Pauses if a command has to wait. If no time is left to send refused commands again, their
+    /// refusals become their answers.
     async fn before_the_next(
         self: &Arc<Self>,
         deadline: Deadline,

@@ -128,8 +128,7 @@ impl Cluster {
         master.command(deadline, command).await
     }
 
-    /// Returns every node that serves slots. Fails if no node serves some slot, even by a refreshed
-    /// map.
+    /// Returns every node that serves slots. Fails if a slot has no node, even in a refreshed map.
     pub(crate) async fn all_masters(
         self: &Arc<Self>,
         deadline: Deadline,

@@ -47,8 +47,8 @@ impl SlotMap {
         self.masters.iter().find(|master| master.id == id)
     }
 
-    /// Returns the number of slots whose node is another than in `before`, and the new masters that
-    /// took over slots from masters that are gone.
+    /// Returns the number of slots whose node differs from `before`, and the new masters that took
+    /// over slots from masters that are gone.
     pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (usize, Vec<&'a Master>) {
         // Sets, because a linear search would take seconds with a master for each slot.
         let ids = |map: &'a Self| -> HashSet<&'a str> { map.masters.iter().map(|master| &*master.id).collect() };
