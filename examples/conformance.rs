@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Without a URL it runs on the memory backend. On a server it uses only empty databases, and
-//! empties them again. If the URL names a database, it uses no other. Before the first write it
-//! finds out how to empty a database and which commands the server refuses. For the clauses about
-//! outages it puts a proxy in front of the server.
+//! empties them again. If the URL names a database, it uses only that database. Before the first
+//! write it determines how to empty a database and which commands the server refuses. For the
+//! clauses about outages it puts a proxy in front of the server.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, fs, process::ExitCode};
@@ -91,7 +91,7 @@ async fn conformance(mut arguments: Arguments) -> Result<TimedReport, String> {
     };
     tokio::select! {
         report = checked_and_run => report,
-        // Nothing is left behind then either.
+        // An interrupted run leaves no keys behind either.
         _ = tokio::signal::ctrl_c() => Err(match harness.clean_up().await {
             Ok(()) => "interrupted; the databases are empty again".to_owned(),
             Err(left) => format!("interrupted; {left}"),

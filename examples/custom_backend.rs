@@ -50,7 +50,7 @@ impl Entries {
         entry.deadline.is_none_or(|deadline| self.now < deadline)
     }
 
-    /// Removes `key` and returns whether it was there and not expired.
+    /// Removes `key` and returns whether it existed and had not expired.
     fn remove(&mut self, key: &str) -> bool {
         let was_live = self.live(key).is_some();
         if let Some(entry) = self.by_key.remove(key) {
@@ -100,7 +100,7 @@ impl AgingBackend {
     }
 }
 
-/// A clock that moves only when told to. A store for production would read `Instant::now` instead.
+/// A clock that only `advance` moves. A store for production would read `Instant::now` instead.
 #[derive(Clone, Default)]
 struct StillClock(Arc<AtomicU64>);
 
@@ -115,7 +115,7 @@ impl StillClock {
     }
 }
 
-// Not derived: neither keys nor values may be printed.
+// Implemented by hand, so that no keys or values are printed.
 impl fmt::Debug for AgingBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AgingBackend")
@@ -214,7 +214,7 @@ impl KvBackend for AgingBackend {
     }
 }
 
-/// Gives the suite fresh stores and moves their clock.
+/// The harness, which creates stores and advances their clock.
 #[derive(Default)]
 struct AgingHarness {
     clock: StillClock,
@@ -224,7 +224,7 @@ impl Harness for AgingHarness {
     type Backend = AgingBackend;
 
     async fn fresh(&self) -> AgingBackend {
-        // All share the clock that the suite moves.
+        // All stores share the clock that the suite advances.
         AgingBackend {
             entries: Arc::default(),
             clock: self.clock.clone(),

@@ -1,12 +1,12 @@
 //! A backend that keeps its entries in a file, and the conformance suite run on it.
 //!
 //! `cargo run -p codex-kv-tests --example durable_backend` runs the suite and prints the report;
-//! `cargo test -p codex-kv-tests --example durable_backend` runs each clause as a test. One of the
-//! clauses kills a process in the middle of its writes and reads the file afterwards.
+//! `cargo test -p codex-kv-tests --example durable_backend` runs each clause as a test. A clause
+//! kills a process in the middle of its writes and reads the file afterwards.
 //!
-//! The file is a [`redb`] database. All writes go through one thread, which commits everything that
-//! is waiting in one transaction: many concurrent writers share one `fsync`, and no write is
-//! answered before it is on disk. Reads run on the caller's thread, on the last commit.
+//! The file is a [`redb`] database. All writes go through one thread, which commits all pending
+//! writes in one transaction: many concurrent writers share one `fsync`, and no write is
+//! acknowledged before it is on disk. Reads run on the caller's thread, on the last commit.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 #[path = "durable_backend/harness.rs"]
@@ -41,8 +41,8 @@ type Row = (u64, Option<u128>, &'static [u8]);
 /// The time since 1970.
 pub(crate) type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-/// Returns a clock that starts at the time of day and follows the monotonic clock from then on: a
-/// correction of the time of day moves no deadline. Across restarts the time of day decides.
+/// Returns a clock that starts at the time of day and then follows the monotonic clock, so that a
+/// correction of the time of day moves no deadline. Across restarts the time of day counts.
 pub(crate) fn system_clock() -> Clock {
     let (day, start) = (SystemTime::now(), Instant::now());
     let since_1970 = day.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -51,9 +51,9 @@ pub(crate) fn system_clock() -> Clock {
 
 /// The time of the calls.
 ///
-/// It stands still while a commit is under way: what reads the last commit and what is in the next
-/// one see the same time. Otherwise a read could find a key expired that the pending commit, which
-/// was made before its deadline, has already changed.
+/// It stops during a commit: reads of the last commit and writes of the next commit see the same
+/// time. Otherwise a read could find a key expired that a pending write has changed before its
+/// deadline.
 struct Time {
     clock: Clock,
     of_commit: Mutex<Option<Duration>>,
@@ -65,7 +65,8 @@ impl Time {
     }
 }
 
-/// A handle on a file. A clone is another handle on the same file; dropping the last one closes it.
+/// A handle to a file. Clones are handles to the same file. Dropping the last handle closes the
+/// file.
 #[derive(Clone)]
 pub(crate) struct DurableBackend(Arc<Store>);
 
@@ -77,12 +78,12 @@ struct Store {
     writer: Option<JoinHandle<()>>,
 }
 
-/// Makes one change, and returns what answers the caller once the change is committed.
+/// A change. It returns a function that answers the caller after the commit.
 type Job = Box<dyn FnOnce(&mut Tables<'_>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
-/// The number of changes that wait for the writer, and of those in one transaction. A caller that
-/// finds the queue full blocks until the next commit.
+/// The maximum number of changes in the writer's queue and in one transaction. A caller that finds
+/// the queue full blocks until the next commit.
 const MOST_JOBS: usize = 256;
 
 impl DurableBackend {
@@ -90,10 +91,10 @@ impl DurableBackend {
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, is not a database, or is open in another process.
+    /// Fails if the file cannot be opened, is not a database, or is open in another process.
     pub(crate) fn open(path: &Path, clock: Clock) -> Result<Self> {
         let database = Arc::new(Database::create(path).map_err(failed)?);
-        // Readers find every table.
+        // Readers need every table to exist.
         let transaction = database.begin_write().map_err(failed)?;
         drop(Tables::open(&transaction, clock())?);
         transaction.commit().map_err(failed)?;
@@ -123,7 +124,7 @@ impl DurableBackend {
         &self.0.path
     }
 
-    /// Makes a change and waits until it is on disk. A caller that stops waiting does not undo it.
+    /// Submits a change and waits until it is on disk. Dropping the future does not undo it.
     async fn write<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -142,7 +143,7 @@ impl DurableBackend {
             .map_err(|error| error.with_operation(operation))
     }
 
-    /// Looks at the last commit.
+    /// Runs `read` on the last commit.
     fn read<T>(
         &self,
         operation: &'static str,
@@ -158,9 +159,9 @@ impl DurableBackend {
     }
 }
 
-/// Makes the changes of `batch` in one transaction, and answers them when it is on disk.
+/// Applies the changes of `batch` in one transaction, and answers the callers when it is on disk.
 fn commit(database: &Database, time: &Time, batch: Vec<Job>) {
-    // Every call of the batch has begun, so that nothing expires early.
+    // Every call of the batch has begun by now, so no key expires early.
     let now = *time.of_commit().insert((time.clock)());
     let mut answers: Vec<Answer> = Vec::new();
     let change = || {
@@ -178,26 +179,26 @@ fn commit(database: &Database, time: &Time, batch: Vec<Job>) {
     }
 }
 
-/// Closes the file: the writer commits what is waiting, and ends.
+/// Closes the file: the writer commits the pending changes and ends.
 impl Drop for Store {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(writer) = self.writer.take() {
-            // It has ended either way; a panic was reported where it happened.
+            // The thread has ended either way, and the panic hook has reported a panic.
             let _ = writer.join();
         }
     }
 }
 
-// Written by hand: neither keys nor values are printed.
+// Implemented by hand, so that no keys or values are printed.
 impl fmt::Debug for DurableBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DurableBackend")
     }
 }
 
-/// Converts an error of the database. After a failed write, redb fails every later commit, so that
-/// half a change is never stored.
+/// Converts an error of the database. After a failed write, redb fails every later commit, so a
+/// partial change is never stored.
 fn failed(error: impl Into<redb::Error>) -> Error {
     Error::new(ErrorKind::Server, "open", "the database file failed").with_source(error.into())
 }
@@ -226,7 +227,7 @@ fn is_live(deadline: Option<u128>, now: Duration) -> bool {
     deadline.is_none_or(|deadline| now.as_nanos() < deadline)
 }
 
-/// Returns the entry of `key`, and never an expired one.
+/// Returns the entry of `key` unless it has expired.
 fn live(entries: &impl ReadableTable<&'static str, Row>, key: &str, now: Duration) -> Result<Option<Entry>> {
     let row = entries.get(key).map_err(failed)?;
     Ok(row.and_then(|row| {
@@ -239,7 +240,7 @@ fn live(entries: &impl ReadableTable<&'static str, Row>, key: &str, now: Duratio
     }))
 }
 
-/// The tables in a write transaction, at its time.
+/// The tables of a write transaction, with its time.
 struct Tables<'t> {
     entries: Table<'t, &'static str, Row>,
     by_age: Table<'t, u64, &'static str>,
@@ -261,9 +262,9 @@ impl<'t> Tables<'t> {
         live(&self.entries, key, self.now)
     }
 
-    /// Returns the deadline that `expiry` means for the entry that is there.
+    /// Returns the deadline of `expiry` for the existing entry.
     fn deadline(&self, expiry: Expiry, old: Option<&Entry>) -> Result<Option<u128>> {
-        // Rounds up to a millisecond, and refuses zero and what no store must take.
+        // Rounds up to a millisecond, and refuses zero and durations that no store has to accept.
         let millis = expiry.to_millis("set")?;
         Ok(match expiry {
             Expiry::Keep => old.and_then(|entry| entry.deadline),
@@ -275,7 +276,8 @@ impl<'t> Tables<'t> {
 
     fn set(&mut self, key: &str, value: &[u8], options: &SetOptions) -> Result<SetOutcome> {
         let old = self.live(key)?;
-        // Before the condition: a bad expiry is refused also if nothing would be written.
+        // Checked before the condition: an invalid expiry is an error even if nothing would be
+        // written.
         let deadline = self.deadline(options.expiry, old.as_ref())?;
         let holds = match &options.condition {
             Condition::Always => true,
@@ -290,7 +292,7 @@ impl<'t> Tables<'t> {
         Ok(SetOutcome::Written)
     }
 
-    /// Writes `key`, whose live entry is `old`.
+    /// Writes `key`. Its live entry is `old`.
     fn put(&mut self, key: &str, value: &[u8], deadline: Option<u128>, old: Option<Entry>) -> Result<()> {
         self.remove(key)?;
         // A live entry keeps its position, so that a scan cannot miss it.
@@ -327,7 +329,7 @@ impl<'t> Tables<'t> {
         Ok(is_live(deadline, self.now))
     }
 
-    /// Removes some expired entries. No verb depends on it; it only keeps the file small.
+    /// Removes some expired entries. This only keeps the file small; no verb depends on it.
     fn sweep(&mut self) -> Result<()> {
         const MOST: usize = 100;
         for _ in 0..MOST {
@@ -347,7 +349,7 @@ impl KvBackend for DurableBackend {
         let capabilities = Capabilities::new()
             .with(Capability::Durable)
             .with(Capability::LargeValues);
-        // A read transaction is one snapshot.
+        // A read transaction is a snapshot.
         capabilities
             .with(Capability::AtomicMany)
             .with(Capability::AtomicGetWithTtl)
@@ -389,7 +391,7 @@ impl KvBackend for DurableBackend {
             .collect();
         let options = SetOptions::new().with_expiry(expiry);
         self.write("set_many", move |tables| {
-            // Also without entries, and before the first is written.
+            // Checked even without entries, and before the first write.
             tables.deadline(expiry, None)?;
             entries
                 .iter()
@@ -438,8 +440,8 @@ impl KvBackend for DurableBackend {
         self.read("scan", |transaction, now| {
             let entries = transaction.open_table(ENTRIES).map_err(failed)?;
             let by_age = transaction.open_table(BY_AGE).map_err(failed)?;
-            // The cursor is the last age that was looked at, and the newest one when the scan
-            // began: what is created later does not prolong it.
+            // The cursor is the last age that was scanned and the newest age at the start of the
+            // scan, so keys that are created later do not prolong the scan.
             let (seen, last) = if request.cursor.is_start() {
                 (0, by_age.last().map_err(failed)?.map_or(0, |(age, _)| age.value()))
             } else {
@@ -496,7 +498,7 @@ mod conformance {
         life_14: "in process, there are no connections",
     });
 
-    /// Not a test of its own: the process that dur-02 starts and kills.
+    /// Not a test itself: the process that dur-02 starts and kills.
     #[tokio::test]
     #[ignore = "started by dur_02 in a process of its own"]
     async fn killable_writer() {

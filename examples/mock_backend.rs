@@ -1,7 +1,7 @@
 //! A mock of a backend, for a test that must count calls or make one fail.
 //!
 //! It needs the dev-dependency `codex-testkit` with its feature `mock`. Use `MemoryBackend` in all
-//! other tests: it behaves as a store does.
+//! other tests, because it behaves like a real store.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -32,7 +32,7 @@ fn cache_on(backend: MockBackend) -> Cache<MockBackend> {
 
 async fn a_hit_costs_one_request_and_no_supplier() {
     let mut backend = MockBackend::new();
-    // Exactly one `get`, of this key; anything else would panic.
+    // Expects exactly one `get` of this key. Any other call would panic.
     backend.expect_hit("shop:1:tea", "350");
 
     let price = price(&cache_on(backend), "tea", || panic!("the supplier was asked")).await;
@@ -43,7 +43,7 @@ async fn a_hit_costs_one_request_and_no_supplier() {
 async fn a_price_is_kept_for_an_hour() {
     let mut backend = MockBackend::new();
     backend.expect_miss("shop:1:tea");
-    // There is no short form for a write with an expiry: this is mockall's own form.
+    // A write with an expiry has no short form, so this uses mockall's own form.
     let hour = Expiry::After(Duration::from_secs(3600));
     backend
         .expect_set()
@@ -59,7 +59,7 @@ async fn a_price_is_kept_for_an_hour() {
 async fn a_broken_store_is_not_a_miss() {
     let mut backend = MockBackend::new();
     backend.expect_failure(Verb::Get, ErrorKind::Connection);
-    // No `expect_write`: a write would panic.
+    // There is no `expect_write`, so a write would panic.
 
     let price = price(&cache_on(backend), "tea", || panic!("the supplier was asked")).await;
     let error = price.expect_err("a failure is passed on");

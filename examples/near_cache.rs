@@ -1,4 +1,4 @@
-//! A near cache of a Redis server, and what it saves.
+//! A near cache of a Redis server, and the round trips that it saves.
 //!
 //! ```text
 //! REDIS_URL=redis://127.0.0.1:6379/0 cargo run --release --example near_cache
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("RedisBackend: {plain:?} per read");
     println!("NearBackend:  {hot:?} per read, {:?}", near.stats());
 
-    // Another program writes: Redis tells the near cache.
+    // Another program writes, and Redis notifies the near cache.
     let _ = redis.set(key, "second".into(), options()).await?;
     let written = Instant::now();
     while near.get(key).await?.as_deref() != Some(b"second") {

@@ -26,7 +26,7 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// The prefix of every key of this example.
 const PROJECT: &str = "codex-kv-quickstart";
-/// Reads that are timed, one after another.
+/// The number of sequential reads that are timed.
 const READS: u32 = 1000;
 
 #[tokio::main]
@@ -267,7 +267,8 @@ async fn speed(url: &str, backend: AnyBackend) -> Result<()> {
         return Ok(());
     }
     print_speed("Redis", backend).await?;
-    // Redis invalidates what this process has read, so that a repeated read needs no round trip.
+    // Redis invalidates the keys that this process has read, so a repeated read needs no round
+    // trip.
     let near = format!("{url}{}near=16MiB", if url.contains('?') { '&' } else { '?' });
     match codex_kv::connect(&near).await {
         Ok(near) => print_speed("near cache", near).await,
@@ -283,7 +284,7 @@ async fn print_speed(name: &str, backend: AnyBackend) -> Result<()> {
     Ok(())
 }
 
-/// Returns how long one read of a small value takes, as the mean of many.
+/// Returns the mean duration of a read of a small value.
 async fn time_reads(backend: AnyBackend) -> Result<Duration> {
     let cache = Cache::builder(backend).key_prefix(PROJECT).build()?;
     cache.set("greeting", "hello", Duration::from_secs(60)).await?;

@@ -1,5 +1,5 @@
-//! A test of application logic without Redis: the memory backend answers as Redis does, under a
-//! clock that the test moves.
+//! A test of application logic without Redis: the memory backend behaves like Redis, with a clock
+//! that the test advances.
 //!
 //! The logic is a rate limiter. proptest generates sequences of requests and pauses, and the result
 //! is compared with a simple model.
@@ -16,7 +16,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// Application code that depends on the trait and on no backend.
+/// Application code that depends only on the trait.
 struct RateLimiter<B> {
     backend: B,
     limit: i64,
@@ -52,7 +52,7 @@ const USERS: [&str; 3] = ["ada", "grace", "edsger"];
 const LIMIT: i64 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The expected behaviour: when each user's window began, and how many requests it has seen.
+/// The expected behaviour: the beginning of each user's window, and the number of its requests.
 #[derive(Default)]
 struct Model {
     windows: HashMap<usize, (Duration, i64)>,

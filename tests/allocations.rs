@@ -1,4 +1,4 @@
-//! The allocations of a hit.
+//! Tests of the allocations of a hit.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,8 +13,8 @@ use std::{
 
 use codex_kv::{Cache, Timeout, memory::MemoryBackend};
 
-/// Returns the outcome of a future that never has to wait, without a runtime, which would count
-/// too.
+/// Returns the output of a future that never waits. It uses no runtime, because its allocations
+/// would count too.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -29,7 +29,7 @@ fn allocations<T>(run: impl FnOnce() -> T) -> u64 {
 #[test]
 fn ckey_01_a_hit_of_an_integer_allocates_nothing() {
     let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
-    // `shop:1:` and this are the longest stored key that is built on the stack.
+    // With `shop:1:`, this is the longest stored key that is built on the stack.
     for key in ["user:42", &"k".repeat(121)] {
         at_once(cache.set(key, &42, Timeout::Default)).unwrap();
         for _ in 0..3 {
@@ -39,7 +39,7 @@ fn ckey_01_a_hit_of_an_integer_allocates_nothing() {
         assert_eq!(allocations(|| at_once(cache.has_key(key)).unwrap()), 0);
         assert_eq!(allocations(|| at_once(cache.get::<i64>("missing")).unwrap()), 0);
     }
-    // The counter counts: a longer key is one allocation, and what decoding makes is one more.
+    // The counter works: a longer key costs one allocation, and the decoded value another.
     let long = "k".repeat(122);
     at_once(cache.set(&long, "text", Timeout::Default)).unwrap();
     assert_eq!(allocations(|| at_once(cache.get::<String>(&long)).unwrap()), 2);

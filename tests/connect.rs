@@ -1,9 +1,9 @@
-//! `connect`: what each URL gives, good or bad.
+//! Tests of `connect` with valid and invalid URLs.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use codex_kv::{AnyBackend, ErrorKind, KvBackend, SetOptions, connect};
 
-/// Returns the error of a URL that is no good. Its texts show nothing of the URL's login.
+/// Returns the error of an invalid URL. Its texts show no part of the URL's login.
 async fn refused(url: &str) -> String {
     let error = connect(url).await.expect_err("the URL is no good");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
@@ -158,7 +158,7 @@ async fn a_bad_database_is_told_that_it_is_a_number() {
 
 #[tokio::test]
 async fn a_redis_that_is_down_is_a_connection_error() {
-    // Bound and dropped, so that nobody listens there.
+    // Bound and dropped, so that no server listens on the port.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,4 +1,5 @@
-//! Functions with `#[cached]`. What the macro says of wrong ones is tested in `codex-macros`.
+//! Tests of functions with `#[cached]`. The tests of the macro's error messages are in
+//! `codex-macros`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,7 +44,7 @@ impl From<Denied> for Failure {
     }
 }
 
-/// Counts its calls, and has an argument of each kind that a key can hold.
+/// A function that counts its calls and has an argument of each kind that a key can contain.
 struct Counter(AtomicUsize);
 
 impl Counter {
@@ -84,14 +85,14 @@ async fn an_async_function_is_computed_once_for_each_list_of_arguments() {
     assert_eq!(plain(7, "en".into(), &["a", "b"]).await.unwrap(), "7 en! 2");
     assert_eq!(PLAIN.get(), 3);
     assert!(CACHE.has_key(r#"plain:[7,"en",["a"]]"#).await.unwrap());
-    // Errors are returned and not kept, whether by `?` or by `return`.
+    // Errors are returned and not cached, both with `?` and with `return`.
     for id in [0, 0, 1, 1] {
         assert_eq!(plain(id, String::new(), &[]).await, Err(Failure::Unknown));
     }
     assert_eq!(PLAIN.get(), 7);
 }
 
-/// With quotes, commas and brackets in them, a joined key would be one.
+/// Arguments with quotes, commas and brackets: simple concatenation would give the same key.
 #[tokio::test]
 async fn no_two_lists_of_arguments_have_one_key() {
     #[cached(cache = CACHE, name = "pairs")]
@@ -135,7 +136,7 @@ async fn a_key_can_be_written_and_arguments_skipped() {
     assert!(CACHE.has_key("by_skip:[1]").await.unwrap());
 }
 
-/// A state as web frameworks hand it on.
+/// A state as web frameworks pass it to handlers.
 #[derive(Clone)]
 struct State {
     cache: Arc<Cache<MemoryBackend>>,
@@ -194,7 +195,7 @@ fn a_function_without_async_asks_a_blocking_cache() {
     });
     assert_eq!(CALLS.get(), 1);
     assert_eq!(blocking_square(0), Err(Failure::Unknown));
-    // On a runtime's thread the cache refuses, and the function says what it was told to say.
+    // On a runtime's thread the cache fails, and the function returns its mapped error.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(runtime.block_on(async { blocking_square(12) }), Err(Failure::Unknown));
 }

@@ -1,4 +1,4 @@
-//! The manifests: the minimum Rust version, and what a published package must have.
+//! Tests of the manifests: the minimum Rust version, and the requirements of published packages.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -47,7 +47,7 @@ fn rust_version(text: &str) -> (u32, u32) {
     (numbers.next().unwrap(), numbers.next().unwrap_or(0))
 }
 
-/// Returns the ids of everything that users of the published packages compile, with any feature.
+/// Returns the ids of all packages that users of the published packages compile, with any features.
 fn compiled_by_users(metadata: &Value) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<&str> = published(metadata)
@@ -112,8 +112,8 @@ fn published_packages_say_where_they_come_from_and_include_what_they_need_alone(
     }
 }
 
-/// A dev-dependency with a version must be published first, and backends and the test kit depend on
-/// each other.
+/// Dev-dependencies with a version must be published first, which is impossible for the cycle of
+/// backends and the test kit.
 #[test]
 fn dev_dependencies_on_the_workspace_have_no_version() {
     let metadata = metadata();

@@ -1,5 +1,5 @@
-//! The suite on a server that is somebody else's: it takes what is empty, says so where nothing is,
-//! and leaves the rest alone.
+//! Tests of the suite on a server with foreign data: it uses empty databases only, reports if there
+//! is none, and leaves all other databases alone.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use codex_kv::testkit::{
@@ -15,7 +15,7 @@ fn clauses() -> impl Iterator<Item = ClauseId> {
     CLAUSES.iter().map(|id| id.parse().unwrap())
 }
 
-/// Returns the databases that are not empty, as the server tells.
+/// Returns the databases that are not empty, according to the server.
 fn keyspace(server: &RedisServer) -> Vec<String> {
     let Value::BulkString(info) = server.command(&["INFO", "keyspace"]).unwrap() else {
         panic!("INFO answers text")
@@ -119,7 +119,7 @@ async fn without_flushdb_the_databases_are_emptied_key_by_key() {
     // Thousands of keys; a list; a key that is not UTF-8.
     let many = ["del-04", "glob-09"].map(|id| id.parse().unwrap());
     let report = run_only(&harness, clauses().filter(|id| id.ident() != "scan_08").chain(many)).await;
-    // The version is not told.
+    // The server does not report its version.
     let (_, glob_09) = report.outcomes.last().unwrap();
     assert!(
         matches!(glob_09, Outcome::Skipped(reason) if reason.contains("CVE-2022-36021")),
@@ -197,7 +197,7 @@ async fn data_that_stays_behind_fails_the_clause_and_names_the_database() {
         let server = &server;
         async move {
             let backend = codex_kv::connect(&url).await?;
-            // From here on: the database is leased, and not yet written to.
+            // From here on the database is leased and not yet written to.
             server.command(&["ACL", "SETUSER", "default", "-flushdb"]).unwrap();
             Ok(backend)
         }
@@ -221,7 +221,7 @@ async fn the_clauses_about_outages_run_on_any_server() {
         "life-01", "life-02", "life-03", "life-05", "life-11", "life-12", "life-13", "life-14",
     ];
     let outages = outages.map(|id| id.parse::<ClauseId>().unwrap());
-    // Each stalled call takes the whole of its deadline.
+    // Each stalled call takes its full deadline.
     let tcp = format!(
         "redis://127.0.0.1:{}?command_timeout=250ms&max_reply_bytes=8388608",
         server.port()

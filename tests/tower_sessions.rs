@@ -1,4 +1,4 @@
-//! The store for `tower-sessions`, on memory and on a real Redis.
+//! Tests of the store for `tower-sessions`, on memory and on a real Redis.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ fn key(record: &Record) -> String {
     format!("shop:tower-session:{}", record.id)
 }
 
-/// Each test once per backend.
+/// Generates each test once per backend.
 macro_rules! on_every_backend {
     ($($test:ident),+ $(,)?) => {
         mod memory {
@@ -150,7 +150,7 @@ async fn what_is_no_record_is_an_error(backend: AnyBackend) {
     );
 }
 
-/// Uses it as `tower_sessions::SessionManagerLayer` does.
+/// Uses the store as `tower_sessions::SessionManagerLayer` does.
 async fn sessions_of_tower_sessions_work_on_it(backend: AnyBackend) {
     let store = Arc::new(store(&backend));
     let session = Session::new(None, store.clone(), None);

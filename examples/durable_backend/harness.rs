@@ -1,4 +1,4 @@
-//! The harness: files in a directory of its own, a clock that the suite moves, and a process to
+//! The harness: files in a separate directory, a clock that the suite advances, and a process to
 //! kill.
 
 use std::{
@@ -20,8 +20,8 @@ use super::{Clock, DurableBackend, system_clock};
 /// The environment variable that makes this program the writer that dur-02 kills.
 const WRITE_TO: &str = "DURABLE_BACKEND_WRITE_TO";
 
-/// Writes to the file that the environment names until the process is killed. Returns at once if it
-/// names none.
+/// Writes to the file in the environment variable until the process is killed. Returns at once if
+/// the variable is not set.
 pub(crate) async fn write_if_told_to() {
     let Some(path) = env::var_os(WRITE_TO) else { return };
     let backend = DurableBackend::open(Path::new(&path), system_clock());
@@ -39,7 +39,7 @@ pub(crate) struct FileHarness {
 /// The suite sets the time of day back by an hour; the offset stays positive.
 const HEADROOM: u64 = 7200;
 
-/// A monotonic clock and a time of day, both moved by the suite.
+/// A monotonic clock and a time of day, both controlled by the suite.
 struct TestTime {
     start: Duration,
     passed_nanos: AtomicU64,
@@ -51,7 +51,7 @@ impl TestTime {
         Duration::from_nanos(self.passed_nanos.load(Ordering::SeqCst))
     }
 
-    /// Returns the clock of a store that is opened now. It is [`system_clock`] on this time.
+    /// Returns the clock of a store that is opened now: [`system_clock`] on this time.
     fn clock(self: &Arc<Self>) -> Clock {
         let opened = self.passed();
         let shifted = Duration::from_secs(self.shifted_seconds.load(Ordering::SeqCst));
@@ -68,7 +68,8 @@ impl FileHarness {
         let directory = env::temp_dir().join(format!("codex-durable-{}-{number}", process::id()));
         fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("no directory for the files: {error}"));
         let time = TestTime {
-            // The killed writer follows the system's clock, and its deadlines are read on this one.
+            // The killed writer uses the system's clock, and its deadlines are compared with this
+            // clock.
             start: system_clock()().saturating_sub(Duration::from_secs(HEADROOM)),
             passed_nanos: AtomicU64::new(0),
             shifted_seconds: AtomicU64::new(HEADROOM),
@@ -131,7 +132,7 @@ impl Harness for FileHarness {
     fn killable_writer(&self, backend: &DurableBackend) -> Option<Command> {
         let program = env::current_exe().unwrap_or_else(|error| panic!("this program has no path: {error}"));
         let mut command = Command::new(program);
-        // As a test program it runs this one test; as an example it ignores the arguments.
+        // As a test program it runs only this test; as an example it ignores the arguments.
         command.args(["--exact", "conformance::killable_writer", "--ignored", "--nocapture"]);
         command.env(WRITE_TO, backend.path());
         Some(command)

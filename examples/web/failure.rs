@@ -1,4 +1,4 @@
-//! The pages for errors.
+//! Pages for errors.
 
 use std::convert::Infallible;
 

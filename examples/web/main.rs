@@ -139,7 +139,7 @@ async fn clear_cart(session: Session) -> Result<Redirect, SessionError> {
     Ok(Redirect::to("/"))
 }
 
-/// Serves a page that is computed once, however many visitors ask meanwhile.
+/// Serves a page that is computed once for all visitors that request it at the same time.
 async fn slow(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
     let compute = || async {
         tokio::time::sleep(shop.slow).await;
@@ -164,7 +164,7 @@ struct Device {
     id: String,
 }
 
-/// Ends one of the user's own sessions: the id is looked up in the user's list.
+/// Ends a session of the user. The id is looked up in the user's own list.
 async fn end_session(
     State(shop): State<Arc<Shop>>,
     session: Session,

@@ -1,4 +1,4 @@
-//! The HTML. All input of visitors is escaped.
+//! HTML pages. All input of visitors is escaped.
 
 use std::{fmt::Write as _, time::Duration};
 

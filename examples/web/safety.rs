@@ -1,4 +1,4 @@
-//! Protection against what other sites' pages can make a browser do.
+//! Protection against cross-site requests and framing.
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},

@@ -1,4 +1,4 @@
-//! Closures that panic: their callers panic or are told, and everybody else goes on.
+//! Closures that panic: their callers panic or get an error, and all other callers continue.
 
 use std::{
     convert::Infallible,
@@ -40,7 +40,7 @@ fn threads_that_wait_for_a_closure_that_panics_compute_for_themselves() {
         let panicking = scope.spawn(|| {
             cache.get_or_try_set_with("k", Timeout::Default, || -> Result<u8, Infallible> {
                 entered.wait();
-                // Long enough for the others to wait for it.
+                // Long enough for the other callers to wait for it.
                 thread::sleep(Duration::from_millis(50));
                 panic!("planted")
             })

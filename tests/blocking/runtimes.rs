@@ -90,7 +90,7 @@ fn a_call_on_a_runtimes_own_thread_is_an_error() {
             }
             is_refused(&cache());
         });
-        // The question took nothing from a task's budget.
+        // The check consumed none of the task's budget.
         runtime.block_on(async {
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
             sender.send(1).unwrap();

@@ -41,7 +41,7 @@ fn of_many_threads_one_computes() {
                 start.wait();
                 let value = cache.get_or_try_set_with("k", Timeout::Default, || {
                     runs.fetch_add(1, Ordering::SeqCst);
-                    // Long enough for the others to wait for it.
+                    // Long enough for the other threads to wait for it.
                     thread::sleep(Duration::from_millis(50));
                     Ok::<_, Infallible>(7)
                 });
@@ -76,7 +76,7 @@ fn an_error_of_a_closure_is_returned() {
     assert_eq!(*error, Closed);
 }
 
-/// A wait whose wake-up comes from another thread, with calls inside calls: none is missed.
+/// No wake-up from another thread is missed, even with nested calls.
 #[test]
 fn no_wake_up_is_lost() {
     let cache = cache();

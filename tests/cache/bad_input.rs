@@ -1,4 +1,4 @@
-//! Arguments that are refused before a backend is asked.
+//! Arguments that are refused before the backend is called.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Keys.
+//! Tests of keys.
 
 use std::{
     fmt::{self, Write as _},
@@ -48,7 +48,7 @@ fn ckey_05_namespaced_key_joins_what_is_not_empty() {
     }
 }
 
-/// Counts warnings and keeps their text.
+/// A subscriber that counts warnings and keeps their text.
 #[derive(Clone, Default)]
 struct Warnings {
     count: Arc<AtomicUsize>,
@@ -81,12 +81,11 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Returns how many warnings a new cache gives for this key, asked for twice and at another
-/// version.
+/// Returns how many warnings a new cache logs for this key, read twice and at another version.
 fn warnings_for(key: &str) -> usize {
     let warnings = Warnings::default();
-    // With one subscriber, `tracing` asks only the thread that comes upon an event
-    // first, and switches it off for all.
+    // With a single subscriber, `tracing` asks only the thread that first reaches an event, and may
+    // disable it for all threads.
     let _second = Dispatch::new(warnings.clone());
     with_default(warnings.clone(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,24 +1,24 @@
-//! The protocol of leases as a model: every interleaving of two loaders, a deleter, a setter,
-//! expiry and one crash.
+//! A model of the lease protocol: every interleaving of two loaders, a deleter, a setter, expiry
+//! and a crash.
 //!
-//! A step of the model is one request to the store, or one thing that a process does by itself. The
-//! database holds a version; a deleter and a setter raise it before they act on the key. What a
-//! loader computes is the version that it read.
+//! A step of the model is a request to the store, or a local action of a process. The database
+//! holds a version. A deleter and a setter increment it before they change the key. A loader
+//! computes the version that it reads.
 
 use stateright::{Checker as _, Model, Property};
 
-/// A rule of the protocol that a model can be built without.
+/// A rule of the protocol that a model can omit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     /// A fill replaces exactly the loader's own claim.
     FillComparesTheClaim,
     /// A claim is made only if nothing has changed since the read.
     ClaimComparesTheRead,
-    /// No two claims are alike.
+    /// No two claims are equal.
     TokensAreUnique,
-    /// A claim whose lease has passed is taken over, and a placeholder ends with its lease.
+    /// A claim with an expired lease is taken over, and a placeholder expires with its lease.
     LeasesPass,
-    /// A holder looks at its claim's age before it fills.
+    /// A holder checks its claim's age before it fills.
     FillLooksAtTheAge,
 }
 
@@ -58,14 +58,14 @@ impl Stored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Loader {
     Reads,
-    /// It has read this, and is to claim.
+    /// It has read this and will claim.
     Claims(Stored, Token),
-    /// It is to look at the database.
+    /// It will read the database.
     Holds(Stored, Token),
     Computed(Stored, Token, Version),
-    /// It has looked at the age of its claim; had it passed?
+    /// It has checked whether its claim has expired. The flag is the result.
     Fills(Stored, Token, Version, bool),
-    /// It waits for this claim of another.
+    /// It waits for another process's claim.
     Waits(Token),
     Done,
     Crashed,
@@ -74,7 +74,7 @@ enum Loader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Writer {
     Begins,
-    /// It has changed the database to this version, and is to write.
+    /// It has changed the database to this version and will write.
     Changed(Version),
     Done,
 }
@@ -83,7 +83,7 @@ enum Writer {
 struct State {
     database: Version,
     stored: Stored,
-    /// Whether the lease of the stored claim has passed.
+    /// Whether the lease of the stored claim has expired.
     passed: bool,
     next_token: Token,
     loaders: [Loader; 2],
@@ -91,7 +91,7 @@ struct State {
     setter: Writer,
     may_crash: bool,
     may_expire: bool,
-    /// The newest version whose delete or set was answered.
+    /// The newest version with an acknowledged delete or set.
     answered: Version,
     faults: Faults,
 }
@@ -110,7 +110,7 @@ enum Step {
     Deleter,
     Setter,
     LeasePasses,
-    /// The value ends, or is evicted.
+    /// The value expires or is evicted.
     Ends,
 }
 
@@ -222,7 +222,7 @@ impl Model for Leases {
         for (at, loader) in state.loaders.iter().enumerate() {
             let can_move = match loader {
                 Loader::Done | Loader::Crashed => false,
-                // To look again at what has not changed is no step.
+                // Reading an unchanged state again is not a step.
                 Loader::Waits(token) => state.stored != Stored::Placeholder(*token) || state.passed,
                 _ => true,
             };
@@ -286,7 +286,7 @@ impl Model for Leases {
                 let is_stuck = |loader: &Loader| matches!(loader, Loader::Waits(_));
                 !(actions.is_empty() && state.loaders.iter().any(is_stuck))
             }),
-            // A model in which nothing happens would prove nothing.
+            // A model without steps would prove nothing.
             Property::sometimes("a value is filled under a lease", |_, state: &State| {
                 state.stored == Stored::Fresh(0) && state.loaders.contains(&Loader::Done)
             }),

@@ -1,5 +1,5 @@
-//! Caches: what no backend can change, what is counted, and generated values. The clauses that any
-//! backend can be asked are in `codex_kv::conformance`, and run by `tests/conformance`.
+//! Tests of caches that do not depend on the backend, of counts, and of generated values. The
+//! clauses for any backend are in `codex_kv::conformance`; `tests/conformance` runs them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -23,7 +23,7 @@ fn start(url: &str, role: &str) -> Child {
         .unwrap()
 }
 
-/// One process: 64 tasks that ask for one key, when the gate is opened.
+/// A process with 64 tasks that request the same key when the gate opens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a part of the other tests here, which run it in processes of their own"]
 async fn child() {
@@ -45,7 +45,7 @@ async fn child() {
                 if hangs {
                     std::future::pending::<()>().await;
                 }
-                // Long enough for all processes to ask meanwhile.
+                // Long enough for all processes to request the key meanwhile.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 Ok::<_, Infallible>(42)
             }
@@ -126,6 +126,6 @@ async fn load_06_a_killed_process_delays_the_others_by_at_most_its_lease() {
     let delay = started.elapsed();
     println!("the others were delayed by {delay:?}");
     assert_eq!(number(&backend, "runs").await, 2);
-    // The computation itself, and a busy machine.
+    // The bound includes the computation itself and a busy machine.
     assert!(delay < LEASE + Duration::from_secs(3), "{delay:?}");
 }

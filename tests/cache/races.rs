@@ -27,7 +27,7 @@ fn cache<B: KvBackend + Clone>(backend: &B) -> Cache<B> {
     Cache::builder(backend.clone()).key_prefix("shop").build().unwrap()
 }
 
-/// Returns a loader of a process of its own; it computes the version of the database.
+/// Returns a loader in a separate process. It computes the version of the database.
 fn loader<B: KvBackend>(cache: &Cache<B>, database: &Arc<AtomicU64>) -> Loader<u64, Infallible, B> {
     let database = Arc::clone(database);
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 60).lease(MINUTE);
@@ -60,7 +60,7 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
             let (loader, key) = (loader(&caches[at], &database), key.clone());
             tokio::spawn(async move { loader.get(&key).await.unwrap().value })
         });
-        // The writer is in the loader's own process, or in another one.
+        // The writer is in the loader's own process or in another process.
         let (writer, written, at) = (caches[round / 2 % 3].clone(), Arc::clone(&database), key.clone());
         let write = tokio::spawn(async move {
             for _ in 0..round / 6 % 4 {
@@ -77,7 +77,7 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
         for load in loads {
             load.await.unwrap();
         }
-        // Until a refresh in the background has come to its end: no claim is left.
+        // Wait until the background refresh has ended and no claim is left.
         let started = Instant::now();
         let stored = loop {
             assert!(started.elapsed() < MINUTE / 4, "round {round}: a claim was left behind");
@@ -90,14 +90,13 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
             }
         };
         outdated += usize::from(stored.is_some_and(|stored| stored == "0"));
-        // A refresh that was claimed and voided may still be on its way to a refusal.
+        // A refresh with a voided claim may still be running towards its refusal.
         backend.del(&[&caches[0].make_key(&key)]).await.unwrap();
     }
     outdated
 }
 
-/// Runs the same with `get_or_try_set_with`, whose computations know of the deletes of their own
-/// process.
+/// Runs the same races with `get_or_try_set_with`, which notices deletes in its own process.
 async fn outdated_without_leases<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
     let mut outdated = 0;
     let cache = cache(&backend);

@@ -1,5 +1,5 @@
-//! The verbs beside Django's own cache with JSON values, on one Redis: the same generated calls,
-//! the same answers, and the same values in the end, but for the documented differences.
+//! Comparison with Django's own cache with JSON values, on one Redis: the same generated calls give
+//! the same results and the same values in the end, except for the documented differences.
 //!
 //! `CODEX_DJANGO_CALLS` is the number of calls (`scripts/long cache` makes 10,000).
 
@@ -27,7 +27,7 @@ fn python() -> Result<String, Unavailable> {
     Ok(String::from_utf8_lossy(&made.stdout).trim().to_owned())
 }
 
-/// Calls as JSON lists: the verb and its arguments, as Python takes them.
+/// Returns calls as JSON lists: the verb and its arguments, as Python takes them.
 fn calls(count: usize) -> Vec<Value> {
     let key = || (0..6).prop_map(|number| format!("k{number}"));
     let value = || {
@@ -41,7 +41,7 @@ fn calls(count: usize) -> Vec<Value> {
             1 => Just(json!({"a": [1, "ü", null], "b": {}})),
         ]
     };
-    // Python's `None` is for ever.
+    // Python's `None` means forever.
     let timeout = || prop_oneof![3 => Just(json!(100)), 1 => Just(json!(0)), 1 => Just(Value::Null)];
     let keys = || prop::collection::btree_set(key(), 0..4);
     let call = prop_oneof![
@@ -70,7 +70,7 @@ fn timeout(argument: &Value) -> Timeout {
     argument.as_u64().map(Duration::from_secs).into()
 }
 
-/// Returns what this cache answers, in the words of `django_answers.py`.
+/// Returns the cache's result in the notation of `django_answers.py`.
 async fn answer(cache: &Cache<RedisBackend>, call: &Value) -> Value {
     let (verb, first, second) = (call[0].as_str().unwrap(), &call[1], &call[2]);
     let key = first.as_str().unwrap_or_default();
@@ -107,9 +107,9 @@ async fn answer(cache: &Cache<RedisBackend>, call: &Value) -> Value {
 /// Returns whether the contract documents the difference.
 fn is_documented(call: &Value, ours: &Value, theirs: &Value) -> bool {
     match call[0].as_str().unwrap() {
-        // ctime-04: Django answers whether a time to live was taken away.
+        // ctime-04: Django returns whether a time to live was removed.
         "touch" => call[2].is_null() && *ours == json!(true) && *theirs == json!(false),
-        // Django stores and removes; nothing is stored, so nothing was added.
+        // Django stores and removes the value. In the end nothing is stored, so nothing was added.
         "add" => call[3] == json!(0) && *ours == json!(false) && *theirs == json!(true),
         _ => false,
     }
@@ -133,7 +133,7 @@ async fn cverb_01_the_verbs_answer_as_djangos_do() {
     lines.push(String::new());
     let lines = lines.join("\n");
     let mut input = django.stdin.take().unwrap();
-    // In a thread, because both pipes are finite.
+    // In a separate thread, because both pipes have limited buffers.
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
     let output = django.wait_with_output().unwrap();
     writer.join().unwrap();

@@ -1,4 +1,4 @@
-//! Values.
+//! Tests of values.
 
 use std::collections::BTreeMap;
 

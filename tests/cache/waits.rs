@@ -1,4 +1,4 @@
-//! Waits: on a clock that is moved, and on other executors.
+//! Tests of waits: on a paused clock and on other executors.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -52,7 +52,7 @@ fn cverb_14_a_wait_ends_on_any_executor() {
     std::thread::spawn(move || block_on(waited())).join().unwrap();
 }
 
-/// Polls until the future is done: the smallest executor.
+/// Polls the future until it is done: a minimal executor.
 fn block_on(future: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -72,7 +72,7 @@ async fn cverb_08_an_error_of_a_closure_that_cannot_fail_is_one_of_the_cache() {
     assert_eq!(read(&cache).await.unwrap(), 1);
     cache.set("k", "text", Timeout::Default).await.unwrap();
     assert!(matches!(read(&cache).await, Err(CacheError::Codec(_))));
-    // A source is printed once by whatever prints the chain.
+    // Programs that print the chain of sources print each source once.
     let error: ComputeError<Infallible> = CacheError::NotFound.into();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(!error.to_string().contains(&source), "{error}");

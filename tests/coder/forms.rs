@@ -1,4 +1,4 @@
-//! Single forms.
+//! Tests of single forms.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -103,12 +103,12 @@ fn cval_06_every_golden_form_is_read_and_written() {
 
 fn golden_decimal(text: &str) {
     match text {
-        // 107 bits: more than a `Decimal` has.
+        // 107 bits, which is more than a `Decimal` holds.
         "123456789012345678901234567890.12" => {
             let error = coder::load_decimal::<Decimal>(text).unwrap_err();
             assert!(error.to_string().contains("at most 96 bits"), "{error}");
         }
-        // Held exactly; a `Decimal` has no exponent to write it with.
+        // The value is held exactly, but a `Decimal` cannot write an exponent.
         "1E+3" => assert_eq!(coder::load_decimal::<Decimal>(text).unwrap(), Decimal::ONE_THOUSAND),
         _ => drop(read_and_written::<_, Decimal>(text)),
     }
@@ -258,7 +258,7 @@ fn cval_06_a_decimal_that_cannot_be_held_is_an_error() {
         let read: Decimal = read_and_written(text);
         assert_eq!((read, read.scale()), (value, value.scale()), "{text}");
     }
-    // The sign of a zero and the zeros behind the point are kept.
+    // The sign of a zero and the zeros after the point are kept.
     let zero: Decimal = coder::load_decimal("-0.00").unwrap();
     assert!(zero.is_sign_negative() && zero.scale() == 2);
     for (text, value) in [("1.5E+3", 1500), ("-7E+2", -700), ("0E+5", 0), ("0E+999999", 0)] {
@@ -289,7 +289,7 @@ fn cval_06_a_moment_that_cannot_be_written_is_an_error() {
     let early = "0001-01-01T00:00:00+05:30";
     read_and_written::<_, DateTime<FixedOffset>>(early);
     assert!(coder::dump_datetime(&coder::load_datetime::<DateTime<Utc>>(early).unwrap()).is_err());
-    // Python writes the seconds of an offset only where there are some.
+    // Python writes the seconds of an offset only if they are not zero.
     for text in [
         "2026-04-17T12:30:45-00:44:30",
         "2026-04-17T12:30:45-03:30",
@@ -317,8 +317,8 @@ fn cval_06_a_timedelta_that_a_float_cannot_hold_is_an_error() {
     assert!(coder::dump_timedelta(&TimeDelta::nanoseconds(1)).is_err());
     assert!(coder::dump_timedelta(&TimeDelta::nanoseconds(-1500)).is_err());
     assert!(coder::dump_timedelta(&Duration::MAX).is_err());
-    // 2^53 microseconds and one; and the longest that Python has, whose last microsecond no float
-    // tells.
+    // 2^53 + 1 microseconds, and Python's longest timedelta. A float cannot represent its last
+    // microsecond.
     let long = TimeDelta::microseconds((1 << 60) + 1);
     assert!(coder::dump_timedelta(&long).is_err());
     let days = TimeDelta::days(999_999_999);
@@ -359,7 +359,7 @@ proptest! {
     fn cval_06_any_timedelta_that_is_written_comes_back(micros in prop_oneof![any::<i64>(), -(1_i64 << 53)..(1 << 53)]) {
         match coder::dump_timedelta(&TimeDelta::microseconds(micros)) {
             Ok(seconds) => prop_assert_eq!(coder::load_timedelta::<TimeDelta>(seconds).unwrap().to_micros(), Some(micros.into())),
-            // Floats tell microseconds apart up to 2^33 seconds.
+            // Floats distinguish microseconds up to 2^33 seconds.
             Err(_) => prop_assert!(micros.unsigned_abs() > (1 << 33) * 1_000_000),
         }
     }

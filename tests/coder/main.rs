@@ -1,4 +1,4 @@
-//! The coder: the golden forms, what is refused, and whole values through a cache.
+//! Tests of the coder: the golden forms, refusals, and whole values through a cache.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Types that serde writes as something else than their form, inside whole values.
+//! Tests of types, inside whole values, whose serde form differs from the coder's form.
 
 use std::{
     borrow::Cow,
@@ -27,7 +27,8 @@ fn dumped<T: Serialize + ?Sized>(value: &T) -> Value {
     serde_json::to_value(coder::dump(value)).unwrap()
 }
 
-/// Asserts that the value is written as `expected`, by a tree and by text, and read back from both.
+/// Asserts that the value is written as `expected`, as a tree and as text, and is read back from
+/// both.
 #[track_caller]
 fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, expected: &Value) {
     assert_eq!(dumped(value), *expected);
@@ -37,7 +38,7 @@ fn both_ways<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, exp
     assert_eq!(serde_json::from_str::<Coded<T>>(&text).unwrap().0, *value);
 }
 
-/// Asserts the same if the value lies in something else.
+/// Asserts the same for the value inside a container.
 #[track_caller]
 fn everywhere<T>(value: &T, expected: &Value)
 where
@@ -101,7 +102,7 @@ fn cval_08_a_span_is_its_seconds_wherever_it_lies() {
     everywhere(&TimeDelta::milliseconds(-1_500), &json!(-1.5));
     everywhere(&TimeDelta::microseconds(-1), &json!(-1e-6));
     everywhere(&TimeDelta::days(999_999_999), &json!(86_399_999_913_600.0));
-    // Whole seconds, as a writer without floats has them.
+    // Whole seconds, as a writer without floats writes them.
     assert_eq!(coder::load::<Duration, _>(json!(2)).unwrap(), Duration::from_secs(2));
     assert_eq!(coder::load::<TimeDelta, _>(json!(-2)).unwrap(), TimeDelta::seconds(-2));
 }
@@ -142,7 +143,7 @@ fn cval_08_a_decimal_is_pythons_str_wherever_it_lies() {
     ] {
         let decimal: Decimal = coder::load_decimal(text).unwrap();
         everywhere(&decimal, &json!(text));
-        // All but the sign of a zero, which only the newtype reads.
+        // The sign of a zero is lost; only the newtype reads it.
         let read: Decimal = coder::load(json!(text)).unwrap();
         assert_eq!(read.scale(), decimal.scale(), "{text}");
         let coder::Decimal(read) = coder::load::<coder::Decimal<Decimal>, _>(json!(text)).unwrap();
@@ -163,7 +164,8 @@ fn cval_08_bytes_are_hex_wherever_they_lie() {
     assert_eq!(dumped(&[1_u8, 2][..]), json!("0102"));
     assert_eq!(dumped(&(&[1_u8, 2][..],)), json!(["0102"]));
     assert_eq!(dumped(&(Cow::Borrowed(&[1_u8, 2][..]),)), json!(["0102"]));
-    // An empty one in an option is `None`, as every value that is written as the empty text.
+    // Empty bytes in an option are read as `None`, like every value that is written as the empty
+    // text.
     assert_eq!(
         coder::load::<Option<Vec<u8>>, _>(dumped(&Some(Vec::<u8>::new()))).unwrap(),
         None
@@ -187,7 +189,7 @@ fn cval_08_numbers_that_are_no_bytes_stay_lists() {
     );
 }
 
-/// A type that looks like serde's `Duration` and is another.
+/// A different type that looks like serde's `Duration`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename = "Duration")]
 struct Lookalike {
@@ -200,7 +202,7 @@ fn cval_08_a_type_of_the_same_name_and_shape_stays_what_it_is() {
     both_ways(&Lookalike { secs: 1, nanos: 2 }, &json!({"secs": 1, "nanos": 2}));
 }
 
-/// Behind a type that the coder does not see through, the parts are written, and read.
+/// Behind a type that hides the value from the coder, the parts are written and read.
 #[test]
 fn cval_08_what_is_hidden_is_read_as_it_was_written() {
     use std::sync::Mutex;
@@ -284,8 +286,7 @@ fn forms() -> Forms {
     }
 }
 
-/// If serde keeps what it reads in a buffer of its own, only the newtypes find their forms
-/// again.
+/// If serde buffers the input, only the newtypes read their forms.
 #[tokio::test]
 async fn cval_08_newtypes_work_where_serde_hides_the_type() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

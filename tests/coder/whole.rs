@@ -1,4 +1,4 @@
-//! Whole values.
+//! Tests of whole values.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Raw bytes, as `serde_bytes` has them.
+/// A type that serializes as raw bytes, as `serde_bytes` does.
 #[derive(Debug, Clone, PartialEq)]
 struct Blob(Vec<u8>);
 
@@ -119,7 +119,7 @@ fn cache() -> Cache<MemoryBackend> {
 #[test]
 fn cval_08_dump_turns_every_leaf_into_its_form() {
     let dumped = serde_json::to_value(coder::dump(&everything())).unwrap_err();
-    // A `Value` has no room for the 128 bits; a text has.
+    // A `Value` cannot hold 128 bits; a text can.
     assert!(dumped.to_string().contains("number out of range"), "{dumped}");
     let text = serde_json::to_string(&coder::dump(&Everything {
         numbers: (-1, 1, -0.5, 1),
@@ -154,7 +154,7 @@ async fn cval_08_what_was_dumped_is_read_with_the_type_as_the_hint() {
         cache.get::<coder::Coded<Everything>>("k").await.unwrap().unwrap().0,
         everything()
     );
-    // From a tree as well as from text.
+    // Read from a tree and from text.
     let small = (true, None::<Blob>, vec![Some(Shape::Tuple(false, Blob(vec![])))]);
     let tree = serde_json::to_value(coder::dump(&small)).unwrap();
     assert_eq!(
@@ -203,7 +203,7 @@ fn cval_08_what_is_not_the_form_is_not_read() {
     unreadable::<Blob>(&json!([0]));
     unreadable::<Option<Blob>>(&json!("zz"));
     unreadable::<Vec<bool>>(&json!(["1", true]));
-    // A type that does not ask for anything gets what is there.
+    // A type that accepts any value gets the unchanged text.
     assert_eq!(coder::load::<Value, _>(&json!(["1", ""])).unwrap(), json!(["1", ""]));
 }
 
@@ -272,7 +272,7 @@ async fn cval_06_the_serde_modules_write_and_read_the_forms() {
         "digest": "00ff", "short": "0102", "body": "0068656c6c6f", "tags": ["a", "b"], "gift": "1", "note": ["1", "n"], "reason": "",
     });
     let cache = cache();
-    // Forms stay what they are when the whole is dumped as well.
+    // Forms do not change if the whole value is dumped too.
     for dumped_too in [false, true] {
         if dumped_too {
             cache.set("k", &coder::dump(&order()), Timeout::Default).await.unwrap();
@@ -346,7 +346,7 @@ fn cval_09_what_is_too_deep_to_be_read_is_refused_when_it_is_dumped() {
     }
 }
 
-/// The documented limits: an error when it is read, and never another value.
+/// The documented limits: reading fails and never returns another value.
 #[test]
 fn cval_08_wide_numbers_and_integer_keys_that_serde_buffers_are_errors() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

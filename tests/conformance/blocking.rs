@@ -1,4 +1,4 @@
-//! Through the caches and session stores without `async`.
+//! The suites on the blocking caches and session stores.
 
 use codex_kv::{
     conformance::{run_cache_blocking, run_session_blocking},

@@ -1,4 +1,5 @@
-//! The lists are the papers, and a run takes nothing for passed that did not run.
+//! Tests that the lists equal the contract documents, and that a run reports no unrun clause as
+//! passed.
 
 use codex_kv::{
     conformance::{cache_clauses, run_cache, run_cache_only, run_session_only, session_clauses},
@@ -7,7 +8,7 @@ use codex_kv::{
 
 use crate::faulty_backend::FaultyBackendHarness;
 
-/// Returns the clauses of a contract, each on one line.
+/// Returns the clauses of a contract, each on a single line.
 fn written(contract: &str) -> Vec<(String, String)> {
     let mut clauses: Vec<(String, String)> = Vec::new();
     for line in contract.lines() {
@@ -34,15 +35,16 @@ fn assert_is(listed: impl Iterator<Item = ClauseId>, contract: &str, alone: &[&s
     assert_eq!(listed, expected);
 }
 
-/// No backend can change the clauses that are left out: joining of names, and the coder's forms.
+/// The list omits the clauses that do not depend on a backend: the construction of keys and the
+/// coder's forms.
 #[test]
 fn the_list_of_caches_is_the_contract() {
     let contract = include_str!("../../docs/contract/cache.md");
     assert_is(cache_clauses(), contract, &["ckey-05", "cval-06", "cval-08"]);
 }
 
-/// As with caches: session keys, the codec by itself; and the run side by side with Django, which
-/// no harness can give.
+/// The list omits the clauses on session keys and on the codec alone, and the comparison with
+/// Django, which no harness can provide.
 #[test]
 fn the_list_of_session_stores_is_the_contract() {
     let contract = include_str!("../../docs/contract/session.md");
@@ -79,7 +81,7 @@ async fn a_clause_of_another_contract_fails() {
     assert_eq!(message, "skey-01 is no clause of this contract");
 }
 
-/// The whole suite on one thread, and on a store that can be taken out of service: nothing is
+/// The whole suite on one thread, on a store that can be taken out of service, so that no clause is
 /// skipped.
 mod sound {
     mod cache {

@@ -10,7 +10,7 @@ use crate::{
     faulty_backend::{Fault, FaultyBackendHarness},
 };
 
-/// Runs the clauses that are named on the backends of `harness`, each of which must fail.
+/// Runs the named clauses on the backends of `harness`. Each clause must fail.
 #[track_caller]
 fn is_found(harness: &impl Harness, fault: &str, clauses: &[&str]) {
     let named = |ident: &str| clauses.contains(&ident);
@@ -83,7 +83,7 @@ macro_rules! altered {
     )*};
 }
 
-// The wrapper of the kit's own tests, which alters one thing on the way to the memory backend.
+// The wrapper from the kit's own tests, which alters one aspect of the calls to the memory backend.
 altered! {
     TrimsKeys [ckey_03]
     TrimsKeyEnds [ckey_03]

@@ -1,4 +1,4 @@
-//! The memory backend, sound or with one fault, and a switch that takes it out of service.
+//! The memory backend, with or without a fault, and a switch that takes it out of service.
 
 use std::sync::{
     Arc,
@@ -17,37 +17,37 @@ use futures_util::future::BoxFuture;
 /// The fault of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// SET NX is a get, and then a set.
+    /// SET NX is a get followed by a set.
     NxInTwoSteps,
     /// A refused SET NX gives the key the new time to live.
     RefusedNxRefreshes,
-    /// `IfEquals` writes whatever is there.
+    /// `IfEquals` always writes to an existing key.
     IfEqualsComparesNothing,
-    /// `IfEquals` writes where nothing is there.
+    /// `IfEquals` writes to a missing key.
     IfEqualsCreates,
-    /// `del_if_equals` removes whatever is there.
+    /// `del_if_equals` removes any value.
     DelIfEqualsComparesNothing,
-    /// `expire` is answered and not done.
+    /// `expire` reports success and does nothing.
     ExpireIsDropped,
-    /// `expire(Never)` is `false` where there was no time to live, as Redis's PERSIST has it.
+    /// `expire(Never)` returns `false` if the key had no time to live, like Redis's PERSIST.
     PersistSaysFalse,
-    /// A set has no time to live.
+    /// A set drops the time to live.
     SetDropsTheExpiry,
-    /// A set keeps the time to live that was there.
+    /// A set keeps the previous time to live.
     SetKeepsTheTtl,
-    /// `set_many` has no time to live.
+    /// `set_many` drops the time to live.
     SetManyDropsTheExpiry,
-    /// `del` counts what was not there.
+    /// `del` counts missing keys.
     DelCountsMisses,
-    /// `get_many` leaves misses out, so that values come to other keys.
+    /// `get_many` omits misses, so that values are assigned to other keys.
     GetManyDropsMisses,
-    /// `get_many` answers nothing for its last key.
+    /// `get_many` returns no value for its last key.
     GetManyCutsTheLast,
-    /// `get_with_ttl` knows no time to live.
+    /// `get_with_ttl` reports no time to live.
     GetWithTtlSaysPersistent,
     /// `incr` clears the time to live.
     IncrClearsTheTtl,
-    /// `incr` starts at zero where it was told to refuse.
+    /// `incr` starts at zero although it should refuse.
     IncrCreates,
     /// An overflow wraps.
     IncrWraps,
@@ -59,9 +59,9 @@ pub(crate) enum Fault {
     EmptyIsAMiss,
     /// Keys are folded to lower case.
     KeysAreFolded,
-    /// An expired key is still there.
+    /// An expired key still exists.
     NothingExpires,
-    /// A failed question counts as a miss.
+    /// A failed read counts as a miss.
     OutageIsAMiss,
 }
 
@@ -78,7 +78,7 @@ impl FaultyBackend {
         self.fault == Some(fault)
     }
 
-    /// Breaks the backend. `miss` stands for what a broken one answers during an outage.
+    /// Breaks the backend. `miss` is the reply of a broken backend during an outage.
     fn ask<T>(&self, operation: &'static str, miss: T) -> std::result::Result<(), Result<T>> {
         if !self.is_down.load(Ordering::SeqCst) {
             return Ok(());
@@ -287,7 +287,7 @@ impl KvBackend for FaultyBackend {
     }
 }
 
-/// Specimens under virtual time.
+/// A harness of faulty backends under virtual time.
 pub(crate) struct FaultyBackendHarness {
     clock: ManualClock,
     fault: Option<Fault>,

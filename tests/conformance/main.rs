@@ -1,5 +1,5 @@
-//! The suites of caches and of session stores over memory under virtual time, over a real Redis,
-//! and over backends that are faulty.
+//! The suites of caches and of session stores on memory under virtual time, on a real Redis, and on
+//! faulty backends.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,11 +1,11 @@
-//! Over the memory backend, under virtual time.
+//! The suites on the memory backend, under virtual time.
 
 use codex_kv::{
     memory::{ManualClock, MemoryBackend},
     testkit::{Harness, InProcess, VirtualTime},
 };
 
-/// Returns memory backends on one clock, which the suite moves.
+/// Returns memory backends that share a clock, which the suite advances.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();

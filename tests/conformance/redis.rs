@@ -1,4 +1,4 @@
-//! Over a real Redis.
+//! The suites on a real Redis.
 
 use std::{
     sync::{
@@ -19,11 +19,11 @@ use codex_kv::{
 use tokio::sync::OnceCell;
 
 struct Redis {
-    /// The lease of the last store. A clause asks for one store at a time, so that the one before
-    /// is done with.
+    /// The lease of the last store. A clause uses one store at a time, so the previous store is no
+    /// longer in use.
     database: Mutex<Database>,
-    /// A server that can be taken out of service, once it was asked for, and how many of its
-    /// databases are used.
+    /// A server that can be taken out of service, started on first use, and the number of its
+    /// databases in use.
     fragile: OnceCell<FragileRedis>,
     used: AtomicU32,
 }
@@ -53,8 +53,8 @@ impl Harness for Redis {
         RedisBackend::connect(&url).await.unwrap()
     }
 
-    /// Returns a granularity: Redis looks at the clock when a key is asked for; the rest is the way
-    /// there and back on a busy machine.
+    /// Returns the granularity. Redis reads the clock when a key is accessed; the rest allows for
+    /// the round trip on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),

@@ -1,4 +1,4 @@
-//! Compression.
+//! Tests of compression.
 
 use codex_kv::{Compressed, Json, MessagePack, Serializer};
 
@@ -14,7 +14,7 @@ fn cval_11_large_values_are_compressed_and_small_ones_kept() {
     assert!(written.len() < large.len() / 50, "{}", written.len());
     assert_eq!(format.deserialize::<String>(&written).unwrap(), large);
     assert_eq!(&*format.serialize(&42).unwrap(), b"\xc1z\x0042");
-    // At the threshold, counted as the inner format writes it.
+    // The threshold counts the bytes of the inner format.
     for (length, is_compressed) in [(1_021, false), (1_022, true)] {
         let text = "a".repeat(length);
         let written = format.serialize(&text).unwrap();
@@ -64,7 +64,7 @@ fn cval_11_the_inflated_size_is_bounded() {
     format.deserialize::<String>(&kept).unwrap_err();
 }
 
-/// Nothing is allocated for a claim that the bytes cannot keep.
+/// A false length causes no allocation.
 #[test]
 fn cval_11_a_false_claim_takes_no_memory() {
     let format = Compressed::new(Json).max_inflated(usize::MAX);

@@ -1,4 +1,4 @@
-//! Encryption.
+//! Tests of encryption.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The formats beside JSON.
+//! Tests of the formats other than JSON.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! MessagePack.
+//! Tests of MessagePack.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -81,7 +81,7 @@ fn cval_09_what_messagepack_writes_it_reads() {
     }
 }
 
-/// A reader that recursed as deep as the bytes say would overflow its stack.
+/// A reader that recursed to the declared depth would overflow its stack.
 #[test]
 fn cval_11_hostile_bytes_are_an_error() {
     let link = b"\x81\xa4Link";

@@ -1,4 +1,4 @@
-//! A value of one format, read in another.
+//! Tests of values of one format that are read in another format.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -14,7 +14,7 @@ fn keys() -> KeyRing {
 
 const KEY: &str = "shop:1:k";
 
-/// The bytes of a value in each format, and the answer of each format to all of them.
+/// The bytes of a value in a format, and the result of reading other bytes in it.
 struct Format {
     name: &'static str,
     write: fn(&Value) -> Bytes,

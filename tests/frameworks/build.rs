@@ -1,5 +1,5 @@
-//! Takes the acceptance tests for session stores out of the source of `actix-session`, where they
-//! are compiled for its own tests alone.
+//! Extracts the acceptance tests for session stores from the source of `actix-session`, which
+//! compiles them only for its own tests.
 
 #![expect(clippy::expect_used, reason = "without them there is nothing to build")]
 
@@ -12,7 +12,7 @@ fn main() {
     let start = source
         .find("pub mod test_helpers {")
         .expect("actix-session has its acceptance tests in `test_helpers`");
-    // As they stand, but for the crate that they are about.
+    // Unchanged, except for the name of the crate.
     let tests = source[start..]
         .replace("crate::{", "actix_session::{")
         .replace("            test_helpers::key,\n", "")
@@ -24,7 +24,7 @@ fn main() {
     fs::write(out.join("actix_session_acceptance.rs"), tests).expect("the output directory can be written");
 }
 
-/// Returns the folder that cargo has unpacked the version of `Cargo.lock` in.
+/// Returns the folder into which cargo has unpacked the version of `Cargo.lock`.
 fn source_of_actix_session() -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets it");
     let target = env::var("TARGET").expect("cargo sets it");

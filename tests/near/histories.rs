@@ -61,7 +61,7 @@ async fn near_02_near_03_near_05_histories_on_redis_are_explained() {
             handles = [harness.near().await.unwrap(), harness.near().await.unwrap()];
         }
         let mut shape = HistoryShape::new(seed);
-        // Processes that were killed can have left keys behind.
+        // Killed processes may have left keys behind.
         shape.prefix = format!("history:{}:{seed}:", std::process::id());
         shape.calls = 16;
         let bare = harness.bare();

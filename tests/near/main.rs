@@ -1,5 +1,5 @@
-//! The contract of near caches, `docs/contract/near.md`, over `NearBackend`: on a store that is
-//! simulated, under a paused clock, and on real servers.
+//! Tests of the contract of near caches, `docs/contract/near.md`, on `NearBackend`: on a simulated
+//! store with a paused clock, and on real servers.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Several runtimes, one of which is not being driven.
+//! Tests with several runtimes of which one is not driven.
 
 use std::{
     thread,
@@ -32,7 +32,7 @@ fn near_13_reads_on_another_runtime_are_bounded_while_the_first_is_not_driven() 
         assert_eq!(near.get("k").await.unwrap(), Some(Bytes::from("old")));
         near
     });
-    // From here on nothing drives the first runtime.
+    // From here on the first runtime is not driven.
     server.command(&["SET", "k", "new"]).unwrap();
     let written = Instant::now();
     let second = runtime();
@@ -43,7 +43,7 @@ fn near_13_reads_on_another_runtime_are_bounded_while_the_first_is_not_driven() 
             let began_late = is_over;
             match value {
                 Ok(value) if began_late => {
-                    // This read may have begun within the bound; the next one has not.
+                    // This read may have begun within the bound; the next read begins after it.
                     let again = near.get("k").await;
                     assert!(
                         again.is_err() || again.unwrap() == Some(Bytes::from("new")),
@@ -58,7 +58,7 @@ fn near_13_reads_on_another_runtime_are_bounded_while_the_first_is_not_driven() 
                 "no answer on the second runtime"
             );
         }
-        // An own write on this runtime is read on this runtime.
+        // A write on this runtime is visible to reads on this runtime.
         let _ = near.set("k", "own".into(), SetOptions::new()).await.unwrap();
         assert_eq!(near.get("k").await.unwrap(), Some(Bytes::from("own")));
     });

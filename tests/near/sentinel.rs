@@ -1,4 +1,4 @@
-//! A fail-over through Sentinel, which closes no connection of the old primary.
+//! A test of a fail-over through Sentinel that closes no connection of the old primary.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn near_05_near_09_a_demoted_primary_is_left_within_the_bound() {
         .command(&["SENTINEL", "FAILOVER", RedisSentinel::NAME])
         .unwrap();
     let started = Instant::now();
-    // Kept in use, so that it is not an idle near cache that asks again.
+    // Read continuously, because an idle near cache would ask the store again.
     let new = loop {
         let _ = near.get("k").await;
         match sentinels.primary() {
@@ -43,7 +43,7 @@ async fn near_05_near_09_a_demoted_primary_is_left_within_the_bound() {
         let _ = near.get("k").await;
         sleep(Duration::from_millis(5)).await;
     }
-    // A read that fails says nothing old.
+    // A failed read returns no stale value.
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match near.get("k").await {
@@ -60,7 +60,7 @@ async fn near_05_near_09_a_demoted_primary_is_left_within_the_bound() {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    // Coherent on the new primary.
+    // The near cache is coherent on the new primary.
     sleep(MAX_STALENESS).await;
     near.get("k").await.unwrap();
     new.command(&["SET", "k", "newer"]).unwrap();

@@ -1,4 +1,4 @@
-//! Near caches on one Redis server, behind a proxy.
+//! Tests of near caches on a single Redis server behind a proxy.
 
 use std::time::Duration;
 

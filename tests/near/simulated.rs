@@ -1,4 +1,4 @@
-//! Near caches on a store that is simulated.
+//! Tests of near caches on a simulated store.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Changes that others make, and one's own.
+//! Tests of changes by other clients and by the near cache itself.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ async fn a_kept_value_costs_the_server_nothing() {
     for _ in 0..1000 {
         assert_eq!(text(&near.clone(), "k").await.as_deref(), Some("v"));
     }
-    // The lease may have been renewed meanwhile, which is no GET.
+    // The lease may have been renewed meanwhile, which is not a GET.
     assert_eq!(calls(&server, "get"), before);
     assert!(near.stats().hits >= 1000);
 }
@@ -93,7 +93,7 @@ async fn near_02_no_read_after_an_answered_write_shows_an_older_state() {
 async fn near_07_a_kept_value_does_not_outlive_its_time() {
     let server = require!("redis", RedisServer::start_with(["--enable-debug-command", "yes"]));
     let near = near(&server.url()).await;
-    // The server's own expiry is held up, so that no push tells of it.
+    // The server's active expiry is disabled, so that no push announces the expiry.
     server.command(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).unwrap();
     let life = Duration::from_millis(400);
     let began = std::time::Instant::now();
@@ -101,7 +101,7 @@ async fn near_07_a_kept_value_does_not_outlive_its_time() {
     while text(&near, "k").await.is_some() {
         assert!(began.elapsed() < Duration::from_secs(5));
     }
-    // By the server's clock of a millisecond.
+    // The server's clock has a resolution of a millisecond.
     assert!(began.elapsed() + Duration::from_millis(1) >= life);
     assert_eq!(near.get_with_ttl("k").await.unwrap(), None);
     put_for(&near, "k", "v", Duration::from_secs(60)).await;
@@ -177,8 +177,9 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
     assert_eq!(calls(&server, "get"), gets + 4);
 }
 
-/// Each key has one writer, which counts up. A reader that sees a smaller number than before, or a
-/// key that stays behind, is an error. It fails within seconds without the check of generations.
+/// Each key has a single writer, which counts up. It is an error if a reader sees a smaller number
+/// than before, or if a key lags behind. Without the check of generations the test fails within
+/// seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn near_03_reads_never_go_back_and_nothing_stays_behind() {
     const KEYS: usize = 8;
@@ -228,7 +229,7 @@ async fn near_03_reads_never_go_back_and_nothing_stays_behind() {
     for reader in readers {
         reader.await.unwrap();
     }
-    // A proof would also hide what was kept wrongly, if it came with a flush: this is sooner.
+    // A proof with a flush would hide wrongly cached values; this check comes earlier.
     for key in 0..KEYS {
         comes_to(&near, &format!("key-{key}"), Some(&ROUNDS.to_string())).await;
     }

@@ -1,4 +1,4 @@
-//! The contract of `KvBackend` on a near cache of one server and of a cluster: near-01.
+//! The contract of `KvBackend` on a near cache of a single server and of a cluster: near-01.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ fn cluster() -> Result<ClusterHarness<Connect>, Unavailable> {
     ClusterHarness::new(CONNECT)
 }
 
-/// One server. An outage has begun for a near cache only once its lease has ended: until then,
-/// near-05 lets it answer what it keeps.
+/// A single server. An outage begins for a near cache when its lease ends: until then, near-05 lets
+/// it return cached values.
 struct OneServer(ServerHarness<Connect>);
 
 impl OneServer {
@@ -91,7 +91,7 @@ impl Breaker for PastTheLease {
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.0.begin(kind).await;
-            // Not by a runtime's timer: a clause may have one of its own.
+            // Does not use a runtime's timer, because a clause may run on its own runtime.
             std::thread::sleep(STALENESS);
         })
     }

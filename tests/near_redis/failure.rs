@@ -1,4 +1,4 @@
-//! Connections that end, freeze or lead nowhere, and runtimes that are not driven.
+//! Tests of connections that close, freeze or lose packets, and of runtimes that are not driven.
 
 use std::time::{Duration, Instant};
 
@@ -35,14 +35,14 @@ async fn near_05_a_black_hole_ends_the_hits_after_max_staleness() {
     server.command(&["SET", "k", "new"]).unwrap();
     let mut last_hit = Instant::now();
     while since.elapsed() < Duration::from_secs(3) {
-        // An error is the store's, and allowed.
+        // An error of the store is allowed.
         if let Ok(value) = near.get("k").await
             && value.as_deref() == Some(b"old")
         {
             last_hit = Instant::now();
         }
     }
-    // 50 ms for the moment between the fault and the last request that was sent before it.
+    // The 50 ms cover the time between the last request before the fault and the fault.
     assert!(last_hit.duration_since(since) <= staleness + Duration::from_millis(50));
     proxy.set_fault(Fault::None);
     comes_back(&near, "new").await;
@@ -107,7 +107,7 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     let server = require!("redis", RedisServer::start());
     let near = near(&server.url()).await;
     for round in 0..50_u32 {
-        // Nothing of the key is kept for a while after this.
+        // The key is not cached for a while after this.
         let key = &format!("k-{round}");
         put(&near, key, "old").await;
         keep(&near, key).await;
@@ -115,10 +115,11 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
         {
             let write = near.set(key, value.clone().into(), SetOptions::new());
             let mut write = std::pin::pin!(write);
-            // Sent, and not waited for, unless the answer is here already.
+            // The write is sent and not awaited, unless the reply has already arrived.
             let _ = futures_util::poll!(write.as_mut());
         }
-        // Whether it reached the store or not, the two agree after the time of a push.
+        // Whether or not it reached the store, the near cache and the store agree after the latency
+        // of a push.
         tokio::time::sleep(Duration::from_millis(5)).await;
         let Value::BulkString(stored) = server.command(&["GET", key]).unwrap() else {
             panic!("the key is there")
@@ -127,8 +128,8 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     }
 }
 
-/// A runtime that is not driven holds the tracked connection. Reads on another go to the store by
-/// other connections, and take the tracked connection over.
+/// A runtime that is not driven holds the tracked connection. Reads on another runtime use other
+/// connections, and take over the tracked connection.
 #[test]
 fn near_13_a_runtime_that_is_not_driven_holds_nobody_up() {
     let server = require!("redis", RedisServer::start());

@@ -1,6 +1,6 @@
-//! A long run, by `scripts/long near`: two processes read while connections are killed, the server
-//! is frozen and killed, and a proxy swallows packets. No read is older than `max_staleness` and 50
-//! ms, and none shows another key's value.
+//! A long run for `scripts/long near`: two processes read while connections are killed, the server
+//! is frozen and killed, and a proxy drops packets. No read is older than `max_staleness` plus 50
+//! ms, and no read returns another key's value.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ fn step(random: &mut u64) -> u64 {
     *random
 }
 
-/// Draws a rank. The distribution is about zipf: the logarithm of the rank is uniform.
+/// Draws a rank. The distribution approximates Zipf: the logarithm of the rank is uniform.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -137,7 +137,7 @@ async fn no_read_is_older_than_max_staleness_whatever_happens() {
         .map(|process| std::env::temp_dir().join(format!("near-{}-{process}", std::process::id())))
         .collect();
     let done = Arc::new(AtomicBool::new(false));
-    // When the next version of a key was answered.
+    // The time at which the next version of a key was acknowledged.
     let replaced: Arc<Mutex<HashMap<(usize, u64), u64>>> = Arc::default();
     let writer = {
         let (server, done, replaced) = (Arc::clone(&server), Arc::clone(&done), Arc::clone(&replaced));
@@ -152,7 +152,8 @@ async fn no_read_is_older_than_max_staleness_whatever_happens() {
                 let value = format!("key-{key} {version}");
                 let options = SetOptions::expires_after(Duration::from_secs(20));
                 let written = redis.set(&format!("key-{key}"), value.into(), options).await;
-                // An unanswered write may have replaced the version or not: it is not judged.
+                // An unacknowledged write may or may not have replaced the version, so it is not
+                // checked.
                 if written.is_ok() {
                     replaced.lock().unwrap().insert((key, version - 1), micros());
                 }

@@ -1,5 +1,5 @@
-//! The near cache on real Redis servers: what `docs/contract/near.md` states, where the clauses of
-//! the testkit's double cannot show it.
+//! Tests of the near cache on real Redis servers, for the parts of `docs/contract/near.md` that the
+//! testkit's double cannot test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

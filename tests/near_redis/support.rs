@@ -35,8 +35,8 @@ pub(crate) async fn text(backend: &impl KvBackend, key: &str) -> Option<String> 
     value.map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
-/// Reads a key until it is kept. A fill is refused while the push of an earlier write is under way,
-/// and for `STALENESS` after a dropped write of this key or of one that shares its bucket.
+/// Reads a key until it is cached. A fill is refused while the push of an earlier write is in
+/// transit, and for `STALENESS` after a dropped write of this key or of a key in the same bucket.
 pub(crate) async fn keep(near: &Near, key: &str) -> Option<String> {
     let start = Instant::now();
     while start.elapsed() < STALENESS * 5 {
@@ -50,7 +50,7 @@ pub(crate) async fn keep(near: &Near, key: &str) -> Option<String> {
     panic!("the key is never kept: {:?}", near.stats());
 }
 
-/// Reads a key until it has this value, as it must after the time of a push.
+/// Reads a key until it has this value, as it must after the latency of a push.
 pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
     let mut last = None;
     for _ in 0..400 {

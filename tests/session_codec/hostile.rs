@@ -1,4 +1,4 @@
-//! Payloads and values that are refused.
+//! Tests of payloads and values that are refused.
 
 use codex_kv::session::{CodecError, DjangoSigned, SessionCodec, SessionData};
 use serde::Serialize;
@@ -113,7 +113,8 @@ fn scod_07_a_payload_past_the_limit_is_refused() {
     );
     assert!(wide.decode(bomb.as_bytes()).is_ok());
 
-    // The limit itself is within, one byte more is past it: compressed and plain, read and written.
+    // A text of exactly the limit is accepted and one more byte is refused: compressed and plain,
+    // on read and on write.
     for json in [format!(r#"{{"a":"{}"}}"#, "a".repeat(92)), r#"{"q":"xy"}"#.to_owned()] {
         let payload = encode(&wide, &json);
         let data = SessionData::from_json(&json).unwrap();

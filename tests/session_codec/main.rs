@@ -1,4 +1,4 @@
-//! The session codec against what Django wrote, and against whatever may come.
+//! Tests of the session codec with Django's payloads and with arbitrary input.
 
 #![allow(
     clippy::unwrap_used,

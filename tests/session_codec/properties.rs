@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{at, codec, golden};
 
-/// Returns any JSON tree, with the strings that go wrong.
+/// Returns arbitrary JSON trees, including problematic strings.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

@@ -1,4 +1,4 @@
-//! Names and values as other programs wrote them.
+//! Tests of names and values written by other programs.
 
 use std::collections::HashMap;
 
@@ -94,7 +94,7 @@ fn scod_05_a_raw_value_takes_the_numbers_of_python() {
             format!(r#"{{"b":{value},"c":[{value}]}}"#)
         );
 
-        // Not a number of another value, and not `null`.
+        // The value is neither another number nor `null`.
         assert!(
             matches!(data.get::<f64>("a"), Err(CodecError::WrongType { .. })),
             "{value}"
@@ -174,7 +174,7 @@ fn scod_05_a_raw_value_inside_another_type_takes_the_numbers_of_python() {
     };
     assert_eq!((value.get(), &*unit, &*read.text), ("-Infinity", "K", "für NaN"));
 
-    // A number that is asked for as a number is refused, wherever it lies.
+    // Reading such a number as a number fails, at any depth.
     for value in ["[1,NaN]", r#"{"x":NaN}"#] {
         let data = SessionData::from_json(&format!(r#"{{"a":{value}}}"#)).unwrap();
         assert!(data.get::<Vec<f64>>("a").is_err(), "{value}");

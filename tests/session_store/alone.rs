@@ -1,4 +1,4 @@
-//! Sessions in hand, and arguments that are refused before a backend is asked.
+//! Tests of unsaved sessions, and of arguments that are refused before the backend is called.
 
 use std::time::{Duration, SystemTime};
 

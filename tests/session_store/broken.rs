@@ -1,4 +1,4 @@
-//! A backend that counts, refuses or fails, for what no sound one does on demand.
+//! Tests on a backend that counts, refuses or fails on demand.
 
 use std::{
     any::Any,
@@ -21,7 +21,7 @@ use crate::support::{self, SECRET, key};
 
 type Switched = Intercepted<MemoryBackend, Switches>;
 
-/// Returns a backend that does what it is asked, and its sessions. Clones are one store.
+/// Returns a working backend and a session store on it. Clones share their state.
 fn switched() -> (Switched, SessionStore<Switched>) {
     let switches = Switches::default();
     switches.fail_after(usize::MAX);
@@ -31,19 +31,19 @@ fn switched() -> (Switched, SessionStore<Switched>) {
 
 #[derive(Clone, Default)]
 struct Switches {
-    /// The verbs that were asked, in order.
+    /// The called verbs, in order.
     calls: Arc<Mutex<Vec<&'static str>>>,
     /// The keys that were written to, in order.
     written: Arc<Mutex<Vec<String>>>,
-    /// The number of new keys that are answered to be taken.
+    /// The number of new keys that are reported as taken.
     taken: Arc<AtomicUsize>,
-    /// Somebody else is always faster.
+    /// Whether another client is always faster.
     contended: Arc<AtomicBool>,
-    /// The number of calls that still succeed; none are counted at `usize::MAX`.
+    /// The number of calls that still succeed; unlimited at `usize::MAX`.
     calls_left: Arc<AtomicUsize>,
 }
 
-// It has seen keys.
+// It contains keys, which are secret.
 impl fmt::Debug for Switches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Switches")
@@ -55,7 +55,7 @@ impl Switches {
         self.calls_left.store(calls, Ordering::SeqCst);
     }
 
-    /// Returns the verbs since the last time.
+    /// Returns the verbs since the last call of this method.
     fn take_calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
@@ -73,7 +73,7 @@ impl Switches {
         }
     }
 
-    /// Decides whether a write is answered as refused.
+    /// Returns whether a write is refused.
     fn refuses(&self, condition: &Condition) -> bool {
         match condition {
             Condition::IfAbsent => {
@@ -103,7 +103,7 @@ impl Interceptor for Switches {
     }
 }
 
-/// Returns the answer of a verb, if that has answers of this type.
+/// Returns the reply of a verb if it has replies of this type.
 fn as_reply<T: Reply>(answer: impl Reply) -> Option<T> {
     let answer: Box<dyn Any> = Box::new(answer);
     answer.downcast().ok().map(|answer| *answer)
@@ -120,7 +120,7 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
         "aaaaaaaa\r\nFLUSHALL",
         &"a".repeat(129),
     ] {
-        // The verbs take a key and no text, so that this is the only way in.
+        // The verbs take a key instead of text, so parsing is the only way to the store.
         if let Ok(key) = cookie.parse::<SessionKey>() {
             store.load(&key).await.unwrap();
         }
@@ -248,7 +248,7 @@ async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
     );
 }
 
-/// Remembers the text of every event.
+/// A subscriber that records the text of every event.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -280,8 +280,8 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     let log = Log::default();
-    // With one subscriber, `tracing` asks only the thread that comes upon an event
-    // first, and switches it off for all.
+    // With a single subscriber, `tracing` asks only the thread that first reaches an event, and may
+    // disable it for all threads.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
     let (backend, store) = switched();

@@ -1,6 +1,5 @@
-//! Session stores on a backend of the tests' own, where something has to be counted or broken. The
-//! clauses that any backend can be asked are in `codex_kv::conformance`, and run by
-//! `tests/conformance`.
+//! Tests of session stores on special backends that count or break calls. The clauses for any
+//! backend are in `codex_kv::conformance`; `tests/conformance` runs them.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Closures that panic: nothing is stored, and the session and its store go on.
+//! Tests of closures that panic: nothing is stored, and the session and its store keep working.
 
 use std::{
     panic::AssertUnwindSafe,

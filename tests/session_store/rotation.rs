@@ -1,5 +1,5 @@
-//! Secrets, codecs and encryption keys are replaced while processes with the old and the new ones
-//! share the sessions.
+//! Tests of the rotation of secrets, codecs and encryption keys while old and new processes share
+//! the sessions.
 
 use codex_kv::{
     DjangoSigned, KvBackend, Login, SessionCodec, SessionError, SessionKey, SessionStore, SetOptions,
@@ -10,7 +10,7 @@ use codex_kv::{
 
 use crate::support::key;
 
-/// One process of a deployment.
+/// A process of a deployment.
 struct Process(SessionStore<MemoryBackend, Box<dyn SessionCodec>>);
 
 impl Process {
@@ -37,8 +37,7 @@ impl Process {
     }
 }
 
-/// Asserts that before each step and after it, when processes of both versions run side by side,
-/// users go from one to the other.
+/// Asserts that users can move between processes of both versions before and after each step.
 async fn nobody_is_logged_out(steps: &[Process]) {
     let mut users = Vec::new();
     for versions in steps.windows(2) {
@@ -101,7 +100,7 @@ async fn a_process_that_cannot_read_a_session_logs_nobody_out() {
     assert!(refused(new.0.update(&key, |_| Ok(())).await.unwrap_err()));
     old.visit(&key).await;
 
-    // By default it is missing, and as it was.
+    // By default an unreadable session is missing, and its record does not change.
     let lenient = SessionStore::builder(backend)
         .codec(DjangoSigned::new("new"))
         .build()

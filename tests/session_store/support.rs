@@ -1,4 +1,4 @@
-//! Helpers of the tests here.
+//! Helpers of these tests.
 
 use codex_kv::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore};
 

@@ -15,7 +15,7 @@ use crate::{
     visitor::Visitor,
 };
 
-/// A chromedriver, and the browser that it starts for each visitor.
+/// A chromedriver process, which starts a browser for each visitor.
 pub(crate) struct Chromium {
     driver: Process,
     browser: PathBuf,
@@ -36,7 +36,7 @@ impl Chromium {
         Ok(Self { driver, browser })
     }
 
-    /// Returns a browser of its own, with no cookie yet.
+    /// Returns a new browser without cookies.
     pub(crate) async fn visitor(&self, shop: &Shop) -> Visitor {
         self.visitor_of(shop.url(), shop.name).await
     }
@@ -45,7 +45,8 @@ impl Chromium {
     pub(crate) async fn visitor_of(&self, url: &str, name: &'static str) -> Visitor {
         let arguments = [
             "--headless=new",
-            // Its sandbox does not work as root, nor in most containers; it sees the shop alone.
+            // Chromium's sandbox does not work as root or in most containers. The browser visits
+            // only the shop.
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
@@ -68,8 +69,8 @@ impl Chromium {
     }
 }
 
-/// Runs what the visitors do, and closes their browsers however that ends: the driver would leave
-/// them behind.
+/// Runs the actions of the visitors and closes their browsers in any case, because the driver would
+/// leave them running.
 pub(crate) async fn closing(
     visitors: impl IntoIterator<Item = Visitor>,
     what_they_do: impl Future<Output = ()> + Send + 'static,

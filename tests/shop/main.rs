@@ -1,7 +1,7 @@
-//! The shop of `examples/web`, as a process of its own, in headless Chromium: what its visitors
-//! see, on memory and on a real Redis.
+//! Tests of the shop of `examples/web`, as a separate process, in headless Chromium, on memory and
+//! on a real Redis.
 //!
-//! Screenshots are left in `CODEX_ARTIFACTS`, or in `target/tmp/shop`.
+//! Screenshots are stored in `CODEX_ARTIFACTS`, or in `target/tmp/shop`.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,7 +52,7 @@ async fn the_shop_on_redis_that_dies_and_comes_back() {
     .await;
 }
 
-/// A server that writes down what it holds, so that a crash loses nothing.
+/// A server with persistence, so that a crash loses nothing.
 struct Redis {
     server: RedisServer,
     data: PathBuf,
@@ -105,7 +105,7 @@ async fn a_visitor_becomes_ada(ada: &Visitor) {
     assert_eq!(after.same_site().map(|site| site.to_string()).as_deref(), Some("Lax"));
 }
 
-/// Makes requests side by side, and uses a second browser of the same user.
+/// Makes concurrent requests, and uses a second browser of the same user.
 async fn ada_shops(ada: &Visitor, other: &Visitor) {
     let visits: u64 = ada.text("#visits").await.parse().unwrap();
     // Each redirect ends on the shop's page, which counts.
@@ -190,7 +190,7 @@ async fn ada_logs_out_everywhere(ada: &Visitor, other: &Visitor) {
     ada.open("/").await;
     assert!(ada.texts("#user").await.is_empty(), "one's login is not the other's");
 
-    // A session can be ended from another one.
+    // A session can be ended from another session.
     ada.log_in("ada", "lovelace").await;
     ada.open("/sessions").await;
     assert_eq!(ada.texts("#sessions li").await.len(), 2);
@@ -202,7 +202,7 @@ async fn ada_logs_out_everywhere(ada: &Visitor, other: &Visitor) {
     ada.open("/").await;
     ada.click("form[action='/logout'] button").await;
 
-    // An ordinary logout ends this session alone.
+    // An ordinary logout ends only this session.
     ada.log_in("ada", "lovelace").await;
     ada.click("form[action='/logout'] button").await;
     assert!(ada.texts("#user").await.is_empty());

@@ -1,4 +1,5 @@
-//! The same without a browser, for machines that have none, and for what no browser sends.
+//! The same tests without a browser, for machines without Chromium, and tests of requests that no
+//! browser sends.
 
 use std::{
     io::{Read as _, Write as _},
@@ -26,7 +27,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Makes a request on a connection of its own, with more headers as they stand in it.
+    /// Makes a request on a new connection, with additional raw headers.
     fn send(&mut self, method: &str, path: &str, headers: &str, form: &str) -> Reply {
         let place = self.shop.url().strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(place).unwrap();

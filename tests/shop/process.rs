@@ -1,4 +1,4 @@
-//! Programs that end with the test, however that ends.
+//! Child processes that end with the test in any case.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -6,7 +6,8 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-/// Runs a program until standard input ends, which it does with whoever started this.
+/// A script that runs a program until standard input closes, which happens when the parent process
+/// ends.
 const SCRIPT: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -16,7 +17,7 @@ kill "$program"
 wait "$program" 2>/dev/null
 "#;
 
-/// A program that says in a line of its standard output that it is there.
+/// A program that announces on standard output that it is ready.
 pub(crate) struct Process {
     shell: Child,
     input: Option<ChildStdin>,
@@ -25,7 +26,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs it and waits for the line that `is_it` knows.
+    /// Runs the program and waits for the line that `is_it` accepts.
     pub(crate) fn start(program: &Path, configure: impl FnOnce(&mut Command), is_it: impl Fn(&str) -> bool) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "sh"]).arg(program);
@@ -35,7 +36,7 @@ impl Process {
         let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
         let line = lines.by_ref().map_while(Result::ok).find(|line| is_it(line));
         let line = line.unwrap_or_else(|| panic!("{} ended before it was there", program.display()));
-        // Read on, so that it does not stop at a full pipe.
+        // Keep reading, so that the program does not block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { shell, input, line }
     }
@@ -51,7 +52,7 @@ impl Drop for Process {
 /// The program of `examples/web`.
 pub(crate) struct Shop {
     process: Process,
-    /// The store that it runs on, for the names of screenshots.
+    /// The store of the shop, for the names of screenshots.
     pub(crate) name: &'static str,
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use fantoccini::{Client, Locator, cookies::Cookie};
 use serde_json::Value;
 
-/// One browser, on one shop.
+/// A browser that visits a shop.
 #[derive(Clone)]
 pub(crate) struct Visitor {
     client: Client,
@@ -39,13 +39,13 @@ impl Visitor {
         self.client.current_url().await.unwrap().path().to_owned()
     }
 
-    /// Returns the status of the page that is shown.
+    /// Returns the status of the current page.
     pub(crate) async fn status(&self) -> u64 {
         let status = self.script("return performance.getEntriesByType('navigation')[0].responseStatus");
         status.await.as_u64().unwrap()
     }
 
-    /// Returns the text of the one element, which has to be there.
+    /// Returns the text of the element, which must exist.
     pub(crate) async fn text(&self, selector: &str) -> String {
         let found = self.texts(selector).await;
         match <[String; 1]>::try_from(found) {
@@ -75,7 +75,7 @@ impl Visitor {
         field.send_keys(text).await.unwrap();
     }
 
-    /// Clicks what leads to another page, and waits for that.
+    /// Clicks an element that leads to another page, and waits for the page.
     pub(crate) async fn click(&self, selector: &str) {
         self.script("window.left = true").await;
         let button = self.client.find(Locator::Css(selector)).await.unwrap();
@@ -121,7 +121,7 @@ impl Visitor {
     }
 
     pub(crate) async fn close(self) {
-        // A browser that is gone already is closed.
+        // If the browser is gone, it is closed already.
         let _ = self.client.close().await;
     }
 }

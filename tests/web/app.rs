@@ -88,7 +88,7 @@ async fn flush_and_fail(session: Session) -> Result<StatusCode, SessionError> {
     Ok(StatusCode::BAD_GATEWAY)
 }
 
-/// Answers as a handler that takes any failure for a visitor without a session.
+/// A handler that treats any failure as a visitor without a session.
 async fn careless(session: Session) -> String {
     let name = session.get::<String>("name").await.ok().flatten();
     name.unwrap_or_else(|| "nobody is logged in".to_owned())
@@ -123,7 +123,7 @@ pub(crate) fn app<B: KvBackend>(backend: B) -> Router {
     routes().layer(SessionLayer::new(store(backend)))
 }
 
-/// A response, read.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
@@ -144,7 +144,7 @@ impl Page {
     }
 }
 
-/// One visitor.
+/// A visitor.
 #[derive(Clone)]
 pub(crate) struct Browser {
     app: Router,
@@ -156,7 +156,7 @@ impl Browser {
         Self { app, cookie: None }
     }
 
-    /// Asks without taking the answer's cookie: what a request on its way in parallel does.
+    /// Sends a request and ignores the response's cookie, like a concurrent request.
     pub(crate) async fn peek(&self, path: &str) -> Page {
         let mut request = Request::get(path);
         if let Some(cookie) = &self.cookie {

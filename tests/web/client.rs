@@ -1,4 +1,4 @@
-//! A browser over real sockets: HTTP/1.1, one connection a request, one cookie.
+//! A browser over real sockets: HTTP/1.1, one connection per request, one cookie.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,8 +21,8 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// One visitor of all services alike: they share a host name, so that the browser sends its cookie
-/// to each.
+/// A visitor of all services. They share a host name, so the browser sends its cookie to each of
+/// them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Visitor {
     pub(crate) cookie: Option<String>,

@@ -1,4 +1,4 @@
-//! The content of `Set-Cookie`, and its occasions.
+//! Tests of the content of `Set-Cookie` and of the responses that carry it.
 
 use axum::http::header;
 use codex_kv::{
@@ -111,7 +111,7 @@ async fn scook_01_a_cookie_without_a_session_behind_it_is_ignored_and_its_key_ne
             let page = browser.get(path).await;
             assert_eq!((page.status.as_u16(), page.set_cookie()), (200, None), "{path}");
         }
-        // Session fixation: a key that somebody else chose is not what a new session gets.
+        // Session fixation: a new session does not get a key that an attacker chose.
         browser.get("/set/name/Ada").await;
         assert_ne!(browser.key().as_str(), planted);
     }

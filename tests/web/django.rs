@@ -33,8 +33,8 @@ pub(crate) struct Django {
 }
 
 impl Django {
-    /// Returns the python of a virtual environment with this Django, which has to come from the
-    /// Python Package Index, and may not be had on this machine.
+    /// Returns the Python of a virtual environment with this Django version. Django comes from the
+    /// Python Package Index, and may be unavailable on this machine.
     pub(crate) fn python(version: &str) -> Result<String, Unavailable> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("django-venv-{version}"));
@@ -55,7 +55,8 @@ impl Django {
             .env("REDIS_URL", redis_url)
             .env("SECRET_KEY", SECRET)
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            // It ends with this process, however that ends: its standard input is closed then.
+            // The child ends with this process in any case, because its standard input is closed
+            // then.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,6 +1,6 @@
-//! The settings of a Django project, beside a Rust store that was told of it:
-//! `USE_TZ`, a time zone, and `SESSION_EXPIRE_AT_BROWSER_CLOSE`. On both, what the browser gets and
-//! what is stored is the same.
+//! Tests of a Django project's settings and a Rust store with the same settings: `USE_TZ`, a time
+//! zone, and `SESSION_EXPIRE_AT_BROWSER_CLOSE`. Both send the same cookies and store the same
+//! records.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     side_by_side::{Store, start_axum},
 };
 
-/// West and east of Greenwich, with half hours and with a date line.
+/// Zones west and east of Greenwich, with half hours and across the date line.
 const ZONES: [&str; 3] = ["America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland"];
 
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ async fn every_setting(version: &str, python: &str, database: Database) {
             rust,
             settings,
         };
-        // The visitors block, and the service is to go on.
+        // The visitors block, and the service must keep running.
         tokio::task::spawn_blocking(move || both.compare()).await.unwrap();
     }
 }
@@ -85,9 +85,9 @@ struct Both {
     settings: Settings,
 }
 
-/// Returns the parts of a `Set-Cookie` header that say how long the browser keeps the cookie and
-/// where it sends it; the two frameworks order them as they like. Rust adds `Secure`, and Django
-/// the time of `Max-Age` as a date.
+/// Returns the parts of a `Set-Cookie` header that define the cookie's lifetime and scope. The two
+/// frameworks order them differently. Rust adds `Secure`, and Django adds the time of `Max-Age` as
+/// a date.
 fn attributes(reply: &Reply) -> Vec<String> {
     let cookie = reply.set_cookie.as_deref().expect("a cookie is set");
     let parts = cookie.split(';').skip(1).map(|part| part.trim().to_lowercase());
@@ -236,7 +236,7 @@ impl Both {
     }
 }
 
-/// Returns how far from now the page of a date sets it.
+/// Returns the time from now to the expiry that the page of a date sets.
 pub(crate) fn in_seconds(seconds: i64) -> std::time::SystemTime {
     let now = std::time::SystemTime::now();
     let by = Duration::from_secs(seconds.unsigned_abs());

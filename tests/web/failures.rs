@@ -1,4 +1,4 @@
-//! Outages, sessions that end elsewhere, and handlers that fail.
+//! Tests of outages, of sessions that end elsewhere, and of handlers that fail.
 
 use axum::{
     http::StatusCode,
@@ -83,7 +83,7 @@ async fn other_statuses_save() {
     assert_eq!(browser.get("/get/last").await.body, "missing");
 }
 
-/// Ends the session between a handler's question and its save.
+/// Ends the session between a handler's read and its save.
 fn app_that_loses_sessions(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> axum::Router {
     use axum::routing::get;
     use codex_kv::web::Session;
@@ -138,7 +138,7 @@ async fn the_answer_to_each_error_can_be_set() {
     browser.get("/set/name/Ada").await;
     assert_eq!(browser.get("/lost").await.headers["location"], "/login");
 
-    // An error that a handler returns is answered in the same way as one of the layer's own.
+    // An error from a handler gets the same response as an error of the layer itself.
     let backend = watched();
     let app = routes().layer(SessionLayer::new(store(backend.clone())).on_error(respond));
     let mut browser = Browser::new(app);

@@ -1,4 +1,4 @@
-//! Cookies that somebody made up.
+//! Tests of forged cookies.
 
 use axum::{
     body::Body,
@@ -55,7 +55,7 @@ fn hand_made(of_another: &SessionKey) -> Vec<Vec<u8>> {
     cookies
 }
 
-/// Returns texts that are no keys, made of what servers and stores trip over, and raw bytes.
+/// Returns invalid keys, made of raw bytes and of texts that cause problems for servers and stores.
 fn random() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         r"[ -~]{0,200}".prop_map(String::into_bytes),
@@ -84,8 +84,8 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
     let (mut sent, mut unsendable) = (0, 0);
     for cookie in cookies {
         let header = [b"sessionid=".as_slice(), &cookie].concat();
-        // No server hands on bytes that no header can hold (NUL, a line break). Without those bytes
-        // it is another hostile cookie.
+        // Servers do not pass on bytes that are invalid in headers (NUL, a line break). Without
+        // those bytes the text is another hostile cookie.
         let value = HeaderValue::from_bytes(&header).unwrap_or_else(|_| {
             unsendable += 1;
             let rest: Vec<u8> = header
@@ -108,7 +108,7 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
         "{sent} cookies, {unsendable} of them cut"
     );
 
-    // The watch itself works: a cookie that could be a key is asked for.
+    // The watch itself works: it sees a read for a cookie that could be a key.
     ada.cookie = Some("couldbeakey".to_owned());
     ada.get("/get/name").await;
     assert_eq!(

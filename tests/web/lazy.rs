@@ -1,4 +1,4 @@
-//! Nothing is loaded before it is asked for, and nothing saved that was not changed.
+//! Tests that nothing is loaded before it is accessed, and that nothing unchanged is saved.
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::get};
 use codex_kv::{
@@ -109,7 +109,7 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     );
     assert_eq!(browser.key(), key);
 
-    // A session of which nothing is left in the store is not made up.
+    // A session without a record in the store is not recreated.
     store(backend.clone()).delete(&key).await.unwrap();
     let page = browser.get("/plain").await;
     assert_eq!((page.status, page.set_cookie()), (StatusCode::OK, None));

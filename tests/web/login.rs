@@ -1,4 +1,4 @@
-//! Logins, logouts, and the end of all sessions of a user.
+//! Tests of logins, logouts, and the revocation of all sessions of a user.
 
 use axum::{Router, extract::Path, routing::get};
 use codex_kv::{
@@ -75,7 +75,7 @@ async fn another_user_finds_nothing_of_the_first() {
 #[tokio::test]
 async fn a_login_that_ends_in_a_500_is_none() {
     let mut browser = Browser::new(app(store(MemoryBackend::new())));
-    // Nor does it end the session of the user who was logged in before.
+    // It does not end the session of the user who was logged in before either.
     browser.get("/login/7").await;
     assert_eq!(browser.get("/login-and-fail").await.status, 500);
     assert_eq!(browser.get("/whoami").await.body, "7");
@@ -89,8 +89,7 @@ async fn a_login_that_ends_in_a_500_is_none() {
     assert_eq!(browser.get("/get/cart").await.body, "full");
 }
 
-/// A login into a session that the same user is logged in to already, and that is ended before it
-/// is done.
+/// A login into a session of the same user that ends before the login completes.
 #[tokio::test]
 async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile() {
     let store = store(MemoryBackend::new());
@@ -117,8 +116,8 @@ async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile(
     );
 }
 
-/// Two logins of one browser at once: both end in a session of the user, and the visitor's old key
-/// in none.
+/// Two concurrent logins of one browser: both result in a session of the user, and the visitor's
+/// old key is invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_clicked_twice_is_a_login() {
     let database = codex_testkit::require!("redis", Database::lease());
@@ -157,7 +156,7 @@ async fn all_sessions_of_a_user_end(backend: AnyBackend) {
         assert_eq!(browsers[1].get("/whoami").await.body, "42", "a new login counts");
     }
 
-    // One that was loaded before is not brought back by its save.
+    // The save of a session that was loaded before does not restore it.
     held.insert("late", 1).unwrap();
     store.save(&mut held).await.unwrap();
     assert!(store.load(&key).await.unwrap().is_none());
@@ -201,7 +200,7 @@ async fn revoke_all_is_one_write_however_many_sessions_there_are() {
     }
 }
 
-/// The session that Django's own `login` leaves says no generation.
+/// A session by Django's own `login` contains no generation.
 #[tokio::test]
 async fn a_login_of_djangos_own_is_ended_too() {
     let store = store(MemoryBackend::new());
@@ -230,7 +229,8 @@ async fn an_outage_while_the_generation_is_asked_is_no_visitor_without_a_session
     let mut session = here.new_session();
     here.login(&mut session, &Login::new("42")).await.unwrap();
     let key = session.key().unwrap().clone();
-    // Another process does not know yet whose session it is: it asks for the generation afterwards.
+    // Another process does not know the session's user yet, so it requests the generation
+    // afterwards.
     let elsewhere = store(backend.clone());
     backend.interceptor().set_down_after(1);
     assert!(matches!(elsewhere.load(&key).await, Err(SessionError::Backend(_))));
@@ -261,7 +261,7 @@ async fn the_hash_that_ties_a_session_to_the_password_is_djangos() {
         let backend = session.get::<String>("_auth_user_backend").unwrap();
         assert_eq!(backend.as_deref(), Some("shop.auth.Backend"));
 
-        // After a change of password the same user begins anew.
+        // After a change of password the same user starts with an empty session.
         session.insert("cart", "full").unwrap();
         store.login(&mut session, &login).await.unwrap();
         assert!(session.contains_key("cart"));

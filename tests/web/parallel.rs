@@ -1,4 +1,4 @@
-//! Requests of one browser side by side.
+//! Tests of concurrent requests of one browser.
 
 use codex_kv::{AnyBackend, SessionError, memory::MemoryBackend, redis::RedisBackend};
 use codex_testkit::redis::Database;
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{Browser, app, store};
 
-/// Makes eight requests at once, each with a name of its own, again and again: every name is there
+/// Repeatedly makes eight concurrent requests that set different names. Every name must be present
 /// afterwards.
 async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
@@ -36,8 +36,8 @@ async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     }
 }
 
-/// Makes eight requests at once that count: what each computed from the value before it is computed
-/// again where another was faster.
+/// Makes eight concurrent requests that increment a counter. An increment is computed again if
+/// another request was faster.
 async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
     let mut browser = Browser::new(app);
@@ -54,7 +54,7 @@ async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     assert_eq!(session.get::<u32>("visits").unwrap(), Some(1 + 8 * rounds));
 }
 
-/// Returns the number of rounds. The whole bar, 1,000 rounds, is `scripts/long parallel-sessions`.
+/// Returns the number of rounds. The full run, 1,000 rounds, is `scripts/long parallel-sessions`.
 fn rounds() -> u32 {
     std::env::var("CODEX_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap())
 }
@@ -98,7 +98,7 @@ async fn a_merge_does_again_what_was_done_and_not_what_differs() {
     first.insert("set", 5).unwrap();
     store.save(&mut first).await.unwrap();
 
-    // Set to what it was when it was loaded: a change all the same, and the later one.
+    // Setting the loaded value again is a change too, and it is the later change.
     other.insert("same", "old").unwrap();
     assert_eq!(
         other.update("count", |count: Option<u32>| count.unwrap() + 1).unwrap(),
@@ -108,7 +108,7 @@ async fn a_merge_does_again_what_was_done_and_not_what_differs() {
         other.update("count", |count: Option<u32>| count.unwrap() * 2).unwrap(),
         4
     );
-    // Counted from what this side has set, whatever others have.
+    // The counter continues from this side's value, regardless of other clients' values.
     other.insert("set", 100).unwrap();
     assert_eq!(other.update("set", |set: Option<u32>| set.unwrap() + 1).unwrap(), 101);
     store.save_merged(&mut other).await.unwrap();
@@ -119,13 +119,13 @@ async fn a_merge_does_again_what_was_done_and_not_what_differs() {
         assert_eq!(session.get::<u32>("set").unwrap(), Some(101));
     }
 
-    // A saved change is not made once more.
+    // A saved change is not applied again.
     store.update(&key, |session| session.insert("count", 0)).await.unwrap();
     other.insert("late", 1).unwrap();
     store.save_merged(&mut other).await.unwrap();
     assert_eq!(other.get::<u32>("count").unwrap(), Some(0));
 
-    // Nor is anything saved where it cannot be done.
+    // Nothing is saved if a change cannot be applied.
     store
         .update(&key, |session| session.insert("count", "no number"))
         .await
@@ -148,7 +148,7 @@ async fn a_change_that_a_conflict_undid_is_not_forgotten() {
     let key = first.key().unwrap().clone();
     first.insert("mine", 1).unwrap();
     store.update(&key, |session| session.insert("theirs", 1)).await.unwrap();
-    // A new key is tried and taken back, and the changes are still to be made.
+    // A new key is tried and removed again, and the changes are still unsaved.
     assert!(matches!(store.cycle_key(&mut first).await, Err(SessionError::Conflict)));
     assert_eq!(first.key(), Some(&key));
     assert!(first.is_modified());
@@ -190,7 +190,7 @@ async fn a_merge_keeps_removals_and_others_values() {
         assert_eq!(session.expiry_age().as_secs(), 300);
     }
 
-    // The same where the key is cycled.
+    // The same with a cycled key.
     store
         .update(&key, |session| session.insert("meanwhile", 1))
         .await

@@ -1,4 +1,4 @@
-//! The core that every framework's middleware is written on.
+//! Tests of the core of every framework's middleware.
 
 use codex_kv::{
     KvBackend as _, Login, SessionError,

@@ -1,4 +1,4 @@
-//! A real Django and a real axum service on one Redis, with one cookie.
+//! Tests with a real Django and a real axum service on one Redis, with one cookie.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -81,7 +81,7 @@ async fn expire_in(session: Session, Path(seconds): Path<i64>) -> Answer {
     Ok("set".to_owned())
 }
 
-/// Answers as the Django project does, with Python's `True`.
+/// A handler that answers like the Django project, with Python's `True`.
 async fn age(session: Session) -> Answer {
     session
         .with(|session| {
@@ -140,7 +140,7 @@ async fn sint_01_django_and_axum_share_sessions_and_logins_on_one_redis() {
         python: django.service(),
         rust,
     };
-    // The visitors block, and the service is to go on.
+    // The visitors block, and the service must keep running.
     let visited = tokio::task::spawn_blocking(move || {
         both.values_cross_unchanged();
         both.a_cycled_key_holds_on_both_sides();
@@ -187,7 +187,7 @@ impl Both {
     }
 
     fn values_cross_unchanged(self) {
-        // As Python's json.dumps writes them, so that the texts can be compared.
+        // The values have the form of Python's json.dumps, so that the texts can be compared.
         let long = format!("\"{}\"", "a".repeat(5_000));
         let values = [
             "42",
@@ -204,7 +204,7 @@ impl Both {
             let mut visitor = Visitor::default();
             for (number, value) in values.iter().enumerate() {
                 visitor.write(here, &format!("v{number}"), value);
-                // A change on the other side keeps what this side wrote.
+                // A change on the other side keeps the data of this side.
                 visitor.write(there, "other", &number.to_string());
                 for service in [here, there] {
                     let read = visitor.ask(service, &format!("/read/v{number}"));
@@ -251,13 +251,13 @@ impl Both {
                 "the cart survives the login"
             );
 
-            // Another user in the same browser finds nothing of the first.
+            // Another user in the same browser finds no data of the first user.
             let before = ada.clone();
             self.login(&mut ada, there, "bob");
             assert_eq!(ada.ask(here, "/read/cart"), "null");
             assert_eq!(self.whoami(&before), "anonymous");
 
-            // A logout on either side is one on both, and the cookie is gone.
+            // A logout on either side is valid on both sides, and removes the cookie.
             let logged_in = ada.clone();
             assert_eq!(ada.ask(there, "/logout"), "out");
             assert_eq!(ada.cookie, None);

@@ -1,4 +1,4 @@
-//! A memory backend that writes down what it is asked, and can be out of service.
+//! A memory backend that records its calls and can be taken out of service.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use codex_kv::{
 
 pub(crate) type Watched = Intercepted<MemoryBackend, Watch>;
 
-/// Returns a backend that is in service. Clones are one store.
+/// Returns a backend that is in service. Clones share their state.
 pub(crate) fn watched() -> Watched {
     Intercepted::with_interceptor(MemoryBackend::new(), Watch::default())
 }
@@ -26,11 +26,11 @@ pub(crate) fn watched() -> Watched {
 pub(crate) struct Watch {
     calls: Arc<Mutex<Vec<(&'static str, String)>>>,
     down: Arc<AtomicBool>,
-    /// The number of calls that still succeed before it goes down by itself; not counted at zero.
+    /// The number of calls that still succeed before the backend goes down; unlimited at zero.
     down_after: Arc<AtomicUsize>,
 }
 
-// It has seen keys.
+// It contains keys, which are secret.
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watch")
@@ -42,18 +42,18 @@ impl Watch {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// Goes down once this many calls have succeeded.
+    /// Takes the backend down after this many successful calls.
     pub(crate) fn set_down_after(&self, calls: usize) {
         self.down_after.store(calls, Ordering::SeqCst);
     }
 
-    /// Returns the verbs and keys since the last time. A verb for several keys is there for each,
-    /// and one without keys with an empty key.
+    /// Returns the verbs and keys since the last call of this method. A verb with several keys has
+    /// an entry for each key, and a verb without keys has an empty key.
     pub(crate) fn take(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// Returns the verbs since the last time.
+    /// Returns the verbs since the last call of this method.
     pub(crate) fn verbs(&self) -> Vec<&'static str> {
         self.take().into_iter().map(|(verb, _)| verb).collect()
     }

@@ -1,4 +1,4 @@
-//! The middleware for actix-web.
+//! Tests of the middleware for actix-web.
 
 use actix_web::{
     App, HttpRequest, HttpResponse, Responder,
@@ -78,8 +78,8 @@ async fn careless(session: Session) -> String {
     count.map_or_else(|_| "nobody".to_owned(), |count| count.unwrap_or(0).to_string())
 }
 
-/// The service and a browser that keeps its cookie. A macro, because the type of the service has no
-/// name.
+/// Creates the service and a browser that keeps its cookie. A macro, because the type of the
+/// service has no name.
 macro_rules! browser {
     ($middleware:expr) => {{
         let app = App::new()
@@ -155,7 +155,7 @@ async fn counts_logs_in_and_out(backend: AnyBackend) {
     assert_eq!(ask("/whoami", &mut cookie).await.body, "ada");
     assert_eq!(ask("/read", &mut cookie).await.body, "2");
 
-    // A poll that was on its way at the login, and a second logout.
+    // A poll that was in progress during the login, and a second logout.
     let late = ask("/whoami", &mut anonymous).await;
     assert_eq!((late.body.as_str(), late.set_cookie), ("nobody", None));
     assert_eq!(ask("/logout", &mut anonymous).await.set_cookie, None);
@@ -230,8 +230,7 @@ async fn settings_are_those_of_the_core() {
     assert!(matches!(refused, Err(SessionError::Config(_))));
 }
 
-/// A middleware between the handler and the sessions fails after the handler has logged somebody
-/// in.
+/// A middleware between the handler and the sessions fails after the handler has logged a user in.
 #[actix_web::test]
 async fn an_error_of_a_middleware_carries_the_cookie() {
     let app = App::new()

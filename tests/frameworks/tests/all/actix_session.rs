@@ -1,4 +1,4 @@
-//! The store for `actix-session`, held to the acceptance tests of that project.
+//! The acceptance tests of `actix-session` on the store for it.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,8 @@ fn state(name: &str) -> HashMap<String, String> {
     HashMap::from([("name".to_owned(), format!("\"{name}\""))])
 }
 
-/// Asserts what actix-session tests of its own store for Redis, beside the suite.
+/// Asserts the properties that actix-session tests for its own Redis store, in addition to the
+/// suite.
 async fn the_store_answers_as_theirs(backend: AnyBackend) {
     let store = ActixSessionStore::new(backend.clone()).project("shop");
     let minute = Duration::minutes(1);
@@ -48,7 +49,7 @@ async fn the_store_answers_as_theirs(backend: AnyBackend) {
         .unwrap();
     assert_ne!(updated.as_ref(), "expired");
 
-    // Ours: a round of every call, and the option that ends with a logout.
+    // Additional tests: every call, and the option that refuses ended sessions.
     let stored = store.save(state("Ada"), &minute).await.unwrap();
     assert_eq!(store.load(&stored).await.unwrap(), Some(state("Ada")));
     let ended = key(stored.as_ref());
@@ -78,7 +79,7 @@ async fn the_acceptance_tests_of_actix_session_on_memory() {
 async fn the_acceptance_tests_of_actix_session_on_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
     let url = database.url();
-    // Their suite starts servers on other threads, each of which builds its own store.
+    // The suite starts servers on other threads. Each server builds its own store.
     let backend = codex_kv::connect(&url).await.unwrap();
     let store = ActixSessionStore::new(backend);
     acceptance_test_suite(move || store.clone(), true).await;

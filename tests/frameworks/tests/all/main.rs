@@ -1,5 +1,5 @@
-//! The stores and the middleware of `codex-kv` with the frameworks that they are for, on memory and
-//! on a real Redis.
+//! Tests of the stores and the middleware of `codex-kv` with their frameworks, on memory and on a
+//! real Redis.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ async fn redis(database: &Database) -> AnyBackend {
     AnyBackend::new(RedisBackend::connect(&database.url()).await.unwrap())
 }
 
-/// Returns the value of a `Set-Cookie` header as a browser sends it back; `None` for one that
+/// Returns the value of a `Set-Cookie` header as a browser sends it back, or `None` if the header
 /// removes the cookie.
 fn sent_back(set_cookie: &str) -> Option<String> {
     let pair = set_cookie.split(';').next().unwrap();

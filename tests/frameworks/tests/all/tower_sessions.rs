@@ -1,12 +1,12 @@
-//! The real `SessionManagerLayer` of both versions, and `CachingSessionStore` with the store as
-//! either half.
+//! Tests with the real `SessionManagerLayer` of both versions, and with `CachingSessionStore` with
+//! the store as either half.
 
 use codex_kv::AnyBackend;
 use codex_testkit::redis::Database;
 
 use crate::{memory, redis, sent_back};
 
-/// Each test once per version of `tower-sessions`.
+/// Generates each test once per version of `tower-sessions`.
 macro_rules! for_version {
     ($version:ident, $tower_sessions:ident) => {
         mod $version {
@@ -78,7 +78,7 @@ macro_rules! for_version {
                 the_layer_counts_and_forgets(TowerSessionStore::new(backend).project("shop")).await;
             }
 
-            /// Uses a cache half that is empty, after a restart, and one that is not.
+            /// Uses an empty cache half, as after a restart, and a filled cache half.
             pub(super) async fn the_store_works_as_either_half(cache: AnyBackend, store: AnyBackend) {
                 let halves = |prefix: &str| {
                     let cache = TowerSessionStore::new(cache.clone())
@@ -109,8 +109,8 @@ macro_rules! for_version {
                 assert_eq!(missed.load(&stored.id).await.unwrap(), None);
             }
 
-            /// Lets a request that has loaded the session from the store fill the cache after
-            /// another one has ended it.
+            /// Lets a request that has loaded the session fill the cache after another request has
+            /// ended the session.
             pub(super) async fn a_late_fill_brings_nothing_back(backend: AnyBackend) {
                 let cache = TowerSessionStore::new(backend.clone()).as_cache();
                 let ended = record();
@@ -118,7 +118,8 @@ macro_rules! for_version {
                 cache.save(&ended).await.unwrap();
                 assert_eq!(cache.load(&ended.id).await.unwrap(), None);
 
-                // Without the option the contract is a store's: what is not there is not saved.
+                // Without the option the contract of a store applies: a missing session is not
+                // saved.
                 let store = TowerSessionStore::new(backend);
                 assert!(store.save(&record()).await.is_err());
                 let other = record();

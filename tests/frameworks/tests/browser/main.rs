@@ -1,5 +1,5 @@
-//! Two browsers that poll every 50 ms beside logins and logouts: no login is lost to a response
-//! that is late.
+//! Tests with two browsers that poll every 50 ms during logins and logouts: no login is lost to a
+//! late response.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,12 +29,13 @@ use codex_testkit::redis::Database;
 
 use crate::chromium::Chromium;
 
-/// The rounds of one browser; the whole bar, 100 in each of two, is `CODEX_ROUNDS=100`.
+/// The number of rounds per browser. The full run, 100 rounds in each of two browsers, is
+/// `CODEX_ROUNDS=100`.
 const ROUNDS: u32 = 20;
 
-/// In a page of the service: polls every 50 ms, and one just before each login, which is on its way
-/// with the key from before it. Answers how many logins were lost, how many logouts, and how many
-/// polls there were.
+/// A script for a page of the service. It polls every 50 ms, and once just before each login, so
+/// that a request with the old key is in progress. It returns the numbers of lost logins, of lost
+/// logouts and of polls.
 const SCRIPT: &str = r"
     const done = arguments[arguments.length - 1];
     const read = async path => (await fetch(path)).text();
