@@ -1,4 +1,4 @@
-//! A mock of a backend, for a test that must count calls or make one fail.
+//! A mock of a backend, for a test that must count calls or make a call fail.
 //!
 //! It needs the dev-dependency `codex-testkit` with its feature `mock`. Use `MemoryBackend` in all
 //! other tests, because it behaves like a real store.

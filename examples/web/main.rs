@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p shop` keeps everything in memory. With `REDIS_URL=redis://127.0.0.1:6379` it uses
 //! Redis, under keys that begin with `web-example`. The page is at <http://127.0.0.1:3000>; `PORT`
-//! sets another port, 0 a free one.
+//! sets another port; 0 selects a free port.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 mod failure;

@@ -1,4 +1,4 @@
-//! Counts of what a cache answered.
+//! Statistics of a cache.
 
 use std::time::Duration;
 

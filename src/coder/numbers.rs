@@ -36,7 +36,7 @@ impl TextForm<kind::Decimal> for Decimal {
     fn from_text(text: &str) -> Result<Self, CoderError> {
         let digits = Digits::parse(text).ok_or(NO_DECIMAL)?;
         let decimal = digits.to_decimal().ok_or(DOES_NOT_FIT)?;
-        // A number has many spellings, and Python writes one of them.
+        // A number has many spellings. Only Python's spelling is the form.
         if digits.exponent > 0 || decimal.to_text()? == text {
             Ok(decimal)
         } else {

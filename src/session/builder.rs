@@ -113,8 +113,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// Ends a session after this time without use. The record lives until then, or until an earlier
-    /// expiry of its own.
+    /// Ends a session after this time without use. The record lives until then, or until its own
+    /// expiry if that is earlier.
     ///
     /// A session is used when it is saved, touched or [renewed](SessionStore::renew). The session
     /// layer renews a session that a handler has accessed, and sends the cookie again. Renewals are

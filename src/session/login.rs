@@ -197,7 +197,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged). If the backend fails after
     /// the new record was stored, the session has the new key, and another user's record may remain
     /// until it expires. [`SessionError::InvalidArgument`] if the label has more than 1,024 bytes,
-    /// or if the login is to be remembered for zero seconds or beyond the year 9999.
+    /// or if the login would be remembered for zero seconds or beyond the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         let replaced = self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;

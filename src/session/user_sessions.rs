@@ -2,7 +2,7 @@
 //!
 //! A separate record lists the ids of a user's logins with the keys of their sessions. The list is
 //! only a hint: each listed session is looked up before it is returned. A lost or outdated list
-//! neither ends a session nor restores one that has ended.
+//! neither ends a live session nor restores an ended session.
 
 use std::{
     fmt,

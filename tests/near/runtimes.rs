@@ -1,4 +1,4 @@
-//! Tests with several runtimes of which one is not driven.
+//! Tests with several runtimes, including a runtime that is not driven.
 
 use std::{
     thread,

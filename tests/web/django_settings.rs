@@ -175,7 +175,7 @@ impl Both {
                 );
                 let age = visitor.ask(service, "/age");
                 let seconds: u64 = age.strip_suffix(" False").unwrap().parse().unwrap();
-                // Less what the requests take on a busy machine.
+                // Minus the time that the requests take on a busy machine.
                 assert!((30..60).contains(&seconds), "{:?}: {age}", self.settings);
                 let reply = visitor.reply(service, "/write/a", "1");
                 assert_eq!(

@@ -1,4 +1,4 @@
-//! A blocking cache with the signatures of the async one, as the clauses call it.
+//! A blocking cache with the async signatures that the clauses call.
 
 use std::{any::TypeId, collections::HashMap, future::Future, ops::Deref, pin::pin, sync::mpsc, time::Duration};
 
@@ -11,8 +11,8 @@ pub(super) use super::sessions::{SessionStore, SessionStoreBuilder, asynchronous
 use super::threads::{elsewhere, in_place};
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// The verbs that the blocking cache has go through it, on other threads; the rest goes through the
-/// async cache that it shares everything with.
+/// The verbs of the blocking cache run on other threads. All other calls go to the async cache,
+/// with which it shares everything.
 #[derive(Debug)]
 pub(crate) struct Cache<B = AnyBackend, S = Json> {
     blocking: blocking::Cache<B, S>,
@@ -78,8 +78,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     }
 }
 
-/// Returns the JSON of a value, so that it can be sent to another thread; `None` if it has none, or
-/// if the cache has another format.
+/// Returns the JSON of a value, which can be sent to another thread, or `None` if JSON cannot
+/// represent it or the cache has another format.
 fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     if TypeId::of::<S>() != TypeId::of::<Json>() {
         return None;
@@ -209,8 +209,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         elsewhere(move || cache.clear()).await
     }
 
-    /// Computes as the async verb does. The closure runs here, because it borrows; the thread that
-    /// holds the place waits for it.
+    /// Computes like the async verb. The closure runs here, because it borrows. The thread that
+    /// makes the blocking call waits for it.
     pub(crate) async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
         key: &str,

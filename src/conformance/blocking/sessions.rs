@@ -1,4 +1,4 @@
-//! A blocking session store with the signatures of the async one, as the clauses call it.
+//! A blocking session store with the async signatures that the clauses call.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use crate::{
     session::{CodecMissing, UserSession},
 };
 
-/// The verbs that the blocking store has go through it, on other threads; the rest goes through the
-/// async store that it shares everything with.
+/// The verbs of the blocking store run on other threads. All other calls go to the async store,
+/// with which it shares everything.
 pub(crate) struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     blocking: blocking::SessionStore<B, C>,
     rest: crate::SessionStore<B, C>,

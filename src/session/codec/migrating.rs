@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{CodecError, SessionCodec};
 use crate::session::SessionData;
 
-/// A codec that writes with one codec and reads the output of two.
+/// A codec that writes with one codec and reads the output of two codecs.
 ///
 /// To change the codec while processes of the old and the new version run at the same time, deploy
 /// three times. Complete each deployment on every process before the next step:
