@@ -1,5 +1,5 @@
-//! Connecting: without a server at the start, with credentials and
-//! certificates that change, and with servers whose addresses are translated.
+//! Connecting: without a server at the start, with changing credentials and certificates, and with
+//! servers whose addresses are translated.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;
