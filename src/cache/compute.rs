@@ -1,4 +1,4 @@
-//! Computing a missing value once, however many tasks ask for it.
+//! Single-flight computation of missing values.
 
 use std::{future::Future, sync::Arc, time::Instant};
 
@@ -9,15 +9,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Cache, ComputeError, Serializer, Timeout, fills::Fill, key::StoredKey, stats::Event, timeout::is_over};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the value of `key`; if there is none, runs the closure and stores its value.
+    /// Returns the value of `key`. If the key is missing, runs the closure and stores its value.
     ///
-    /// If many tasks ask for a missing key at once, one of them runs its closure, and all get its
-    /// value or its error. The tasks that share a computation are those that ask this cache or a
-    /// clone of it with the same error type `E`. Another process computes for itself, and the value
-    /// that is stored first is the one that all get. [`loader`](Self::loader) can keep the
-    /// computation to one process.
+    /// If several tasks request a missing key at the same time, one of them runs its closure, and
+    /// all of them get its value or its error. Tasks share a computation if they use this cache or
+    /// a clone of it with the same error type `E`. Another process computes the value itself, and
+    /// all processes get the value that is stored first. A [`loader`](Self::loader) with a lease
+    /// limits the computation to one process.
     ///
-    /// With a timeout of zero the value is returned and not stored.
+    /// With a timeout of zero, the value is returned and not stored.
     ///
     /// ```
     /// use std::{convert::Infallible, time::Duration};
@@ -40,19 +40,19 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// # Outdated results
     ///
     /// If the key is deleted or replaced through this cache or a clone of it while its value is
-    /// computed, the value is returned to the callers that asked before, and is not stored. A
-    /// caller that asks afterwards computes anew.
+    /// computed, the value is returned to the callers that requested it before, and is not stored.
+    /// A later caller computes the value again.
     ///
     /// # Errors
     ///
     /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache
-    /// does. Nothing is stored then, and the next caller tries again.
+    /// fails. Nothing is stored then, and the next caller tries again.
     ///
     /// # Cancellation
     ///
-    /// The closure runs in the task of the caller that was first. If that caller is dropped, its
-    /// computation is dropped too, and one of the others runs its own closure. If that caller is
-    /// not polled any more, or its closure asks for its own key, the others wait for at most
+    /// The closure runs in the task of the first caller. If that caller is dropped, its computation
+    /// is dropped too, and another caller runs its own closure. If that caller is no longer polled,
+    /// or its closure requests its own key, the other callers wait for at most
     /// [`max_wait`](crate::CacheBuilder::max_wait) and then run their own closures.
     pub async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
@@ -159,7 +159,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 self.count(Event::RefusedFill);
                 Ok((encoded, Some(value)))
             }
-            // The value is there and the cache is not, which was said to be no reason to fail.
+            // The value was computed, and the cache has an `on_outage` setting, so the outage is
+            // not an error.
             Some(Err(error)) if self.shared.outage.is_some() && error.is_outage() => {
                 self.count(Event::Error);
                 tracing::warn!(cache = self.shared.name, %error, "a computed value could not be stored");

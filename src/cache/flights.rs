@@ -1,4 +1,4 @@
-//! Single flight: one computation of a key for all tasks that ask for it at once.
+//! Single flight: one computation of a key for all tasks that request it at the same time.
 
 use std::{
     any::{Any, TypeId},
@@ -25,16 +25,16 @@ use super::{
 /// The outcome of a computation: bytes, because types need not be `Clone`, or with its error.
 pub(super) type Landed<E> = Result<Bytes, ComputeError<E>>;
 
-/// One computation that is under way.
+/// A running computation.
 ///
-/// `OnceCell` lets the next waiter in if the task that computes is dropped.
+/// `OnceCell` lets the next waiter compute if the computing task is dropped.
 #[derive(Debug)]
 struct Flight<E>(OnceCell<Landed<E>>);
 
-/// The stored key, and the type of the error, so that a flight's error can be given to all on it.
+/// The stored key and the type of the error, so that all callers of a flight can get its error.
 type FlightId = (TypeId, String);
 
-/// The computations that are under way.
+/// The running computations.
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<FlightId, Boarding>>);
 

@@ -14,7 +14,7 @@
 //! | none | `""` | `Option<T>`, `()` |
 //!
 //! The functions, modules and newtypes below read exactly the form that they write. A value that a
-//! type or a form cannot hold exactly is an error and is never rounded.
+//! type or a form cannot represent exactly is an error and is never rounded.
 //!
 //! # Four ways to use the forms
 //!
@@ -25,8 +25,8 @@
 //! | newtypes | one field or element, anywhere | `took: coder::Timedelta<Duration>` |
 //! | functions | one value | `coder::dump_datetime(&placed)?` |
 //!
-//! [`dump`] finds each of the types above wherever it lies in a value, also behind a reference, a
-//! `Box`, an `Rc`, an `Arc` or a `Cow`. These places hide the type from it or from [`load`]:
+//! [`dump`] recognises the types above at any depth in a value, also behind a reference, a `Box`,
+//! an `Rc`, an `Arc` or a `Cow`. The following places hide the type from `dump` or from [`load`]:
 //!
 //! | place | written by `dump` as | read by `load` | use instead |
 //! |---|---|---|---|
@@ -35,12 +35,12 @@
 //! | behind another pointer, such as a `Mutex` | what serde writes | yes | a newtype, if other programs read it |
 //! | a datetime with another time zone type, such as `chrono_tz::Tz` | what serde writes | yes | `moment.fixed_offset()` |
 //!
-//! A value inside more than 127 arrays and objects is refused when it is written, because
-//! `serde_json` reads no deeper.
+//! Writing a value inside more than 127 arrays and objects fails, because `serde_json` reads no
+//! deeper.
 //!
-//! A set is written in its own order; [`set`] sorts it, so that equal sets are equal texts.
-//! `chrono` itself drops the seconds of an offset when serde writes it, and `rust_decimal` drops
-//! the sign of a zero when serde reads it: [`Datetime`] and [`Decimal`] keep them.
+//! A set is written in its own order. [`set`] sorts it, so that equal sets have equal texts. When
+//! serde writes a `chrono` offset, its seconds are lost; when serde reads a `rust_decimal` zero,
+//! its sign is lost. [`Datetime`] and [`Decimal`] keep both.
 //!
 //! ```
 //! use std::time::Duration;

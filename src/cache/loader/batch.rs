@@ -1,4 +1,4 @@
-//! Many keys at once.
+//! Loads of many keys.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,7 +22,7 @@ use super::{
     run::{Opened, Why, runtime},
 };
 
-/// The most keys that are read, or computed one by one, at a time.
+/// The maximum number of keys that are read, or computed separately, at a time.
 const AT_A_TIME: usize = 256;
 
 /// The function of [`Loader::batch`].
@@ -35,8 +35,8 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Sets the function that [`get_many`](Self::get_many) calls once for all keys that are
-    /// missing. A key that it returns no value for has none.
+    /// Sets the function that [`get_many`](Self::get_many) calls once for all missing keys. A key
+    /// without a returned value has no value.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -68,13 +68,13 @@ where
         self
     }
 
-    /// Returns the values of `keys`: those that are stored, which are asked for at once, and those
-    /// that one call of the [`batch`](Self::batch) function computes. Without one, each missing key
-    /// is computed by itself.
+    /// Returns the values of `keys`. Stored values are read together, and one call of the
+    /// [`batch`](Self::batch) function computes the missing values. Without a batch function, each
+    /// missing key is computed separately.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get): there is no partial answer.
+    /// The same errors as [`get`](Self::get). There is no partial result.
     ///
     /// # Cancellation
     ///
@@ -83,8 +83,8 @@ where
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<HashMap<String, Loaded<T>>, ComputeError<E>>> + Send {
-        // Taken before the first await, so that neither the iterator nor its items need to be
-        // `Send`. Each once.
+        // Collected before the first await, so that neither the iterator nor its items need to be
+        // `Send`. The set removes duplicates.
         let keys: BTreeSet<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         let cache = &self.inner.cache;
         let keys: Vec<(String, StoredKey)> = keys
@@ -169,7 +169,7 @@ where
     }
 }
 
-/// A key that is to be computed, and its flight.
+/// A key to compute, and its flight.
 type Entry<E> = (String, StoredKey, Opened<E>);
 
 impl<T, E, B, S> Inner<T, E, B, S>
@@ -228,7 +228,7 @@ where
                 self.land(&stored_key, &opened, outcome);
             }
         });
-        // Collected first: the closure borrows the values.
+        // Collected first because the closure borrows the values.
         let finishes: Vec<_> = finishes.collect();
         join_all(finishes).await;
     }

@@ -1,4 +1,4 @@
-//! The computations of a loader that are under way, and those that failed lately.
+//! The running computations of a loader, and its recent failures.
 
 use std::{
     collections::HashMap,
@@ -21,9 +21,9 @@ pub(super) struct Landed {
 
 pub(super) type Outcome<E> = Result<Landed, ComputeError<E>>;
 
-/// One computation, which runs in a task of its own.
+/// A computation, which runs in a task of its own.
 pub(super) struct Flight<E> {
-    /// Closed without an outcome if the task ends without one: a panic, or the end of its runtime.
+    /// Closed without an outcome if the task panics or its runtime shuts down.
     outcome: watch::Receiver<Option<Outcome<E>>>,
     fill: Arc<Fill>,
 }
@@ -90,20 +90,20 @@ impl<E> LoaderFlights<E> {
         }
     }
 
-    /// Locks the map. The lock is never held across an await or a caller's code; a map is whole
-    /// after a panic.
+    /// Locks the map. The lock is never held across an await or a caller's code, and a panic leaves
+    /// the map consistent.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Flight<E>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The most keys whose failed refreshes are remembered; further ones are tried again at once.
+/// The maximum number of remembered failed refreshes. Further failures are retried at once.
 const MAX_FAILED: usize = 10_000;
 
-/// As good as never, and short enough to be added to any moment.
+/// Practically never, and short enough to be added to any time.
 const LONGEST_RETRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// When the failed refreshes of keys may be tried again.
+/// The times at which the failed refreshes of keys may be retried.
 #[derive(Default)]
 pub(super) struct Failed(Mutex<HashMap<String, Instant>>);
 

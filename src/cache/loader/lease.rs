@@ -1,11 +1,11 @@
 //! Leases: the right to compute a key, across processes.
 //!
-//! A process that is to compute claims the key with a conditional write: `IfAbsent` for a missing
-//! key, `IfEquals` for a stale value or for the claim of a holder whose lease has passed. It fills
-//! the key with `IfEquals` of its own claim. Each claim holds a random token, so a value that was
-//! deleted and written again is not taken for it. Any `set`, `delete`, expiry or eviction changes
-//! the bytes and voids the claim. The age of a claim is the difference of two times to live, both
-//! told by the store.
+//! Before it computes, a process claims the key with a conditional write: `IfAbsent` for a missing
+//! key, `IfEquals` for a stale value or for a claim whose lease has expired. It fills the key with
+//! `IfEquals` of its own claim. Each claim contains a random token, so a value that was deleted and
+//! written again does not match the claim. Any `set`, `delete`, expiry or eviction changes the
+//! bytes and voids the claim. The age of a claim is the difference of two times to live, both
+//! reported by the store.
 
 use std::time::Duration;
 
@@ -27,21 +27,21 @@ use super::{
     run::Why,
 };
 
-/// The waits between two looks at a key that another process computes: they double.
+/// The first wait between two reads of a key that another process computes. The waits double.
 const SHORTEST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
-/// The state that a computation was allowed to replace.
+/// The stored state that a computation may replace.
 pub(super) struct Claimed {
-    /// The bytes that must still be stored at the fill; `None`: nothing.
+    /// The bytes that must still be stored at the fill, or `None` if the key must be missing.
     pub(super) expected: Option<Bytes>,
     pub(super) lease: Option<Lease>,
-    /// Whether the store could be asked. Nothing is stored otherwise.
+    /// Whether the store could be reached. Otherwise nothing is stored.
     pub(super) is_stored: bool,
 }
 
 pub(super) enum Lease {
-    /// The lease of a missing key. The placeholder ends with it.
+    /// The lease of a missing key. The placeholder expires with the lease.
     Placeholder,
     /// The lease of a stale value, which keeps its time to live.
     Value { value: Bytes, claimed_at: marker::Claim },
@@ -62,7 +62,7 @@ pub(super) enum WhenBusy {
     Tell,
 }
 
-/// Returns a write that is allowed to replace what was read, or nothing.
+/// Returns the options of a write that replaces only the bytes that were read, or a missing key.
 fn replacing(expected: Option<Bytes>, expiry: Expiry) -> SetOptions {
     let condition = expected.map_or(Condition::IfAbsent, Condition::IfEquals);
     SetOptions::new().with_condition(condition).with_expiry(expiry)
@@ -75,7 +75,7 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Looks at the key for the last time before a computation, and with leases claims it.
+    /// Reads the key for the last time before a computation, and claims it if leases are on.
     pub(super) async fn prepare(&self, key: &StoredKey, why: Why, busy: WhenBusy) -> Result<Prepared, CacheError> {
         let backend = &self.cache.shared.backend;
         let began = Instant::now();
@@ -115,7 +115,7 @@ where
                     if began.elapsed() >= self.settings.max_wait {
                         return Ok(unclaimed);
                     }
-                    // The placeholder ends with the lease, so there is no need to wait any longer.
+                    // The placeholder expires with the lease, so a longer wait is unnecessary.
                     let left = remaining.map_or(LONGEST_WAIT, |left| left + Duration::from_millis(1));
                     sleep(wait.min(left)).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
@@ -134,7 +134,7 @@ where
                     }));
                 }
                 Some(Stored::Value(value) | Stored::Leased { value, .. }) => {
-                    // The age of a claim cannot be told by a value that does not end.
+                    // Without a time to live, the age of a claim is unknown.
                     let Some(remaining) = remaining else {
                         return Ok(unclaimed);
                     };
@@ -187,8 +187,8 @@ where
         })
     }
 
-    /// Stores a computed value if nothing has changed since it was begun, and returns whether it
-    /// did.
+    /// Stores a computed value if nothing has changed since the computation began, and returns
+    /// whether it did.
     pub(super) async fn fill(
         &self,
         key: &StoredKey,
@@ -198,7 +198,8 @@ where
     ) -> Result<bool, CacheError> {
         let backend = &self.cache.shared.backend;
         if let (Some(Lease::Value { claimed_at, .. }), Some(lease)) = (&claimed.lease, self.settings.lease) {
-            // The claim of a value lives as long as the value, so the store is asked for its age.
+            // The claim of a value lives as long as the value, so its age has to be read from the
+            // store.
             let remaining = match backend.ttl(key).await? {
                 Ttl::Remaining(remaining) => Some(remaining),
                 Ttl::Persistent | Ttl::Missing => None,
@@ -212,7 +213,8 @@ where
         Ok(outcome.is_written())
     }
 
-    /// Ends a lease whose computation failed, so that others need not wait for its end.
+    /// Releases the lease of a failed computation, so that other processes need not wait for it to
+    /// expire.
     pub(super) async fn release(&self, key: &StoredKey, claimed: &Claimed) {
         let backend = &self.cache.shared.backend;
         let released = match (&claimed.lease, &claimed.expected) {

@@ -1,4 +1,4 @@
-//! The computation of one key.
+//! The computation of a key.
 
 use std::{
     future::Future,
@@ -27,30 +27,30 @@ use super::{
     lease::{Claimed, Prepared, WhenBusy},
 };
 
-/// Why a key is computed.
+/// The reason for computing a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     /// A caller found no value.
     Missing,
-    /// A caller found a stale one, and does not wait.
+    /// A caller found a stale value and does not wait.
     Stale,
-    /// A caller asked for a new one.
+    /// A caller requested a refresh.
     Refresh,
 }
 
 tokio::task_local! {
-    /// The loader and the key whose function runs in this task.
+    /// The loader and the key that this task computes.
     static COMPUTING: (usize, String);
 }
 
-/// A flight that was opened and is to be ended by its task.
+/// An opened flight, which its task must end.
 pub(super) struct Opened<E> {
     pub(super) flight: Arc<Flight<E>>,
     pub(super) sender: watch::Sender<Option<Outcome<E>>>,
     pub(super) fill: Arc<Fill>,
 }
 
-/// Returns the runtime that a computation gets a task on.
+/// Returns the runtime for the tasks of computations.
 pub(super) fn runtime() -> Result<Handle, CacheError> {
     Handle::try_current()
         .map_err(|_| CacheError::invalid("a loader computes in a task of its own: call it on a tokio runtime"))
@@ -63,7 +63,7 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Computes the key, or waits for the computation that is under way.
+    /// Computes the key, or waits for the running computation.
     pub(super) async fn wait_for(
         self: &Arc<Self>,
         key: &str,
@@ -75,8 +75,7 @@ where
             return Err(CacheError::invalid("the function of a loader asked its own loader for its own key").into());
         }
         let mut given_up = None;
-        // The flight that is under way, then the one that replaced it, then one for this caller
-        // alone.
+        // First the running flight, then its replacement, then a flight for this caller alone.
         for is_last in [false, false, true] {
             let (flight, is_own) = self.board(key, stored_key, why, given_up.as_ref(), is_last)?;
             let landed = if is_own {
@@ -124,8 +123,7 @@ where
         })
     }
 
-    /// Refreshes a stale value in the background, unless that is under way or failed a short while
-    /// ago.
+    /// Refreshes a stale value in the background, unless a refresh is running or failed recently.
     pub(super) fn refresh_behind(self: &Arc<Self>, key: &str, stored_key: &StoredKey) {
         if !self.failed.may_try(stored_key) {
             return;
@@ -135,13 +133,13 @@ where
         }
     }
 
-    /// Marks the computations of a key that were begun before now.
+    /// Marks the running computations of a key as outdated.
     pub(super) async fn outdate(&self, key: &StoredKey) {
         let shared = &self.cache.shared;
         drop(shared.fills.outdate(shared.max_wait, Keys::One(key)).await);
     }
 
-    /// Runs a flight to its end. The task that calls this does nothing else.
+    /// Runs a flight to completion, as the only work of its task.
     pub(super) async fn run(&self, key: &str, stored_key: &StoredKey, why: Why, opened: Opened<E>) {
         let prepared = self.prepare(stored_key, why, WhenBusy::Wait).await;
         let outcome = match prepared {
@@ -157,7 +155,7 @@ where
         self.land(stored_key, &opened, Some(outcome));
     }
 
-    /// Ends a flight. Without an outcome, those on it compute for themselves once its sender is
+    /// Ends a flight. Without an outcome, its callers compute for themselves once its sender is
     /// dropped.
     pub(super) fn land(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
         // Before the others wake: a caller from now on asks anew, and gets no old error.
@@ -175,10 +173,10 @@ where
     ) -> Result<R, ComputeError<E>> {
         let span = tracing::debug_span!("codex.cache.compute", cache = self.cache.name(), loader = self.name);
         let started = Instant::now();
-        // Called inside the future, because the function can panic before it returns one.
+        // Called inside the future, because the function can panic before it returns a future.
         let computation = async { compute().await };
         let computed = COMPUTING.scope((self.id(), key.to_owned()), computation.instrument(span));
-        // A panic must not leave a lease behind. It has been reported by the panic hook.
+        // A panic must not leave a lease behind. The panic hook has reported it.
         let computed = AssertUnwindSafe(computed).catch_unwind().await;
         self.cache.count(Event::Computed(started.elapsed()));
         match computed {
@@ -187,7 +185,7 @@ where
         }
     }
 
-    /// Stores what was computed, or ends the lease.
+    /// Stores the computed value, or releases the lease.
     pub(super) async fn finish(
         &self,
         key: &StoredKey,
@@ -214,7 +212,7 @@ where
                 Some(Ok(true)) => self.cache.saw(key, Some(&bytes)),
                 Some(Ok(false)) | None => {
                     self.cache.count(Event::RefusedFill);
-                    // It may have been claimed after the write that made the result outdated.
+                    // The key may have been claimed after the write that outdated the result.
                     self.release(key, claimed).await;
                 }
                 Some(Err(error)) => self.not_stored(error)?,
@@ -227,8 +225,8 @@ where
         })
     }
 
-    /// Decides on a computed value that could not be stored: an error, unless the cache was told
-    /// otherwise.
+    /// Returns an error for a computed value that could not be stored, unless the cache has an
+    /// `on_outage` setting.
     fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
         let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
         self.cache.count(Event::Error);
@@ -239,7 +237,8 @@ where
         Ok(())
     }
 
-    /// Counts a failed computation. The error itself may hold a value, so it is not logged.
+    /// Counts and logs a failed computation. The error itself may contain a value, so it is not
+    /// logged.
     fn report(&self, key: &StoredKey, why: Why) {
         self.cache.count(Event::Error);
         if why == Why::Stale {
@@ -254,7 +253,7 @@ where
         }
     }
 
-    /// Returns how long a value that is stored now lives.
+    /// Returns the expiry of a value that is stored now.
     fn expiry(&self) -> Result<Expiry, CacheError> {
         let (Some(lifetime), Some(fresh_for)) = (self.settings.lifetime(), self.settings.fresh_for) else {
             return Ok(Expiry::Never);

@@ -1,4 +1,4 @@
-//! Computing a missing value once.
+//! Clauses on single-flight computations.
 
 use std::{
     convert::Infallible,
@@ -96,8 +96,8 @@ async fn the_closure_runs_once_for_all_who_ask_at_once<B: KvBackend>(cx: &Cx<B>)
 
 pub(super) type Answer<T, E = Closed> = Result<T, ComputeError<E>>;
 
-/// Returns a caller that is under way when this returns, and that computes `outcome` when it is
-/// let.
+/// Returns a caller that is computing when this function returns, and that computes `outcome` once
+/// its gate opens.
 pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     cx: &Cx<B>,
     cache: &Cache<B2>,
@@ -119,7 +119,7 @@ pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     (task, leave)
 }
 
-/// Returns callers that wait for the one that is under way. Their own computations are counted.
+/// Returns callers that wait for the running computation. Their own computations are counted.
 async fn waiting<B: KvBackend>(
     (cache, calls): &(Cache<Watched<B>>, Watch),
     runs: &Arc<AtomicUsize>,
@@ -138,8 +138,7 @@ async fn waiting<B: KvBackend>(
             })
         })
         .collect();
-    // All have asked; until the answer comes to the last of them, and it waits, is a moment that
-    // nothing can be seen of.
+    // All callers have called. No signal shows that the last of them is waiting.
     calls.reach(8).await;
     sleep(Duration::from_millis(100)).await;
     callers
@@ -159,7 +158,7 @@ async fn its_error_is_returned_to_all_and_nothing_is_stored<B: KvBackend>(cx: &C
     }
     assert_eq!(runs.load(Ordering::Relaxed), 0);
     assert_eq!(cx.stored("shop:1:k").await, None);
-    // The error is not kept: who asks later tries again.
+    // The error is not cached: a later caller tries again.
     assert_eq!(
         cache
             .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3) })
@@ -173,8 +172,7 @@ async fn an_error_is_not_given_to_who_asks_after_it<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Err(Closed)).await;
     let mut slow = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) }));
-    // It waits, and is not looked at again before the end: its place is still taken when the next
-    // one asks.
+    // It waits and is not polled again before the end: its place is still taken at the next call.
     let moment = Box::pin(sleep(Duration::from_millis(100)));
     assert!(matches!(select(&mut slow, moment).await, Either::Right(_)));
     leave.notify_one();
@@ -260,7 +258,7 @@ async fn a_value_without_a_form_is_an_error_for_all<B: KvBackend>(cx: &Cx<B>) {
 async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
-    // Each would wait for ever on the one that is under way, were they one.
+    // If they shared a flight, each would wait forever for the running computation.
     let other = cache
         .get_or_try_set_with("other", MINUTE, || async { Ok::<_, Closed>(2) })
         .await
