@@ -16,6 +16,7 @@ use std::{
 use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    runtime::{Handle, RuntimeFlavor},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -64,6 +65,8 @@ pub(super) struct Writer<W> {
     /// Whether it has slept, and the calls have not yet had the time to add their requests to the
     /// one that woke it.
     has_slept: bool,
+    /// Whether the calls run on the same thread as this task.
+    is_current_thread: bool,
 }
 
 enum Fetched {
@@ -87,6 +90,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
             has_slept: true,
+            is_current_thread: Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread),
         }
     }
 
@@ -212,9 +217,12 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             match self.fetch(cx) {
                 Fetched::Some => {}
                 Fetched::None => return Poll::Pending,
+                // Behind everything that is ready. Client and server take turns then: writes in
+                // between would wake the server for a few requests each, which costs more.
+                Fetched::Gather if self.is_current_thread => return yield_to_timers(cx),
                 Fetched::Gather => {
                     // Behind the calls that are ready now, and not `yield_now`, which would wait
-                    // until the runtime is idle: by then the server has run out of work.
+                    // until the worker is idle: by then the server has run out of work.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }

@@ -14,7 +14,7 @@ use crate::{
     config::settings::{Checked, Settings, Target},
     connection::multiplexer::Deadline,
     server::sentinel::Sentinels,
-    wire::{Command, Failure},
+    wire::{Command, Failure, Request},
 };
 
 pub(crate) use self::{admission::Permit, standalone::Standalone};
@@ -84,6 +84,8 @@ impl Router {
     /// Sends one command on one key. Returns an error of the server as a reply.
     pub(crate) async fn command(&self, deadline: Deadline, key: &str, command: &Command<'_>) -> Result<Value, Failure> {
         match &self.servers {
+            // Without the layers between: each would move the reply once more.
+            Servers::One(Standalone::Fixed(server)) => server.request(deadline, Request::one(command)).await?.one(),
             Servers::One(server) => server.command(deadline, command).await,
             // Boxed, because it would enlarge the future of a call to a single server.
             Servers::Cluster(cluster) => Box::pin(cluster.command(deadline, key.as_bytes(), command)).await,
