@@ -3,6 +3,7 @@
 ENGINE=cache is what Django itself has for Redis: sessions in its cache, pickled and not signed. ENGINE=codex is `examples/django`.
 """
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -28,8 +29,9 @@ from django.http import HttpResponse  # noqa: E402
 from django.urls import path  # noqa: E402
 
 
+# Each browser has its own user. Two workers may give two browsers the same number.
+LOGINS = itertools.count(1)
 TEXTS = {
-    "_auth_user_id": "42",
     "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
     "_auth_user_hash": "c0ffee" * 10 + "c0ff",
     "lang": "en",
@@ -45,7 +47,7 @@ def visits(request):
 def shop(request):
     if "_auth_user_id" not in request.session:
         request.session.cycle_key()
-        request.session.update(TEXTS | {"cart": [1000 + number * 77 for number in range(12)]})
+        request.session.update(TEXTS | {"_auth_user_id": str(next(LOGINS)), "cart": [1000 + number * 77 for number in range(12)]})
     return visits(request)
 
 

@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Barrier,
     task::JoinSet,
 };
 
@@ -102,12 +104,14 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 async fn ask(server: &Server, path: &str, connections: usize, seconds: Duration) -> Round {
-    let before = server.processor_seconds();
-    let started = Instant::now();
+    let logged_in = Arc::new(Barrier::new(connections + 1));
     let mut browsers = JoinSet::new();
     for _ in 0..connections {
-        browsers.spawn(browse(server.port, path.to_owned(), started + seconds));
+        browsers.spawn(browse(server.port, path.to_owned(), logged_in.clone(), seconds));
     }
+    logged_in.wait().await;
+    let before = server.processor_seconds();
+    let started = Instant::now();
     let mut times = Vec::new();
     while let Some(of_one) = browsers.join_next().await {
         times.extend(of_one.expect("a browser ends"));
@@ -122,15 +126,18 @@ async fn ask(server: &Server, path: &str, connections: usize, seconds: Duration)
     }
 }
 
-/// Counts up to the end, and checks each number: a server that forgets, or fails, is not measured.
-async fn browse(port: u16, path: String, end: Instant) -> Vec<f64> {
+/// Counts for some time, and checks each number: a server that forgets, or fails, is not measured.
+/// The time begins when each browser has its session: the first page, which logs in, is not
+/// counted.
+async fn browse(port: u16, path: String, logged_in: Arc<Barrier>, seconds: Duration) -> Vec<f64> {
     let mut times = Vec::new();
     let mut cookies = BTreeMap::new();
     let mut stream: Option<TcpStream> = None;
     let mut buffer = Vec::with_capacity(4096);
     let mut visit = 1_u64;
     let mut asked = Instant::now();
-    while asked < end {
+    let mut end = None;
+    while end.is_none_or(|end| asked < end) {
         if stream.is_none() {
             let new = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
             new.set_nodelay(true).expect("a socket");
@@ -179,8 +186,13 @@ async fn browse(port: u16, path: String, end: Instant) -> Vec<f64> {
         if header(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             stream = None;
         }
-        times.push(asked.elapsed().as_secs_f64());
         visit += 1;
+        if end.is_none() {
+            logged_in.wait().await;
+            end = Some(Instant::now() + seconds);
+        } else {
+            times.push(asked.elapsed().as_secs_f64());
+        }
         asked = Instant::now();
     }
     times

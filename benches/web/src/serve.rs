@@ -8,6 +8,8 @@ mod tower;
 
 pub use self::{actix::actix, actix::codex_actix, axum_session::axum_session, codex::codex, tower::tower};
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use axum::Router;
 use tokio::net::TcpListener;
 
@@ -24,7 +26,13 @@ const TEXTS: [(&str, &str); 4] = [
     ("lang", "en"),
     ("seen", "2026-01-01T00:00:00"),
 ];
-const USER: (&str, &str) = ("_auth_user_id", "42");
+const USER: &str = "_auth_user_id";
+
+/// Returns the user of the next login: each browser has its own.
+fn next_user() -> String {
+    static LOGINS: AtomicU64 = AtomicU64::new(1);
+    LOGINS.fetch_add(1, Ordering::Relaxed).to_string()
+}
 
 fn cart() -> Vec<u32> {
     (0..12).map(|number| 1000 + number * 77).collect()

@@ -10,7 +10,7 @@ use actix_web::{
     web::get,
 };
 
-use super::{TEXTS, TWO_WEEKS, USER, cart, codex};
+use super::{TEXTS, TWO_WEEKS, USER, cart, codex, next_user};
 
 #[derive(Debug, derive_more::Display, derive_more::From)]
 enum Failed {
@@ -27,11 +27,12 @@ async fn visits(session: Session) -> Result<String, Failed> {
 }
 
 async fn shop(session: Session) -> Result<String, Failed> {
-    if session.get::<String>(USER.0)?.is_none() {
+    if session.get::<String>(USER)?.is_none() {
         session.renew();
-        for (name, value) in TEXTS.into_iter().chain([USER]) {
+        for (name, value) in TEXTS {
             session.insert(name, value)?;
         }
+        session.insert(USER, next_user())?;
         session.insert("cart", cart())?;
     }
     visits(session).await

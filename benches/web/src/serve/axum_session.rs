@@ -4,7 +4,7 @@ use axum_session_redispool::{SessionRedisPool, SessionRedisSession};
 use redis_pool::SingleRedisPool;
 use time::Duration;
 
-use super::{TEXTS, TWO_WEEKS, USER, cart, serve};
+use super::{TEXTS, TWO_WEEKS, USER, cart, next_user, serve};
 
 async fn visits(session: SessionRedisSession) -> String {
     let visits = session.get::<u64>("visits").unwrap_or(0) + 1;
@@ -13,11 +13,12 @@ async fn visits(session: SessionRedisSession) -> String {
 }
 
 async fn shop(session: SessionRedisSession) -> String {
-    if session.get::<String>(USER.0).is_none() {
+    if session.get::<String>(USER).is_none() {
         session.renew();
-        for (name, value) in TEXTS.into_iter().chain([USER]) {
+        for (name, value) in TEXTS {
             session.set(name, value);
         }
+        session.set(USER, next_user());
         session.set("cart", cart());
     }
     visits(session).await

@@ -1,7 +1,7 @@
 use axum::{Router, routing::get};
 use codex_kv::{AnyBackend, DjangoSigned, Login, SessionError, SessionStore, web};
 
-use super::{TEXTS, USER, cart, serve};
+use super::{TEXTS, cart, next_user, serve};
 
 pub async fn visits(session: web::Session) -> Result<String, SessionError> {
     let visits = session
@@ -12,7 +12,7 @@ pub async fn visits(session: web::Session) -> Result<String, SessionError> {
 
 pub async fn shop(session: web::Session) -> Result<String, SessionError> {
     if session.user().await?.is_none() {
-        session.login(&Login::new(USER.1)).await?;
+        session.login(&Login::new(next_user())).await?;
         for (name, value) in TEXTS {
             session.insert(name, value).await?;
         }

@@ -5,7 +5,7 @@ use tower_sessions_redis_store::{
     fred::prelude::{ClientLike as _, Config, Pool},
 };
 
-use super::{TEXTS, TWO_WEEKS, USER, cart, serve};
+use super::{TEXTS, TWO_WEEKS, USER, cart, next_user, serve};
 
 async fn visits(session: &Session) -> Result<String, Error> {
     let visits = session.get::<u64>("visits").await?.unwrap_or(0) + 1;
@@ -14,11 +14,12 @@ async fn visits(session: &Session) -> Result<String, Error> {
 }
 
 async fn shop(session: &Session) -> Result<String, Error> {
-    if session.get::<String>(USER.0).await?.is_none() {
+    if session.get::<String>(USER).await?.is_none() {
         session.cycle_id().await?;
-        for (name, value) in TEXTS.into_iter().chain([USER]) {
+        for (name, value) in TEXTS {
             session.insert(name, value).await?;
         }
+        session.insert(USER, next_user()).await?;
         session.insert("cart", cart()).await?;
     }
     visits(session).await
