@@ -118,8 +118,8 @@ pub(crate) fn run() {
         .build()
         .unwrap();
     let theirs = RedisStore::new(bench.runtime.block_on(Fred::connect(&url)).0);
-    // For a user who is logged in, the load also checks whether all sessions of that user were
-    // ended: a second round trip.
+    // For a user who is logged in, the load also asks whether all sessions of that user were ended,
+    // in the same round trip.
     for (name, title) in [
         (
             "visitor",
