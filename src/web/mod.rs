@@ -65,7 +65,8 @@
 //! add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. Inside
 //! the session layer a timeout drops the handler half-way and answers in its place, and the session
 //! layer sees nothing but that answer. With 408 (the default of tower-http's `TimeoutLayer`), 503
-//! or 504 nothing is saved; with another status the changes until then would be.
+//! or 504 nothing is saved; with another status the changes until then are. A warning is logged if
+//! a response of 408 or 504 loses changes.
 //!
 //! # Logins
 //!

@@ -88,7 +88,17 @@ impl RequestSession {
     ///
     /// A `status` of 500 and above, or of 408 (a timeout has cut the handler short), saves nothing.
     /// A [flush](Session::flush) has happened by then and is not undone.
+    ///
+    /// A response of 408 or 504 that loses changes is logged as a warning: it is the sign of a
+    /// timeout inside the session layer.
     pub async fn finish(self, status: u16) -> Outcome {
+        if matches!(status, 408 | 504) && self.session.has_changes().await {
+            tracing::warn!(
+                status,
+                "a timeout cut a handler short, and its changes to the session are not saved; put the timeout outside the \
+                 session layer, so that it can answer with any status"
+            );
+        }
         self.end(status >= 500 || status == 408).await
     }
 

@@ -285,6 +285,12 @@ impl Session {
         }
     }
 
+    /// Returns whether there is something to be saved.
+    pub(super) async fn has_changes(&self) -> bool {
+        let state = self.shared.state.lock().await;
+        state.key == KeyOnCommit::Cycle || state.loaded.as_ref().is_some_and(Loaded::is_modified)
+    }
+
     /// Ends the session without saving, where [`finish`](Self::finish) has not ended it.
     pub(super) fn close(&self) {
         // A lock that is held belongs to a handle that outlives its request and whose change would

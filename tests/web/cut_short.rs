@@ -10,7 +10,10 @@ use codex_kv::{
 };
 use tower::ServiceBuilder;
 
-use crate::app::{Browser, routes, store};
+use crate::{
+    app::{Browser, routes, store},
+    log::Log,
+};
 
 const LIMIT: Duration = Duration::from_millis(20);
 
@@ -47,8 +50,25 @@ async fn a_timeout_inside_the_layer_saves_nothing() {
         let app = slow_routes()
             .layer(timeout)
             .layer(SessionLayer::new(store(MemoryBackend::new())));
+        let (log, _guard) = Log::begin();
         saves_nothing_of_a_slow_handler(app, status).await;
+        let warned = log.text().contains("put the timeout outside the session layer");
+        assert_eq!(warned, matches!(status, 408 | 504), "{status}: {}", log.text());
     }
+}
+
+#[tokio::test]
+async fn a_timeout_that_loses_nothing_is_not_warned_about() {
+    let (log, _guard) = Log::begin();
+    let read = |session: Session| async move {
+        let _: Option<String> = session.get("name").await?;
+        Ok::<_, SessionError>(StatusCode::REQUEST_TIMEOUT)
+    };
+    let app = routes().route("/read", get(read));
+    let mut browser = Browser::new(app.layer(SessionLayer::new(store(MemoryBackend::new()))));
+    browser.get("/set/name/Ada").await;
+    assert_eq!(browser.get("/read").await.status, StatusCode::REQUEST_TIMEOUT);
+    assert!(!log.text().contains("put the timeout outside"), "{}", log.text());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod django_settings;
 mod failures;
 mod hostile;
 mod lazy;
+mod log;
 mod login;
 mod parallel;
 mod request;
