@@ -1,4 +1,4 @@
-//! What was logged.
+//! A log of spans and events.
 
 use std::{
     fmt::{self, Write as _},
