@@ -48,8 +48,8 @@ pub(crate) fn rounds(default: usize) -> usize {
 
 /// Runs each candidate once a round, beginning with another one each time, and once before to warm
 /// up. The result is by candidate.
-pub(crate) fn interleaved(rounds: usize, candidates: &mut [&mut dyn FnMut() -> Turn]) -> Vec<Vec<Turn>> {
-    let mut turns: Vec<Vec<Turn>> = candidates.iter().map(|_| Vec::with_capacity(rounds)).collect();
+pub(crate) fn interleaved<T>(rounds: usize, candidates: &mut [&mut dyn FnMut() -> T]) -> Vec<Vec<T>> {
+    let mut turns: Vec<Vec<T>> = candidates.iter().map(|_| Vec::with_capacity(rounds)).collect();
     for candidate in candidates.iter_mut() {
         candidate();
     }
@@ -73,7 +73,7 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Returns the median of the ratios of each round.
-pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: impl Fn(&Turn) -> f64) -> f64 {
+pub(crate) fn ratio<T>(ours: &[T], theirs: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     median(
         ours.iter()
             .zip(theirs)
