@@ -71,27 +71,27 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         if let Some(stored) = self.look_up(&key).await? {
             return Ok(self.counted(self.decode(&key, &stored))?);
         }
-        let seat = self.shared.flights.join::<E>(&self.shared.fills, &key);
+        let joined = self.shared.flights.join::<E>(&self.shared.fills, &key);
         // Taken by whichever of the two places runs it.
         let mut compute = Some(compute);
         let mut own = None;
-        let landed = {
+        let outcome = {
             let flight = async {
                 let outcome = match compute.take() {
                     // Boxed: a hit should not carry the room of a computation.
-                    Some(compute) => Box::pin(self.fly(&key, expiry, seat.fill(), compute)).await,
+                    Some(compute) => Box::pin(self.compute_and_store(&key, expiry, joined.fill(), compute)).await,
                     // Not reached: a flight calls this once.
                     None => Err(ComputeError::Aborted),
                 };
                 // Before the others wake: a caller from now on asks anew, and gets no old error.
-                seat.close();
+                joined.close();
                 let (stored, value) = outcome?;
                 own = value;
                 Ok(stored)
             };
-            seat.land(self.shared.max_wait, flight).await
+            joined.outcome(self.shared.max_wait, flight).await
         };
-        match (own, landed) {
+        match (own, outcome) {
             (Some(value), _) => Ok(value),
             (None, Some(Ok(stored))) => {
                 self.count(Event::Coalesced);
@@ -100,12 +100,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             (None, Some(Err(error))) => Err(error.clone()),
             (None, None) => {
                 // The task that computes makes no progress, so nobody else should wait for it.
-                seat.close();
+                joined.close();
                 let Some(compute) = compute else {
                     return Err(ComputeError::Aborted);
                 };
                 let fill = self.shared.fills.begin(&key);
-                match Box::pin(self.fly(&key, expiry, &fill, compute)).await? {
+                match Box::pin(self.compute_and_store(&key, expiry, &fill, compute)).await? {
                     (_, Some(value)) => Ok(value),
                     (stored, None) => Ok(self.counted(self.decode(&key, &stored))?),
                 }
@@ -114,7 +114,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     /// Returns the bytes that are stored in the end and, if it was computed here, the value itself.
-    async fn fly<T, E, F, Fut>(
+    async fn compute_and_store<T, E, F, Fut>(
         &self,
         key: &StoredKey,
         expiry: Expiry,
@@ -127,7 +127,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        // Another flight can have landed between this caller's miss and its boarding.
+        // Another flight can have ended after this caller's miss and before it joined one.
         match self.fetch(key).await {
             Ok(Some(stored)) => return Ok((stored, None)),
             Ok(None) => {}

@@ -89,7 +89,7 @@ mod text;
 mod typed;
 
 #[cfg(feature = "chrono")]
-mod moments;
+mod datetimes;
 #[cfg(feature = "rust_decimal")]
 mod numbers;
 #[cfg(feature = "uuid")]
@@ -111,6 +111,6 @@ pub use self::{
 };
 
 #[cfg(feature = "chrono")]
-pub use moments::OffsetTime;
+pub use datetimes::OffsetTime;
 
 pub(crate) use error::REFUSALS;

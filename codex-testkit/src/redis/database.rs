@@ -13,9 +13,9 @@ use redis::{Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
 
 use super::{
     cleaning::{self, Cleaning, is_refused, said},
-    ledger::{Ledger, left_behind},
     numbers::Numbers,
     raw::{Raw, dial},
+    registry::{Registry, left_behind},
     server::RedisServer,
     shared::{Shared, reach, shared},
 };
@@ -47,7 +47,7 @@ enum Lease {
         _subscription: Connection,
         cleaning: Cleaning,
         /// Told when the database is given back.
-        ledger: Option<Arc<Ledger>>,
+        registry: Option<Arc<Registry>>,
     },
 }
 
@@ -134,14 +134,16 @@ impl Database {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), Duration::ZERO)
     }
 
-    /// Lets `ledger` know of this database, and when it is given back.
-    pub(super) fn entered_in(mut self, ledger: &Arc<Ledger>) -> Self {
+    /// Lets `registry` know of this database, and when it is given back.
+    pub(super) fn registered_in(mut self, registry: &Arc<Registry>) -> Self {
         if let Lease::Claim {
-            cleaning, ledger: own, ..
+            cleaning,
+            registry: own,
+            ..
         } = &mut self.lease
         {
-            ledger.lend(self.number, self.raw.another(), *cleaning);
-            *own = Some(ledger.clone());
+            registry.register(self.number, self.raw.another(), *cleaning);
+            *own = Some(registry.clone());
         }
         self
     }
@@ -179,7 +181,7 @@ impl Database {
                         lease: Lease::Claim {
                             _subscription: claim,
                             cleaning,
-                            ledger: None,
+                            registry: None,
                         },
                         settings: settings.to_owned(),
                     });
@@ -282,7 +284,7 @@ impl Drop for Database {
                 }
             }
             // While the claim still holds.
-            Lease::Claim { cleaning, ledger, .. } => {
+            Lease::Claim { cleaning, registry, .. } => {
                 let cleaned = cleaning.clean(&self.raw);
                 if let Err(reason) = &cleaned {
                     // Past the capture of the test harness. A closed stream is nobody's loss.
@@ -292,8 +294,8 @@ impl Drop for Database {
                         left_behind(self.number, reason)
                     );
                 }
-                if let Some(ledger) = ledger {
-                    ledger.give_back(self.number, cleaned);
+                if let Some(registry) = registry {
+                    registry.release(self.number, cleaned);
                 } else if let Err(reason) = cleaned
                     && !thread::panicking()
                 {

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use redis::ConnectionAddr;
 use tokio::net::lookup_host;
 
-use super::{Database, Leased, ledger::Ledger, proxy_faults::ProxyFaults};
+use super::{Database, Leased, proxy_faults::ProxyFaults, registry::Registry};
 use crate::{
     Breaker, Fault, Foreign, Harness, Outage, OutageKind, Proxy, Time,
     context::Context,
@@ -44,7 +44,7 @@ pub struct ServerHarness<C> {
     url: Option<String>,
     confined: bool,
     connect: C,
-    ledger: Arc<Ledger>,
+    registry: Arc<Registry>,
     /// In front of the stores to come, as long as somebody holds the switch of the outages.
     proxy: Mutex<Weak<Proxy>>,
 }
@@ -67,7 +67,7 @@ where
             url: None,
             confined: false,
             connect,
-            ledger: Arc::default(),
+            registry: Arc::default(),
             proxy: Mutex::default(),
         })
     }
@@ -87,7 +87,7 @@ where
             url: Some(url.to_owned()),
             confined,
             connect,
-            ledger: Arc::default(),
+            registry: Arc::default(),
             proxy: Mutex::default(),
         })
     }
@@ -107,7 +107,7 @@ where
     /// [`Unavailable`] with each verb that the server refused and what it said; also where the
     /// backend cannot connect.
     pub async fn check_commands(&self) -> std::result::Result<(), Unavailable> {
-        let database = self.lease()?.entered_in(&self.ledger);
+        let database = self.lease()?.registered_in(&self.registry);
         let backend = (self.connect)(database.url()).await;
         let backend = backend.map_err(|error| Unavailable::new(format!("the backend does not connect: {error}")))?;
         let context = Context::new(self);
@@ -126,7 +126,7 @@ where
         }
         drop(store);
         drop(context);
-        self.ledger.settle().await.map_err(Unavailable::new)?;
+        self.registry.settle().await.map_err(Unavailable::new)?;
         refused.retain(|error| error.kind() == ErrorKind::Server);
         if refused.is_empty() {
             return Ok(());
@@ -176,7 +176,7 @@ where
         let database = self
             .lease()
             .unwrap_or_else(|reason| panic!("no store for the clause: {reason}"))
-            .entered_in(&self.ledger);
+            .registered_in(&self.registry);
         let proxy = self.proxy.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let url = proxy.map_or_else(|| database.url(), |proxy| database.url_through(proxy.address()));
         let backend = (self.connect)(url).await;
@@ -225,7 +225,7 @@ where
     }
 
     async fn clean_up(&self) -> std::result::Result<(), String> {
-        self.ledger.settle().await
+        self.registry.settle().await
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     super::{ComputeError, Serializer, key::StoredKey},
     Found, Inner, LoadState, Loaded, Loader,
-    flight::Boarded,
+    flight::Join,
     lease::{Claimed, Prepared, WhenBusy},
     run::{Opened, Why, runtime},
 };
@@ -137,9 +137,9 @@ where
         let (mut own, mut others) = (Vec::new(), Vec::new());
         for (key, stored_key) in missing {
             let begin = || inner.cache.shared.fills.begin(&stored_key);
-            match inner.flights.board(&stored_key, None, false, begin) {
-                Boarded::Joined(_) => others.push((key, stored_key)),
-                Boarded::Opened(opened) => own.push((key, stored_key, opened)),
+            match inner.flights.join(&stored_key, None, false, begin) {
+                Join::Existing(_) => others.push((key, stored_key)),
+                Join::Opened(opened) => own.push((key, stored_key, opened)),
             }
         }
         let flights: Vec<_> = own
@@ -153,10 +153,10 @@ where
         let mut loaded = Vec::new();
         for (key, flight) in flights {
             // A key without an outcome has no value.
-            if let Some(outcome) = flight.landed().await {
-                let landed = outcome?;
+            if let Some(outcome) = flight.outcome().await {
+                let value = outcome?;
                 let stored_key = inner.cache.stored_key(&key);
-                let value = inner.loaded(&stored_key, &landed.bytes, landed.state, landed.age)?;
+                let value = inner.loaded(&stored_key, &value.bytes, value.state, value.age)?;
                 loaded.push((key, value));
             }
         }
@@ -192,9 +192,9 @@ where
             let (key, stored_key, opened) = entry;
             match prepared {
                 Ok(Prepared::Compute(claim)) => claimed.push((key, stored_key, opened, claim)),
-                Ok(Prepared::Done(landed)) => self.land(&stored_key, &opened, Some(Ok(landed))),
+                Ok(Prepared::Done(value)) => self.end_flight(&stored_key, &opened, Some(Ok(value))),
                 Ok(Prepared::Busy) => busy.push((key, stored_key, opened)),
-                Err(error) => self.land(&stored_key, &opened, Some(Err(error.into()))),
+                Err(error) => self.end_flight(&stored_key, &opened, Some(Err(error.into()))),
             }
         }
         let waiting = join_all(busy.into_iter().map(|(key, stored_key, opened)| async move {
@@ -225,7 +225,7 @@ where
                     self.release(&stored_key, &claim).await;
                     None
                 };
-                self.land(&stored_key, &opened, outcome);
+                self.end_flight(&stored_key, &opened, outcome);
             }
         });
         // Collected first because the closure borrows the values.

@@ -13,13 +13,13 @@ use super::{super::fills::Fill, ComputeError, LoadState, run::Opened};
 
 /// The outcome of a computation: bytes, because types need not be `Clone`.
 #[derive(Debug, Clone)]
-pub(super) struct Landed {
+pub(super) struct FlightValue {
     pub(super) bytes: Bytes,
     pub(super) state: LoadState,
     pub(super) age: Duration,
 }
 
-pub(super) type Outcome<E> = Result<Landed, ComputeError<E>>;
+pub(super) type Outcome<E> = Result<FlightValue, ComputeError<E>>;
 
 /// A computation, which runs in a task of its own.
 pub(super) struct Flight<E> {
@@ -30,10 +30,10 @@ pub(super) struct Flight<E> {
 
 impl<E: Send + Sync> Flight<E> {
     /// Returns the outcome, or `None` if the task ended without one.
-    pub(super) async fn landed(&self) -> Option<Outcome<E>> {
+    pub(super) async fn outcome(&self) -> Option<Outcome<E>> {
         let mut outcome = self.outcome.clone();
-        let landed = outcome.wait_for(Option::is_some).await;
-        landed.ok().and_then(|outcome| outcome.clone())
+        let ended = outcome.wait_for(Option::is_some).await;
+        ended.ok().and_then(|outcome| outcome.clone())
     }
 }
 
@@ -45,24 +45,24 @@ impl<E> Default for LoaderFlights<E> {
     }
 }
 
-/// A place on a flight.
-pub(super) enum Boarded<E> {
-    /// On one that was under way.
-    Joined(Arc<Flight<E>>),
-    /// On a new one, which is to be started.
+/// The flight that a caller joins.
+pub(super) enum Join<E> {
+    /// One that was under way.
+    Existing(Arc<Flight<E>>),
+    /// A new one, which is to be started.
     Opened(Opened<E>),
 }
 
 impl<E> LoaderFlights<E> {
     /// Joins the flight of `key`, unless its result is outdated, it was `given_up`, or its task has
-    /// ended; otherwise, or to fly `alone`, opens one.
-    pub(super) fn board(
+    /// ended; otherwise, or to compute `alone`, opens one.
+    pub(super) fn join(
         &self,
         key: &str,
         given_up: Option<&Arc<Flight<E>>>,
         alone: bool,
         begin: impl FnOnce() -> Fill,
-    ) -> Boarded<E> {
+    ) -> Join<E> {
         let mut flights = self.lock();
         if !alone
             && let Some(flight) = flights.get(key)
@@ -70,7 +70,7 @@ impl<E> LoaderFlights<E> {
             && !given_up.is_some_and(|other| Arc::ptr_eq(other, flight))
             && flight.outcome.has_changed().is_ok()
         {
-            return Boarded::Joined(Arc::clone(flight));
+            return Join::Existing(Arc::clone(flight));
         }
         let (sender, outcome) = watch::channel(None);
         let fill = Arc::new(begin());
@@ -79,10 +79,10 @@ impl<E> LoaderFlights<E> {
             fill: Arc::clone(&fill),
         });
         flights.insert(key.to_owned(), Arc::clone(&flight));
-        Boarded::Opened(Opened { flight, sender, fill })
+        Join::Opened(Opened { flight, sender, fill })
     }
 
-    /// Lets nobody join this flight any more.
+    /// Keeps later callers from joining this flight.
     pub(super) fn close(&self, key: &str, flight: &Arc<Flight<E>>) {
         let mut flights = self.lock();
         if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {

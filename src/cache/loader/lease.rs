@@ -23,7 +23,7 @@ use super::{
         timer::sleep,
     },
     Found, Inner, LoadState,
-    flight::Landed,
+    flight::FlightValue,
     run::Why,
 };
 
@@ -49,7 +49,7 @@ pub(super) enum Lease {
 
 pub(super) enum Prepared {
     /// There is nothing to compute.
-    Done(Landed),
+    Done(FlightValue),
     Compute(Claimed),
     /// Another process computes a missing key.
     Busy,
@@ -88,9 +88,9 @@ where
                 Err(error) => return self.prepare_without_store(key, error.into()),
             };
             if why != Why::Refresh
-                && let Some(landed) = self.landed_already(found.clone(), why)
+                && let Some(value) = self.existing_value(found.clone(), why)
             {
-                return Ok(Prepared::Done(landed));
+                return Ok(Prepared::Done(value));
             }
             let raw = found.as_ref().map(|(raw, _)| raw.clone());
             let remaining = found.as_ref().and_then(|(_, ttl)| match ttl {
@@ -127,7 +127,7 @@ where
                 Some(Stored::Leased { value, claim, .. })
                     if why != Why::Refresh && !claim.has_passed(lease, remaining) =>
                 {
-                    return Ok(Prepared::Done(Landed {
+                    return Ok(Prepared::Done(FlightValue {
                         bytes: value,
                         state: LoadState::Stale,
                         age: Duration::ZERO,
@@ -156,14 +156,14 @@ where
 
     /// Returns the value that makes a computation unnecessary: a fresh value, or to a caller that
     /// found none any value.
-    fn landed_already(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<Landed> {
+    fn existing_value(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<FlightValue> {
         match self.found(found) {
-            Found::Fresh(bytes, age) => Some(Landed {
+            Found::Fresh(bytes, age) => Some(FlightValue {
                 bytes,
                 state: LoadState::Fresh,
                 age,
             }),
-            Found::Stale(bytes, age) if why == Why::Missing => Some(Landed {
+            Found::Stale(bytes, age) if why == Why::Missing => Some(FlightValue {
                 bytes,
                 state: LoadState::Stale,
                 age,
@@ -174,7 +174,7 @@ where
 
     fn prepare_without_store(&self, key: &StoredKey, error: CacheError) -> Result<Prepared, CacheError> {
         Ok(match self.cache.instead_of(key, error)? {
-            Some(bytes) => Prepared::Done(Landed {
+            Some(bytes) => Prepared::Done(FlightValue {
                 bytes,
                 state: LoadState::Stale,
                 age: self.settings.lifetime().unwrap_or_default(),

@@ -23,7 +23,7 @@ use super::{
         timer::within,
     },
     Inner, LoadState, Loaded,
-    flight::{Boarded, Flight, Landed, Outcome},
+    flight::{Flight, FlightValue, Join, Outcome},
     lease::{Claimed, Prepared, WhenBusy},
 };
 
@@ -77,18 +77,18 @@ where
         let mut given_up = None;
         // First the running flight, then its replacement, then a flight for this caller alone.
         for is_last in [false, false, true] {
-            let (flight, is_own) = self.board(key, stored_key, why, given_up.as_ref(), is_last)?;
-            let landed = if is_own {
-                flight.landed().await
+            let (flight, is_own) = self.join(key, stored_key, why, given_up.as_ref(), is_last)?;
+            let ended = if is_own {
+                flight.outcome().await
             } else {
-                within(self.settings.max_wait, flight.landed()).await.flatten()
+                within(self.settings.max_wait, flight.outcome()).await.flatten()
             };
-            match landed {
+            match ended {
                 Some(outcome) => {
                     if !is_own {
                         self.cache.count(Event::Coalesced);
                     }
-                    let Landed { bytes, state, age } = outcome?;
+                    let FlightValue { bytes, state, age } = outcome?;
                     return self.loaded(stored_key, &bytes, state, age);
                 }
                 None if is_own => return Err(ComputeError::Aborted),
@@ -98,8 +98,8 @@ where
         Err(ComputeError::Aborted)
     }
 
-    /// Returns a place on the flight of a key, and whether it was opened for this caller.
-    fn board(
+    /// Joins the flight of a key, and returns it and whether it was opened for this caller.
+    fn join(
         self: &Arc<Self>,
         key: &str,
         stored_key: &StoredKey,
@@ -109,10 +109,10 @@ where
     ) -> Result<(Arc<Flight<E>>, bool), CacheError> {
         let runtime = runtime()?;
         let begin = || self.cache.shared.fills.begin(stored_key);
-        let boarded = self.flights.board(stored_key, given_up, alone, begin);
-        Ok(match boarded {
-            Boarded::Joined(flight) => (flight, false),
-            Boarded::Opened(opened) => {
+        let joined = self.flights.join(stored_key, given_up, alone, begin);
+        Ok(match joined {
+            Join::Existing(flight) => (flight, false),
+            Join::Opened(opened) => {
                 let flight = Arc::clone(&opened.flight);
                 let (inner, key, stored_key) = (Arc::clone(self), key.to_owned(), stored_key.to_string());
                 runtime.spawn(async move {
@@ -128,7 +128,7 @@ where
         if !self.failed.may_try(stored_key) {
             return;
         }
-        if let Err(error) = self.board(key, stored_key, Why::Stale, None, false) {
+        if let Err(error) = self.join(key, stored_key, Why::Stale, None, false) {
             tracing::warn!(cache = self.cache.name(), loader = self.name, %error, "a stale value is not refreshed");
         }
     }
@@ -147,17 +147,17 @@ where
                 let computed = self.computed(|| (self.load)(key.to_owned()), key).await;
                 self.finish(stored_key, why, &opened.fill, &claimed, computed).await
             }
-            Ok(Prepared::Done(landed)) => Ok(landed),
+            Ok(Prepared::Done(value)) => Ok(value),
             // Not answered to one that waits.
             Ok(Prepared::Busy) => Err(ComputeError::Aborted),
             Err(error) => Err(error.into()),
         };
-        self.land(stored_key, &opened, Some(outcome));
+        self.end_flight(stored_key, &opened, Some(outcome));
     }
 
     /// Ends a flight. Without an outcome, its callers compute for themselves once its sender is
     /// dropped.
-    pub(super) fn land(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
+    pub(super) fn end_flight(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
         // Before the others wake: a caller from now on asks anew, and gets no old error.
         self.flights.close(stored_key, &opened.flight);
         if let Some(outcome) = outcome {
@@ -218,7 +218,7 @@ where
                 Some(Err(error)) => self.not_stored(error)?,
             }
         }
-        Ok(Landed {
+        Ok(FlightValue {
             bytes,
             state: LoadState::Computed,
             age: Duration::ZERO,

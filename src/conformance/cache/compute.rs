@@ -50,7 +50,7 @@ async fn a_hit_is_returned_and_a_miss_is_computed_and_stored<B: KvBackend>(cx: &
         .await
         .unwrap();
     assert_eq!(computed, 1);
-    // The second look is for another flight that has landed in between.
+    // The second look is for another flight that has ended in between.
     assert_eq!(calls.take(), ["get", "get", "set"]);
     cx.assert_ttl("shop:1:k", MINUTE).await;
     let hit = cache

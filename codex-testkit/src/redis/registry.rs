@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The databases of a harness that are in use, and those that could not be emptied.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(Mutex<Entries>);
+pub(super) struct Registry(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -22,17 +22,17 @@ struct Entries {
     left_behind: Vec<String>,
 }
 
-impl Ledger {
+impl Registry {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lend(&self, number: u32, raw: Raw, cleaning: Cleaning) {
+    pub(super) fn register(&self, number: u32, raw: Raw, cleaning: Cleaning) {
         self.entries().in_use.insert(number, (raw, cleaning));
     }
 
     /// Notes that a database is given back, emptied or not.
-    pub(super) fn give_back(&self, number: u32, cleaned: Result<(), String>) {
+    pub(super) fn release(&self, number: u32, cleaned: Result<(), String>) {
         let mut entries = self.entries();
         entries.in_use.remove(&number);
         if let Err(reason) = cleaned {

@@ -20,7 +20,7 @@ use tokio::{
 
 /// Starts a server that sends `answer` to every client and closes, before it has read anything or
 /// after a first request.
-async fn doorman(answer: &'static [u8], reads: bool) -> SocketAddr {
+async fn refusing_server(answer: &'static [u8], reads: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -117,7 +117,7 @@ async fn the_reason_is_told_with_what_to_do() {
     ];
     for (answer, kind, retryable, reason, remedy) in cases {
         for reads in [true, false] {
-            let address = doorman(answer, reads).await;
+            let address = refusing_server(answer, reads).await;
             let error = assert_kind(
                 &String::from_utf8_lossy(answer),
                 RedisBackend::connect(&format!("redis://{address}")).await,
@@ -137,7 +137,7 @@ async fn the_reason_is_told_with_what_to_do() {
 
 #[tokio::test]
 async fn a_proxy_that_closes_on_a_command_is_told_by_that_command() {
-    let address = doorman(b"", true).await;
+    let address = refusing_server(b"", true).await;
     let builder = || RedisBackend::builder().url(&format!("redis://{address}"));
     for (builder, command, remedy) in [
         (builder().password(SECRET), "AUTH", "resp=2"),
@@ -188,7 +188,7 @@ async fn an_answer_to_auth_is_told_with_what_to_do() {
             "protected mode",
         ),
     ] {
-        let address = doorman(answer, true).await;
+        let address = refusing_server(answer, true).await;
         let builder = RedisBackend::builder().url(&format!("redis://{address}"));
         let built = builder.username("app").password(SECRET).build().await;
         let error = assert_kind(&String::from_utf8_lossy(answer), built, kind);
