@@ -1,4 +1,4 @@
-//! An empty database for one test.
+//! An empty database for a single test.
 
 use std::{
     fmt,
@@ -24,8 +24,8 @@ use crate::require::Unavailable;
 /// The time to wait for a database that another process holds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A database of the shared server, empty and nobody else's until it is dropped; see
-/// [the module](super).
+/// An empty database of the shared server, for exclusive use until it is dropped; see [the
+/// module](super).
 pub struct Database {
     number: u32,
     url: String,
@@ -33,20 +33,20 @@ pub struct Database {
     tls_url: Option<String>,
     raw: Raw,
     lease: Lease,
-    /// The settings of the URL that a given server came with: `?protocol=resp3`.
+    /// The settings in the URL of a given server: `?protocol=resp3`.
     settings: String,
 }
 
 enum Lease {
-    /// A number of a server of our own.
+    /// A number on a server that the tests have started.
     Number(&'static Numbers),
-    /// A claim on a database of a server that is not ours.
+    /// A claim on a database of a server that the tests have not started.
     Claim {
-        /// A subscription, which other processes see. It ends with the connection however its
-        /// holder ends.
+        /// A subscription, which other processes see. It ends with the connection, even if its
+        /// holder crashes.
         _subscription: Connection,
         cleaning: Cleaning,
-        /// Told when the database is given back.
+        /// Notified when the database is returned.
         registry: Option<Arc<Registry>>,
     },
 }
@@ -55,12 +55,12 @@ impl Database {
     /// Acquires a lease on an empty database. Blocks for up to two minutes if other processes use
     /// all databases of a given server.
     ///
-    /// On a server that `CODEX_TEST_REDIS_URL` names, a database with anything in it is left alone,
-    /// and so is every database but those leased.
+    /// On a server that `CODEX_TEST_REDIS_URL` names, only leased databases are touched, and a
+    /// database that holds data is never leased.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is no server, or no empty database on it.
+    /// [`Unavailable`] if there is no server, or no empty database on it.
     pub fn lease() -> Result<Self, Unavailable> {
         match shared()? {
             Shared::Given(info) => Self::claim(info, None, "", PATIENCE),
@@ -71,11 +71,11 @@ impl Database {
         }
     }
 
-    /// Acquires a lease on an empty database of this server, which is the tests' own.
+    /// Acquires a lease on an empty database of this server, which the tests have started.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where all of its databases are leased, or it does not answer.
+    /// [`Unavailable`] if all of its databases are leased, or if it does not answer.
     pub fn lease_on(server: &'static RedisServer) -> Result<Self, Unavailable> {
         Self::number_of(server.numbers(), |number| {
             (
@@ -86,7 +86,8 @@ impl Database {
         })
     }
 
-    /// Returns a database of a server of our own, given its URLs: by TCP, unix socket and TLS.
+    /// Returns a database of a server that the tests have started, given its URLs for TCP, a Unix
+    /// socket and TLS.
     fn number_of(
         numbers: &'static Numbers,
         urls: impl FnOnce(u32) -> (String, Option<String>, Option<String>),
@@ -118,23 +119,23 @@ impl Database {
 
     /// Acquires a lease on an empty database of the server that `url` names, by the same rules. If
     /// `url` names a database (`redis://localhost/5`, `?db=5` for a socket), no other database is
-    /// taken.
+    /// used.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where the server does not answer, has no such database that is empty, or
-    /// refuses a command without which it could not be emptied again. Nothing was written then.
+    /// [`Unavailable`] if the server does not answer, if it has no such empty database, or if it
+    /// refuses a command that is needed to empty the database again. Nothing was written then.
     pub fn lease_from(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), PATIENCE)
     }
 
-    /// Does the same as [`lease_from`](Self::lease_from), but does not wait where every empty
-    /// one is in use.
+    /// Does the same as [`lease_from`](Self::lease_from), but does not wait if every empty database
+    /// is in use.
     pub(super) fn lease_at_once(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), Duration::ZERO)
     }
 
-    /// Lets `registry` know of this database, and when it is given back.
+    /// Registers this database in `registry`, which is notified when the database is returned.
     pub(super) fn registered_in(mut self, registry: &Arc<Registry>) -> Self {
         if let Lease::Claim {
             cleaning,
@@ -148,7 +149,7 @@ impl Database {
         self
     }
 
-    /// Returns a database of a server that is not ours: `only` this one, or any.
+    /// Returns a database of a server that the tests have not started: the database `only`, or any.
     fn claim(
         info: &ConnectionInfo,
         only: Option<u32>,
@@ -209,26 +210,26 @@ impl Database {
         self.number
     }
 
-    /// Returns its URL: `redis://<host>:<port>/<number>`, with the credentials that
-    /// `CODEX_TEST_REDIS_URL` has.
+    /// Returns the URL of this database: `redis://<host>:<port>/<number>`, with the credentials of
+    /// `CODEX_TEST_REDIS_URL`.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Returns its URL by unix socket, `redis+unix:///<path>?db=<number>`, where the server was
-    /// started here.
+    /// Returns the URL for the Unix socket, `redis+unix:///<path>?db=<number>`, if the tests have
+    /// started the server.
     pub fn unix_url(&self) -> Option<String> {
         self.unix_url.clone()
     }
 
-    /// Returns its URL by TLS, `rediss://127.0.0.1:<port>/<number>`, where the server was started
+    /// Returns the URL for TLS, `rediss://127.0.0.1:<port>/<number>`, if the server was started
     /// with certificates.
     pub fn tls_url(&self) -> Option<String> {
         self.tls_url.clone()
     }
 
-    /// Sends one command to this database, past any backend: plants a list (`["RPUSH", key, "x"]`)
-    /// or a key that is not UTF-8, reads raw bytes.
+    /// Sends one command to this database without a backend, for example to plant a list
+    /// (`["RPUSH", key, "x"]`) or a key that is not UTF-8, or to read raw bytes.
     ///
     /// # Errors
     ///
@@ -246,13 +247,13 @@ impl Database {
         self.command(&["FLUSHDB"]).map(drop)
     }
 
-    /// Returns why the server must not be asked for patterns with many stars, if it must not be:
-    /// [`Harness::avoids_many_stars`](crate::Harness::avoids_many_stars) of any client.
+    /// Returns the reason to avoid patterns with many stars on this server, if there is a reason:
+    /// [`Harness::avoids_many_stars`](crate::Harness::avoids_many_stars) for any client.
     pub fn avoids_many_stars(&self) -> Option<&'static str> {
         cleaning::avoids_many_stars(cleaning::server_info(&self.raw).as_deref())
     }
 
-    /// Returns where the server listens, unless that is by TLS.
+    /// Returns the address of the server, unless it uses TLS.
     pub(super) fn upstream(&self) -> Option<ConnectionAddr> {
         let address = self.raw.address();
         matches!(address, ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_)).then(|| address.clone())
@@ -267,7 +268,7 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: a given one may hold a password.
+        // The URL is left out, because a given URL may hold a password.
         f.debug_struct("Database")
             .field("number", &self.number)
             .finish_non_exhaustive()
@@ -277,17 +278,17 @@ impl fmt::Debug for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         match &self.lease {
-            // Emptied now too, so that the tests' values do not pile up in memory.
+            // Also emptied now, so that the tests' values do not accumulate in memory.
             Lease::Number(numbers) => {
                 if self.command(&["FLUSHDB", "ASYNC"]).is_ok() {
                     numbers.give_back(self.number);
                 }
             }
-            // While the claim still holds.
+            // The claim must still hold while the database is emptied.
             Lease::Claim { cleaning, registry, .. } => {
                 let cleaned = cleaning.clean(&self.raw);
                 if let Err(reason) = &cleaned {
-                    // Past the capture of the test harness. A closed stream is nobody's loss.
+                    // Bypasses the capture of the test harness. A closed stream is ignored.
                     let _ = writeln!(
                         std::io::stderr(),
                         "\nCODEX-LEFT-BEHIND {}",
@@ -306,9 +307,9 @@ impl Drop for Database {
     }
 }
 
-/// Claims a number by a channel's subscribers, so that no key is written to a server that is not
-/// ours. Everyone subscribes first and counts then: of two at a time at least one sees the other,
-/// and whoever sees another gives way.
+/// Claims a number by the subscribers of a channel, so that no key is written to a server that the
+/// tests have not started. Each process subscribes first and then counts the subscribers. Of two
+/// concurrent processes, at least one sees the other and gives way.
 fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connection>> {
     let channel = format!("codex-testkit:database:{number}");
     if subscribers(info, &channel)? > 0 {
@@ -325,7 +326,7 @@ fn subscribers(info: &ConnectionInfo, channel: &str) -> RedisResult<u64> {
     Ok(count)
 }
 
-/// Says why no database could be claimed, and what to allow if that is it.
+/// Returns the reason that no database could be claimed, and the permission that may be missing.
 fn unclaimed(error: &RedisError) -> String {
     let said = said(error);
     if is_refused(error) {
@@ -338,7 +339,7 @@ fn unclaimed(error: &RedisError) -> String {
     format!("no database could be claimed: {said}")
 }
 
-/// Returns as many as a server has by default where it does not tell.
+/// Returns the number of databases, or 16, the default, if the server does not report it.
 fn databases_of(info: &ConnectionInfo) -> u32 {
     let asked = dial(info).and_then(|mut connection| {
         cmd("CONFIG")
@@ -349,7 +350,7 @@ fn databases_of(info: &ConnectionInfo) -> u32 {
     asked.map_or(16, |(_, count)| count)
 }
 
-/// Returns the database that `url` itself names, and not by default.
+/// Returns the database that `url` names explicitly.
 fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -366,12 +367,12 @@ fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     }
 }
 
-/// Returns the settings in a URL, but for its database: `protocol=resp3&command_timeout=1s`.
+/// Returns the settings in a URL without its database: `protocol=resp3&command_timeout=1s`.
 fn settings_of(url: &str) -> &str {
     url.split_once('?').map_or("", |(_, query)| query)
 }
 
-/// Returns a query of these settings, without a database: that of the URL comes elsewhere.
+/// Returns a query of these settings without a database, which the caller adds elsewhere.
 fn query(before: &str, settings: &str) -> String {
     let others: Vec<&str> = settings
         .split('&')

@@ -1,4 +1,4 @@
-//! The harness of any client of a Redis server.
+//! The harness for clients of a Redis server.
 
 use std::{
     fmt,
@@ -22,12 +22,12 @@ use crate::{
     runtime::runtime,
 };
 
-/// Runs the clauses on the backend that `connect` makes of a URL: each store is a [`Database`] of a
-/// server.
+/// Runs the clauses on the backend that `connect` makes from a URL. Each store is a [`Database`] of
+/// a server.
 ///
-/// For outages it puts a [`Proxy`] between the backend and the server, which refuses and stalls
-/// connections and loses answers; the server itself is not touched. It cannot do so where the
-/// server speaks TLS.
+/// For outages it puts a [`Proxy`] between the backend and the server. The proxy refuses and stalls
+/// connections and loses answers. The server itself is not touched. There are no outages if the
+/// server uses TLS.
 ///
 /// ```no_run
 /// use codex_testkit::redis::ServerHarness;
@@ -40,27 +40,27 @@ use crate::{
 /// # }
 /// ```
 pub struct ServerHarness<C> {
-    /// The shared server where there is none.
+    /// The URL of the server, or `None` for the shared server.
     url: Option<String>,
     confined: bool,
     connect: C,
     registry: Arc<Registry>,
-    /// In front of the stores to come, as long as somebody holds the switch of the outages.
+    /// The proxy in front of future stores, as long as the switch of the outages exists.
     proxy: Mutex<Weak<Proxy>>,
 }
 
-// With the bounds of `Harness` already here, so that a closure's argument needs no type.
+// Repeats the bounds of `Harness`, so that the argument of a closure needs no type.
 impl<C, F, B> ServerHarness<C>
 where
     C: Fn(String) -> F + Send + Sync,
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Uses the server that tests share; see [the module](super).
+    /// Uses the server that the tests share; see [the module](super).
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where there is none.
+    /// [`Unavailable`] if there is no server.
     pub fn shared(connect: C) -> Result<Self, Unavailable> {
         drop(Database::lease()?);
         Ok(Self {
@@ -72,13 +72,13 @@ where
         })
     }
 
-    /// Uses the server that `url` names, by the rules of [`Database::lease_from`]: what anybody has
-    /// there is left alone.
+    /// Uses the server that `url` names, by the rules of [`Database::lease_from`]: existing data is
+    /// not touched.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where it does not answer, has no database that is empty, or none that could
-    /// be emptied again. Nothing was written then.
+    /// [`Unavailable`] if the server does not answer, if it has no empty database, or if no empty
+    /// database could be emptied again. Nothing was written then.
     pub fn on(url: &str, connect: C) -> Result<Self, Unavailable> {
         let first = Database::lease_from(url)?;
         let confined = Database::lease_at_once(url).is_err();
@@ -99,12 +99,12 @@ where
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Calls every verb once, so that a server which refuses a command of the backend's (an ACL,
-    /// `rename-command`) is found before any clause is run.
+    /// Calls every verb once, to find a server that refuses a command of the backend (an ACL,
+    /// `rename-command`) before any clause runs.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] with each verb that the server refused and what it said; also where the
+    /// [`Unavailable`] with each verb that the server refused and the server's message. Also if the
     /// backend cannot connect.
     pub async fn check_commands(&self) -> std::result::Result<(), Unavailable> {
         let database = self.lease()?.registered_in(&self.registry);
@@ -118,7 +118,7 @@ where
                 let calls = Box::pin(make_every_call(&store)).await;
                 refused.extend(calls.into_iter().filter_map(|call| call.answer.err()));
             }
-            // Anything else that is wrong with an answer is for the clauses to say.
+            // The clauses check the other properties of an answer.
             Err(Failure::Broken(message)) => {
                 return Err(Unavailable::new(format!("the first write failed: {message}")));
             }
@@ -141,8 +141,8 @@ where
 }
 
 impl<C> ServerHarness<C> {
-    /// Returns whether there is one database alone: the URL names it, or no second one is empty.
-    /// The clause that needs two stores at a time (set-05) cannot be run then.
+    /// Returns whether only a single database is available: the URL names it, or no second database
+    /// is empty. The clause that needs two stores at a time (set-05) cannot run then.
     pub fn is_confined(&self) -> bool {
         self.confined
     }
@@ -157,7 +157,7 @@ impl<C> ServerHarness<C> {
 
 impl<C> fmt::Debug for ServerHarness<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
+        // The URL is left out, because it may hold a password.
         f.debug_struct("ServerHarness")
             .field("confined", &self.confined)
             .finish_non_exhaustive()
@@ -186,8 +186,8 @@ where
         )
     }
 
-    /// Returns real time. Redis looks at the clock when a key is asked for; the rest is the way
-    /// there and back on a busy machine.
+    /// Returns real time. Redis checks the clock when a key is requested. The granularity covers
+    /// the round trip on a busy machine.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(25),
@@ -229,7 +229,7 @@ where
     }
 }
 
-/// Returns what an error says, with the words of the server if they are its source.
+/// Returns the message of an error, with the server's message if the server caused it.
 fn with_source(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error} ({source})"),
@@ -237,11 +237,11 @@ fn with_source(error: &Error) -> String {
     }
 }
 
-/// Returns a proxy to where the server listens, unless its name is not found.
+/// Returns a proxy to the address of the server, unless its name cannot be resolved.
 async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
     match upstream {
         ConnectionAddr::Tcp(host, port) => {
-            // On the kit's runtime, for the caller's may be another's.
+            // On the kit's runtime, because the caller may use another runtime.
             let found = runtime().spawn(async move { lookup_host((host, port)).await.ok()?.next() });
             Proxy::start(found.await.ok()??).await.ok()
         }
@@ -250,7 +250,7 @@ async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
     }
 }
 
-/// The outages that need nothing of the server.
+/// The outages that a proxy causes without the server.
 struct ByProxy {
     proxy: Arc<Proxy>,
     faults: ProxyFaults,

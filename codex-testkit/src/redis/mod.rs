@@ -1,11 +1,11 @@
 //! A real Redis for tests (feature `redis`).
 //!
-//! Five things are offered. A [`Database`] is an empty database, leased for one test, on a server
-//! that all tests of the process share. A [`RedisServer`] is a server of the test's own, to be
-//! stopped, frozen, filled or given a password; a [`FragileRedis`] is one behind a proxy, for the
-//! clauses about outages. A [`ServerHarness`] runs the clauses on any server, also on one that is
-//! in use, and a [`ClusterHarness`] on clusters of this machine. Nothing here needs an async
-//! runtime, and all of it can be used inside one.
+//! A [`Database`] is an empty database that is leased to a test, on a server that all tests of the
+//! process share. A [`RedisServer`] is a server for a single test, which the test can stop, freeze,
+//! fill or give a password. A [`FragileRedis`] is such a server behind a proxy, for the clauses
+//! about outages. A [`ServerHarness`] runs the clauses on any server, including a server that is in
+//! use. A [`ClusterHarness`] runs them on clusters on this machine. None of them needs an async
+//! runtime, and all of them can be used inside a runtime.
 //!
 //! ```no_run
 //! use codex_testkit::redis::Database;
@@ -17,17 +17,17 @@
 //! # }
 //! ```
 //!
-//! The shared server is the first of these that can be had:
+//! The shared server is the first available server of these:
 //!
-//! 1. the one that `CODEX_TEST_REDIS_URL` names; only databases that are empty are used there, and
-//!    emptied again,
+//! 1. the server that `CODEX_TEST_REDIS_URL` names: only empty databases are used there, and they
+//!    are emptied again,
 //! 2. a `redis-server` from `PATH`, private to the process,
 //! 3. a container of the image `CODEX_TEST_REDIS_IMAGE` (default `redis:7`), which is pulled only
-//!    where the engine does not have it.
+//!    if the engine does not have it.
 //!
-//! A server or container that was started here does not outlive the test process, however that
-//! ends: a small shell process of its own waits for the end of a pipe that the test process holds,
-//! and then removes it.
+//! A server or container that the tests have started never outlives the test process, even if the
+//! process is killed. A small shell process waits for the end of a pipe that the test process
+//! holds, and then removes the server.
 
 #[cfg(feature = "redis-tls")]
 mod certificates;

@@ -9,10 +9,10 @@ use std::{
 use super::{cleaning::Cleaning, raw::Raw};
 use crate::runtime::sleep;
 
-/// For tasks that a clause has left behind to drop their handles.
+/// The time in which tasks of a finished clause must drop their handles.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The databases of a harness that are in use, and those that could not be emptied.
+/// The databases of a harness that are in use, and the databases that could not be emptied.
 #[derive(Debug, Default)]
 pub(super) struct Registry(Mutex<Entries>);
 
@@ -31,7 +31,7 @@ impl Registry {
         self.entries().in_use.insert(number, (raw, cleaning));
     }
 
-    /// Notes that a database is given back, emptied or not.
+    /// Records that a database was returned, emptied or not.
     pub(super) fn release(&self, number: u32, cleaned: Result<(), String>) {
         let mut entries = self.entries();
         entries.in_use.remove(&number);
@@ -40,18 +40,19 @@ impl Registry {
         }
     }
 
-    /// Empties what a clause still holds after its end.
+    /// Empties the databases that a finished clause still holds.
     ///
     /// # Errors
     ///
-    /// Names each database that could not be emptied since the last time, with the reason.
+    /// A text that names each database that could not be emptied since the last call, with the
+    /// reason.
     pub(super) async fn settle(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while !self.entries().in_use.is_empty() && Instant::now() < deadline {
             sleep(Duration::from_millis(10)).await;
         }
         let mut entries = self.entries();
-        // The clause was given up, and may write again: the database is not lent to another.
+        // The clause was given up and may still write, so the database is not leased again.
         let held: Vec<(u32, Result<(), String>)> = entries
             .in_use
             .iter()
@@ -69,7 +70,7 @@ impl Registry {
     }
 }
 
-/// Says that there is data left in a database.
+/// Returns the message that data is left in a database.
 pub(super) fn left_behind(number: u32, reason: &str) -> String {
     format!("database {number} could not be emptied again ({reason}): remove what the suite has left in it")
 }
