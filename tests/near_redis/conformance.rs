@@ -14,11 +14,16 @@ use crate::support::Near;
 
 const STALENESS: Duration = Duration::from_millis(300);
 
+/// Less than the default of codex-redis, so that an endless reply ends soon. The clauses read 4 MiB
+/// at most.
+const MAX_REPLY_BYTES: usize = 8 << 20;
+
 /// Connects a near cache with a long command timeout, because many tests share few cores.
 async fn connect(url: String) -> codex_kv::Result<Near> {
     let redis = RedisBackend::builder()
         .url(&url)
-        .command_timeout(Duration::from_secs(2));
+        .command_timeout(Duration::from_secs(2))
+        .max_reply_bytes(MAX_REPLY_BYTES);
     let builder = NearBackend::builder(redis.build().await?);
     builder.max_staleness(STALENESS).build().await
 }
@@ -50,6 +55,10 @@ impl Harness for OneServer {
 
     fn time(&self) -> Time {
         self.0.time()
+    }
+
+    fn max_reply_bytes(&self) -> u64 {
+        MAX_REPLY_BYTES as u64
     }
 
     async fn outage(&self) -> Option<Outage> {
