@@ -1,5 +1,4 @@
-//! The context of a clause: an empty store, its clock, and a way to watch and disturb what is
-//! asked of it.
+//! The context of a clause: an empty store, its clock, and a way to watch and disturb its calls.
 
 use std::{
     fmt,
@@ -19,11 +18,11 @@ use futures_util::FutureExt as _;
 use super::watched::{Watch, Watched};
 use crate::{KvBackend, SetOptions, Ttl};
 
-/// The difference by which a time to live on a running clock may be below what was set: as long as
-/// a few calls can take on a busy machine.
+/// The tolerance by which a time to live on a running clock may be shorter than set: the time of a
+/// few calls on a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// One run of one clause.
+/// A run of a clause.
 pub(super) struct Context<'h, H: Harness> {
     harness: &'h H,
 }
@@ -43,7 +42,7 @@ impl<'h, H: Harness> Context<'h, H> {
         future::ready(checked)
     }
 
-    /// Returns an empty store, for one part of the clause.
+    /// Returns an empty store for a part of the clause.
     pub(super) async fn fresh(&self) -> Cx<H::Backend> {
         let time = self.harness.time();
         Cx {
@@ -70,7 +69,7 @@ impl<'h, H: Harness> Context<'h, H> {
     }
 }
 
-/// An empty store that nobody else uses.
+/// An empty store without other users.
 pub(super) struct Cx<B> {
     pub(super) backend: Arc<B>,
     pub(super) clock: Arc<Clock>,
@@ -78,17 +77,17 @@ pub(super) struct Cx<B> {
 }
 
 impl<B: KvBackend> Cx<B> {
-    /// Returns the store again, with what is asked of it written down.
+    /// Returns the store in a wrapper that records its calls.
     pub(super) fn watched(&self) -> Watched<B> {
         Watched::with_interceptor(self.backend.clone(), Watch::new())
     }
 
-    /// Returns what is stored under a stored key.
+    /// Returns the bytes under a stored key.
     pub(super) async fn stored(&self, key: &str) -> Option<Bytes> {
         self.backend.get(key).await.unwrap()
     }
 
-    /// Stores a value under a stored key, for ever.
+    /// Stores a value under a stored key, without a time to live.
     pub(super) async fn put(&self, key: &str, value: impl Into<Bytes>) {
         let outcome = self.backend.set(key, value.into(), SetOptions::new()).await;
         assert!(outcome.unwrap().is_written(), "a plain set was refused");
@@ -99,7 +98,7 @@ impl<B: KvBackend> Cx<B> {
         (self.time_of_day())()
     }
 
-    /// Returns the source of the time of day: the clock of the store if it can be moved.
+    /// Returns the source of the time of day: the clock of the store if the suite controls it.
     pub(super) fn time_of_day(&self) -> impl Fn() -> SystemTime + Send + Sync + use<B> + 'static {
         let clock = self.is_virtual.then(|| self.clock.clone());
         move || match &clock {
@@ -128,7 +127,7 @@ impl<B: KvBackend> Cx<B> {
     }
 }
 
-/// Runs a part of a clause: a panic in it is why the clause does not hold.
+/// Runs a part of a clause. A panic in it becomes the failure of the clause.
 pub(super) async fn part(name: &str, part: impl Future<Output = ()> + Send) -> Checked {
     let outcome = AssertUnwindSafe(part).catch_unwind().await;
     outcome.map_err(|payload| {
@@ -137,14 +136,14 @@ pub(super) async fn part(name: &str, part: impl Future<Output = ()> + Send) -> C
     })
 }
 
-/// Returns the failure of a verb that answered anything but the backend's error during an outage.
+/// Returns the failure of a verb that did not return the backend's error during an outage.
 pub(super) fn not_the_outage(verb: &str, kind: OutageKind, answer: &dyn fmt::Debug) -> Failure {
     Failure::Broken(format!(
         "{verb} during an outage ({kind}): expected an error of the backend, got {answer:?}"
     ))
 }
 
-/// Makes each clause of its parts, which run one after another, each on an empty store.
+/// Builds each clause from its parts, which run sequentially, each on an empty store.
 macro_rules! clauses {
     ($($clause:ident { $($part:ident)+ })*) => {
         $(pub(super) async fn $clause<H: codex_testkit::Harness>(

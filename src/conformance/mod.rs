@@ -1,15 +1,15 @@
-//! The contracts of caches and of session stores as executable clauses, over any backend.
+//! The contracts of caches and of session stores as executable clauses, for any backend.
 //!
 //! [`testkit::conformance_tests!`](crate::testkit::conformance_tests) checks a backend against the
-//! contract of backends. The two suites here ask what its users see of it: they put a
-//! [`Cache`](crate::Cache) and a [`SessionStore`](crate::SessionStore) on it and check the clauses
-//! of `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take
-//! the same [`Harness`] and keep the same rules: a clause that does not apply has to be listed with
-//! its reason, one that is listed and would apply is a failure, and so is a run of no clauses.
+//! contract of backends. The two suites here test a [`Cache`](crate::Cache) and a
+//! [`SessionStore`](crate::SessionStore) on the backend. They check the clauses of
+//! `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take
+//! the same [`Harness`] and have the same rules: a clause that does not apply has to be listed with
+//! its reason. A listed clause that would apply is a failure, and so is a run without clauses.
 //!
 //! [`cache_conformance_tests!`](crate::cache_conformance_tests) and
-//! [`session_conformance_tests!`](crate::session_conformance_tests) make a test of each clause;
-//! [`run_cache`] and [`run_session`] give a [`Report`] at run time:
+//! [`session_conformance_tests!`](crate::session_conformance_tests) create a test for each clause.
+//! [`run_cache`] and [`run_session`] return a [`Report`] at run time:
 //!
 //! ```
 //! # #[cfg(feature = "memory")]
@@ -48,10 +48,10 @@
 //! # example::main();
 //! ```
 //!
-//! A clause asks for one store at a time. Where it needs to see or disturb what is asked of the
-//! backend (that many keys are one round trip, that another's change comes in between), it does so
-//! through a wrapper around it. The clauses that no backend can change are the library's own tests:
-//! the forms of the coder, the signature of a payload, what is a session key.
+//! A clause uses one store at a time. A wrapper records or disturbs the calls to the backend if a
+//! clause needs it (many keys take one round trip; another client's change comes in between). The
+//! clauses that do not depend on the backend are tests of the library itself: the forms of the
+//! coder, the signature of a payload, the syntax of a session key.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -84,33 +84,34 @@ pub use cache::CacheContract;
 #[doc(hidden)]
 pub use session::SessionContract;
 
-/// Returns every clause of the contract of caches that depends on the backend, in its order.
+/// Returns every clause of the contract of caches that depends on the backend, in the contract's
+/// order.
 pub fn cache_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
     CacheContract::clauses()
 }
 
-/// Returns every clause of the contract of session stores that depends on the backend, in its
-/// order.
+/// Returns every clause of the contract of session stores that depends on the backend, in the
+/// contract's order.
 pub fn session_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
     SessionContract::clauses()
 }
 
-/// Runs every clause of caches over the backends of `harness`, one after another.
+/// Runs every clause of caches on the backends of `harness`, sequentially.
 ///
-/// Works on any executor, as [`testkit::run`](crate::testkit::run) does. What a clause failed of is
-/// in the report; the panic by which it said so goes through the panic hook too.
+/// Works on any executor, like [`testkit::run`](crate::testkit::run). The report contains the
+/// failures of the clauses. Their panics go through the panic hook too.
 pub async fn run_cache<H: Harness>(harness: &H) -> Report {
     run_cache_only(harness, cache_clauses()).await
 }
 
-/// Runs some of the clauses of [`cache_clauses`]. A run of none is a failure, and so is a clause of
-/// another contract.
+/// Runs some of the clauses of [`cache_clauses`]. A run without clauses is a failure, and so is a
+/// clause of another contract.
 pub async fn run_cache_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
     run_cache_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs the clauses as [`run_cache_only`] does, takes the time of each and tells `observer` of it,
-/// as [`testkit::run_with`](crate::testkit::run_with) does.
+/// Runs the clauses like [`run_cache_only`], measures each and reports it to `observer`, like
+/// [`testkit::run_with`](crate::testkit::run_with).
 pub async fn run_cache_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -119,20 +120,20 @@ pub async fn run_cache_with<H: Harness>(
     run_contract::<CacheContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs every clause of session stores over the backends of `harness`, one after another; as
+/// Runs every clause of session stores on the backends of `harness`, sequentially, like
 /// [`run_cache`].
 pub async fn run_session<H: Harness>(harness: &H) -> Report {
     run_session_only(harness, session_clauses()).await
 }
 
-/// Runs some of the clauses of [`session_clauses`]. A run of none is a failure, and so is a clause
-/// of another contract.
+/// Runs some of the clauses of [`session_clauses`]. A run without clauses is a failure, and so is a
+/// clause of another contract.
 pub async fn run_session_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item = ClauseId>) -> Report {
     run_session_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs the clauses as [`run_session_only`] does, takes the time of each and tells `observer` of
-/// it, as [`testkit::run_with`](crate::testkit::run_with) does.
+/// Runs the clauses like [`run_session_only`], measures each and reports it to `observer`, like
+/// [`testkit::run_with`](crate::testkit::run_with).
 pub async fn run_session_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -141,9 +142,9 @@ pub async fn run_session_with<H: Harness>(
     run_contract::<SessionContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), as
-/// [`run_cache`] does through [`Cache`](crate::Cache). What the blocking cache has no verb of its
-/// own for goes through the async one.
+/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), like
+/// [`run_cache`] through [`Cache`](crate::Cache). Calls without a blocking verb go through the
+/// async cache.
 #[cfg(feature = "blocking")]
 pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
     let clauses = BlockingCacheContract::clauses();
@@ -153,7 +154,7 @@ pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
 }
 
 /// Runs every clause of session stores through
-/// [`blocking::SessionStore`](crate::blocking::SessionStore), as [`run_session`] does through
+/// [`blocking::SessionStore`](crate::blocking::SessionStore), like [`run_session`] through
 /// [`SessionStore`](crate::SessionStore).
 #[cfg(feature = "blocking")]
 pub async fn run_session_blocking<H: Harness>(harness: &H) -> Report {

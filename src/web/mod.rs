@@ -1,5 +1,5 @@
-//! Sessions on the web: cookies, logins and requests side by side, for axum, actix-web and any
-//! other framework.
+//! Web sessions: cookies, logins and concurrent requests, for axum, actix-web and any other
+//! framework.
 //!
 //! | framework | the middleware | guide |
 //! |---|---|---|
@@ -7,7 +7,7 @@
 //! | actix-web | `actix::SessionMiddleware` (feature `actix`) | `docs/actix-web.md` |
 //! | any other | [`RequestSession`], in a middleware of a few lines | `docs/other-frameworks.md` |
 //!
-//! In each of them [`Session`] is the session of the request. In axum:
+//! In each of them, [`Session`] is the session of the request. In axum:
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -35,38 +35,37 @@
 //!
 //! # Loading, saving and the cookie
 //!
-//! Nothing is loaded before a handler asks the session something, and nothing is saved unless it
-//! was changed ([`Sessions::save_every_request`] changes that). The session is saved after the
-//! handler and before the response leaves:
+//! The session is loaded when a handler first accesses it, and saved only if it was changed
+//! ([`Sessions::save_every_request`] overrides this). It is saved after the handler and before the
+//! response is sent:
 //!
 //! | the session | the record | the cookie |
 //! |---|---|---|
-//! | was not asked | is not read | is left alone |
-//! | was read | stays | is left alone |
+//! | was not accessed | is not read | does not change |
+//! | was read | does not change | does not change |
 //! | was changed | is saved, or created | is set, with the session's expiry age, or without one if it ends with the browser |
-//! | was flushed, or changed so that nothing is left | is removed | is removed, if this request has removed the record |
-//! | is not in the store (expired, ended, never was) | | is left alone |
+//! | was flushed, or emptied by changes | is removed | is removed, if this request has removed the record |
+//! | is not in the store (expired, ended, never stored) | | does not change |
 //!
-//! A response never removes a cookie for any other reason: while a request with an old key is on
-//! its way, the response of a login may have brought the browser a new one. A key that is not in
-//! the store is harmless, and is not taken over: a visitor gets a key of his own when something is
-//! saved.
+//! A response never removes a cookie for any other reason: while a request with an old key is in
+//! progress, the response of a login may have set a new cookie. A key that is not in the store is
+//! harmless and is never adopted: the visitor gets a new key on the next save.
 //!
-//! A response for which the session was asked anything, or that sets or removes the cookie, carries
-//! `Vary: Cookie`.
+//! A response carries `Vary: Cookie` if the session was accessed, or if the response sets or
+//! removes the cookie.
 //!
 //! # All or nothing
 //!
-//! A response of 500 and above, or of 408, saves nothing: the handler failed, or a timeout cut it
-//! short. A [flush](Session::flush) has happened by then and is not undone. A request whose client
-//! goes away saves nothing either.
+//! A response of 500 and above, or of 408, saves nothing: the handler failed, or a timeout
+//! cancelled it. A [flush](Session::flush) has already happened by then and is not undone. A
+//! request whose client disconnects saves nothing either.
 //!
-//! Put a timeout outside the session layer: the whole request then ends without an effect. In axum,
-//! add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. Inside
-//! the session layer a timeout drops the handler half-way and answers in its place, and the session
-//! layer sees nothing but that answer. With 408 (the default of tower-http's `TimeoutLayer`), 503
-//! or 504 nothing is saved; with another status the changes until then are. A warning is logged if
-//! a response of 408 or 504 loses changes.
+//! Put a timeout outside the session layer, so that the whole request ends without an effect. In
+//! axum, add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. A
+//! timeout inside the session layer drops the handler halfway and sends a response in its place,
+//! and the session layer sees only that response. With 408 (the default of tower-http's
+//! `TimeoutLayer`), 503 or 504 nothing is saved. With another status the changes made so far are
+//! saved. A warning is logged if a response of 408 or 504 loses changes.
 //!
 //! # Logins
 //!
@@ -86,36 +85,38 @@
 //! }
 //! ```
 //!
-//! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends the user's other sessions,
-//! and this one.
+//! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends all sessions of the user,
+//! including this session.
 //!
 //! # Requests side by side
 //!
-//! If another request of the same browser saved meanwhile, this request's changes are made to what
-//! that one saved, name by name (see
-//! [`SessionStore::save_merged`](crate::SessionStore::save_merged)): two requests that set
-//! different names both keep theirs. Of one name, the last response's value stays. Use
-//! [`Session::update`] for a value that is computed from the one before it (a counter, a cart): it
-//! is computed again then, so that each request counts.
+//! If another request of the same browser has saved meanwhile, the changes of this request are
+//! merged into the saved data, name by name (see
+//! [`SessionStore::save_merged`](crate::SessionStore::save_merged)). If two requests set different
+//! names, both values stay. If they set the same name, the last saved value stays. Use
+//! [`Session::update`] for a value that is computed from its previous value (a counter, a cart): a
+//! merge computes it again, so that no request's update is lost.
 //!
 //! # Failures
 //!
 //! | failure | response |
 //! |---|---|
-//! | the store is down, also if the handler ignored the error: an outage is never a visitor who is not logged in | 503 |
+//! | the store is down, even if the handler ignored the error: an outage is never a visitor who is not logged in | 503 |
 //! | the session was ended elsewhere while this request changed it | 400, as in Django |
-//! | a missing permission, a record of another type, a value that is not JSON or is read as another type, a session past the size limit | 500 |
+//! | a missing permission, a record of another type, a value that is not JSON or is read as another type, a session beyond the size limit | 500 |
 //!
-//! [`SessionError::status_code`](crate::SessionError::status_code) has the whole list. The layers'
-//! `on_error` sets another response, also for the errors that handlers return. A cookie that cannot
-//! be a session key never reaches the store, and is a request without a session.
+//! [`SessionError::status_code`](crate::SessionError::status_code) has the complete list. The
+//! layers' `on_error` sets another response, also for errors that handlers return. A cookie that
+//! cannot be a session key never reaches the store; the request counts as a request without a
+//! session.
 //!
 //! # Known limitations
 //!
-//! The cookie is `SameSite=Lax`, so that a browser does not send it with a POST that another site
-//! makes. That is not all of CSRF: a GET that changes something is open, and so are other
-//! applications on subdomains of the same site and old browsers. Add tower-http's `CsrfLayer`, as
-//! `examples/web` does; `docs/web-security.md` of the repository lists what is covered.
+//! The cookie is `SameSite=Lax`, so a browser does not send it with a POST from another site. This
+//! does not prevent all CSRF: GET requests with side effects, other applications on subdomains of
+//! the same site, and old browsers remain vulnerable. Add tower-http's `CsrfLayer`, as
+//! `examples/web` does. `docs/web-security.md` in the repository lists the attacks that are
+//! covered.
 
 #[cfg(feature = "actix")]
 pub mod actix;

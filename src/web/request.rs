@@ -1,5 +1,5 @@
-//! The session of a request as a middleware sees it: begun with the request's cookie, finished with
-//! the response's status.
+//! The session of a request for middleware: begun with the request's cookie, finished with the
+//! response's status.
 
 use std::{fmt, ops::Deref};
 
@@ -8,13 +8,12 @@ use codex_traits::KvBackend;
 use super::{CookieHeader, Session, Sessions};
 use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
 
-/// The session of one request, for a middleware of any framework.
+/// The session of a request, for a middleware of any framework.
 ///
 /// [`begin`](Self::begin) it with the request's `Cookie` header, give the handler a clone of
-/// [`session`](Self::session), and [`finish`](Self::finish) it with the status of the response. All
-/// rules are in here: nothing is loaded before it is asked for, changes are saved and merged when
-/// the request is finished, a login gets its new key then, and a response of 500 and above saves
-/// nothing.
+/// [`session`](Self::session), and [`finish`](Self::finish) it with the status of the response.
+/// This type implements all rules: the session is loaded on first access, `finish` saves and merges
+/// changes and gives a login its new key, and a response of 500 and above saves nothing.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, Login, SessionError, SessionStore, web::RequestSession};
@@ -43,25 +42,25 @@ use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
 /// }
 /// ```
 ///
-/// A request that is dropped before it is finished saves nothing.
+/// Dropping the request before it is finished saves nothing.
 #[must_use = "nothing is saved before `finish`"]
 pub struct RequestSession {
     session: Session,
 }
 
-/// The cookie that the response has to carry, and whether it has to be replaced.
+/// The cookie of the response, and whether the response has to be replaced.
 #[derive(Default)]
 #[must_use = "the response needs the cookie"]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The value of a `Set-Cookie` header to be added.
+    /// The value of a `Set-Cookie` header to add.
     pub set_cookie: Option<String>,
     /// Whether the response depends on the request's cookie and needs `Vary: Cookie`, so that no
-    /// shared cache hands it to another visitor.
+    /// shared cache serves it to another visitor.
     pub vary: bool,
-    /// Why the session was not saved. The handler's response claims what did not happen: answer
-    /// [`status_code`](SessionError::status_code) in its place. Always `None` for a response that
-    /// had failed by itself.
+    /// The reason why the session was not saved. The handler's response is wrong then: send
+    /// [`status_code`](SessionError::status_code) in its place. Always `None` if the response
+    /// itself was a failure.
     pub error: Option<SessionError>,
 }
 
@@ -78,18 +77,18 @@ impl RequestSession {
         }
     }
 
-    /// Returns the session for the handler. A clone is the same session.
+    /// Returns the session for the handler. Clones are the same session.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Saves the session, and returns what the response has to carry. Every later call on the
-    /// session fails with [`SessionError::Finished`].
+    /// Saves the session, and returns its effects on the response. Every later call on the session
+    /// fails with [`SessionError::Finished`].
     ///
-    /// A `status` of 500 and above, or of 408 (a timeout has cut the handler short), saves nothing.
-    /// A [flush](Session::flush) has happened by then and is not undone.
+    /// A `status` of 500 and above, or of 408 (a timeout has cancelled the handler), saves nothing.
+    /// A [flush](Session::flush) has already happened by then and is not undone.
     ///
-    /// A response of 408 or 504 that loses changes is logged as a warning: it is the sign of a
+    /// A response of 408 or 504 that loses changes is logged as a warning, because it indicates a
     /// timeout inside the session layer.
     pub async fn finish(self, status: u16) -> Outcome {
         if matches!(status, 408 | 504) && self.session.has_changes().await {
@@ -102,8 +101,8 @@ impl RequestSession {
         self.end(status >= 500 || status == 408).await
     }
 
-    /// Ends the request without saving: for a handler that failed with a [`SessionError`], whatever
-    /// the status of its response.
+    /// Ends the request without saving. Use it for a handler that failed with a [`SessionError`],
+    /// regardless of the status of its response.
     pub async fn finish_without_saving(self) -> Outcome {
         self.end(true).await
     }
@@ -138,7 +137,7 @@ impl fmt::Debug for RequestSession {
     }
 }
 
-// The cookie holds the key.
+// Omits the cookie, which contains the key.
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcome")

@@ -10,11 +10,11 @@ use crate::session::{KeyOnCommit, Login, Session as Loaded, SessionError, Sessio
 
 /// The session of a request: an argument of a handler.
 ///
-/// A clone is the same session, so that middleware and handler see each other's changes. The first
-/// question loads it; changes are saved when the handler is done. After that every method fails
-/// with [`SessionError::Finished`], because nothing would be saved any more.
+/// Clones are the same session, so middleware and handler see each other's changes. The first
+/// access loads the session, and changes are saved after the handler. After that, every method
+/// fails with [`SessionError::Finished`], because changes would no longer be saved.
 ///
-/// An error is a response too, so a handler can return `Result<_, SessionError>` and use `?`.
+/// The error converts to a response, so a handler can return `Result<_, SessionError>` and use `?`.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -23,7 +23,7 @@ pub struct Session {
 struct Shared {
     sessions: Sessions,
     presented: Option<SessionKey>,
-    // Held across the load, so that a request with two askers loads once.
+    // Held across the load, so that concurrent accesses in a request load only once.
     state: Mutex<State>,
 }
 
@@ -31,13 +31,13 @@ struct Shared {
 struct State {
     loaded: Option<Loaded>,
     key: KeyOnCommit,
-    /// The key of another user's session, which a login in this request takes the place of.
+    /// The key of another user's session that a login in this request replaces.
     replaced: Option<SessionKey>,
-    /// This request has removed the record of the browser's key.
+    /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
     finished: bool,
-    /// Why the session could not be loaded, for a handler that ignored the error.
+    /// The reason why the session could not be loaded, in case the handler ignored the error.
     failure: Option<SessionError>,
 }
 
@@ -59,7 +59,7 @@ impl Session {
         }
     }
 
-    /// Runs a closure on the session, with all that [`codex_kv::Session`](crate::Session) offers.
+    /// Runs a closure on the session, with all methods of [`codex_kv::Session`](crate::Session).
     /// The closure returns a `Result` or a plain value; see [`SessionOutput`].
     ///
     /// ```
@@ -80,17 +80,18 @@ impl Session {
     /// # Errors
     ///
     /// [`SessionError::Backend`] if the session cannot be loaded, [`SessionError::Finished`] after
-    /// the response, and the error that the closure returned.
+    /// the response, and the error of the closure.
     pub async fn with<R: SessionOutput>(&self, act: impl FnOnce(&mut Loaded) -> R) -> Result<R::Value, SessionError> {
         let mut state = self.open().await?;
         act(self.load(&mut state).await?).into_result()
     }
 
-    /// Returns the value, where there is one.
+    /// Returns the value of `name`, or `None` if it has no value.
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] if it cannot be read as `T`.
+    /// The same errors as [`with`](Self::with), and [`SessionError::Codec`] if the value cannot be
+    /// read as `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         self.with(|session| session.get(name)).await
     }
@@ -99,16 +100,16 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] for what JSON has no form for; nothing
-    /// is changed then.
+    /// The same errors as [`with`](Self::with), and [`SessionError::Codec`] if JSON cannot
+    /// represent the value. Nothing is changed then.
     pub async fn insert<T: Serialize + Send>(&self, name: &str, value: T) -> Result<(), SessionError> {
         self.with(|session| session.insert(name, value)).await
     }
 
-    /// Sets a value that is computed from the one before it (`None` where there is none), and
-    /// returns it. Requests of one browser side by side lose nothing of it: where another one saved
-    /// meanwhile, it is computed again from what that one saved. So `change` can run many times,
-    /// and should do nothing else; what is returned is the value that this request saw.
+    /// Sets a value that is computed from its previous value (`None` if there is none), and returns
+    /// it. Concurrent requests of a browser lose no update: if another request has saved meanwhile,
+    /// the value is computed again from the saved value. `change` can therefore run many times and
+    /// should have no other effects. The returned value is the value that this request saw.
     ///
     /// ```
     /// # use codex_kv::{SessionError, web::Session};
@@ -120,8 +121,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::Codec`] where the value before is no `T`;
-    /// nothing is changed then.
+    /// The same errors as [`with`](Self::with), and [`SessionError::Codec`] if the previous value
+    /// is not a `T`. Nothing is changed then.
     pub async fn update<T, F>(&self, name: &str, change: F) -> Result<T, SessionError>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
@@ -130,7 +131,7 @@ impl Session {
         self.with(|session| session.update(name, change)).await
     }
 
-    /// Removes a value and tells whether it was there.
+    /// Removes a value and returns whether it existed.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Session {
         self.with(|session| session.remove(name)).await
     }
 
-    /// Returns whether there is such a value.
+    /// Returns whether `name` has a value.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl Session {
         self.with(|session| session.contains_key(name)).await
     }
 
-    /// Returns whether there is no value.
+    /// Returns whether the session has no values.
     ///
     /// # Errors
     ///
@@ -157,18 +158,18 @@ impl Session {
         self.with(|session| session.is_empty()).await
     }
 
-    /// Sets when the session ends, and with it the age of the cookie.
+    /// Sets the expiry of the session, and with it the age of the cookie.
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with), and [`SessionError::InvalidArgument`] as
+    /// The same errors as [`with`](Self::with), and [`SessionError::InvalidArgument`] as with
     /// [`crate::Session::set_expiry`].
     pub async fn set_expiry(&self, expiry: impl Into<SessionExpiry> + Send) -> Result<(), SessionError> {
         self.with(|session| session.set_expiry(expiry)).await
     }
 
-    /// Returns the key that the session is stored under; `None` for a new one, which gets its key
-    /// when the handler is done.
+    /// Returns the key of the session, or `None` for a new session, which gets its key after the
+    /// handler.
     ///
     /// # Errors
     ///
@@ -186,9 +187,9 @@ impl Session {
         self.with(|session| session.user()).await
     }
 
-    /// Logs the user in, as [`SessionStore::login`](crate::SessionStore::login) does; the session
-    /// gets its new key, and another user's session ends, when the handler is done. Check the
-    /// password first.
+    /// Logs the user in, like [`SessionStore::login`](crate::SessionStore::login). After the
+    /// handler, the session gets its new key, and another user's session ends. Check the password
+    /// first.
     ///
     /// # Errors
     ///
@@ -206,7 +207,7 @@ impl Session {
         }
     }
 
-    /// Logs the user out: [`flush`](Self::flush).
+    /// Logs the user out. Equivalent to [`flush`](Self::flush).
     ///
     /// # Errors
     ///
@@ -215,9 +216,8 @@ impl Session {
         self.flush().await
     }
 
-    /// Gives the session a new key when the handler is done, and keeps its data: necessary when the
-    /// user's rights change, against session fixation. A response of 500 and above leaves the key
-    /// as it was.
+    /// Gives the session a new key after the handler, and keeps its data. Call it when the user's
+    /// rights change, against session fixation. A response of 500 and above keeps the old key.
     ///
     /// # Errors
     ///
@@ -229,12 +229,12 @@ impl Session {
         Ok(())
     }
 
-    /// Removes the record at once and leaves an empty session: a logout. Data that is put in
+    /// Removes the record at once and leaves an empty session: a logout. Data that is inserted
     /// afterwards is stored under a new key.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails; the session is as before then.
+    /// [`SessionError::Backend`] if the backend fails; the session does not change then.
     /// [`SessionError::Finished`] after the response.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
@@ -257,7 +257,7 @@ impl Session {
         Ok(())
     }
 
-    /// Saves the session and says what the response carries. `failed` saves nothing.
+    /// Saves the session and returns its effects on the response. Saves nothing if `failed`.
     pub(super) async fn finish(&self, failed: bool) -> Outcome {
         let mut state = self.shared.state.lock().await;
         state.finished = true;
@@ -285,16 +285,16 @@ impl Session {
         }
     }
 
-    /// Returns whether there is something to be saved.
+    /// Returns whether the session has unsaved changes.
     pub(super) async fn has_changes(&self) -> bool {
         let state = self.shared.state.lock().await;
         state.key == KeyOnCommit::Cycle || state.loaded.as_ref().is_some_and(Loaded::is_modified)
     }
 
-    /// Ends the session without saving, where [`finish`](Self::finish) has not ended it.
+    /// Ends the session without saving, unless [`finish`](Self::finish) has ended it.
     pub(super) fn close(&self) {
-        // A lock that is held belongs to a handle that outlives its request and whose change would
-        // be lost either way.
+        // A handle that outlives its request may hold the lock. Its change would be lost either
+        // way.
         if let Ok(mut state) = self.shared.state.try_lock() {
             state.finished = true;
         }
@@ -323,10 +323,10 @@ impl Session {
         } else if session.expiry_age().is_zero() {
             state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {
-            // The time alone begins anew, which no other request's change can be in the way of.
+            // Only the time to live is renewed, which cannot conflict with another request's
+            // change.
             match store.touch(session).await {
-                // Another request has ended the session; this one has changed nothing that could be
-                // lost.
+                // Another request has ended the session. This request has no changes to lose.
                 Err(SessionError::Gone) => return Ok(CookieChange::None),
                 touched => touched?,
             }
@@ -372,7 +372,8 @@ impl Session {
 }
 
 impl State {
-    /// Keeps an outage, so that the response can tell of it even if the handler ignores the error.
+    /// Remembers an outage, so that the response can report it even if the handler ignores the
+    /// error.
     fn remember(&mut self, error: SessionError) -> SessionError {
         if let SessionError::Backend(error) = &error {
             self.failure = Some(error.clone().into());
@@ -380,9 +381,8 @@ impl State {
         error
     }
 
-    /// Removes the cookie only if this request ended its session: any other key may be one
-    /// that a login in another request has replaced meanwhile, and its response may have come
-    /// first.
+    /// Removes the cookie only if this request ended its session. A login in another request may
+    /// have replaced any other key meanwhile, and its response may have arrived first.
     fn removal(&self) -> CookieChange {
         if self.ended {
             CookieChange::Remove
@@ -392,7 +392,7 @@ impl State {
     }
 }
 
-// Neither the key nor a value.
+// Omits the key and the values, which are secret.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()

@@ -52,7 +52,7 @@ impl<B: KvBackend> Cx<B> {
         self.builder().key_prefix("shop").build().unwrap()
     }
 
-    /// Returns the same, and what it asks of the backend.
+    /// Returns the same, and a watch on its calls to the backend.
     fn counted(&self) -> (Cache<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();

@@ -1,4 +1,4 @@
-//! Computed values that become outdated, and waits that have a bound.
+//! Clauses on computed values that become outdated, and on bounded waits.
 
 use std::{
     future::{Future, pending},
@@ -35,7 +35,7 @@ clauses! {
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
 
-/// Returns the verbs that delete or replace the value of `k`, and what is stored after them.
+/// Returns the verbs that delete or replace the value of `k`, and the stored value after each.
 fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
     vec![
         (
@@ -137,7 +137,7 @@ async fn a_caller_after_the_delete_computes_anew<B: KvBackend>(cx: &Cx<B>) {
     };
     assert!((anew.unwrap() - 2.0).abs() < f64::EPSILON, "it got the outdated value");
     leave.notify_one();
-    // The value that is stored is the newer one.
+    // The newer value is stored.
     first.await.unwrap().unwrap();
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "2.0");
 }
@@ -145,7 +145,7 @@ async fn a_caller_after_the_delete_computes_anew<B: KvBackend>(cx: &Cx<B>) {
 async fn a_delete_waits_for_a_value_that_is_being_stored<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     for round in 0..10 {
-        // The delete begins when the value is on its way to the store.
+        // The delete begins while the value is being sent to the store.
         let (deleting, deleted) = (cache.clone(), Arc::new(Notify::new()));
         let done = Arc::clone(&deleted);
         calls.before("set", async move {
@@ -195,7 +195,7 @@ async fn other_keys_are_not_affected<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1.0");
 }
 
-/// Returns a cache whose waits are short.
+/// Returns a cache with short waits.
 fn impatient<B: KvBackend>(cx: &Cx<B>) -> Cache<Arc<B>> {
     let builder = cx.builder().key_prefix("shop").max_wait(Duration::from_millis(100));
     builder.build().unwrap()
@@ -212,7 +212,7 @@ async fn in_time<T>(what: &str, call: impl Future<Output = T> + Send) -> T {
 async fn a_computation_that_is_not_polled_delays_for_max_wait<B: KvBackend>(cx: &Cx<B>) {
     let cache = impatient(cx);
     let mut stuck = Box::pin(cache.get_or_try_set_with("k", MINUTE, pending::<Result<u8, Closed>>));
-    // From here on it is alive, and is not polled.
+    // From here on it is alive and not polled.
     assert!(matches!(
         select(&mut stuck, Box::pin(sleep(Duration::from_millis(200)))).await,
         Either::Right(_)
@@ -229,7 +229,7 @@ async fn a_closure_may_ask_for_its_own_key<B: KvBackend>(cx: &Cx<B>) {
         let inner = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) });
         Ok::<_, Closed>(inner.await.unwrap() + 1)
     });
-    // The inner value was stored first, and is believed.
+    // The inner value was stored first and wins.
     assert_eq!(in_time("a closure that asks for its own key", outer).await.unwrap(), 1);
 }
 

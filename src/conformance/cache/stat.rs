@@ -1,4 +1,4 @@
-//! Counts.
+//! Clauses on counts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,7 +37,7 @@ async fn hits_and_misses<B: KvBackend>(cx: &Cx<B>) {
     cache.get_or_set("k", 2, MINUTE).await.unwrap();
     cache.get_or_set("new", 2, MINUTE).await.unwrap();
     assert_eq!(counts(), (5, 4, 0));
-    // Clones, views and groups count together, and other caches apart.
+    // Clones, views and groups share counts; other caches have separate counts.
     cache.clone().with_version(2).get::<u8>("k").await.unwrap();
     cache.group("g").await.unwrap().get::<u8>("k").await.unwrap();
     assert_eq!(counts(), (5, 6, 0));
@@ -127,7 +127,7 @@ async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!((cache.stats().outage_reads, cache.stats().errors), (6, 6));
         let computed = cache.get_or_try_set_with("new", MINUTE, || async { Ok::<_, Closed>(2) });
         assert_eq!(computed.await.unwrap(), 2);
-        // Writes never go on without the backend.
+        // Writes always need the backend.
         assert!(cache.set("k", &1, MINUTE).await.is_err());
         assert!(cache.add("k", &1, MINUTE).await.is_err());
         assert!(cache.delete("k").await.is_err());

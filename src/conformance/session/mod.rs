@@ -39,7 +39,7 @@ macro_rules! contract {
 }
 crate::__codex_kv_session_clauses!(contract);
 
-/// The secret that the payloads of `tests/data/sessions.json` are signed with.
+/// The secret that signed the payloads of `tests/data/sessions.json`.
 const SECRET: &str = "codex-wire-vectors-secret-key-0001";
 
 impl<B: KvBackend> Cx<B> {
@@ -55,7 +55,7 @@ impl<B: KvBackend> Cx<B> {
         self.sessions().project("shop").build().unwrap()
     }
 
-    /// Returns the same, and what it asks of the backend.
+    /// Returns the same, and a watch on its calls to the backend.
     fn watched_store(&self) -> (SessionStore<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();

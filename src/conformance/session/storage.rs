@@ -1,4 +1,4 @@
-//! Keys and payloads as they are stored.
+//! Clauses on stored keys and payloads.
 
 use std::time::SystemTime;
 
@@ -75,7 +75,7 @@ async fn the_stored_key_is_project_prefix_and_session_key<B: KvBackend>(cx: &Cx<
     );
 }
 
-/// Returns a payload that Django wrote, under a key of ours.
+/// Stores a payload by Django under a generated key, and returns the key.
 async fn plant<B: KvBackend>(cx: &Cx<B>, payload: &str) -> SessionKey {
     let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
     let payload = Bytes::copy_from_slice(payload.as_bytes());
@@ -133,7 +133,7 @@ async fn values_of_others_survive_a_save<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(written, json.replace('}', r#","new":true}"#));
 }
 
-/// JSON, and nothing around it.
+/// A codec of bare JSON.
 struct Plain;
 
 impl SessionCodec for Plain {
@@ -173,7 +173,7 @@ async fn a_session_past_the_limit_is_neither_saved_nor_read<B: KvBackend>(cx: &C
     assert_eq!(watch.take(), [""; 0]);
     assert!(store.load(&key(&session)).await.unwrap().unwrap().is_empty());
 
-    // Written by a store without the limit, it is unreadable here.
+    // A session that a store without the limit wrote is unreadable here.
     let mut wide = cx.store().new_session();
     wide.insert("a", "a".repeat(100)).unwrap();
     cx.store().save(&mut wide).await.unwrap();

@@ -1,4 +1,4 @@
-//! When sessions end by a time zone's clocks, by not being used, and by the age of a login.
+//! Clauses on expiry in a time zone, idle timeouts and absolute timeouts.
 
 use std::{
     sync::{
@@ -47,14 +47,14 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + seconds(1_700_000_000)
 }
 
-/// A time zone, and what its clocks show 30 seconds after [`now`].
+/// Time zones, and their local times 30 seconds after [`now`].
 const ZONES: [(&str, &str); 3] = [
     ("America/Los_Angeles", "2023-11-14T14:13:50"),
     ("UTC", "2023-11-14T22:13:50"),
     ("Pacific/Kiritimati", "2023-11-15T12:13:50"),
 ];
 
-/// Returns a store of a time zone whose clock stands still.
+/// Returns a store of a time zone with a stopped clock.
 fn store_of_zone<B: KvBackend>(cx: &Cx<B>, zone: &str) -> SessionStore<Arc<B>> {
     let built = cx.sessions().project("shop").clock(now).time_zone(zone).build();
     built.unwrap()
@@ -76,7 +76,7 @@ async fn a_date_without_an_offset_is_read_in_the_zone<B: KvBackend>(cx: &Cx<B>) 
             );
         }
     }
-    // Without a zone it is of UTC.
+    // Without a zone the time is in UTC.
     let store = cx.sessions().clock(now).build().unwrap();
     let mut session = store.new_session();
     session.insert("_session_expiry", "2023-11-14T22:13:50").unwrap();
@@ -106,8 +106,8 @@ async fn an_unknown_zone_builds_no_store<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// The clock of a store, which is moved without the backend's: what is asked of the store's own
-/// arithmetic then does not depend on what the backend has removed already.
+/// The clock of a store, which advances independently of the backend's clock. The store's
+/// arithmetic then does not depend on records that the backend has already removed.
 #[derive(Clone)]
 struct Later(Arc<AtomicU64>);
 
@@ -157,7 +157,7 @@ async fn the_record_lives_until_the_earlier_timeout<B: KvBackend>(cx: &Cx<B>) {
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&stored, seconds(700)).await;
 
-    // An earlier end of its own stays the earlier one.
+    // An earlier expiry of the session takes precedence.
     session.set_expiry(seconds(50)).unwrap();
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&stored, seconds(50)).await;
@@ -165,7 +165,7 @@ async fn the_record_lives_until_the_earlier_timeout<B: KvBackend>(cx: &Cx<B>) {
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&stored, seconds(700)).await;
 
-    // The login is over, also where the record has been given more time.
+    // The login has ended, even if the record's time to live was extended.
     later.pass(seconds(700));
     assert!(store.exists(&key(&session)).await.unwrap());
     assert!(store.load(&key(&session)).await.unwrap().is_none());
@@ -174,7 +174,7 @@ async fn the_record_lives_until_the_earlier_timeout<B: KvBackend>(cx: &Cx<B>) {
         Err(SessionError::Gone)
     ));
 
-    // Without a login only the idle timeout holds.
+    // Without a login only the idle timeout applies.
     let mut visitor = store.create().await.unwrap();
     later.pass(seconds(100_000));
     visitor.insert("a", 1).unwrap();
@@ -204,14 +204,14 @@ async fn the_absolute_timeout_survives_a_new_key_and_a_merge<B: KvBackend>(cx: &
     later.pass(seconds(600));
     assert!(store.load(&key(&session)).await.unwrap().is_none());
 
-    // A new login begins anew.
+    // A new login restarts the timeout.
     let mut again = logged_in(&store, &Login::new("42")).await;
     later.pass(seconds(600));
     store.login(&mut again, &Login::new("42")).await.unwrap();
     cx.assert_ttl(&record(&key(&again)), seconds(1_500)).await;
 }
 
-/// Limits a login of Django's, which leaves no time.
+/// Asserts that a login by Django, which records no time, is limited too.
 async fn a_login_that_another_program_made_is_limited_too<B: KvBackend>(cx: &Cx<B>) {
     let later = Later::new();
     let store = later.store(cx, |store| store.absolute_timeout(seconds(1_500)));
@@ -230,7 +230,7 @@ async fn a_login_that_another_program_made_is_limited_too<B: KvBackend>(cx: &Cx<
 }
 
 async fn a_session_that_is_used_lives_on_and_one_that_is_not_ends<B: KvBackend>(cx: &Cx<B>) {
-    // A whole number of seconds, of which two fifths are enough for a few calls.
+    // A whole number of seconds. Two fifths of it suffice for a few calls.
     let idle = seconds(1 + cx.clock.short().as_secs());
     let store = cx
         .sessions()
@@ -292,7 +292,7 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
         }
     }
 
-    // One that was ended elsewhere is not renewed.
+    // A session that was ended elsewhere is not renewed.
     assert!(
         cx.backend
             .expire(&stored, crate::Expiry::After(seconds(10)))
@@ -328,7 +328,7 @@ async fn a_remembered_login_has_its_own_time<B: KvBackend>(cx: &Cx<B>) {
     later.pass(seconds(1_000));
     assert!(store.load(&key(&session)).await.unwrap().is_none());
 
-    // The next login is one of its own.
+    // The next login has its own duration.
     let mut session = logged_in(&store, &remembered).await;
     store.login(&mut session, &Login::new("42")).await.unwrap();
     assert!(session.expires_at_browser_close());

@@ -1,4 +1,4 @@
-//! The view of browsers and visitors: keys in cookies, cookies in responses, and a status for each
+//! Clauses on the view of browsers: keys in cookies, cookies in responses, and a status for each
 //! failure.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ clauses! {
     }
 }
 
-/// Returns the `Cookie` header of a browser that was given this outcome.
+/// Returns the `Cookie` header of a browser after this outcome.
 fn cookie(outcome: &Outcome) -> String {
     let set_cookie = outcome.set_cookie.as_deref().expect("a cookie is set");
     set_cookie.split(';').next().unwrap().to_owned()
@@ -49,7 +49,7 @@ fn key_of(cookie: &str) -> SessionKey {
     cookie.strip_prefix("sessionid=").unwrap().parse().unwrap()
 }
 
-/// Returns a visitor whose session holds `name`.
+/// Returns the cookie of a visitor whose session contains `name`.
 async fn visitor<B: KvBackend>(store: &SessionStore<B>) -> String {
     let request = RequestSession::begin(store, None);
     request.insert("name", "Ada").await.unwrap();
@@ -110,7 +110,7 @@ async fn a_request_with_the_key_from_before_a_login_leaves_the_cookie<B: KvBacke
     let after = cookie(&login.finish(303).await);
     assert_ne!(after, before);
 
-    // A poll that was on its way, and a second click on the button that logs out.
+    // A poll that was in progress, and a second click on the logout button.
     assert_eq!(name(&store, &before).await, None);
     let late = RequestSession::begin(&store, before.as_str());
     late.logout().await.unwrap();
@@ -160,7 +160,7 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
         assert_eq!(again.finish(status).await.set_cookie, None, "it is ended already");
     }
 
-    // The last value goes, and the session's time passes.
+    // The last value is removed, and the session expires.
     let cookie = visitor(&store).await;
     let emptied = RequestSession::begin(&store, cookie.as_str());
     assert!(emptied.remove("name").await.unwrap());
@@ -186,7 +186,7 @@ async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B
     let renewed = sessions.begin(cookie.as_str()).finish(200).await;
     assert!(renewed.set_cookie.unwrap().starts_with(&cookie));
 
-    // Another request ends the session between this one's load and its renewal.
+    // Another request ends the session between this request's load and its renewal.
     let (elsewhere, ended) = (cx.store(), key_of(&cookie));
     watched.before("expire", async move {
         assert!(elsewhere.delete(&ended).await.unwrap());
@@ -214,7 +214,7 @@ async fn a_browser_session_has_no_max_age<B: KvBackend>(cx: &Cx<B>) {
     assert!(!outcome.set_cookie.unwrap().contains("Max-Age"));
     cx.assert_ttl(&record(&key_of(&cookie)), age).await;
 
-    // The session's own setting comes first, and is kept as Django keeps it.
+    // The session's own expiry takes precedence, and is stored as in Django.
     for (expiry, max_age) in [
         (SessionExpiry::After(Duration::from_secs(300)), Some("; Max-Age=300")),
         (SessionExpiry::BrowserClose, None),
@@ -295,7 +295,7 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
         let request = RequestSession::begin(&failing(error), cookie.as_str());
         let answer = request.get::<String>("name").await.unwrap_err();
         assert_eq!(answer.status_code(), status, "{kind}");
-        // Also if the handler ignores it.
+        // The same applies if the handler ignores the error.
         let outcome = request.finish(200).await;
         assert_eq!(outcome.error.unwrap().status_code(), status, "{kind}");
         assert_eq!(outcome.set_cookie, None);
@@ -310,7 +310,7 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!((outcome.error.unwrap().status_code(), outcome.set_cookie), (503, None));
     assert_eq!(name(&store, &cookie).await.as_deref(), Some("Ada"));
 
-    // The session ends between them: nobody's outage, and the visitor is to log in again.
+    // The session ends between them. This is not an outage, and the visitor has to log in again.
     let request = RequestSession::begin(&store, cookie.as_str());
     request.insert("name", "Grace").await.unwrap();
     store.delete(&key_of(&cookie)).await.unwrap();
@@ -346,7 +346,7 @@ async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.load(&key(&large)).await.unwrap().is_some());
 }
 
-/// A backend on which every call fails in the same way.
+/// A backend on which every call fails with the same error.
 #[derive(Debug)]
 struct Failing(Error);
 
