@@ -16,7 +16,8 @@ use crate::{
 
 impl Store {
     /// Returns the milliseconds of an `After`, checked, or `None` for the other two.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call would pass the result through memory")]
     fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
         let millis = expiry.to_millis_at(operation, || self.unix_millis())?;
         Ok(millis.map(i64::unsigned_abs))
@@ -30,15 +31,26 @@ impl Store {
         shard.live(place.hash, key, reading)?.content().share()
     }
 
+    #[inline]
     pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        // Before the clock is read, which waits for all loads begun earlier: the key is loaded
+        // beside the block that the previous write freed, and not behind it.
+        let place = self.locate(key);
         let span = self.span(options.expiry, "set")?;
         let is_packed = value::prepare(&mut bytes);
-        let is_plain = options.condition == Condition::Always && options.expiry != Expiry::Keep;
-        let end = deadline(span, self.reading());
         let mut value = Value::new(bytes, is_packed);
-        if is_plain && self.overwrite(key, &mut value, end) {
-            return Ok(SetOutcome::Written);
+        if options.condition == Condition::Always && options.expiry != Expiry::Keep {
+            let end = deadline(span, self.reading());
+            if self.overwrite(place, key, &mut value, end) {
+                return Ok(SetOutcome::Written);
+            }
         }
+        self.set_as_planned(key, value, options, span)
+    }
+
+    /// Sets a value that has to meet a condition, that takes over a deadline, or whose key is new.
+    #[inline(never)]
+    fn set_as_planned(&self, key: &str, value: Value, options: &SetOptions, span: Option<u64>) -> Result<SetOutcome> {
         // Copied before the lock is taken, and the copied buffer freed before it as well.
         let mut value = Some(value.compact());
         self.write_as_planned("set", key, &mut value, |shard, hash, reading, _| {

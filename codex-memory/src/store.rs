@@ -217,8 +217,7 @@ impl Store {
     /// Gives an existing key another value and deadline, whatever it had. Returns `false` if the
     /// key does not exist or a bounded store must first make room. Most writes end here.
     #[inline]
-    pub(crate) fn overwrite(&self, key: &str, value: &mut Value, deadline: Deadline) -> bool {
-        let place = self.locate(key);
+    pub(crate) fn overwrite(&self, place: Location, key: &str, value: &mut Value, deadline: Deadline) -> bool {
         self.sweep_before_write(place.shard);
         let mut shard = self.write(place.shard);
         let Some(slot) = shard.find(place.hash, key) else {

@@ -6,6 +6,7 @@ use crate::{
     allocator,
     input::{self, VALUE_LEN},
     peers::{Cached, Dash, Moka, Ours, Peer, Quick, Stretto},
+    plot,
 };
 
 const COUNT: usize = 1_000_000;
@@ -22,6 +23,7 @@ pub(crate) fn run() {
         || Box::new(Stretto::new(COUNT)),
         || Box::new(Cached::new()),
     ];
+    let mut bars = Vec::new();
     for make in all {
         allocator::start();
         let before = (allocator::asked(), allocator::taken_in_all());
@@ -47,9 +49,12 @@ pub(crate) fn run() {
             read.0,
             read.1
         );
+        bars.push((peer.name().to_owned(), read.1));
         drop(peer);
         allocator::stop();
     }
+    let title = "Bytes of memory per entry (key 32, value 200, each read once)";
+    plot::bars("memory-bytes.svg", title, &bars, None);
     let ours = Ours::new();
     allocator::start();
     let before = allocator::asked();

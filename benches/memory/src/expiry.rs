@@ -15,6 +15,7 @@ use crate::{
     allocator,
     input::{self, Random, VALUE_LEN},
     peers::now,
+    plot,
 };
 
 const COUNT: usize = 1_000_000;
@@ -73,7 +74,7 @@ fn watch(mut call: impl FnMut(usize)) -> (Duration, Duration, usize) {
     )
 }
 
-fn report(name: &str, fill: impl FnOnce(Duration), call: impl FnMut(usize), finish: impl FnOnce()) {
+fn report(name: &str, fill: impl FnOnce(Duration), call: impl FnMut(usize)) -> f64 {
     allocator::start();
     let empty = allocator::asked();
     let until = Duration::from_secs(6);
@@ -91,66 +92,95 @@ fn report(name: &str, fill: impl FnOnce(Duration), call: impl FnMut(usize), fini
         (1.0 - left as f64 / full as f64) * 100.0,
         resident(),
     );
-    finish();
     allocator::stop();
+    longest.as_secs_f64() * 1e3
 }
 
-pub(crate) fn run() {
-    println!(
-        "\n## {COUNT} entries that end together: gets of random keys for {WATCHED:?} around the end, on one thread"
-    );
-    let keys = input::keys(COUNT);
-    let value = || Bytes::from(vec![b'v'; VALUE_LEN]);
-    for (name, ends, sets) in [
-        ("codex-memory, nothing ends", false, false),
-        ("codex-memory", true, false),
-        ("nothing ends, 5 % are sets", false, true),
-        ("codex-memory, 5 % are sets", true, true),
-    ] {
-        let store = MemoryBackend::new();
-        let other = (!ends).then(|| thread::spawn(other_work));
-        let mut number = 0;
-        report(
-            name,
-            |until| {
-                let start = Instant::now();
-                for key in &keys {
-                    let left = if ends {
-                        until.saturating_sub(start.elapsed())
-                    } else {
-                        until * 1000
-                    };
-                    let options = SetOptions::expires_after(left.max(Duration::from_millis(1)));
-                    let _ = now(store.set(key, value(), options)).expect("set");
-                }
-                thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
-            },
-            |at| {
-                number += 1;
-                if sets && number % 20 == 0 {
-                    let options = SetOptions::expires_after(Duration::from_hours(1));
-                    let _ = now(store.set(&keys[at], value(), options)).expect("set");
+/// The cases on codex-memory: whether entries expire, and whether a call in 20 is a set.
+const CASES: [(&str, bool, bool); 4] = [
+    ("nothing expires, gets", false, false),
+    ("codex-memory, gets", true, false),
+    ("nothing expires, 5 % sets", false, true),
+    ("codex-memory, 5 % sets", true, true),
+];
+
+fn value() -> Bytes {
+    Bytes::from(vec![b'v'; VALUE_LEN])
+}
+
+fn ours(name: &str, expires: bool, sets: bool, keys: &[String]) -> f64 {
+    let store = MemoryBackend::new();
+    let other = (!expires).then(|| thread::spawn(other_work));
+    let mut number = 0;
+    let longest = report(
+        name,
+        |until| {
+            let start = Instant::now();
+            for key in keys {
+                let left = if expires {
+                    until.saturating_sub(start.elapsed())
                 } else {
-                    drop(black_box(now(store.get(&keys[at]))));
-                }
-            },
-            || (),
-        );
-        other.map(thread::JoinHandle::join);
-    }
+                    until * 1000
+                };
+                let options = SetOptions::expires_after(left.max(Duration::from_millis(1)));
+                let _ = now(store.set(key, value(), options)).expect("set");
+            }
+            thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
+        },
+        |at| {
+            number += 1;
+            if sets && number % 20 == 0 {
+                let options = SetOptions::expires_after(Duration::from_hours(1));
+                let _ = now(store.set(&keys[at], value(), options)).expect("set");
+            } else {
+                drop(black_box(now(store.get(&keys[at]))));
+            }
+        },
+    );
+    other.map(thread::JoinHandle::join);
+    longest
+}
+
+fn moka(keys: &[String]) -> f64 {
     let cache = moka::sync::Cache::<String, (Duration, Bytes)>::builder()
         .expire_after(ToTheSecond)
         .build();
     report(
-        "moka",
+        "moka, gets",
         |until| {
             let start = Instant::now();
-            for key in &keys {
+            for key in keys {
                 cache.insert(key.clone(), (until.saturating_sub(start.elapsed()), value()));
             }
             thread::sleep((until.saturating_sub(start.elapsed())).saturating_sub(Duration::from_secs(1)));
         },
         |at| drop(black_box(cache.get(&keys[at]))),
-        || (),
+    )
+}
+
+/// Measures `BENCH_RUNS` times, once by default.
+pub(crate) fn run() {
+    let runs = std::env::var("BENCH_RUNS").ok().and_then(|text| text.parse().ok());
+    let runs: usize = runs.unwrap_or(1);
+    println!(
+        "\n## {COUNT} entries that expire together: calls with random keys for {WATCHED:?} around that moment, on one thread"
     );
+    let keys = input::keys(COUNT);
+    let mut longest = [const { Vec::new() }; CASES.len()];
+    for _ in 0..runs {
+        for (longest, (name, expires, sets)) in longest.iter_mut().zip(CASES) {
+            longest.push(ours(name, expires, sets, &keys));
+        }
+    }
+    let names = CASES.map(|(name, ..)| name.to_owned());
+    let mut bars = Vec::new();
+    println!("  longest call in ms, of each of {runs} runs, ascending:");
+    for (name, mut longest) in names.into_iter().zip(longest) {
+        longest.sort_by(f64::total_cmp);
+        println!("  {name:34} {longest:.2?}");
+        bars.extend(longest.last().map(|&longest| (name, longest)));
+    }
+    bars.push(("moka, gets".to_owned(), moka(&keys)));
+    let title = format!("Longest call while {COUNT} entries expire, ms, longest of {runs} runs (moka: 1), log scale");
+    plot::bars("memory-longest-call.svg", &title, &bars, Some(0.01));
 }

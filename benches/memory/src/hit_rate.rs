@@ -1,100 +1,105 @@
-//! Hit rates beside the caches that evict, over three traces and three sizes: a get, and a set
-//! where it missed.
+//! Hit rates beside the caches that evict, with room for 1, 5 and 20 percent of a trace's keys: a
+//! get, and a set where it missed.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Write as _};
 
 use bytes::Bytes;
 use codex_memory::{MemoryBackend, WhenFull};
 use codex_traits::{KvBackend, SetOptions};
+use foyer_memory::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig};
 
-use crate::{
-    input::{self, Random},
-    peers::now,
-};
+use crate::{peers::now, plot, traces};
 
-const KEYS: usize = 100_000;
-const ACCESSES: usize = 2_000_000;
+pub(crate) const CACHES: [&str; 5] = ["codex-memory", "moka", "quick_cache", "foyer, LRU", "foyer, S3-FIFO"];
+pub(crate) const PERCENT: [usize; 3] = [1, 5, 20];
 
-/// Returns a Zipf trace with an exponent of 0.9.
-fn zipf() -> Vec<u32> {
-    input::zipf(KEYS, 0.9, ACCESSES, 21)
+/// Smaller caches are left out: each one divides its room among shards.
+const MIN_ENTRIES: usize = 100;
+
+/// The hit rates of one trace, in percent, by size and by cache.
+pub(crate) struct Rates {
+    pub(crate) trace: &'static str,
+    pub(crate) by_size: Vec<(usize, [f64; CACHES.len()])>,
 }
 
-/// Returns the same trace with a scan after every 20,000 accesses. Each scan reads 10,000 keys that
-/// are never read again.
-fn with_scans() -> Vec<u32> {
-    let mut trace = Vec::new();
-    let mut fresh = KEYS as u32;
-    for chunk in zipf().chunks(20_000) {
-        trace.extend(chunk);
-        trace.extend(fresh..fresh + 10_000);
-        fresh += 10_000;
-    }
-    trace
-}
-
-/// Returns the same trace, except that the set of popular keys changes eight times.
-fn shifting() -> Vec<u32> {
-    let mut random = Random::new(22);
-    let mut trace = Vec::new();
-    for chunk in zipf().chunks(ACCESSES / 8) {
-        let shift = random.below(KEYS) as u32;
-        trace.extend(chunk.iter().map(|key| (key + shift) % KEYS as u32));
-    }
-    trace
-}
-
-fn rate(trace: &[u32], mut get: impl FnMut(&str) -> bool, mut set: impl FnMut(&str)) -> f64 {
-    let mut hits = 0;
-    for number in trace {
-        let key = format!("key:{number}");
-        if get(&key) {
+fn rate(trace: &[u64], mut get: impl FnMut(u64) -> bool, mut set: impl FnMut(u64)) -> f64 {
+    let mut hits: u32 = 0;
+    for &key in trace {
+        if get(key) {
             hits += 1;
         } else {
-            set(&key);
+            set(key);
         }
     }
     f64::from(hits) / trace.len() as f64 * 100.0
 }
 
-pub(crate) fn run() {
-    println!("\n## Hit rate in percent: {ACCESSES} accesses to {KEYS} keys");
-    println!(
-        "  {:22} {:>7} {:>13} {:>8} {:>12}",
-        "trace", "entries", "codex-memory", "moka", "quick_cache"
-    );
-    let traces: [(&str, fn() -> Vec<u32>); 3] = [
-        ("zipf 0.9", zipf),
-        ("zipf 0.9 with scans", with_scans),
-        ("zipf 0.9, shifting", shifting),
-    ];
-    for (name, trace) in traces {
-        let trace = trace();
-        assert!(trace.iter().collect::<HashSet<_>>().len() > KEYS / 2);
-        for size in [1_000, 5_000, 20_000] {
+fn ours(trace: &[u64], size: usize) -> f64 {
+    let builder = MemoryBackend::builder().max_entries(size).when_full(WhenFull::Evict);
+    let store = builder.build().expect("limits");
+    let text = |key: u64, text: &mut String| {
+        text.clear();
+        write!(text, "{key}").expect("a number as text");
+    };
+    let (mut read, mut written) = (String::new(), String::new());
+    rate(
+        trace,
+        |key| {
+            text(key, &mut read);
+            now(store.get(&read)).expect("get").is_some()
+        },
+        |key| {
+            text(key, &mut written);
             let value = Bytes::from_static(b"v");
-            let builder = MemoryBackend::builder().max_entries(size).when_full(WhenFull::Evict);
-            let ours = builder.build().expect("limits");
-            let moka = moka::sync::Cache::<String, Bytes>::new(size as u64);
-            let quick = quick_cache::sync::Cache::<String, Bytes>::new(size);
+            assert!(now(store.set(&written, value, SetOptions::new())).is_ok());
+        },
+    )
+}
+
+fn foyer(trace: &[u64], size: usize, policy: impl Into<EvictionConfig>) -> f64 {
+    let cache: Cache<u64, ()> = CacheBuilder::new(size).with_eviction_config(policy).build();
+    rate(
+        trace,
+        |key| cache.get(&key).is_some(),
+        |key| drop(cache.insert(key, ())),
+    )
+}
+
+fn rates(trace: &[u64], size: usize) -> [f64; CACHES.len()] {
+    let moka = moka::sync::Cache::<u64, ()>::new(size as u64);
+    let quick = quick_cache::sync::Cache::<u64, ()>::new(size);
+    [
+        ours(trace, size),
+        rate(trace, |key| moka.get(&key).is_some(), |key| moka.insert(key, ())),
+        rate(trace, |key| quick.get(&key).is_some(), |key| quick.insert(key, ())),
+        foyer(trace, size, LruConfig::default()),
+        foyer(trace, size, S3FifoConfig::default()),
+    ]
+}
+
+pub(crate) fn run() {
+    println!("\n## Hit rate in percent\n");
+    println!("| trace | accesses | keys | entries | {} |", CACHES.join(" | "));
+    println!("|---|---|---|---|{}", "---|".repeat(CACHES.len()));
+    let mut all = Vec::new();
+    traces::for_each(|trace| {
+        let distinct = trace.keys.iter().collect::<HashSet<_>>().len();
+        let sizes = PERCENT.map(|percent| (percent, distinct * percent / 100));
+        let mut by_size = Vec::new();
+        for (percent, size) in sizes.into_iter().filter(|(_, size)| *size >= MIN_ENTRIES) {
+            let rates = rates(&trace.keys, size);
+            let cells = rates.map(|rate| format!("{rate:.2}")).join(" | ");
             println!(
-                "  {name:22} {size:7} {:13.2} {:8.2} {:12.2}",
-                rate(
-                    &trace,
-                    |key| now(ours.get(key)).expect("get").is_some(),
-                    |key| assert!(now(ours.set(key, value.clone(), SetOptions::new())).is_ok())
-                ),
-                rate(
-                    &trace,
-                    |key| moka.get(key).is_some(),
-                    |key| moka.insert(key.to_owned(), value.clone())
-                ),
-                rate(
-                    &trace,
-                    |key| quick.get(key).is_some(),
-                    |key| quick.insert(key.to_owned(), value.clone())
-                ),
+                "| {} | {} | {distinct} | {size} | {cells} |",
+                trace.name,
+                trace.keys.len()
             );
+            by_size.push((percent, rates));
         }
-    }
+        all.push(Rates {
+            trace: trace.name,
+            by_size,
+        });
+    });
+    plot::hit_rates(&all);
 }

@@ -6,9 +6,11 @@ mod expiry;
 mod hit_rate;
 mod input;
 mod peers;
+mod plot;
 mod profile;
 mod scan;
 mod speed;
+mod traces;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;

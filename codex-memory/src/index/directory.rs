@@ -116,7 +116,10 @@ impl Directory {
     #[inline]
     pub(crate) fn set_deadline_at(&mut self, slot: Slot, deadline: Deadline) -> Option<(&mut Entry, Deadline)> {
         let bucket = self.buckets.get_mut(slot.bucket as usize)?;
-        bucket.earliest = bucket.earliest.min(deadline);
+        // Seldom written, so that the bucket's cache line stays shared by the processors.
+        if deadline < bucket.earliest {
+            bucket.earliest = deadline;
+        }
         let entry = bucket.entry_mut(slot.at as usize)?;
         let old = std::mem::replace(&mut entry.deadline, deadline);
         Some((entry, old))
