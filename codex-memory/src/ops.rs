@@ -1,4 +1,4 @@
-//! The operations of the contract, each one change of one shard.
+//! The operations of the contract. Each operation is one change of one shard.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Store {
-    /// Returns the milliseconds of an `After`, checked, or `None` for the other two.
+    /// Returns the checked milliseconds of an `After`, or `None` for the other variants.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call would pass the result through memory")]
     fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
@@ -51,7 +51,7 @@ impl Store {
     /// Sets a value that has to meet a condition, that takes over a deadline, or whose key is new.
     #[inline(never)]
     fn set_as_planned(&self, key: &str, value: Value, options: &SetOptions, span: Option<u64>) -> Result<SetOutcome> {
-        // Copied before the lock is taken, and the copied buffer freed before it as well.
+        // The value is copied, and its old buffer freed, before the lock is taken.
         let mut value = Some(value.compact());
         self.write_as_planned("set", key, &mut value, |shard, hash, reading, _| {
             let slot = shard.find(hash, key);
@@ -122,9 +122,9 @@ impl Store {
     fn with_time_left<T>(&self, key: &str, answer: impl FnOnce(&Content, Ttl) -> T) -> Option<T> {
         let place = self.locate(key);
         let shard = self.read(place.shard);
-        // One reading decides whether the entry has expired and how long it has left. It is taken
-        // under the lock: an earlier one would give a value that was set meanwhile more time than
-        // it was set with.
+        // One reading decides whether the entry has expired and how much time it has left. It is
+        // taken under the lock, because an earlier reading would give a value that was set
+        // meanwhile more time than it was set with.
         let reading = Reading::Taken(self.reading().now());
         let entry = shard.live(place.hash, key, reading)?;
         let left = entry.deadline.left(reading.now());

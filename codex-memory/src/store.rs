@@ -1,4 +1,4 @@
-//! The shards of one store, and the one step that every operation is.
+//! The shards of a store, and the single step of every operation.
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -27,11 +27,12 @@ use crate::{
     },
 };
 
-/// Enough that two writers seldom meet, few enough that an empty store is small.
+/// The most shards of a store: enough that two writers rarely meet, and few enough that an empty
+/// store is small.
 const MAX_SHARDS: usize = 64;
 
-/// A bounded store has no more shards than leave this many entries for each: eviction is as good as
-/// what it can choose from.
+/// A bounded store has at least this many entries for each shard, because eviction needs entries to
+/// choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
 /// The number of times that a write makes room before it gives up. Other writes may take the room
@@ -45,15 +46,15 @@ pub(crate) struct Store {
     hasher: DefaultHashBuilder,
     time: TimeSource,
     limits: Option<Limits>,
-    /// Writes sweep, because the reaper does not: the caller's clock moves when the caller says, or
-    /// no thread could be started.
+    /// Whether writes sweep because the reaper does not: the clock is the caller's, or no thread
+    /// could be started.
     writes_sweep: AtomicBool,
-    /// The reaper has this store in its list, or need not have it.
+    /// Whether the reaper has this store in its list, or need not have it.
     is_enlisted: AtomicBool,
     this: Weak<Self>,
 }
 
-/// A shard on cache lines of its own. Processors fetch two at once, so 128 bytes.
+/// A shard on its own cache lines. Processors fetch two lines at a time, so 128 bytes.
 #[derive(Debug)]
 #[repr(align(128))]
 struct PaddedShard(RwLock<Shard>);
@@ -90,7 +91,7 @@ impl Drop for ShardWriter<'_> {
     }
 }
 
-/// Returns as many shards as there are entries for, a power of two.
+/// Returns the number of shards for these limits, a power of two.
 fn shards_for(limits: &Limits) -> usize {
     let entries = limits.max_entries().min(limits.max_bytes() / charge(0));
     let wanted = (entries / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
@@ -118,7 +119,7 @@ pub(crate) enum Plan<T> {
 /// The outcome of a search for room.
 enum Room {
     Found,
-    /// An entry of the shard was evicted. Perhaps there is room now.
+    /// An entry of the shard was evicted. There may be room now.
     Made(Removed, String),
     /// The shard has nothing to evict.
     NotHere,
@@ -147,7 +148,7 @@ impl Store {
 
     #[inline]
     pub(crate) fn locate(&self, key: &str) -> Location {
-        // `Hash` would also write the length, which only matters if keys are hashed one behind the
+        // `Hash` would also write the length, which only matters if keys are hashed one after the
         // other.
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
@@ -182,8 +183,8 @@ impl Store {
         self.limits.as_ref().map_or(0, Limits::evictions)
     }
 
-    // A panic cannot leave a shard half-changed, because no code of the caller's runs under the
-    // lock. So a poisoned lock is as good as any.
+    // No code of the caller runs under the lock, so a panic cannot leave a shard half-changed. A
+    // poisoned lock is safe to use.
     #[inline]
     pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)
@@ -195,8 +196,8 @@ impl Store {
         ShardWriter { shard, store: self }
     }
 
-    /// Runs a change of `key` that needs no room under its shard's lock, and drops the entry that
-    /// it removed afterwards.
+    /// Runs a change of `key` that needs no room, under its shard's lock. Drops the removed entry
+    /// after the lock is released.
     pub(crate) fn change<T>(
         &self,
         key: &str,
@@ -214,8 +215,8 @@ impl Store {
         answer
     }
 
-    /// Gives an existing key another value and deadline, whatever it had. Returns `false` if the
-    /// key does not exist or a bounded store must first make room. Most writes end here.
+    /// Replaces the value and the deadline of an existing key. Returns `false` if the key does not
+    /// exist or a bounded store must first make room. Most writes end here.
     #[inline]
     pub(crate) fn overwrite(&self, place: Location, key: &str, value: &mut Value, deadline: Deadline) -> bool {
         self.sweep_before_write(place.shard);
@@ -234,8 +235,8 @@ impl Store {
         true
     }
 
-    /// Replaces the value of a live entry by the integer that `sum` makes of it, which takes no
-    /// room. Returns `None` if there is no live entry.
+    /// Replaces the value of a live entry by the integer that `sum` computes, which takes no room.
+    /// Returns `None` if there is no live entry.
     #[inline]
     pub(crate) fn update(&self, key: &str, sum: impl FnOnce(&Entry) -> Result<i64>) -> Option<Result<i64>> {
         let place = self.locate(key);
@@ -259,8 +260,8 @@ impl Store {
         Some(Ok(sum))
     }
 
-    /// Writes `key` as `plan` says under its shard's lock. `plan` stores the value to write in its
-    /// last argument. It is called again whenever room had to be made first.
+    /// Writes `key` according to `plan`, under its shard's lock. `plan` stores the value to write
+    /// in its last argument. `plan` is called again each time after room was made.
     #[inline]
     pub(crate) fn write_as_planned<T>(
         &self,
@@ -348,8 +349,8 @@ impl Store {
         }
     }
 
-    /// Frees something in a shard, starting with the one after `shard`: expired entries first,
-    /// otherwise one that can be evicted.
+    /// Frees room in some shard, starting with the shard after `shard`. Removes expired entries if
+    /// there are any, and otherwise evicts an entry.
     fn make_room(&self, shard: usize) -> bool {
         let count = self.shards.len();
         let others = (1..=count).map(|step| (shard + step) % count);
@@ -365,8 +366,8 @@ impl Store {
         true
     }
 
-    /// Charges the difference that the write makes. If there is no room for it, evicts an entry
-    /// from this shard, if it has one.
+    /// Charges the difference that the write makes. If there is no room for it, evicts an entry of
+    /// this shard, if the shard has any.
     fn find_room(
         &self,
         limits: &Limits,
@@ -412,7 +413,7 @@ impl Store {
     }
 
     /// Removes the expired entries of one shard, a step at a time with `pause` between the steps,
-    /// and returns how many they were. Calls have their turn in between.
+    /// and returns their number. Other calls are served in between.
     pub(crate) fn reap_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
         let reading = self.time.reading();
         let may_have_any = reading.is_past(self.read(shard).earliest());
@@ -441,7 +442,7 @@ impl Store {
 
 /// Totals.
 impl Store {
-    /// Returns how many entries there are, including expired ones that were not reaped yet.
+    /// Returns the number of entries, including expired entries that are not reaped yet.
     pub(crate) fn entries(&self) -> usize {
         self.shards().map(|shard| self.read(shard).len()).sum()
     }

@@ -2,10 +2,10 @@
 //!
 //! Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic
 //! files", ACM TODS 4 (3), 1979. The directory maps each hash prefix to a bucket. A full bucket is
-//! split into two, and two that are nearly empty are merged. So hardly anything larger than a
-//! bucket is ever copied: the directory and the list of buckets are a few bytes for each entry. A
-//! walk in hash order meets every entry that exists all along exactly once, whatever else is added
-//! and removed.
+//! split into two, and two nearly empty buckets are merged. Hardly anything larger than a bucket is
+//! ever copied, because the directory and the list of buckets take a few bytes for each entry. A
+//! walk in hash order meets every entry that exists throughout exactly once, even if other entries
+//! are added and removed.
 
 use crate::{
     index::bucket::{BUCKET_CAPACITY, Bucket},
@@ -15,11 +15,10 @@ use crate::{
     time::deadline::Deadline,
 };
 
-/// Two sibling buckets that have no more entries than this together are merged.
+/// Two sibling buckets are merged if they have no more entries than this together.
 const MERGED: usize = BUCKET_CAPACITY / 3;
 
-/// The directory has no more cells than this for each bucket. Well distributed hashes need two or
-/// four.
+/// The most cells of the directory for each bucket. Well distributed hashes need two or four.
 const MAX_CELLS: usize = 32;
 
 /// The place of an entry, valid until the directory changes.
@@ -36,7 +35,7 @@ pub(crate) struct Directory {
     /// The number of low bits of a hash that the directory ignores.
     shift: u32,
     buckets: Vec<Bucket>,
-    /// The prefix of each bucket. Not in the bucket, because lookups do not need it.
+    /// The prefix of each bucket. Kept outside the bucket, because lookups do not need it.
     prefixes: Vec<Prefix>,
     len: usize,
     /// The sum of the buckets' footprints.
@@ -112,7 +111,7 @@ impl Directory {
         self.buckets.get(slot.bucket as usize)?.entries().get(slot.at as usize)
     }
 
-    /// Gives the entry in a slot another deadline, and returns it with the old one.
+    /// Sets the deadline of the entry in a slot, and returns the entry with its old deadline.
     #[inline]
     pub(crate) fn set_deadline_at(&mut self, slot: Slot, deadline: Deadline) -> Option<(&mut Entry, Deadline)> {
         let bucket = self.buckets.get_mut(slot.bucket as usize)?;
@@ -144,8 +143,8 @@ impl Directory {
         answer
     }
 
-    /// Splits a bucket by the next bit of the hashes. Returns `false` if that would not help,
-    /// because the hashes have too much in common.
+    /// Splits a bucket by the next bit of the hashes. Returns `false` if the hashes have too many
+    /// bits in common for a split to help.
     fn split(&mut self, at: usize) -> bool {
         let Some((low, high)) = self.prefixes[at].halves() else {
             return false;
@@ -187,7 +186,7 @@ impl Directory {
         removed
     }
 
-    /// Merges a bucket with the one that it was split from, if both are nearly empty.
+    /// Merges a bucket with its sibling if both are nearly empty.
     fn merge(&mut self, at: usize) -> bool {
         let len = self.buckets[at].len();
         let Some((whole, other)) = self.prefixes[at].whole().filter(|_| len <= MERGED) else {
@@ -227,8 +226,8 @@ impl Directory {
         }
     }
 
-    /// Returns the bucket of the hash `from`, and the first hash behind that bucket, or `None` if
-    /// it is the last.
+    /// Returns the bucket of the hash `from`, and the first hash after that bucket, or `None` if
+    /// the bucket is the last.
     pub(crate) fn at(&self, from: u32) -> (&Bucket, Option<u32>) {
         let at = self.bucket_of(from);
         (&self.buckets[at], self.prefixes[at].last().checked_add(1))
@@ -237,8 +236,8 @@ impl Directory {
     /// Moves the expired entries of the bucket of the hash `from` into `garbage`.
     pub(crate) fn remove_expired(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool, garbage: &mut Garbage) {
         self.change(self.bucket_of(from), |bucket| {
-            // From the end: the entry that moves into the place of a removed one has been looked at
-            // already.
+            // From the end, so that the entry that moves into the place of a removed entry was
+            // checked already.
             for at in (0..bucket.len()).rev() {
                 if bucket.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
                     garbage.entries.extend(bucket.remove(at));
@@ -301,7 +300,7 @@ mod tests {
         hashes.map(|hash| (format!("key {hash}"), hash)).collect()
     }
 
-    /// Lists of no more than this are not shortened.
+    /// Lists of at most this length are not shortened.
     const FEW: usize = 16;
 
     fn remove(directory: &mut Directory, key: &str, hash: u32) {
@@ -311,7 +310,7 @@ mod tests {
         let before = buffers(directory);
         assert_eq!(directory.remove(slot).unwrap().key(), key.as_bytes());
         for (before, after) in before.into_iter().zip(buffers(directory)) {
-            // Given back when it is four times what is needed, and then half of it is kept.
+            // Memory is freed when it is four times the need, and half of it is then kept.
             assert!(
                 after == before || (before > FEW && after / 2 < before / 4 && after >= 2 * directory.buckets.len())
             );
@@ -446,7 +445,7 @@ mod tests {
         directory.remove_expired(7, |end| end.is_past(now), &mut garbage);
         assert_eq!((garbage.entries.len(), garbage.buffers.len()), (BUCKET_CAPACITY / 2, 0));
         directory.remove_expired(7, |end| !end.is_never(), &mut garbage);
-        // The bucket's memory is left to the caller.
+        // The caller gets the bucket's memory.
         assert_eq!((garbage.entries.len(), garbage.buffers.len()), (BUCKET_CAPACITY, 1));
         assert!(
             garbage
