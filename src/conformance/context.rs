@@ -1,5 +1,7 @@
 //! The context of a clause: an empty store, its clock, and a way to watch and disturb its calls.
 
+#[cfg(feature = "blocking")]
+use std::ops::Deref;
 use std::{
     fmt,
     future::{self, Future},
@@ -15,7 +17,10 @@ use codex_testkit::{
 };
 use futures_util::FutureExt as _;
 
-use super::watched::{Watch, Watched};
+use super::{
+    face::Face,
+    watched::{Watch, Watched},
+};
 use crate::{KvBackend, SetOptions, Ttl};
 
 /// The tolerance by which a time to live on a running clock may be shorter than set: the time of a
@@ -25,11 +30,15 @@ const SLACK: Duration = Duration::from_secs(10);
 /// A run of a clause.
 pub(super) struct Context<'h, H: Harness> {
     harness: &'h H,
+    face: Face,
 }
 
 impl<'h, H: Harness> Context<'h, H> {
     pub(super) fn new(harness: &'h H) -> Self {
-        Self { harness }
+        Self {
+            harness,
+            face: Face::Async,
+        }
     }
 
     /// Returns what the clause came to. What it asked of the backend went through a cache or a
@@ -47,6 +56,7 @@ impl<'h, H: Harness> Context<'h, H> {
         let time = self.harness.time();
         Cx {
             backend: Arc::new(self.harness.fresh().await),
+            face: self.face,
             is_virtual: matches!(time, Time::Virtual(_)),
             clock: Arc::new(Clock::new(time)),
         }
@@ -69,9 +79,33 @@ impl<'h, H: Harness> Context<'h, H> {
     }
 }
 
+/// The same, for the caches and session stores without `async`.
+#[cfg(feature = "blocking")]
+pub(super) struct BlockingContext<'h, H: Harness>(Context<'h, H>);
+
+#[cfg(feature = "blocking")]
+impl<'h, H: Harness> BlockingContext<'h, H> {
+    pub(super) fn new(harness: &'h H) -> Self {
+        Self(Context {
+            harness,
+            face: Face::Blocking,
+        })
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl<'h, H: Harness> Deref for BlockingContext<'h, H> {
+    type Target = Context<'h, H>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
 /// An empty store without other users.
 pub(super) struct Cx<B> {
     pub(super) backend: Arc<B>,
+    pub(super) face: Face,
     pub(super) clock: Arc<Clock>,
     pub(super) is_virtual: bool,
 }

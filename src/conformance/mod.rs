@@ -58,8 +58,6 @@
     reason = "a part of a clause fails by panicking; the runner catches it and reports it"
 )]
 
-#[cfg(feature = "blocking")]
-mod blocking;
 mod cache;
 #[path = "cache/list.rs"]
 mod cache_list;
@@ -77,10 +75,11 @@ use codex_testkit::{
 };
 
 #[cfg(feature = "blocking")]
-#[doc(hidden)]
-pub use blocking::{BlockingCacheContract, BlockingSessionContract};
+use cache::BlockingCacheContract;
 #[doc(hidden)]
 pub use cache::CacheContract;
+#[cfg(feature = "blocking")]
+use session::BlockingSessionContract;
 #[doc(hidden)]
 pub use session::SessionContract;
 

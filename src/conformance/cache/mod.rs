@@ -33,9 +33,20 @@ mod clauses {
 #[derive(Debug)]
 pub struct CacheContract;
 
+/// The same clauses through the caches without `async`.
+#[cfg(feature = "blocking")]
+pub(super) struct BlockingCacheContract;
+
 macro_rules! contract {
     ($($groups:tt)*) => {
         codex_testkit::__codex_testkit_contract! { CacheContract $($groups)* }
+
+        #[cfg(feature = "blocking")]
+        mod blocking {
+            use super::{super::context::BlockingContext as Context, BlockingCacheContract, clauses};
+
+            codex_testkit::__codex_testkit_contract! { BlockingCacheContract $($groups)* }
+        }
     };
 }
 crate::__codex_kv_cache_clauses!(contract);
@@ -44,7 +55,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl<B: KvBackend> Cx<B> {
     fn builder(&self) -> CacheBuilder<Arc<B>> {
-        Cache::builder(self.backend.clone())
+        self.face.cache(self.backend.clone())
     }
 
     /// Returns a cache with the prefix `shop`.
@@ -56,7 +67,7 @@ impl<B: KvBackend> Cx<B> {
     fn counted(&self) -> (Cache<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();
-        let cache = Cache::builder(watched).key_prefix("shop").build();
+        let cache = self.face.cache(watched).key_prefix("shop").build();
         (cache.unwrap(), watch)
     }
 }

@@ -236,7 +236,7 @@ async fn a_closure_may_ask_for_its_own_key<B: KvBackend>(cx: &Cx<B>) {
 async fn a_delete_does_not_wait_for_a_task_that_is_not_polled<B: KvBackend>(cx: &Cx<B>) {
     let watched = cx.watched();
     let watch = watched.interceptor().clone();
-    let builder = Cache::builder(watched).key_prefix("shop");
+    let builder = cx.face.cache(watched).key_prefix("shop");
     let cache = builder.max_wait(Duration::from_millis(100)).build().unwrap();
     watch.before("set", pending());
     let mut storing = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) }));

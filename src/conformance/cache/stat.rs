@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::face::Cache;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
@@ -110,7 +109,7 @@ async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
     for outage in [Outage::Miss, Outage::Stale] {
         let watched = cx.watched();
         let watch = watched.interceptor().clone();
-        let builder = Cache::builder(watched).key_prefix("shop").on_outage(outage);
+        let builder = cx.face.cache(watched).key_prefix("shop").on_outage(outage);
         let cache = Arc::new(builder.build().unwrap());
         cache.set("k", &1, MINUTE).await.unwrap();
         assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(1));

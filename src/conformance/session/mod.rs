@@ -32,9 +32,20 @@ mod clauses {
 #[derive(Debug)]
 pub struct SessionContract;
 
+/// The same clauses through the session stores without `async`.
+#[cfg(feature = "blocking")]
+pub(super) struct BlockingSessionContract;
+
 macro_rules! contract {
     ($($groups:tt)*) => {
         codex_testkit::__codex_testkit_contract! { SessionContract $($groups)* }
+
+        #[cfg(feature = "blocking")]
+        mod blocking {
+            use super::{super::context::BlockingContext as Context, BlockingSessionContract, clauses};
+
+            codex_testkit::__codex_testkit_contract! { BlockingSessionContract $($groups)* }
+        }
     };
 }
 crate::__codex_kv_session_clauses!(contract);
@@ -45,7 +56,8 @@ const SECRET: &str = "codex-wire-vectors-secret-key-0001";
 impl<B: KvBackend> Cx<B> {
     /// Returns a builder with a codec, and with the clock of the store.
     fn sessions(&self) -> SessionStoreBuilder<Arc<B>, DjangoSigned> {
-        SessionStore::builder(self.backend.clone())
+        self.face
+            .sessions(self.backend.clone())
             .codec(DjangoSigned::new(SECRET))
             .clock(self.time_of_day())
     }
@@ -59,7 +71,9 @@ impl<B: KvBackend> Cx<B> {
     fn watched_store(&self) -> (SessionStore<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();
-        let store = SessionStore::builder(watched)
+        let store = self
+            .face
+            .sessions(watched)
             .codec(DjangoSigned::new(SECRET))
             .clock(self.time_of_day())
             .project("shop")

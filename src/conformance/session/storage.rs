@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::super::face::SessionStore;
 use super::{
     super::context::{Cx, clauses},
     SECRET, key, record,
@@ -162,7 +161,7 @@ async fn a_session_past_the_limit_is_neither_saved_nor_read<B: KvBackend>(cx: &C
     let watched = cx.watched();
     let watch = watched.interceptor().clone();
     let codec = DjangoSigned::new(SECRET).with_max_size(100);
-    let store = SessionStore::builder(watched).project("shop").codec(codec).build();
+    let store = cx.face.sessions(watched).project("shop").codec(codec).build();
     let store = store.unwrap();
     let mut session = store.create().await.unwrap();
     session.insert("a", "a".repeat(100)).unwrap();

@@ -255,7 +255,9 @@ async fn a_session_that_is_used_lives_on_and_one_that_is_not_ends<B: KvBackend>(
 async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     let watched = cx.watched();
     let watch = watched.interceptor().clone();
-    let store = SessionStore::builder(watched)
+    let store = cx
+        .face
+        .sessions(watched)
         .codec(DjangoSigned::new(SECRET))
         .clock(cx.time_of_day())
         .project("shop")

@@ -278,7 +278,10 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     let (store, watched) = cx.watched_store();
     let cookie = visitor(&store).await;
     let failing = |error| {
-        let builder = SessionStore::builder(Failing(error)).codec(crate::DjangoSigned::new(super::SECRET));
+        let builder = cx
+            .face
+            .sessions(Failing(error))
+            .codec(crate::DjangoSigned::new(super::SECRET));
         builder.build().unwrap()
     };
     for (kind, retryable, status) in [

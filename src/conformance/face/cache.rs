@@ -1,4 +1,4 @@
-//! A blocking cache with the async signatures that the clauses call.
+//! A cache with the verbs of the async one, which go through it or through the blocking one.
 
 use std::{any::TypeId, collections::HashMap, future::Future, ops::Deref, pin::pin, sync::mpsc, time::Duration};
 
@@ -7,21 +7,23 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-pub(super) use super::sessions::{SessionStore, SessionStoreBuilder, asynchronous};
 use super::threads::{elsewhere, in_place};
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// The verbs of the blocking cache run on other threads. All other calls go to the async cache,
-/// with which it shares everything.
+/// Has the verbs that the blocking cache has too: they go through that, on other threads, if there
+/// is one. The rest goes through the async cache, which shares everything with it.
 #[derive(Debug)]
 pub(crate) struct Cache<B = AnyBackend, S = Json> {
-    blocking: blocking::Cache<B, S>,
+    blocking: Option<blocking::Cache<B, S>>,
     rest: crate::Cache<B, S>,
 }
 
 impl<B, S> Clone for Cache<B, S> {
     fn clone(&self) -> Self {
-        self.blocking.clone().into()
+        Self {
+            blocking: self.blocking.clone(),
+            rest: self.rest.clone(),
+        }
     }
 }
 
@@ -29,8 +31,14 @@ impl<B, S> From<blocking::Cache<B, S>> for Cache<B, S> {
     fn from(blocking: blocking::Cache<B, S>) -> Self {
         Self {
             rest: blocking.clone().into(),
-            blocking,
+            blocking: Some(blocking),
         }
+    }
+}
+
+impl<B, S> From<crate::Cache<B, S>> for Cache<B, S> {
+    fn from(rest: crate::Cache<B, S>) -> Self {
+        Self { blocking: None, rest }
     }
 }
 
@@ -42,18 +50,18 @@ impl<B, S> Deref for Cache<B, S> {
     }
 }
 
-impl<B: KvBackend> Cache<B> {
-    pub(crate) fn builder(backend: B) -> CacheBuilder<B> {
-        CacheBuilder(blocking::Cache::builder(backend))
-    }
+pub(crate) enum CacheBuilder<B = AnyBackend, S = Json> {
+    Async(crate::CacheBuilder<B, S>),
+    Blocking(blocking::CacheBuilder<B, S>),
 }
-
-pub(crate) struct CacheBuilder<B = AnyBackend, S = Json>(blocking::CacheBuilder<B, S>);
 
 macro_rules! settings {
     ($($name:ident($argument:ident: $type:ty);)*) => {$(
         pub(crate) fn $name(self, $argument: $type) -> Self {
-            Self(self.0.$name($argument))
+            match self {
+                Self::Async(builder) => Self::Async(builder.$name($argument)),
+                Self::Blocking(builder) => Self::Blocking(builder.$name($argument)),
+            }
         }
     )*};
 }
@@ -70,16 +78,22 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     }
 
     pub(crate) fn serializer<S2: Serializer>(self, serializer: S2) -> CacheBuilder<B, S2> {
-        CacheBuilder(self.0.serializer(serializer))
+        match self {
+            Self::Async(builder) => CacheBuilder::Async(builder.serializer(serializer)),
+            Self::Blocking(builder) => CacheBuilder::Blocking(builder.serializer(serializer)),
+        }
     }
 
     pub(crate) fn build(self) -> Result<Cache<B, S>, CacheError> {
-        self.0.build().map(Cache::from)
+        match self {
+            Self::Async(builder) => builder.build().map(Cache::from),
+            Self::Blocking(builder) => builder.build().map(Cache::from),
+        }
     }
 }
 
-/// Returns the JSON of a value, which can be sent to another thread, or `None` if JSON cannot
-/// represent it or the cache has another format.
+/// Returns the JSON of a value, so that it can be sent to another thread; `None` if it has none, or
+/// if the cache has another format.
 fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     if TypeId::of::<S>() != TypeId::of::<Json>() {
         return None;
@@ -92,7 +106,10 @@ fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>>
 macro_rules! sent {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
         pub(crate) async fn $name(&self, key: &str, $($argument: $type),*) -> Result<$output, CacheError> {
-            let (cache, key) = (self.blocking.clone(), key.to_owned());
+            let Some(cache) = self.blocking.clone() else {
+                return self.rest.$name(key, $($argument),*).await;
+            };
+            let key = key.to_owned();
             elsewhere(move || cache.$name(&key, $($argument),*)).await
         }
     )*};
@@ -113,11 +130,17 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     pub(crate) fn with_version(&self, version: i64) -> Self {
-        self.blocking.with_version(version).into()
+        match &self.blocking {
+            Some(blocking) => blocking.with_version(version).into(),
+            None => self.rest.with_version(version).into(),
+        }
     }
 
     pub(crate) async fn get<T: DeserializeOwned + Send + 'static>(&self, key: &str) -> Result<Option<T>, CacheError> {
-        let (cache, key) = (self.blocking.clone(), key.to_owned());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.get(key).await;
+        };
+        let key = key.to_owned();
         elsewhere(move || cache.get(&key)).await
     }
 
@@ -126,7 +149,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         key: &str,
         default: T,
     ) -> Result<T, CacheError> {
-        let (cache, key) = (self.blocking.clone(), key.to_owned());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.get_or(key, default).await;
+        };
+        let key = key.to_owned();
         elsewhere(move || cache.get_or(&key, default)).await
     }
 
@@ -136,7 +162,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         value: &T,
         timeout: impl Into<Timeout> + Send,
     ) -> Result<(), CacheError> {
-        let (cache, timeout) = (self.blocking.clone(), timeout.into());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.set(key, value, timeout).await;
+        };
+        let timeout = timeout.into();
         match raw::<S, T>(value) {
             Some(raw) => {
                 let key = key.to_owned();
@@ -152,7 +181,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         value: &T,
         timeout: impl Into<Timeout> + Send,
     ) -> Result<bool, CacheError> {
-        let (cache, timeout) = (self.blocking.clone(), timeout.into());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.add(key, value, timeout).await;
+        };
+        let timeout = timeout.into();
         match raw::<S, T>(value) {
             Some(raw) => {
                 let key = key.to_owned();
@@ -163,7 +195,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     pub(crate) async fn touch(&self, key: &str, timeout: impl Into<Timeout> + Send) -> Result<bool, CacheError> {
-        let (cache, key, timeout) = (self.blocking.clone(), key.to_owned(), timeout.into());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.touch(key, timeout).await;
+        };
+        let (key, timeout) = (key.to_owned(), timeout.into());
         elsewhere(move || cache.touch(&key, timeout)).await
     }
 
@@ -171,27 +206,35 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<HashMap<String, T>, CacheError> {
-        let (cache, keys) = (self.blocking.clone(), owned(keys));
-        elsewhere(move || cache.get_many(keys)).await
+        let keys = owned(keys);
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.get_many(keys)).await,
+            None => self.rest.get_many(keys).await,
+        }
     }
 
-    #[expect(clippy::unused_async, reason = "the clauses await it, as they await the async type")]
     pub(crate) async fn set_many<T: Serialize + Send>(
         &self,
         entries: impl IntoIterator<Item = (impl AsRef<str>, T)>,
         timeout: impl Into<Timeout>,
     ) -> Result<(), CacheError> {
-        let (cache, timeout) = (self.blocking.clone(), timeout.into());
+        let timeout = timeout.into();
         let entries: Vec<(String, T)> = entries
             .into_iter()
             .map(|(key, value)| (key.as_ref().to_owned(), value))
             .collect();
-        in_place(|| cache.set_many(entries, timeout))
+        match &self.blocking {
+            Some(cache) => in_place(|| cache.set_many(entries, timeout)),
+            None => self.rest.set_many(entries, timeout).await,
+        }
     }
 
     pub(crate) async fn delete_many(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<u64, CacheError> {
-        let (cache, keys) = (self.blocking.clone(), owned(keys));
-        elsewhere(move || cache.delete_many(keys)).await
+        let keys = owned(keys);
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.delete_many(keys)).await,
+            None => self.rest.delete_many(keys).await,
+        }
     }
 
     pub(crate) async fn get_or_set<T: Serialize + DeserializeOwned + Send + Sync + 'static>(
@@ -200,17 +243,22 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         default: T,
         timeout: impl Into<Timeout> + Send,
     ) -> Result<T, CacheError> {
-        let (cache, key, timeout) = (self.blocking.clone(), key.to_owned(), timeout.into());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.get_or_set(key, default, timeout).await;
+        };
+        let (key, timeout) = (key.to_owned(), timeout.into());
         elsewhere(move || cache.get_or_set(&key, default, timeout)).await
     }
 
     pub(crate) async fn clear(&self) -> Result<u64, CacheError> {
-        let cache = self.blocking.clone();
-        elsewhere(move || cache.clear()).await
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.clear()).await,
+            None => self.rest.clear().await,
+        }
     }
 
-    /// Computes like the async verb. The closure runs here, because it borrows. The thread that
-    /// makes the blocking call waits for it.
+    /// Computes as the async verb does. The closure runs here, because it borrows; the thread that
+    /// holds the place waits for it.
     pub(crate) async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
         key: &str,
@@ -223,7 +271,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let (cache, key, timeout) = (self.blocking.clone(), key.to_owned(), timeout.into());
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.get_or_try_set_with(key, timeout, compute).await;
+        };
+        let (key, timeout) = (key.to_owned(), timeout.into());
         let (ask, asked) = oneshot::channel();
         let (answer, answered) = mpsc::channel();
         let call = pin!(elsewhere(move || {

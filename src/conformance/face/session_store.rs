@@ -1,4 +1,4 @@
-//! A blocking session store with the async signatures that the clauses call.
+//! A session store with the verbs of the async one, which go through it or through the blocking one.
 
 use std::{
     fmt,
@@ -9,13 +9,13 @@ use std::{
 use super::threads::in_place;
 use crate::{
     AnyBackend, DjangoSigned, KvBackend, Login, Session, SessionCodec, SessionError, SessionKey, blocking,
-    session::{CodecMissing, UserSession},
+    session::UserSession,
 };
 
-/// The verbs of the blocking store run on other threads. All other calls go to the async store,
-/// with which it shares everything.
+/// Has the verbs that the blocking store has too: they go through that, on other threads, if there
+/// is one. The rest goes through the async store, which shares everything with it.
 pub(crate) struct SessionStore<B = AnyBackend, C = DjangoSigned> {
-    blocking: blocking::SessionStore<B, C>,
+    blocking: Option<blocking::SessionStore<B, C>>,
     rest: crate::SessionStore<B, C>,
 }
 
@@ -32,7 +32,10 @@ impl<B, C> fmt::Debug for SessionStore<B, C> {
 
 impl<B, C> Clone for SessionStore<B, C> {
     fn clone(&self) -> Self {
-        self.blocking.clone().into()
+        Self {
+            blocking: self.blocking.clone(),
+            rest: self.rest.clone(),
+        }
     }
 }
 
@@ -40,8 +43,14 @@ impl<B, C> From<blocking::SessionStore<B, C>> for SessionStore<B, C> {
     fn from(blocking: blocking::SessionStore<B, C>) -> Self {
         Self {
             rest: blocking.clone().into(),
-            blocking,
+            blocking: Some(blocking),
         }
+    }
+}
+
+impl<B, C> From<crate::SessionStore<B, C>> for SessionStore<B, C> {
+    fn from(rest: crate::SessionStore<B, C>) -> Self {
+        Self { blocking: None, rest }
     }
 }
 
@@ -53,18 +62,18 @@ impl<B, C> Deref for SessionStore<B, C> {
     }
 }
 
-impl<B: KvBackend> SessionStore<B> {
-    pub(crate) fn builder(backend: B) -> SessionStoreBuilder<B, CodecMissing> {
-        SessionStoreBuilder(blocking::SessionStore::builder(backend))
-    }
+pub(crate) enum SessionStoreBuilder<B = AnyBackend, C = DjangoSigned> {
+    Async(crate::SessionStoreBuilder<B, C>),
+    Blocking(blocking::SessionStoreBuilder<B, C>),
 }
-
-pub(crate) struct SessionStoreBuilder<B = AnyBackend, C = DjangoSigned>(blocking::SessionStoreBuilder<B, C>);
 
 macro_rules! settings {
     ($($name:ident($argument:ident: $type:ty);)*) => {$(
         pub(crate) fn $name(self, $argument: $type) -> Self {
-            Self(self.0.$name($argument))
+            match self {
+                Self::Async(builder) => Self::Async(builder.$name($argument)),
+                Self::Blocking(builder) => Self::Blocking(builder.$name($argument)),
+            }
         }
     )*};
 }
@@ -84,21 +93,30 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     }
 
     pub(crate) fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
-        SessionStoreBuilder(self.0.codec(codec))
+        match self {
+            Self::Async(builder) => SessionStoreBuilder::Async(builder.codec(codec)),
+            Self::Blocking(builder) => SessionStoreBuilder::Blocking(builder.codec(codec)),
+        }
     }
 
     pub(crate) fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,
     {
-        self.0.build().map(SessionStore::from)
+        match self {
+            Self::Async(builder) => builder.build().map(SessionStore::from),
+            Self::Blocking(builder) => builder.build().map(SessionStore::from),
+        }
     }
 }
 
 macro_rules! verbs {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
         pub(crate) async fn $name(&self, $($argument: $type),*) -> Result<$output, SessionError> {
-            in_place(|| self.blocking.$name($($argument),*))
+            match &self.blocking {
+                Some(store) => in_place(|| store.$name($($argument),*)),
+                None => self.rest.$name($($argument),*).await,
+            }
         }
     )*};
 }
@@ -122,12 +140,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         end_others(session: &mut Session) -> ();
     }
 
-    #[expect(clippy::unused_async, reason = "the clauses await it, as they await the async type")]
     pub(crate) async fn update<T, F>(&self, key: &SessionKey, change: F) -> Result<T, SessionError>
     where
         T: Send,
         F: FnMut(&mut Session) -> Result<T, SessionError> + Send,
     {
-        in_place(|| self.blocking.update(key, change))
+        match &self.blocking {
+            Some(store) => in_place(|| store.update(key, change)),
+            None => self.rest.update(key, change).await,
+        }
     }
 }
