@@ -1,4 +1,4 @@
-//! A cache with the verbs of the async one, which go through it or through the blocking one.
+//! A cache whose verbs go through the async cache or through the blocking cache.
 
 use std::{any::TypeId, collections::HashMap, future::Future, ops::Deref, pin::pin, sync::mpsc, time::Duration};
 
@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::threads::{elsewhere, in_place};
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// Has the verbs that the blocking cache has too: they go through that, on other threads, if there
-/// is one. The rest goes through the async cache, which shares everything with it.
+/// The verbs that the blocking cache offers go through it, on other threads, if `blocking` is set.
+/// All other verbs go through the async cache, which shares its state.
 #[derive(Debug)]
 pub(crate) struct Cache<B = AnyBackend, S = Json> {
     blocking: Option<blocking::Cache<B, S>>,

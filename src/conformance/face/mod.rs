@@ -1,4 +1,4 @@
-//! The types that the clauses are run through: the async ones, and with the feature `blocking` ones
+//! The types that the clauses use: the async types, or with the feature `blocking` wrappers
 //! that choose between the async and the blocking types.
 
 #[cfg(feature = "blocking")]
@@ -18,7 +18,7 @@ pub(super) use {
 pub(super) use crate::{Cache, CacheBuilder, SessionStore, SessionStoreBuilder};
 use crate::{KvBackend, session::CodecMissing};
 
-/// Which types a clause is run through.
+/// The types that a clause uses: async or blocking.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Face {
     Async,

@@ -1,4 +1,4 @@
-//! A session store with the verbs of the async one, which go through it or through the blocking one.
+//! A session store whose verbs go through the async store or through the blocking store.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use crate::{
     session::UserSession,
 };
 
-/// Has the verbs that the blocking store has too: they go through that, on other threads, if there
-/// is one. The rest goes through the async store, which shares everything with it.
+/// The verbs that the blocking store offers go through it, on other threads, if `blocking` is set.
+/// All other verbs go through the async store, which shares its state.
 pub(crate) struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     blocking: Option<blocking::SessionStore<B, C>>,
     rest: crate::SessionStore<B, C>,
