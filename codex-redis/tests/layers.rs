@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The layers from the bottom up. The modules of a row do not import each other.
-const FLOORS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 6] = [
     &["config", "observe"],
     &["wire"],
     &["connection"],
@@ -18,10 +18,10 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// The uppermost layer, whose modules import each other.
-const TOP: usize = FLOORS.len() - 1;
+const TOP: usize = LAYERS.len() - 1;
 
-fn floor(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|modules| modules.contains(&module))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -85,15 +85,15 @@ fn named(text: &str) -> Vec<(usize, String)> {
 /// Returns the faults in the imports of one file.
 fn violations(name: &str, text: &str) -> Vec<String> {
     let module = name.split(['/', '.']).next().unwrap();
-    let Some(own) = floor(module) else {
-        return vec![format!("{name}: the module `{module}` has no floor")];
+    let Some(own) = layer(module) else {
+        return vec![format!("{name}: the module `{module}` has no layer")];
     };
     let wrong = |(line, other): (usize, String)| {
         let is_allowed = other == module
-            || match floor(&other) {
+            || match layer(&other) {
                 // A type that the root of the crate exports belongs to the upper layers.
                 None => false,
-                Some(floor) => floor < own || (floor == own && own == TOP),
+                Some(layer) => layer < own || (layer == own && own == TOP),
             };
         (!is_allowed).then(|| format!("{name}:{line}: `{module}` must not know `{other}`"))
     };

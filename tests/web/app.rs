@@ -88,7 +88,7 @@ async fn flush_and_fail(session: Session) -> Result<StatusCode, SessionError> {
     Ok(StatusCode::BAD_GATEWAY)
 }
 
-/// A handler that treats any failure as a visitor without a session.
+/// Treats any failure as a visitor without a session.
 async fn careless(session: Session) -> String {
     let name = session.get::<String>("name").await.ok().flatten();
     name.unwrap_or_else(|| "nobody is logged in".to_owned())

@@ -5,7 +5,7 @@ pub(crate) mod locate;
 mod per_runtime;
 mod pool;
 pub(crate) mod sentinel;
-#[expect(clippy::module_inception, reason = "the floor is named after its main type")]
+#[expect(clippy::module_inception, reason = "the layer is named after its main type")]
 mod server;
 pub(crate) mod tracked;
 mod tracked_checks;
