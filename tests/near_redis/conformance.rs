@@ -1,6 +1,12 @@
 //! The contract of `KvBackend` on a near cache of a single server and of a cluster: near-01.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use codex_kv::{NearBackend, redis::RedisBackend};
 use codex_testkit::{
@@ -14,35 +20,43 @@ use crate::support::Near;
 
 const STALENESS: Duration = Duration::from_millis(300);
 
-/// Less than the default of codex-redis, so that an endless reply ends soon. The clauses read 4 MiB
-/// at most.
+/// A small limit, which an endless reply exceeds soon. The backends under an outage have it.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// Connects a near cache with a long command timeout, because many tests share few cores.
-async fn connect(url: String) -> codex_kv::Result<Near> {
-    let redis = RedisBackend::builder()
+async fn connect(url: String, is_disturbed: bool) -> codex_kv::Result<Near> {
+    let mut redis = RedisBackend::builder()
         .url(&url)
-        .command_timeout(Duration::from_secs(2))
-        .max_reply_bytes(MAX_REPLY_BYTES);
+        .command_timeout(Duration::from_secs(2));
+    if is_disturbed {
+        redis = redis.max_reply_bytes(MAX_REPLY_BYTES);
+    }
     let builder = NearBackend::builder(redis.build().await?);
     builder.max_staleness(STALENESS).build().await
 }
 
-type Connect = fn(String) -> BoxFuture<'static, codex_kv::Result<Near>>;
-
-const CONNECT: Connect = |url| Box::pin(connect(url));
+type Connect = Box<dyn Fn(String) -> BoxFuture<'static, codex_kv::Result<Near>> + Send + Sync>;
 
 fn cluster() -> Result<ClusterHarness<Connect>, Unavailable> {
-    ClusterHarness::new(CONNECT)
+    ClusterHarness::new(Box::new(|url| Box::pin(connect(url, false))))
 }
 
 /// A single server. An outage begins for a near cache when its lease ends: until then, near-05 lets
 /// it return cached values.
-struct OneServer(ServerHarness<Connect>);
+struct OneServer {
+    server: ServerHarness<Connect>,
+    is_disturbed: Arc<AtomicBool>,
+}
 
 impl OneServer {
     fn new() -> Result<Self, Unavailable> {
-        ServerHarness::shared(CONNECT).map(Self)
+        let is_disturbed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_disturbed);
+        let connect: Connect = Box::new(move |url| Box::pin(connect(url, flag.load(Ordering::SeqCst))));
+        Ok(Self {
+            server: ServerHarness::shared(connect)?,
+            is_disturbed,
+        })
     }
 }
 
@@ -50,11 +64,11 @@ impl Harness for OneServer {
     type Backend = Leased<Near>;
 
     async fn fresh(&self) -> Self::Backend {
-        self.0.fresh().await
+        self.server.fresh().await
     }
 
     fn time(&self) -> Time {
-        self.0.time()
+        self.server.time()
     }
 
     fn max_reply_bytes(&self) -> u64 {
@@ -62,31 +76,33 @@ impl Harness for OneServer {
     }
 
     async fn outage(&self) -> Option<Outage> {
-        Some(Outage::new(PastTheLease(self.0.outage().await?)))
+        let outage = self.server.outage().await?;
+        self.is_disturbed.store(true, Ordering::SeqCst);
+        Some(Outage::new(PastTheLease(outage)))
     }
 
     fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
-        self.0.reopen(backend)
+        self.server.reopen(backend)
     }
 
     async fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
-        self.0.plant(backend, foreign).await
+        self.server.plant(backend, foreign).await
     }
 
     async fn is_planted(&self, backend: &Self::Backend, foreign: &Foreign) -> bool {
-        self.0.is_planted(backend, foreign).await
+        self.server.is_planted(backend, foreign).await
     }
 
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
-        self.0.memory_in_use(backend).await
+        self.server.memory_in_use(backend).await
     }
 
     async fn avoids_many_stars(&self, backend: &Self::Backend) -> Option<&'static str> {
-        self.0.avoids_many_stars(backend).await
+        self.server.avoids_many_stars(backend).await
     }
 
     async fn clean_up(&self) -> Result<(), String> {
-        self.0.clean_up().await
+        self.server.clean_up().await
     }
 }
 
