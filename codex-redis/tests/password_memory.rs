@@ -143,35 +143,33 @@ fn server() -> SocketAddr {
 fn serve(stream: &mut TcpStream, port: u16) {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        // A request of these tests comes in one piece.
+        // A request of these tests comes in one piece, and several may come together.
         let Ok(read @ 1..) = stream.read(&mut buffer) else {
             return;
         };
         let text = &buffer[..read];
-        let has = |word: &str| text.windows(word.len()).any(|window| window == word.as_bytes());
-        let mut answer = Vec::new();
-        if has("AUTH\r\n") {
-            answer.extend(b"+OK\r\n");
+        let count = |word: &str| {
+            text.windows(word.len())
+                .filter(|window| *window == word.as_bytes())
+                .count()
+        };
+        let mut answer = String::new();
+        for (word, reply) in [
+            ("AUTH\r\n", "+OK\r\n"),
+            ("SETNAME\r\n", "+OK\r\n"),
+            ("PING\r\n", "+PONG\r\n"),
+            ("GET\r\n", "$-1\r\n"),
+            ("ROLE\r\n", "*1\r\n$6\r\nmaster\r\n"),
+        ] {
+            answer += &reply.repeat(count(word));
         }
-        if has("SETNAME\r\n") {
-            answer.extend(b"+OK\r\n");
-        }
-        if has("PING\r\n") {
-            answer.extend(b"+PONG\r\n");
-        }
-        if has("GET\r\n") {
-            answer.extend(b"$-1\r\n");
-        }
-        if has("ROLE\r\n") {
-            answer.extend(b"*1\r\n$6\r\nmaster\r\n");
-        }
-        if has("SENTINEL\r\n") {
-            let port = port.to_string();
-            answer.extend(format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len()).bytes());
-            answer.extend(b"*2\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n");
-        }
+        let port = port.to_string();
+        let place = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+        let state = "*2\r\n$12\r\nconfig-epoch\r\n$1\r\n1\r\n";
+        // The two commands always come together.
+        answer += &[&place, state].concat().repeat(count("GET-MASTER-ADDR-BY-NAME\r\n"));
         buffer.as_mut_slice().zeroize();
-        if stream.write_all(&answer).is_err() {
+        if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }
