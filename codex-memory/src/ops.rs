@@ -10,7 +10,7 @@ use crate::{
         entry::Entry,
         value::{self, Content, Value},
     },
-    store::{Plan, Store},
+    store::{Location, Plan, Store},
     time::{clock::Reading, deadline::Deadline},
 };
 
@@ -45,15 +45,22 @@ impl Store {
                 return Ok(SetOutcome::Written);
             }
         }
-        self.set_as_planned(key, value, options, span)
+        self.set_as_planned(place, key, value, options, span)
     }
 
     /// Sets a value that has to meet a condition, that takes over a deadline, or whose key is new.
     #[inline(never)]
-    fn set_as_planned(&self, key: &str, value: Value, options: &SetOptions, span: Option<u64>) -> Result<SetOutcome> {
+    fn set_as_planned(
+        &self,
+        place: Location,
+        key: &str,
+        value: Value,
+        options: &SetOptions,
+        span: Option<u64>,
+    ) -> Result<SetOutcome> {
         // The value is copied, and its old buffer freed, before the lock is taken.
         let mut value = Some(value.compact());
-        self.write_as_planned("set", key, &mut value, |shard, hash, reading, _| {
+        self.write_as_planned("set", place, key, &mut value, |shard, hash, reading, _| {
             let slot = shard.find(hash, key);
             let needs_old = options.condition != Condition::Always || options.expiry == Expiry::Keep;
             let old = slot.filter(|_| needs_old).and_then(|slot| shard.live_at(slot, reading));
@@ -136,13 +143,14 @@ impl Store {
             OnMissing::Create(expiry) => self.span(expiry, "incr")?,
             OnMissing::Refuse => None,
         };
-        if let Some(sum) = self.update(key, |entry| add(entry.content(), delta)) {
+        let place = self.locate(key);
+        if let Some(sum) = self.update(place, key, |entry| add(entry.content(), delta)) {
             return sum.map(Some);
         }
         if on_missing == OnMissing::Refuse {
             return Ok(None);
         }
-        self.write_as_planned("incr", key, &mut None, |shard, hash, reading, value| {
+        self.write_as_planned("incr", place, key, &mut None, |shard, hash, reading, value| {
             let slot = shard.find(hash, key);
             let old = slot.and_then(|slot| shard.live_at(slot, reading));
             let (sum, deadline) = match old {

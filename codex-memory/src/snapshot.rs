@@ -219,7 +219,8 @@ impl Store {
             key, value, deadline, ..
         } in entries
         {
-            let written = self.write_as_planned("load", &key, &mut Some(value), |shard, hash, _, _| Plan::Put {
+            let place = self.locate(&key);
+            let written = self.write_as_planned("load", place, &key, &mut Some(value), |shard, hash, _, _| Plan::Put {
                 slot: shard.find(hash, &key),
                 deadline,
                 answer: (),

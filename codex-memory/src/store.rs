@@ -238,8 +238,12 @@ impl Store {
     /// Replaces the value of a live entry by the integer that `sum` computes, which takes no room.
     /// Returns `None` if there is no live entry.
     #[inline]
-    pub(crate) fn update(&self, key: &str, sum: impl FnOnce(&Entry) -> Result<i64>) -> Option<Result<i64>> {
-        let place = self.locate(key);
+    pub(crate) fn update(
+        &self,
+        place: Location,
+        key: &str,
+        sum: impl FnOnce(&Entry) -> Result<i64>,
+    ) -> Option<Result<i64>> {
         self.sweep_before_write(place.shard);
         let reading = self.time.reading();
         // Declared before the lock, so that the old value is dropped after it.
@@ -266,11 +270,11 @@ impl Store {
     pub(crate) fn write_as_planned<T>(
         &self,
         operation: &'static str,
+        place: Location,
         key: &str,
         value: &mut Option<Value>,
         mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Value>) -> Plan<T>,
     ) -> Result<T> {
-        let place = self.locate(key);
         self.sweep_before_write(place.shard);
         for _ in 0..MAX_ATTEMPTS {
             let reading = self.time.reading();

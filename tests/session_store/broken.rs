@@ -11,69 +11,50 @@ use std::{
 };
 
 use codex_kv::{
-    Condition, DjangoSigned, Error, ErrorKind, Result, SessionError, SessionKey, SessionStore, SetOutcome,
+    Condition, DjangoSigned, ErrorKind, Result, SessionError, SessionKey, SessionStore, SetOutcome,
     memory::MemoryBackend,
-    testkit::doubles::{Intercepted, Interceptor, Reply, Request},
+    testkit::doubles::{Fault, FaultyBackend, Intercepted, Interceptor, Loss, RecordingBackend, Reply, Request, Verb},
 };
 use tracing::{Subscriber, field::Field, span};
 
 use crate::support::{self, SECRET, key};
 
-type Switched = Intercepted<MemoryBackend, Switches>;
+type Broken = RecordingBackend<Intercepted<FaultyBackend<MemoryBackend>, Refusals>>;
 
 /// Returns a working backend and a session store on it. Clones share their state.
-fn switched() -> (Switched, SessionStore<Switched>) {
-    let switches = Switches::default();
-    switches.fail_after(usize::MAX);
-    let backend = Intercepted::with_interceptor(MemoryBackend::new(), switches);
+fn broken() -> (Broken, SessionStore<Broken>) {
+    let faulty = FaultyBackend::new(MemoryBackend::new());
+    let backend = RecordingBackend::new(Intercepted::with_interceptor(faulty, Refusals::default()));
     (backend.clone(), support::store(backend))
 }
 
-#[derive(Clone, Default)]
-struct Switches {
-    /// The called verbs, in order.
-    calls: Arc<Mutex<Vec<&'static str>>>,
-    /// The keys that were written to, in order.
-    written: Arc<Mutex<Vec<String>>>,
+/// Fails every call after this many calls.
+fn fail_after(backend: &Broken, calls: u64) {
+    let fault = Fault::request_lost(Loss::Connection).after(calls);
+    backend.inner().inner().inject(fault);
+}
+
+fn heal(backend: &Broken) {
+    backend.inner().inner().heal();
+}
+
+/// Returns the verbs since the last call of this function.
+fn take_verbs(backend: &Broken) -> Vec<&'static str> {
+    let calls = backend.calls();
+    backend.clear();
+    calls.iter().map(|call| call.verb.name()).collect()
+}
+
+/// Writes that are answered as refused.
+#[derive(Debug, Clone, Default)]
+struct Refusals {
     /// The number of new keys that are reported as taken.
     taken: Arc<AtomicUsize>,
     /// Whether another client is always faster.
     contended: Arc<AtomicBool>,
-    /// The number of calls that still succeed; unlimited at `usize::MAX`.
-    calls_left: Arc<AtomicUsize>,
 }
 
-// It contains keys, which are secret.
-impl fmt::Debug for Switches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Switches")
-    }
-}
-
-impl Switches {
-    fn fail_after(&self, calls: usize) {
-        self.calls_left.store(calls, Ordering::SeqCst);
-    }
-
-    /// Returns the verbs since the last call of this method.
-    fn take_calls(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.calls.lock().unwrap())
-    }
-
-    fn ask(&self, verb: &'static str) -> Result<()> {
-        self.calls.lock().unwrap().push(verb);
-        let left = self.calls_left.load(Ordering::SeqCst);
-        match left {
-            usize::MAX => Ok(()),
-            0 => Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached")),
-            _ => {
-                self.calls_left.store(left - 1, Ordering::SeqCst);
-                Ok(())
-            }
-        }
-    }
-
-    /// Returns whether a write is refused.
+impl Refusals {
     fn refuses(&self, condition: &Condition) -> bool {
         match condition {
             Condition::IfAbsent => {
@@ -88,16 +69,13 @@ impl Switches {
     }
 }
 
-impl Interceptor for Switches {
+impl Interceptor for Refusals {
     async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        self.ask(request.verb().name())?;
-        if let Request::Set { key, options, .. } = &request {
-            self.written.lock().unwrap().push((*key).to_owned());
-            if self.refuses(&options.condition)
-                && let Some(refused) = as_reply(SetOutcome::Refused)
-            {
-                return Ok(refused);
-            }
+        if let Request::Set { options, .. } = &request
+            && self.refuses(&options.condition)
+            && let Some(refused) = as_reply(SetOutcome::Refused)
+        {
+            return Ok(refused);
         }
         call.await
     }
@@ -111,7 +89,7 @@ fn as_reply<T: Reply>(answer: impl Reply) -> Option<T> {
 
 #[tokio::test]
 async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     for cookie in [
         "",
         "short",
@@ -125,15 +103,15 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
             store.load(&key).await.unwrap();
         }
     }
-    assert_eq!(backend.interceptor().take_calls(), [""; 0]);
+    assert_eq!(take_verbs(&backend), [""; 0]);
 }
 
 #[tokio::test]
 async fn sverb_01_a_full_key_space_ends_in_an_error() {
-    let (backend, store) = switched();
-    backend.interceptor().taken.store(usize::MAX, Ordering::SeqCst);
+    let (backend, store) = broken();
+    backend.inner().interceptor().taken.store(usize::MAX, Ordering::SeqCst);
     assert!(matches!(store.create().await, Err(SessionError::KeyTaken)));
-    assert_eq!(backend.interceptor().take_calls(), ["set"; 8]);
+    assert_eq!(take_verbs(&backend), ["set"; 8]);
     let mut session = store.new_session();
     assert!(matches!(store.save(&mut session).await, Err(SessionError::KeyTaken)));
     assert!(session.key().is_none());
@@ -141,20 +119,22 @@ async fn sverb_01_a_full_key_space_ends_in_an_error() {
 
 #[tokio::test]
 async fn sverb_01_a_collision_is_tried_again_with_another_key() {
-    let (backend, store) = switched();
-    backend.interceptor().taken.store(1, Ordering::SeqCst);
+    let (backend, store) = broken();
+    backend.inner().interceptor().taken.store(1, Ordering::SeqCst);
     let session = store.create().await.unwrap();
-    let tried = backend.interceptor().written.lock().unwrap().clone();
+    let calls = backend.calls();
+    let sets = calls.iter().filter(|call| call.verb == Verb::Set);
+    let tried: Vec<&String> = sets.flat_map(|call| &call.keys).collect();
     assert_eq!(tried.len(), 2);
     assert_ne!(tried[0], tried[1]);
-    assert_eq!(tried[1], format!("session:{}", key(&session).as_str()));
+    assert_eq!(*tried[1], format!("session:{}", key(&session).as_str()));
 }
 
 #[tokio::test]
 async fn sverb_04_update_gives_up_where_it_never_wins() {
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     let session = key(&store.create().await.unwrap());
-    backend.interceptor().contended.store(true, Ordering::SeqCst);
+    backend.inner().interceptor().contended.store(true, Ordering::SeqCst);
     let mut runs = 0;
     let never = store.update(&session, |session| {
         runs += 1;
@@ -166,14 +146,14 @@ async fn sverb_04_update_gives_up_where_it_never_wins() {
 
 #[tokio::test]
 async fn sverb_06_an_outage_is_an_error_from_every_verb() {
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     let mut session = store.create().await.unwrap();
     session.insert("a", 1).unwrap();
     store.save(&mut session).await.unwrap();
-    let (key, calls) = (key(&session), backend.interceptor().take_calls().len());
+    let (key, calls) = (key(&session), take_verbs(&backend).len());
     assert_eq!(calls, 2);
 
-    backend.interceptor().fail_after(0);
+    fail_after(&backend, 0);
     let down = |result: std::result::Result<(), SessionError>| match result {
         Err(SessionError::Backend(error)) => assert_eq!(error.kind(), ErrorKind::Connection),
         other => panic!("{other:?}"),
@@ -191,16 +171,16 @@ async fn sverb_06_an_outage_is_an_error_from_every_verb() {
     assert_eq!(session.key(), Some(&key), "the session is as before");
     assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
 
-    backend.interceptor().fail_after(usize::MAX);
+    heal(&backend);
     store.save(&mut session).await.unwrap();
 }
 
 #[tokio::test]
 async fn sverb_06_an_outage_in_the_middle_is_no_conflict() {
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     let mut session = store.create().await.unwrap();
     store.delete(&key(&session)).await.unwrap();
-    backend.interceptor().fail_after(1);
+    fail_after(&backend, 1);
     assert!(
         matches!(store.save(&mut session).await, Err(SessionError::Backend(_))),
         "the second look failed"
@@ -209,16 +189,16 @@ async fn sverb_06_an_outage_in_the_middle_is_no_conflict() {
 
 #[tokio::test]
 async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_taken_back() {
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     let mut session = store.create().await.unwrap();
     let old = key(&session);
     store.update(&old, |session| session.insert("theirs", 1)).await.unwrap();
-    backend.interceptor().fail_after(3);
+    fail_after(&backend, 3);
     assert!(matches!(
         store.cycle_key(&mut session).await,
         Err(SessionError::Conflict)
     ));
-    backend.interceptor().fail_after(usize::MAX);
+    heal(&backend);
     assert_eq!(key(&session), old, "the session is as before");
     let theirs = store.load(&old).await.unwrap().unwrap();
     assert_eq!(theirs.get::<u64>("theirs").unwrap(), Some(1));
@@ -226,7 +206,7 @@ async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_take
 
 #[tokio::test]
 async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
-    let (_, store) = switched();
+    let (_, store) = broken();
     let mut session = store.create().await.unwrap();
     session.insert("a", "hunter2").unwrap();
     let key = key(&session);
@@ -284,7 +264,7 @@ async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     // disable it for all threads.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
-    let (backend, store) = switched();
+    let (backend, store) = broken();
     let mut session = store.create().await.unwrap();
     session.insert("a", "hunter2").unwrap();
     store.save(&mut session).await.unwrap();

@@ -8,7 +8,7 @@ use codex_kv::{SessionError, memory::MemoryBackend, web::SessionLayer};
 
 use crate::{
     app::{Browser, app, routes, store},
-    watched::watched,
+    watched::{restore, take, take_down_after, take_verbs, watched},
 };
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
     browser.get("/set/name/Ada").await;
     let key = browser.key();
 
-    backend.interceptor().set_down(true);
+    take_down_after(&backend, 0);
     for path in [
         "/get/name",
         "/careless",
@@ -40,7 +40,7 @@ async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
     );
     assert_eq!(Browser::new(app(backend.clone())).get("/set/a/b").await.status, 503);
 
-    backend.interceptor().set_down(false);
+    restore(&backend);
     assert_eq!(browser.get("/get/name").await.body, "Ada", "the session survives");
     assert_eq!(browser.key(), key);
 }
@@ -51,10 +51,10 @@ async fn a_response_of_500_and_above_saves_nothing() {
     let mut browser = Browser::new(app(backend.clone()));
     browser.get("/set/name/Ada").await;
     let key = browser.key();
-    backend.interceptor().take();
+    take(&backend);
     let page = browser.get("/fail").await;
     assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
-    assert_eq!(backend.interceptor().verbs(), ["get"]);
+    assert_eq!(take_verbs(&backend), ["get"]);
     assert_eq!(browser.get("/get/failed").await.body, "nothing");
     assert_eq!(browser.key(), key, "the key was not cycled");
 }
@@ -66,7 +66,7 @@ async fn a_handler_that_fails_on_the_session_saves_nothing_and_says_500() {
     let page = browser.get("/wrong-type").await;
     assert_eq!((page.status.as_u16(), page.set_cookie()), (500, None));
     assert!(!page.body.contains("no number"));
-    assert_eq!(backend.interceptor().verbs(), [""; 0]);
+    assert_eq!(take_verbs(&backend), [""; 0]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn the_answer_to_each_error_can_be_set() {
     let app = routes().layer(SessionLayer::new(store(backend.clone())).on_error(respond));
     let mut browser = Browser::new(app);
     browser.get("/set/name/Ada").await;
-    backend.interceptor().set_down(true);
+    take_down_after(&backend, 0);
     for path in ["/get/name", "/careless", "/set/a/b"] {
         let page = browser.get(path).await;
         assert_eq!(

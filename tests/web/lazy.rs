@@ -8,7 +8,7 @@ use codex_kv::{
 
 use crate::{
     app::{Browser, app, record, routes, send, store},
-    watched::watched,
+    watched::{take, take_verbs, watched},
 };
 
 #[tokio::test]
@@ -16,12 +16,12 @@ async fn a_session_that_nobody_asks_costs_nothing() {
     let backend = watched();
     let mut browser = Browser::new(app(backend.clone()));
     browser.get("/set/name/Ada").await;
-    backend.interceptor().take();
+    take(&backend);
     for path in ["/plain", "/unused", "/missing"] {
         let page = browser.get(path).await;
         assert_eq!((page.set_cookie(), page.vary()), (None, None), "{path}");
     }
-    assert_eq!(backend.interceptor().verbs(), [""; 0]);
+    assert_eq!(take_verbs(&backend), [""; 0]);
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_visitor_without_a_session_gets_no_cookie_and_no_record() {
             "the answer depends on there being no cookie: {path}"
         );
     }
-    assert_eq!(backend.interceptor().verbs(), [""; 0]);
+    assert_eq!(take_verbs(&backend), [""; 0]);
 }
 
 #[tokio::test]
@@ -48,24 +48,24 @@ async fn a_session_is_loaded_once_and_saved_once_where_it_was_changed() {
     let page = browser.get("/set/name/Ada").await;
     assert_eq!((page.body.as_str(), page.vary()), ("set", Some("Cookie")));
     let record = record(&browser.key());
-    assert_eq!(backend.interceptor().take(), [("set", record.clone())]);
+    assert_eq!(take(&backend), [("set", record.clone())]);
 
     let page = browser.get("/get/name").await;
     assert_eq!(
         (page.body.as_str(), page.set_cookie(), page.vary()),
         ("Ada", None, Some("Cookie"))
     );
-    assert_eq!(backend.interceptor().take(), [("get", record.clone())]);
+    assert_eq!(take(&backend), [("get", record.clone())]);
 
     assert_eq!(
         browser.get("/remove/nothing").await.set_cookie(),
         None,
         "nothing was changed"
     );
-    assert_eq!(backend.interceptor().verbs(), ["get"]);
+    assert_eq!(take_verbs(&backend), ["get"]);
 
     assert!(browser.get("/set/name/Grace").await.set_cookie().is_some());
-    assert_eq!(backend.interceptor().take(), [("get", record.clone()), ("set", record)]);
+    assert_eq!(take(&backend), [("get", record.clone()), ("set", record)]);
     assert_eq!(browser.get("/get/name").await.body, "Grace");
 }
 
@@ -79,9 +79,9 @@ async fn handler_and_middleware_share_one_session_that_is_loaded_once() {
     let routes = routes().layer(axum::middleware::from_fn(middleware));
     let mut browser = Browser::new(routes.layer(SessionLayer::new(store(backend.clone()))));
     assert_eq!(browser.get("/get/seen").await.body, "by the middleware");
-    backend.interceptor().take();
+    take(&backend);
     browser.get("/get/seen").await;
-    assert_eq!(backend.interceptor().verbs(), ["get", "set"]);
+    assert_eq!(take_verbs(&backend), ["get", "set"]);
 }
 
 #[tokio::test]
@@ -90,18 +90,14 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     let layer = SessionLayer::new(store(backend.clone())).save_every_request();
     let mut browser = Browser::new(routes().layer(layer));
     assert_eq!(browser.get("/plain").await.set_cookie(), None, "there is none to renew");
-    assert_eq!(backend.interceptor().verbs(), [""; 0]);
+    assert_eq!(take_verbs(&backend), [""; 0]);
 
     browser.get("/set/name/Ada").await;
     let key = browser.key();
-    backend.interceptor().take();
+    take(&backend);
     let page = browser.get("/plain").await;
     assert!(page.set_cookie().unwrap().contains("Max-Age=1209600"));
-    assert_eq!(
-        backend.interceptor().verbs(),
-        ["get", "expire"],
-        "the data is not written again"
-    );
+    assert_eq!(take_verbs(&backend), ["get", "expire"], "the data is not written again");
     assert_eq!(
         page.vary(),
         Some("Cookie"),

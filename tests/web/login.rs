@@ -11,7 +11,7 @@ use codex_testkit::redis::Database;
 
 use crate::{
     app::{Browser, record, routes, store},
-    watched::watched,
+    watched::{take, take_down_after, watched},
 };
 
 fn app<B: KvBackend>(store: SessionStore<B>) -> Router {
@@ -189,12 +189,9 @@ async fn revoke_all_is_one_write_however_many_sessions_there_are() {
         store.login(&mut session, &Login::new("42")).await.unwrap();
         keys.push(session.key().unwrap().clone());
     }
-    backend.interceptor().take();
+    take(&backend);
     store.revoke_all("42").await.unwrap();
-    assert_eq!(
-        backend.interceptor().take(),
-        [("set", "shop:session-generation:42".to_owned())]
-    );
+    assert_eq!(take(&backend), [("set", "shop:session-generation:42".to_owned())]);
     for key in &keys {
         assert!(store.load(key).await.unwrap().is_none());
     }
@@ -232,7 +229,7 @@ async fn an_outage_while_the_generation_is_asked_is_no_visitor_without_a_session
     // Another process does not know the session's user yet, so it requests the generation
     // afterwards.
     let elsewhere = store(backend.clone());
-    backend.interceptor().set_down_after(1);
+    take_down_after(&backend, 1);
     assert!(matches!(elsewhere.load(&key).await, Err(SessionError::Backend(_))));
     assert!(matches!(here.load(&key).await, Err(SessionError::Backend(_))));
 }

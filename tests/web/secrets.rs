@@ -7,7 +7,7 @@ use codex_kv::{KvBackend as _, SetOptions, web::SessionLayer};
 use crate::{
     app::{Browser, record, routes, store},
     log::Log,
-    watched::watched,
+    watched::{restore, take_down_after, watched},
 };
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
     let mut cookies = Vec::new();
 
     for round in 0..3 {
-        backend.interceptor().set_down(false);
+        restore(&backend);
         browser.get("/set/name/hunter2").await;
         cookies.push(browser.cookie.clone().unwrap());
         match round {
@@ -30,7 +30,7 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
                 let written = backend.set(&record(&browser.key()), "hunter2:a:b".into(), broken).await;
                 assert!(written.unwrap().is_written());
             }
-            1 => backend.interceptor().set_down(true),
+            1 => take_down_after(&backend, 0),
             _ => {}
         }
         for path in [

@@ -1,70 +1,23 @@
 //! A cache whose verbs go through the async cache or through the blocking cache.
 
-use std::{any::TypeId, collections::HashMap, future::Future, ops::Deref, pin::pin, sync::mpsc, time::Duration};
+use std::{any::TypeId, collections::HashMap, future::Future, pin::pin, sync::mpsc, time::Duration};
 
 use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::threads::{elsewhere, in_place};
+use super::{
+    paired::{EitherBuilder, Paired, settings},
+    threads::{elsewhere, in_place},
+};
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// The verbs that the blocking cache offers go through it, on other threads, if `blocking` is set.
-/// All other verbs go through the async cache, which shares its state.
-#[derive(Debug)]
-pub(crate) struct Cache<B = AnyBackend, S = Json> {
-    blocking: Option<blocking::Cache<B, S>>,
-    rest: crate::Cache<B, S>,
-}
+/// The verbs below go through the blocking cache, on other threads, if there is a blocking cache.
+pub(crate) type Cache<B = AnyBackend, S = Json> = Paired<crate::Cache<B, S>, blocking::Cache<B, S>>;
 
-impl<B, S> Clone for Cache<B, S> {
-    fn clone(&self) -> Self {
-        Self {
-            blocking: self.blocking.clone(),
-            rest: self.rest.clone(),
-        }
-    }
-}
-
-impl<B, S> From<blocking::Cache<B, S>> for Cache<B, S> {
-    fn from(blocking: blocking::Cache<B, S>) -> Self {
-        Self {
-            rest: blocking.clone().into(),
-            blocking: Some(blocking),
-        }
-    }
-}
-
-impl<B, S> From<crate::Cache<B, S>> for Cache<B, S> {
-    fn from(rest: crate::Cache<B, S>) -> Self {
-        Self { blocking: None, rest }
-    }
-}
-
-impl<B, S> Deref for Cache<B, S> {
-    type Target = crate::Cache<B, S>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.rest
-    }
-}
-
-pub(crate) enum CacheBuilder<B = AnyBackend, S = Json> {
-    Async(crate::CacheBuilder<B, S>),
-    Blocking(blocking::CacheBuilder<B, S>),
-}
-
-macro_rules! settings {
-    ($($name:ident($argument:ident: $type:ty);)*) => {$(
-        pub(crate) fn $name(self, $argument: $type) -> Self {
-            match self {
-                Self::Async(builder) => Self::Async(builder.$name($argument)),
-                Self::Blocking(builder) => Self::Blocking(builder.$name($argument)),
-            }
-        }
-    )*};
-}
+pub(crate) type CacheBuilder<B = AnyBackend, S = Json> =
+    EitherBuilder<crate::CacheBuilder<B, S>, blocking::CacheBuilder<B, S>>;
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     settings! {
@@ -79,15 +32,15 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
 
     pub(crate) fn serializer<S2: Serializer>(self, serializer: S2) -> CacheBuilder<B, S2> {
         match self {
-            Self::Async(builder) => CacheBuilder::Async(builder.serializer(serializer)),
-            Self::Blocking(builder) => CacheBuilder::Blocking(builder.serializer(serializer)),
+            Self::Async(builder) => EitherBuilder::Async(builder.serializer(serializer)),
+            Self::Blocking(builder) => EitherBuilder::Blocking(builder.serializer(serializer)),
         }
     }
 
     pub(crate) fn build(self) -> Result<Cache<B, S>, CacheError> {
         match self {
-            Self::Async(builder) => builder.build().map(Cache::from),
-            Self::Blocking(builder) => builder.build().map(Cache::from),
+            Self::Async(builder) => builder.build().map(Paired::of_async),
+            Self::Blocking(builder) => builder.build().map(Paired::of_blocking),
         }
     }
 }
@@ -131,8 +84,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 
     pub(crate) fn with_version(&self, version: i64) -> Self {
         match &self.blocking {
-            Some(blocking) => blocking.with_version(version).into(),
-            None => self.rest.with_version(version).into(),
+            Some(blocking) => Self::of_blocking(blocking.with_version(version)),
+            None => Self::of_async(self.rest.with_version(version)),
         }
     }
 

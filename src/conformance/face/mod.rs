@@ -4,6 +4,8 @@
 #[cfg(feature = "blocking")]
 mod cache;
 #[cfg(feature = "blocking")]
+mod paired;
+#[cfg(feature = "blocking")]
 mod session_store;
 #[cfg(feature = "blocking")]
 mod threads;

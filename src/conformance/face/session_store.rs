@@ -1,81 +1,26 @@
 //! A session store whose verbs go through the async store or through the blocking store.
 
-use std::{
-    fmt,
-    ops::Deref,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use super::threads::in_place;
+use super::{
+    paired::{EitherBuilder, Paired, settings},
+    threads::in_place,
+};
 use crate::{
     AnyBackend, DjangoSigned, KvBackend, Login, Session, SessionCodec, SessionError, SessionKey, blocking,
     session::UserSession,
 };
 
-/// The verbs that the blocking store offers go through it, on other threads, if `blocking` is set.
-/// All other verbs go through the async store, which shares its state.
-pub(crate) struct SessionStore<B = AnyBackend, C = DjangoSigned> {
-    blocking: Option<blocking::SessionStore<B, C>>,
-    rest: crate::SessionStore<B, C>,
-}
+/// The verbs below go through the blocking store, on other threads, if there is a blocking store.
+pub(crate) type SessionStore<B = AnyBackend, C = DjangoSigned> =
+    Paired<crate::SessionStore<B, C>, blocking::SessionStore<B, C>>;
+
+pub(crate) type SessionStoreBuilder<B = AnyBackend, C = DjangoSigned> =
+    EitherBuilder<crate::SessionStoreBuilder<B, C>, blocking::SessionStoreBuilder<B, C>>;
 
 /// Returns the async store of a store.
 pub(crate) fn asynchronous<B, C>(store: SessionStore<B, C>) -> crate::SessionStore<B, C> {
     store.rest
-}
-
-impl<B, C> fmt::Debug for SessionStore<B, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionStore").finish_non_exhaustive()
-    }
-}
-
-impl<B, C> Clone for SessionStore<B, C> {
-    fn clone(&self) -> Self {
-        Self {
-            blocking: self.blocking.clone(),
-            rest: self.rest.clone(),
-        }
-    }
-}
-
-impl<B, C> From<blocking::SessionStore<B, C>> for SessionStore<B, C> {
-    fn from(blocking: blocking::SessionStore<B, C>) -> Self {
-        Self {
-            rest: blocking.clone().into(),
-            blocking: Some(blocking),
-        }
-    }
-}
-
-impl<B, C> From<crate::SessionStore<B, C>> for SessionStore<B, C> {
-    fn from(rest: crate::SessionStore<B, C>) -> Self {
-        Self { blocking: None, rest }
-    }
-}
-
-impl<B, C> Deref for SessionStore<B, C> {
-    type Target = crate::SessionStore<B, C>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.rest
-    }
-}
-
-pub(crate) enum SessionStoreBuilder<B = AnyBackend, C = DjangoSigned> {
-    Async(crate::SessionStoreBuilder<B, C>),
-    Blocking(blocking::SessionStoreBuilder<B, C>),
-}
-
-macro_rules! settings {
-    ($($name:ident($argument:ident: $type:ty);)*) => {$(
-        pub(crate) fn $name(self, $argument: $type) -> Self {
-            match self {
-                Self::Async(builder) => Self::Async(builder.$name($argument)),
-                Self::Blocking(builder) => Self::Blocking(builder.$name($argument)),
-            }
-        }
-    )*};
 }
 
 impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
@@ -94,8 +39,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
 
     pub(crate) fn codec<D: SessionCodec>(self, codec: D) -> SessionStoreBuilder<B, D> {
         match self {
-            Self::Async(builder) => SessionStoreBuilder::Async(builder.codec(codec)),
-            Self::Blocking(builder) => SessionStoreBuilder::Blocking(builder.codec(codec)),
+            Self::Async(builder) => EitherBuilder::Async(builder.codec(codec)),
+            Self::Blocking(builder) => EitherBuilder::Blocking(builder.codec(codec)),
         }
     }
 
@@ -104,8 +49,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         C: SessionCodec,
     {
         match self {
-            Self::Async(builder) => builder.build().map(SessionStore::from),
-            Self::Blocking(builder) => builder.build().map(SessionStore::from),
+            Self::Async(builder) => builder.build().map(Paired::of_async),
+            Self::Blocking(builder) => builder.build().map(Paired::of_blocking),
         }
     }
 }
