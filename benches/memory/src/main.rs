@@ -4,7 +4,11 @@ mod allocator;
 mod bytes_per_entry;
 mod expiry;
 mod hit_rate;
+#[path = "../../common/images.rs"]
+mod images;
 mod input;
+#[path = "../../common/parts.rs"]
+mod parts;
 mod peers;
 mod plot;
 mod profile;
@@ -27,14 +31,5 @@ fn main() {
     if asked == ["profile"] {
         return profile::run();
     }
-    if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
-        let names = parts.map(|(name, _)| name).join(", ");
-        eprintln!("unknown part {unknown}; there are {names}, and all of them without an argument");
-        std::process::exit(2);
-    }
-    for (name, run) in parts {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
-            run();
-        }
-    }
+    parts::run(&parts, &asked);
 }

@@ -1,36 +1,23 @@
-//! Plots of the figures in the tables, as SVG in the folder that BENCH_IMAGES names.
-
-use std::{env, path::PathBuf};
+//! Plots of the figures in the tables.
 
 use plotters::{
     coord::{Shift, ranged1d::IntoSegmentedCoord as _},
     prelude::*,
 };
 
-use crate::hit_rate::{CACHES, PERCENT, Rates};
-
-/// A palette that readers with colour blindness can tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; CACHES.len()] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 0, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 158, 115),
-];
+use crate::{
+    hit_rate::{CACHES, PERCENT, Rates},
+    images::{self, COLOURS},
+};
 
 const COLUMNS: usize = 4;
 const PANEL: (u32, u32) = (280, 230);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn path(name: &str) -> Option<PathBuf> {
-    let folder = env::var_os("BENCH_IMAGES")?;
-    Some(PathBuf::from(folder).join(name))
-}
-
 /// Draws a panel for each trace that was run with every size.
 pub(crate) fn hit_rates(all: &[Rates]) {
-    let Some(path) = path("memory-hit-rate.svg") else {
+    let Some(path) = images::path("memory-hit-rate.svg") else {
         return;
     };
     let shown: Vec<&Rates> = all
@@ -85,7 +72,7 @@ fn hit_rate(panel: &Area<'_>, rates: &Rates) {
 
 /// Draws one bar for each name. On a logarithmic scale the bars begin at `floor`.
 pub(crate) fn bars(file: &str, title: &str, values: &[(String, f64)], floor: Option<f64>) {
-    let Some(path) = path(file) else { return };
+    let Some(path) = images::path(file) else { return };
     let (width, bar, left) = (700, 34, 230);
     let size = (width, 60 + bar * values.len() as u32);
     let area = SVGBackend::new(&path, size).into_drawing_area();

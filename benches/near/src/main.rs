@@ -3,11 +3,15 @@
 
 mod clients;
 mod hot;
+#[path = "../../common/images.rs"]
+mod images;
 mod load;
 mod miss;
 #[expect(dead_code, reason = "the benchmark of Redis uses the rest")]
 #[path = "../../redis/src/pairs.rs"]
 mod pairs;
+#[path = "../../common/parts.rs"]
+mod parts;
 mod plot;
 mod server;
 mod worker;
@@ -46,14 +50,5 @@ fn main() {
         return worker::run(&asked[1..]);
     }
     let parts: [(&str, fn()); 3] = [("hot", hot::run), ("miss", miss::run), ("load", load::run)];
-    if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
-        let names = parts.map(|(name, _)| name).join(", ");
-        eprintln!("unknown part {unknown}; there are {names}, and all of them without an argument");
-        std::process::exit(2);
-    }
-    for (name, run) in parts {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
-            run();
-        }
-    }
+    parts::run(&parts, &asked);
 }

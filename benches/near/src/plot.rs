@@ -1,23 +1,24 @@
-//! A plot of the load as SVG in the folder that BENCH_IMAGES names.
-
-use std::{env, path::Path};
+//! A plot of the load.
 
 use plotters::{
     coord::{Shift, ranged1d::IntoSegmentedCoord as _},
     prelude::*,
 };
 
-use crate::load::Row;
+use crate::{
+    images::{self, COLOURS},
+    load::Row,
+};
 
 const SIZE: (u32, u32) = (1000, 320);
 
-/// A colour of the palette of Okabe and Ito for ours, and one for the others.
-const OURS: RGBColor = RGBColor(213, 94, 0);
-const OTHERS: RGBColor = RGBColor(86, 180, 233);
+const OURS: RGBColor = COLOURS[0];
+const OTHERS: RGBColor = COLOURS[3];
 
 pub(crate) fn draw(rows: &[Row]) {
-    let Ok(folder) = env::var("BENCH_IMAGES") else { return };
-    let path = Path::new(&folder).join("near-load.svg");
+    let Some(path) = images::path("near-load.svg") else {
+        return;
+    };
     let area = SVGBackend::new(&path, SIZE).into_drawing_area();
     area.fill(&WHITE).unwrap();
     let (left, right) = area.split_horizontally(SIZE.0 / 2);

@@ -6,8 +6,12 @@ mod big;
 mod cache;
 mod clear;
 mod clients;
+#[path = "../../common/images.rs"]
+mod images;
 mod many;
 mod pairs;
+#[path = "../../common/parts.rs"]
+mod parts;
 mod plot;
 mod steps;
 mod stores;
@@ -87,14 +91,5 @@ fn main() {
         ("steps", steps::run),
         ("cache", cache::run),
     ];
-    if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
-        let names = parts.map(|(name, _)| name).join(", ");
-        eprintln!("unknown part {unknown}; there are {names}, and all of them without an argument");
-        std::process::exit(2);
-    }
-    for (name, run) in parts {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
-            run();
-        }
-    }
+    parts::run(&parts, &asked);
 }

@@ -1,6 +1,6 @@
-//! Plots of the figures in the tables, as SVG in the folder that BENCH_IMAGES names.
+//! Plots of the figures in the tables.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use plotters::{
     coord::{
@@ -13,6 +13,7 @@ use plotters::{
 
 use crate::{
     Workers,
+    images::{self, COLOURS},
     throughput::{CLIENTS, PERCENTILES},
 };
 
@@ -27,15 +28,6 @@ pub(crate) struct Cell {
     pub(crate) latencies: Vec<[f64; PERCENTILES.len()]>,
 }
 
-/// A palette that readers with colour blindness can tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; CLIENTS.len()] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 0, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 158, 115),
-];
-
 const SIZE: (u32, u32) = (1000, 420);
 const TASKS_OF_LATENCIES: usize = 64;
 
@@ -43,13 +35,14 @@ type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<SegmentedCoord<RangedCoordusize>, Y>>;
 
 pub(crate) fn draw(workers: Workers, cells: &[Cell]) {
-    let Ok(folder) = env::var("BENCH_IMAGES") else { return };
     let idle: Vec<&Cell> = cells.iter().filter(|cell| cell.micros == 0).collect();
-    let path = |what: &str| Path::new(&folder).join(format!("redis-{what}-{}.svg", workers.name()));
-    both(&path("throughput"), &|panel, verb| {
-        throughput(panel, workers, verb, &idle)
-    });
-    both(&path("latency"), &|panel, verb| latency(panel, workers, verb, &idle));
+    let path = |what: &str| images::path(&format!("redis-{what}-{}.svg", workers.name()));
+    if let Some(path) = path("throughput") {
+        both(&path, &|panel, verb| throughput(panel, workers, verb, &idle));
+    }
+    if let Some(path) = path("latency") {
+        both(&path, &|panel, verb| latency(panel, workers, verb, &idle));
+    }
 }
 
 /// Draws GET on the left and SET EX on the right.
@@ -120,14 +113,14 @@ fn lines<'a, Y>(chart: &mut Chart<'a, Y>, values: impl Fn(usize) -> Vec<f64>)
 where
     Y: Ranged<ValueType = f64> + 'static,
 {
-    for (client, colour) in COLOURS.iter().enumerate() {
+    for (client, (name, colour)) in CLIENTS.iter().zip(COLOURS).enumerate() {
         let points = values(client).into_iter().enumerate();
         let points = points.map(|(at, value)| (SegmentValue::CenterOf(at), value));
         chart
             .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
             .unwrap()
-            .label(CLIENTS[client])
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
     chart
         .configure_series_labels()
