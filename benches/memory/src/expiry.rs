@@ -13,9 +13,10 @@ use codex_traits::{KvBackend, SetOptions};
 
 use crate::{
     allocator,
-    input::{self, Random, VALUE_LEN},
+    input::{self, VALUE_LEN},
     peers::now,
     plot,
+    random::Random,
 };
 
 const COUNT: usize = 1_000_000;

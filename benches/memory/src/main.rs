@@ -12,6 +12,8 @@ mod parts;
 mod peers;
 mod plot;
 mod profile;
+#[path = "../../common/random.rs"]
+mod random;
 mod scan;
 mod speed;
 mod traces;

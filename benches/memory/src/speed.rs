@@ -6,9 +6,10 @@ use std::{hint::black_box, thread, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    input::{self, Random},
+    input,
     peers::{Cached, Dash, Moka, Ours, Peer, Quick, Stretto},
     profile::cpu_nanos,
+    random::{self, Random},
 };
 
 const OPS: usize = 50_000;
@@ -133,7 +134,7 @@ pub(crate) fn run() {
                 for _ in 0..=rounds {
                     let orders: Vec<Vec<u32>> = (0..threads)
                         .map(|_| match work {
-                            Work::Mixed => input::zipf(count, 0.99, OPS, random.next()),
+                            Work::Mixed => random::zipf(count, 0.99, OPS, random.next()),
                             _ => input::uniform(count, OPS, random.next()),
                         })
                         .collect();

@@ -3,7 +3,7 @@
 
 use std::{env, fs, io, path::Path};
 
-use crate::input::{self, Random};
+use crate::random::{self, Random};
 
 const KEYS: usize = 100_000;
 const ACCESSES: usize = 2_000_000;
@@ -89,7 +89,7 @@ fn read(path: &Path, format: Format) -> io::Result<Vec<u64>> {
 
 /// Returns a Zipf trace with an exponent of 0.9.
 fn zipf() -> Vec<u32> {
-    input::zipf(KEYS, 0.9, ACCESSES, 21)
+    random::zipf(KEYS, 0.9, ACCESSES, 21)
 }
 
 /// Returns the same trace with a scan after every 20,000 accesses. Each scan reads 10,000 keys that

@@ -13,6 +13,8 @@ mod pairs;
 #[path = "../../common/parts.rs"]
 mod parts;
 mod plot;
+#[path = "../../common/random.rs"]
+mod random;
 mod server;
 mod worker;
 

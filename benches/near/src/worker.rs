@@ -16,7 +16,9 @@ use codex_kv::{KvBackend as _, redis::RedisBackend};
 use crate::{
     LENGTH,
     clients::{Fred, KEYS, KvClient, RedisRs, Rustis, near, plain},
-    key, pairs, runtime, value,
+    key, pairs,
+    random::{Random, zipf},
+    runtime, value,
 };
 
 /// The first argument of the program as a worker.
@@ -25,7 +27,7 @@ pub(crate) const ARGUMENT: &str = "worker";
 const TASKS: usize = 64;
 
 /// Reads in a hundred calls; the others are writes.
-const READS: u64 = 95;
+const READS: usize = 95;
 
 const EXPONENT: f64 = 0.99;
 
@@ -207,27 +209,9 @@ async fn stale<C: KvClient>(client: &C, keys: &[String], url: &str) -> u64 {
 
 /// Draws keys by Zipf's law, and which of the calls write.
 fn draws(seed: u64) -> Vec<u32> {
-    let mut sums: Vec<f64> = Vec::with_capacity(KEYS);
-    let mut sum = 0.0;
-    for rank in 1..=KEYS {
-        sum += (rank as f64).powf(-EXPONENT);
-        sums.push(sum);
-    }
-    let mut state = seed;
-    let mut random = move || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    };
-    (0..DRAWS)
-        .map(|_| {
-            let unit = (random() >> 11) as f64 / (1_u64 << 53) as f64;
-            let rank = sums.partition_point(|so_far| *so_far < unit * sum).min(KEYS - 1);
-            let rank = u32::try_from(rank).unwrap();
-            if random() % 100 < READS { rank } else { rank | WRITE }
-        })
+    let mut random = Random::new(!seed);
+    zipf(KEYS, EXPONENT, DRAWS, seed)
+        .into_iter()
+        .map(|rank| if random.below(100) < READS { rank } else { rank | WRITE })
         .collect()
 }
