@@ -378,3 +378,37 @@ fn life_15_calls_of_a_runtime_that_is_not_driven_hold_up_no_other() {
     first.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
     second.block_on(set(&backend)).unwrap();
 }
+
+#[test]
+fn idle_connections_of_another_runtime_are_not_used_after_a_stall() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    // The first connection of each runtime is cut silently, and never closed.
+    let url = first.block_on(server(|number, stream| async move {
+        if number < 2 {
+            answer_once_and_swallow(stream).await;
+        } else {
+            agree(stream).await;
+        }
+    }));
+    let backend = first.block_on(async { builder(&url).timeouts_before_redial(1).build().await.unwrap() });
+    first.block_on(set(&backend)).unwrap();
+    second.block_on(set(&backend)).unwrap();
+    assert_kind("set", first.block_on(set(&backend)), ErrorKind::Timeout);
+    // Until the stalled connection has ended.
+    first.block_on(async { while set(&backend).await.is_err() {} });
+    second.block_on(set(&backend)).unwrap();
+}
+
+async fn answer_once_and_swallow(mut stream: TcpStream) {
+    let mut buffer = vec![0; 4096];
+    let _ = stream.read(&mut buffer).await;
+    let _ = stream.write_all(b"+OK\r\n").await;
+    swallow(stream).await;
+}

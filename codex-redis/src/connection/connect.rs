@@ -91,14 +91,9 @@ impl Connection {
     }
 }
 
-/// Opens a connection to this address and logs in, until the deadline. The connection is driven by
-/// tasks of the current runtime.
-pub(crate) async fn open(address: &Address, settings: &Settings, deadline: Instant) -> Result<Connection, DialError> {
-    open_watched(address, settings, deadline, Box::new(Log(address.clone()))).await
-}
-
-/// Opens a connection whose pushes and whose end are told to `watch`.
-pub(crate) async fn open_watched(
+/// Opens a connection to this address and logs in, until the deadline. Pushes and the end of the
+/// connection are told to `watch`. The connection is driven by tasks of the current runtime.
+pub(crate) async fn open(
     address: &Address,
     settings: &Settings,
     deadline: Instant,
@@ -177,18 +172,6 @@ fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     }
     Ok(())
-}
-
-/// Logs what ends a connection while it is used.
-struct Log(Address);
-
-impl Watch for Log {
-    /// Ignores pushes: the connection requests none.
-    fn push(&self, _: Vec<Value>) {}
-
-    fn ended(&self, end: End, unanswered: usize) {
-        log_end(&self.0, end, unanswered);
-    }
 }
 
 /// Logs what ended a connection.

@@ -8,10 +8,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::locate::{Endpoint, Locate};
-use crate::connection::{
-    connect::Connection,
-    failure::{DialError, End},
-};
+use crate::connection::{connect::Connection, failure::DialError};
 
 /// The outcome of a dial; `None` while it is in progress. Any number of calls wait for it, and none
 /// of them can cancel it.
@@ -53,14 +50,6 @@ impl ConnectionCell {
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns why the connection of the cell has ended.
-    pub(crate) fn end(&self) -> Option<End> {
-        match &*self.state() {
-            State::Ready(connection) => connection.multiplexer().end(),
-            _ => None,
-        }
     }
 
     /// Returns the connection if it is open.

@@ -1,14 +1,24 @@
 //! The address of a server, and the dial.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use redis::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::settings::{Address, Settings},
     connection::{
-        connect::{Connection, open},
-        failure::DialError,
+        connect::{Connection, log_end, open},
+        failure::{DialError, End},
+        multiplexer::Watch,
     },
     observe,
     wire::error::kind_name,
@@ -63,9 +73,47 @@ impl Locate for Address {
 pub(crate) struct Endpoint<L> {
     pub(crate) place: L,
     pub(crate) settings: Arc<Settings>,
+    stalls: Stalls,
+}
+
+/// The number of connections to a server that have stalled. A clone counts the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stalls(Arc<AtomicU64>);
+
+impl Stalls {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Counts a connection that ended for this reason, if it stalled.
+    pub(super) fn ended(&self, end: End) {
+        if end == End::Stalled {
+            self.0.fetch_add(1, Ordering::Release);
+        }
+    }
 }
 
 impl<L: Locate> Endpoint<L> {
+    pub(super) fn new(place: L, settings: Arc<Settings>) -> Self {
+        Self {
+            place,
+            settings,
+            stalls: Stalls::default(),
+        }
+    }
+
+    pub(super) fn stalls(&self) -> &Stalls {
+        &self.stalls
+    }
+
+    async fn open(&self, address: &Address, deadline: Instant) -> Result<Connection, DialError> {
+        let watch = Box::new(CountStalls {
+            address: address.clone(),
+            stalls: self.stalls.clone(),
+        });
+        open(address, &self.settings, deadline, watch).await
+    }
+
     /// Dials, within the connect timeout. The connection is driven by tasks of the current runtime.
     pub(super) async fn dial(&self) -> Result<Connection, DialError> {
         let settings = &*self.settings;
@@ -73,8 +121,8 @@ impl<L: Locate> Endpoint<L> {
         let deadline = start + settings.connect_timeout;
         let attempt = async {
             let connection = match self.place.fixed() {
-                Some(address) => open(address, settings, deadline).await?,
-                None => open(&self.place.locate().await?, settings, deadline).await?,
+                Some(address) => self.open(address, deadline).await?,
+                None => self.open(&self.place.locate().await?, deadline).await?,
             };
             self.place.verify(&connection, settings).await?;
             Ok(connection)
@@ -98,5 +146,21 @@ impl<L: Locate> Endpoint<L> {
 impl<L: fmt::Debug> fmt::Debug for Endpoint<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.place.fmt(f)
+    }
+}
+
+/// Logs the end of a connection, and counts it if the connection stalled.
+struct CountStalls {
+    address: Address,
+    stalls: Stalls,
+}
+
+impl Watch for CountStalls {
+    /// Ignores pushes: the connection requests none.
+    fn push(&self, _: Vec<Value>) {}
+
+    fn ended(&self, end: End, unanswered: usize) {
+        self.stalls.ended(end);
+        log_end(&self.address, end, unanswered);
     }
 }

@@ -1,6 +1,9 @@
 //! The connections of one runtime to one server.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -11,7 +14,7 @@ use super::{
 use crate::{
     connection::{
         connect::Connection,
-        failure::{DialError, End, NotSent},
+        failure::{DialError, NotSent},
         multiplexer::{Answering, Deadline},
     },
     wire::Request,
@@ -21,6 +24,8 @@ use crate::{
 pub(crate) struct Pool<L> {
     endpoint: Arc<Endpoint<L>>,
     cells: Vec<Arc<ConnectionCell>>,
+    /// The number of stalled connections that the pool has taken account of.
+    stalls: AtomicU64,
 }
 
 /// A request that was sent.
@@ -40,6 +45,7 @@ impl<L: Locate> Pool<L> {
             cells: (0..endpoint.settings.connections)
                 .map(|_| Arc::new(ConnectionCell::new()))
                 .collect(),
+            stalls: AtomicU64::new(endpoint.stalls().count()),
             endpoint,
         }
     }
@@ -58,6 +64,7 @@ impl<L: Locate> Pool<L> {
         deadline: Deadline,
         sent: impl Fn(&Arc<ConnectionCell>, &Arc<Connection>),
     ) -> Option<Result<Sent<'_>, NotSent>> {
+        self.leave_idle_beside_stalled();
         let mut clogged = None;
         for cell in &self.cells {
             let outcome = cell.with_ready(|connection| {
@@ -80,6 +87,7 @@ impl<L: Locate> Pool<L> {
     /// Returns the preferred connection for a request of this size, or `None` if it has to be
     /// dialled first.
     pub(super) fn ready(&self, is_large: bool) -> Option<Place<'_>> {
+        self.leave_idle_beside_stalled();
         let cell = self.from(is_large).next()?;
         Some((cell, cell.ready()?))
     }
@@ -87,8 +95,8 @@ impl<L: Locate> Pool<L> {
     /// Returns a connection. Every cell that is not ready begins to dial. The call waits for a dial
     /// only if no cell is ready.
     pub(super) async fn connection(&self, is_large: bool) -> Result<Place<'_>, DialError> {
-        self.leave_idle_beside_stalled();
         loop {
+            self.leave_idle_beside_stalled();
             let mut ready = None;
             let mut dialling = None;
             let mut resting = None;
@@ -113,11 +121,14 @@ impl<L: Locate> Pool<L> {
         }
     }
 
-    /// Evicts the idle connections if another connection has stalled. A firewall or a fail-over
-    /// that silently cut that connection has cut the idle connections too, and a dial costs less
-    /// than finding out.
+    /// Evicts the idle connections if another connection to the server has stalled, in this pool or
+    /// elsewhere. A firewall or a fail-over that silently cut that connection has cut the idle
+    /// connections too, and a dial costs less than finding out.
+    #[inline]
     fn leave_idle_beside_stalled(&self) {
-        if self.cells.iter().any(|cell| cell.end() == Some(End::Stalled)) {
+        let stalls = self.endpoint.stalls().count();
+        if self.stalls.load(Ordering::Relaxed) != stalls {
+            self.stalls.store(stalls, Ordering::Relaxed);
             self.leave_idle("idle beside one with timeouts in a row");
         }
     }

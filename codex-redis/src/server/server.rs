@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Here, PerRuntime,
     connection_cell::ConnectionCell,
-    locate::{Endpoint, Locate},
+    locate::{Endpoint, Locate, Stalls},
     pool::{self, Pool, Sent},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) struct Server<L> {
 impl<L: Locate> Server<L> {
     pub(crate) fn new(place: L, settings: Arc<Settings>) -> Self {
         Self {
-            endpoint: Arc::new(Endpoint { place, settings }),
+            endpoint: Arc::new(Endpoint::new(place, settings)),
             pools: PerRuntime::new(),
         }
     }
@@ -55,6 +55,10 @@ impl<L: Locate> Server<L> {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.endpoint.settings
+    }
+
+    pub(super) fn stalls(&self) -> &Stalls {
+        self.endpoint.stalls()
     }
 
     /// Returns the connections of the current runtime.

@@ -25,14 +25,14 @@ use tokio::{
 
 use super::{
     Server,
-    locate::Locate,
+    locate::{Locate, Stalls},
     server::{answered, failed},
     tracked_checks as checks,
 };
 use crate::{
     config::settings::{Address, RespVersion, Settings},
     connection::{
-        connect::{Connection, ask, log_end, open_watched},
+        connect::{Connection, ask, log_end, open},
         failure::{DialError, End, Lost},
         multiplexer::{Deadline, Watch},
     },
@@ -91,6 +91,8 @@ struct Session {
     connection: Connection,
     runtime: Id,
     identity: checks::Identity,
+    /// The number of stalled connections to the server before this one was opened.
+    stalls: u64,
 }
 
 /// A reply on the tracked connection, or the reason why the call should go another way.
@@ -219,6 +221,7 @@ impl<L: Locate> Tracked<L> {
 
     /// Opens a connection and checks that it tracks.
     async fn dial(&self, runtime: Id) -> Result<Session, DialError> {
+        let stalls = self.server.stalls().count();
         let deadline = Instant::now() + self.settings.connect_timeout;
         let address = match self.server.place().fixed() {
             Some(address) => address.clone(),
@@ -232,9 +235,10 @@ impl<L: Locate> Tracked<L> {
             has_seen_canary: AtomicBool::new(false),
             was_flushed: AtomicBool::new(false),
             listener: Arc::clone(&self.listener),
+            stalls: self.server.stalls().clone(),
         });
         let watch = Box::new(Watching(Arc::clone(&pushes)));
-        let connection = open_watched(&address, &self.settings, deadline, watch)
+        let connection = open(&address, &self.settings, deadline, watch)
             .await
             .map_err(checks::not_connected)?;
         let questions = checks::opening(self.is_cluster);
@@ -253,6 +257,7 @@ impl<L: Locate> Tracked<L> {
                     connection,
                     runtime,
                     identity,
+                    stalls,
                 });
             }
             // A FLUSHDB in between forgets the read, and pushes no key.
@@ -281,8 +286,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Returns the connection, if it is open and leads to the current server. Opens a connection if
-    /// none is open.
+    /// Returns the connection, if it is open, leads to the current server, and no other connection
+    /// has stalled since it was opened. Opens a connection if there is none.
     fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
         let open = match &*self.state() {
             State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),
@@ -292,10 +297,14 @@ impl<L: Locate> Tracked<L> {
             self.open();
             return None;
         };
-        if self.server.place().is_at(session.connection.address()) {
+        // A firewall or a fail-over that silently cut another connection has cut this connection
+        // too, and opening a connection costs less than finding out.
+        let is_doubtful = self.server.stalls().count() != session.stalls;
+        if self.server.place().is_at(session.connection.address()) && !is_doubtful {
             return Some(session);
         }
         self.leave(&session);
+        self.open();
         None
     }
 
@@ -435,6 +444,7 @@ struct Pushes {
     has_seen_canary: AtomicBool,
     was_flushed: AtomicBool,
     listener: Arc<dyn TrackingListener>,
+    stalls: Stalls,
 }
 
 struct Watching(Arc<Pushes>);
@@ -464,6 +474,7 @@ impl Watch for Watching {
     }
 
     fn ended(&self, end: End, unanswered: usize) {
+        self.0.stalls.ended(end);
         self.0.listener.closed(self.0.node);
         log_end(&self.0.address, end, unanswered);
     }
