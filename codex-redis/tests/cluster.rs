@@ -14,6 +14,7 @@ use codex_testkit::{
     require,
 };
 use codex_traits::{Capability, Cursor, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions};
+use futures_util::future::join_all;
 use support::{SECRET, assert_discreet, assert_kind, every_verb, every_verb_on, load::Load, put, until};
 
 fn names(count: usize) -> Vec<String> {
@@ -406,11 +407,11 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
         .partition(|key| std::ptr::eq(cluster.master_of(key.as_bytes()), &raw const cluster.masters()[2]));
     cluster.kill_one();
     let _ = backend.get(lost[0]).await;
-    for key in &lost {
-        for (verb, result) in every_verb_on(&backend, key, there[0]).await {
-            let error = assert_kind(verb, result, ErrorKind::Connection);
-            assert!(error.is_retryable(), "{verb}: {error:?}");
-        }
+    // Side by side, because each call waits for the node.
+    let calls = join_all(lost.iter().map(|key| every_verb_on(&backend, key, there[0]))).await;
+    for (verb, result) in calls.into_iter().flatten() {
+        let error = assert_kind(verb, result, ErrorKind::Connection);
+        assert!(error.is_retryable(), "{verb}: {error:?}");
     }
     // The other keys are served until the cluster notices the crash.
     for key in &there {

@@ -26,8 +26,9 @@ use codex_testkit::{
 use codex_traits::{AnyBackend, KvBackend};
 use tokio::sync::OnceCell;
 
-/// The command timeout of backends for outages. It is short because the clauses often wait for it.
-const DEADLINE: Duration = Duration::from_millis(250);
+/// The command timeout of backends for outages. It is short because the clauses often wait for it,
+/// and long enough for calls between outages on a busy machine.
+const DEADLINE: Duration = Duration::from_millis(500);
 
 /// A small limit, which a reply exceeds soon.
 const MAX_REPLY_BYTES: usize = 8 << 20;

@@ -1,11 +1,13 @@
-//! The runtime that clauses run on, and races on it.
+//! The runtime of the clauses, and races on it.
 
 use std::{
     any::Any,
     future::Future,
+    num::NonZero,
     pin::pin,
+    ptr,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -24,21 +26,39 @@ use crate::failure::{Checked, Failure};
 /// Racers need threads even if the machine has a single core.
 const FEWEST_THREADS: usize = 4;
 
-// Never dropped, so that a clause that hangs without awaiting does not also keep the process from
-// ending.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let threads = std::thread::available_parallelism().map_or(FEWEST_THREADS, |cores| cores.get().max(FEWEST_THREADS));
+/// The runtime of the clauses to come.
+static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+
+/// Runs timers only. Code of a store can block every thread of the other runtime.
+static TIMERS: LazyLock<Runtime> = LazyLock::new(|| built("codex-testkit-timers", 1));
+
+fn built(name: &str, threads: usize) -> Runtime {
     let built = Builder::new_multi_thread()
         .worker_threads(threads)
-        .thread_name("codex-testkit")
+        .thread_name(name)
         .enable_all()
         .build();
     built.unwrap_or_else(|error| panic!("codex-testkit cannot start its runtime: {error}"))
-});
+}
+
+fn current() -> MutexGuard<'static, Option<&'static Runtime>> {
+    RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Returns the kit's own runtime.
 pub(crate) fn runtime() -> &'static Runtime {
-    &RUNTIME
+    current().get_or_insert_with(|| {
+        let cores = std::thread::available_parallelism().map_or(FEWEST_THREADS, NonZero::get);
+        // Never dropped, so that a clause that hangs without awaiting does not also keep the
+        // process from ending.
+        Box::leak(Box::new(built("codex-testkit", cores.max(FEWEST_THREADS))))
+    })
+}
+
+/// Gives the clauses to come another runtime: the tasks of an unfinished clause may block the
+/// threads of this one for good. Costs one runtime for each such clause.
+pub(crate) fn abandon(runtime: &'static Runtime) {
+    current().take_if(|current| ptr::eq(*current, runtime));
 }
 
 /// Starts a task that can run in parallel with others: on the caller's runtime if that runtime has
@@ -46,7 +66,7 @@ pub(crate) fn runtime() -> &'static Runtime {
 pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     match Handle::try_current() {
         Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => current.spawn(task),
-        _ => RUNTIME.spawn(task),
+        _ => runtime().spawn(task),
     }
 }
 
@@ -54,7 +74,7 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
 pub async fn sleep(duration: Duration) {
     // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside the
     // runtime, because the caller may have no timer or a paused timer.
-    let _ = RUNTIME.spawn(async move { tokio::time::sleep(duration).await }).await;
+    let _ = TIMERS.spawn(async move { tokio::time::sleep(duration).await }).await;
 }
 
 /// Polls `call` this many times and then drops it. Returns its answer, if it has answered.

@@ -6,13 +6,13 @@ use futures_util::{
     FutureExt as _,
     future::{self, Either},
 };
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 use tracing::dispatcher;
 
 use crate::{
     activity::Activity,
     failure::{Checked, Failure},
-    runtime::{panic_message, runtime, sleep},
+    runtime::{abandon, panic_message, runtime, sleep},
 };
 
 /// The interval at which a long clause is observed. It is observed at least four times.
@@ -26,6 +26,7 @@ const STACK: usize = 16 << 20;
 pub(crate) struct Supervised {
     activity: Arc<Activity>,
     done: oneshot::Receiver<Result<Checked, Box<dyn Any + Send>>>,
+    runtime: &'static Runtime,
 }
 
 /// Starts `clause` on a thread of its own, inside the kit's runtime and under the caller's
@@ -37,16 +38,21 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
     let (tell, done) = oneshot::channel();
     let watched = activity.clone().of_clause(AssertUnwindSafe(clause).catch_unwind());
     let subscriber = dispatcher::get_default(Clone::clone);
+    let runtime = runtime();
     let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
     let started = thread.spawn(move || {
         dispatcher::with_default(&subscriber, || {
-            let outcome = runtime().block_on(watched);
+            let outcome = runtime.block_on(watched);
             // There is no receiver for a clause that took too long.
             let _ = tell.send(outcome);
         });
     });
     match started {
-        Ok(_) => Ok(Supervised { activity, done }),
+        Ok(_) => Ok(Supervised {
+            activity,
+            done,
+            runtime,
+        }),
         Err(error) => Err(Failure::Broken(format!(
             "no thread could be started for the clause: {error}"
         ))),
@@ -55,7 +61,7 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
 
 impl Supervised {
     /// Waits until the clause is done, at most `limit`, and calls `tick` every few seconds. The
-    /// thread of an unfinished clause is abandoned.
+    /// thread and the runtime of an unfinished clause are abandoned.
     pub(crate) async fn outcome(mut self, limit: Duration, mut tick: impl FnMut(&Activity)) -> Checked {
         loop {
             let left = limit.saturating_sub(self.activity.elapsed());
@@ -67,6 +73,7 @@ impl Supervised {
                 }
                 Either::Left((Err(_), _)) => return Err(Failure::Broken("the thread of the clause ended".to_owned())),
                 Either::Right(_) if self.activity.elapsed() >= limit => {
+                    abandon(self.runtime);
                     return Err(Failure::Broken(self.activity.diagnosis(limit)));
                 }
                 Either::Right(_) => tick(&self.activity),

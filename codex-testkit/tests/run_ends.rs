@@ -173,6 +173,14 @@ async fn a_call_that_blocks_its_thread_is_named() {
 }
 
 #[tokio::test]
+async fn a_clause_whose_tasks_block_every_thread_holds_up_no_other() {
+    let clauses = ["incr-07", "cond-07"].map(clause);
+    let report = run_only(&with(Fault::Blocks(Verb::Incr)), clauses).await;
+    assert!(message(&report).contains(" blocked. "), "{report}");
+    assert_eq!(report.outcomes[1].1, Outcome::Passed, "{report}");
+}
+
+#[tokio::test]
 async fn a_call_that_is_not_answered_is_named() {
     let message = given_up(&with(Fault::NeverAnswers(Verb::Del)), "del-01").await;
     assert!(

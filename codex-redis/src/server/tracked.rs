@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use codex_traits::{NodeId, TrackingListener};
+use codex_traits::{ErrorKind, NodeId, TrackingListener};
 use redis::Value;
 use tokio::{
     runtime::{Handle, Id},
@@ -280,10 +280,14 @@ impl<L: Locate> Tracked<L> {
             Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
             Command::new("UNLINK").arg(canary),
         ];
-        match self.server.request(deadline, Request::transaction(&commands)).await {
-            Ok(replies) => checks::canary_written(replies.as_slice()),
-            Err(_) => Err(DialError::unreachable(checks::NO_CANARY_WRITE)),
-        }
+        let write = || self.server.request(deadline, Request::transaction(&commands));
+        let written = match write().await {
+            // An idle connection may have been closed meanwhile.
+            Err(failure) if failure.kind() == ErrorKind::Connection => write().await,
+            written => written,
+        };
+        let replies = written.map_err(|failure| checks::canary_not_written(&failure))?;
+        checks::canary_written(replies.as_slice())
     }
 
     /// Returns the connection, if it is open, leads to the current server, and no other connection

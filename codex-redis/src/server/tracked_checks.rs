@@ -10,8 +10,10 @@ use codex_traits::ErrorKind;
 
 pub(super) const NOT_OPENED: &str = "the tracked connection was not opened within the connect timeout";
 pub(super) const NO_PROOF: &str = "the server did not answer on the tracked connection within the command timeout";
-pub(super) const NO_CANARY_WRITE: &str =
-    "the canary key of the near cache could not be written by a second connection to the server";
+const NO_CANARY_WRITE: &str =
+    "the second connection to the server, which writes the canary key of the near cache, broke twice";
+const LATE_CANARY_WRITE: &str = "the server did not answer the second connection, which writes the canary key of the near cache, within the \
+                                 connect timeout";
 
 /// Values that must stay the same on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +107,14 @@ pub(super) fn canary_written(replies: &[Value]) -> Result<(), DialError> {
         (Some(error), _) => Err(refused(error)),
         (None, Some(Value::Array(_))) => Ok(()),
         (None, _) => Err(unexpected()),
+    }
+}
+
+/// Returns the error for a canary that was not written, because the request failed.
+pub(super) fn canary_not_written(failure: &Failure) -> DialError {
+    match failure.kind() {
+        ErrorKind::Timeout => DialError::late(LATE_CANARY_WRITE),
+        _ => DialError::unreachable(NO_CANARY_WRITE),
     }
 }
 

@@ -271,7 +271,7 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
 
 pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
-    const ROUNDS: u64 = 40;
+    const ROUNDS: u64 = 24;
     let outage = cx.harness.outage().await;
     let Some(outage) = outage.filter(|outage| outage.kinds().contains(&OutageKind::ReplyLost)) else {
         return Err(Failure::NotApplicable("the harness cannot lose an answer"));

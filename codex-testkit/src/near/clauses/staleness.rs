@@ -66,11 +66,11 @@ pub(crate) async fn near_05_the_lease_begins_when_the_proof_is_asked_for<H: Near
     let latency = bound.mul_f64(0.2);
     let held = latency.mul_f64(0.9);
     let (near, bare) = (harness.near().await?, harness.bare());
-    for trial in 0..14_u32 {
+    for trial in 0..10_u32 {
         let key = format!("lease:{trial}");
         put(&bare, &key, 1).await?;
         disturb(harness, Disturbance::Latency(latency)).await?;
-        let until = Instant::now() + bound * 2 + bound.mul_f64(f64::from(trial) * 0.06);
+        let until = Instant::now() + bound * 2 + bound.mul_f64(f64::from(trial) * 0.085);
         while Instant::now() < until {
             let _ = shown(&near, &key).await;
             sleep(bound.mul_f64(0.02)).await;
