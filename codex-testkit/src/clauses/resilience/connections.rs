@@ -1,12 +1,15 @@
 //! Connections that stall, die or flood. Every call ends in time, and the handle works afterwards.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, pending},
+    pin::pin,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use codex_traits::{Error, KvBackend, SetOptions};
+use futures_util::future::{Either, select};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{LATE, recovers, runtimes::on_a_runtime_of_its_own};
@@ -197,11 +200,20 @@ async fn before_and_behind_large_writes<H: Harness>(cx: &Context<'_, H>, outage:
     recovers(&store, OutageKind::HalfOpen).await?;
 
     outage.begin(OutageKind::HalfOpen).await;
-    let mut writes = JoinSet::new();
-    writes.spawn(write(store.clone(), 32 << 20));
-    sleep(Duration::from_millis(200)).await;
-    let checked = fails_in_time(cx, "get behind a large write", store.get("k")).await;
-    drop(writes);
+    let get = async {
+        // Until the write has filled the buffers.
+        sleep(Duration::from_millis(200)).await;
+        fails_in_time(cx, "get behind a large write", store.get("k")).await
+    };
+    let writing = async {
+        write(store.clone(), 32 << 20).await;
+        pending::<Infallible>().await
+    };
+    // The first future is polled first, so the write begins first however busy the machine is.
+    let checked = match select(pin!(writing), pin!(get)).await {
+        Either::Left((never, _)) => match never {},
+        Either::Right((checked, _)) => checked,
+    };
     outage.end().await;
     checked?;
     recovers(&store, OutageKind::HalfOpen).await
