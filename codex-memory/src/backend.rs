@@ -106,6 +106,18 @@ impl MemoryBackend {
         self.store.evictions()
     }
 
+    /// Returns the part of the value of `key` that begins where `start` chooses, or `None` if the key
+    /// is missing, `start` returns `None`, or the place is beyond the end of the value.
+    ///
+    /// For values that begin with a header: a value that `start` refuses costs no reference count.
+    /// `start` runs while a part of the store is locked for reading. It must be brief and must not
+    /// use the store.
+    #[doc(hidden)]
+    #[inline]
+    pub fn get_from(&self, key: &str, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
+        self.store.get_from(key, start)
+    }
+
     /// Removes all expired entries now, and returns their number. Other calls are served in
     /// between.
     ///

@@ -32,6 +32,14 @@ impl Store {
     }
 
     #[inline]
+    pub(crate) fn get_from(&self, key: &str, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
+        let place = self.locate(key);
+        let reading = self.reading();
+        let shard = self.read(place.shard);
+        shard.live(place.hash, key, reading)?.content().share_from(start)
+    }
+
+    #[inline]
     pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         // Before the clock is read, which waits for all loads begun earlier: the key is loaded
         // beside the block that the previous write freed, and not behind it.

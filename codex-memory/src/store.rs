@@ -183,8 +183,8 @@ impl Store {
         self.limits.as_ref().map_or(0, Limits::evictions)
     }
 
-    // No code of the caller runs under the lock, so a panic cannot leave a shard half-changed. A
-    // poisoned lock is safe to use.
+    // Code of the caller runs only under a lock for reading, so a panic cannot leave a shard
+    // half-changed. A poisoned lock is safe to use.
     #[inline]
     pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)

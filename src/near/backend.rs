@@ -10,7 +10,7 @@ use codex_traits::{
 
 use super::{
     builder::NearBuilder,
-    state::{Found, State},
+    state::{NotKept, State},
     stats::NearStats,
 };
 
@@ -109,27 +109,27 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         match self.0.state.find(key) {
-            Found::Hit { value, renew, .. } => {
-                if let Some(node) = renew {
+            Ok(hit) => {
+                if let Some(node) = hit.renew {
                     self.0.renew(node);
                 }
-                Ok(value)
+                Ok(hit.value)
             }
             // Boxed, because it would enlarge the future of a hit.
-            Found::Nothing => Box::pin(self.0.fetch(key)).await,
-            Found::Large => Box::pin(self.0.fetch_large(key)).await,
+            Err(NotKept::Nothing) => Box::pin(self.0.fetch(key)).await,
+            Err(NotKept::Large) => Box::pin(self.0.fetch_large(key)).await,
         }
     }
 
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         match self.0.state.find(key) {
-            Found::Hit { value, deadline, renew } => {
-                if let Some(node) = renew {
+            Ok(hit) => {
+                if let Some(node) = hit.renew {
                     self.0.renew(node);
                 }
-                Ok(value.map(|value| (value, self.0.left(deadline))))
+                Ok(hit.value.map(|value| (value, self.0.left(hit.deadline))))
             }
-            Found::Nothing | Found::Large => Box::pin(self.0.fetch_with_ttl(key)).await,
+            Err(_) => Box::pin(self.0.fetch_with_ttl(key)).await,
         }
     }
 

@@ -38,12 +38,21 @@ impl Buckets {
         }
     }
 
-    /// Locks the bucket of `key`. Two buckets are never locked at the same time.
-    pub(super) fn of(&self, key: &str) -> MutexGuard<'_, Bucket> {
+    /// Returns the place of the bucket of `key`.
+    pub(super) fn place(&self, key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
         // The remainder fits.
-        let at = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
+        usize::try_from(hash % BUCKETS as u64).unwrap_or_default()
+    }
+
+    /// Locks the bucket in a place. Two buckets are never locked at the same time.
+    pub(super) fn at(&self, place: usize) -> MutexGuard<'_, Bucket> {
         // Every change is one assignment, so a panic elsewhere leaves no partial change.
-        self.buckets[at].lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the bucket of `key`.
+    pub(super) fn of(&self, key: &str) -> MutexGuard<'_, Bucket> {
+        self.at(self.place(key))
     }
 }

@@ -6,7 +6,8 @@ use codex_traits::NodeId;
 /// No deadline.
 pub(super) const NEVER: u64 = u64::MAX;
 
-const HEADER: usize = 1 + 2 + 8 + 8;
+/// The length of the header.
+pub(super) const HEADER: usize = 1 + 2 + 8 + 8;
 
 /// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +64,6 @@ impl Header {
     }
 }
 
-/// Returns the value of a stored form, without a copy.
-#[inline]
-pub(super) fn value(mut stored: Bytes) -> Bytes {
-    bytes::Buf::advance(&mut stored, HEADER);
-    stored
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +79,7 @@ mod tests {
             };
             let stored = header.with(text.as_bytes());
             assert_eq!(Header::of(&stored), Some(header));
-            assert_eq!(value(stored), text.as_bytes());
+            assert_eq!(&stored[HEADER..], text.as_bytes());
         }
         assert_eq!(Header::of(b"short"), None);
     }

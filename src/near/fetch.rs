@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use codex_traits::{Result, TrackedRead, Tracking, TrackingFeed as _, Ttl};
 
-use super::{
-    backend::Inner,
-    entry::NEVER,
-    state::{Found, Settled},
-};
+use super::{backend::Inner, entry::NEVER, state::Settled};
 
 impl<R: Tracking> Inner<R> {
     /// Asks the store for a value, and keeps the answer.
@@ -59,13 +55,13 @@ impl<R: Tracking> Inner<R> {
         let mut notes = Vec::new();
         for (place, key) in keys.iter().enumerate() {
             match self.state.find(key) {
-                Found::Hit { value, renew, .. } => {
-                    values[place] = value;
-                    if let Some(node) = renew {
+                Ok(hit) => {
+                    values[place] = hit.value;
+                    if let Some(node) = hit.renew {
                         self.renew(node);
                     }
                 }
-                Found::Large | Found::Nothing => {
+                Err(_) => {
                     self.state.count_miss();
                     places.push(place);
                     missing.push(*key);

@@ -26,7 +26,7 @@ impl<R: Tracking> Inner<R> {
     /// Renews the lease of a node after a read of it, if that is due.
     pub(super) async fn renew_after_read(self: &Arc<Self>, node: NodeId) {
         let nodes = &self.state.nodes;
-        if !nodes.is_due(nodes.lease_of(node), self.state.time.now()) {
+        if !nodes.is_due(nodes.lease_of(node), self.state.time.latest()) {
             return;
         }
         if tokio::runtime::Handle::try_current().is_ok() {

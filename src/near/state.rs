@@ -8,12 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{NodeId, Result, TrackedRead, TrackingListener, Ttl};
+use codex_traits::{NodeId, TrackedRead, TrackingListener, Ttl};
 
 use super::{
     buckets::Buckets,
     clock::Time,
-    entry::{self, Header, Kind, NEVER},
+    entry::{HEADER, Header, Kind, NEVER},
     memory::Memory,
     nodes::Nodes,
     stats::{Counters, Event, NearStats},
@@ -35,24 +35,29 @@ pub(super) struct State {
     quiet_until: AtomicU64,
 }
 
-/// The result of a lookup in memory.
-pub(super) enum Found {
-    /// The answer: the value and the end of its time to live. With `renew`, the lease of the node
-    /// must be renewed.
-    Hit {
-        value: Option<Bytes>,
-        deadline: u64,
-        renew: Option<NodeId>,
-    },
-    /// The value was too large to be kept.
-    Large,
+/// An answer from memory.
+pub(super) struct Hit {
+    pub(super) value: Option<Bytes>,
+    /// The end of its time to live.
+    pub(super) deadline: u64,
+    /// The node whose lease must be renewed, if that is due.
+    pub(super) renew: Option<NodeId>,
+}
+
+/// The reason why there is no answer in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotKept {
     /// There is no valid answer.
     Nothing,
+    /// The value was too large to be kept.
+    Large,
 }
 
 /// The state noted before a read is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Note {
+    /// The place of the key's bucket.
+    bucket: usize,
     epoch: u64,
     generation: u64,
     sent: u64,
@@ -73,7 +78,7 @@ impl State {
         max_value_bytes: usize,
         max_staleness: Duration,
         misses_move: bool,
-    ) -> Result<Self> {
+    ) -> codex_traits::Result<Self> {
         let max_staleness = nanos(max_staleness);
         Ok(Self {
             time,
@@ -95,31 +100,32 @@ impl State {
 
     /// Looks a key up in memory.
     #[inline]
-    pub(super) fn find(&self, key: &str) -> Found {
-        let Some(stored) = self.memory.get(key) else {
-            return Found::Nothing;
-        };
-        let Some(header) = Header::of(&stored) else {
-            return Found::Nothing;
-        };
+    pub(super) fn find(&self, key: &str) -> Result<Hit, NotKept> {
+        let mut found = Err(NotKept::Nothing);
+        // The entry is checked where it is stored, so that only a valid answer is cloned.
+        let value = self.memory.get_from(key, |stored| {
+            let header = Header::of(stored)?;
+            found = self.check(&header);
+            (found.is_ok() && header.kind == Kind::Present).then_some(HEADER)
+        });
+        let (deadline, renew) = found?;
+        self.counters.count(Event::Hit);
+        Ok(Hit { value, deadline, renew })
+    }
+
+    /// Returns the deadline of a valid answer, and the node whose lease must be renewed.
+    #[inline]
+    fn check(&self, header: &Header) -> Result<(u64, Option<NodeId>), NotKept> {
         let lease = self.nodes.lease(header.node, header.epoch);
         // The time is read last, so that the answer was valid at this time.
         let now = self.time.latest();
         if now >= lease || now >= header.deadline {
-            return Found::Nothing;
+            return Err(NotKept::Nothing);
         }
-        let renew = self.nodes.is_due(lease, now).then_some(header.node);
-        let value = match header.kind {
-            Kind::Present => Some(entry::value(stored)),
-            Kind::Absent => None,
-            Kind::Large => return Found::Large,
-        };
-        self.counters.count(Event::Hit);
-        Found::Hit {
-            value,
-            deadline: header.deadline,
-            renew,
+        if header.kind == Kind::Large {
+            return Err(NotKept::Large);
         }
+        Ok((header.deadline, self.nodes.is_due(lease, now).then_some(header.node)))
     }
 
     /// Counts a read that goes to the store.
@@ -132,8 +138,10 @@ impl State {
         // The time first, so that a lifetime is counted from no later than the sending.
         let sent = self.time.now();
         let epoch = self.nodes.epoch();
-        let generation = self.buckets.of(key).generation;
+        let bucket = self.buckets.place(key);
+        let generation = self.buckets.at(bucket).generation;
         Note {
+            bucket,
             epoch,
             generation,
             sent,
@@ -147,13 +155,11 @@ impl State {
             self.refuse(key);
             return Settled::Refused;
         };
-        let mut bucket = self.buckets.of(key);
-        let now = self.time.now();
+        let mut bucket = self.buckets.at(noted.bucket);
         let is_unchanged = bucket.generation == noted.generation
             && bucket.writes == 0
-            && bucket.quiet_until <= now
             && self.sweeps.load(Ordering::SeqCst) == 0
-            && self.quiet_until.load(Ordering::SeqCst) <= now
+            && !self.is_quiet(bucket.quiet_until)
             && self.nodes.lease(node, noted.epoch) != 0;
         if is_unchanged && self.memory.put(key, stored) {
             return Settled::Kept;
@@ -163,6 +169,14 @@ impl State {
         drop(bucket);
         self.counters.count(Event::RefusedFill);
         Settled::Refused
+    }
+
+    /// Returns whether nothing is kept now, neither of a bucket nor of any other, because a write
+    /// ended without an answer.
+    fn is_quiet(&self, until: u64) -> bool {
+        let until = until.max(self.quiet_until.load(Ordering::SeqCst));
+        // Zero if there was never such a write. The clock costs more than the rest of this.
+        until > 0 && until > self.time.now()
     }
 
     /// Returns the entry for an answer that can be kept.

@@ -40,6 +40,23 @@ impl Content {
         })
     }
 
+    /// Returns the part of the value that begins where `start` chooses, if it chooses a place within
+    /// the value. Otherwise the value is not shared.
+    #[inline]
+    pub(crate) fn share_from(&self, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
+        match self {
+            Self::Bytes(bytes) => {
+                let start = start(bytes).filter(|start| *start <= bytes.len())?;
+                share_part(bytes, start)
+            }
+            Self::Integer(number) => {
+                let text = Decimal::new(*number);
+                let start = start(text.as_bytes())?;
+                text.as_bytes().get(start..).map(Bytes::copy_from_slice)
+            }
+        }
+    }
+
     pub(crate) fn equals(&self, expected: &[u8]) -> bool {
         match self {
             Self::Bytes(bytes) => bytes == expected,
@@ -111,6 +128,13 @@ impl Value {
     pub(crate) fn footprint(&self) -> usize {
         self.content.footprint(self.is_packed)
     }
+}
+
+/// Returns a part of a value, as [`Content::share`] returns all of it. `start` is within the value.
+#[inline(never)]
+#[expect(clippy::unnecessary_wraps, reason = "the same as for `Content::share`")]
+fn share_part(bytes: &Bytes, start: usize) -> Option<Bytes> {
+    Some(bytes.slice(start..))
 }
 
 /// Returns how many bytes have been requested from the allocator for a value of `len` bytes. A
