@@ -137,13 +137,17 @@ impl Store {
     fn with_time_left<T>(&self, key: &str, answer: impl FnOnce(&Content, Ttl) -> T) -> Option<T> {
         let place = self.locate(key);
         let shard = self.read(place.shard);
-        // One reading decides whether the entry has expired and how much time it has left. It is
-        // taken under the lock, because an earlier reading would give a value that was set
-        // meanwhile more time than it was set with.
-        let reading = Reading::Taken(self.reading().now());
-        let entry = shard.live(place.hash, key, reading)?;
-        let left = entry.deadline.left(reading.now());
-        Some(answer(entry.content(), left.map_or(Ttl::Persistent, Ttl::Remaining)))
+        let entry = shard.entry(place.hash, key)?;
+        let ttl = if entry.deadline.is_never() {
+            Ttl::Persistent
+        } else {
+            // One reading decides whether the entry has expired and how much time it has left. It
+            // is taken under the lock, because an earlier reading would give a value that was set
+            // meanwhile more time than it was set with.
+            Ttl::Remaining(self.reading().left(entry.deadline)?)
+        };
+        shard.record_read(entry);
+        Some(answer(entry.content(), ttl))
     }
 
     pub(crate) fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {

@@ -170,6 +170,12 @@ impl Claim {
     }
 }
 
+/// Returns whether these stored bytes are a value without a marker.
+#[inline]
+pub(super) fn is_plain(stored: &[u8]) -> bool {
+    Marker::at_end_of(stored).is_none()
+}
+
 /// Returns `value` in its stored form: unchanged, unless it could be mistaken for a marked value.
 #[inline]
 pub(super) fn plain(value: Bytes) -> Bytes {

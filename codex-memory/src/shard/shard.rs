@@ -63,14 +63,26 @@ impl Shard {
             .filter(|entry| !reading.is_past(entry.deadline))
     }
 
-    /// Returns the entry of `key` if it exists and has not expired, and counts a read.
+    /// Returns the entry of `key`, expired or not.
     #[inline]
-    pub(crate) fn live(&self, hash: u32, key: &str, reading: Reading<'_>) -> Option<&Entry> {
-        let entry = self.directory.entry_of(hash, key.as_bytes());
-        let entry = entry.filter(|entry| !reading.is_past(entry.deadline))?;
+    pub(crate) fn entry(&self, hash: u32, key: &str) -> Option<&Entry> {
+        self.directory.entry_of(hash, key.as_bytes())
+    }
+
+    /// Counts a read of an entry that has not expired.
+    #[inline]
+    pub(crate) fn record_read(&self, entry: &Entry) {
         if let Some(fifo) = &self.fifo {
             fifo.record_read(entry.node());
         }
+    }
+
+    /// Returns the entry of `key` if it exists and has not expired, and counts a read.
+    #[inline]
+    pub(crate) fn live(&self, hash: u32, key: &str, reading: Reading<'_>) -> Option<&Entry> {
+        let entry = self.entry(hash, key);
+        let entry = entry.filter(|entry| !reading.is_past(entry.deadline))?;
+        self.record_read(entry);
         Some(entry)
     }
 

@@ -137,6 +137,16 @@ impl Reading<'_> {
         }
     }
 
+    /// Returns the time until the end of an entry, or `None` if it has expired. The end is not
+    /// [`NEVER`](Deadline::NEVER).
+    #[inline]
+    pub(crate) fn left(self, end: Deadline) -> Option<Duration> {
+        match self {
+            Self::Lazy(clock) => end.left_nanos(clock.nanos()),
+            Self::Taken(now) => end.left(now),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_past(self, end: Deadline) -> bool {
         !end.is_never()

@@ -48,10 +48,21 @@ impl Deadline {
         }
     }
 
-    /// Returns the remaining time of an entry that has not expired at `now`, or `None` if it never
-    /// expires.
+    /// Returns the remaining time at `now`, or `None` if the deadline has passed or is
+    /// [`NEVER`](Self::NEVER).
     pub(crate) fn left(self, now: Duration) -> Option<Duration> {
-        Some(self.since_origin()?.saturating_sub(now))
+        let left = self.since_origin()?.checked_sub(now)?;
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// Returns the remaining time at `now` nanoseconds, as [`left`](Self::left).
+    #[inline]
+    pub(crate) fn left_nanos(self, now: u64) -> Option<Duration> {
+        if self.0 >= IN_MILLIS {
+            return self.left(Duration::from_nanos(now));
+        }
+        let left = self.0.checked_sub(now).filter(|left| *left > 0)?;
+        Some(Duration::from_nanos(left))
     }
 
     pub(crate) fn is_never(self) -> bool {
@@ -132,7 +143,24 @@ mod tests {
             end.left(now + Duration::from_nanos(1)),
             Some(Duration::from_nanos(999_999))
         );
+        assert_eq!(end.left(now + Duration::from_millis(1)), None);
+        assert_eq!(end.left(now + Duration::from_millis(2)), None);
         assert_eq!(Deadline::NEVER.left(now), None);
+    }
+
+    #[test]
+    fn integers_give_the_same_time_left() {
+        let far = Deadline::after(Duration::from_nanos(7), YEAR * 1000);
+        for end in [
+            Deadline::after_nanos(7, 0),
+            Deadline::after_nanos(7, 1),
+            far,
+            Deadline::NEVER,
+        ] {
+            for now in [0, 6, 7, 8, 1_000_006, 1_000_007, u64::MAX] {
+                assert_eq!(end.left_nanos(now), end.left(Duration::from_nanos(now)));
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::LoaderBuilder;
 
-use super::{Cache, CacheError, ComputeError, Json, Serializer, key::StoredKey, marker::Stored, stats::Event};
+use super::{
+    Cache, CacheError, ComputeError, Json, Serializer,
+    key::StoredKey,
+    marker::{self, Stored},
+    stats::Event,
+};
 use batch::BatchFn;
 use builder::Settings;
 use flight::{Failed, LoaderFlights};
@@ -155,7 +160,18 @@ where
         let inner = &self.inner;
         inner.check()?;
         let stored_key = inner.cache.stored_key(key);
-        match inner.look_up(&stored_key).await? {
+        let found = inner.cache.shared.backend.get_with_ttl(&stored_key).await;
+        // Most calls end here. The value is read where the backend has returned it, because each
+        // move costs time.
+        if let Ok(Some((stored, ttl))) = &found
+            && marker::is_plain(stored)
+            && let Some(age) = inner.fresh_age(*ttl)
+        {
+            inner.cache.saw(&stored_key, Some(stored));
+            inner.cache.count(Event::Hit);
+            return inner.loaded(&stored_key, stored, LoadState::Fresh, age);
+        }
+        match inner.classify(&stored_key, found)? {
             Found::Fresh(stored, age) => inner.loaded(&stored_key, &stored, LoadState::Fresh, age),
             Found::Stale(stored, age) => {
                 inner.refresh_behind(key, &stored_key);
@@ -220,10 +236,19 @@ where
     }
 
     /// Looks a key up and counts the outcome.
-    #[inline]
     async fn look_up(&self, key: &StoredKey) -> Result<Found, CacheError> {
+        let found = self.cache.shared.backend.get_with_ttl(key).await;
+        self.classify(key, found)
+    }
+
+    /// Applies the loader's rules to the answer of the backend, and counts the outcome.
+    fn classify(
+        &self,
+        key: &StoredKey,
+        found: Result<Option<(Bytes, Ttl)>, codex_traits::Error>,
+    ) -> Result<Found, CacheError> {
         let cache = &self.cache;
-        let found = match cache.shared.backend.get_with_ttl(key).await {
+        let found = match found {
             Ok(found) => self.found(found),
             Err(error) => match cache.instead_of(key, error.into())? {
                 Some(last) => Found::Stale(last, self.settings.lifetime().unwrap_or_default()),
@@ -244,7 +269,6 @@ where
         Ok(found)
     }
 
-    #[inline]
     fn found(&self, found: Option<(Bytes, Ttl)>) -> Found {
         let Some((stored, ttl)) = found else {
             return Found::Missing;
@@ -252,18 +276,26 @@ where
         let Some(value) = Stored::read(stored).into_value() else {
             return Found::Missing;
         };
-        let remaining = match ttl {
-            Ttl::Remaining(remaining) => remaining,
-            // A backend never returns `Missing` together with a value.
-            Ttl::Persistent | Ttl::Missing => return Found::Fresh(value, Duration::ZERO),
-        };
-        let lifetime = self.settings.lifetime().unwrap_or(remaining);
-        let age = lifetime.saturating_sub(remaining);
-        if remaining > self.settings.stale_for {
-            Found::Fresh(value, age)
-        } else {
-            Found::Stale(value, age)
+        match (self.fresh_age(ttl), ttl) {
+            (None, Ttl::Remaining(remaining)) => Found::Stale(value, self.age(remaining)),
+            (age, _) => Found::Fresh(value, age.unwrap_or_default()),
         }
+    }
+
+    /// Returns the age of a value with this time to live, if the value is fresh.
+    #[inline]
+    fn fresh_age(&self, ttl: Ttl) -> Option<Duration> {
+        match ttl {
+            Ttl::Remaining(remaining) => (remaining > self.settings.stale_for).then(|| self.age(remaining)),
+            // A backend never returns `Missing` together with a value.
+            Ttl::Persistent | Ttl::Missing => Some(Duration::ZERO),
+        }
+    }
+
+    #[inline]
+    fn age(&self, remaining: Duration) -> Duration {
+        let lifetime = self.settings.lifetime().unwrap_or(remaining);
+        lifetime.saturating_sub(remaining)
     }
 }
 
