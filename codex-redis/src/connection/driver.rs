@@ -38,9 +38,13 @@ const READS: usize = 4;
 /// their turn. Decoding small frames takes far longer than reading them.
 const UNANSWERED: usize = BUFFER / 2;
 
-/// The fewest replies that are handed out in one part. A part is a quarter of the unanswered
-/// requests if that is more.
+/// The fewest requests whose replies are handed out in one part. A part is a quarter of the
+/// unanswered requests if that is more.
 const PART: usize = 16;
+
+/// The most replies of each request that make a part longer, so that requests with many replies do
+/// not delay the others.
+const MOST_EACH: usize = 4;
 
 /// With this many bytes to write, the writer does not wait for other calls.
 const MUCH: u64 = 16 << 10;
@@ -260,9 +264,10 @@ pub(super) struct Reader<R> {
     /// which they end.
     ready: Vec<(Value, usize, u64)>,
     ready_memory: usize,
-    /// Memory of what the queue holds, and how many requests it holds, as of the last part.
+    /// Memory of what the queue holds, as of the last part.
     held: usize,
-    unanswered: usize,
+    /// The number of replies in a part.
+    part: usize,
     /// Replies that the oldest request lacks: less than that completes no call.
     missing: usize,
     /// The offset in the stream of replies at which the reply to the oldest request begins.
@@ -291,7 +296,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             ready: Vec::new(),
             ready_memory: 0,
             held: 0,
-            unanswered: 0,
+            part: PART,
             missing: 0,
             front: 0,
             unanswered_bytes: 0,
@@ -300,7 +305,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Decodes and hands out a part of what has arrived.
     fn hand_out(&mut self) -> Result<Part, End> {
-        let most = PART.max(self.unanswered / 4).max(self.missing);
+        let most = self.part.max(self.missing);
         let incoming = std::mem::take(&mut self.incoming);
         let mut bytes = &incoming[self.at..];
         let part = loop {
@@ -362,7 +367,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.unanswered_bytes = 0;
         self.ready_memory = 0;
         self.held = queue.held;
-        self.unanswered = queue.waiting.len();
+        let requests = queue.waiting.len();
+        let each = queue.missing.checked_div(requests).unwrap_or(1);
+        self.part = PART.max(requests / 4) * each.clamp(1, MOST_EACH);
         self.missing = queue.waiting.front().map_or(0, Waiting::missing);
         if queue.closed && queue.waiting.is_empty() {
             // Left, and the last call has its answer.

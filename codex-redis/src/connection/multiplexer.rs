@@ -229,7 +229,7 @@ impl Multiplexer {
             queue.earliest = Some(place.deadline);
         }
         let place_deadline = place.deadline;
-        queue.waiting.push_back(Waiting::new(request.replies(), place, sender));
+        queue.push(Waiting::new(request.replies(), place, sender));
         let writer = queue.writer_to_wake(place_deadline);
         drop(queue);
         if let Some(writer) = writer {

@@ -40,6 +40,8 @@ pub(super) struct Queue {
     pub(super) chunks: VecDeque<Chunk>,
     /// Requests without an answer, also those that nobody waits for any more.
     pub(super) waiting: VecDeque<Waiting>,
+    /// The replies that `waiting` lacks.
+    pub(super) missing: usize,
     /// The offset in the stream at which the next request begins.
     pub(super) end: u64,
     /// The offset in the stream at which the bytes that the writer has not fetched begin.
@@ -133,6 +135,12 @@ impl Queue {
         self.chunks.push_back(chunk);
     }
 
+    /// Gives a request its place behind those that were sent before.
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.missing += waiting.missing;
+        self.waiting.push_back(waiting);
+    }
+
     /// Gives the reply to the oldest request, and says whether that was its last. `None` if no
     /// request can have this reply.
     pub(super) fn answer(
@@ -147,6 +155,7 @@ impl Queue {
             return None;
         }
         let (held, is_last) = front.take(reply, memory, at, unclaimed);
+        self.missing -= 1;
         self.held = self.held.saturating_add_signed(held);
         if is_last {
             self.waiting.pop_front();
@@ -198,6 +207,7 @@ impl Queue {
             waiting.fail(Lost::Broken { is_sent, is_begun, end });
         }
         self.waiting.clear();
+        self.missing = 0;
         self.held = 0;
     }
 }

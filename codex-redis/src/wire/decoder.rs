@@ -30,6 +30,9 @@ const PLACES: usize = 256;
 /// The most digits of the length of a bulk string that is read in one step.
 const LONGEST_SIMPLE: usize = 6;
 
+/// The most digits of an integer that is read in one step. They fit an `i64`.
+const LONGEST_SIMPLE_NUMBER: usize = 18;
+
 /// The memory of an item in its array.
 const ITEM: usize = size_of::<Value>();
 
@@ -362,26 +365,42 @@ impl Bulk {
     }
 }
 
-/// Decodes a complete bulk string or `OK`. Most replies are of these two kinds. Returns the reply,
-/// its memory and the bytes after it. The general decoder handles everything else.
+/// Decodes a complete bulk string, an integer, or `OK`. Most replies are of these
+/// kinds. Returns the reply, its memory and the bytes after it. The general decoder handles
+/// everything else.
 fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
-    if let Some(rest) = bytes.strip_prefix(b"+OK\r\n") {
-        return Some((Value::Okay, 0, rest));
+    let (kind, text) = bytes.split_first()?;
+    if *kind == b'+' {
+        return Some((Value::Okay, 0, text.strip_prefix(b"OK\r\n")?));
     }
-    let text = bytes.strip_prefix(b"$")?;
+    if *kind == b':' {
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        let (number, rest) = simple_number(digits, LONGEST_SIMPLE_NUMBER)?;
+        let sign = if digits.len() == text.len() { 1 } else { -1 };
+        return Some((Value::Int(sign * number.cast_signed()), 0, rest));
+    }
+    if *kind != b'$' {
+        return None;
+    }
+    let (length, body) = simple_number(text, LONGEST_SIMPLE)?;
+    let (value, end) = body.split_at_checked(usize::try_from(length).ok()?)?;
+    let rest = end.strip_prefix(b"\r\n")?;
+    let memory = Some(value.len() + ALLOCATION).filter(|memory| *memory <= limit)?;
+    Some((Value::BulkString(value.to_vec()), memory, rest))
+}
+
+/// Reads a line of at most `longest` digits. Returns their number and the bytes after the line.
+fn simple_number(text: &[u8], longest: usize) -> Option<(u64, &[u8])> {
     let digits = text
         .iter()
-        .take(LONGEST_SIMPLE)
+        .take(longest)
         .take_while(|byte| byte.is_ascii_digit())
         .count();
-    let length = text[..digits]
+    let number = text[..digits]
         .iter()
-        .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-    let body = text[digits..].strip_prefix(b"\r\n").filter(|_| digits > 0)?;
-    let (value, end) = body.split_at_checked(length)?;
-    let rest = end.strip_prefix(b"\r\n")?;
-    let memory = Some(length + ALLOCATION).filter(|memory| *memory <= limit)?;
-    Some((Value::BulkString(value.to_vec()), memory, rest))
+        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let rest = text[digits..].strip_prefix(b"\r\n").filter(|_| digits > 0)?;
+    Some((number, rest))
 }
 
 /// Adds the bytes to the memory, and fails if the sum is over the limit.
