@@ -110,25 +110,10 @@ impl TrackingFeed for RedisFeed {
 
 impl RedisFeed {
     async fn read(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
-        let commands = [Command::read("GET").arg(key), Command::read("PTTL").arg(key)];
-        let request = Request::all(&commands);
         let (node, read) = match &self.nodes {
-            Nodes::Fixed(tracked) => (NodeId::ONLY, tracked.read(deadline, &request).await),
-            Nodes::Elected(tracked) => (NodeId::ONLY, tracked.read(deadline, &request).await),
-            Nodes::Cluster(nodes) => match nodes.of(key.as_bytes()) {
-                None => (NodeId::ONLY, Read::Elsewhere),
-                Some(tracked) => match tracked.read(deadline, &request).await {
-                    Read::Answered(replies)
-                        if replies
-                            .as_slice()
-                            .iter()
-                            .any(|reply| nodes.is_redirected(&tracked, reply)) =>
-                    {
-                        (tracked.node(), Read::Elsewhere)
-                    }
-                    read => (tracked.node(), read),
-                },
-            },
+            Nodes::Fixed(tracked) => (NodeId::ONLY, read_one(tracked, deadline, key).await),
+            Nodes::Elected(tracked) => (NodeId::ONLY, read_one(tracked, deadline, key).await),
+            Nodes::Cluster(nodes) => Box::pin(read_in_cluster(nodes, deadline, key)).await,
         };
         match read {
             Read::Answered(replies) => {
@@ -136,11 +121,14 @@ impl RedisFeed {
                 Ok(TrackedRead::on(node, reply::bytes(value)?, reply::ttl(left)?))
             }
             Read::Failed(failure) => Err(failure),
-            Read::Elsewhere => {
-                let answer = self.backend.router().command(deadline, key, &commands[0]).await?;
-                Ok(TrackedRead::untracked(reply::bytes(answer)?))
-            }
+            Read::Elsewhere => Box::pin(self.read_elsewhere(deadline, key)).await,
         }
+    }
+
+    async fn read_elsewhere(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
+        let command = Command::read("GET").arg(key);
+        let answer = self.backend.router().command(deadline, key, &command).await?;
+        Ok(TrackedRead::untracked(reply::bytes(answer)?))
     }
 
     async fn read_many(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<TrackedRead>> {
@@ -186,6 +174,37 @@ impl RedisFeed {
             .map(|read| read.ok_or_else(Failure::unexpected))
             .collect()
     }
+}
+
+/// Reads a key over the tracked connection of its node.
+async fn read_one<L: Locate>(tracked: &Arc<Tracked<L>>, deadline: Deadline, key: &str) -> Read {
+    // A block, so that the commands end before the wait: they are half of the future's size.
+    let sent = {
+        let commands = [Command::read("GET").arg(key), Command::read("PTTL").arg(key)];
+        tracked.send(deadline, &Request::all(&commands))
+    };
+    match sent {
+        Some(sent) => sent.answer().await,
+        None => Read::Elsewhere,
+    }
+}
+
+async fn read_in_cluster(nodes: &TrackedNodes, deadline: Deadline, key: &str) -> (NodeId, Read) {
+    let Some(tracked) = nodes.of(key.as_bytes()) else {
+        return (NodeId::ONLY, Read::Elsewhere);
+    };
+    let read = match read_one(&tracked, deadline, key).await {
+        Read::Answered(replies)
+            if replies
+                .as_slice()
+                .iter()
+                .any(|reply| nodes.is_redirected(&tracked, reply)) =>
+        {
+            Read::Elsewhere
+        }
+        read => read,
+    };
+    (tracked.node(), read)
 }
 
 /// Reads the keys of a group, a list of indexes into `keys`, over the tracked connection of their

@@ -39,7 +39,7 @@ impl<R: Tracking> Inner<R> {
     async fn read(self: &Arc<Self>, key: &str) -> Result<(TrackedRead, Settled)> {
         self.state.count_miss();
         let note = self.state.note(key);
-        let read = Box::pin(self.feed.get(key)).await?;
+        let read = self.feed.get(key).await?;
         let settled = self.state.settle(key, &note, &read);
         if let Some(node) = read.node {
             self.renew_after_read(node).await;
@@ -54,19 +54,16 @@ impl<R: Tracking> Inner<R> {
         let mut missing = Vec::new();
         let mut notes = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            match self.state.find(key) {
-                Ok(hit) => {
-                    values[place] = hit.value;
-                    if let Some(node) = hit.renew {
-                        self.renew(node);
-                    }
+            if let Ok(hit) = self.state.find(key) {
+                values[place] = hit.value;
+                if let Some(node) = hit.renew {
+                    self.renew(node);
                 }
-                Err(_) => {
-                    self.state.count_miss();
-                    places.push(place);
-                    missing.push(*key);
-                    notes.push(self.state.note(key));
-                }
+            } else {
+                self.state.count_miss();
+                places.push(place);
+                missing.push(*key);
+                notes.push(self.state.note(key));
             }
         }
         if missing.is_empty() {

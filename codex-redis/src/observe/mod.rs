@@ -5,5 +5,5 @@ pub(crate) mod metrics;
 mod span;
 
 pub(crate) use self::span::{
-    Outcome, RoundTrip, Slow, dialled, evicted, failed_over, not_dialled, sent_again, slots_moved,
+    Name, Outcome, RoundTrip, Slow, dialled, evicted, failed_over, not_dialled, sent_again, slots_moved,
 };

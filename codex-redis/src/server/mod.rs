@@ -9,6 +9,7 @@ pub(crate) mod sentinel;
 mod server;
 pub(crate) mod tracked;
 mod tracked_checks;
+mod tracked_pushes;
 
 pub(crate) use self::{
     per_runtime::{Here, PerRuntime},

@@ -9,14 +9,13 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use codex_traits::{ErrorKind, NodeId, TrackingListener};
-use redis::Value;
 use tokio::{
     runtime::{Handle, Id},
     sync::watch,
@@ -25,18 +24,19 @@ use tokio::{
 
 use super::{
     Server,
-    locate::{Locate, Stalls},
+    locate::Locate,
     server::{answered, failed},
     tracked_checks as checks,
+    tracked_pushes::{Pushes, Watching},
 };
 use crate::{
-    config::settings::{Address, RespVersion, Settings},
+    config::settings::{RespVersion, Settings},
     connection::{
-        connect::{Connection, ask, log_end, open},
-        failure::{DialError, End, Lost},
-        multiplexer::{Deadline, Watch},
+        connect::{Connection, ask, open},
+        failure::{DialError, Lost},
+        multiplexer::{Answering, Deadline},
     },
-    observe::{Outcome, RoundTrip},
+    observe::{Name, Outcome, RoundTrip},
     wire::{Command, Failure, Request, reply::Replies},
 };
 
@@ -58,7 +58,7 @@ pub(crate) struct Tracked<L: Locate> {
     is_cluster: bool,
     settings: Settings,
     listener: Arc<dyn TrackingListener>,
-    state: Mutex<State>,
+    state: RwLock<State>,
     /// The number of attempts to open a connection.
     attempts: AtomicU64,
 }
@@ -123,7 +123,7 @@ impl<L: Locate> Tracked<L> {
             is_cluster,
             settings,
             listener,
-            state: Mutex::new(State::Closed {
+            state: RwLock::new(State::Closed {
                 until: Instant::now(),
                 failures: 0,
             }),
@@ -139,9 +139,9 @@ impl<L: Locate> Tracked<L> {
         &self.server
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> RwLockWriteGuard<'_, State> {
         // Every change is one assignment, so a panic elsewhere leaves no partial change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the connection. A failure has the kind for the call that builds a handle.
@@ -293,7 +293,8 @@ impl<L: Locate> Tracked<L> {
     /// Returns the connection, if it is open, leads to the current server, and no other connection
     /// has stalled since it was opened. Opens a connection if there is none.
     fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
-        let open = match &*self.state() {
+        // Every read comes here, so they do not exclude each other.
+        let open = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),
             _ => None,
         };
@@ -333,56 +334,36 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Sends a read over the tracked connection.
+    /// Sends a read over the tracked connection, and waits for the answer.
     pub(crate) async fn read(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Read {
-        let Some(session) = self.session() else {
-            return Read::Elsewhere;
-        };
-        let mut seen = RoundTrip::begin(self.settings.database, || request.name());
-        seen.address(|| session.connection.address().parts());
-        let read = self.exchange(&session, &mut seen, deadline, request).await;
-        let outcome = match &read {
-            Read::Answered(replies) => answered(replies),
-            Read::Failed(failure) => failed(failure),
-            Read::Elsewhere => Outcome {
-                error: Some("connection"),
-                code: None,
-            },
-        };
-        seen.end(deadline.verb, outcome, || request.name(), &self.server.slow());
-        read
+        match self.send(deadline, request) {
+            Some(sent) => sent.answer().await,
+            None => Read::Elsewhere,
+        }
     }
 
-    async fn exchange(
-        &self,
-        session: &Arc<Session>,
-        seen: &mut RoundTrip,
-        deadline: Deadline,
-        request: &Request<'_, '_>,
-    ) -> Read {
+    /// Sends a read over the tracked connection. Returns `None` if the connection does not take it.
+    ///
+    /// The request is not needed afterwards, so the future that waits for the answer need not hold
+    /// its commands.
+    pub(crate) fn send(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Option<Sent<'_, L>> {
+        let session = self.session()?;
+        let name = request.name();
+        let mut seen = RoundTrip::begin(self.settings.database, || name);
+        seen.address(|| session.connection.address().parts());
         let Ok(answer) = session.connection.multiplexer().send(request, None, deadline) else {
-            return Read::Elsewhere;
+            seen.end(deadline.verb, ELSEWHERE, || name, &self.server.slow());
+            return None;
         };
         seen.sent();
-        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
-        let answer = if is_foreign {
-            let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
-            let Ok(answer) = Box::pin(timeout_at(patience, answer)).await else {
-                self.leave(session);
-                return Read::Elsewhere;
-            };
-            answer
-        } else {
-            answer.await
-        };
-        match answer {
-            Ok(Ok(answer)) => {
-                seen.answered(answer.at());
-                Read::Answered(answer.into_replies())
-            }
-            Ok(Err(lost @ Lost::Late)) => Read::Failed(lost.into()),
-            Ok(Err(Lost::Broken { .. })) | Err(_) => Read::Elsewhere,
-        }
+        Some(Sent {
+            tracked: self,
+            session,
+            seen,
+            name,
+            deadline,
+            answer,
+        })
     }
 
     /// Proves that the connection is alive, tracks, and leads to the current server. Abandons a
@@ -427,6 +408,62 @@ impl<L: Locate> Tracked<L> {
     }
 }
 
+/// The outcome of a read that another connection must answer.
+const ELSEWHERE: Outcome = Outcome {
+    error: Some("connection"),
+    code: None,
+};
+
+/// A read that was sent over the tracked connection.
+pub(crate) struct Sent<'a, L: Locate> {
+    tracked: &'a Tracked<L>,
+    session: Arc<Session>,
+    seen: RoundTrip,
+    name: Name,
+    deadline: Deadline,
+    answer: Answering,
+}
+
+impl<L: Locate> Sent<'_, L> {
+    /// Waits for the answer.
+    pub(crate) async fn answer(self) -> Read {
+        let Self {
+            tracked,
+            session,
+            mut seen,
+            name,
+            deadline,
+            answer,
+        } = self;
+        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
+        let answer = if is_foreign {
+            let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
+            let answer = Box::pin(timeout_at(patience, answer)).await.ok();
+            if answer.is_none() {
+                tracked.leave(&session);
+            }
+            answer
+        } else {
+            Some(answer.await)
+        };
+        let read = match answer {
+            Some(Ok(Ok(answer))) => {
+                seen.answered(answer.at());
+                Read::Answered(answer.into_replies())
+            }
+            Some(Ok(Err(lost @ Lost::Late))) => Read::Failed(lost.into()),
+            Some(Ok(Err(Lost::Broken { .. })) | Err(_)) | None => Read::Elsewhere,
+        };
+        let outcome = match &read {
+            Read::Answered(replies) => answered(replies),
+            Read::Failed(failure) => failed(failure),
+            Read::Elsewhere => ELSEWHERE,
+        };
+        seen.end(deadline.verb, outcome, || name, &tracked.server.slow());
+        read
+    }
+}
+
 impl<L: Locate> fmt::Debug for Tracked<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server.place().fmt(f)
@@ -436,50 +473,5 @@ impl<L: Locate> fmt::Debug for Tracked<L> {
 impl<L: Locate> Drop for Tracked<L> {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// The receiver of pushes, which notifies the listener.
-#[derive(Debug)]
-struct Pushes {
-    node: NodeId,
-    address: Address,
-    canary: String,
-    has_seen_canary: AtomicBool,
-    was_flushed: AtomicBool,
-    listener: Arc<dyn TrackingListener>,
-    stalls: Stalls,
-}
-
-struct Watching(Arc<Pushes>);
-
-impl Watch for Watching {
-    fn push(&self, items: Vec<Value>) {
-        let Pushes { node, listener, .. } = &*self.0;
-        match checks::push(&items) {
-            checks::Push::Changed(keys) => {
-                for key in keys {
-                    match key {
-                        Value::BulkString(key) if key == self.0.canary.as_bytes() => {
-                            self.0.has_seen_canary.store(true, Ordering::Release);
-                        }
-                        Value::BulkString(key) => listener.changed(*node, key),
-                        // A key in another form is unknown, so any key may have changed.
-                        _ => listener.flushed(*node),
-                    }
-                }
-            }
-            checks::Push::Flushed => {
-                self.0.was_flushed.store(true, Ordering::Release);
-                listener.flushed(*node);
-            }
-            checks::Push::Other => {}
-        }
-    }
-
-    fn ended(&self, end: End, unanswered: usize) {
-        self.0.stalls.ended(end);
-        self.0.listener.closed(self.0.node);
-        log_end(&self.0.address, end, unanswered);
     }
 }

@@ -365,9 +365,8 @@ impl Bulk {
     }
 }
 
-/// Decodes a complete bulk string, an integer, or `OK`. Most replies are of these
-/// kinds. Returns the reply, its memory and the bytes after it. The general decoder handles
-/// everything else.
+/// Decodes a complete bulk string, an integer, or `OK`. Most replies are of these kinds. Returns
+/// the reply, its memory and the bytes after it. The general decoder handles everything else.
 fn simple(bytes: &[u8], limit: usize) -> Option<(Value, usize, &[u8])> {
     let (kind, text) = bytes.split_first()?;
     if *kind == b'+' {
