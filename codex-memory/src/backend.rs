@@ -106,8 +106,8 @@ impl MemoryBackend {
         self.store.evictions()
     }
 
-    /// Returns the part of the value of `key` that begins where `start` chooses, or `None` if the key
-    /// is missing, `start` returns `None`, or the place is beyond the end of the value.
+    /// Returns the part of the value of `key` that begins where `start` chooses, or `None` if the
+    /// key is missing, `start` returns `None`, or the place is beyond the end of the value.
     ///
     /// For values that begin with a header: a value that `start` refuses costs no reference count.
     /// `start` runs while a part of the store is locked for reading. It must be brief and must not

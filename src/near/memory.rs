@@ -19,8 +19,8 @@ impl Memory {
         Ok(Self(build(max_bytes.saturating_sub(shards).max(1))?))
     }
 
-    /// Returns the part of an entry that begins where `start` chooses. An entry that `start` refuses
-    /// is not cloned.
+    /// Returns the part of an entry that begins where `start` chooses. An entry that `start`
+    /// refuses is not cloned.
     #[inline]
     pub(super) fn get_from(&self, key: &str, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
         self.0.get_from(key, start)

@@ -40,8 +40,8 @@ impl Content {
         })
     }
 
-    /// Returns the part of the value that begins where `start` chooses, if it chooses a place within
-    /// the value. Otherwise the value is not shared.
+    /// Returns the part of the value that begins where `start` chooses, if it chooses a place
+    /// within the value. Otherwise the value is not shared.
     #[inline]
     pub(crate) fn share_from(&self, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
         match self {
