@@ -1,10 +1,9 @@
 //! One connection, shared by any number of calls.
 //!
-//! A call appends its request to a buffer that all share, and wakes the writing task if that
-//! sleeps. The [writer](super::driver::Writer) lets other calls that are ready do the same first,
-//! and then writes all of it at once. Replies come in the order of the requests; the
-//! [reader](super::driver::Reader) hands them out in parts, so that client and server work side by
-//! side. A reply that nobody waits for any more is thrown away.
+//! A call appends its request to a buffer that all share, and wakes the task of the connection if
+//! that sleeps. Its [writer](super::driver) lets other calls that are ready do the same first, and
+//! then writes all of it at once. Replies come in the order of the requests, and its reader hands
+//! them out. A reply that nobody waits for any more is thrown away.
 //!
 //! # Bounds
 //!
@@ -33,7 +32,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use super::queue::Answer;
 use super::{
-    driver::{Reader, Writer},
+    driver,
     failure::{End, Lost, NotSent},
     queue::{Chunk, Place, Queue, Waiting, transfer_time},
 };
@@ -108,7 +107,7 @@ pub(crate) struct Multiplexer {
     room: Arc<Semaphore>,
 }
 
-/// State that the calls and the two tasks share.
+/// State that the calls and the task share.
 pub(super) struct Shared {
     /// Never locked across an await, nor while something large is copied.
     queue: Mutex<Queue>,
@@ -126,7 +125,7 @@ pub(super) struct Shared {
     pub(super) clogged_out: AtomicBool,
     pub(super) limits: Limits,
     pub(super) watch: Box<dyn Watch>,
-    tasks: OnceLock<[AbortHandle; 2]>,
+    task: OnceLock<AbortHandle>,
 }
 
 /// Progress in writing the stream of requests.
@@ -138,7 +137,7 @@ pub(super) struct Written {
 }
 
 impl Multiplexer {
-    /// Drives the two halves of a stream by tasks of the current runtime.
+    /// Drives the two halves of a stream by a task of the current runtime.
     pub(crate) fn new<R, W>(reader: R, writer: W, limits: Limits, watch: Box<dyn Watch>) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
@@ -155,14 +154,13 @@ impl Multiplexer {
             clogged_out: AtomicBool::new(false),
             limits,
             watch,
-            tasks: OnceLock::new(),
+            task: OnceLock::new(),
         });
-        let writing = tokio::spawn(Writer::new(writer, Arc::clone(&shared))).abort_handle();
-        let reading = tokio::spawn(Reader::new(reader, Arc::clone(&shared))).abort_handle();
+        let task = driver::spawn(reader, writer, &shared);
         // Set once, here.
-        let _ = shared.tasks.set([writing, reading]);
+        let _ = shared.task.set(task);
         if shared.is_left() {
-            // It ended before one task could stop the other.
+            // It ended before it could stop the task.
             shared.close(End::Stopped);
         }
         let room = Arc::new(Semaphore::new(ROOM / SHARE));
@@ -269,7 +267,7 @@ impl Drop for Multiplexer {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         self.shared.leave(&mut queue, End::Stopped);
-        // The tasks go on until the last call has its answer or its deadline.
+        // The task goes on until the last call has its answer or its deadline.
         let is_awaited = queue.is_awaited();
         drop(queue);
         if !is_awaited {
@@ -317,7 +315,7 @@ impl Shared {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Ends the connection: takes no more requests, tells all calls, and stops both tasks.
+    /// Ends the connection: takes no more requests, tells all calls, and stops the task.
     pub(super) fn close(&self, end: End) {
         self.leave(&mut self.queue(), end);
         let mut written = self.written();
@@ -325,7 +323,7 @@ impl Shared {
         let bytes = written.bytes;
         drop(written);
         self.queue().fail_all(bytes, self.received.load(Ordering::Relaxed), end);
-        for task in self.tasks.get().into_iter().flatten() {
+        if let Some(task) = self.task.get() {
             task.abort();
         }
     }
