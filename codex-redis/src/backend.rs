@@ -137,6 +137,11 @@ impl Call<'_> {
         self.permit.deadline
     }
 
+    /// Returns the permit, for the first request of the call.
+    pub(crate) fn permit(&self) -> &Permit<'_> {
+        &self.permit
+    }
+
     /// Ends the call, and attaches its verb to a failure.
     pub(crate) fn end<T>(self, outcome: Outcome<T>) -> Result<T> {
         match outcome {

@@ -31,8 +31,13 @@ pub(crate) fn unlink<'a, K: AsRef<[u8]> + 'a>(keys: &'a [K]) -> Vec<Command<'a>>
 }
 
 /// Returns SET without a condition.
-pub(crate) fn set<'a>(key: &'a str, value: &'a Bytes, expiry: &'a ExpiryArguments) -> Command<'a> {
-    expiry.add_to(Command::new("SET").arg(key).arg(value))
+#[inline]
+pub(crate) fn set<'a>(key: &'a str, value: &'a Bytes, expiry: &ExpiryArguments) -> Command<'a> {
+    let mut set = Command::new("SET");
+    set.push(key.into());
+    set.push(value.into());
+    expiry.push_to(&mut set);
+    set
 }
 
 /// The arguments of SET for an expiry.
@@ -52,14 +57,14 @@ impl ExpiryArguments {
         Self { word, millis }
     }
 
-    pub(crate) fn add_to<'a>(&self, mut command: Command<'a>) -> Command<'a> {
+    #[inline]
+    pub(crate) fn push_to(&self, command: &mut Command<'_>) {
         if let Some(word) = self.word {
-            command = command.arg(word);
+            command.push(word.into());
         }
         if let Some(millis) = self.millis {
-            command = command.arg(millis);
+            command.push(millis.into());
         }
-        command
     }
 }
 

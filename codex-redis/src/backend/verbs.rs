@@ -37,7 +37,7 @@ impl KvBackend for RedisBackend {
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let call = self.begin("get").await?;
         let get = Command::read("GET").arg(key);
-        let answer = self.0.command(call.deadline(), key, &get).await;
+        let answer = self.0.first(call.permit(), key, &get).await;
         call.end(answer.and_then(reply::bytes))
     }
 
@@ -48,19 +48,23 @@ impl KvBackend for RedisBackend {
         let condition = match &options.condition {
             Condition::Always => {
                 let set = commands::set(key, &value, &expiry);
-                let answer = router.command(deadline, key, &set).await;
+                let answer = router.first(call.permit(), key, &set).await;
                 return call.end(answer.and_then(reply::written).map(|()| SetOutcome::Written));
             }
             Condition::IfAbsent => "NX",
             Condition::IfPresent => "XX",
             Condition::IfEquals(expected) => {
-                let arguments = |script| expiry.add_to(Command::arg(script, expected).arg(&value));
+                let arguments = |script| {
+                    let mut script = Command::arg(script, expected).arg(&value);
+                    expiry.push_to(&mut script);
+                    script
+                };
                 let answer = commands::SET_IF_EQUALS.run(router, deadline, key, arguments).await;
                 return call.end(answer.and_then(reply::outcome));
             }
         };
         let set = commands::set(key, &value, &expiry).arg(condition);
-        let answer = router.command(deadline, key, &set).await;
+        let answer = router.first(call.permit(), key, &set).await;
         call.end(answer.and_then(reply::outcome))
     }
 
@@ -105,16 +109,13 @@ impl KvBackend for RedisBackend {
             (Expiry::After(_), None) => Command::new("UNLINK").arg(key),
             (Expiry::After(_), Some(millis)) => Command::new("PEXPIRE").arg(key).arg(millis),
         };
-        let answer = router.command(deadline, key, &command).await;
+        let answer = router.first(call.permit(), key, &command).await;
         call.end(answer.and_then(reply::flag))
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
         let call = self.begin("ttl").await?;
-        let answer = self
-            .0
-            .command(call.deadline(), key, &Command::read("PTTL").arg(key))
-            .await;
+        let answer = self.0.first(call.permit(), key, &Command::read("PTTL").arg(key)).await;
         call.end(answer.and_then(reply::ttl))
     }
 
@@ -205,7 +206,7 @@ impl KvBackend for RedisBackend {
         if matches!(on_missing, OnMissing::Create(Expiry::Never | Expiry::Keep)) {
             // INCRBY alone suffices: it creates a missing counter without a time to live.
             let incr = Command::new("INCRBY").arg(key).arg(delta);
-            let answer = router.command(deadline, key, &incr).await;
+            let answer = router.first(call.permit(), key, &incr).await;
             return call.end(answer.and_then(reply::integer).map(Some));
         }
         let arguments = |script| {

@@ -68,9 +68,9 @@ impl RoundTrip {
         }
     }
 
-    /// Records that the request is on a connection.
-    pub(crate) fn sent(&mut self) {
-        self.sent = Some(Instant::now());
+    /// Records that the request was put on a connection at this time.
+    pub(crate) fn sent(&mut self, at: Instant) {
+        self.sent = Some(at);
         self.answered = None;
     }
 

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     config::settings::Settings,
     connection::multiplexer::Deadline,
-    server::{Here, PerRuntime},
+    server::{Here, PerRuntime, Start, current_runtime},
     wire::Failure,
 };
 
@@ -41,6 +41,8 @@ struct Gate {
 /// The permit of a call in flight.
 pub(crate) struct Permit<'a> {
     pub(crate) deadline: Deadline,
+    /// `None` if the call waited for its permit.
+    pub(crate) start: Option<Start>,
     gate: Here<'a, Gate>,
 }
 
@@ -54,7 +56,10 @@ impl Admission {
 
     /// Returns the deadline of a call that begins now.
     pub(crate) fn deadline(&self, verb: &'static str) -> Deadline {
-        let now = Instant::now();
+        self.deadline_from(Instant::now(), verb)
+    }
+
+    fn deadline_from(&self, now: Instant, verb: &'static str) -> Deadline {
         let at = now + self.settings.command_timeout;
         Deadline {
             at,
@@ -66,15 +71,22 @@ impl Admission {
     /// Waits until the call may begin, within its deadline, or fails immediately if too many calls
     /// wait already.
     pub(crate) async fn admit(&self, verb: &'static str) -> Result<Permit<'_>, Failure> {
-        let deadline = self.deadline(verb);
-        let gate = self.gates.here(
+        let start = Start {
+            at: Instant::now(),
+            runtime: current_runtime()?,
+        };
+        let deadline = self.deadline_from(start.at, verb);
+        let gate = self.gates.of(
+            start.runtime,
             || Gate::new(self.settings.max_in_flight),
             |gate| gate.taken.load(Ordering::Relaxed) > 0,
-        )?;
+        );
+        let mut start = Some(start);
         if gate.waiting.load(Ordering::Relaxed) > 0 || !gate.try_take() {
             Box::pin(gate.wait(deadline, self.settings.max_waiting)).await?;
+            start = None;
         }
-        Ok(Permit { deadline, gate })
+        Ok(Permit { deadline, start, gate })
     }
 }
 

@@ -12,6 +12,6 @@ mod tracked_checks;
 mod tracked_pushes;
 
 pub(crate) use self::{
-    per_runtime::{Here, PerRuntime},
+    per_runtime::{Here, PerRuntime, Start, current_runtime},
     server::Server,
 };

@@ -6,7 +6,10 @@ use std::{
 };
 
 use codex_traits::ErrorKind;
-use tokio::runtime::{Handle, Id};
+use tokio::{
+    runtime::{Handle, Id},
+    time::Instant,
+};
 
 use crate::wire::Failure;
 
@@ -26,7 +29,23 @@ pub(crate) struct PerRuntime<T> {
     others: RwLock<Vec<(Id, Arc<T>)>>,
 }
 
-/// The state of the current runtime.
+/// The time and the runtime at which a call began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    pub(crate) at: Instant,
+    pub(crate) runtime: Id,
+}
+
+/// Returns the id of the current runtime. The look-up writes to a reference count that all threads
+/// share.
+pub(crate) fn current_runtime() -> Result<Id, Failure> {
+    match Handle::try_current() {
+        Ok(runtime) => Ok(runtime.id()),
+        Err(_) => Err(Failure::new(ErrorKind::Config, "must be called inside a tokio runtime")),
+    }
+}
+
+/// The state of a runtime.
 pub(crate) enum Here<'a, T> {
     First(&'a T),
     Other(Arc<T>),
@@ -51,23 +70,19 @@ impl<T> PerRuntime<T> {
         }
     }
 
-    /// Returns the state of the current runtime, and creates it if it is missing. Creation beyond
-    /// the first few runtimes also drops every state for which `is_used` is false: its runtime is
-    /// gone, or it is as good as new.
-    pub(crate) fn here(&self, new: impl Fn() -> T, is_used: impl Fn(&T) -> bool) -> Result<Here<'_, T>, Failure> {
-        let Ok(runtime) = Handle::try_current() else {
-            return Err(Failure::new(ErrorKind::Config, "must be called inside a tokio runtime"));
-        };
-        let id = runtime.id();
+    /// Returns the state of this runtime, and creates it if it is missing. Creation beyond the
+    /// first few runtimes also drops every state for which `is_used` is false: its runtime is gone,
+    /// or it is as good as new.
+    pub(crate) fn of(&self, id: Id, new: impl Fn() -> T, is_used: impl Fn(&T) -> bool) -> Here<'_, T> {
         for place in &self.first {
             // If two runtimes find the place empty, the first fills it and the second moves on to
             // the next.
             let (owner, state) = place.get_or_init(|| (id, new()));
             if *owner == id {
-                return Ok(Here::First(state));
+                return Here::First(state);
             }
         }
-        Ok(Here::Other(self.other(id, new, is_used)))
+        Here::Other(self.other(id, new, is_used))
     }
 
     #[cold]

@@ -5,13 +5,15 @@ use std::{sync::Arc, time::Duration};
 use codex_traits::ErrorKind;
 use redis::Value;
 use tokio::{
+    runtime::Id,
     sync::oneshot::error::RecvError,
     time::{Instant, timeout_at},
 };
 
 use super::{
-    Here, PerRuntime,
+    Here, PerRuntime, Start,
     connection_cell::ConnectionCell,
+    current_runtime,
     locate::{Endpoint, Locate, Stalls},
     pool::{self, Pool, Sent},
 };
@@ -63,8 +65,12 @@ impl<L: Locate> Server<L> {
 
     /// Returns the connections of the current runtime.
     fn pool(&self) -> Result<Here<'_, Pool<L>>, Failure> {
+        Ok(self.pool_of(current_runtime()?))
+    }
+
+    fn pool_of(&self, runtime: Id) -> Here<'_, Pool<L>> {
         self.pools
-            .here(|| Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
+            .of(runtime, || Pool::new(Arc::clone(&self.endpoint)), Pool::is_alive)
     }
 
     /// Waits for a connection. A failure has the kind for the call that builds a handle.
@@ -80,23 +86,44 @@ impl<L: Locate> Server<L> {
     }
 
     /// Sends commands together. Returns errors of the server as replies.
+    pub(crate) fn request(
+        &self,
+        deadline: Deadline,
+        request: Request<'_, '_>,
+    ) -> impl Future<Output = Result<Replies, Failure>> + Send {
+        self.request_from(None, deadline, request)
+    }
+
+    /// Sends commands together. Returns errors of the server as replies. `start` is when the call
+    /// began, if it has not waited since.
     ///
     /// The usual case, a small request on a ready connection, is all in this function, because each
     /// function in between would move the replies once more. Everything else is boxed, because it
     /// would enlarge the future of each call.
-    pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
-        let pool = self.pool()?;
+    pub(crate) async fn request_from(
+        &self,
+        start: Option<Start>,
+        deadline: Deadline,
+        request: Request<'_, '_>,
+    ) -> Result<Replies, Failure> {
+        let pool = match start {
+            Some(start) => self.pool_of(start.runtime),
+            None => self.pool()?,
+        };
         let mut seen = RoundTrip::begin(self.settings().database, || request.name());
         if let Some(address) = self.place().fixed() {
             seen.address(|| address.parts());
         }
-        let sent = match self.send_now(&pool, &seen, deadline, &request) {
-            Some(sent) => Ok(sent),
-            None => Box::pin(self.send_when_ready(&pool, &seen, deadline, &request)).await,
+        let (sent, sent_at) = match self.send_now(&pool, &seen, deadline, &request) {
+            Some(sent) => (Ok(sent), start.map(|start| start.at)),
+            None => (
+                Box::pin(self.send_when_ready(&pool, &seen, deadline, &request)).await,
+                None,
+            ),
         };
         let answer = match sent {
             Ok(sent) => {
-                seen.sent();
+                seen.sent(sent_at.unwrap_or_else(Instant::now));
                 let (cell, connection) = (sent.cell, sent.connection);
                 match sent.answer.await {
                     Ok(Ok(answer)) => {
@@ -169,7 +196,7 @@ impl<L: Locate> Server<L> {
             Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
             Err(failure) => return Err(failure),
         };
-        seen.sent();
+        seen.sent(Instant::now());
         match sent.answer.await {
             Ok(Ok(answer)) => {
                 seen.answered(answer.at());

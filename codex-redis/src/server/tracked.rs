@@ -355,7 +355,7 @@ impl<L: Locate> Tracked<L> {
             seen.end(deadline.verb, ELSEWHERE, || name, &self.server.slow());
             return None;
         };
-        seen.sent();
+        seen.sent(Instant::now());
         Some(Sent {
             tracked: self,
             session,

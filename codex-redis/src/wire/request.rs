@@ -72,7 +72,7 @@ impl<'a> Command<'a> {
     /// arguments.
     #[inline]
     pub(crate) fn new(name: &'static str) -> Self {
-        let command = Self {
+        let mut command = Self {
             name,
             body: Body::Arguments {
                 first: [Argument::Bytes(&[]); INLINE],
@@ -85,9 +85,13 @@ impl<'a> Command<'a> {
         };
         // `split_once` costs more than the rest of this function for such short names.
         match name.bytes().position(|byte| byte == b' ') {
-            None => command.arg(name),
-            Some(end) => command.arg(&name[..end]).arg(&name[end + 1..]),
+            None => command.push(name.into()),
+            Some(end) => {
+                command.push((&name[..end]).into());
+                command.push((&name[end + 1..]).into());
+            }
         }
+        command
     }
 
     /// Makes a command that changes nothing. It may be sent again after a connection was lost.
@@ -135,8 +139,9 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Adds an argument in place, where a chain of [`arg`](Self::arg) would move the command.
     #[inline]
-    fn push(&mut self, argument: Argument<'a>) {
+    pub(crate) fn push(&mut self, argument: Argument<'a>) {
         let Body::Arguments { first, count, more } = &mut self.body else {
             return;
         };
