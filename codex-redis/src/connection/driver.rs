@@ -46,9 +46,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Future for Driver<R, W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let end = match self.writer.poll_drive(cx) {
+        // Replies first: after a pause of the process, those that arrived in time must not find
+        // their deadlines passed.
+        let end = match self.reader.poll_drive(cx) {
             Poll::Ready(end) => end,
-            Poll::Pending => ready!(self.reader.poll_drive(cx)),
+            Poll::Pending => ready!(self.writer.poll_drive(cx)),
         };
         self.shared.close(end);
         Poll::Ready(())
