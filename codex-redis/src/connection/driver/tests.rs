@@ -12,12 +12,16 @@ use std::{
 };
 
 use redis::Value;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    time::Instant,
+};
 
 use super::super::{
     failure::End,
-    multiplexer::{Limits, Multiplexer, Watch},
+    multiplexer::{Deadline, Limits, Multiplexer, Watch},
 };
+use crate::wire::{Command, Request};
 
 /// A peer that sends the same frame without end.
 struct Flood {
@@ -45,6 +49,33 @@ impl Watch for Ignored {
     fn ended(&self, _: End, _: usize) {}
 }
 
+const LIMITS: Limits = Limits {
+    unanswered: 16,
+    reply_bytes: usize::MAX,
+    timeouts: 4,
+    patience: Duration::from_secs(1),
+};
+
+#[tokio::test]
+async fn a_reply_that_came_in_time_is_handed_out_after_a_pause_of_the_process() {
+    let (client, mut server) = tokio::io::duplex(4096);
+    let (reader, writer) = tokio::io::split(client);
+    let connection = Multiplexer::new(reader, writer, LIMITS, Box::new(Ignored));
+    let at = Instant::now() + Duration::from_millis(50);
+    let deadline = Deadline {
+        at,
+        latest: at,
+        verb: "ping",
+    };
+    let answer = connection.send(&Request::one(&Command::read("PING")), None, deadline);
+    let mut request = [0; 14];
+    server.read_exact(&mut request).await.unwrap();
+    server.write_all(b"+PONG\r\n").await.unwrap();
+    // Blocks the runtime beyond the deadline.
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(matches!(answer.unwrap().await, Ok(Ok(_))));
+}
+
 #[tokio::test]
 async fn a_flood_leaves_the_runtime_to_its_timers() {
     /// The most bytes to decode before the timers have their turn.
@@ -62,13 +93,7 @@ async fn a_flood_leaves_the_runtime_to_its_timers() {
             frame,
             sent: Arc::clone(&sent),
         };
-        let limits = Limits {
-            unanswered: 16,
-            reply_bytes: usize::MAX,
-            timeouts: 4,
-            patience: Duration::from_secs(1),
-        };
-        let connection = Multiplexer::new(flood, tokio::io::sink(), limits, Box::new(Ignored));
+        let connection = Multiplexer::new(flood, tokio::io::sink(), LIMITS, Box::new(Ignored));
         let mut most = 0;
         for _ in 0..TURNS {
             let before = sent.load(Ordering::Relaxed);
