@@ -56,10 +56,12 @@ const LIMITS: Limits = Limits {
     patience: Duration::from_secs(1),
 };
 
+// A socket, whose readiness and the passed deadline are found at once.
+#[cfg(unix)]
 #[tokio::test]
 async fn a_reply_that_came_in_time_is_handed_out_after_a_pause_of_the_process() {
-    let (client, mut server) = tokio::io::duplex(4096);
-    let (reader, writer) = tokio::io::split(client);
+    let (client, mut server) = tokio::net::UnixStream::pair().unwrap();
+    let (reader, writer) = client.into_split();
     let connection = Multiplexer::new(reader, writer, LIMITS, Box::new(Ignored));
     let at = Instant::now() + Duration::from_millis(50);
     let deadline = Deadline {
