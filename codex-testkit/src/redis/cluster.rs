@@ -13,7 +13,7 @@ use redis::{RedisError, Value};
 
 use super::{
     sentinel::{text, wait},
-    server::{RedisServer, free_port},
+    server::{PORT_TAKEN, RedisServer, free_port},
 };
 use crate::require::Unavailable;
 
@@ -208,22 +208,33 @@ impl Drop for ClusterLease {
 }
 
 fn node(timeout: u32) -> Result<RedisServer, Unavailable> {
-    let arguments: [OsString; 12] = [
-        "--cluster-enabled".into(),
-        "yes".into(),
-        "--cluster-config-file".into(),
-        "nodes.conf".into(),
-        "--cluster-node-timeout".into(),
-        timeout.to_string().into(),
-        // The default is the port plus 10,000, which can be too large.
-        "--cluster-port".into(),
-        free_port()?.to_string().into(),
-        "--repl-diskless-sync-delay".into(),
-        "0".into(),
-        "--cluster-replica-validity-factor".into(),
-        "0".into(),
-    ];
-    RedisServer::start_with(arguments)
+    let start = || {
+        let arguments: [OsString; 12] = [
+            "--cluster-enabled".into(),
+            "yes".into(),
+            "--cluster-config-file".into(),
+            "nodes.conf".into(),
+            "--cluster-node-timeout".into(),
+            timeout.to_string().into(),
+            // The default is the port plus 10,000, which can be too large.
+            "--cluster-port".into(),
+            free_port()?.to_string().into(),
+            "--repl-diskless-sync-delay".into(),
+            "0".into(),
+            "--cluster-replica-validity-factor".into(),
+            "0".into(),
+        ];
+        RedisServer::start_with(arguments)
+    };
+    // Another process can take the port of the bus, which the server does not choose again.
+    let mut attempts = 5;
+    loop {
+        attempts -= 1;
+        match start() {
+            Err(reason) if attempts > 0 && reason.to_string().contains(PORT_TAKEN) => {}
+            started => return started,
+        }
+    }
 }
 
 fn bus_port(node: &RedisServer) -> Option<String> {

@@ -145,7 +145,7 @@ impl RedisServer {
             attempts -= 1;
             match server.run() {
                 Ok(()) => return Ok(server),
-                Err(reason) if attempts > 0 && reason.to_string().contains("Address already in use") => {}
+                Err(reason) if attempts > 0 && reason.to_string().contains(PORT_TAKEN) => {}
                 Err(reason) => return Err(reason),
             }
         }
@@ -383,6 +383,9 @@ fn new_directory() -> io::Result<PathBuf> {
         }
     }
 }
+
+/// The log line of a server whose port another process has taken.
+pub(super) const PORT_TAKEN: &str = "Address already in use";
 
 pub(super) fn free_port() -> Result<u16, Unavailable> {
     let found = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
