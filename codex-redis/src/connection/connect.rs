@@ -92,7 +92,7 @@ impl Connection {
 }
 
 /// Opens a connection to this address and logs in, until the deadline. Pushes and the end of the
-/// connection are told to `watch`. The connection is driven by a task of the current runtime.
+/// connection are told to `watch`. The connection is driven by tasks of the current runtime.
 pub(crate) async fn open(
     address: &Address,
     settings: &Settings,

@@ -1,66 +1,429 @@
-//! The task of a connection: it writes requests, keeps the deadlines and reads replies.
+//! The two tasks of a connection: one writes requests and keeps the deadlines, the other reads
+//! replies.
 //!
-//! One task, because a call that wakes a separate writer pays for a second task, and the two move
-//! between the workers of a runtime. The task yields to the calls at the points where it was
-//! measured to pay; `docs/redis-bench.md` has the figures.
-
-mod reader;
-mod writer;
+//! Two, because with one the client and the server take turns: either writes or reads would wait.
+//! Each yields to the calls at the point where it was measured to pay; `docs/redis-bench.md` has
+//! the figures.
 
 use std::{
+    collections::VecDeque,
+    io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
+use redis::Value;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::AbortHandle,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    runtime::{Handle, RuntimeFlavor},
+    time::{Instant, Sleep, sleep_until},
 };
 
-use self::{reader::Reader, writer::Writer};
-use super::{failure::End, multiplexer::Shared};
+use super::{
+    failure::End,
+    multiplexer::{LARGE, Shared},
+    queue::{Chunk, Waiting},
+};
+use crate::wire::decoder::{DecodeError, Decoder, Frame};
 
-/// The task of a connection.
-struct Driver<R, W> {
-    reader: Reader<R>,
-    writer: Writer<W>,
+/// Bytes of room to reserve for a read. Short replies fit completely.
+const BUFFER: usize = 64 << 10;
+
+/// The number of reads before other tasks and the runtime's timers have their turn: a peer that
+/// sends without end must not occupy a thread.
+const READS: usize = 4;
+
+/// The bytes to decode without completing a reply before other tasks and the runtime's timers have
+/// their turn. Decoding small frames takes far longer than reading them.
+const UNANSWERED: usize = BUFFER / 2;
+
+/// The fewest requests whose replies are handed out in one part. A part is a quarter of the
+/// unanswered requests if that is more.
+const PART: usize = 16;
+
+/// The most replies of each request that make a part longer, so that requests with many replies do
+/// not delay the others.
+const MOST_EACH: usize = 4;
+
+/// With this many bytes to write, the writer does not wait for other calls.
+const MUCH: u64 = 16 << 10;
+
+/// Buffers that have grown beyond this are not kept.
+const KEPT: usize = 1 << 20;
+
+/// Writes requests and keeps their deadlines.
+pub(super) struct Writer<W> {
+    stream: W,
     shared: Arc<Shared>,
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are written.
+    at: usize,
+    /// Whether something was written that is not flushed.
+    is_unflushed: bool,
+    /// An empty buffer for the calls to fill next.
+    spare: Vec<u8>,
+    /// One timer for all deadlines, set for the first of them.
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    /// Whether it has slept, and the calls have not yet had the time to add their requests to the
+    /// one that woke it.
+    has_slept: bool,
+    /// Whether the calls run on the same thread as this task.
+    is_current_thread: bool,
 }
 
-/// Spawns the task of a connection on the current runtime.
-pub(super) fn spawn<R, W>(reader: R, writer: W, shared: &Arc<Shared>) -> AbortHandle
-where
-    R: AsyncRead + Unpin + Send + 'static,
-    W: AsyncWrite + Unpin + Send + 'static,
-{
-    let driver = Driver {
-        reader: Reader::new(reader, Arc::clone(shared)),
-        writer: Writer::new(writer, Arc::clone(shared)),
-        shared: Arc::clone(shared),
-    };
-    tokio::spawn(driver).abort_handle()
+enum Fetched {
+    /// There is something to write.
+    Some,
+    /// There is not. A call that makes a request wakes the task.
+    None,
+    /// There is, and calls that are ready to run may add to it first.
+    Gather,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Future for Driver<R, W> {
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    pub(super) fn new(stream: W, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            shared,
+            chunks: VecDeque::new(),
+            at: 0,
+            is_unflushed: false,
+            spare: Vec::new(),
+            timer: Box::pin(sleep_until(Instant::now())),
+            armed: None,
+            has_slept: true,
+            is_current_thread: Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread),
+        }
+    }
+
+    fn fetch(&mut self, cx: &Context<'_>) -> Fetched {
+        let mut queue = self.shared.queue();
+        if queue.is_fetched() {
+            queue.writer = Some(cx.waker().clone());
+            self.has_slept = true;
+            return Fetched::None;
+        }
+        // Much is better on its way: the server has something to do meanwhile.
+        if self.has_slept && queue.unfetched() < MUCH {
+            self.has_slept = false;
+            return Fetched::Gather;
+        }
+        self.has_slept = false;
+        self.chunks.append(&mut queue.chunks);
+        if !queue.small.is_empty() {
+            let spare = std::mem::take(&mut self.spare);
+            self.chunks
+                .push_back(Chunk::Small(std::mem::replace(&mut queue.small, spare)));
+        }
+        queue.fetched = queue.end;
+        let earliest = queue.earliest.take();
+        drop(queue);
+        self.arm(earliest);
+        Fetched::Some
+    }
+
+    /// Sets the timer, if this is earlier than what it is set to.
+    fn arm(&mut self, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline
+            && self.armed.is_none_or(|armed| deadline < armed)
+        {
+            self.armed = Some(deadline);
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Handles a stream that takes no more bytes for now. Requests that wait behind this write have
+    /// deadlines too. Returns whether the connection has stalled.
+    fn block(&mut self, cx: &mut Context<'_>) -> bool {
+        let earliest = self.shared.queue().earliest.take();
+        self.arm(earliest);
+        let is_stalled = self.expire(cx);
+        self.shared.queue().blocked = Some((cx.waker().clone(), self.armed));
+        is_stalled
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_clogged = self.chunks.iter().any(Chunk::is_large);
+        if self.shared.clogged_out.load(Ordering::Relaxed) != is_clogged {
+            self.shared.clogged_out.store(is_clogged, Ordering::Relaxed);
+        }
+        while let Some(chunk) = self.chunks.front() {
+            let bytes = chunk.as_slice();
+            let mut written = self.shared.written();
+            if written.is_closed {
+                return Poll::Pending;
+            }
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.at..]))?;
+            written.bytes += count as u64;
+            drop(written);
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.is_unflushed = true;
+            self.at += count;
+            if self.at == bytes.len() {
+                self.at = 0;
+                if let Some(Chunk::Small(mut bytes)) = self.chunks.pop_front()
+                    && bytes.capacity() <= KEPT
+                    && bytes.capacity() > self.spare.capacity()
+                {
+                    bytes.clear();
+                    self.spare = bytes;
+                }
+            }
+        }
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the calls whose time is over, and says whether the connection is over too: it is
+    /// stalled and no call waits for it.
+    fn expire(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
+            let limits = &self.shared.limits;
+            let received = self.shared.received.load(Ordering::Relaxed);
+            let mut queue = self.shared.queue();
+            let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
+            if expired.is_stalled {
+                // With the queue locked: a call that has just been told must not send its next
+                // request here.
+                self.shared.leave(&mut queue, End::Stalled);
+            }
+            drop(queue);
+            if !expired.is_awaited && self.shared.is_left() {
+                return true;
+            }
+            self.armed = expired.next;
+            if let Some(next) = expired.next {
+                self.timer.as_mut().reset(next);
+            }
+        }
+        false
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.expire(cx) {
+                return Poll::Ready(End::Stalled);
+            }
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(End::of(&error)),
+                Poll::Pending if self.block(cx) => return Poll::Ready(End::Stalled),
+                Poll::Pending => return Poll::Pending,
+            }
+            match self.fetch(cx) {
+                Fetched::Some => {}
+                Fetched::None => return Poll::Pending,
+                // Behind everything that is ready. Client and server take turns then: writes in
+                // between would wake the server for a few requests each, which costs more.
+                Fetched::Gather if self.is_current_thread => return yield_to_timers(cx),
+                Fetched::Gather => {
+                    // Behind the calls that are ready now, and not `yield_now`, which would wait
+                    // until the worker is idle: by then the server has run out of work.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Future for Writer<W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Replies first: after a pause of the process, those that arrived in time must not find
-        // their deadlines passed.
-        let end = match self.reader.poll_drive(cx) {
-            Poll::Ready(end) => end,
-            Poll::Pending => ready!(self.writer.poll_drive(cx)),
-        };
+        let end = ready!(self.poll_drive(cx));
         self.shared.close(end);
         Poll::Ready(())
     }
 }
 
-impl<R, W> Drop for Driver<R, W> {
+impl<W> Drop for Writer<W> {
     fn drop(&mut self) {
         // With its runtime, if it did not end before.
         self.shared.close(End::Stopped);
+    }
+}
+
+/// Reads replies and hands them to the calls.
+pub(super) struct Reader<R> {
+    stream: R,
+    shared: Arc<Shared>,
+    incoming: Vec<u8>,
+    /// Bytes of `incoming` that have been decoded.
+    at: usize,
+    decoder: Decoder,
+    /// Replies that have not been handed out, with their memory and the place in the stream at
+    /// which they end.
+    ready: Vec<(Value, usize, u64)>,
+    ready_memory: usize,
+    /// Memory of what the queue holds, as of the last part.
+    held: usize,
+    /// The number of replies in a part.
+    part: usize,
+    /// Replies that the oldest request lacks: less than that completes no call.
+    missing: usize,
+    /// The offset in the stream of replies at which the reply to the oldest request begins.
+    front: u64,
+    /// Bytes that were decoded since a reply was handed out, or since the runtime had its turn.
+    unanswered_bytes: usize,
+}
+
+enum Part {
+    /// Everything that has arrived is handed out.
+    Done,
+    /// There may be more.
+    More,
+    /// Much was decoded that completes no reply.
+    Unanswered,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(stream: R, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(shared.limits.reply_bytes),
+            shared,
+            incoming: Vec::new(),
+            at: 0,
+            ready: Vec::new(),
+            ready_memory: 0,
+            held: 0,
+            part: PART,
+            missing: 0,
+            front: 0,
+            unanswered_bytes: 0,
+        }
+    }
+
+    /// Decodes and hands out a part of what has arrived.
+    fn hand_out(&mut self) -> Result<Part, End> {
+        let most = self.part.max(self.missing);
+        let incoming = std::mem::take(&mut self.incoming);
+        let mut bytes = &incoming[self.at..];
+        let part = loop {
+            if self.ready.len() >= most {
+                break Ok(if bytes.is_empty() { Part::Done } else { Part::More });
+            }
+            let taken = self.ready_memory + self.held + self.shared.unclaimed.load(Ordering::Relaxed);
+            let limit = self.shared.limits.reply_bytes.saturating_sub(taken);
+            match self.decoder.next(&mut bytes, limit) {
+                Ok(Some(Frame::Reply(value, memory))) => {
+                    self.ready_memory += memory;
+                    self.ready.push((value, memory, self.decoder.reply_bytes()));
+                }
+                Ok(Some(Frame::Push(items))) => {
+                    if let Err(end) = self.release() {
+                        break Err(end);
+                    }
+                    self.shared.watch.push(items);
+                }
+                Ok(None) => break Ok(Part::Done),
+                Err(DecodeError::Malformed) => break Err(End::Malformed),
+                Err(DecodeError::TooLarge) => break Err(End::TooLarge),
+            }
+        };
+        let left = bytes.len();
+        self.unanswered_bytes += incoming.len() - left - self.at;
+        self.at = incoming.len() - left;
+        self.incoming = incoming;
+        let released = self.release();
+        let part = part?;
+        released?;
+        let received = self.decoder.reply_bytes() - self.front;
+        let partial = if matches!(part, Part::Done) { left as u64 } else { 0 };
+        self.shared.received.store(received + partial, Ordering::Relaxed);
+        self.tell_whether_clogged();
+        if self.unanswered_bytes >= UNANSWERED {
+            self.unanswered_bytes = 0;
+            return Ok(Part::Unanswered);
+        }
+        Ok(part)
+    }
+
+    /// Hands out what is ready, with the queue locked: calls that run on another thread by then
+    /// would otherwise contend for the lock with each reply.
+    fn release(&mut self) -> Result<(), End> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut queue = self.shared.queue();
+        for (value, memory, end) in self.ready.drain(..) {
+            match queue.answer(value, memory, now, &self.shared.unclaimed) {
+                None => return Err(End::Surplus),
+                Some(true) => self.front = end,
+                Some(false) => {}
+            }
+        }
+        queue.timeouts = 0;
+        self.unanswered_bytes = 0;
+        self.ready_memory = 0;
+        self.held = queue.held;
+        let requests = queue.waiting.len();
+        let each = queue.missing.checked_div(requests).unwrap_or(1);
+        self.part = PART.max(requests / 4) * each.clamp(1, MOST_EACH);
+        self.missing = queue.waiting.front().map_or(0, Waiting::missing);
+        if queue.closed && queue.waiting.is_empty() {
+            // Left, and the last call has its answer.
+            return Err(End::Stopped);
+        }
+        Ok(())
+    }
+
+    fn tell_whether_clogged(&self) {
+        let is_long = self.decoder.missing() > LARGE;
+        if self.shared.clogged_in.load(Ordering::Relaxed) != is_long {
+            self.shared.clogged_in.store(is_long, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some((long, missing)) = self.decoder.long() {
+            let mut rest = bytes::BufMut::limit(long, missing);
+            let read = ready!(pin!(self.stream.read_buf(&mut rest)).poll(cx));
+            if let Ok(bytes) = &read {
+                self.decoder.added(*bytes);
+            }
+            return Poll::Ready(read);
+        }
+        if self.at > 0 {
+            self.incoming.drain(..self.at);
+            self.at = 0;
+        }
+        if self.incoming.capacity() - self.incoming.len() < BUFFER / 4 {
+            self.incoming.reserve(BUFFER);
+        }
+        pin!(self.stream.read_buf(&mut self.incoming)).poll(cx)
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..READS {
+            match self.hand_out() {
+                Ok(Part::Done) => {}
+                // The calls of this part go first, and the writer with their next requests.
+                Ok(Part::More) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(Part::Unanswered) => return yield_to_timers(cx),
+                Err(end) => return Poll::Ready(end),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(0) => return Poll::Ready(End::of(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(End::of(&error)),
+            }
+        }
+        yield_to_timers(cx)
     }
 }
 
@@ -70,6 +433,23 @@ fn yield_to_timers<T>(cx: &mut Context<'_>) -> Poll<T> {
     // Its first poll is always pending.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
     Poll::Pending
+}
+
+impl<R: AsyncRead + Unpin> Future for Reader<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let end = ready!(self.poll_drive(cx));
+        self.shared.close(end);
+        Poll::Ready(())
+    }
+}
+
+impl<R> Drop for Reader<R> {
+    fn drop(&mut self) {
+        // With its runtime, if it did not end before.
+        self.shared.close(End::Stopped);
+    }
 }
 
 #[cfg(test)]

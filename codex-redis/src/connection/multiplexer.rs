@@ -1,9 +1,10 @@
 //! One connection, shared by any number of calls.
 //!
-//! A call appends its request to a buffer that all share, and wakes the task of the connection if
-//! that sleeps. Its [writer](super::driver) lets other calls that are ready do the same first, and
-//! then writes all of it at once. Replies come in the order of the requests, and its reader hands
-//! them out. A reply that nobody waits for any more is thrown away.
+//! A call appends its request to a buffer that all share, and wakes the writing task if that
+//! sleeps. The [writer](super::driver::Writer) lets other calls that are ready do the same first,
+//! and then writes all of it at once. Replies come in the order of the requests; the
+//! [reader](super::driver::Reader) hands them out in parts, so that client and server work side by
+//! side. A reply that nobody waits for any more is thrown away.
 //!
 //! # Bounds
 //!
@@ -32,7 +33,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use super::queue::Answer;
 use super::{
-    driver,
+    driver::{Reader, Writer},
     failure::{End, Lost, NotSent},
     queue::{Chunk, Place, Queue, Waiting, transfer_time},
 };
@@ -107,7 +108,7 @@ pub(crate) struct Multiplexer {
     room: Arc<Semaphore>,
 }
 
-/// State that the calls and the task share.
+/// State that the calls and the two tasks share.
 pub(super) struct Shared {
     /// Never locked across an await, nor while something large is copied.
     queue: Mutex<Queue>,
@@ -125,7 +126,7 @@ pub(super) struct Shared {
     pub(super) clogged_out: AtomicBool,
     pub(super) limits: Limits,
     pub(super) watch: Box<dyn Watch>,
-    task: OnceLock<AbortHandle>,
+    tasks: OnceLock<[AbortHandle; 2]>,
 }
 
 /// Progress in writing the stream of requests.
@@ -137,7 +138,7 @@ pub(super) struct Written {
 }
 
 impl Multiplexer {
-    /// Drives the two halves of a stream by a task of the current runtime.
+    /// Drives the two halves of a stream by tasks of the current runtime.
     pub(crate) fn new<R, W>(reader: R, writer: W, limits: Limits, watch: Box<dyn Watch>) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
@@ -154,13 +155,14 @@ impl Multiplexer {
             clogged_out: AtomicBool::new(false),
             limits,
             watch,
-            task: OnceLock::new(),
+            tasks: OnceLock::new(),
         });
-        let task = driver::spawn(reader, writer, &shared);
+        let writing = tokio::spawn(Writer::new(writer, Arc::clone(&shared))).abort_handle();
+        let reading = tokio::spawn(Reader::new(reader, Arc::clone(&shared))).abort_handle();
         // Set once, here.
-        let _ = shared.task.set(task);
+        let _ = shared.tasks.set([writing, reading]);
         if shared.is_left() {
-            // It ended before it could stop the task.
+            // It ended before one task could stop the other.
             shared.close(End::Stopped);
         }
         let room = Arc::new(Semaphore::new(ROOM / SHARE));
@@ -267,7 +269,7 @@ impl Drop for Multiplexer {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         self.shared.leave(&mut queue, End::Stopped);
-        // The task goes on until the last call has its answer or its deadline.
+        // The tasks go on until the last call has its answer or its deadline.
         let is_awaited = queue.is_awaited();
         drop(queue);
         if !is_awaited {
@@ -315,7 +317,7 @@ impl Shared {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Ends the connection: takes no more requests, tells all calls, and stops the task.
+    /// Ends the connection: takes no more requests, tells all calls, and stops both tasks.
     pub(super) fn close(&self, end: End) {
         self.leave(&mut self.queue(), end);
         let mut written = self.written();
@@ -323,7 +325,7 @@ impl Shared {
         let bytes = written.bytes;
         drop(written);
         self.queue().fail_all(bytes, self.received.load(Ordering::Relaxed), end);
-        if let Some(task) = self.task.get() {
+        for task in self.tasks.get().into_iter().flatten() {
             task.abort();
         }
     }

@@ -1,4 +1,4 @@
-//! Requests between the calls that make them and the task that writes them and reads their replies.
+//! Requests between the calls that make them and the tasks that write them and read their replies.
 
 use std::{
     collections::VecDeque,
