@@ -409,8 +409,11 @@ fn the_suite_passes_on_a_server_in_a_container() {
     let report = runtime.block_on(async {
         let harness = ServerHarness::on(&url, |url| async move {
             let settings = RedisBackend::builder().url(&url);
-            // A half-open connection is closed after three timeouts, and the clauses wait 8 s.
-            settings.command_timeout(Duration::from_millis(1500)).build().await
+            // A half-open connection is closed after the timeouts, for which the clauses wait 8 s.
+            let settings = settings
+                .command_timeout(Duration::from_secs(3))
+                .timeouts_before_redial(2);
+            settings.build().await
         });
         codex_testkit::run(&harness.unwrap()).await
     });

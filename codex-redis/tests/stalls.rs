@@ -406,6 +406,24 @@ fn idle_connections_of_another_runtime_are_not_used_after_a_stall() {
     second.block_on(set(&backend)).unwrap();
 }
 
+#[tokio::test]
+async fn a_connection_whose_every_reply_is_late_is_replaced() {
+    // As after a reply that was cut: each request gets the reply to the one before.
+    let url = server(|number, mut stream| async move {
+        let mut buffer = vec![0; 4096];
+        if number == 0 {
+            let _ = stream.read(&mut buffer).await;
+        }
+        agree(stream).await;
+    })
+    .await;
+    let backend = builder(&url).build().await.unwrap();
+    let start = Instant::now();
+    while set(&backend).await.is_err() {
+        assert!(start.elapsed() < TIMEOUT * 30, "no call is answered any more");
+    }
+}
+
 async fn answer_once_and_swallow(mut stream: TcpStream) {
     let mut buffer = vec![0; 4096];
     let _ = stream.read(&mut buffer).await;

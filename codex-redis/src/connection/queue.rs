@@ -50,6 +50,8 @@ pub(super) struct Queue {
     pub(super) earliest: Option<Instant>,
     /// Deadlines that have passed since the last reply.
     pub(super) timeouts: u32,
+    /// Deadlines that have passed since a call was answered in time, and the first of them.
+    missed: Option<(u32, Instant)>,
     /// Memory of the replies to requests that are still missing others.
     pub(super) held: usize,
     pub(super) closed: bool,
@@ -154,19 +156,22 @@ impl Queue {
         if front.start >= self.fetched {
             return None;
         }
+        let is_late = front.is_late();
         let (held, is_last) = front.take(reply, memory, at, unclaimed);
-        self.missing -= 1;
         self.held = self.held.saturating_add_signed(held);
         if is_last {
             self.waiting.pop_front();
+            if !is_late {
+                self.missed = None;
+            }
         }
         Some(is_last)
     }
 
     /// Tells the calls whose time is over. `received` are the bytes that have come of the reply to
     /// the oldest request. The connection is stalled after `most` deadlines without a reply in
-    /// between, and if the oldest request is overdue by `patience`: neither depends on whether
-    /// anyone still waits.
+    /// between, if the oldest request is overdue by `patience`, and if for twice that time no call
+    /// was answered before its deadline: none of these depends on whether anyone still waits.
     pub(super) fn expire(&mut self, now: Instant, received: u64, most: u32, patience: Duration) -> Expired {
         let mut next = None::<Instant>;
         let (mut is_stalled, mut is_awaited) = (false, false);
@@ -179,6 +184,11 @@ impl Queue {
                 if !waiting.is_late() {
                     self.held -= waiting.fail(Lost::Late);
                     self.timeouts = self.timeouts.saturating_add(1);
+                    let (missed, since) = self.missed.unwrap_or((0, now));
+                    let missed = missed.saturating_add(1);
+                    self.missed = Some((missed, since));
+                    // The late replies may not even belong to these requests.
+                    is_stalled |= missed >= most && now - since >= patience.saturating_mul(2);
                 }
                 if place > 0 {
                     continue;
