@@ -33,6 +33,8 @@ struct State {
     meddlers: Mutex<VecDeque<(&'static str, BoxFuture<'static, ()>)>>,
     /// The number of calls that still succeed; unlimited at `usize::MAX`.
     calls_left: AtomicUsize,
+    /// The error of every call, in place of the call.
+    error: Mutex<Option<Error>>,
 }
 
 impl Watch {
@@ -41,6 +43,7 @@ impl Watch {
             calls: Mutex::default(),
             meddlers: Mutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
+            error: Mutex::default(),
         }))
     }
 
@@ -67,6 +70,11 @@ impl Watch {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }
 
+    /// Fails every call with this error; `None` ends the failures.
+    pub(super) fn fail_with(&self, error: Option<Error>) {
+        *self.0.error.lock().unwrap() = error;
+    }
+
     async fn ask(&self, verb: &'static str) -> Result<()> {
         self.0.calls.lock().unwrap().push(verb);
         yield_now().await;
@@ -80,6 +88,9 @@ impl Watch {
         let left = self.0.calls_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         if left.is_err() {
             return Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached"));
+        }
+        if let Some(error) = self.0.error.lock().unwrap().clone() {
+            return Err(error);
         }
         let meddler = {
             let mut meddlers = self.0.meddlers.lock().unwrap();

@@ -38,9 +38,27 @@ const READS: usize = 4;
 /// their turn. Decoding small frames takes far longer than reading them.
 const UNANSWERED: usize = BUFFER / 2;
 
-/// The fewest requests whose replies are handed out in one part. A part is a quarter of the
-/// unanswered requests if that is more.
-const PART: usize = 16;
+/// The number of requests whose replies are handed out before other tasks have their turn.
+#[derive(Clone, Copy)]
+struct Parts {
+    fewest: usize,
+    /// A part is the unanswered requests divided by this, if that is more.
+    divisor: usize,
+}
+
+impl Parts {
+    /// For calls that run on other threads than this task, too.
+    const MULTI_THREAD: Self = Self { fewest: 16, divisor: 4 };
+
+    /// For calls that run between the parts. The server works on one half of the requests while the
+    /// calls of the other half run. In one batch, client and server would take turns; smaller parts
+    /// would wake the server more often.
+    const CURRENT_THREAD: Self = Self { fewest: 32, divisor: 2 };
+
+    fn requests(self, unanswered: usize) -> usize {
+        self.fewest.max(unanswered / self.divisor)
+    }
+}
 
 /// The most replies of each request that make a part longer, so that requests with many replies do
 /// not delay the others.
@@ -94,8 +112,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
             has_slept: true,
-            is_current_thread: Handle::try_current()
-                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread),
+            is_current_thread: is_current_thread(),
         }
     }
 
@@ -106,8 +123,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.has_slept = true;
             return Fetched::None;
         }
-        // Much is better on its way: the server has something to do meanwhile.
-        if self.has_slept && queue.unfetched() < MUCH {
+        // Much is better on its way: the server has something to do meanwhile. On a single thread the
+        // calls that were ready have run before this task.
+        if self.has_slept && !self.is_current_thread && queue.unfetched() < MUCH {
             self.has_slept = false;
             return Fetched::Gather;
         }
@@ -221,9 +239,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             match self.fetch(cx) {
                 Fetched::Some => {}
                 Fetched::None => return Poll::Pending,
-                // Behind everything that is ready. Client and server take turns then: writes in
-                // between would wake the server for a few requests each, which costs more.
-                Fetched::Gather if self.is_current_thread => return yield_to_timers(cx),
                 Fetched::Gather => {
                     // Behind the calls that are ready now, and not `yield_now`, which would wait
                     // until the worker is idle: by then the server has run out of work.
@@ -266,6 +281,7 @@ pub(super) struct Reader<R> {
     ready_memory: usize,
     /// Memory of what the queue holds, as of the last part.
     held: usize,
+    parts: Parts,
     /// The number of replies in a part.
     part: usize,
     /// Replies that the oldest request lacks: less than that completes no call.
@@ -287,6 +303,11 @@ enum Part {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     pub(super) fn new(stream: R, shared: Arc<Shared>) -> Self {
+        let parts = if is_current_thread() {
+            Parts::CURRENT_THREAD
+        } else {
+            Parts::MULTI_THREAD
+        };
         Self {
             stream,
             decoder: Decoder::new(shared.limits.reply_bytes),
@@ -296,7 +317,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             ready: Vec::new(),
             ready_memory: 0,
             held: 0,
-            part: PART,
+            parts,
+            part: parts.fewest,
             missing: 0,
             front: 0,
             unanswered_bytes: 0,
@@ -369,7 +391,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.held = queue.held;
         let requests = queue.waiting.len();
         let each = queue.missing.checked_div(requests).unwrap_or(1);
-        self.part = PART.max(requests / 4) * each.clamp(1, MOST_EACH);
+        self.part = self.parts.requests(requests) * each.clamp(1, MOST_EACH);
         self.missing = queue.waiting.front().map_or(0, Waiting::missing);
         if queue.closed && queue.waiting.is_empty() {
             // Left, and the last call has its answer.
@@ -425,6 +447,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         yield_to_timers(cx)
     }
+}
+
+/// Returns whether all tasks of the runtime run on this thread.
+fn is_current_thread() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
 }
 
 /// Lets the runtime look at its timers before the task goes on. A task that only wakes itself is

@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::super::face::{SessionStore, asynchronous};
 use super::{
     super::context::{Cx, clauses},
     key, record,
 };
 use crate::{
-    Capabilities, Error, ErrorKind, Expiry, KvBackend, Login, Result, ScanPage, ScanRequest, SessionError,
-    SessionExpiry, SessionKey, SetOptions, SetOutcome, Ttl,
+    Error, ErrorKind, KvBackend, Login, SessionError, SessionExpiry, SessionKey,
     web::{Outcome, RequestSession, SameSite, SessionCookie, Sessions},
 };
 
@@ -277,13 +274,6 @@ async fn a_cookie_that_a_browser_would_drop_is_an_error<B: KvBackend>(cx: &Cx<B>
 async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     let (store, watched) = cx.watched_store();
     let cookie = visitor(&store).await;
-    let failing = |error| {
-        let builder = cx
-            .face
-            .sessions(Failing(error))
-            .codec(crate::DjangoSigned::new(super::SECRET));
-        builder.build().unwrap()
-    };
     for (kind, retryable, status) in [
         (ErrorKind::Connection, true, 503),
         (ErrorKind::Timeout, true, 503),
@@ -295,7 +285,8 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     ] {
         let error = Error::new(kind, "get", "it fails");
         let error = if retryable { error.retryable() } else { error };
-        let request = RequestSession::begin(&failing(error), cookie.as_str());
+        watched.fail_with(Some(error));
+        let request = RequestSession::begin(&store, cookie.as_str());
         let answer = request.get::<String>("name").await.unwrap_err();
         assert_eq!(answer.status_code(), status, "{kind}");
         // The same applies if the handler ignores the error.
@@ -303,6 +294,7 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(outcome.error.unwrap().status_code(), status, "{kind}");
         assert_eq!(outcome.set_cookie, None);
     }
+    watched.fail_with(None);
 
     // An outage between the load and the save.
     let request = RequestSession::begin(&store, cookie.as_str());
@@ -347,42 +339,4 @@ async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(refused, SessionError::TooLarge { .. }), "{refused:?}");
     assert_eq!(refused.status_code(), 500);
     assert!(store.load(&key(&large)).await.unwrap().is_some());
-}
-
-/// A backend on which every call fails with the same error.
-#[derive(Debug)]
-struct Failing(Error);
-
-impl KvBackend for Failing {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
-    }
-
-    async fn get(&self, _: &str) -> Result<Option<Bytes>> {
-        Err(self.0.clone())
-    }
-
-    async fn set(&self, _: &str, _: Bytes, _: SetOptions) -> Result<SetOutcome> {
-        Err(self.0.clone())
-    }
-
-    async fn del(&self, _: &[&str]) -> Result<u64> {
-        Err(self.0.clone())
-    }
-
-    async fn del_if_equals(&self, _: &str, _: &[u8]) -> Result<bool> {
-        Err(self.0.clone())
-    }
-
-    async fn expire(&self, _: &str, _: Expiry) -> Result<bool> {
-        Err(self.0.clone())
-    }
-
-    async fn ttl(&self, _: &str) -> Result<Ttl> {
-        Err(self.0.clone())
-    }
-
-    async fn scan(&self, _: ScanRequest<'_>) -> Result<ScanPage> {
-        Err(self.0.clone())
-    }
 }
