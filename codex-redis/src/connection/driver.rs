@@ -123,8 +123,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.has_slept = true;
             return Fetched::None;
         }
-        // Much is better on its way: the server has something to do meanwhile. On a single thread the
-        // calls that were ready have run before this task.
+        // Much is better on its way: the server has something to do meanwhile. On a single thread
+        // the calls that were ready have run before this task.
         if self.has_slept && !self.is_current_thread && queue.unfetched() < MUCH {
             self.has_slept = false;
             return Fetched::Gather;
