@@ -158,6 +158,7 @@ impl Queue {
         }
         let is_late = front.is_late();
         let (held, is_last) = front.take(reply, memory, at, unclaimed);
+        self.missing -= 1;
         self.held = self.held.saturating_add_signed(held);
         if is_last {
             self.waiting.pop_front();
