@@ -392,3 +392,30 @@ impl Drop for Charge {
         self.unclaimed.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answered_request_lacks_no_reply() {
+        let now = Instant::now();
+        let mut queue = Queue {
+            fetched: 1,
+            ..Queue::default()
+        };
+        let place = Place {
+            start: 0,
+            reach: 1,
+            deadline: now,
+            latest: now,
+        };
+        let (sender, _receiver) = oneshot::channel();
+        queue.push(Waiting::new(2, place, sender));
+        assert_eq!(queue.missing, 2);
+        assert_eq!(queue.answer(Value::Okay, 0, now, &Arc::default()), Some(false));
+        assert_eq!(queue.missing, 1);
+        assert_eq!(queue.answer(Value::Okay, 0, now, &Arc::default()), Some(true));
+        assert_eq!(queue.missing, 0);
+    }
+}
