@@ -83,7 +83,7 @@ impl Activity {
     ///
     /// No call begins after the clause is given up, so that its store can be emptied.
     pub(crate) async fn of_call<T>(&self, verb: Verb, call: impl Future<Output = T> + Send) -> T {
-        if self.is_given_up.load(Ordering::Acquire) {
+        if self.is_given_up() {
             pending::<()>().await;
         }
         let call_number = InFlight::begin(self, verb);
@@ -96,6 +96,10 @@ impl Activity {
     /// Prevents further calls from beginning.
     pub(crate) fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -30,9 +30,9 @@ const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 /// Runs every clause on the backends of `harness`, in sequence.
 ///
 /// A clause fails if it panics or is not done within [`Harness::time_limit`]. The run always ends:
-/// each clause runs on a thread of its own, inside the kit's own tokio runtime. If a clause blocks
-/// its thread, the thread is abandoned. `harness` itself runs on the caller's executor, which can
-/// be any executor.
+/// each clause runs on a thread of its own, inside a tokio runtime of the kit that no other running
+/// clause uses. If a clause blocks its thread, the thread is abandoned. `harness` itself runs on the
+/// caller's executor, which can be any executor.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }

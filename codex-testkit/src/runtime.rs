@@ -1,16 +1,16 @@
-//! The runtime of the clauses, and races on it.
+//! The runtimes of the kit and of its clauses, and races on them.
 
 use std::{
     any::Any,
     future::Future,
     num::NonZero,
     pin::pin,
-    ptr,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
+    thread,
     time::Duration,
 };
 
@@ -26,11 +26,22 @@ use crate::failure::{Checked, Failure};
 /// Racers need threads even if the machine has a single core.
 const FEWEST_THREADS: usize = 4;
 
-/// The runtime of the clauses to come.
-static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+/// More threads do not make more races, and many clauses can run at a time.
+const MOST_THREADS: usize = 8;
 
-/// Runs timers only. Code of a store can block every thread of the other runtime.
+/// Runs what the kit itself needs, and the harness of a test. No clause runs here.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| built("codex-testkit", threads()));
+
+/// Runs timers only. Code of a harness can block every thread of the other runtime.
 static TIMERS: LazyLock<Runtime> = LazyLock::new(|| built("codex-testkit-timers", 1));
+
+/// The runtimes of clauses that are done.
+static IDLE: Mutex<Vec<&'static Runtime>> = Mutex::new(Vec::new());
+
+fn threads() -> usize {
+    let cores = thread::available_parallelism().map_or(FEWEST_THREADS, NonZero::get);
+    cores.clamp(FEWEST_THREADS, MOST_THREADS)
+}
 
 fn built(name: &str, threads: usize) -> Runtime {
     let built = Builder::new_multi_thread()
@@ -41,24 +52,37 @@ fn built(name: &str, threads: usize) -> Runtime {
     built.unwrap_or_else(|error| panic!("codex-testkit cannot start its runtime: {error}"))
 }
 
-fn current() -> MutexGuard<'static, Option<&'static Runtime>> {
-    RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+fn idle() -> MutexGuard<'static, Vec<&'static Runtime>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the kit's own runtime.
 pub(crate) fn runtime() -> &'static Runtime {
-    current().get_or_insert_with(|| {
-        let cores = std::thread::available_parallelism().map_or(FEWEST_THREADS, NonZero::get);
-        // Never dropped, so that a clause that hangs without awaiting does not also keep the
-        // process from ending.
-        Box::leak(Box::new(built("codex-testkit", cores.max(FEWEST_THREADS))))
-    })
+    &RUNTIME
 }
 
-/// Gives the clauses to come another runtime: the tasks of an unfinished clause may block the
-/// threads of this one for good. Costs one runtime for each such clause.
-pub(crate) fn abandon(runtime: &'static Runtime) {
-    current().take_if(|current| ptr::eq(*current, runtime));
+/// The runtime of one clause at a time, whose tasks may block every thread of it.
+///
+/// The next clause gets the same runtime, because connections that its harness keeps may belong to
+/// it. The runtime of a clause that is never done is lost: one for each such clause.
+pub(crate) struct ClauseRuntime(&'static Runtime);
+
+impl ClauseRuntime {
+    pub(crate) fn take() -> Self {
+        let idle = idle().pop();
+        // Never dropped, so that a clause that hangs without awaiting does not also keep the
+        // process from ending.
+        Self(idle.unwrap_or_else(|| Box::leak(Box::new(built("codex-testkit-clause", threads())))))
+    }
+
+    pub(crate) fn block_on<T>(&self, clause: impl Future<Output = T>) -> T {
+        self.0.block_on(clause)
+    }
+
+    /// Leaves the runtime to the clauses to come.
+    pub(crate) fn give_back(self) {
+        idle().push(self.0);
+    }
 }
 
 /// Starts a task that can run in parallel with others: on the caller's runtime if that runtime has

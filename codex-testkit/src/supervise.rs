@@ -6,13 +6,13 @@ use futures_util::{
     FutureExt as _,
     future::{self, Either},
 };
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::sync::oneshot;
 use tracing::dispatcher;
 
 use crate::{
     activity::Activity,
     failure::{Checked, Failure},
-    runtime::{abandon, panic_message, runtime, sleep},
+    runtime::{ClauseRuntime, panic_message, sleep},
 };
 
 /// The interval at which a long clause is observed. It is observed at least four times.
@@ -26,11 +26,10 @@ const STACK: usize = 16 << 20;
 pub(crate) struct Supervised {
     activity: Arc<Activity>,
     done: oneshot::Receiver<Result<Checked, Box<dyn Any + Send>>>,
-    runtime: &'static Runtime,
 }
 
-/// Starts `clause` on a thread of its own, inside the kit's runtime and under the caller's
-/// `tracing` subscriber.
+/// Starts `clause` on a thread of its own, inside a runtime that no other running clause uses, and
+/// under the caller's `tracing` subscriber.
 ///
 /// The clause and everything that it holds are dropped before it counts as done.
 pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + 'static) -> Checked<Supervised> {
@@ -38,21 +37,21 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
     let (tell, done) = oneshot::channel();
     let watched = activity.clone().of_clause(AssertUnwindSafe(clause).catch_unwind());
     let subscriber = dispatcher::get_default(Clone::clone);
-    let runtime = runtime();
+    let runtime = ClauseRuntime::take();
+    let of_thread = activity.clone();
     let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
     let started = thread.spawn(move || {
         dispatcher::with_default(&subscriber, || {
             let outcome = runtime.block_on(watched);
+            if !of_thread.is_given_up() {
+                runtime.give_back();
+            }
             // There is no receiver for a clause that took too long.
             let _ = tell.send(outcome);
         });
     });
     match started {
-        Ok(_) => Ok(Supervised {
-            activity,
-            done,
-            runtime,
-        }),
+        Ok(_) => Ok(Supervised { activity, done }),
         Err(error) => Err(Failure::Broken(format!(
             "no thread could be started for the clause: {error}"
         ))),
@@ -61,7 +60,7 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
 
 impl Supervised {
     /// Waits until the clause is done, at most `limit`, and calls `tick` every few seconds. The
-    /// thread and the runtime of an unfinished clause are abandoned.
+    /// thread and the runtime of an unfinished clause are lost.
     pub(crate) async fn outcome(mut self, limit: Duration, mut tick: impl FnMut(&Activity)) -> Checked {
         loop {
             let left = limit.saturating_sub(self.activity.elapsed());
@@ -73,7 +72,6 @@ impl Supervised {
                 }
                 Either::Left((Err(_), _)) => return Err(Failure::Broken("the thread of the clause ended".to_owned())),
                 Either::Right(_) if self.activity.elapsed() >= limit => {
-                    abandon(self.runtime);
                     return Err(Failure::Broken(self.activity.diagnosis(limit)));
                 }
                 Either::Right(_) => tick(&self.activity),
