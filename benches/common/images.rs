@@ -1,6 +1,6 @@
 //! Plots as SVG in the folder that BENCH_IMAGES names.
 
-use std::{env, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use plotters::style::RGBColor;
 
@@ -15,6 +15,8 @@ pub(crate) const COLOURS: [RGBColor; 5] = [
 
 /// Returns the path of a plot, or `None` if no plots are wanted.
 pub(crate) fn path(name: &str) -> Option<PathBuf> {
-    let folder = env::var_os("BENCH_IMAGES")?;
-    Some(PathBuf::from(folder).join(name))
+    let folder = PathBuf::from(env::var_os("BENCH_IMAGES")?);
+    // The plot reports a folder that cannot be made.
+    let _ = fs::create_dir_all(&folder);
+    Some(folder.join(name))
 }

@@ -1,6 +1,9 @@
-"""The page of the bench in Django, for a WSGI server: REDIS_URL=... ENGINE=cache|codex gunicorn django_page:application
+"""The page of the bench in Django, for a WSGI server:
 
-ENGINE=cache is what Django itself has for Redis: sessions in its cache, pickled and not signed. ENGINE=codex is `examples/django`.
+REDIS_URL=... ENGINE=cache|codex gunicorn django_page:application
+
+ENGINE=cache is what Django itself has for Redis: sessions in its cache, pickled and not signed.
+ENGINE=codex is `examples/django`.
 """
 
 import itertools

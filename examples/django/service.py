@@ -91,7 +91,7 @@ def expire_in(request, seconds):
 
 
 def configure(request, use_tz, zone, browser_close):
-    """Changes the settings of the running project, and tells by how many hours its clock differs from UTC."""
+    """Changes the settings of the project, and tells how many hours its clock is from UTC."""
     settings.USE_TZ = use_tz == 1
     settings.TIME_ZONE = zone.replace("-", "/")
     settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = browser_close == 1

@@ -1,4 +1,7 @@
-"""Runs the calls of standard input, one JSON list a line, on Django's cache with JSON values, and prints the answers."""
+"""Runs calls on Django's cache with JSON values, and prints the answers.
+
+The calls are read from standard input, one JSON list a line.
+"""
 
 import json
 import sys
@@ -8,7 +11,7 @@ from django.conf import settings
 
 
 class Json:
-    """What the original stores: integers as they are, so that INCR works, and everything else as compact JSON."""
+    """Stores what the original does: integers as they are, for INCR, and the rest as compact JSON."""
 
     def dumps(self, value):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
