@@ -31,8 +31,8 @@ const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 ///
 /// A clause fails if it panics or is not done within [`Harness::time_limit`]. The run always ends:
 /// each clause runs on a thread of its own, inside a tokio runtime of the kit that no other running
-/// clause uses. If a clause blocks its thread, the thread is abandoned. `harness` itself runs on the
-/// caller's executor, which can be any executor.
+/// clause uses. If a clause blocks its thread, the thread is abandoned. `harness` itself runs on
+/// the caller's executor, which can be any executor.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }
