@@ -31,7 +31,8 @@ async fn child() {
         std::env::var(URL).unwrap(),
         std::env::var("CODEX_PROCESSES_ROLE").unwrap(),
     );
-    let backend = RedisBackend::connect(&url).await.unwrap();
+    // Many processes share few cores.
+    let backend = RedisBackend::connect(&(url + "?command_timeout=10s")).await.unwrap();
     let cache = Cache::builder(backend.clone()).key_prefix("shop").build().unwrap();
     let (counting, hangs) = (backend.clone(), role == "hangs");
     let loader = cache
@@ -95,7 +96,9 @@ async fn open_gate(backend: &RedisBackend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_06_eight_processes_of_64_tasks_compute_once() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&database.url()).await.unwrap();
+    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
+        .await
+        .unwrap();
     let mut processes: Vec<_> = (0..8).map(|_| start(&database.url(), "computes")).collect();
     reaches(&backend, "ready", 8).await;
     open_gate(&backend).await;
@@ -112,7 +115,9 @@ async fn load_06_eight_processes_of_64_tasks_compute_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_06_a_killed_process_delays_the_others_by_at_most_its_lease() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&database.url()).await.unwrap();
+    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
+        .await
+        .unwrap();
     let mut holder = start(&database.url(), "hangs");
     reaches(&backend, "ready", 1).await;
     open_gate(&backend).await;

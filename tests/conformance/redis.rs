@@ -46,7 +46,8 @@ impl Harness for Redis {
             fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst))
         } else {
             let database = Database::lease().unwrap();
-            let url = database.url();
+            // Many tests share few cores.
+            let url = database.url() + "?command_timeout=10s";
             *self.database.lock().unwrap() = database;
             url
         };

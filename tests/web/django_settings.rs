@@ -37,10 +37,14 @@ impl Settings {
     }
 
     async fn store(self, url: &str) -> Store {
-        let builder = SessionStore::builder(RedisBackend::connect(url).await.unwrap())
-            .project("shop")
-            .codec(DjangoSigned::new(SECRET))
-            .browser_session(self.browser_close);
+        let builder = SessionStore::builder(
+            RedisBackend::connect(&format!("{url}?command_timeout=10s"))
+                .await
+                .unwrap(),
+        )
+        .project("shop")
+        .codec(DjangoSigned::new(SECRET))
+        .browser_session(self.browser_close);
         let builder = if self.use_tz {
             builder
         } else {
