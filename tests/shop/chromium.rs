@@ -32,7 +32,9 @@ impl Chromium {
         let free = |command: &mut std::process::Command| {
             command.arg("--port=0");
         };
-        let driver = Process::start(&driver, free, |line| line.contains("started successfully on port"));
+        let start = || Process::start(&driver, free, |line| line.contains("started successfully on port"));
+        // It takes a free port of IPv4 and then the same port of IPv6, which may be in use.
+        let driver = (0..5).find_map(|_| start()).expect("chromedriver starts");
         Ok(Self { driver, browser })
     }
 

@@ -6,15 +6,16 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-/// A script that runs a program until standard input closes, which happens when the parent process
-/// ends.
+/// A script that runs a program until it ends or standard input closes, which happens when the
+/// parent process ends.
 const SCRIPT: &str = r#"
 exec 3<&0
 "$@" 3<&- </dev/null &
 program=$!
-read -r _ <&3
-kill "$program"
+{ read -r _ <&3; kill "$program"; } >/dev/null 2>&1 &
+reader=$!
 wait "$program" 2>/dev/null
+kill "$reader" 2>/dev/null
 "#;
 
 /// A program that announces on standard output that it is ready.
@@ -26,8 +27,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs the program and waits for the line that `is_it` accepts.
-    pub(crate) fn start(program: &Path, configure: impl FnOnce(&mut Command), is_it: impl Fn(&str) -> bool) -> Self {
+    /// Runs the program and waits for the line that `is_it` accepts. Returns `None` if the program
+    /// ends before.
+    pub(crate) fn start(
+        program: &Path,
+        configure: impl FnOnce(&mut Command),
+        is_it: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "sh"]).arg(program);
         configure(&mut command);
@@ -35,10 +41,13 @@ impl Process {
         let input = shell.stdin.take();
         let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
         let line = lines.by_ref().map_while(Result::ok).find(|line| is_it(line));
-        let line = line.unwrap_or_else(|| panic!("{} ended before it was there", program.display()));
+        let Some(line) = line else {
+            let _ = shell.wait();
+            return None;
+        };
         // Keep reading, so that the program does not block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { shell, input, line }
+        Some(Self { shell, input, line })
     }
 }
 
@@ -70,7 +79,10 @@ impl Shop {
             panic!("the shop belongs to the package of the example");
         };
         let process = Process::start(Path::new(program), configure, |line| line.starts_with("http://"));
-        Self { process, name }
+        Self {
+            process: process.expect("the shop starts"),
+            name,
+        }
     }
 
     pub(crate) fn url(&self) -> &str {
