@@ -89,3 +89,8 @@ impl Shop {
         &self.process.line
     }
 }
+
+#[test]
+fn a_program_that_ends_before_its_line_is_not_waited_for() {
+    assert!(Process::start(Path::new("true"), |_| (), |_| true).is_none());
+}
