@@ -57,6 +57,8 @@ impl Chromium {
         ];
         let capabilities = serde_json::json!({
             "goog:chromeOptions": { "binary": self.browser, "args": arguments },
+            // Milliseconds. The default of 30 s is too short for a long script on a busy machine.
+            "timeouts": { "script": 300_000 },
         });
         let serde_json::Value::Object(capabilities) = capabilities else {
             unreachable!("it is written as an object");
