@@ -292,6 +292,11 @@ impl<M: Make> Harness for RedisHarness<M> {
         database.is_some_and(|database| database.is_planted(foreign))
     }
 
+    /// Returns a limit for a hundred thousand calls while several servers share few cores.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
     fn deadline(&self) -> Duration {
         DEADLINE
     }

@@ -104,6 +104,11 @@ where
         }
     }
 
+    /// Returns 5 minutes. The servers of a cluster share the processors of this machine.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
     fn deadline(&self) -> Duration {
         self.deadline
     }
