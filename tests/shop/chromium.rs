@@ -33,7 +33,7 @@ impl Chromium {
             command.arg("--port=0");
         };
         let start = || Process::start(&driver, free, |line| line.contains("started successfully on port"));
-        // It takes a free port of IPv4 and then the same port of IPv6, which may be in use.
+        // Seen on a busy machine: it ended before it said that it had started.
         let driver = (0..5).find_map(|_| start()).expect("chromedriver starts");
         Ok(Self { driver, browser })
     }
