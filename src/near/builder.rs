@@ -90,7 +90,7 @@ impl<R: Tracking> NearBuilder<R> {
         if self.max_bytes == 0 {
             return Err(refused("max_bytes must be at least 1"));
         }
-        let misses_move = self.backend.capabilities().contains(Capability::Cluster);
+        let keys_move = self.backend.capabilities().contains(Capability::Cluster);
         let time = match self.clock {
             Some(clock) => Time::Given(clock),
             None => Time::system(),
@@ -100,7 +100,7 @@ impl<R: Tracking> NearBuilder<R> {
             self.max_bytes,
             self.max_value_bytes,
             self.max_staleness,
-            misses_move,
+            keys_move,
         )?);
         let feed = Box::pin(self.backend.track(Arc::clone(&state) as _)).await?;
         Ok(NearBackend::of(Inner {

@@ -10,14 +10,26 @@ use super::{backend::Inner, entry::NEVER, state::Settled};
 impl<R: Tracking> Inner<R> {
     /// Asks the store for a value, and keeps the answer.
     pub(super) async fn fetch(self: &Arc<Self>, key: &str) -> Result<Option<Bytes>> {
+        if self.state.is_written(key) {
+            return self.fetch_written(key).await;
+        }
         Ok(self.read(key).await?.0.value)
+    }
+
+    /// Asks the store for a value that cannot be kept, because this handle is writing the key. Such
+    /// a read costs the store less than a tracked read: no time to live, and no report.
+    async fn fetch_written(&self, key: &str) -> Result<Option<Bytes>> {
+        self.state.count_miss();
+        let value = self.backend.get(key).await?;
+        self.state.refuse(key);
+        Ok(value)
     }
 
     /// Asks the store for a value that was too large to be kept, over an untracked connection.
     pub(super) async fn fetch_large(&self, key: &str) -> Result<Option<Bytes>> {
         self.state.count_miss();
         let value = self.backend.get(key).await?;
-        self.state.outdate(key);
+        self.state.drop_kept(key);
         Ok(value)
     }
 

@@ -27,8 +27,9 @@ pub(super) struct State {
     counters: Counters,
     max_value_bytes: usize,
     max_staleness: u64,
-    /// Whether the store does not report the move of a missing key to another node.
-    misses_move: bool,
+    /// Whether keys move between nodes. Their streams are not ordered with each other, and the move
+    /// of a missing key is not reported.
+    keys_move: bool,
     /// The number of writes in flight whose keys are not known.
     sweeps: AtomicUsize,
     /// The time until which nothing is kept, because such a write ended without an answer.
@@ -77,7 +78,7 @@ impl State {
         max_bytes: usize,
         max_value_bytes: usize,
         max_staleness: Duration,
-        misses_move: bool,
+        keys_move: bool,
     ) -> codex_traits::Result<Self> {
         let max_staleness = nanos(max_staleness);
         Ok(Self {
@@ -88,7 +89,7 @@ impl State {
             counters: Counters::default(),
             max_value_bytes,
             max_staleness,
-            misses_move,
+            keys_move,
             sweeps: AtomicUsize::new(0),
             quiet_until: AtomicU64::new(0),
         })
@@ -148,6 +149,12 @@ impl State {
         }
     }
 
+    /// Returns whether a write of this handle to the key is in flight, so that no answer for it can
+    /// be kept. Also true while another key of its bucket is written.
+    pub(super) fn is_written(&self, key: &str) -> bool {
+        self.buckets.of(key).writes > 0
+    }
+
     /// Keeps the answer to a read, if nothing has happened to its key since the note. Otherwise an
     /// older answer is dropped too.
     pub(super) fn settle(&self, key: &str, noted: &Note, read: &TrackedRead) -> Settled {
@@ -156,16 +163,22 @@ impl State {
             return Settled::Refused;
         };
         let mut bucket = self.buckets.at(noted.bucket);
-        let is_unchanged = bucket.generation == noted.generation
+        let is_on_stream = self.nodes.lease(node, noted.epoch) != 0;
+        let is_unchanged = is_on_stream
+            && bucket.generation == noted.generation
             && bucket.writes == 0
             && self.sweeps.load(Ordering::SeqCst) == 0
-            && !self.is_quiet(bucket.quiet_until)
-            && self.nodes.lease(node, noted.epoch) != 0;
+            && !self.is_quiet(bucket.quiet_until);
         if is_unchanged && self.memory.put(key, stored) {
             return Settled::Kept;
         }
-        bucket.generation = bucket.generation.wrapping_add(1);
-        self.memory.remove(key);
+        // The answers of one stream come in order, each after the report of what it shows. So
+        // another answer of the stream that is kept, or will be, is no older than this answer.
+        let is_ordered = is_on_stream && !is_unchanged && !self.keys_move;
+        if !is_ordered {
+            bucket.generation = bucket.generation.wrapping_add(1);
+            self.memory.remove(key);
+        }
         drop(bucket);
         self.counters.count(Event::RefusedFill);
         Settled::Refused
@@ -185,7 +198,7 @@ impl State {
         let (kind, deadline) = match (&read.value, read.ttl) {
             (Some(_), Ttl::Persistent) => (Kind::Present, NEVER),
             (Some(_), Ttl::Remaining(left)) => (Kind::Present, noted.sent.saturating_add(nanos(left))),
-            (None, Ttl::Missing) if self.misses_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
+            (None, Ttl::Missing) if self.keys_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
             (None, Ttl::Missing) => (Kind::Absent, NEVER),
             // Value and time to live are of different moments.
             (Some(_), Ttl::Missing) | (None, Ttl::Persistent | Ttl::Remaining(_)) => return None,
@@ -205,7 +218,8 @@ impl State {
         Some((node, header.with(value)))
     }
 
-    fn refuse(&self, key: &str) {
+    /// Counts an answer that is not kept, and drops what it may be newer than.
+    pub(super) fn refuse(&self, key: &str) {
         self.drop_key(key);
         self.counters.count(Event::RefusedFill);
     }
@@ -217,10 +231,19 @@ impl State {
         self.memory.remove(key);
     }
 
-    /// Prevents reads in flight from keeping the key.
-    pub(super) fn outdate(&self, key: &str) {
+    /// Drops a key whose value was too large to be kept, and prevents reads in flight from keeping
+    /// it. The entry that says that the value is large stays.
+    pub(super) fn drop_kept(&self, key: &str) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
+        let mut kind = None;
+        let _ = self.memory.get_from(key, |stored| {
+            kind = Header::of(stored).map(|header| header.kind);
+            None
+        });
+        if kind != Some(Kind::Large) {
+            self.memory.remove(key);
+        }
     }
 
     /// Begins a write of a key: no answer for it is kept until [`end_write`](Self::end_write).
@@ -302,4 +325,83 @@ impl fmt::Debug for State {
 
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use codex_traits::{NodeId, TrackedRead, TrackingListener as _, Ttl};
+
+    use super::{NotKept, Settled, State, Time};
+
+    const KEY: &str = "key";
+
+    fn state(keys_move: bool) -> State {
+        let state = State::new(Time::system(), 1 << 20, 100, Duration::from_secs(3600), keys_move).unwrap();
+        state.opening(NodeId::ONLY);
+        state.opened(NodeId::ONLY);
+        state
+    }
+
+    fn read(value: &'static str) -> TrackedRead {
+        TrackedRead::on(NodeId::ONLY, Some(Bytes::from(value)), Ttl::Persistent)
+    }
+
+    fn kept(state: &State) -> Option<Bytes> {
+        state.find(KEY).ok().and_then(|hit| hit.value)
+    }
+
+    #[test]
+    fn a_refused_answer_does_not_refuse_a_later_answer_of_its_stream() {
+        let state = state(false);
+        let before = state.note(KEY);
+        state.changed(NodeId::ONLY, KEY.as_bytes());
+        let after = state.note(KEY);
+        assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
+        assert_eq!(state.settle(KEY, &after, &read("2")), Settled::Kept);
+        assert_eq!(kept(&state), Some(Bytes::from("2")));
+        // An answer to the earlier read that comes last leaves the kept answer as well.
+        assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
+        assert_eq!(kept(&state), Some(Bytes::from("2")));
+    }
+
+    #[test]
+    fn where_keys_move_a_refused_answer_may_be_newer_than_any_other() {
+        let state = state(true);
+        let before = state.note(KEY);
+        state.changed(NodeId::ONLY, KEY.as_bytes());
+        let after = state.note(KEY);
+        assert_eq!(state.settle(KEY, &after, &read("2")), Settled::Kept);
+        assert_eq!(state.settle(KEY, &before, &read("3")), Settled::Refused);
+        assert_eq!(kept(&state), None);
+    }
+
+    #[test]
+    fn an_answer_that_nothing_orders_may_be_newer_than_any_other() {
+        let state = state(false);
+        let noted = state.note(KEY);
+        let other = state.note(KEY);
+        assert_eq!(state.settle(KEY, &noted, &read("1")), Settled::Kept);
+        let untracked = TrackedRead::untracked(Some(Bytes::from("2")));
+        assert_eq!(state.settle(KEY, &other, &untracked), Settled::Refused);
+        assert_eq!(kept(&state), None);
+        assert_eq!(state.settle(KEY, &other, &read("1")), Settled::Refused);
+    }
+
+    #[test]
+    fn after_an_untracked_read_of_a_large_value_only_the_mark_of_its_size_is_kept() {
+        let state = state(false);
+        let noted = state.note(KEY);
+        let large = TrackedRead::on(NodeId::ONLY, Some(Bytes::from(vec![0; 101])), Ttl::Persistent);
+        assert_eq!(state.settle(KEY, &noted, &large), Settled::Kept);
+        state.drop_kept(KEY);
+        assert_eq!(state.find(KEY).err(), Some(NotKept::Large));
+        // The value became small, and was kept while the large value was read.
+        let noted = state.note(KEY);
+        assert_eq!(state.settle(KEY, &noted, &read("1")), Settled::Kept);
+        state.drop_kept(KEY);
+        assert_eq!(state.find(KEY).err(), Some(NotKept::Nothing));
+    }
 }

@@ -240,3 +240,18 @@ async fn near_03_reads_never_go_back_and_nothing_stays_behind() {
 fn number(value: Option<Bytes>) -> u64 {
     value.map_or(0, |value| std::str::from_utf8(&value).unwrap().parse().unwrap())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_beside_a_write_of_the_same_handle_asks_for_the_value_only() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "1").await;
+    keep(&near, "k").await;
+    let (asked, refused) = (calls(&server, "pttl"), near.stats().refused_fills);
+    let ((), value) = tokio::join!(biased; put(&near, "k", "2"), text(&near, "k"));
+    assert!(matches!(value.as_deref(), Some("1" | "2")), "{value:?}");
+    assert_eq!(calls(&server, "pttl"), asked);
+    assert_eq!(near.stats().refused_fills, refused + 1);
+    assert_eq!(keep(&near, "k").await.as_deref(), Some("2"));
+    assert!(calls(&server, "pttl") > asked);
+}
