@@ -54,7 +54,7 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $test() {
                 let database = codex_testkit::require!("redis", super::Database::lease());
-                let backend = super::RedisBackend::connect(&(database.url() + "?command_timeout=10s")).await.unwrap();
+                let backend = super::RedisBackend::connect(&database.patient_url()).await.unwrap();
                 super::$test(super::AnyBackend::new(backend)).await;
             })+
         }

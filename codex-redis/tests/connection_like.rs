@@ -54,9 +54,7 @@ async fn any_command_runs_beside_the_verbs_and_on_the_same_connections() {
 #[tokio::test]
 async fn errors_are_the_servers_own_and_what_would_change_the_connection_is_refused() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     let mut connection = backend.connection();
     let _: () = connection.set("s", "v").await.unwrap();
     let error = connection.lpush::<_, _, i64>("s", 1).await.unwrap_err();

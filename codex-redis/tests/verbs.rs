@@ -15,9 +15,7 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, 
 use support::{assert_kind, put};
 
 async fn connect(database: &Database) -> RedisBackend {
-    RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap()
+    RedisBackend::connect(&database.patient_url()).await.unwrap()
 }
 
 #[tokio::test]

@@ -31,8 +31,7 @@ async fn child() {
         std::env::var(URL).unwrap(),
         std::env::var("CODEX_PROCESSES_ROLE").unwrap(),
     );
-    // Many processes share few cores.
-    let backend = RedisBackend::connect(&(url + "?command_timeout=10s")).await.unwrap();
+    let backend = RedisBackend::connect(&url).await.unwrap();
     let cache = Cache::builder(backend.clone()).key_prefix("shop").build().unwrap();
     let (counting, hangs) = (backend.clone(), role == "hangs");
     let loader = cache
@@ -96,10 +95,8 @@ async fn open_gate(backend: &RedisBackend) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_06_eight_processes_of_64_tasks_compute_once() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
-    let mut processes: Vec<_> = (0..8).map(|_| start(&database.url(), "computes")).collect();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
+    let mut processes: Vec<_> = (0..8).map(|_| start(&database.patient_url(), "computes")).collect();
     reaches(&backend, "ready", 8).await;
     open_gate(&backend).await;
     for process in &mut processes {
@@ -115,14 +112,12 @@ async fn load_06_eight_processes_of_64_tasks_compute_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_06_a_killed_process_delays_the_others_by_at_most_its_lease() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
-    let mut holder = start(&database.url(), "hangs");
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
+    let mut holder = start(&database.patient_url(), "hangs");
     reaches(&backend, "ready", 1).await;
     open_gate(&backend).await;
     reaches(&backend, "runs", 1).await;
-    let mut other = start(&database.url(), "computes");
+    let mut other = start(&database.patient_url(), "computes");
     reaches(&backend, "ready", 2).await;
     holder.kill().unwrap();
     holder.wait().unwrap();

@@ -146,9 +146,7 @@ async fn load_07_no_outdated_value_is_stored_in_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn load_07_no_outdated_value_is_stored_on_redis() {
     let database = require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     let rounds = rounds(300);
     assert_eq!(outdated(backend.clone(), rounds).await, 0, "of {rounds} rounds");
     assert_eq!(outdated_without_leases(backend, rounds).await, 0, "of {rounds} rounds");

@@ -145,9 +145,7 @@ async fn cverb_01_the_verbs_answer_as_djangos_do() {
         .collect();
     assert_eq!(theirs.len(), calls.len());
 
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     let cache = Cache::builder(backend.clone()).key_prefix("rust").build().unwrap();
     let mut documented = 0;
     for (at, (call, theirs)) in calls.iter().zip(&theirs).enumerate() {

@@ -46,8 +46,7 @@ impl Harness for Redis {
             fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst))
         } else {
             let database = Database::lease().unwrap();
-            // Many tests share few cores.
-            let url = database.url() + "?command_timeout=10s";
+            let url = database.patient_url();
             *self.database.lock().unwrap() = database;
             url
         };

@@ -37,14 +37,10 @@ impl Settings {
     }
 
     async fn store(self, url: &str) -> Store {
-        let builder = SessionStore::builder(
-            RedisBackend::connect(&format!("{url}?command_timeout=10s"))
-                .await
-                .unwrap(),
-        )
-        .project("shop")
-        .codec(DjangoSigned::new(SECRET))
-        .browser_session(self.browser_close);
+        let builder = SessionStore::builder(RedisBackend::connect(url).await.unwrap())
+            .project("shop")
+            .codec(DjangoSigned::new(SECRET))
+            .browser_session(self.browser_close);
         let builder = if self.use_tz {
             builder
         } else {
@@ -71,7 +67,7 @@ async fn sint_01_sexp_07_settings_of_django_6_1_are_kept() {
 async fn every_setting(version: &str, python: &str, database: Database) {
     let django = Django::start(version, python, &database.url());
     for settings in Settings::all() {
-        let rust = start_axum(settings.store(&database.url()).await, django.users()).await;
+        let rust = start_axum(settings.store(&database.patient_url()).await, django.users()).await;
         let both = Both {
             python: django.service(),
             rust,

@@ -121,9 +121,7 @@ async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_clicked_twice_is_a_login() {
     let database = codex_testkit::require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     let app = app(store(backend));
     for _ in 0..20 {
         let mut browser = Browser::new(app.clone());
@@ -177,9 +175,7 @@ async fn revoke_all_ends_all_sessions_of_a_user_on_memory() {
 #[tokio::test]
 async fn revoke_all_ends_all_sessions_of_a_user_on_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     all_sessions_of_a_user_end(AnyBackend::new(backend)).await;
 }
 

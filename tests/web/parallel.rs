@@ -67,9 +67,7 @@ async fn eight_parallel_requests_lose_no_key_on_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_parallel_requests_lose_no_key_on_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     nobodys_key_is_lost(AnyBackend::new(backend), rounds()).await;
 }
 
@@ -81,9 +79,7 @@ async fn eight_parallel_requests_lose_no_count_on_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_parallel_requests_lose_no_count_on_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     nobodys_count_is_lost(AnyBackend::new(backend), rounds() / 4).await;
 }
 

@@ -129,9 +129,7 @@ async fn sint_01_django_and_axum_share_sessions_and_logins_on_one_redis() {
     let database = codex_testkit::require!("redis", Database::lease());
     let python = codex_testkit::require!("django", Django::python("5.2"));
     let django = Django::start("5.2", &python, &database.url());
-    let backend = RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
     let store = SessionStore::builder(backend)
         .project("shop")
         .codec(DjangoSigned::new(SECRET))

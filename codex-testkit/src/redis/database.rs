@@ -216,6 +216,13 @@ impl Database {
         self.url.clone()
     }
 
+    /// Returns the [URL](Self::url) with a command timeout of 10 s, unless `CODEX_TEST_REDIS_URL`
+    /// sets another. It suits tests that do not check deadlines: on a busy machine, an answer can
+    /// take longer than the default of a client.
+    pub fn patient_url(&self) -> String {
+        patient(self.url.clone())
+    }
+
     /// Returns the URL for the Unix socket, `redis+unix:///<path>?db=<number>`, if the tests have
     /// started the server.
     pub fn unix_url(&self) -> Option<String> {
@@ -412,6 +419,14 @@ fn urls_of(info: &ConnectionInfo, number: u32, settings: &str) -> (String, Optio
     }
 }
 
+fn patient(url: String) -> String {
+    if url.contains("command_timeout=") {
+        return url;
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    url + &format!("{separator}command_timeout=10s")
+}
+
 fn encoded(text: &str) -> String {
     let encode = |byte: u8| match char::from(byte) {
         plain if plain.is_ascii_alphanumeric() => plain.to_string(),
@@ -441,6 +456,17 @@ mod tests {
         ] {
             let info = url.into_connection_info().unwrap();
             assert_eq!(urls_of(&info, number, settings_of(url)).0, expected);
+        }
+    }
+
+    #[test]
+    fn a_patient_url_keeps_the_settings_of_the_url() {
+        for (url, expected) in [
+            ("redis://h:1/3", "redis://h:1/3?command_timeout=10s"),
+            ("redis+unix:///s?db=2", "redis+unix:///s?db=2&command_timeout=10s"),
+            ("redis://h:1/3?command_timeout=1m", "redis://h:1/3?command_timeout=1m"),
+        ] {
+            assert_eq!(patient(url.to_owned()), expected);
         }
     }
 

@@ -24,11 +24,7 @@ fn memory() -> AnyBackend {
 }
 
 async fn redis(database: &Database) -> AnyBackend {
-    AnyBackend::new(
-        RedisBackend::connect(&(database.url() + "?command_timeout=10s"))
-            .await
-            .unwrap(),
-    )
+    AnyBackend::new(RedisBackend::connect(&database.patient_url()).await.unwrap())
 }
 
 /// Returns the value of a `Set-Cookie` header as a browser sends it back, or `None` if the header

@@ -91,9 +91,7 @@ async fn log_out(session: Session) -> Answer {
 }
 
 async fn store(database: &Database) -> SessionStore<AnyBackend> {
-    let backend = codex_kv::connect(&(database.url() + "?command_timeout=10s"))
-        .await
-        .unwrap();
+    let backend = codex_kv::connect(&database.patient_url()).await.unwrap();
     let builder = SessionStore::builder(backend).codec(DjangoSigned::new("a secret of the tests"));
     builder.build().unwrap()
 }
