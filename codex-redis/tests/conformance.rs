@@ -28,7 +28,10 @@ use tokio::sync::OnceCell;
 
 /// The command timeout of backends for outages. It is short because the clauses often wait for it,
 /// and long enough for calls between outages on a busy machine.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The timeouts of backends for everything else, where nothing waits for them.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A small limit, which a reply exceeds soon.
 const MAX_REPLY_BYTES: usize = 8 << 20;
@@ -252,7 +255,10 @@ impl<M: Make> Harness for RedisHarness<M> {
         let database = M::lease().unwrap();
         // Many tests share few cores and one server, which does nothing else while it receives 64
         // MiB. All other settings keep their defaults.
-        let settings = M::settings(&database).unwrap().command_timeout(Duration::from_secs(10));
+        let settings = M::settings(&database)
+            .unwrap()
+            .command_timeout(PATIENCE)
+            .connect_timeout(PATIENCE);
         let backend = settings.build().await.unwrap();
         Leased::new(M::wrap(backend), Place::Database(Box::new(database)))
     }

@@ -118,6 +118,11 @@ impl Harness for FileHarness {
         ))
     }
 
+    /// Allows for a busy machine: every write waits for the disk.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
     fn reopen(&self, backend: &DurableBackend) -> Option<DurableBackend> {
         Some(backend.clone())
     }

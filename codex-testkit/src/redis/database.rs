@@ -216,9 +216,9 @@ impl Database {
         self.url.clone()
     }
 
-    /// Returns the [URL](Self::url) with a command timeout of 10 s, unless `CODEX_TEST_REDIS_URL`
-    /// sets another. It suits tests that do not check deadlines: on a busy machine, an answer can
-    /// take longer than the default of a client.
+    /// Returns the [URL](Self::url) with timeouts of 10 s for connections and commands, unless
+    /// `CODEX_TEST_REDIS_URL` sets others. It suits tests that do not check deadlines: on a busy
+    /// machine, an answer can take longer than the default of a client.
     pub fn patient_url(&self) -> String {
         patient(self.url.clone())
     }
@@ -419,12 +419,14 @@ fn urls_of(info: &ConnectionInfo, number: u32, settings: &str) -> (String, Optio
     }
 }
 
-fn patient(url: String) -> String {
-    if url.contains("command_timeout=") {
-        return url;
+fn patient(mut url: String) -> String {
+    for setting in ["connect_timeout", "command_timeout"] {
+        if !url.contains(&format!("{setting}=")) {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            url += &format!("{separator}{setting}=10s");
+        }
     }
-    let separator = if url.contains('?') { '&' } else { '?' };
-    url + &format!("{separator}command_timeout=10s")
+    url
 }
 
 fn encoded(text: &str) -> String {
@@ -462,9 +464,11 @@ mod tests {
     #[test]
     fn a_patient_url_keeps_the_settings_of_the_url() {
         for (url, expected) in [
-            ("redis://h:1/3", "redis://h:1/3?command_timeout=10s"),
-            ("redis+unix:///s?db=2", "redis+unix:///s?db=2&command_timeout=10s"),
-            ("redis://h:1/3?command_timeout=1m", "redis://h:1/3?command_timeout=1m"),
+            ("redis://h:1", "redis://h:1?connect_timeout=10s&command_timeout=10s"),
+            (
+                "redis+unix:///s?db=2&command_timeout=1m",
+                "redis+unix:///s?db=2&command_timeout=1m&connect_timeout=10s",
+            ),
         ] {
             assert_eq!(patient(url.to_owned()), expected);
         }
