@@ -423,7 +423,7 @@ fn patient(mut url: String) -> String {
     for setting in ["connect_timeout", "command_timeout"] {
         if !url.contains(&format!("{setting}=")) {
             let separator = if url.contains('?') { '&' } else { '?' };
-            url += &format!("{separator}{setting}=10s");
+            url = format!("{url}{separator}{setting}=10s");
         }
     }
     url
