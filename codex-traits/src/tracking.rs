@@ -23,7 +23,9 @@ use crate::{KvBackend, Result, Ttl};
 /// * If a report may have been lost, the stream ends. The feed calls
 ///   [`closed`](TrackingListener::closed) before any call on that stream fails.
 ///
-/// Streams are not ordered with each other, nor with the calls of [`KvBackend`].
+/// Streams are not ordered with each other, nor with the calls of [`KvBackend`]. A store whose keys
+/// can move between its nodes declares [`Capability::Cluster`](crate::Capability::Cluster): the
+/// reader then relies on no order between the answers of its nodes.
 pub trait Tracking: KvBackend {
     /// The reads and reports of one reader.
     type Feed: TrackingFeed;
