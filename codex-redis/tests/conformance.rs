@@ -267,7 +267,7 @@ impl<M: Make> Harness for RedisHarness<M> {
     /// covers the round trip.
     fn time(&self) -> Time {
         Time::Real {
-            granularity: Duration::from_millis(25),
+            granularity: Duration::from_millis(60),
         }
     }
 
