@@ -27,8 +27,9 @@ use codex_traits::{AnyBackend, KvBackend};
 use tokio::sync::OnceCell;
 
 /// The command timeout of backends for outages. It is short because the clauses often wait for it,
-/// and long enough for calls between outages on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// several times within the time for a recovery, and long enough for calls between outages on a
+/// busy machine.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The timeouts of backends for everything else, where nothing waits for them.
 const PATIENCE: Duration = Duration::from_secs(10);
