@@ -5,15 +5,20 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use codex_traits::{Result, TrackedRead, Tracking, TrackingFeed as _, Ttl};
 
-use super::{backend::Inner, entry::NEVER, state::Settled};
+use super::{
+    backend::Inner,
+    entry::NEVER,
+    state::{Note, Settled},
+};
 
 impl<R: Tracking> Inner<R> {
     /// Asks the store for a value, and keeps the answer.
     pub(super) async fn fetch(self: &Arc<Self>, key: &str) -> Result<Option<Bytes>> {
-        if self.state.is_written(key) {
+        let note = self.state.note(key);
+        if note.is_written {
             return self.fetch_written(key).await;
         }
-        Ok(self.read(key).await?.0.value)
+        Ok(self.read(key, &note).await?.0.value)
     }
 
     /// Asks the store for a value that cannot be kept, because this handle is writing the key. Such
@@ -35,7 +40,8 @@ impl<R: Tracking> Inner<R> {
 
     /// Asks the store for a value and its time to live, and keeps the answer.
     pub(super) async fn fetch_with_ttl(self: &Arc<Self>, key: &str) -> Result<Option<(Bytes, Ttl)>> {
-        let (read, settled) = self.read(key).await?;
+        let note = self.state.note(key);
+        let (read, settled) = self.read(key, &note).await?;
         match (read.value, settled) {
             (Some(value), Settled::Kept) => Ok(Some((value, read.ttl))),
             (None, Settled::Kept) => Ok(None),
@@ -48,11 +54,10 @@ impl<R: Tracking> Inner<R> {
         }
     }
 
-    async fn read(self: &Arc<Self>, key: &str) -> Result<(TrackedRead, Settled)> {
+    async fn read(self: &Arc<Self>, key: &str, note: &Note) -> Result<(TrackedRead, Settled)> {
         self.state.count_miss();
-        let note = self.state.note(key);
         let read = self.feed.get(key).await?;
-        let settled = self.state.settle(key, &note, &read);
+        let settled = self.state.settle(key, note, &read);
         if let Some(node) = read.node {
             self.renew_after_read(node).await;
         }

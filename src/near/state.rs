@@ -61,6 +61,9 @@ pub(super) struct Note {
     bucket: usize,
     epoch: u64,
     generation: u64,
+    /// Whether a write of this handle to the key, or to another key of its bucket, is in flight. No
+    /// answer can be kept then.
+    pub(super) is_written: bool,
     sent: u64,
 }
 
@@ -140,19 +143,14 @@ impl State {
         let sent = self.time.now();
         let epoch = self.nodes.epoch();
         let bucket = self.buckets.place(key);
-        let generation = self.buckets.at(bucket).generation;
+        let state = self.buckets.at(bucket);
         Note {
             bucket,
             epoch,
-            generation,
+            generation: state.generation,
+            is_written: state.writes > 0,
             sent,
         }
-    }
-
-    /// Returns whether a write of this handle to the key is in flight, so that no answer for it can
-    /// be kept. Also true while another key of its bucket is written.
-    pub(super) fn is_written(&self, key: &str) -> bool {
-        self.buckets.of(key).writes > 0
     }
 
     /// Keeps the answer to a read, if nothing has happened to its key since the note. Otherwise an
