@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::doubles::Verb;
+use crate::{doubles::Verb, pace::Pace};
 
 /// A poll that lasts this long blocks its thread.
 const BLOCKED: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ pub(crate) struct Activity {
     /// The poll of the clause itself.
     clause: Poll,
     is_given_up: AtomicBool,
+    pace: Pace,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ impl Activity {
             calls: Mutex::default(),
             clause: Poll::default(),
             is_given_up: AtomicBool::new(false),
+            pace: Pace::default(),
         })
     }
 
@@ -100,6 +102,10 @@ impl Activity {
 
     pub(crate) fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -1,11 +1,11 @@
 //! The clock of the store under test, as a clause sees it.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::{Time, VirtualTime, runtime::sleep};
+use crate::{Time, VirtualTime, activity::Activity, runtime::sleep};
 
 /// The resolution of answers and durations, which is the resolution of stores.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -16,6 +16,7 @@ pub struct Clock {
     time: Time,
     advanced: Mutex<Duration>,
     started: Instant,
+    activity: Arc<Activity>,
 }
 
 impl Clock {
@@ -25,6 +26,7 @@ impl Clock {
             time,
             advanced: Mutex::new(Duration::ZERO),
             started: Instant::now(),
+            activity: Activity::current(),
         }
     }
 
@@ -44,6 +46,12 @@ impl Clock {
         }
     }
 
+    /// States that the clause compares moments of real time. If it fails on a busy machine, it runs
+    /// again.
+    pub fn depend_on_time(&self) {
+        self.activity.pace().depend_on_time();
+    }
+
     /// Lets `duration` pass.
     pub async fn pass(&self, duration: Duration) {
         match &self.time {
@@ -51,7 +59,10 @@ impl Clock {
                 *self.advanced.lock().unwrap_or_else(PoisonError::into_inner) += duration;
                 time.advance(duration);
             }
-            Time::Real { .. } => sleep(duration).await,
+            Time::Real { .. } => {
+                self.depend_on_time();
+                sleep(duration).await;
+            }
         }
     }
 
@@ -73,7 +84,10 @@ impl Clock {
     pub fn short(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(1),
-            Time::Real { granularity } => granularity * 4 + Duration::from_millis(60),
+            Time::Real { granularity } => {
+                self.depend_on_time();
+                granularity * 4 + Duration::from_millis(60)
+            }
         }
     }
 

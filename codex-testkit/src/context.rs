@@ -6,7 +6,7 @@ use bytes::Bytes;
 use codex_traits::{Capability, Error, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions, SetOutcome, Ttl};
 
 use crate::{
-    ClauseId, Harness, Op,
+    ClauseId, Harness, Op, Outage,
     clock::Clock,
     doubles::Intercepted,
     failure::{Checked, Failure, ensure, ensure_eq, ensure_same, mismatch, show},
@@ -41,6 +41,19 @@ impl<'h, H: Harness> Context<'h, H> {
             backend: Intercepted::with_interceptor(Arc::new(backend), self.trace.clone()),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Returns the switch of the harness. The calls of the clause then have deadlines, which a busy
+    /// machine can miss.
+    pub(crate) async fn outage(&self) -> Option<Outage> {
+        self.clock.depend_on_time();
+        self.harness.outage().await
+    }
+
+    /// Returns the deadline of a call, which a busy machine can miss.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.clock.depend_on_time();
+        self.harness.deadline()
     }
 
     /// Lets `duration` pass.

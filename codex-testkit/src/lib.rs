@@ -30,6 +30,7 @@ mod model;
 pub mod near;
 mod operation;
 mod outage;
+mod pace;
 mod proxy;
 mod random;
 #[cfg(feature = "redis")]

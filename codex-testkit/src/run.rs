@@ -18,6 +18,7 @@ use crate::{
     contract::Contract,
     failure::{Checked, Failure},
     list::BackendContract,
+    pace,
     remote_harness::RemoteHarness,
     require::{self, Unavailable},
     runtime::runtime,
@@ -141,8 +142,12 @@ async fn supervised<C: Contract, H: Harness + 'static>(
     limit: Duration,
     tick: impl FnMut(&Activity) + Send,
 ) -> Checked {
-    let clause = async move { check::<C, H>(&*harness, id).await };
-    supervise::start(&id.to_string(), clause)?.outcome(limit, tick).await
+    let name = id.to_string();
+    let clause = async move {
+        let activity = Activity::current();
+        pace::repeated(&id.to_string(), activity.pace(), || check::<C, H>(&*harness, id)).await
+    };
+    supervise::start(&name, clause)?.outcome(limit, tick).await
 }
 
 /// Cleans up after a clause. A clause that leaves data behind fails, regardless of its own outcome.

@@ -94,6 +94,11 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
     }
 }
 
+/// Starts a task that waits most of the time, on the runtime of timers.
+pub(crate) fn spawn_timer(task: impl Future<Output = ()> + Send + 'static) {
+    TIMERS.spawn(task);
+}
+
 /// Waits in real time, on any executor, even if the executor's clock is paused.
 pub async fn sleep(duration: Duration) {
     // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside the

@@ -12,6 +12,7 @@ use tracing::dispatcher;
 use crate::{
     activity::Activity,
     failure::{Checked, Failure},
+    pace,
     runtime::{ClauseRuntime, panic_message, sleep},
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Supervised {
 /// The clause and everything that it holds are dropped before it counts as done.
 pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + 'static) -> Checked<Supervised> {
     let activity = Activity::new();
+    pace::observe(&activity);
     let (tell, done) = oneshot::channel();
     let watched = activity.clone().of_clause(AssertUnwindSafe(clause).catch_unwind());
     let subscriber = dispatcher::get_default(Clone::clone);

@@ -67,6 +67,7 @@ impl<'h, H: Harness> Context<'h, H> {
     pub(super) async fn outage(&self) -> Result<(Outage, OutageKind), Failure> {
         /// The kinds that are told the soonest come first.
         const KINDS: [OutageKind; 3] = [OutageKind::Refused, OutageKind::NoAuth, OutageKind::Stalled];
+        Clock::new(self.harness.time()).depend_on_time();
         let outage = self.harness.outage().await;
         let found = outage.and_then(|outage| {
             let kinds = outage.kinds();

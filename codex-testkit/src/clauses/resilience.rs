@@ -43,7 +43,7 @@ const LATE: Duration = Duration::from_secs(3);
 
 /// Returns the supported outages of the whole store.
 async fn outages<H: Harness>(cx: &Context<'_, H>) -> Checked<(Outage, Vec<OutageKind>)> {
-    let Some(outage) = cx.harness.outage().await else {
+    let Some(outage) = cx.outage().await else {
         return Err(Failure::NotApplicable(
             "the harness cannot take the store out of service",
         ));
@@ -272,7 +272,7 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
 pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
     const ROUNDS: u64 = 24;
-    let outage = cx.harness.outage().await;
+    let outage = cx.outage().await;
     let Some(outage) = outage.filter(|outage| outage.kinds().contains(&OutageKind::ReplyLost)) else {
         return Err(Failure::NotApplicable("the harness cannot lose an answer"));
     };

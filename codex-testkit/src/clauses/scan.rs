@@ -458,7 +458,7 @@ pub(crate) async fn scan_10_across_every_node<H: Harness>(cx: &Context<'_, H>) -
         found.len()
     );
 
-    let outage = cx.harness.outage().await;
+    let outage = cx.outage().await;
     let Some(outage) = outage.filter(|outage| outage.kinds().contains(&OutageKind::NodeDown)) else {
         return Err(Failure::NotApplicable(
             "the harness cannot take one node of the cluster away",

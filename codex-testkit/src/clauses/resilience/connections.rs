@@ -22,7 +22,7 @@ use crate::{
 
 /// Returns the outage, if the harness supports one of `kinds`.
 async fn outage_of<H: Harness>(cx: &Context<'_, H>, kinds: &[OutageKind], reason: &'static str) -> Checked<Outage> {
-    let outage = cx.harness.outage().await;
+    let outage = cx.outage().await;
     outage
         .filter(|outage| outage.kinds().iter().any(|kind| kinds.contains(kind)))
         .ok_or(Failure::NotApplicable(reason))
@@ -34,7 +34,7 @@ async fn in_time<H: Harness, T>(
     what: &str,
     call: impl Future<Output = Result<T, Error>>,
 ) -> Checked<Result<T, Error>> {
-    let deadline = cx.harness.deadline();
+    let deadline = cx.deadline();
     let start = Instant::now();
     let answer = timeout(deadline + LATE, call).await.ok();
     // A call that blocks its thread can end before the timer is checked.
@@ -58,7 +58,7 @@ async fn fails_in_time<H: Harness, T>(
 }
 
 pub(crate) async fn life_11_health_tells_an_outage<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    let outage = cx.harness.outage().await;
+    let outage = cx.outage().await;
     let store = cx.store().await;
     in_time(cx, "health of a working store", store.health()).await??;
     let Some(outage) = outage else {
@@ -102,7 +102,7 @@ pub(crate) async fn life_12_dropped_calls_leave_the_handle_usable<H: Harness>(cx
     .await?;
     let store = cx.store().await;
     store.put("k", "v").await?;
-    let deadline = cx.harness.deadline();
+    let deadline = cx.deadline();
     let patience = Duration::from_millis(30).min(deadline / 4);
     outage.begin(OutageKind::HalfOpen).await;
     for _ in 0..ROUNDS {

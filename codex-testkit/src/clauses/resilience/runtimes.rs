@@ -77,7 +77,7 @@ pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Contex
 /// Fails if `task` takes longer than its calls may take.
 async fn ends<H: Harness>(cx: &Context<'_, H>, task: impl Future<Output = Checked>, when: &str) -> Checked {
     let failed = |how: &str| Failure::Broken(format!("a backend that was built on another runtime {how} {when}"));
-    match tokio::time::timeout(cx.harness.deadline() + LATE, task).await {
+    match tokio::time::timeout(cx.deadline() + LATE, task).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Failure::Broken(message))) => Err(failed(&format!("fails ({message})"))),
         Ok(Err(other)) => Err(other),

@@ -25,7 +25,7 @@ const KEY: &str = "key-Zq7mWx";
 const VALUE: &str = "value-Rk3vTn";
 
 pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    let outage = cx.harness.outage().await;
+    let outage = cx.outage().await;
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
