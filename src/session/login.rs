@@ -1,6 +1,7 @@
 //! Logins, under the names that Django uses, with protection against session fixation.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     time::Duration,
 };
@@ -167,7 +168,7 @@ impl Session {
     /// After a change of password in Django, the session is still a login here until
     /// [`SessionStore::revoke_all`].
     pub fn user(&self) -> Option<String> {
-        user_of(self.data())
+        user_of(self.data()).map(Cow::into_owned)
     }
 
     /// Returns the opaque id of this login in the list of [`SessionStore::sessions`]. The id stays
@@ -179,9 +180,13 @@ impl Session {
 }
 
 /// Returns the user's id as text. Django stores text; another program may store a number.
-pub(super) fn user_of(data: &SessionData) -> Option<String> {
+pub(super) fn user_of(data: &SessionData) -> Option<Cow<'_, str>> {
     let json = data.get_json(USER).filter(|json| *json != "null")?;
-    Some(serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()))
+    Some(match serde_json::from_str(json) {
+        Ok(text) => Cow::Borrowed(text),
+        // Text with escapes, or a number.
+        Err(_) => serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned),
+    })
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {

@@ -5,10 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use codex_traits::{KvBackend, SetOptions};
 
-use super::{
-    SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
-    login::{GENERATION, user_of},
-};
+use super::{SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::GENERATION};
 
 /// A user whose generation was requested together with a session, and the result.
 pub(super) struct Asked {
@@ -57,19 +54,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(generation)
     }
 
-    /// Returns whether the session's user was revoked since the login. Uses the generation in
-    /// `asked` if it belongs to that user.
-    pub(super) async fn is_revoked(&self, data: &SessionData, asked: Option<Asked>) -> Result<bool, SessionError> {
-        let Some(user) = user_of(data) else {
-            return Ok(false);
-        };
-        let current = match asked {
-            Some(asked) if *asked.user == *user => asked.generation.as_ref().map(text_of),
-            _ => self.generation(&user).await?,
-        };
-        Ok(current != generation_of(data))
-    }
-
     pub(super) fn generation(
         &self,
         user: &str,
@@ -84,6 +68,6 @@ pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }
 
-fn text_of(stored: &Bytes) -> String {
+pub(super) fn text_of(stored: &Bytes) -> String {
     String::from_utf8_lossy(stored).into_owned()
 }

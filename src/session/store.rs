@@ -15,7 +15,7 @@ use super::{
     login::user_of,
     login_record::{LOGIN, LoginRecord},
     policy::Policy,
-    revocation::Asked,
+    revocation::{Asked, generation_of, text_of},
     users::UserMemory,
 };
 
@@ -142,20 +142,25 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// [`SessionError::Backend`] if the store fails.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
-        let user = self.shared.users.get(key);
-        let Some((session, asked)) = self.read(key, user).await? else {
+        let presumed = self.shared.users.get(key);
+        let Some((session, asked)) = self.read(key, presumed).await? else {
             return Ok(None);
         };
-        match user_of(&session.data) {
-            Some(user) => self.shared.users.remember(key, &user),
-            None if asked.is_some() => self.shared.users.forget(key),
-            None => {}
-        }
-        Ok(if self.is_revoked(&session.data, asked).await? {
-            None
-        } else {
-            Some(session)
-        })
+        let Some(user) = user_of(&session.data) else {
+            if asked.is_some() {
+                self.shared.users.forget(key);
+            }
+            return Ok(Some(session));
+        };
+        let current = match asked {
+            Some(asked) if *asked.user == *user => asked.generation.as_ref().map(text_of),
+            _ => {
+                self.shared.users.remember(key, &user);
+                self.generation(&user).await?
+            }
+        };
+        let is_revoked = current != generation_of(&session.data);
+        Ok((!is_revoked).then_some(session))
     }
 
     /// Loads like [`load`](Self::load), but ignores the generation of the session.
@@ -476,7 +481,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
 /// Returns the user and the login of a session that belongs in the user's list.
 fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
-    Some((user_of(data)?, LoginRecord::of(data)?))
+    Some((user_of(data)?.into_owned(), LoginRecord::of(data)?))
 }
 
 // Implemented by hand because `derive` would require `B: Clone` and `C: Clone`.

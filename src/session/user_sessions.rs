@@ -143,7 +143,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// errors as [`save_merged`](Self::save_merged). If the backend fails halfway, this session may
     /// have ended with the others.
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
-        let Some(user) = user_of(session.data()) else {
+        let Some(user) = session.user() else {
             return Err(SessionError::InvalidArgument(
                 "nobody is logged in to this session, so that there are no others",
             ));

@@ -17,10 +17,15 @@ use crate::{
 /// read by several MGETs in a transaction.
 const KEYS_PER_MGET: usize = 100_000;
 
+/// Returns the MGET of these keys, unless they are too many for one.
+pub(super) fn mget<'a>(keys: &'a [&str]) -> Option<Command<'a>> {
+    (keys.len() <= KEYS_PER_MGET).then(|| Command::read("MGET").args(keys))
+}
+
 /// Reads a snapshot of these keys from one server.
 pub(super) async fn get_all(server: &Standalone, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
-    if keys.len() <= KEYS_PER_MGET {
-        let answer = server.command(deadline, &Command::read("MGET").args(keys)).await?;
+    if let Some(mget) = mget(keys) {
+        let answer = server.command(deadline, &mget).await?;
         return reply::values(answer, keys.len());
     }
     let chunks = keys.chunks(KEYS_PER_MGET);

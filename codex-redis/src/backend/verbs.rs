@@ -164,7 +164,13 @@ impl KvBackend for RedisBackend {
             return Ok(Vec::new());
         }
         let call = self.begin("get_many").await?;
-        let values = self.values(call.deadline(), keys).await;
+        let values = match (&self.0.servers, many::mget(keys)) {
+            (Servers::One(_), Some(mget)) => {
+                let answer = self.0.first(call.permit(), keys[0], &mget).await;
+                answer.and_then(|answer| reply::values(answer, keys.len()))
+            }
+            _ => self.values(call.deadline(), keys).await,
+        };
         call.end(values)
     }
 

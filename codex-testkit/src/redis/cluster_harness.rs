@@ -11,7 +11,7 @@ use codex_traits::{KvBackend, Result};
 use futures_util::future::BoxFuture;
 
 use super::{
-    ClusterLease, Leased, RedisCluster,
+    ClusterLease, Leased, REAL_TIME, RedisCluster,
     planting::{is_planted, memory_of, plant},
 };
 use crate::{Breaker, Foreign, Harness, Outage, OutageKind, Time, require::Unavailable};
@@ -96,12 +96,8 @@ where
         Leased::new(backend, cluster)
     }
 
-    /// Returns real time. Redis checks the clock when a key is requested. The granularity covers
-    /// the round trip on a busy machine.
     fn time(&self) -> Time {
-        Time::Real {
-            granularity: Duration::from_millis(25),
-        }
+        REAL_TIME
     }
 
     /// Returns 5 minutes. The servers of a cluster share the processors of this machine.

@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
 };
 
 use codex_traits::{Error, ErrorKind, KvBackend, Result};
@@ -12,7 +11,7 @@ use futures_util::future::BoxFuture;
 use redis::ConnectionAddr;
 use tokio::net::lookup_host;
 
-use super::{Database, Leased, proxy_faults::ProxyFaults, registry::Registry};
+use super::{Database, Leased, REAL_TIME, proxy_faults::ProxyFaults, registry::Registry};
 use crate::{
     Breaker, Fault, Foreign, Harness, Outage, OutageKind, Proxy, Time,
     context::Context,
@@ -186,12 +185,8 @@ where
         )
     }
 
-    /// Returns real time. Redis checks the clock when a key is requested. The granularity covers
-    /// the round trip on a busy machine.
     fn time(&self) -> Time {
-        Time::Real {
-            granularity: Duration::from_millis(25),
-        }
+        REAL_TIME
     }
 
     fn reopen(&self, backend: &Leased<B>) -> Option<Leased<B>> {

@@ -62,3 +62,13 @@ pub use redis::{RedisError, Value};
 pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
 pub use shared::shared_url;
+
+use std::time::Duration;
+
+use crate::Time;
+
+/// The time of a server. Redis checks the clock when a key is requested. The granularity covers the
+/// round trip on a busy machine.
+const REAL_TIME: Time = Time::Real {
+    granularity: Duration::from_millis(60),
+};
