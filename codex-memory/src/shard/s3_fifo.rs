@@ -10,6 +10,10 @@
 //! remembers entries evicted from either queue, up to two thirds of the number of entries. These
 //! constants were chosen on the first generated traces of `scripts/bench memory hits` and not
 //! changed for the traces added later.
+//!
+//! While a cache fills, new entries beyond the share of the small queue enter the main queue.
+//! Without this rule the small queue is the whole cache until an entry is read twice. A loop over
+//! more keys than fit would then evict each key just before it is read, and never hit.
 
 use std::{
     collections::VecDeque,
@@ -73,6 +77,8 @@ pub(crate) struct S3Fifo {
     small: List,
     main: List,
     ghosts: Ghosts,
+    /// Whether an entry was evicted since the last admission. Otherwise the cache grows.
+    evicted: bool,
 }
 
 impl List {
@@ -115,6 +121,7 @@ impl S3Fifo {
             small: List::EMPTY,
             main: List::EMPTY,
             ghosts: Ghosts::default(),
+            evicted: false,
         }
     }
 
@@ -132,7 +139,9 @@ impl S3Fifo {
 
     /// Adds a new entry and returns its node.
     pub(crate) fn admit(&mut self, hash: u32) -> u32 {
-        let queue = if self.ghosts.take(hash) {
+        let grows = !std::mem::take(&mut self.evicted);
+        let total = self.small.len + self.main.len + 1;
+        let queue = if self.ghosts.take(hash) || grows && self.small.len * SMALL_SHARE >= total {
             Queue::Main
         } else {
             Queue::Small
@@ -187,6 +196,7 @@ impl S3Fifo {
 
     /// Returns the entry to evict, which stays in its queue, or `None` if there is no entry.
     pub(crate) fn victim(&mut self, directory: &Directory, is_past: impl Fn(Deadline) -> bool) -> Option<Slot> {
+        self.evicted = true;
         loop {
             let total = self.small.len + self.main.len;
             let from_small = self.small.len > 0 && (self.small.len * SMALL_SHARE >= total || self.main.len == 0);
@@ -287,19 +297,24 @@ mod tests {
         reads: BTreeMap<u32, u8>,
         /// Evicted hashes, and whether they have not returned since.
         ghosts: VecDeque<(u32, bool)>,
+        evicted: bool,
     }
 
     impl Model {
         fn admit(&mut self, hash: u32) {
             self.reads.insert(hash, 0);
+            let total = self.small.len() + self.main.len() + 1;
+            let is_share = self.small.len() * 50 >= total;
             let ghost = self.ghosts.iter_mut().find(|ghost| **ghost == (hash, true));
             match ghost {
                 Some((_, is_away)) => {
                     *is_away = false;
                     self.main.push_back(hash);
                 }
+                None if is_share && !self.evicted => self.main.push_back(hash),
                 None => self.small.push_back(hash),
             }
+            self.evicted = false;
         }
 
         fn record_read(&mut self, hash: u32) {
@@ -313,6 +328,7 @@ mod tests {
         }
 
         fn victim(&mut self, has_ended: impl Fn(u32) -> bool) -> Option<u32> {
+            self.evicted = true;
             loop {
                 let total = self.small.len() + self.main.len();
                 let from_small = !self.small.is_empty() && (self.small.len() * 50 >= total || self.main.is_empty());
@@ -399,6 +415,34 @@ mod tests {
             let ghosts = fifo.ghosts.order.capacity() * 4 + fifo.ghosts.table.allocation_size();
             assert_eq!(fifo.footprint(), nodes + ghosts);
         }
+    }
+
+    #[test]
+    fn a_loop_over_more_keys_than_fit_hits_those_that_came_first() {
+        const ROOM: u32 = 300;
+        const KEYS: u32 = 800;
+        let (mut fifo, mut directory) = (S3Fifo::new(), Directory::default());
+        let mut held = BTreeMap::new();
+        let mut hits = 0;
+        for access in 0..10 * KEYS {
+            let hash = access % KEYS;
+            if let Some(&node) = held.get(&hash) {
+                fifo.record_read(node);
+                hits += u32::from(access >= KEYS);
+                continue;
+            }
+            if held.len() == ROOM as usize {
+                let slot = fifo.victim(&directory, |_| false).unwrap();
+                let victim = directory.remove(slot).unwrap();
+                fifo.unlink_node(victim.node());
+                held.remove(&victim.hash);
+            }
+            let node = fifo.admit(hash);
+            directory.insert(Entry::new(hash, "k", Value::packed(b"v"), Deadline::NEVER, node));
+            held.insert(hash, node);
+        }
+        // Every key of the main queue is read once in each turn.
+        assert_eq!(hits, 9 * (ROOM - ROOM.div_ceil(50)));
     }
 
     #[test]
