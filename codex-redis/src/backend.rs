@@ -14,6 +14,7 @@ use crate::{
     connection::multiplexer::Deadline,
     observe::metrics,
     route::{Permit, Router, Servers},
+    server::Timing,
     wire::Failure,
 };
 
@@ -134,12 +135,12 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// Returns the deadline of the call, for all its round trips.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.permit.deadline
+        self.permit.timing.deadline
     }
 
-    /// Returns the permit, for the first request of the call.
-    pub(crate) fn permit(&self) -> &Permit<'_> {
-        &self.permit
+    /// Returns the timing of the call, for its first request.
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.permit.timing
     }
 
     /// Ends the call, and attaches its verb to a failure.

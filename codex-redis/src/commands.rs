@@ -12,12 +12,13 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use codex_traits::Expiry;
+use futures_util::future::BoxFuture;
 use redis::{Script, Value};
 
 use crate::{
-    connection::multiplexer::Deadline,
     observe,
     route::Router,
+    server::Timing,
     wire::{Command, Failure, error::server_error},
 };
 
@@ -152,21 +153,28 @@ impl Lua {
     /// Runs the script on one key by its hash. If the server does not know the hash, sends the
     /// text. NOSCRIPT means that nothing ran, so the script never runs twice. Both attempts are
     /// within the deadline.
-    pub(crate) async fn run<'a>(
+    ///
+    /// Boxed, because it would enlarge the future of a verb beyond the blocks that glibc hands out
+    /// fast.
+    pub(crate) fn run<'a>(
         &'a self,
-        router: &Router,
-        deadline: Deadline,
+        router: &'a Router,
+        timing: &'a Timing,
         key: &'a str,
-        arguments: impl Fn(Command<'a>) -> Command<'a> + Send + Sync,
-    ) -> Result<Value, Failure> {
-        let call = |verb, script: &'a str| arguments(Command::new(verb).arg(script).arg(1_u64).arg(key));
-        let reply = router.command(deadline, key, &call("EVALSHA", &self.hash)).await?;
-        match server_error(&reply) {
-            Some(error) if error.code() == "NOSCRIPT" => {
-                observe::sent_again(deadline.verb, "NOSCRIPT");
-                Box::pin(router.command(deadline, key, &call("EVAL", self.code))).await
+        arguments: impl Fn(Command<'a>) -> Command<'a> + Send + Sync + 'a,
+    ) -> BoxFuture<'a, Result<Value, Failure>> {
+        Box::pin(async move {
+            let call = |verb, script: &'a str| arguments(Command::new(verb).arg(script).arg(1_u64).arg(key));
+            let reply = router.command(timing, key, &call("EVALSHA", &self.hash)).await?;
+            match server_error(&reply) {
+                Some(error) if error.code() == "NOSCRIPT" => {
+                    observe::sent_again(timing.deadline.verb, "NOSCRIPT");
+                    let timing = Timing::waited(timing.deadline);
+                    let eval = call("EVAL", self.code);
+                    Box::pin(async { router.command(&timing, key, &eval).await }).await
+                }
+                _ => Ok(reply),
             }
-            _ => Ok(reply),
-        }
+        })
     }
 }

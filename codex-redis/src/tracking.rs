@@ -12,6 +12,7 @@ use crate::{
     connection::multiplexer::{Deadline, LARGE},
     route::{Servers, Standalone, cluster::tracked::TrackedNodes},
     server::{
+        Timing,
         locate::Locate,
         sentinel::Sentinels,
         tracked::{Canary, Read, Tracked},
@@ -127,7 +128,11 @@ impl RedisFeed {
 
     async fn read_elsewhere(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
         let command = Command::read("GET").arg(key);
-        let answer = self.backend.router().command(deadline, key, &command).await?;
+        let answer = self
+            .backend
+            .router()
+            .command(&Timing::waited(deadline), key, &command)
+            .await?;
         Ok(TrackedRead::untracked(reply::bytes(answer)?))
     }
 

@@ -10,8 +10,8 @@ pub enum Time {
     /// The store's clock runs on its own, and the clauses wait.
     ///
     /// If a clause about time fails while timers of this process are more than 10 ms late, it runs
-    /// again, at most three times in total. It fails if it fails each time. A line on standard error
-    /// reports each repetition.
+    /// again, at most three times in total. It fails if it fails each time. A line on standard
+    /// error reports each repetition.
     Real {
         /// The longest delay of an expiry, and the largest error of answers about time.
         granularity: Duration,

@@ -141,12 +141,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// Saves the session. If another client has changed it, merges and retries in a loop. Returns
     /// whether it removed a record without storing a new record.
+    ///
+    /// All but the save is boxed, because it would enlarge the future of each save.
     pub(super) async fn write(&self, session: &mut Session, write: Write<'_>) -> Result<bool, SessionError> {
         for _ in 0..ATTEMPTS {
             let had_record = session.is_stored();
             let mut result = self.try_once(session, write).await;
             if matches!(result, Err(SessionError::Conflict)) {
-                result = match self.rebase(session, write).await {
+                result = match Box::pin(self.rebase(session, write)).await {
                     Ok(()) => continue,
                     rebased => rebased,
                 };
@@ -167,8 +169,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         match write {
             // Checked in each iteration: a merge can add another request's values to an empty
             // session.
-            Write::Request(_) if session.holds_nothing() => self.discard(session).await,
-            Write::Cycle | Write::Request(KeyOnCommit::Cycle) => self.cycle_key(session).await,
+            Write::Request(_) if session.holds_nothing() => Box::pin(self.discard(session)).await,
+            Write::Cycle | Write::Request(KeyOnCommit::Cycle) => Box::pin(self.cycle_key(session)).await,
             Write::Save | Write::SaveAs(_) | Write::Request(KeyOnCommit::Keep) => self.save(session).await,
         }
     }
@@ -209,5 +211,31 @@ impl Session {
         self.key = None;
         self.stored = None;
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use codex_traits::AnyBackend;
+
+    use super::*;
+    use crate::{DjangoSigned, memory::MemoryBackend};
+
+    /// The largest block that glibc hands out from a cache of the thread.
+    const CACHED: usize = 1_032;
+
+    #[test]
+    fn the_futures_of_usual_calls_are_small() {
+        let builder = SessionStore::builder(AnyBackend::new(MemoryBackend::new()));
+        let store = builder.codec(DjangoSigned::new("a secret")).build().unwrap();
+        let mut session = store.new_session();
+        let key = SessionKey::generate().unwrap();
+        let load = size_of_val(&store.load(&key));
+        let save = size_of_val(&store.save(&mut session));
+        let commit = size_of_val(&store.commit(&mut session, KeyOnCommit::Keep));
+        assert!(
+            [load, save, commit].iter().all(|size| *size <= CACHED),
+            "load {load}, save {save}, commit {commit}"
+        );
     }
 }

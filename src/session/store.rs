@@ -243,7 +243,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.date_login(session, now)?;
         let age = session.expiry_age_at(now);
         let Some(key) = &session.key else {
-            self.store_anew(session, now).await?;
+            Box::pin(self.store_anew(session, now)).await?;
             session.mark_saved();
             return Ok(());
         };

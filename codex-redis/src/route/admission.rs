@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     config::settings::Settings,
     connection::multiplexer::Deadline,
-    server::{Here, PerRuntime, Start, current_runtime},
+    server::{Here, PerRuntime, Start, Timing, current_runtime},
     wire::Failure,
 };
 
@@ -40,9 +40,7 @@ struct Gate {
 
 /// The permit of a call in flight.
 pub(crate) struct Permit<'a> {
-    pub(crate) deadline: Deadline,
-    /// `None` if the call waited for its permit.
-    pub(crate) start: Option<Start>,
+    pub(crate) timing: Timing,
     gate: Here<'a, Gate>,
 }
 
@@ -81,12 +79,15 @@ impl Admission {
             || Gate::new(self.settings.max_in_flight),
             |gate| gate.taken.load(Ordering::Relaxed) > 0,
         );
-        let mut start = Some(start);
+        let mut timing = Timing {
+            start: Some(start),
+            deadline,
+        };
         if gate.waiting.load(Ordering::Relaxed) > 0 || !gate.try_take() {
             Box::pin(gate.wait(deadline, self.settings.max_waiting)).await?;
-            start = None;
+            timing.start = None;
         }
-        Ok(Permit { deadline, start, gate })
+        Ok(Permit { timing, gate })
     }
 }
 

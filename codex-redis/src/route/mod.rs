@@ -13,7 +13,7 @@ use self::{admission::Admission, cluster::Cluster};
 use crate::{
     config::settings::{Checked, Settings, Target},
     connection::multiplexer::Deadline,
-    server::{Start, sentinel::Sentinels},
+    server::{Timing, sentinel::Sentinels},
     wire::{Command, Failure, Request},
 };
 
@@ -82,41 +82,26 @@ impl Router {
     }
 
     /// Sends one command on one key. Returns an error of the server as a reply.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice in its future"
+    )]
     pub(crate) fn command(
         &self,
-        deadline: Deadline,
+        timing: &Timing,
         key: &str,
         command: &Command<'_>,
     ) -> impl Future<Output = Result<Value, Failure>> + Send {
-        self.command_from(None, deadline, key, command)
-    }
-
-    /// Sends the first command of a call that has not waited for anything since it was admitted.
-    pub(crate) fn first(
-        &self,
-        permit: &Permit<'_>,
-        key: &str,
-        command: &Command<'_>,
-    ) -> impl Future<Output = Result<Value, Failure>> + Send {
-        self.command_from(permit.start, permit.deadline, key, command)
-    }
-
-    async fn command_from(
-        &self,
-        start: Option<Start>,
-        deadline: Deadline,
-        key: &str,
-        command: &Command<'_>,
-    ) -> Result<Value, Failure> {
-        match &self.servers {
-            // Without the layers between: each would move the reply once more.
-            Servers::One(Standalone::Fixed(server)) => {
-                let request = server.request_from(start, deadline, Request::one(command));
-                request.await?.one()
+        async move {
+            match &self.servers {
+                // Without the layers between: each would move the reply once more.
+                Servers::One(Standalone::Fixed(server)) => {
+                    server.request_from(timing, Request::one(command)).await?.one()
+                }
+                // Boxed, because they would enlarge the future of a call to a fixed server.
+                Servers::One(server) => Box::pin(server.command(timing.deadline, command)).await,
+                Servers::Cluster(cluster) => Box::pin(cluster.command(timing.deadline, key.as_bytes(), command)).await,
             }
-            Servers::One(server) => server.command(deadline, command).await,
-            // Boxed, because it would enlarge the future of a call to a single server.
-            Servers::Cluster(cluster) => Box::pin(cluster.command(deadline, key.as_bytes(), command)).await,
         }
     }
 }

@@ -7,6 +7,7 @@ mod pool;
 pub(crate) mod sentinel;
 #[expect(clippy::module_inception, reason = "the layer is named after its main type")]
 mod server;
+mod timing;
 pub(crate) mod tracked;
 mod tracked_checks;
 mod tracked_pushes;
@@ -14,4 +15,5 @@ mod tracked_pushes;
 pub(crate) use self::{
     per_runtime::{Here, PerRuntime, Start, current_runtime},
     server::Server,
+    timing::Timing,
 };

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Here, PerRuntime, Start,
+    Here, PerRuntime, Timing,
     connection_cell::ConnectionCell,
     current_runtime,
     locate::{Endpoint, Locate, Stalls},
@@ -86,66 +86,71 @@ impl<L: Locate> Server<L> {
     }
 
     /// Sends commands together. Returns errors of the server as replies.
-    pub(crate) fn request(
-        &self,
-        deadline: Deadline,
-        request: Request<'_, '_>,
-    ) -> impl Future<Output = Result<Replies, Failure>> + Send {
-        self.request_from(None, deadline, request)
+    pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
+        self.request_from(&Timing::waited(deadline), request).await
     }
 
-    /// Sends commands together. Returns errors of the server as replies. `start` is when the call
-    /// began, if it has not waited since.
+    /// Sends commands together. Returns errors of the server as replies.
     ///
     /// The usual case, a small request on a ready connection, is all in this function, because each
     /// function in between would move the replies once more. Everything else is boxed, because it
     /// would enlarge the future of each call.
-    pub(crate) async fn request_from(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps each argument twice in its future"
+    )]
+    pub(crate) fn request_from(
         &self,
-        start: Option<Start>,
-        deadline: Deadline,
+        timing: &Timing,
         request: Request<'_, '_>,
-    ) -> Result<Replies, Failure> {
-        let pool = match start {
-            Some(start) => self.pool_of(start.runtime),
-            None => self.pool()?,
-        };
-        let mut seen = RoundTrip::begin(self.settings().database, || request.name());
-        if let Some(address) = self.place().fixed() {
-            seen.address(|| address.parts());
-        }
-        let (sent, sent_at) = match self.send_now(&pool, &seen, deadline, &request) {
-            Some(sent) => (Ok(sent), start.map(|start| start.at)),
-            None => (
-                Box::pin(self.send_when_ready(&pool, &seen, deadline, &request)).await,
-                None,
-            ),
-        };
-        let answer = match sent {
-            Ok(sent) => {
-                seen.sent(sent_at.unwrap_or_else(Instant::now));
-                let (cell, connection) = (sent.cell, sent.connection);
-                match sent.answer.await {
-                    Ok(Ok(answer)) => {
-                        seen.answered(answer.at());
-                        let replies = answer.into_replies();
-                        if !replies.has_error() {
-                            seen.end(deadline.verb, Outcome::default(), || request.name(), &self.slow());
-                            return Ok(replies);
-                        }
-                        if is_read_only(&replies) {
-                            cell.evict_older(connection, READ_ONLY_PATIENCE, "the server is read-only");
-                        }
-                        Ok(replies)
-                    }
-                    lost => Box::pin(self.again(&pool, &mut seen, deadline, &request, lost_of(&lost))).await,
-                }
+    ) -> impl Future<Output = Result<Replies, Failure>> + Send {
+        async move {
+            let pool = match timing.start {
+                Some(start) => self.pool_of(start.runtime),
+                None => self.pool()?,
+            };
+            let mut seen = RoundTrip::begin(self.settings().database, || request.name());
+            if let Some(address) = self.place().fixed() {
+                seen.address(|| address.parts());
             }
-            Err(failure) => Err(failure),
-        };
-        let outcome = outcome(&answer);
-        seen.end(deadline.verb, outcome, || request.name(), &self.slow());
-        answer
+            let (sent, sent_at) = match self.send_now(&pool, &seen, timing.deadline, &request) {
+                Some(sent) => (Ok(sent), timing.start.map(|start| start.at)),
+                None => (
+                    Box::pin(self.send_when_ready(&pool, &seen, timing.deadline, &request)).await,
+                    None,
+                ),
+            };
+            let answer = match sent {
+                Ok(sent) => {
+                    seen.sent(sent_at.unwrap_or_else(Instant::now));
+                    let (cell, connection) = (sent.cell, sent.connection);
+                    match sent.answer.await {
+                        Ok(Ok(answer)) => {
+                            seen.answered(answer.at());
+                            let replies = answer.into_replies();
+                            if !replies.has_error() {
+                                seen.end(
+                                    timing.deadline.verb,
+                                    Outcome::default(),
+                                    || request.name(),
+                                    &self.slow(),
+                                );
+                                return Ok(replies);
+                            }
+                            if is_read_only(&replies) {
+                                cell.evict_older(connection, READ_ONLY_PATIENCE, "the server is read-only");
+                            }
+                            Ok(replies)
+                        }
+                        lost => Box::pin(self.again(&pool, &mut seen, timing.deadline, &request, lost_of(&lost))).await,
+                    }
+                }
+                Err(failure) => Err(failure),
+            };
+            let outcome = outcome(&answer);
+            seen.end(timing.deadline.verb, outcome, || request.name(), &self.slow());
+            answer
+        }
     }
 
     pub(super) fn slow(&self) -> Slow<'_> {
