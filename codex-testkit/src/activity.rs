@@ -25,7 +25,7 @@ pub(crate) struct Activity {
     /// The poll of the clause itself.
     clause: Poll,
     is_given_up: AtomicBool,
-    pace: Pace,
+    pace: Arc<Pace>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Activity {
             calls: Mutex::default(),
             clause: Poll::default(),
             is_given_up: AtomicBool::new(false),
-            pace: Pace::default(),
+            pace: Arc::default(),
         })
     }
 
@@ -104,7 +104,7 @@ impl Activity {
         self.is_given_up.load(Ordering::Acquire)
     }
 
-    pub(crate) fn pace(&self) -> &Pace {
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
         &self.pace
     }
 

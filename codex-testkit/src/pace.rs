@@ -11,7 +11,6 @@ use std::{
 };
 
 use crate::{
-    activity::Activity,
     failure::{Checked, Failure},
     runtime::spawn_timer,
 };
@@ -58,15 +57,15 @@ impl Pace {
     }
 }
 
-/// Measures the delay of timers as long as `activity` exists.
-pub(crate) fn observe(activity: &Arc<Activity>) {
-    let activity = Arc::downgrade(activity);
+/// Measures the delay of timers as long as `pace` exists.
+pub(crate) fn observe(pace: &Arc<Pace>) {
+    let pace = Arc::downgrade(pace);
     spawn_timer(async move {
         loop {
             let due = Instant::now() + SAMPLE;
             tokio::time::sleep(SAMPLE).await;
-            let Some(activity) = activity.upgrade() else { return };
-            activity.pace().note(due.elapsed());
+            let Some(pace) = pace.upgrade() else { return };
+            pace.note(due.elapsed());
         }
     });
 }
@@ -144,10 +143,10 @@ mod tests {
 
     #[test]
     fn the_delay_of_a_timer_is_measured() {
-        let activity = Activity::new();
-        observe(&activity);
+        let pace = Arc::new(Pace::default());
+        observe(&pace);
         let start = Instant::now();
-        while activity.pace().latest.load(Ordering::Relaxed) == 0 {
+        while pace.latest.load(Ordering::Relaxed) == 0 {
             assert!(start.elapsed() < Duration::from_secs(60), "no timer was observed");
             std::thread::yield_now();
         }

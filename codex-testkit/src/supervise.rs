@@ -35,7 +35,7 @@ pub(crate) struct Supervised {
 /// The clause and everything that it holds are dropped before it counts as done.
 pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + 'static) -> Checked<Supervised> {
     let activity = Activity::new();
-    pace::observe(&activity);
+    pace::observe(activity.pace());
     let (tell, done) = oneshot::channel();
     let watched = activity.clone().of_clause(AssertUnwindSafe(clause).catch_unwind());
     let subscriber = dispatcher::get_default(Clone::clone);
