@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    io::{self, Write as _},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -73,19 +72,20 @@ pub(crate) fn observe(pace: &Arc<Pace>) {
 /// Runs a clause, and repeats it if it fails in a way that the busy machine can explain.
 ///
 /// A failure counts if the machine was on time, if the clause does not depend on real time, or if
-/// the clause fails in every one of [`RUNS`] runs.
-pub(crate) async fn repeated<F: Future<Output = Checked>>(name: &str, pace: &Pace, clause: impl Fn() -> F) -> Checked {
+/// the clause fails in every one of [`RUNS`] runs. `report` is called before each repetition with
+/// the delay of the machine.
+pub(crate) async fn repeated<F: Future<Output = Checked>>(
+    pace: &Pace,
+    report: impl Fn(Duration),
+    clause: impl Fn() -> F,
+) -> Checked {
     for _ in 1..RUNS {
         pace.begin();
         let checked = clause().await;
         let (Err(Failure::Broken(_)), Some(delay)) = (&checked, pace.excuse()) else {
             return checked;
         };
-        // Bypasses the capture of the test harness, so that a busy machine is noticed.
-        let _ = writeln!(
-            io::stderr(),
-            "{name} failed while a timer of this process was {delay:?} late, and runs again"
-        );
+        report(delay);
     }
     clause().await
 }
@@ -99,9 +99,10 @@ mod tests {
     use super::*;
 
     /// Runs a clause that fails `failures` times, and returns the number of runs and the outcome.
-    fn run(failures: usize, depends_on_time: bool, delay: Duration) -> (usize, Checked) {
+    fn run(failures: u32, depends_on_time: bool, delay: Duration) -> (u32, Checked) {
         let pace = Pace::default();
-        let runs = Cell::new(0);
+        let runs = Cell::new(0_u32);
+        let delays = Cell::new(Duration::ZERO);
         let clause = || async {
             runs.set(runs.get() + 1);
             if depends_on_time {
@@ -113,7 +114,10 @@ mod tests {
             }
             Err(Failure::Broken(format!("run {}", runs.get())))
         };
-        let checked = repeated("clause", &pace, clause).now_or_never().unwrap();
+        let checked = repeated(&pace, |delay| delays.set(delays.get() + delay), clause)
+            .now_or_never()
+            .unwrap();
+        assert_eq!(delays.get(), delay * (runs.get() - 1), "each repetition is reported");
         (runs.get(), checked)
     }
 
