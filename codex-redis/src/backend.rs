@@ -15,7 +15,7 @@ use crate::{
     observe::metrics,
     route::{Permit, Router, Servers},
     server::Timing,
-    wire::Failure,
+    wire::{Failure, reply},
 };
 
 /// The outcome of a verb, before its name is attached to a failure.
@@ -66,11 +66,16 @@ impl RedisBackend {
     }
 
     /// Reads several values. On a cluster they are not a snapshot.
-    pub(crate) async fn values(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
-        match &self.0.servers {
-            Servers::One(server) => many::get_all(server, deadline, keys).await,
-            Servers::Cluster(cluster) => many::get_each(cluster, deadline, keys).await,
-        }
+    pub(crate) async fn values(&self, timing: &Timing, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
+        let server = match &self.0.servers {
+            Servers::One(server) => server,
+            Servers::Cluster(cluster) => return Box::pin(many::get_each(cluster, timing.deadline, keys)).await,
+        };
+        let Some(mget) = many::mget(keys) else {
+            return Box::pin(many::get_in_parts(server, timing.deadline, keys)).await;
+        };
+        // A single server needs no key to find it.
+        reply::values(self.0.command(timing, "", &mget).await?, keys.len())
     }
 
     pub(crate) fn router(&self) -> &Router {

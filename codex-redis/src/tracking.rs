@@ -169,7 +169,7 @@ impl RedisFeed {
         let rest: Vec<usize> = (0..keys.len()).filter(|at| reads[*at].is_none()).collect();
         if !rest.is_empty() {
             let left: Vec<&str> = rest.iter().map(|at| keys[*at]).collect();
-            let values = self.backend.values(deadline, &left).await?;
+            let values = self.backend.values(&Timing::waited(deadline), &left).await?;
             for (at, value) in rest.into_iter().zip(values) {
                 reads[at] = Some(TrackedRead::untracked(value));
             }

@@ -54,6 +54,21 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(generation)
     }
 
+    /// Returns whether the user of a session was revoked since the login. `asked` is the user's
+    /// generation, if it was read together with the session.
+    pub(super) async fn is_revoked(
+        &self,
+        user: &str,
+        data: &SessionData,
+        asked: Option<Asked>,
+    ) -> Result<bool, SessionError> {
+        let current = match asked {
+            Some(asked) => asked.generation.as_ref().map(text_of),
+            None => self.generation(user).await?,
+        };
+        Ok(current != generation_of(data))
+    }
+
     pub(super) fn generation(
         &self,
         user: &str,
@@ -68,6 +83,6 @@ pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }
 
-pub(super) fn text_of(stored: &Bytes) -> String {
+fn text_of(stored: &Bytes) -> String {
     String::from_utf8_lossy(stored).into_owned()
 }

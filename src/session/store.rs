@@ -15,7 +15,7 @@ use super::{
     login::user_of,
     login_record::{LOGIN, LoginRecord},
     policy::Policy,
-    revocation::{Asked, generation_of, text_of},
+    revocation::Asked,
     users::UserMemory,
 };
 
@@ -152,14 +152,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             }
             return Ok(Some(session));
         };
-        let current = match asked {
-            Some(asked) if *asked.user == *user => asked.generation.as_ref().map(text_of),
-            _ => {
-                self.shared.users.remember(key, &user);
-                self.generation(&user).await?
-            }
-        };
-        let is_revoked = current != generation_of(&session.data);
+        let asked = asked.filter(|asked| *asked.user == *user);
+        if asked.is_none() {
+            self.shared.users.remember(key, &user);
+        }
+        let is_revoked = self.is_revoked(&user, &session.data, asked).await?;
         Ok((!is_revoked).then_some(session))
     }
 

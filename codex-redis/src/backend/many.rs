@@ -22,12 +22,12 @@ pub(super) fn mget<'a>(keys: &'a [&str]) -> Option<Command<'a>> {
     (keys.len() <= KEYS_PER_MGET).then(|| Command::read("MGET").args(keys))
 }
 
-/// Reads a snapshot of these keys from one server.
-pub(super) async fn get_all(server: &Standalone, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
-    if let Some(mget) = mget(keys) {
-        let answer = server.command(deadline, &mget).await?;
-        return reply::values(answer, keys.len());
-    }
+/// Reads a snapshot of more keys than one MGET takes from one server.
+pub(super) async fn get_in_parts(
+    server: &Standalone,
+    deadline: Deadline,
+    keys: &[&str],
+) -> Outcome<Vec<Option<Bytes>>> {
     let chunks = keys.chunks(KEYS_PER_MGET);
     let commands: Vec<_> = chunks.clone().map(|chunk| Command::read("MGET").args(chunk)).collect();
     let answers = server.transaction(deadline, &commands).await?;

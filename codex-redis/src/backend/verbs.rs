@@ -172,14 +172,7 @@ impl KvBackend for RedisBackend {
             return Ok(Vec::new());
         }
         let call = self.begin("get_many").await?;
-        let mget = many::mget(keys);
-        let values = match (&self.0.servers, &mget) {
-            (Servers::One(_), Some(mget)) => {
-                let answer = self.0.command(call.timing(), keys[0], mget).await;
-                answer.and_then(|answer| reply::values(answer, keys.len()))
-            }
-            _ => Box::pin(self.values(call.deadline(), keys)).await,
-        };
+        let values = self.values(call.timing(), keys).await;
         call.end(values)
     }
 
