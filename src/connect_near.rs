@@ -1,4 +1,4 @@
-//! Settings of a near cache in a URL.
+//! The settings of a near cache in a URL.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct NearSettings {
 /// Removes the settings of a near cache from a URL. Returns the remaining URL and the settings, if
 /// any.
 ///
-/// A query that contains an `@` may be part of a password, and is not changed.
+/// A query that contains an `@` may be part of a password, so it is left unchanged.
 pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
     let Some((front, query)) = url.rsplit_once('?').filter(|(_, query)| !query.contains('@')) else {
         return Ok((url.to_owned(), None));
@@ -114,9 +114,15 @@ fn duration(value: &str) -> Result<Duration> {
         "ms" => Some(Duration::from_millis(count)),
         "s" => Some(Duration::from_secs(count)),
         "m" => count.checked_mul(60).map(Duration::from_secs),
+        "h" => count.checked_mul(3600).map(Duration::from_secs),
         _ => None,
     });
-    duration.ok_or_else(|| refused(STALENESS, "must be a whole number and ms, s or m in the URL, as in 1s"))
+    duration.ok_or_else(|| {
+        refused(
+            STALENESS,
+            "must be a whole number and ms, s, m or h in the URL, as in 1s",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -150,7 +156,7 @@ mod tests {
             ("near_staleness=1s", "near_staleness: needs `near`"),
             (
                 "near=1MiB&near_staleness=1",
-                "near_staleness: must be a whole number and ms, s or m",
+                "near_staleness: must be a whole number and ms, s, m or h",
             ),
             ("near=1MiB&near_max_value=x", "near_max_value: must be"),
             (

@@ -17,7 +17,7 @@ use super::{
     stats::Stats,
 };
 
-/// The default of the longest wait for another caller's computation.
+/// The default maximum wait for another caller's computation.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The settings of a [`Cache`], each with its default.
@@ -51,7 +51,7 @@ impl<B: KvBackend> CacheBuilder<B> {
 }
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
-    /// Sets the prefix of all stored keys. No character in it is special. The default is the empty
+    /// Sets the prefix of all stored keys. It may contain any characters. The default is the empty
     /// string, with which [`clear`](Cache::clear) fails.
     pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
         self.key_prefix = key_prefix.into();
@@ -107,8 +107,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     /// computes the value itself. The default is 10 s.
     ///
     /// The other caller may be alive but no longer polled, for example in a stream that waits for
-    /// this caller. A verb that deletes or replaces a value waits at most as long for a computed
-    /// value that is being stored.
+    /// this caller. The same limit applies to a verb that deletes or replaces a value while a
+    /// computed value is being stored.
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.max_wait = max_wait;
         self
@@ -116,13 +116,13 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
 
     /// Sets the result of reads while the backend fails or cannot be reached, instead of its error.
     ///
-    /// The default is the error. The setting applies to `get`, `get_or`, `get_many`, `get_bytes`,
-    /// `has_key`, and the reads of `get_or_try_set_with` (which returns the computed value although
-    /// it is not stored) and of loaders. Each such result is logged through `tracing` and counted
-    /// in [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
+    /// By default, such reads return the error. The setting applies to `get`, `get_or`, `get_many`,
+    /// `get_bytes`, `has_key`, and the reads of loaders and of `get_or_try_set_with`, which then
+    /// returns a computed value even if it cannot be stored. Each such result is logged through
+    /// `tracing` and counted in [`CacheStats::outage_reads`](crate::CacheStats::outage_reads).
     ///
-    /// Writes always need the backend: `set`, `add`, `delete`, `incr`, `get_or_set`, leases and
-    /// sessions fail with its error.
+    /// Writes always need the backend: `set`, `add`, `delete`, `incr`, leases and sessions fail
+    /// with its error, and so does `get_or_set` unless [`Outage::Stale`] has a value for the key.
     ///
     /// ```
     /// use codex_kv::{Cache, Outage, memory::MemoryBackend};
@@ -159,12 +159,12 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     ///
     /// [`CacheError::InvalidArgument`] for a default timeout that no backend can hold.
     pub fn build(self) -> Result<Cache<B, S>, CacheError> {
-        // Zero is valid (nothing is stored), so only the upper bound is checked.
+        // Zero is valid and stores nothing, so only the upper bound is checked.
         if let Some(timeout) = self.default_timeout.filter(|timeout| !timeout.is_zero())
             && Expiry::After(timeout).to_millis("build").is_err()
         {
             return Err(CacheError::invalid(
-                "the default timeout is too long: its milliseconds must fit a signed 64-bit integer; `None` is for ever",
+                "the default timeout is too long: its milliseconds must fit a signed 64-bit integer; `None` means forever",
             ));
         }
         let name = self.name.unwrap_or_else(|| self.key_prefix.clone());

@@ -8,7 +8,7 @@ use codex_traits::KvBackend;
 use super::{Cache, CacheError, Serializer, Timeout, timeout::is_over};
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the stored bytes of `key` in any format, or `None` if the key is missing.
+    /// Returns the stored bytes of `key`, whatever their format, or `None` if the key is missing.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -36,7 +36,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Backend`] if the backend fails or cannot hold so long a timeout.
+    /// [`CacheError::Backend`] if the backend fails or does not support a timeout of this length.
     pub fn set_bytes(
         &self,
         key: &str,
@@ -64,7 +64,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     /// Returns the bytes of `key`. If the key is missing, stores `default` unchanged and returns
-    /// it. If another writer is faster, returns that writer's bytes.
+    /// it. If another writer stores bytes first, returns those bytes.
     ///
     /// # Errors
     ///

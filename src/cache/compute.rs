@@ -12,10 +12,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the value of `key`. If the key is missing, runs the closure and stores its value.
     ///
     /// If several tasks request a missing key at the same time, one of them runs its closure, and
-    /// all of them get its value or its error. Tasks share a computation if they use this cache or
-    /// a clone of it with the same error type `E`. Another process computes the value itself, and
-    /// all processes get the value that is stored first. A [`loader`](Self::loader) with a lease
-    /// limits the computation to one process.
+    /// all of them get the resulting value or error. Tasks share a computation if they use this
+    /// cache or a clone of it with the same error type `E`. Other processes run their own
+    /// computations, and every process gets the value that is stored first. A
+    /// [`loader`](Self::loader) with a lease limits the computation to one process.
     ///
     /// With a timeout of zero, the value is returned and not stored.
     ///
@@ -40,19 +40,19 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// # Outdated results
     ///
     /// If the key is deleted or replaced through this cache or a clone of it while its value is
-    /// computed, the value is returned to the callers that requested it before, and is not stored.
-    /// A later caller computes the value again.
+    /// being computed, the value is returned to the callers that are already waiting, and is not
+    /// stored. A later caller computes the value again.
     ///
     /// # Errors
     ///
-    /// [`ComputeError::Compute`] if the closure fails, and [`ComputeError::Cache`] if the cache
-    /// fails. Nothing is stored then, and the next caller tries again.
+    /// [`ComputeError::Compute`] if the closure fails; nothing is stored then.
+    /// [`ComputeError::Cache`] if the cache fails. In both cases the next caller tries again.
     ///
     /// # Cancellation
     ///
     /// The closure runs in the task of the first caller. If that caller is dropped, its computation
     /// is dropped too, and another caller runs its own closure. If that caller is no longer polled,
-    /// or its closure requests its own key, the other callers wait for at most
+    /// or its closure requests the same key, the other callers wait for at most
     /// [`max_wait`](crate::CacheBuilder::max_wait) and then run their own closures.
     pub async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
@@ -72,18 +72,20 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             return Ok(self.counted(self.decode(&key, &stored))?);
         }
         let joined = self.shared.flights.join::<E>(&self.shared.fills, &key);
-        // Taken by whichever of the two places runs it.
+        // Taken by the branch that runs it: the flight, or the fallback below.
         let mut compute = Some(compute);
         let mut own = None;
         let outcome = {
             let flight = async {
                 let outcome = match compute.take() {
-                    // Boxed: a hit should not carry the room of a computation.
+                    // Boxed, so that the future of a hit does not include the size of a
+                    // computation.
                     Some(compute) => Box::pin(self.compute_and_store(&key, expiry, joined.fill(), compute)).await,
-                    // Not reached: a flight calls this once.
+                    // Unreachable: a flight polls this future once to completion.
                     None => Err(ComputeError::Aborted),
                 };
-                // Before the others wake: a caller from now on asks anew, and gets no old error.
+                // Closed before the waiting callers wake, so that a later caller starts a new
+                // computation instead of getting an old error.
                 joined.close();
                 let (stored, value) = outcome?;
                 own = value;
@@ -99,7 +101,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             }
             (None, Some(Err(error))) => Err(error.clone()),
             (None, None) => {
-                // The task that computes makes no progress, so nobody else should wait for it.
+                // The computing task makes no progress, so later callers must not wait for it.
                 joined.close();
                 let Some(compute) = compute else {
                     return Err(ComputeError::Aborted);
@@ -113,7 +115,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the bytes that are stored in the end and, if it was computed here, the value itself.
+    /// Returns the bytes of the value that callers get and, if this call computed it, the value
+    /// itself.
     async fn compute_and_store<T, E, F, Fut>(
         &self,
         key: &StoredKey,
@@ -127,7 +130,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        // Another flight can have ended after this caller's miss and before it joined one.
+        // Another flight may have ended between this caller's miss and its joining of a flight.
         match self.fetch(key).await {
             Ok(Some(stored)) => return Ok((stored, None)),
             Ok(None) => {}
@@ -140,7 +143,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let started = Instant::now();
         let computed = compute().await;
         self.count(Event::Computed(started.elapsed()));
-        let value = computed.map_err(|error| ComputeError::Compute(Arc::new(error)))?;
+        let value = computed.map_err(|error| {
+            self.count(Event::Error);
+            ComputeError::Compute(Arc::new(error))
+        })?;
         let encoded = self.counted(self.encode(key, &value))?;
         if is_over(expiry) {
             return Ok((encoded, Some(value)));

@@ -44,16 +44,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if error.kind() != ErrorKind::Data {
                 return Err(error.into());
             }
-            // With the marker of a lease behind it, an integer is no longer plain text. The sum is
-            // newer than the value that the holder computes, so the lease ends here.
+            // An integer that is followed by the marker of a lease is not plain decimal text. The
+            // sum is newer than the value that the lease's holder computes, so the lease is voided.
             match backend.get(key).await?.map(Stored::read) {
                 Some(Stored::Placeholder { .. }) => return Err(CacheError::NotFound),
                 Some(Stored::Leased { value, raw, .. }) => {
                     let unmarked = SetOptions::new()
                         .with_condition(Condition::IfEquals(raw))
                         .with_expiry(Expiry::Keep);
-                    // A refusal means that another writer was faster. The next iteration sees its
-                    // value.
+                    // A refusal means that another writer changed the key first. The next iteration
+                    // sees its value.
                     let _ = backend.set(key, value, unmarked).await?;
                 }
                 _ => return Err(error.into()),

@@ -2,7 +2,7 @@
 //!
 //! A computation registers a [`Fill`] before its last read of the store. A verb that removes or
 //! replaces values marks the fills of its keys before it calls the backend, and afterwards marks
-//! those that were registered meanwhile. A marked fill stores nothing.
+//! the fills that were registered in the meantime. A marked fill stores nothing.
 //!
 //! Marking alone leaves one race: the fill checks its mark, the verb marks and removes, and then
 //! the fill's write arrives. A fill therefore holds a lock while it writes, and the verb waits for
@@ -64,7 +64,7 @@ impl Fills {
     }
 
     /// Locks the map. The lock is never held across an await or a caller's code. A panic while it
-    /// is held leaves an extra fill, which costs each verb a lock.
+    /// is held leaves at most one stale fill, whose only cost is that every verb takes the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,8 +78,8 @@ pub(super) enum Keys<'a> {
     All,
 }
 
-/// A verb that removes or replaces values, from before its call to the backend until it has the
-/// answer.
+/// The guard of a verb that removes or replaces values, held from before its call to the backend
+/// until the answer arrives.
 pub(super) struct Outdating<'a> {
     fills: &'a Fills,
     keys: Keys<'a>,
@@ -122,8 +122,8 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    /// Runs `write` unless the result is outdated, and `take_back` if it became outdated meanwhile.
-    /// Returns `None` if the result is not stored because it is outdated.
+    /// Runs `write` unless the result is outdated, and then `take_back` if it became outdated
+    /// during the write. Returns `None` if the result was outdated and is therefore not stored.
     pub(super) async fn write<T>(
         &self,
         write: impl Future<Output = T>,

@@ -1,4 +1,4 @@
-//! Single flight: one computation of a key for all tasks that request it at the same time.
+//! Single-flight: one computation of a key for all tasks that request it at the same time.
 
 use std::{
     any::{Any, TypeId},
@@ -22,16 +22,17 @@ use super::{
     timer::Timer,
 };
 
-/// The outcome of a computation: bytes, because types need not be `Clone`, or with its error.
+/// The outcome of a computation. The value is kept as bytes, because its type need not be `Clone`.
 pub(super) type FlightResult<E> = Result<Bytes, ComputeError<E>>;
 
 /// A running computation.
 ///
-/// `OnceCell` lets the next waiter compute if the computing task is dropped.
+/// If the computing task is dropped, `OnceCell` lets the next waiter compute.
 #[derive(Debug)]
 struct Flight<E>(OnceCell<FlightResult<E>>);
 
-/// The stored key and the type of the error, so that all callers of a flight can get its error.
+/// The type of the error and the stored key. Callers share a flight only if they can share its
+/// error.
 type FlightId = (TypeId, String);
 
 /// The running computations.
@@ -39,14 +40,14 @@ type FlightId = (TypeId, String);
 pub(super) struct Flights(Mutex<HashMap<FlightId, Entry>>);
 
 struct Entry {
-    /// A `Flight<E>`.
+    /// A `Flight<E>` whose error type is part of the [`FlightId`].
     flight: Arc<dyn Any + Send + Sync>,
     fill: Arc<Fill>,
     callers: usize,
 }
 
 impl Flights {
-    /// Joins the flight of `key`, or opens one. A flight whose result is outdated is not joined.
+    /// Joins the flight of `key`, or opens a new flight if there is none or its result is outdated.
     pub(super) fn join<E: Send + Sync + 'static>(&self, fills: &Arc<Fills>, key: &str) -> JoinedFlight<'_, E> {
         let open = || Entry {
             flight: Arc::new(Flight::<E>(OnceCell::new())),
@@ -60,7 +61,8 @@ impl Flights {
             *entry = open();
         }
         entry.callers += 1;
-        // Always one of `E`, by its id. If it were not, a flight for this caller alone would do.
+        // The id contains the type `E`, so the downcast succeeds. If it ever failed, a separate
+        // flight would still give a correct result.
         let flight = Arc::clone(&entry.flight)
             .downcast()
             .unwrap_or_else(|_| Arc::new(Flight(OnceCell::new())));
@@ -72,14 +74,14 @@ impl Flights {
         }
     }
 
-    /// Locks the map. The lock is never held across an await or a caller's code. A panic inside
-    /// leaves at worst one entry too many, so a poisoned lock is taken.
+    /// Locks the map. The lock is never held across an await or a caller's code. A panic while it
+    /// is held leaves at most one stale entry, so poisoning is ignored.
     fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A caller's share of a flight. The last to be dropped removes the entry.
+/// A caller's membership in a flight. Dropping the last one removes the entry.
 pub(super) struct JoinedFlight<'a, E: Send + Sync + 'static> {
     flights: &'a Flights,
     id: FlightId,
@@ -92,7 +94,7 @@ impl<E: Send + Sync + 'static> JoinedFlight<'_, E> {
         &self.fill
     }
 
-    /// Keeps later callers from joining.
+    /// Prevents later callers from joining.
     pub(super) fn close(&self) {
         let mut flights = self.flights.lock();
         if flights.get(&self.id).is_some_and(|entry| self.is_of(entry)) {
@@ -100,14 +102,15 @@ impl<E: Send + Sync + 'static> JoinedFlight<'_, E> {
         }
     }
 
-    /// Runs `compute` if nobody does so already, and returns what the flight came to. `None` after
-    /// `max_wait` of waiting for another caller's computation; `compute` has not run then.
+    /// Runs `compute` unless another caller is computing, and returns the outcome of the flight.
+    /// Returns `None`, without running `compute`, if another caller's computation takes longer than
+    /// `max_wait`.
     pub(super) async fn outcome(
         &self,
         max_wait: Duration,
         compute: impl Future<Output = FlightResult<E>>,
     ) -> Option<&FlightResult<E>> {
-        // The two futures below are polled by one task, so there is nothing to order.
+        // `Relaxed` suffices, because one task polls both futures below.
         let leads = AtomicBool::new(false);
         let mut outcome = pin!(self.flight.0.get_or_init(|| {
             leads.store(true, Ordering::Relaxed);
@@ -128,7 +131,7 @@ impl<E: Send + Sync + 'static> JoinedFlight<'_, E> {
     }
 
     fn is_of(&self, entry: &Entry) -> bool {
-        // Only the addresses: a trait object's vtable may differ between two pointers to one thing.
+        // Compares only the addresses: two pointers to one trait object may have different vtables.
         std::ptr::addr_eq(Arc::as_ptr(&entry.flight), Arc::as_ptr(&self.flight))
     }
 }
@@ -136,7 +139,7 @@ impl<E: Send + Sync + 'static> JoinedFlight<'_, E> {
 impl<E: Send + Sync + 'static> Drop for JoinedFlight<'_, E> {
     fn drop(&mut self) {
         let mut flights = self.flights.lock();
-        // A closed flight is gone, and its key may have a new one by now.
+        // If the flight was closed, its entry is gone, and the key may already have a new flight.
         if let Some(entry) = flights.get_mut(&self.id)
             && self.is_of(entry)
         {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use codex_traits::{AnyBackend, Expiry, KvBackend};
 use sha2::{Digest as _, Sha256};
 
-use super::{Cache, CacheError, Json, Serializer, fills::Keys, key::StoredKey, marker::Stored};
+use super::{Cache, CacheError, Json, Serializer, key::StoredKey, marker::Stored};
 
 /// The prefix of a group's name in the key of its record.
 const RECORD: &str = "group:";
@@ -41,7 +41,7 @@ impl Scope {
 
 /// A part of a [`Cache`] that can be invalidated as a whole; see [`Cache::group`].
 ///
-/// A group is a cache: all verbs work on the group's own keys.
+/// A group is itself a cache: its verbs work only on the keys of the group.
 ///
 /// ```
 /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -63,10 +63,11 @@ impl Scope {
 /// # Generations
 ///
 /// The keys of a group contain its generation: 128 random bits, stored in a record of the group. A
-/// handle reads the record once, when it is created. A long-lived handle does not notice an
-/// invalidation by another handle. [`invalidate`](Self::invalidate) writes a new generation, at the
-/// same cost for any number of values; the old values expire with their timeouts. A lost record is
-/// replaced by a new generation too, so it invalidates the group.
+/// handle reads the record once, when it is created. A long-lived handle therefore does not notice
+/// an invalidation through another handle. [`invalidate`](Self::invalidate) writes a new
+/// generation, at the same cost for any number of values; the old values expire with their
+/// timeouts. If the record is lost, the next handle writes a new generation, so losing the record
+/// also invalidates the group.
 pub struct Group<B = AnyBackend, S = Json> {
     cache: Cache<B, S>,
     /// The cache that holds the records.
@@ -77,8 +78,8 @@ pub struct Group<B = AnyBackend, S = Json> {
 }
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the group of this name: a cache of its own that can be invalidated as a whole. Takes
-    /// one round trip, and two more for the first handle of a new group.
+    /// Returns the group of this name: a separate cache that can be invalidated as a whole. Takes
+    /// one round trip, and up to two more to create a new group.
     ///
     /// The record is stored under the key `group:{name}` of this cache, without a timeout.
     ///
@@ -89,8 +90,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.groups(&[name]).await
     }
 
-    /// Returns a group for values that belong to several groups. Invalidating any of those groups
-    /// invalidates it. The order of the names does not matter.
+    /// Returns a group for values that belong to several groups. Invalidating any one of those
+    /// groups invalidates the values. The order of the names does not matter.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -133,7 +134,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         })
     }
 
-    /// Returns the generations of groups. A group without a generation gets a new generation.
+    /// Returns the generations of groups. Creates a generation for each group that has none.
     async fn generations(&self, names: &[String]) -> Result<Vec<String>, CacheError> {
         let records: Vec<StoredKey> = names.iter().map(|name| self.record(name)).collect();
         let keys: Vec<&str> = records.iter().map(|key| &**key).collect();
@@ -173,9 +174,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 }
 
 impl<B: KvBackend, S: Serializer> Group<B, S> {
-    /// Invalidates all values of the group, for every process. Handles that are created later do
-    /// not find them, and neither does this handle. A handle of several groups invalidates each of
-    /// them.
+    /// Invalidates all values of the group, for every process: neither this handle nor a handle
+    /// that is created later finds them. A handle of several groups invalidates each of those
+    /// groups.
     ///
     /// A value that is being computed through this handle's cache is not stored.
     ///
@@ -197,7 +198,10 @@ impl<B: KvBackend, S: Serializer> Group<B, S> {
         }
         let entries: Vec<(&str, Bytes)> = records.iter().map(|(record, key)| (&**key, record.clone())).collect();
         let old = self.cache.make_key("");
-        let _outdating = shared.fills.outdate(shared.max_wait, Keys::Prefix(&old)).await;
+        let _outdating = shared
+            .fills
+            .outdate(shared.max_wait, self.cache.keys_from(Some(&old)))
+            .await;
         shared.backend.set_many(&entries, Expiry::Never).await?;
         self.scope.replace(self.parent.scoped(&generations));
         Ok(())
@@ -248,7 +252,7 @@ impl<B, S> Clone for Group<B, S> {
     }
 }
 
-// A group's name can be the name of a user.
+// Hides the names, because a group can be named after a user.
 impl<B: fmt::Debug, S: fmt::Debug> fmt::Debug for Group<B, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")

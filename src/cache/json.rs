@@ -1,4 +1,4 @@
-//! Strict JSON: every written value can be read, and errors show no value.
+//! Strict JSON: every written value can be read back, and errors show no value.
 
 use std::io;
 
@@ -60,7 +60,7 @@ impl Depth {
     }
 }
 
-/// Compact JSON that is refused if it is too deep to be read.
+/// A compact formatter that fails on JSON nested too deeply to be read back.
 #[derive(Default)]
 struct Readable(Depth);
 
@@ -90,7 +90,7 @@ impl Formatter for Readable {
     }
 }
 
-/// Passes on known messages only, because a type's own message may hold its value.
+/// Passes on only known messages, because a type's own message may contain its value.
 #[cold]
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
     let message = error.to_string();
@@ -101,9 +101,9 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> CodecError {
         .find(|refusal| *refusal == message);
     CodecError::encode::<T>(match known {
         Some(known) => known,
-        // Writing into memory does not fail, so this is `Depth`.
+        // Writing into memory does not fail, so the error comes from `Depth`.
         None if error.is_io() => TOO_DEEP,
-        // `serde_json` itself refuses nothing else while it writes.
+        // `serde_json` itself refuses only map keys.
         None if error.is_syntax() => "a map key must be a string, an integer, a bool or a char",
         None => "its `Serialize` implementation failed",
     })

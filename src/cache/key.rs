@@ -11,8 +11,8 @@ pub(super) type KeyFunction = Arc<dyn Fn(&str, i64, &str) -> String + Send + Syn
 /// every verb's future, so it is no larger than typical keys.
 const INLINE: usize = 128;
 
-/// The longest stored key, in characters, that causes no warning: memcached's limit. Django warns
-/// about the same limit.
+/// The length in characters above which a stored key causes a warning. It is memcached's limit,
+/// which Django warns about too.
 const MAX_CHARS: usize = 250;
 
 /// A stored key, kept on the stack if it is short.
@@ -46,7 +46,7 @@ impl Deref for StoredKey {
     }
 }
 
-// A key may be a secret.
+// Hides the key, which may be a secret.
 impl fmt::Debug for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredKey(<{} bytes>)", self.len())
@@ -63,7 +63,7 @@ pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
 #[inline]
 pub(super) fn is_odd(key: &str) -> bool {
     if key.is_ascii() {
-        // No branch per byte, so that the loop is vectorized: every verb runs it.
+        // Every verb runs this loop. It has no branch per byte, so that it can be vectorized.
         let odd = |byte| u8::from(byte <= b' ' || byte == 0x7f);
         key.bytes().fold(0, |any, byte| any | odd(byte)) != 0 || key.len() > MAX_CHARS
     } else {

@@ -16,7 +16,7 @@ use super::{
 };
 
 impl<B: KvBackend, S: Serializer> Cache<B, S> {
-    /// Returns the values of those `keys` that exist, in one round trip.
+    /// Returns the values of the `keys` that exist, in one round trip.
     ///
     /// ```
     /// use codex_kv::{Cache, Timeout, memory::MemoryBackend};
@@ -44,15 +44,18 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let keys: Vec<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
         async move {
             let stored_keys = self.stored_keys(&keys);
-            let values = match self.shared.backend.get_many(&borrowed(&stored_keys)).await {
-                Ok(values) => values,
-                Err(error) => self.instead_of_many(&stored_keys, &error.into())?,
+            let (values, is_read) = match self.shared.backend.get_many(&borrowed(&stored_keys)).await {
+                Ok(values) => (values, true),
+                Err(error) => (self.instead_of_many(&stored_keys, &error.into())?, false),
             };
             let mut found = HashMap::with_capacity(keys.len());
             for ((key, stored_key), value) in keys.into_iter().zip(&stored_keys).zip(values) {
                 let value = value.and_then(|value| Stored::read(value).into_value());
-                self.saw(stored_key, value.as_ref());
-                self.count(if value.is_some() { Event::Hit } else { Event::Miss });
+                // The other results are counted as outage reads.
+                if is_read {
+                    self.saw(stored_key, value.as_ref());
+                    self.count(if value.is_some() { Event::Hit } else { Event::Miss });
+                }
                 if let Some(value) = value {
                     found.insert(key, self.counted(self.decode(stored_key, &value))?);
                 }
@@ -61,8 +64,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the result for every key when the backend has failed: the error, unless the cache
-    /// has an `on_outage` setting.
+    /// Returns the results for all keys of a read that failed in the backend: the error, unless the
+    /// cache has an `on_outage` setting that covers it.
     #[cold]
     fn instead_of_many(&self, keys: &[StoredKey], error: &CacheError) -> Result<Vec<Option<Bytes>>, CacheError> {
         keys.iter().map(|key| self.instead_of(key, error.clone())).collect()
@@ -99,15 +102,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             }
             let keys: Vec<&str> = entries.iter().map(|(key, _)| &**key).collect();
             let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::Many(&keys)).await;
-            for (key, value) in &entries {
-                self.saw(key, Some(value));
-            }
-            let entries: Vec<_> = entries
+            let stored: Vec<_> = entries
                 .iter()
                 .map(|(key, value)| (&**key, marker::plain(value.clone())))
                 .collect();
-            let answer = self.shared.backend.set_many(&entries, expiry).await;
-            self.counted(answer.map_err(CacheError::from))
+            let answer = self.shared.backend.set_many(&stored, expiry).await;
+            self.counted(answer.map_err(CacheError::from))?;
+            for (key, value) in &entries {
+                self.saw(key, Some(value));
+            }
+            Ok(())
         }
     }
 

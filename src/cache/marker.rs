@@ -40,7 +40,7 @@ impl Kind {
 pub(super) struct Marker {
     kind: Kind,
     token: u64,
-    /// The time to live of the key at the claim.
+    /// The time to live of the key at the moment of the claim, in milliseconds.
     millis: u64,
 }
 
@@ -56,7 +56,7 @@ impl Marker {
         for byte in bytes {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        // Folded, so that every bit of the hash counts.
+        // Folded, so that every bit of the hash contributes.
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is kept")]
         let folded = (hash ^ (hash >> 32)) as u32;
         folded
@@ -113,7 +113,7 @@ pub(super) enum Stored {
     /// A value that is being refreshed under a lease.
     Leased {
         value: Bytes,
-        /// The bytes that are stored.
+        /// The stored bytes, including the marker.
         raw: Bytes,
         claim: Claim,
     },
@@ -156,14 +156,14 @@ impl Stored {
 pub(super) struct Claim(Duration);
 
 impl Claim {
-    /// Returns a claim of a key that has `remaining` left.
+    /// Returns a claim on a key with this remaining time to live.
     pub(super) fn at(remaining: Duration) -> Self {
         Self(remaining)
     }
 
-    /// Returns whether a lease of this length has expired, by the store's own clock. If the time to
-    /// live was extended or removed since the claim, the age is unknown and the lease counts as
-    /// expired.
+    /// Returns whether a lease of this length has expired according to the store's clock. If the
+    /// time to live was extended or removed since the claim, the age is unknown and the lease
+    /// counts as expired.
     pub(super) fn has_passed(self, lease: Duration, remaining: Option<Duration>) -> bool {
         let age = remaining.and_then(|remaining| self.0.checked_sub(remaining));
         age.is_none_or(|age| age >= lease)
@@ -190,12 +190,12 @@ pub(super) fn plain(value: Bytes) -> Bytes {
     marker.append_to(&value)
 }
 
-/// Returns a unique placeholder for a key that lives for `lease`.
+/// Returns a unique placeholder for a key whose time to live is `lease`.
 pub(super) fn placeholder(lease: Duration) -> Result<Bytes, CacheError> {
     claim(Kind::Placeholder, PLACEHOLDER, lease)
 }
 
-/// Returns `value` with the marker of a claim, for a key that has `remaining` left.
+/// Returns `value` followed by the marker of a claim, for a key with this remaining time to live.
 pub(super) fn leased(value: &[u8], remaining: Duration) -> Result<Bytes, CacheError> {
     claim(Kind::Leased, value, remaining)
 }

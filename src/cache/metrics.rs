@@ -1,4 +1,4 @@
-//! The counts of a cache, through the `metrics` facade.
+//! The counters of a cache, reported through the `metrics` facade.
 //!
 //! The recorder may be set at any time, and tests set a recorder per thread, so each call looks it
 //! up. The metric keys are built once per cache.

@@ -92,8 +92,8 @@ pub(crate) use strict::Strict;
 /// # Keys
 ///
 /// A value is stored under `{key_prefix}:{version}:{key}`, or under the result of a
-/// [`key_function`](CacheBuilder::key_function). Caches with other prefixes or versions never see
-/// it. A stored key of more than 250 characters, or with control characters or spaces, is used
+/// [`key_function`](CacheBuilder::key_function). Caches with a different prefix or version never
+/// see it. A stored key of more than 250 characters, or with control characters or spaces, is used
 /// unchanged. Each cache logs one warning about such keys through `tracing`, without the key.
 ///
 /// # Values
@@ -107,20 +107,20 @@ pub(crate) use strict::Strict;
 /// Every verb fails with [`CacheError::Backend`] if the backend fails: an outage is never a miss. A
 /// verb that takes a value fails with [`CacheError::Codec`] if the format cannot represent the
 /// value. A verb that takes a timeout fails with `Backend` of kind
-/// [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) if the backend cannot hold so long
-/// a timeout. Neither writes anything then.
+/// [`InvalidArgument`](codex_traits::ErrorKind::InvalidArgument) if the timeout is longer than the
+/// backend supports. In both cases nothing is written.
 ///
 /// # Cancellation
 ///
-/// A call whose future is dropped may or may not have been applied; see the backend's documentation
-/// of its own calls. The verbs of more than one step document the states in which they can stop.
+/// If the future of a call is dropped, the call may or may not take effect; see the documentation
+/// of the backend. Verbs that take several steps document the states that they can leave behind.
 ///
 /// Clones and views ([`with_version`](Self::with_version)) are cheap and share everything with the
 /// original.
 pub struct Cache<B = AnyBackend, S = Json> {
     shared: Arc<Shared<B, S>>,
     version: i64,
-    /// `{key_prefix}:{version}:`, prepared so that a key consists of two pieces only.
+    /// `{key_prefix}:{version}:`, precomputed, so that building a key only joins two strings.
     lead: Arc<str>,
     /// The part of a group's keys between `lead` and the key.
     scope: Option<Scope>,
@@ -133,7 +133,7 @@ struct Shared<B, S> {
     key_prefix: String,
     default_timeout: Option<Duration>,
     key_function: Option<KeyFunction>,
-    /// Whether a warning about an unusual key was logged.
+    /// Whether this cache has already logged its warning about unusual keys.
     warned: AtomicBool,
     /// Whether a loader of this cache uses leases, so that reads can find a placeholder.
     leases: AtomicBool,
@@ -227,7 +227,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.counted(self.remove_stored(&key).await)
     }
 
-    /// Returns whether `key` exists. A stored `null` counts. The value is neither sent nor read.
+    /// Returns whether `key` exists. A stored `null` counts. The value is not transferred, unless a
+    /// loader of this cache uses a lease.
     ///
     /// # Errors
     ///
@@ -261,7 +262,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     /// Returns the value of `key`. If the key is missing, stores `default` and returns it. If
-    /// another writer is faster, returns that writer's value.
+    /// another writer stores a value first, returns that value.
     ///
     /// With a timeout of zero, `default` is returned and not stored.
     ///
@@ -301,7 +302,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     /// Returns a view of the same cache at another version. A view is cheap and shares everything
-    /// but the keys.
+    /// except the keys.
     #[must_use]
     pub fn with_version(&self, version: i64) -> Self {
         Self {
@@ -372,14 +373,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
 
     fn warn_once(&self, key: &str) {
         let warned = &self.shared.warned;
-        // The load comes first because an unconditional swap would write to one shared cache line
-        // in every call.
+        // The load comes first because an unconditional swap would write to a shared cache line on
+        // every call.
         if !warned.load(Ordering::Relaxed) && key::is_odd(key) && !warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 key_prefix = self.shared.key_prefix,
                 characters = key.chars().count(),
-                "a stored key is longer than 250 characters, or has control characters or spaces; it is used as it is, but some \
-                 cache servers would refuse it (further ones are not reported)"
+                "a stored key is longer than 250 characters, or has control characters or spaces; it is used unchanged, but some \
+                 cache servers would refuse it (further keys are not reported)"
             );
         }
     }

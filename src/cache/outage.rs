@@ -8,17 +8,18 @@ use indexmap::IndexMap;
 
 use super::CacheError;
 
-/// The result of reads while the backend cannot be reached; see
+/// The result of a read while the backend cannot be reached; see
 /// [`CacheBuilder::on_outage`](crate::CacheBuilder::on_outage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
-    /// A read finds nothing.
+    /// A read is a miss.
     Miss,
-    /// A read finds the value that this process last saw, regardless of its age. If the process has
-    /// seen no value, the read finds nothing.
+    /// A read returns the value that this process last saw, regardless of its age. If the process
+    /// has seen no value, the read is a miss.
     ///
-    /// The cache keeps the last 1,000 values that it read or wrote, of at most 16 KiB each.
+    /// The cache keeps up to 1,000 values of at most 16 KiB each: values that were read, and values
+    /// that `set`, `set_bytes`, `set_many` or a loader wrote.
     Stale,
 }
 
@@ -63,7 +64,7 @@ impl OutagePolicy {
         }
         if seen.values.len() >= MAX_VALUES {
             let hand = seen.hand % seen.values.len();
-            // The last value moves to the freed place, and the hand advances past it.
+            // The last value moves into the freed slot, and the hand advances past it.
             seen.values.swap_remove_index(hand);
             seen.hand = hand + 1;
         }
@@ -77,7 +78,7 @@ impl OutagePolicy {
     }
 }
 
-/// Locks the values. A panic leaves the map consistent, so a poisoned lock is used as it is.
+/// Locks the values. A panic leaves the map consistent, so poisoning is ignored.
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

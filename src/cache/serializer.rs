@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::json;
 use crate::CodecError;
 
-/// A format for the values of a [`Cache`](crate::Cache); the cache's type parameter `S`.
+/// A format for the values of a [`Cache`](crate::Cache): the cache's type parameter `S`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,15 +44,15 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::encode`] if the format cannot represent the value exactly. Nothing is stored
-    /// then.
+    /// [`CodecError::encode`] if the format cannot represent the value exactly. In that case
+    /// nothing is stored.
     fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError>;
 
     /// Returns the value in `stored`.
     ///
     /// # Errors
     ///
-    /// [`CodecError::decode`] if the bytes are not a `T`. The reason must not show the value.
+    /// [`CodecError::decode`] if the bytes are not a `T`. The reason must not contain the value.
     fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError>;
 
     /// Returns the bytes to store for `value` under `stored_key`.
@@ -86,14 +86,16 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`CodecError::decode`] if the bytes cannot be read. The stored value does not move then.
+    /// [`CodecError::decode`] if the bytes cannot be read. In that case the stored value does not
+    /// move.
     fn rebind(&self, from: &str, to: &str, stored: Bytes) -> Result<Bytes, CodecError> {
         let _ = (from, to);
         Ok(stored)
     }
 }
 
-/// Strict UTF-8 JSON, without spaces and without ASCII escaping, as the Python reference writes it.
+/// Strict JSON in UTF-8, compact and without `\u` escapes for non-ASCII text, as the Python
+/// reference writes it.
 ///
 /// A value that JSON would change is refused on write, and nothing is stored:
 ///
@@ -102,12 +104,12 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 /// * map keys other than strings, integers, bools and chars;
 /// * values nested in more than 127 arrays and objects, which is the reader's limit.
 ///
-/// The [`coder`](crate::coder) represents bytes, dates and decimals.
+/// Use the [`coder`](crate::coder) for bytes, dates and decimals.
 ///
 /// # Types that JSON cannot read back
 ///
-/// These types are written, and fail when they are read, because serde hides the type from the
-/// writer:
+/// serde hides these types from the writer, so their values are stored but cannot be read back
+/// unchanged:
 ///
 /// | type | why | use instead |
 /// |---|---|---|

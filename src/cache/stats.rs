@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::metrics::Metrics;
 use crate::striped::Striped;
 
-/// Counts of the answers that a cache and its clones, views, groups and loaders have given since it
-/// was built.
+/// The counters of a cache and of its clones, views, groups and loaders since the cache was built.
 ///
 /// With the feature `metrics`, the same counts go to the recorder of the `metrics` crate, labelled
 /// with the cache's [`name`](crate::CacheBuilder::name). They never contain a key.
@@ -27,8 +26,8 @@ pub struct CacheStats {
     /// Computed values that were not stored because the key was deleted or replaced meanwhile,
     /// another writer was faster, or the lease had expired.
     pub refused_fills: u64,
-    /// Calls that failed: backend errors, values that could not be written or read, and failed
-    /// computations.
+    /// Calls that failed because of the backend or a value that could not be written or read, and
+    /// failed computations.
     pub errors: u64,
     /// Reads that [`on_outage`](crate::CacheBuilder::on_outage) answered instead of the backend.
     /// Each also counts as an error.
@@ -49,7 +48,7 @@ pub(super) enum Event {
     OutageRead,
 }
 
-/// One counter per event, and one for the nanoseconds of the computations.
+/// One counter per event, and one for the total nanoseconds of all computations.
 const COUNTERS: usize = 9;
 const COMPUTE_NANOS: usize = 8;
 

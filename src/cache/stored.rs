@@ -1,4 +1,4 @@
-//! The building blocks of the verbs: stored keys and bytes.
+//! The building blocks of the verbs, on stored keys and bytes.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -21,7 +21,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         self.shared.stats.count(event);
     }
 
-    /// Counts an outcome that is an error.
+    /// Counts the outcome as an error if it is one, and returns it.
     #[inline]
     pub(super) fn counted<T>(&self, outcome: Result<T, CacheError>) -> Result<T, CacheError> {
         if let Err(CacheError::Codec(_) | CacheError::Backend(_)) = outcome {
@@ -40,7 +40,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.serializer.deserialize_for(key, stored)?)
     }
 
-    /// Returns the bytes of `key`, counted as a hit or a miss.
+    /// Returns the bytes of `key`, and counts a hit or a miss.
     #[inline]
     pub(super) async fn look_up(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
         let stored = self.fetch(key).await;
@@ -58,8 +58,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Returns the result of a read when the backend has failed: the error, unless the cache has an
-    /// `on_outage` setting.
+    /// Returns the result of a read that failed in the backend: the error, unless the cache has an
+    /// `on_outage` setting that covers it.
     #[cold]
     pub(super) fn instead_of(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
         self.count(Event::Error);
@@ -72,7 +72,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 } else {
                     "a miss"
                 };
-                tracing::warn!(cache = self.shared.name, %error, answer, "the backend failed, and a read goes on without it");
+                tracing::warn!(cache = self.shared.name, %error, answer, "the backend failed, and a read was answered without it");
                 Ok(last)
             }
             _ => Err(error),
@@ -92,14 +92,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             self.remove_stored(key).await?;
             return Ok(());
         }
-        self.saw(key, Some(&value));
         let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
         // An unconditional write is never refused.
         let _ = self
             .shared
             .backend
-            .set(key, marker::plain(value), SetOptions::new().with_expiry(expiry))
+            .set(key, marker::plain(value.clone()), SetOptions::new().with_expiry(expiry))
             .await?;
+        self.saw(key, Some(&value));
         Ok(())
     }
 
@@ -124,10 +124,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(self.shared.backend.expire(key, expiry).await?)
     }
 
-    /// Stores the value if the key is missing (SET NX). With an expiry of zero nothing is stored.
+    /// Stores the value if the key is missing (SET NX). With an expiry of zero, stores nothing.
     pub(super) async fn add_bytes_of(&self, key: &StoredKey, value: Bytes, expiry: Expiry) -> Result<bool, CacheError> {
         if is_over(expiry) {
-            // The answer is known, but every verb must report a failed backend.
+            // The result is `false` in any case, but every verb must report a failed backend.
             self.shared.backend.exists(key).await?;
             return Ok(false);
         }
@@ -140,8 +140,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         Ok(outcome.is_written())
     }
 
-    /// Stores the value if the key has no value, and returns the previous value. The expiry is not
-    /// zero.
+    /// Stores the value if the key has none; otherwise returns the existing value. The expiry must
+    /// not be zero.
     ///
     /// A placeholder does not count as a value. Replacing it voids the lease.
     pub(super) async fn add_or_fetch(
@@ -157,7 +157,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if backend.set(key, value.clone(), options).await?.is_written() {
                 return Ok(None);
             }
-            // A value that is gone or changed here was written by another caller, so the loop ends.
+            // Another iteration is needed only if another caller changed the key in between, so
+            // some caller always makes progress.
             match backend.get(key).await?.map(Stored::read) {
                 None => {}
                 Some(Stored::Value(there) | Stored::Leased { value: there, .. }) => return Ok(Some(there)),
@@ -178,7 +179,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let stored = marker::plain(value.clone());
         if let Err(error) = self.shared.backend.del_if_equals(key, &stored).await {
             self.count(Event::Error);
-            tracing::warn!(cache = self.shared.name, %error, "an outdated value may have been stored: it could not be removed");
+            tracing::warn!(cache = self.shared.name, %error, "an outdated value could not be removed and may still be stored");
         }
     }
 

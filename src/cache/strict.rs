@@ -1,4 +1,4 @@
-//! Refusals of strict JSON.
+//! The values that strict JSON refuses.
 
 use serde::ser::{Error, Serializer};
 
@@ -8,10 +8,10 @@ const NOT_FINITE: &str = "NaN and the infinities have no JSON form";
 const BYTES: &str = "raw bytes have no JSON form; `coder::bytes` writes them as hex";
 const FLOAT_KEY: &str = "a map key must be a string, an integer, a bool or a char; it is a float";
 
-/// The messages of [`Strict`], which hold no value.
+/// The messages of [`Strict`]. None of them contains a value.
 pub(super) const REFUSALS: [&str; 3] = [NOT_FINITE, BYTES, FLOAT_KEY];
 
-/// A filter that refuses values which `serde_json` would silently convert to `null` or to a list of
+/// A policy that refuses values that `serde_json` would silently convert to `null` or to a list of
 /// numbers.
 pub(crate) struct Strict;
 
@@ -41,8 +41,8 @@ impl Policy for Strict {
     }
 }
 
-/// The same filter for map keys, where `serde_json` would write a float as text. `serde_json`
-/// itself refuses all other kinds except strings, integers, bools and chars.
+/// The same policy for map keys. `serde_json` would write a float key as text. It already refuses
+/// all other keys except strings, integers, bools and chars.
 pub(crate) struct StrictKey;
 
 impl Policy for StrictKey {

@@ -33,7 +33,8 @@ impl From<Option<Duration>> for Timeout {
 }
 
 impl Timeout {
-    /// Returns the expiry of this timeout. The caller handles `After` zero, which no write accepts.
+    /// Returns the expiry of this timeout. The caller must handle `After` zero, which no write
+    /// accepts.
     pub(super) fn resolve(self, default: Option<Duration>) -> Expiry {
         match self {
             Self::Default => default.map_or(Expiry::Never, Expiry::After),

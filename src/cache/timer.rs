@@ -11,7 +11,7 @@ use std::{
 use futures_timer::Delay;
 use tokio::{runtime::Handle, time::Sleep};
 
-/// A moment that can be awaited.
+/// A timer that completes once.
 pub(super) enum Timer {
     Tokio(Pin<Box<Sleep>>),
     /// Used on any other executor, and on a tokio runtime that was built without its timer.
@@ -21,8 +21,8 @@ pub(super) enum Timer {
 impl Timer {
     pub(super) fn after(duration: Duration) -> Self {
         if Handle::try_current().is_ok() {
-            // A runtime cannot be asked whether it has a timer: without one, creating a `Sleep`
-            // panics.
+            // tokio does not expose whether a runtime has a timer. Without a timer, creating a
+            // `Sleep` panics.
             if let Ok(sleep) = catch_unwind(|| Box::pin(tokio::time::sleep(duration))) {
                 return Self::Tokio(sleep);
             }

@@ -42,8 +42,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let to = self.with_version(version).stored_key(key);
         let backend = &self.shared.backend;
         if *from == *to {
-            // The delta is zero, or the key function ignores the version. Moving a value onto
-            // itself would remove it.
+            // The delta is zero, or the key function ignores the version. Moving the value would
+            // write it and then remove it.
             return if self.has_key(key).await? {
                 Ok(version)
             } else {
@@ -61,8 +61,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 .await?
                 .map(|raw| (Stored::read(raw.clone()).into_value(), raw));
             let Some((Some(value), raw)) = found else {
-                // If the value is gone after it was written, another caller has finished the same
-                // move.
+                // If the value is gone after this call wrote the new version, another caller has
+                // finished the same move.
                 return if moved { Ok(version) } else { Err(CacheError::NotFound) };
             };
             let expiry = match backend.ttl(&from).await? {

@@ -22,7 +22,7 @@ use super::{
     run::{Opened, Why, runtime},
 };
 
-/// The maximum number of keys that are read, or computed separately, at a time.
+/// The maximum number of keys that are read, or computed separately, concurrently.
 const AT_A_TIME: usize = 256;
 
 /// The function of [`Loader::batch`].
@@ -35,8 +35,8 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Sets the function that [`get_many`](Self::get_many) calls once for all missing keys. A key
-    /// without a returned value has no value.
+    /// Sets the function that [`get_many`](Self::get_many) calls once for all missing keys. If the
+    /// function returns no value for a key, the key is absent from the result.
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -68,7 +68,7 @@ where
         self
     }
 
-    /// Returns the values of `keys`. Stored values are read together, and one call of the
+    /// Returns the values of `keys`. Stored values are read concurrently, and one call of the
     /// [`batch`](Self::batch) function computes the missing values. Without a batch function, each
     /// missing key is computed separately.
     ///
@@ -78,7 +78,7 @@ where
     ///
     /// # Cancellation
     ///
-    /// As [`get`](Self::get).
+    /// As for [`get`](Self::get), dropping the call does not stop its computations.
     pub fn get_many(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
@@ -207,8 +207,8 @@ where
         if claimed.is_empty() {
             return;
         }
-        let keys = claimed.iter().map(|(key, ..)| key.clone()).collect();
-        let (mut values, failed) = match self.computed(|| batch(keys), "").await {
+        let keys: Vec<String> = claimed.iter().map(|(key, ..)| key.clone()).collect();
+        let (mut values, failed) = match self.computed(|| batch(keys.clone()), keys.clone()).await {
             Ok(values) => (values, None),
             Err(error) => (HashMap::new(), Some(error)),
         };
@@ -228,7 +228,7 @@ where
                 self.end_flight(&stored_key, &opened, outcome);
             }
         });
-        // Collected first because the closure borrows the values.
+        // Collected first because the closure mutably borrows the values.
         let finishes: Vec<_> = finishes.collect();
         join_all(finishes).await;
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{Json, Serializer, cache::Cache};
 
-/// The default wait before a failed refresh is retried.
+/// The default delay before a failed refresh is retried.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The settings of a [`Loader`], each with its default.
@@ -28,10 +28,10 @@ pub struct LoaderBuilder<B = codex_traits::AnyBackend, S = Json> {
     settings: Settings,
 }
 
-/// Checked when a loader is built, and reported by its first call.
+/// The settings, checked when a loader is built. Its calls report an invalid setting.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    /// `None`: forever.
+    /// `None` means forever.
     pub(super) fresh_for: Option<Duration>,
     pub(super) stale_for: Duration,
     pub(super) lease: Option<Duration>,
@@ -49,7 +49,7 @@ impl Settings {
     fn check(&self) -> Result<(), &'static str> {
         let holds = |duration: Duration| duration.is_zero() || Expiry::After(duration).to_millis("loader").is_ok();
         if !self.lifetime().is_none_or(holds) {
-            return Err("`fresh_for` and `stale_for` are together longer than a store can hold");
+            return Err("`fresh_for` plus `stale_for` is longer than a store can hold");
         }
         if self.lease.is_some_and(|lease| lease.is_zero() || !holds(lease)) {
             return Err("expected a lease of at least one millisecond and at most what a store can hold");
@@ -65,9 +65,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// Returns the builder of a loader: a function that computes missing values, with freshness
     /// rules.
     ///
-    /// `name` is used in logs and spans. It is not part of a key: a loader reads and writes the
-    /// keys of this cache, so that [`get`](Self::get) and [`delete`](Self::delete) work on its
-    /// values. Loaders of one cache need distinct keys.
+    /// `name` is used in logs and spans. It is not part of any key: a loader reads and writes the
+    /// keys of this cache, so [`get`](Self::get) and [`delete`](Self::delete) work on its values.
+    /// Loaders of one cache must use distinct keys.
     ///
     /// See [`Loader`].
     pub fn loader(&self, name: impl Into<String>) -> LoaderBuilder<B, S> {
@@ -94,26 +94,27 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
         self
     }
 
-    /// Sets how long a stale value is returned while it is refreshed in the background. The default
-    /// is zero.
+    /// Sets how long a value is still returned after it is no longer fresh, while it is refreshed
+    /// in the background. The default is zero.
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.settings.stale_for = stale_for;
         self
     }
 
-    /// Allows only one process at a time to compute a key, for at most `lease`. Off by default.
+    /// Allows only one process at a time to compute a key, for at most `lease`. There is no lease
+    /// by default.
     ///
     /// Use a lease if a computation is expensive and several processes request the same keys. It
     /// costs one more round trip per computation and two more per refresh. Choose a lease longer
-    /// than a computation takes: a process that dies delays the others by at most `lease`, and the
-    /// result of a computation that takes longer is not stored.
+    /// than any computation takes: a process that dies delays the others by at most `lease`, but
+    /// the result of a computation that takes longer than `lease` is not stored.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = Some(lease);
         self
     }
 
     /// Shortens the freshness of each value by a random amount up to this fraction, so that values
-    /// stored together are not refreshed together. The default is 0.0, the maximum 1.0.
+    /// stored together are not refreshed together. The default is 0.0, and the maximum is 1.0.
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.settings.jitter = jitter;
         self
@@ -133,9 +134,9 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
         self
     }
 
-    /// Returns the loader. It calls `load` with a key to compute the key's value.
+    /// Returns the loader, which calls `load` with a key to compute the key's value.
     ///
-    /// The first call of the loader reports an invalid setting.
+    /// If a setting is invalid, every `get`, `get_many` and `refresh` of the loader fails.
     pub fn load<T, E, F, Fut>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,

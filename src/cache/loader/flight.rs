@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{super::fills::Fill, ComputeError, LoadState, run::Opened};
 
-/// The outcome of a computation: bytes, because types need not be `Clone`.
+/// The value of a computation, kept as bytes because its type need not be `Clone`.
 #[derive(Debug, Clone)]
 pub(super) struct FlightValue {
     pub(super) bytes: Bytes,
@@ -21,7 +21,7 @@ pub(super) struct FlightValue {
 
 pub(super) type Outcome<E> = Result<FlightValue, ComputeError<E>>;
 
-/// A computation, which runs in a task of its own.
+/// A computation, which runs in its own task.
 pub(super) struct Flight<E> {
     /// Closed without an outcome if the task panics or its runtime shuts down.
     outcome: watch::Receiver<Option<Outcome<E>>>,
@@ -47,15 +47,16 @@ impl<E> Default for LoaderFlights<E> {
 
 /// The flight that a caller joins.
 pub(super) enum Join<E> {
-    /// One that was under way.
+    /// A flight that is already running.
     Existing(Arc<Flight<E>>),
-    /// A new one, which is to be started.
+    /// A new flight, which the caller must start.
     Opened(Opened<E>),
 }
 
 impl<E> LoaderFlights<E> {
-    /// Joins the flight of `key`, unless its result is outdated, it was `given_up`, or its task has
-    /// ended; otherwise, or to compute `alone`, opens one.
+    /// Joins the running flight of `key`, or opens a new flight. A flight is not joined if its
+    /// result is outdated, its task has ended, the caller has `given_up` on it, or the caller
+    /// computes `alone`.
     pub(super) fn join(
         &self,
         key: &str,
@@ -82,7 +83,7 @@ impl<E> LoaderFlights<E> {
         Join::Opened(Opened { flight, sender, fill })
     }
 
-    /// Keeps later callers from joining this flight.
+    /// Prevents later callers from joining this flight.
     pub(super) fn close(&self, key: &str, flight: &Arc<Flight<E>>) {
         let mut flights = self.lock();
         if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
@@ -97,10 +98,11 @@ impl<E> LoaderFlights<E> {
     }
 }
 
-/// The maximum number of remembered failed refreshes. Further failures are retried at once.
+/// The maximum number of failed refreshes to remember. Other failed refreshes are retried without a
+/// delay.
 const MAX_FAILED: usize = 10_000;
 
-/// Practically never, and short enough to be added to any time.
+/// Long enough to mean "never", and short enough to be added to any `Instant`.
 const LONGEST_RETRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The times at which the failed refreshes of keys may be retried.

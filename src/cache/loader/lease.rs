@@ -1,10 +1,10 @@
-//! Leases: the right to compute a key, across processes.
+//! Leases: the exclusive right to compute a key, across processes.
 //!
 //! Before it computes, a process claims the key with a conditional write: `IfAbsent` for a missing
 //! key, `IfEquals` for a stale value or for a claim whose lease has expired. It fills the key with
-//! `IfEquals` of its own claim. Each claim contains a random token, so a value that was deleted and
+//! `IfEquals` on its own claim. Each claim contains a random token, so a value that was deleted and
 //! written again does not match the claim. Any `set`, `delete`, expiry or eviction changes the
-//! bytes and voids the claim. The age of a claim is the difference of two times to live, both
+//! bytes and voids the claim. The age of a claim is the difference between two times to live, both
 //! reported by the store.
 
 use std::time::Duration;
@@ -27,13 +27,14 @@ use super::{
     run::Why,
 };
 
-/// The first wait between two reads of a key that another process computes. The waits double.
+/// The first wait between two reads of a key that another process is computing. Each wait is twice
+/// as long as the one before, up to [`LONGEST_WAIT`].
 const SHORTEST_WAIT: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// The stored state that a computation may replace.
 pub(super) struct Claimed {
-    /// The bytes that must still be stored at the fill, or `None` if the key must be missing.
+    /// The bytes that the key must still hold when it is filled, or `None` if it must be missing.
     pub(super) expected: Option<Bytes>,
     pub(super) lease: Option<Lease>,
     /// Whether the store could be reached. Otherwise nothing is stored.
@@ -51,7 +52,7 @@ pub(super) enum Prepared {
     /// There is nothing to compute.
     Done(FlightValue),
     Compute(Claimed),
-    /// Another process computes a missing key.
+    /// The key is missing, and another process is computing it.
     Busy,
 }
 
@@ -62,7 +63,8 @@ pub(super) enum WhenBusy {
     Tell,
 }
 
-/// Returns the options of a write that replaces only the bytes that were read, or a missing key.
+/// Returns the options of a write that succeeds only if the key still holds the bytes that were
+/// read, or is still missing.
 fn replacing(expected: Option<Bytes>, expiry: Expiry) -> SetOptions {
     let condition = expected.map_or(Condition::IfAbsent, Condition::IfEquals);
     SetOptions::new().with_condition(condition).with_expiry(expiry)
@@ -75,7 +77,7 @@ where
     B: KvBackend,
     S: Serializer,
 {
-    /// Reads the key for the last time before a computation, and claims it if leases are on.
+    /// Reads the key one last time before a computation, and claims it if leases are enabled.
     pub(super) async fn prepare(&self, key: &StoredKey, why: Why, busy: WhenBusy) -> Result<Prepared, CacheError> {
         let backend = &self.cache.shared.backend;
         let began = Instant::now();
@@ -83,7 +85,7 @@ where
         loop {
             let found = match backend.get_with_ttl(key).await {
                 Ok(found) => found,
-                // A lease never fails open.
+                // A lease never fails open: without the store, nothing is computed.
                 Err(error) if self.settings.lease.is_some() => return self.cache.counted(Err(error.into())),
                 Err(error) => return self.prepare_without_store(key, error.into()),
             };
@@ -115,7 +117,7 @@ where
                     if began.elapsed() >= self.settings.max_wait {
                         return Ok(unclaimed);
                     }
-                    // The placeholder expires with the lease, so a longer wait is unnecessary.
+                    // The placeholder expires with the lease, so there is no need to wait longer.
                     let left = remaining.map_or(LONGEST_WAIT, |left| left + Duration::from_millis(1));
                     sleep(wait.min(left)).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
@@ -134,7 +136,8 @@ where
                     }));
                 }
                 Some(Stored::Value(value) | Stored::Leased { value, .. }) => {
-                    // Without a time to live, the age of a claim is unknown.
+                    // Without a time to live, the age of a claim would be unknown, so there is no
+                    // lease.
                     let Some(remaining) = remaining else {
                         return Ok(unclaimed);
                     };
@@ -154,8 +157,8 @@ where
         }
     }
 
-    /// Returns the value that makes a computation unnecessary: a fresh value, or to a caller that
-    /// found none any value.
+    /// Returns the value that makes a computation unnecessary: a fresh value or, if the caller
+    /// found none, a stale value as well.
     fn existing_value(&self, found: Option<(Bytes, Ttl)>, why: Why) -> Option<FlightValue> {
         match self.found(found) {
             Found::Fresh(bytes, age) => Some(FlightValue {
@@ -227,7 +230,7 @@ where
         };
         if let Err(error) = released {
             self.cache.count(Event::Error);
-            tracing::debug!(cache = self.cache.name(), loader = self.name, %error, "a lease is left to its end");
+            tracing::debug!(cache = self.cache.name(), loader = self.name, %error, "a lease could not be released and stays until it expires");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Values that are computed when they are missing and refreshed before they end.
+//! Values that are computed when they are missing and refreshed before they expire.
 
 mod batch;
 mod builder;
@@ -26,7 +26,7 @@ use builder::Settings;
 use flight::{Failed, LoaderFlights};
 use run::Why;
 
-/// A value and its metadata from the loader.
+/// A value from a loader, with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded<T> {
@@ -35,8 +35,8 @@ pub struct Loaded<T> {
     /// The origin of the value.
     pub state: LoadState,
     /// The time since the value was computed, derived from its remaining time to live. It includes
-    /// the time by which [`jitter`](LoaderBuilder::jitter) shortened the freshness. It is zero for
-    /// a value without a time to live.
+    /// the time by which [`jitter`](LoaderBuilder::jitter) shortened the freshness. A value without
+    /// a time to live has an age of zero.
     pub age: Duration,
 }
 
@@ -87,34 +87,35 @@ pub enum LoadState {
 /// # Computations
 ///
 /// A key is computed once per process, for any number of tasks that request it. The computation
-/// runs in a task of its own, so dropping a caller does not stop it. With a
-/// [`lease`](LoaderBuilder::lease) the key is computed once across processes. Clones share
-/// everything. A function that requests its own key from its own loader gets an error.
+/// runs in its own task, so dropping a caller does not stop it. With a
+/// [`lease`](LoaderBuilder::lease), a key is computed once across processes. Clones share
+/// everything. A `load` function that requests its own key from its own loader gets an error.
 ///
-/// If the key is deleted or replaced while it is computed, the result is returned to the callers
-/// that requested it before, and is not stored. Without a lease this applies to changes through
-/// this cache and its clones, and to values that are refreshed. With a lease it applies to changes
-/// by any program.
+/// If the key is deleted or replaced while it is being computed, the result is returned to the
+/// callers that are already waiting, and is not stored. Without a lease, this applies to changes
+/// through this cache and its clones, and to values that are being refreshed. With a lease, it
+/// applies to changes by any program.
 ///
 /// # Leases
 ///
-/// A process claims and fills a lease with writes that succeed only if nothing has changed, so any
-/// backend can hold a lease. While a missing key is computed, the store holds `null` followed by
-/// white space that encodes a token. While a value is refreshed, such white space follows the
-/// value. JSON readers ignore the white space, and Django reads the placeholder as `None`, a miss.
-/// While a marker is present, `incr` by another program fails. The verbs of [`Cache`] never return
-/// a marker. In a process whose cache has no loader with a lease, `has_key`, `add` and `touch`
-/// treat a key that is being computed as existing.
+/// A process claims a lease and stores the result with writes that succeed only if nothing has
+/// changed, so leases work on any backend. While a missing key is being computed, the store holds a
+/// placeholder: `null` followed by a marker, which is white space that encodes a token. While a
+/// value is being refreshed, a marker follows the value. JSON readers ignore the white space, and
+/// Django reads a placeholder as `None`, a miss. While a marker is present, `incr` by another
+/// program fails. The verbs of [`Cache`] never return a marker. In a process whose cache has no
+/// loader with a lease, `has_key`, `add` and `touch` treat a key that is being computed as
+/// existing.
 ///
 /// # Runtime
 ///
-/// The calls need a tokio runtime with its timer enabled.
+/// A loader must be called on a tokio runtime with its timer enabled.
 ///
 /// # Failure
 ///
-/// If a computation fails, all callers that wait for it get its error. If a refresh fails, callers
-/// get the stale value, the failure is logged and counted, and the next attempt begins after
-/// [`retry_after`](LoaderBuilder::retry_after).
+/// If a computation fails, all callers that wait for it get its error. If a background refresh
+/// fails, callers get the stale value, the failure is logged and counted, and the next attempt
+/// begins after [`retry_after`](LoaderBuilder::retry_after).
 pub struct Loader<T, E, B = AnyBackend, S = Json> {
     inner: Arc<Inner<T, E, B, S>>,
     batch: Option<Arc<BatchFn<T, E>>>,
@@ -151,18 +152,18 @@ where
     ///
     /// [`ComputeError::Compute`] if there is no value and the function fails,
     /// [`ComputeError::Aborted`] if it panics, and [`ComputeError::Cache`] if the cache fails or a
-    /// setting is wrong.
+    /// setting is invalid.
     ///
     /// # Cancellation
     ///
-    /// Dropping the call does not stop its computation, and the value is stored.
+    /// Dropping the call does not stop its computation, whose value is still stored.
     pub async fn get(&self, key: &str) -> Result<Loaded<T>, ComputeError<E>> {
         let inner = &self.inner;
         inner.check()?;
         let stored_key = inner.cache.stored_key(key);
         let found = inner.cache.shared.backend.get_with_ttl(&stored_key).await;
-        // Most calls end here. The value is read where the backend has returned it, because each
-        // move costs time.
+        // Most calls end here. The value is borrowed from the backend's answer, because moving it
+        // would cost time.
         if let Ok(Some((stored, ttl))) = &found
             && marker::is_plain(stored)
             && let Some(age) = inner.fresh_age(*ttl)
@@ -250,10 +251,13 @@ where
         let cache = &self.cache;
         let found = match found {
             Ok(found) => self.found(found),
-            Err(error) => match cache.instead_of(key, error.into())? {
-                Some(last) => Found::Stale(last, self.settings.lifetime().unwrap_or_default()),
-                None => Found::Missing,
-            },
+            // Counted as an outage read, and neither as a hit nor as a miss.
+            Err(error) => {
+                return Ok(match cache.instead_of(key, error.into())? {
+                    Some(last) => Found::Stale(last, self.settings.lifetime().unwrap_or_default()),
+                    None => Found::Missing,
+                });
+            }
         };
         match &found {
             Found::Fresh(stored, _) => {

@@ -32,15 +32,15 @@ use super::{
 pub(super) enum Why {
     /// A caller found no value.
     Missing,
-    /// A caller found a stale value and does not wait.
+    /// A caller found a stale value and does not wait for the new value.
     Stale,
     /// A caller requested a refresh.
     Refresh,
 }
 
 tokio::task_local! {
-    /// The loader and the key that this task computes.
-    static COMPUTING: (usize, String);
+    /// The loader and the keys that this task is computing.
+    static COMPUTING: (usize, Vec<String>);
 }
 
 /// An opened flight, which its task must end.
@@ -70,9 +70,10 @@ where
         stored_key: &StoredKey,
         why: Why,
     ) -> Result<Loaded<T>, ComputeError<E>> {
-        let is_inside = COMPUTING.try_with(|(loader, computed)| *loader == self.id() && computed == key);
+        let is_inside = COMPUTING
+            .try_with(|(loader, computed)| *loader == self.id() && computed.iter().any(|computed| computed == key));
         if is_inside.unwrap_or(false) {
-            return Err(CacheError::invalid("the function of a loader asked its own loader for its own key").into());
+            return Err(CacheError::invalid("a loader's function requested its own key from that loader").into());
         }
         let mut given_up = None;
         // First the running flight, then its replacement, then a flight for this caller alone.
@@ -98,7 +99,7 @@ where
         Err(ComputeError::Aborted)
     }
 
-    /// Joins the flight of a key, and returns it and whether it was opened for this caller.
+    /// Joins the flight of a key. Returns the flight and whether it was opened for this caller.
     fn join(
         self: &Arc<Self>,
         key: &str,
@@ -123,7 +124,8 @@ where
         })
     }
 
-    /// Refreshes a stale value in the background, unless a refresh is running or failed recently.
+    /// Refreshes a stale value in the background, unless a refresh is running or has recently
+    /// failed.
     pub(super) fn refresh_behind(self: &Arc<Self>, key: &str, stored_key: &StoredKey) {
         if !self.failed.may_try(stored_key) {
             return;
@@ -139,26 +141,29 @@ where
         drop(shared.fills.outdate(shared.max_wait, Keys::One(key)).await);
     }
 
-    /// Runs a flight to completion, as the only work of its task.
+    /// Runs a flight to completion, in a spawned task.
     pub(super) async fn run(&self, key: &str, stored_key: &StoredKey, why: Why, opened: Opened<E>) {
         let prepared = self.prepare(stored_key, why, WhenBusy::Wait).await;
         let outcome = match prepared {
             Ok(Prepared::Compute(claimed)) => {
-                let computed = self.computed(|| (self.load)(key.to_owned()), key).await;
+                let computed = self
+                    .computed(|| (self.load)(key.to_owned()), vec![key.to_owned()])
+                    .await;
                 self.finish(stored_key, why, &opened.fill, &claimed, computed).await
             }
             Ok(Prepared::Done(value)) => Ok(value),
-            // Not answered to one that waits.
+            // Unreachable: `WhenBusy::Wait` never returns `Busy`.
             Ok(Prepared::Busy) => Err(ComputeError::Aborted),
             Err(error) => Err(error.into()),
         };
         self.end_flight(stored_key, &opened, Some(outcome));
     }
 
-    /// Ends a flight. Without an outcome, its callers compute for themselves once its sender is
-    /// dropped.
+    /// Ends a flight. If there is no outcome, the callers that joined it compute the value
+    /// themselves once the sender is dropped.
     pub(super) fn end_flight(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
-        // Before the others wake: a caller from now on asks anew, and gets no old error.
+        // Closed before the waiting callers wake, so that a later caller starts a new computation
+        // instead of getting an old error.
         self.flights.close(stored_key, &opened.flight);
         if let Some(outcome) = outcome {
             opened.sender.send_replace(Some(outcome));
@@ -169,14 +174,14 @@ where
     pub(super) async fn computed<R, Fut: Future<Output = Result<R, E>>>(
         &self,
         compute: impl FnOnce() -> Fut,
-        key: &str,
+        keys: Vec<String>,
     ) -> Result<R, ComputeError<E>> {
         let span = tracing::debug_span!("codex.cache.compute", cache = self.cache.name(), loader = self.name);
         let started = Instant::now();
-        // Called inside the future, because the function can panic before it returns a future.
+        // Called inside the future, because the function may panic before it returns a future.
         let computation = async { compute().await };
-        let computed = COMPUTING.scope((self.id(), key.to_owned()), computation.instrument(span));
-        // A panic must not leave a lease behind. The panic hook has reported it.
+        let computed = COMPUTING.scope((self.id(), keys), computation.instrument(span));
+        // A panic must not leave a lease behind. The panic hook has already reported it.
         let computed = AssertUnwindSafe(computed).catch_unwind().await;
         self.cache.count(Event::Computed(started.elapsed()));
         match computed {
@@ -203,7 +208,13 @@ where
                 return Err(error);
             }
         };
-        let expiry = self.expiry()?;
+        let expiry = match self.expiry() {
+            Ok(expiry) => expiry,
+            Err(error) => {
+                self.release(key, claimed).await;
+                return Err(error.into());
+            }
+        };
         if !claimed.is_stored || is_over(expiry) {
             self.release(key, claimed).await;
         } else {
@@ -225,8 +236,8 @@ where
         })
     }
 
-    /// Returns an error for a computed value that could not be stored, unless the cache has an
-    /// `on_outage` setting.
+    /// Handles a computed value that could not be stored: returns the error, unless the cache's
+    /// `on_outage` setting covers it and there is no lease.
     fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
         let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
         self.cache.count(Event::Error);
@@ -248,12 +259,12 @@ where
                 cache = self.cache.name(),
                 loader = self.name,
                 ?retry_after,
-                "a refresh failed, and the stale value is answered"
+                "a refresh failed; the stale value is returned until the next attempt"
             );
         }
     }
 
-    /// Returns the expiry of a value that is stored now.
+    /// Returns the expiry for a value that is about to be stored.
     fn expiry(&self) -> Result<Expiry, CacheError> {
         let (Some(lifetime), Some(fresh_for)) = (self.settings.lifetime(), self.settings.fresh_for) else {
             return Ok(Expiry::Never);

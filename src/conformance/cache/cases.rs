@@ -12,13 +12,13 @@ use codex_testkit::cases::{
 use super::{super::context::Cx, MINUTE};
 use crate::{CacheError, KvBackend, SetOptions, Timeout, Ttl};
 
-/// Asserts that each verb changes only the given key of a class.
+/// Asserts that each verb affects only the given key of a class.
 pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &Cx<B>) {
     for (class, keys) in classes() {
         let cache = cx.builder().key_prefix(class).build().unwrap();
         for (at, key) in keys.iter().enumerate() {
             let added = cache.add(key, &at, Timeout::Never).await.unwrap();
-            assert!(added, "add of {key:?} among {class}: another key stands in its place");
+            assert!(added, "add of {key:?} among {class}: another key is in its place");
         }
         let entries = keys.iter().enumerate().map(|(at, key)| (key, at));
         for round in 0..2 {
@@ -36,7 +36,7 @@ pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &
                 assert_eq!(
                     stored.unwrap(),
                     at.to_string(),
-                    "what is stored of {key:?} among {class}"
+                    "the stored value of {key:?} among {class}"
                 );
             }
             cache.set_many(entries.clone(), Timeout::Never).await.unwrap();
@@ -80,7 +80,7 @@ pub(super) async fn odd_keys_are_never_taken_for_one_another<B: KvBackend>(cx: &
     }
 }
 
-/// Stores and reads a text of each length by each verb.
+/// Stores and reads a text of each length with each verb.
 pub(super) async fn values_of_every_length_come_back<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let text = |length: usize, seed| String::from_utf8(letters(length, seed).to_vec()).unwrap();
@@ -118,8 +118,8 @@ pub(super) async fn values_of_every_length_come_back<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Asserts that values of other programs are read unchanged: a number keeps its sign and a text its
-/// blanks.
+/// Asserts that values of other programs are read unchanged: a number keeps its sign, and a text
+/// keeps its white space.
 pub(super) async fn what_is_stored_is_not_made_tidy<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for text in ["-0", "-0.0", "-0e0"] {
@@ -164,7 +164,8 @@ pub(super) async fn what_is_stored_is_not_made_tidy<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Asserts that every verb with a timeout keeps its milliseconds, and the version moves with them.
+/// Asserts that every verb keeps the milliseconds of a timeout, and that a change of version does
+/// too.
 pub(super) async fn milliseconds_are_kept_by_every_verb<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let exact = FRACTIONS.into_iter().chain(MILLIS.map(|millis| {
@@ -217,7 +218,7 @@ pub(super) async fn lists_of_every_count<B: KvBackend>(cx: &Cx<B>) {
     for count in COUNTS {
         let keys = lists::keys("key", count);
         let places = lists::with_duplicates(count);
-        // Each entry has a distinct value, which shows which of two was kept.
+        // Each entry has a distinct value, which shows which of two duplicates was stored.
         let entries: Vec<(&String, usize)> = places.iter().enumerate().map(|(n, at)| (&keys[*at], n)).collect();
         cache.set_many(entries.clone(), MINUTE).await.unwrap();
         let asked: Vec<&String> = places.iter().map(|at| &keys[*at]).collect();
@@ -249,8 +250,8 @@ pub(super) async fn lists_of_every_count<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// Asserts that a value that differs slightly from the value that was read is moved too, and never
-/// deleted unread.
+/// Asserts that a concurrent value that differs only slightly is moved too, and never deleted
+/// unread.
 pub(super) async fn a_nearly_equal_value_is_moved_too<B: KvBackend>(cx: &Cx<B>) {
     let text = |value: &[u8]| serde_json::to_string(&String::from_utf8_lossy(value)).unwrap();
     for length in [1, 65, 1025] {

@@ -12,6 +12,7 @@ clauses! {
         clear_removes_every_version_and_nothing_else
         clear_takes_the_prefix_literally
         clear_with_a_key_function
+        clear_of_a_group_with_a_key_function
     }
 }
 
@@ -121,4 +122,37 @@ async fn clear_with_a_key_function<B: KvBackend>(cx: &Cx<B>) {
     foreign.set("k", &1, Timeout::Default).await.unwrap();
     assert!(matches!(foreign.clear().await, Err(CacheError::InvalidArgument(_))));
     assert!(foreign.has_key("k").await.unwrap());
+
+    // Hashes long keys, as functions for memcached do.
+    let shortened = cx.builder().key_prefix("shop").key_function(|prefix, version, key| {
+        if key.len() > 250 {
+            format!("hashed/{}", key.len())
+        } else {
+            format!("{prefix}:{version}:{key}")
+        }
+    });
+    let shortened = shortened.build().unwrap();
+    shortened.set("k", &1, Timeout::Default).await.unwrap();
+    assert!(matches!(shortened.clear().await, Err(CacheError::InvalidArgument(_))));
+    assert!(shortened.has_key("k").await.unwrap());
+}
+
+async fn clear_of_a_group_with_a_key_function<B: KvBackend>(cx: &Cx<B>) {
+    let marked = cx
+        .builder()
+        .key_prefix("shop")
+        .key_function(|prefix, version, key| format!("{prefix}:{version}:#{key}"));
+    let marked = marked.build().unwrap().group("g").await.unwrap();
+    marked.set("k", &1, Timeout::Default).await.unwrap();
+    assert_eq!(marked.clear().await.unwrap(), 1);
+
+    // The start of the stored key says nothing about its group.
+    let reversed = cx.builder().key_prefix("shop").key_function(|prefix, version, key| {
+        let key: String = key.chars().rev().collect();
+        format!("{prefix}:{version}:{key}")
+    });
+    let reversed = reversed.build().unwrap().group("g").await.unwrap();
+    reversed.set("k", &1, Timeout::Default).await.unwrap();
+    assert!(matches!(reversed.clear().await, Err(CacheError::InvalidArgument(_))));
+    assert!(reversed.has_key("k").await.unwrap());
 }

@@ -50,7 +50,7 @@ async fn a_hit_is_returned_and_a_miss_is_computed_and_stored<B: KvBackend>(cx: &
         .await
         .unwrap();
     assert_eq!(computed, 1);
-    // The second look is for another flight that has ended in between.
+    // The second `get` looks for the value of a flight that has ended in between.
     assert_eq!(calls.take(), ["get", "get", "set"]);
     cx.assert_ttl("shop:1:k", MINUTE).await;
     let hit = cache
@@ -96,8 +96,7 @@ async fn the_closure_runs_once_for_all_who_ask_at_once<B: KvBackend>(cx: &Cx<B>)
 
 pub(super) type Answer<T, E = Closed> = Result<T, ComputeError<E>>;
 
-/// Returns a caller that is computing when this function returns, and that computes `outcome` once
-/// its gate opens.
+/// Returns a task that is inside its computation, and the gate that lets it end with `outcome`.
 pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     cx: &Cx<B>,
     cache: &Cache<B2>,
@@ -119,7 +118,7 @@ pub(super) async fn under_way<B: KvBackend, B2: KvBackend>(
     (task, leave)
 }
 
-/// Returns callers that wait for the running computation. Their own computations are counted.
+/// Returns tasks that wait for the running computation. `runs` counts their own computations.
 async fn waiting<B: KvBackend>(
     (cache, calls): &(Cache<Watched<B>>, Watch),
     runs: &Arc<AtomicUsize>,
@@ -138,7 +137,7 @@ async fn waiting<B: KvBackend>(
             })
         })
         .collect();
-    // All callers have called. No signal shows that the last of them is waiting.
+    // All callers have called. There is no signal that the last of them is waiting.
     calls.reach(8).await;
     sleep(Duration::from_millis(100)).await;
     callers
@@ -152,7 +151,7 @@ async fn its_error_is_returned_to_all_and_nothing_is_stored<B: KvBackend>(cx: &C
     leave.notify_one();
     for caller in others.into_iter().chain([first]) {
         let Err(ComputeError::Compute(error)) = caller.await.unwrap() else {
-            panic!("it answered a value, where computing one had failed")
+            panic!("got a value although the computation had failed")
         };
         assert_eq!(*error, Closed);
     }
@@ -172,7 +171,8 @@ async fn an_error_is_not_given_to_who_asks_after_it<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Err(Closed)).await;
     let mut slow = Box::pin(cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Closed>(2.0) }));
-    // It waits and is not polled again before the end: its place is still taken at the next call.
+    // It waits, and is not polled again before the end, so it still belongs to the flight at the
+    // next call.
     let moment = Box::pin(sleep(Duration::from_millis(100)));
     assert!(matches!(select(&mut slow, moment).await, Either::Right(_)));
     leave.notify_one();
@@ -218,7 +218,8 @@ async fn another_writer_that_is_faster_is_believed<B: KvBackend>(cx: &Cx<B>) {
     let cache = &counted.0;
     let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
     let others = waiting(&counted, &runs).await;
-    // Through another process: this cache's own writes make the computation outdated.
+    // Written by another process, because a write through this cache would make the computation
+    // outdated.
     cx.cache().set("k", &7.0, Timeout::Never).await.unwrap();
     leave.notify_one();
     for caller in others.into_iter().chain([first]) {
@@ -247,7 +248,7 @@ async fn a_value_without_a_form_is_an_error_for_all<B: KvBackend>(cx: &Cx<B>) {
     leave.notify_one();
     for caller in others.into_iter().chain([first]) {
         let Err(ComputeError::Cache(error)) = caller.await.unwrap() else {
-            panic!("it answered a value, where computing one had failed")
+            panic!("got a value although the computation had failed")
         };
         assert!(matches!(*error, CacheError::Codec(_)));
     }
@@ -258,7 +259,7 @@ async fn a_value_without_a_form_is_an_error_for_all<B: KvBackend>(cx: &Cx<B>) {
 async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
-    // If they shared a flight, each would wait forever for the running computation.
+    // If they shared a flight, they would wait forever for the running computation.
     let other = cache
         .get_or_try_set_with("other", MINUTE, || async { Ok::<_, Closed>(2) })
         .await

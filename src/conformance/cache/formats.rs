@@ -19,7 +19,7 @@ clauses! {
     }
 }
 
-/// Returns short and long values whose bytes in one format are valid in another format.
+/// Returns short and long values, some of whose bytes in one format are valid in another format.
 fn values() -> Vec<Value> {
     let mut values: Vec<Value> = (0..128).map(Value::from).collect();
     values.extend([

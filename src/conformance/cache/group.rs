@@ -32,7 +32,7 @@ async fn a_group_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
     user.set("k", "of 42", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("k").await.unwrap(), None);
     assert_eq!(other.get::<String>("k").await.unwrap(), None);
-    // A handle of another process, created later.
+    // A handle that another process creates later.
     let again = cx.cache().group("user:42").await.unwrap();
     assert_eq!(again.get::<String>("k").await.unwrap().as_deref(), Some("of 42"));
     let key = user.make_key("k");
@@ -88,7 +88,7 @@ async fn a_value_of_several_groups_ends_with_each<B: KvBackend>(cx: &Cx<B>) {
         both.set("k", &1, Timeout::Default).await.unwrap();
         let turned = cache.groups(&["tenant:7", "user:42", "tenant:7"]).await.unwrap();
         assert_eq!(turned.get::<u8>("k").await.unwrap(), Some(1));
-        // A single name of the two is another group.
+        // Each name on its own is a different group.
         assert_eq!(cache.group(end).await.unwrap().get::<u8>("k").await.unwrap(), None);
         cache.group(end).await.unwrap().invalidate().await.unwrap();
         let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_value_stored_after_the_invalidation_is_not_seen<B: KvBackend>(cx: &Cx
     let cache = cx.cache();
     let old = cx.cache().group("g").await.unwrap();
     cache.group("g").await.unwrap().invalidate().await.unwrap();
-    // Another process stores a value late that it computed under the old generation.
+    // Another process is late to store a value that it computed under the old generation.
     old.set("k", "outdated", Timeout::Never).await.unwrap();
     let computed = old.get_or_try_set_with("c", Timeout::Never, || async { Ok::<_, CacheError>(1) });
     assert_eq!(computed.await.unwrap(), 1);
@@ -151,7 +151,7 @@ async fn a_lost_record_is_replaced<B: KvBackend>(cx: &Cx<B>) {
         // The state after an eviction or an expiry of the record.
         assert!(
             cx.backend.del(&["shop:1:group:g"]).await.unwrap() > 0,
-            "the record is not where it was said to be"
+            "the generation is not stored under `shop:1:group:g`"
         );
     }
     keys.sort_unstable();

@@ -1,4 +1,4 @@
-//! Clauses on leases: one computation across processes. A second cache on the same store represents
+//! Clauses on leases: one computation across processes. A second cache on the same store stands for
 //! another process.
 
 use std::{sync::Arc, time::Duration};
@@ -65,7 +65,7 @@ async fn the_others_wait_for_the_holder<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(holding.await.unwrap().unwrap().state, LoadState::Computed);
     let waited = waiting.await.unwrap().unwrap();
     assert_eq!((waited.value, waited.state, other.runs()), (1, LoadState::Fresh, 0));
-    // The stored value is plain, with the same time to live as without a lease.
+    // The stored value is plain and has the same time to live as without a lease.
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1");
     cx.assert_ttl("shop:1:k", MINUTE * 61).await;
 }
@@ -134,7 +134,7 @@ async fn a_holder_whose_lease_has_passed_stores_nothing<B: KvBackend>(cx: &Cx<B>
         None,
         "a missing key was filled after the lease"
     );
-    // The same with a stale value, which outlives the lease.
+    // The same for a stale value, which outlives the lease.
     store_stale(cx, "7").await;
     assert_eq!(get(&loader, "k").await.unwrap().value, 7);
     late.entered.notified().await;
@@ -149,7 +149,8 @@ async fn a_holder_whose_lease_has_passed_stores_nothing<B: KvBackend>(cx: &Cx<B>
     );
 }
 
-/// Waits until the second computation of a source and its follow-up have ended.
+/// Returns whether the second computation of a source has begun. If so, waits first until its
+/// follow-up has ended.
 async fn loader_is_idle<B: KvBackend>(_: &Cx<B>, source: &Source) -> bool {
     if source.runs() < 2 {
         return false;
@@ -193,7 +194,7 @@ async fn a_key_that_was_touched_is_not_blocked<B: KvBackend>(cx: &Cx<B>) {
     let (dead, other) = (Source::gated(), Source::open());
     let holding = asked(&dead.of(process(cx)), "k");
     dead.entered.notified().await;
-    // Another program extends the time to live of the placeholder, which it treats as a value.
+    // Another program takes the placeholder for a value and extends its time to live.
     assert!(cx.backend.expire("shop:1:k", Expiry::Never).await.unwrap());
     assert_eq!(get(&other.of(process(cx)), "k").await.unwrap().value, 1);
     dead.leave();
@@ -347,7 +348,7 @@ async fn no_verb_hands_the_placeholder_out<B: KvBackend>(cx: &Cx<B>) {
         raw,
         "a read changed the placeholder"
     );
-    // The key counts as missing, and a write voids the lease.
+    // The key counts as missing. A write voids the lease.
     assert!(cache.add("k", &8, MINUTE).await.unwrap());
     assert_eq!(cx.cache().get::<u8>("k").await.unwrap(), Some(8));
     holder.leave();
@@ -394,7 +395,7 @@ async fn a_value_that_is_being_refreshed_is_read_as_it_was<B: KvBackend>(cx: &Cx
     assert!(!other.add("k", &8, MINUTE).await.unwrap());
     assert_eq!(other.get_or_set("k", 8, MINUTE).await.unwrap(), 7);
     assert!(other.has_key("k").await.unwrap());
-    // The counter works, and its value is newer than the value that the holder computes.
+    // The counter works, and its value is newer than the holder's computed value.
     assert_eq!(other.incr("k", 1).await.unwrap(), 8);
     cx.assert_ttl("shop:1:k", MINUTE * 30).await;
     holder.leave();

@@ -66,8 +66,8 @@ where
     bounded(asked(loader, key)).await
 }
 
-/// Waits for a task that must not wait for other callers. A loader that makes it wait fails the
-/// clause instead of hanging it.
+/// Awaits a task that must not wait for other callers. If the loader makes it wait, the clause
+/// fails instead of hanging.
 pub(super) async fn bounded<T>(task: JoinHandle<T>) -> T {
     let bound = pin!(sleep(Duration::from_secs(30)));
     match select(task, bound).await {
@@ -88,7 +88,7 @@ where
     spawn(async move { loader.get(&key).await })
 }
 
-/// A function that counts its runs and returns their number, once its gate is open.
+/// A load function that counts its runs and, once its gate is open, returns their number.
 #[derive(Clone)]
 pub(super) struct Source {
     pub(super) runs: Arc<AtomicUsize>,
@@ -143,7 +143,7 @@ impl Source {
     }
 }
 
-/// Waits until a condition holds that a background task establishes. A macro, because the future of
+/// Waits until a background task has made a condition true. This is a macro because the future of
 /// an async closure cannot be bounded by `Send`.
 macro_rules! until {
     ($what:literal, $holds:expr $(,)?) => {{
@@ -190,7 +190,7 @@ async fn a_dropped_caller_stops_nothing<B: KvBackend>(cx: &Cx<B>) {
     source.leave();
     assert_eq!(second.await.unwrap().unwrap().value, 1);
     assert_eq!(source.runs(), 1);
-    // A computation without remaining waiters is not stopped either.
+    // A computation is not stopped even if no waiters remain.
     let only = asked(&loader, "alone");
     source.entered.notified().await;
     only.abort();
@@ -207,7 +207,7 @@ async fn a_panic_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
     let builder = cx.cache().loader("l").fresh_for(MINUTE).lease(MINUTE);
     let loader: Loader<usize, Closed, _> = builder.load(move |_| {
         let run = counted.fetch_add(1, Ordering::SeqCst);
-        // The function itself, and the future that it returns.
+        // The first run panics in the function itself, the second in the future that it returns.
         assert_ne!(run, 0, "planted");
         async move {
             assert_ne!(run, 1, "planted");
@@ -248,7 +248,7 @@ async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!((got.value, got.state), (1, LoadState::Fresh));
     }
     assert_eq!(source.runs(), 1);
-    // `refresh` computes nevertheless.
+    // `refresh` computes anyway.
     let loader = loader.clone();
     let refreshed = spawn(async move { loader.refresh("k").await }).await.unwrap().unwrap();
     assert_eq!((refreshed.value, refreshed.state), (2, LoadState::Computed));
@@ -296,7 +296,7 @@ async fn the_state_and_the_age_are_told<B: KvBackend>(cx: &Cx<B>) {
         got.state == LoadState::Fresh && near(got.age, Duration::ZERO),
         "{got:?}"
     );
-    // The remaining time to live shows a higher age.
+    // A shorter remaining time to live means a higher age.
     let age = MINUTE * 4;
     cx.backend
         .expire(
@@ -335,7 +335,7 @@ async fn freshness_is_the_remaining_ttl<B: KvBackend>(cx: &Cx<B>) {
     let source = Source::gated();
     let cache = cx.cache();
     let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
-    // Values that another program has stored.
+    // Values that another program stored.
     for (timeout, state) in [
         (Some(MINUTE * 3), LoadState::Fresh),
         (Some(MINUTE * 100), LoadState::Fresh),
@@ -398,7 +398,7 @@ async fn without_a_value_the_error_is_returned_to_all<B: KvBackend>(cx: &Cx<B>) 
     let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE).lease(MINUTE));
     let callers: Vec<_> = (0..8).map(|_| asked(&loader, "k")).collect();
     source.entered.notified().await;
-    // All callers have called. No signal shows that the last of them is waiting.
+    // All callers have called. There is no signal that the last of them is waiting.
     sleep(Duration::from_millis(100)).await;
     source.leave();
     for caller in callers {
@@ -444,7 +444,7 @@ async fn a_setting_that_cannot_work_is_an_error<B: KvBackend>(cx: &Cx<B>) {
     for builder in builders {
         let answer = get(&Source::open().of(builder), "k").await;
         let Err(ComputeError::Cache(error)) = answer else {
-            panic!("a setting that cannot work was taken: {answer:?}")
+            panic!("an invalid setting was accepted: {answer:?}")
         };
         assert!(matches!(*error, CacheError::InvalidArgument(_)));
     }

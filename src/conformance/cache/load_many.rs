@@ -26,6 +26,7 @@ clauses! {
         a_batch_and_single_callers_compute_once
         without_a_batch_function_each_is_computed
         a_panic_in_a_batch_strands_nobody
+        a_batch_that_asks_for_its_own_key_is_told
     }
 }
 
@@ -70,7 +71,8 @@ async fn what_is_there_is_one_round_trip_and_what_is_missing_one_call<B: KvBacke
         cache.set(key, &format!("stored {key}"), MINUTE).await.unwrap();
     }
     watched.take();
-    // The first value arrives after all were requested, so the requests run concurrently.
+    // Hold back the first value until all are requested, which proves that the requests run
+    // concurrently.
     let all_asked = watched.clone();
     watched.before("get_with_ttl", async move { all_asked.reach(22).await });
     let (loading, mut asked_for) = (loader.clone(), keys.clone());
@@ -151,4 +153,23 @@ async fn a_panic_in_a_batch_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
         }
     }
     assert_eq!(get_many(&loader, ["a", "b"]).await.unwrap()["b"].value, 7);
+}
+
+async fn a_batch_that_asks_for_its_own_key_is_told<B: KvBackend>(cx: &Cx<B>) {
+    type Own<B> = Arc<Mutex<Option<Loader<usize, Closed, Arc<B>>>>>;
+    let own: Own<B> = Arc::default();
+    let inside = Arc::clone(&own);
+    let loader = Source::open().of(cx.cache().loader("l")).batch(move |keys| {
+        let own = inside.lock().unwrap().clone().unwrap();
+        async move {
+            let answer = own.get(&keys[0]).await;
+            assert!(matches!(answer, Err(ComputeError::Cache(_))), "{answer:?}");
+            // Another key may be requested, even one with an empty name.
+            assert_eq!(own.get("").await.unwrap().value, 1);
+            Ok(keys.into_iter().map(|key| (key, 2)))
+        }
+    });
+    *own.lock().unwrap() = Some(loader.clone());
+    assert_eq!(get_many(&loader, ["a", "b"]).await.unwrap()["b"].value, 2);
+    *own.lock().unwrap() = None;
 }

@@ -33,7 +33,7 @@ mod clauses {
 #[derive(Debug)]
 pub struct CacheContract;
 
-/// The same clauses through the caches without `async`.
+/// The same clauses, through the blocking caches.
 #[cfg(feature = "blocking")]
 pub(super) struct BlockingCacheContract;
 
@@ -63,7 +63,7 @@ impl<B: KvBackend> Cx<B> {
         self.builder().key_prefix("shop").build().unwrap()
     }
 
-    /// Returns the same, and a watch on its calls to the backend.
+    /// Returns the same cache with a watch on its calls to the backend.
     fn counted(&self) -> (Cache<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();

@@ -120,7 +120,7 @@ async fn a_value_that_was_deleted_or_replaced_meanwhile_is_not_stored<B: KvBacke
         assert_eq!(
             stored.as_deref(),
             after.map(str::as_bytes),
-            "what is stored after {verb} came while the value was computed"
+            "the stored value after {verb} during the computation"
         );
         assert!((answered - 1.0).abs() < f64::EPSILON, "{verb}: {answered}");
         let _ = cache.delete("k").await.unwrap();
@@ -195,7 +195,7 @@ async fn other_keys_are_not_affected<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1.0");
 }
 
-/// Returns a cache with short waits.
+/// Returns a cache with a short `max_wait`.
 fn impatient<B: KvBackend>(cx: &Cx<B>) -> Cache<Arc<B>> {
     let builder = cx.builder().key_prefix("shop").max_wait(Duration::from_millis(100));
     builder.build().unwrap()
@@ -212,14 +212,14 @@ async fn in_time<T>(what: &str, call: impl Future<Output = T> + Send) -> T {
 async fn a_computation_that_is_not_polled_delays_for_max_wait<B: KvBackend>(cx: &Cx<B>) {
     let cache = impatient(cx);
     let mut stuck = Box::pin(cache.get_or_try_set_with("k", MINUTE, pending::<Result<u8, Closed>>));
-    // From here on it is alive and not polled.
+    // From here on the computation is alive but not polled.
     assert!(matches!(
         select(&mut stuck, Box::pin(sleep(Duration::from_millis(200)))).await,
         Either::Right(_)
     ));
     let second = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(2) });
     assert_eq!(in_time("a second caller", second).await.unwrap(), 2);
-    // Its value is stored, and found without a wait.
+    // Its value is stored and can be read without a wait.
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(2));
 }
 

@@ -8,7 +8,7 @@ use super::{
     compute::{Closed, under_way},
     load::{Source, asked, get, until},
 };
-use crate::{KvBackend, Outage, Timeout};
+use crate::{CacheStats, KvBackend, Outage, Timeout};
 
 clauses! {
     stat_01_a_cache_counts_what_it_answers {
@@ -36,7 +36,7 @@ async fn hits_and_misses<B: KvBackend>(cx: &Cx<B>) {
     cache.get_or_set("k", 2, MINUTE).await.unwrap();
     cache.get_or_set("new", 2, MINUTE).await.unwrap();
     assert_eq!(counts(), (5, 4, 0));
-    // Clones, views and groups share counts; other caches have separate counts.
+    // Clones, versions and groups share their counts; other caches have separate counts.
     cache.clone().with_version(2).get::<u8>("k").await.unwrap();
     cache.group("g").await.unwrap().get::<u8>("k").await.unwrap();
     assert_eq!(counts(), (5, 6, 0));
@@ -102,6 +102,10 @@ async fn errors<B: KvBackend>(cx: &Cx<B>) {
     assert!(cache.incr("k", 1).await.is_err());
     assert!(cache.get_many::<u8>(["k"]).await.is_err());
     assert_eq!(cache.stats().errors, 8);
+    calls.fail_after(usize::MAX);
+    let failed = cache.get_or_try_set_with("new", MINUTE, || async { Err::<u8, _>(Closed) });
+    assert!(failed.await.is_err());
+    assert_eq!((cache.stats().errors, cache.stats().computations), (9, 1));
     assert_eq!(cache.stats().outage_reads, 0);
 }
 
@@ -116,6 +120,8 @@ async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
         cache.set("gone", &1, MINUTE).await.unwrap();
         cache.delete("gone").await.unwrap();
         watch.fail_after(0);
+        let answered = |stats: CacheStats| (stats.hits, stats.stale_hits, stats.misses);
+        let before = answered(cache.stats());
         let last = (outage == Outage::Stale).then_some(1);
         assert_eq!(cache.get::<u8>("k").await.unwrap(), last, "{outage:?}");
         assert_eq!(cache.get_many::<u8>(["k"]).await.unwrap().get("k").copied(), last);
@@ -124,10 +130,13 @@ async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(cache.get::<u8>("gone").await.unwrap(), None);
         assert_eq!(cache.get::<u8>("unseen").await.unwrap(), None);
         assert_eq!((cache.stats().outage_reads, cache.stats().errors), (6, 6));
+        assert_eq!(answered(cache.stats()), before);
         let computed = cache.get_or_try_set_with("new", MINUTE, || async { Ok::<_, Closed>(2) });
         assert_eq!(computed.await.unwrap(), 2);
-        // Writes always need the backend.
-        assert!(cache.set("k", &1, MINUTE).await.is_err());
+        // Writes always need the backend, and a value that was not stored is never read.
+        assert!(cache.set("k", &2, MINUTE).await.is_err());
+        assert!(cache.set_many([("k", 3)], MINUTE).await.is_err());
+        assert_eq!(cache.get::<u8>("k").await.unwrap(), last, "{outage:?}");
         assert!(cache.add("k", &1, MINUTE).await.is_err());
         assert!(cache.delete("k").await.is_err());
         assert!(cache.incr("k", 1).await.is_err());

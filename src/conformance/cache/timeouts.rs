@@ -180,7 +180,7 @@ async fn a_timeout_too_long_is_refused<B: KvBackend>(cx: &Cx<B>) {
     ];
     for refusal in refusals {
         let Err(CacheError::Backend(error)) = refusal else {
-            panic!("a timeout too long: expected an error of the backend, got {refusal:?}")
+            panic!("a timeout that is too long: expected an error of the backend, got {refusal:?}")
         };
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }

@@ -68,12 +68,12 @@ async fn every_golden_value_is_written_and_read<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(golden.values.len(), 28);
     let cache = cx.cache();
     for Entry { json } in golden.values {
-        // The value as the reference writes it.
+        // The value in the spelling of the reference implementation.
         cx.put("shop:1:k", json.clone()).await;
         let value: Value = cache.get("k").await.unwrap().unwrap();
         cache.set("k", &value, Timeout::Default).await.unwrap();
         let written = String::from_utf8(cx.stored("shop:1:k").await.unwrap().to_vec()).unwrap();
-        // A float has several texts in JSON. All other values here have a single text.
+        // A float has several spellings in JSON. All other values here have exactly one.
         if !matches!(&*json, "1e+16" | "1e-07") {
             assert_eq!(written, json);
         }
@@ -157,7 +157,7 @@ async fn assert_refused<B: KvBackend, T: Serialize + Sync>(cache: &Cache<B>, val
     ];
     for answer in answers {
         let Err(CacheError::Codec(error)) = answer else {
-            panic!("storing what has no form: expected an error of the codec, got {answer:?}")
+            panic!("storing a value without a JSON form: expected an error of the codec, got {answer:?}")
         };
         let message = error.to_string();
         assert!(
@@ -197,7 +197,7 @@ async fn what_json_has_no_form_for_is_refused<B: KvBackend>(cx: &Cx<B>) {
     assert_refused(&cache, Leaky, "`Serialize` implementation failed").await;
 }
 
-/// A map with one entry whose key is of any type.
+/// A map with a single entry, whose key has any type.
 struct Keyed<K>(K);
 
 impl<K: Serialize> Serialize for Keyed<K> {
@@ -275,7 +275,7 @@ async fn an_unreadable_value_is_an_error_and_stays<B: KvBackend>(cx: &Cx<B>) {
         ];
         for answer in answers {
             let Err(CacheError::Codec(error)) = answer else {
-                panic!("reading what cannot be read: expected an error of the codec, got {answer:?}")
+                panic!("reading an unreadable value: expected an error of the codec, got {answer:?}")
             };
             assert!(error.is_decode() && error.to_string().contains("Account"), "{error}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
@@ -334,7 +334,7 @@ async fn an_integer_is_stored_as_its_decimal_text<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(cache.get::<bool>("k").await, Err(CacheError::Codec(_))));
 }
 
-/// A type that nests arrays, objects and enum variants around a value, alone and in turn.
+/// A type that nests a value in arrays, objects and enum variants, in any order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Nested {
     Leaf,
@@ -343,7 +343,7 @@ enum Nested {
     Pair { first: Box<Nested> },
 }
 
-/// Returns the text of `depth` arrays and objects in turn.
+/// Returns a value nested in `depth` arrays and objects, alternately.
 fn nested_value(depth: usize) -> Value {
     (0..depth).fold(Value::from(1), |inner, level| {
         if level % 2 == 0 {
@@ -370,11 +370,11 @@ async fn what_is_nested_as_deep_as_the_reader_goes_is_read<B: KvBackend>(cx: &Cx
         cache.set("k", &value, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<Value>("k").await.unwrap(), Some(value), "{depth} levels");
     }
-    // Each level is two levels of the text: the variant's object and its content.
+    // Each level is two levels of the JSON text: the variant's object and its content.
     let value = nested_enum(63);
     cache.set("k", &value, Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Nested>("k").await.unwrap(), Some(value));
-    // Adjacent levels do not add up.
+    // The depths of siblings do not add up.
     let wide: Vec<Value> = (0..300).map(|_| nested_value(100)).collect();
     cache.set("k", &wide, Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<Vec<Value>>("k").await.unwrap(), Some(wide));
@@ -391,7 +391,7 @@ async fn what_is_nested_deeper_is_refused<B: KvBackend>(cx: &Cx<B>) {
     for levels in [64, 65, 200] {
         assert_refused(&cache, nested_enum(levels), "nested too deeply").await;
     }
-    // The error for a deep value of another program does not call it "not JSON".
+    // The error for another program's deep value does not call it "not JSON".
     let text = "[".repeat(200) + &"]".repeat(200);
     cx.put("shop:1:k", text).await;
     let error = cache.get::<Value>("k").await.unwrap_err();
@@ -433,7 +433,7 @@ async fn what_serde_hides_is_an_error_and_no_wrong_value<B: KvBackend>(cx: &Cx<B
         inner: T,
     }
     let cache = cx.cache();
-    // Both are read back if serde does not buffer.
+    // Both are read back as long as serde does not buffer them.
     let wide = Wide { number: u128::MAX };
     assert_eq!(round_trip(&cache, Wide { number: u128::MAX }).await, wide);
     let keyed = HashMap::from([(1, 2)]);

@@ -190,7 +190,7 @@ async fn incr_refuses_what_is_no_integer_and_overflow<B: KvBackend>(cx: &Cx<B>) 
     for stored in ["true", "1.0", "\"1\"", "null", "[1]", "18446744073709551615"] {
         cx.put("shop:1:k", stored).await;
         let Err(CacheError::Backend(error)) = cache.incr("k", 1).await else {
-            panic!("incr of {stored} was no error of the backend")
+            panic!("incr of {stored} did not return an error of the backend")
         };
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(cx.stored("shop:1:k").await.unwrap(), stored);
