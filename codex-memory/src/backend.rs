@@ -1,4 +1,4 @@
-//! The public interface of the store.
+//! The public handle of the store, and its `KvBackend` implementation.
 
 use std::{fmt, sync::Arc};
 
@@ -18,29 +18,30 @@ use crate::{
     },
 };
 
-/// A key-value store in this process.
+/// An in-process key-value store.
 ///
-/// A clone is another handle on the same store. Stores that were created separately share nothing.
+/// A clone is another handle to the same store. Stores that were created separately share nothing.
 ///
-/// Calls never wait, so they need no runtime. A call does its work when it is first polled.
+/// Calls never yield, so they need no async runtime. A call completes when it is first polled.
 ///
 /// # Expiry
 ///
-/// An expired entry is never read: each call decides expiry, exactly at the deadline. A thread of
-/// this crate frees the memory of expired entries within a fraction of a second.
+/// An expired entry is never returned: each call checks the deadline itself, and expiry is exact. A
+/// background thread of this crate frees the memory of expired entries within a fraction of a
+/// second.
 ///
-/// The clock is the operating system's monotonic clock. Setting the wall clock changes nothing. On
-/// Linux the monotonic clock stands still while the machine is suspended, so entries live longer by
-/// that time. Redis counts that time.
+/// The default clock is the operating system's monotonic clock, so setting the wall clock expires
+/// nothing. On Linux the monotonic clock stops while the machine is suspended, so entries live
+/// longer by the time of the suspension. Redis counts that time.
 ///
 /// # Processes
 ///
-/// The store ends with its process, unless it is [dumped](Self::dump) or has a
-/// [snapshot file](MemoryBuilder::snapshot_file). After a `fork` without `exec` the child has a
-/// copy of the store but not its threads. Reads and writes work, and expired entries are never
-/// read. Only [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no snapshot is
-/// written in intervals. As with any lock, a `fork` while another thread is inside a call can leave
-/// that call's shard locked in the child.
+/// The store ends with its process, unless it is [dumped](Self::dump) or has a [snapshot
+/// file](MemoryBuilder::snapshot_file). After a `fork` without `exec`, the child has a copy of the
+/// store but not its threads. Reads and writes work, and expired entries are never returned. Only
+/// [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no periodic snapshots are
+/// written. As with any lock, a `fork` while another thread is inside a call can leave that call's
+/// shard locked in the child.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
@@ -78,8 +79,8 @@ impl MemoryBackend {
         }
     }
 
-    /// Returns how many entries the store holds. An expired entry counts until its memory is freed,
-    /// a fraction of a second later.
+    /// Returns the number of entries in the store. An expired entry counts until its memory is
+    /// freed, a fraction of a second later.
     pub fn len(&self) -> usize {
         self.store.entries()
     }
@@ -89,41 +90,42 @@ impl MemoryBackend {
         self.len() == 0
     }
 
-    /// Returns how many bytes the store has requested from the allocator for keys, values and the
-    /// index. The allocator's own overhead is not included (glibc: 8 bytes for each block, and
-    /// rounding).
+    /// Returns the number of bytes that the store has requested from the allocator for keys, values
+    /// and the index. The allocator's own overhead is not included (with glibc, 8 bytes per block
+    /// and rounding).
     ///
-    /// A value over 4 KiB, or a value that replaced another, is kept in the caller's buffer. It
-    /// counts with the 24 bytes that share the buffer, which are allocated when the value is first
-    /// read. It counts in full even if the caller shares the buffer too.
+    /// A value over 4 KiB, or a value that replaced another, is kept in the caller's buffer. Its
+    /// size includes the 24 bytes that make the buffer shareable, which are allocated by the first
+    /// read at the latest. It counts in full even if the caller also holds the buffer. Unused parts
+    /// of the buffer do not count.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }
 
-    /// Returns how many entries were evicted to make room since the store was created. Expiry and
+    /// Returns the number of entries evicted to make room since the store was created. Expiry and
     /// removal are not evictions.
     pub fn evictions(&self) -> u64 {
         self.store.evictions()
     }
 
-    /// Returns the part of the value of `key` that begins where `start` chooses, or `None` if the
-    /// key is missing, `start` returns `None`, or the place is beyond the end of the value.
+    /// Returns the value of `key` from the offset that `start` returns, or `None` if the key is
+    /// missing, `start` returns `None`, or the offset is beyond the end of the value.
     ///
-    /// For values that begin with a header: a value that `start` refuses costs no reference count.
-    /// `start` runs while a part of the store is locked for reading. It must be brief and must not
-    /// use the store.
+    /// Meant for values that begin with a header: a value that `start` rejects costs no reference
+    /// count. `start` runs under the read lock of a shard. It must be brief and must not use the
+    /// store.
     #[doc(hidden)]
     #[inline]
     pub fn get_from(&self, key: &str, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
         self.store.get_from(key, start)
     }
 
-    /// Removes all expired entries now, and returns their number. Other calls are served in
-    /// between.
+    /// Removes all expired entries now, and returns their number. Other calls are served meanwhile.
     ///
-    /// Applications rarely need it. On the system's clock a thread of this crate does the same ten
-    /// times a second. On the caller's clock each write checks some dozens of entries. Tests that
-    /// count bytes on a [`ManualClock`](crate::ManualClock) need it.
+    /// Applications rarely need this. On the system's clock, a background thread does the same ten
+    /// times a second. On the caller's clock, each write removes at most a few dozen expired
+    /// entries of its shard. Tests that count bytes on a [`ManualClock`](crate::ManualClock) need
+    /// this method.
     pub fn reclaim_expired(&self) -> usize {
         self.store
             .shards()
@@ -131,8 +133,8 @@ impl MemoryBackend {
             .sum()
     }
 
-    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns its number of
-    /// entries. After `Ok` the entries survive a crash of the process and of the machine.
+    /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns the number of
+    /// entries in it. After `Ok`, the entries survive a crash of the process or the machine.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The default of [`MemoryBuilder::every`].
+/// The default for [`MemoryBuilder::every`].
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Settings of a [`MemoryBackend`].
@@ -57,74 +57,75 @@ impl MemoryBuilder {
         }
     }
 
-    /// Limits the number of entries. Expired entries count until their memory is freed, at the
-    /// latest when room is needed.
+    /// Limits the number of entries. Expired entries count until their memory is freed. A store
+    /// that refuses writes when full frees it before it refuses one.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
     /// Limits the bytes for keys, values and the index. Each entry is charged its value and 166
-    /// bytes, which include a key of up to 46 bytes. The shards themselves, at most 64, are not
-    /// charged. [`MemoryBackend::used_bytes`] returns the actual figure.
+    /// bytes, which include a key of up to 46 bytes. The fixed cost of the shards, at most 64, is
+    /// not charged. [`MemoryBackend::used_bytes`] returns the actual figure.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets what happens to a write for which there is no room. The default is
+    /// Sets how the store reacts to a write for which it has no room. The default is
     /// [`WhenFull::Refuse`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
     }
 
-    /// Sets a function that is called with the key and the value of each evicted entry. It runs
-    /// after the removal, in the thread of the write that needed the room. It may call the store. A
-    /// panic in it is caught. It is not called for entries that expire or are removed.
+    /// Sets a function that is called with the key and the value of each evicted entry. The
+    /// function runs after the removal, in the thread of the write that needed the room. It may
+    /// call the store. A panic in it is caught. It is not called for entries that are removed or
+    /// have expired.
     pub fn on_eviction(mut self, listener: impl Fn(&str, Bytes) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Sets a clock of the caller in place of the system's clock.
+    /// Sets the clock, in place of the system's monotonic clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.time = Some(TimeSource::Given(Box::new(clock)));
         self
     }
 
-    /// Keeps the entries in this file. [`build`](Self::build) reads the file if it exists. The file
-    /// is written in [intervals](Self::every) if something has changed, and when the last handle is
-    /// dropped.
+    /// Persists the entries in this file. [`build`](Self::build) reads the file if it exists. If
+    /// entries have changed, the file is written at [intervals](Self::every) and when the last
+    /// handle is dropped.
     ///
-    /// A snapshot is written to a second file with the suffix `.new`, synced, and renamed. The file
-    /// is always a complete snapshot. **A crash loses the writes since the last complete snapshot
-    /// began**: at most the writes of one interval and of the time that a snapshot takes. A clean
-    /// end, which drops the last handle, loses nothing. [`MemoryBackend::save`] writes the file at
-    /// once. If a snapshot cannot be written, [`health`](codex_traits::KvBackend::health) fails
-    /// until a later snapshot succeeds.
+    /// Each snapshot is written to a second file with the suffix `.new`, synced, and renamed, so
+    /// the file is always a complete snapshot. **A crash loses the writes since the last complete
+    /// snapshot began**: at most the writes of one interval and of the time that a snapshot takes.
+    /// A clean shutdown, which drops the last handle, loses nothing. [`MemoryBackend::save`] writes
+    /// the file immediately. If a snapshot cannot be written,
+    /// [`health`](codex_traits::KvBackend::health) fails until a later snapshot succeeds.
     ///
-    /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix
-    /// only its owner can read it. Only one store at a time may use a file.
+    /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix,
+    /// only the owner of the file can read it. Only one store at a time may use a file.
     pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot_file = Some(path.into());
         self
     }
 
     /// Sets the interval at which the [snapshot file](Self::snapshot_file) is written. The default
-    /// is a minute.
+    /// is one minute.
     pub fn every(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// Creates the store. It is empty, or has the entries of its snapshot file.
+    /// Creates the store, empty or with the entries of its snapshot file.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] for a limit or an interval of zero, an interval without a snapshot
     /// file, or a snapshot file that cannot be read or does not fit the limits; [`ErrorKind::Data`]
-    /// for a snapshot file that is damaged or of another version. An error leaves the file
+    /// for a snapshot file that is damaged or has another version. An error leaves the file
     /// unchanged.
     pub fn build(self) -> Result<MemoryBackend> {
         if self.max_entries == 0 || self.max_bytes == 0 {

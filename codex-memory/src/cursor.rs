@@ -2,8 +2,8 @@
 
 use codex_traits::{Cursor, Error, Result};
 
-/// A position in a scan, written as `shard.hash`. A scan goes through the hashes of the keys in
-/// order, so it meets each key once, even if other keys are added and removed.
+/// A position in a scan, written as `shard.hash`. A scan visits the keys in the order of their
+/// hashes, so it returns each key once, even if other keys are added and removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ScanCursor {
     pub(crate) shard: usize,
@@ -29,7 +29,8 @@ impl ScanCursor {
         Cursor::new(format!("{}.{}", self.shard, self.hash))
     }
 
-    /// Returns the cursor after a bucket. `next` is the hash to continue with in the same shard.
+    /// Returns the cursor after a bucket. `next` is the hash to continue with in the same shard, if
+    /// any.
     pub(crate) fn after(self, next: Option<u32>) -> Self {
         match next {
             Some(hash) => Self { hash, ..self },

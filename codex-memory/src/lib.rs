@@ -1,7 +1,7 @@
-//! In-process backend of codex-kv: behaves like Redis, without a server or a runtime.
+//! The in-process backend of codex-kv. It behaves like Redis, and needs no server and no runtime.
 //!
 //! [`MemoryBackend`] is the embedded default of a service, and replaces Redis in its tests. On a
-//! [`ManualClock`] time moves only when a test moves it:
+//! [`ManualClock`], time advances only when a test advances it:
 //!
 //! ```
 //! use std::time::Duration;
@@ -46,7 +46,7 @@ pub use backend::MemoryBackend;
 pub use builder::MemoryBuilder;
 pub use time::clock::{Clock, ManualClock};
 
-/// Runs the code of the first page as a doctest.
+/// Runs the code of the README as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;

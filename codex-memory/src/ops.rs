@@ -1,4 +1,4 @@
-//! The operations of the contract. Each operation is one change of one shard.
+//! The operations of the contract. Each operation on a key is one atomic step on one shard.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Store {
-    /// Returns the checked milliseconds of an `After`, or `None` for the other variants.
+    /// Returns the validated milliseconds of an `After`, or `None` for the other variants.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call would pass the result through memory")]
     fn span(&self, expiry: Expiry, operation: &'static str) -> Result<Option<u64>> {
@@ -41,8 +41,8 @@ impl Store {
 
     #[inline]
     pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        // Before the clock is read, which waits for all loads begun earlier: the key is loaded
-        // beside the block that the previous write freed, and not behind it.
+        // Comes before the clock is read, because reading the clock waits for all earlier loads.
+        // The key is then loaded in parallel with the block that the previous write freed.
         let place = self.locate(key);
         let span = self.span(options.expiry, "set")?;
         let is_packed = value::prepare(&mut bytes);
@@ -56,7 +56,7 @@ impl Store {
         self.set_as_planned(place, key, value, options, span)
     }
 
-    /// Sets a value that has to meet a condition, that takes over a deadline, or whose key is new.
+    /// Sets a value under a condition, with the deadline of its predecessor, or for a new key.
     #[inline(never)]
     fn set_as_planned(
         &self,
@@ -142,8 +142,8 @@ impl Store {
             Ttl::Persistent
         } else {
             // One reading decides whether the entry has expired and how much time it has left. It
-            // is taken under the lock, because an earlier reading would give a value that was set
-            // meanwhile more time than it was set with.
+            // is taken under the lock: with an earlier reading, a value that was set in between
+            // would seem to have more time left than it was given.
             Ttl::Remaining(self.reading().left(entry.deadline)?)
         };
         shard.record_read(entry);

@@ -3,8 +3,8 @@
 //! One thread serves all stores of the process that run on the system's clock. It starts with the
 //! first entry that has a deadline, and sleeps while no entry has a deadline. Ten times a second,
 //! as often as Redis, it removes the entries that have expired since. It removes at most 63 entries
-//! under one hold of a shard's lock, and pauses after each fifth of a millisecond. It therefore
-//! does not delay calls, and takes at most half of a processor.
+//! each time it locks a shard, and pauses after each 200 µs of work. It therefore hardly delays
+//! calls, and takes at most half of one processor.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -34,7 +34,7 @@ fn enlisted() -> MutexGuard<'static, Enlisted> {
     ENLISTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Adds a store to the list. Returns `false` if the thread does not run and cannot be started.
+/// Adds a store to the list. Returns `false` if the thread is not running and cannot be started.
 pub(crate) fn enlist(store: Weak<Store>) -> bool {
     let mut enlisted = enlisted();
     if !enlisted.is_running {
@@ -58,8 +58,8 @@ fn run() {
         drop(waiting);
         let mut pace = Pace(Instant::now());
         let still = stores.into_iter().filter(|store| {
-            // A value's owner may panic in its `Drop`. The other values and stores still need the
-            // thread.
+            // A value's owner may panic in its `Drop`. The thread must survive for the other values
+            // and stores.
             let pass = AssertUnwindSafe(|| pass(store, &mut pace));
             catch_unwind(pass).unwrap_or(true)
         });
@@ -71,7 +71,7 @@ fn run() {
 
 /// Removes the expired entries of one store, and returns whether the store stays on the list.
 fn pass(store: &Weak<Store>, pace: &mut Pace) -> bool {
-    // Not held between passes, because a store ends with its last handle.
+    // Upgraded for the pass only, because a store must end with its last handle.
     let Some(store) = store.upgrade() else {
         return false;
     };
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::time::clock::{ManualClock, TimeSource};
 
-    /// Returns a store that the thread does not know, with its clock.
+    /// Returns a store that is not on the thread's list, with its clock.
     fn store() -> (Arc<Store>, ManualClock) {
         let clock = ManualClock::new();
         (Store::new(TimeSource::Given(Box::new(clock.clone())), None), clock)

@@ -10,11 +10,11 @@ use crate::{
     time::clock::Reading,
 };
 
-/// A page checks hardly more entries than this, even if the count hint is larger.
+/// A page stops after about this many entries, even if the count hint is larger.
 const MAX_PAGE: usize = 10_000;
 
-/// The most steps of pattern matching under one hold of a shard's lock, which take some tens of
-/// microseconds. A glob can take as many steps as the product of its length and the key's length.
+/// The most steps of pattern matching under a shard's lock, which take tens of microseconds.
+/// Matching a glob can take as many steps as the product of its length and the key's length.
 const MAX_STEPS: usize = 100_000;
 
 impl Store {
@@ -29,7 +29,7 @@ impl Store {
                 page.next = Some(cursor.write()?);
                 break;
             }
-            // A bucket at a time, so that no writer waits long.
+            // The lock is held for one bucket at a time, so that no writer waits long.
             let shard = self.read(cursor.shard);
             let bucket = shard.page(cursor.hash);
             looked_at += bucket.len();
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(matches("*a*b*c"), (0, 1, 0));
     }
 
-    /// The answers of `KEYS` on redis-server 7.0.15, whose matcher gives up after 1,000 nested
+    /// Compares with `KEYS` on redis-server 7.0.15, whose matcher gives up after 1,000 nested
     /// stars.
     #[test]
     fn a_pattern_of_more_than_1000_stars_answers_as_redis_does() {

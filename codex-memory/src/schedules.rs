@@ -1,5 +1,5 @@
-//! The store under shuttle, which explores the interleavings of threads. `CODEX_SHUTTLE_SCHEDULES`
-//! sets the number of schedules of each scenario. `scripts/long shuttle-memory` runs a hundred
+//! Tests of the store under shuttle, which explores thread interleavings. `CODEX_SHUTTLE_SCHEDULES`
+//! sets the number of schedules per scenario. `scripts/long shuttle-memory` runs a hundred
 //! thousand.
 
 use std::{sync::Arc, time::Duration};
@@ -124,7 +124,7 @@ fn a_full_store_takes_one_of_two() {
         );
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
         assert_eq!(store.entries(), 1);
-        // Its place is free again after its removal.
+        // The removal of the entry makes room again.
         assert!(store.del("a") != store.del("b"));
         assert!(set(&store, "c", "v", &SetOptions::new()).unwrap());
     });

@@ -2,7 +2,7 @@
 //!
 //! # The format, version 1
 //!
-//! All numbers are little-endian and of a fixed size, so that a snapshot can be read on any
+//! All numbers are little-endian and have a fixed size, so a snapshot can be read on any
 //! architecture.
 //!
 //! | bytes | content |
@@ -19,9 +19,9 @@
 //! | 8 | the number of entries |
 //! | 4 | CRC-32 (IEEE 802.3) of all bytes before |
 //!
-//! Each change of the format gets a new version. The library refuses a version that it does not
-//! know. Later releases will still read version 1. `tests/data/snapshot-v1.bin` was written by
-//! other code and must stay readable.
+//! Each change to the format gets a new version. The library refuses versions that it does not
+//! know. Later releases will still read version 1. `tests/data/snapshot-v1.bin` was written by an
+//! independent implementation and must stay readable.
 
 use std::{
     collections::VecDeque,
@@ -51,48 +51,50 @@ const DONE: u8 = 0;
 const PERSISTENT: u8 = 1;
 const EXPIRING: u8 = 2;
 
-/// The memory that is allocated for a key or value before its bytes have arrived.
+/// The most memory allocated for a key or value before its bytes have arrived.
 const INITIAL_CAPACITY: u64 = 64 * 1024;
 
 impl MemoryBackend {
-    /// Writes every live entry, and returns their number. [`load`](Self::load) reads them back, in
-    /// this process or another process.
+    /// Writes a snapshot of all live entries, and returns their number. [`load`](Self::load) reads
+    /// it back, in this process or another.
     ///
-    /// The store serves calls meanwhile. An entry that exists throughout is written once, with its
-    /// state at one moment of the dump. An entry that is added or removed meanwhile may or may not
-    /// be included. Deadlines are written as wall time. The format is versioned and ends with a
-    /// checksum. Values are not encrypted: anyone who can read the file can read the sessions in
-    /// it.
+    /// The store serves calls during the dump. An entry that exists throughout is written once, in
+    /// its state at one moment of the dump. An entry that is added or removed during the dump may
+    /// or may not be included. Deadlines are written as wall time. The format is versioned and ends
+    /// with a checksum. Values are not encrypted: anyone who can read the file can read the
+    /// sessions in it.
     ///
     /// # Errors
     ///
-    /// The errors of `writer`. The bytes written until then are not a snapshot, and `load` refuses
-    /// them. Write to a new file and rename it.
+    /// The errors of `writer`. The bytes written before an error are not a snapshot, and `load`
+    /// refuses them. To replace a snapshot safely, write to a new file and rename it.
     pub fn dump(&self, writer: impl Write) -> io::Result<u64> {
         self.store.dump(writer)
     }
 
     /// Adds the entries of a [`dump`](Self::dump) to this store, and returns the number of stored
-    /// entries. Replaces existing entries with the same keys. Leaves out entries that have expired
-    /// since, by the wall clock. The other entries keep their remaining time. If the wall clock was
-    /// set back, they live longer by that time.
+    /// entries. Replaces existing entries with the same keys. Skips entries that have expired by
+    /// the wall clock. The other entries keep their deadlines by the wall clock. If the wall clock
+    /// was set back, they live longer by that time.
     ///
-    /// The snapshot is read and checked before anything is changed, in at most the memory that the
-    /// limits of the store allow. A store that evicts keeps the last entries that fit its limits.
+    /// The whole snapshot is read and checked before the store is changed. The entries read take no
+    /// more memory than the limits of the store allow. A store that evicts keeps the last entries
+    /// that fit its limits.
     ///
     /// # Errors
     ///
     /// The errors of `reader`; [`io::ErrorKind::UnexpectedEof`] for a truncated snapshot;
     /// [`io::ErrorKind::InvalidData`] for a damaged snapshot, a snapshot of another version, and
-    /// any other input; [`io::ErrorKind::StorageFull`] if a store that refuses when full lacks room
-    /// for the entries in addition to its own, as soon as an entry does not fit. An error leaves
-    /// the store unchanged, unless other writes take the room while the entries are being stored.
+    /// any other input; [`io::ErrorKind::StorageFull`] if a store that refuses writes when full
+    /// lacks room for the entries in addition to its own, as soon as an entry does not fit. An
+    /// error leaves the store unchanged, unless other writes take the room while the entries are
+    /// being stored.
     pub fn load(&self, reader: impl Read) -> io::Result<u64> {
         self.store.load(reader)
     }
 }
 
-/// The relation between this store's clock and wall time.
+/// Readings of the store's clock and of the wall clock at the same moment.
 struct WallClock {
     now: Duration,
     unix_millis: i64,
@@ -106,14 +108,14 @@ impl WallClock {
         }
     }
 
-    /// Returns a deadline as wall time, rounded up to the millisecond, so that no entry expires
+    /// Returns a deadline as wall time. Rounds up to the millisecond, so that no entry expires
     /// early.
     fn unix_deadline(&self, deadline: Duration) -> i64 {
         let left = deadline.saturating_sub(self.now).as_nanos().div_ceil(1_000_000);
         self.unix_millis.saturating_add(i64::try_from(left).unwrap_or(i64::MAX))
     }
 
-    /// Returns the deadline, or `None` if it has passed.
+    /// Returns a wall-time deadline on the store's clock, or `None` if it has passed.
     fn deadline(&self, unix_deadline: i64) -> Option<Deadline> {
         let left = u64::try_from(unix_deadline.saturating_sub(self.unix_millis))
             .ok()
@@ -225,7 +227,7 @@ impl Store {
                 deadline,
                 answer: (),
             });
-            // There was room a moment ago. Other writes may have taken it.
+            // There was room when the entries were read, but other writes may have taken it.
             written.map_err(|error| io::Error::new(io::ErrorKind::StorageFull, error))?;
             count += 1;
         }
@@ -233,7 +235,7 @@ impl Store {
     }
 }
 
-/// The entries of a snapshot that is not checked to its end yet, within the limits of the store.
+/// The entries of a snapshot that has not been checked to its end, within the limits of the store.
 struct Staging<'a> {
     limits: Option<&'a Limits>,
     entries: VecDeque<StagedEntry>,
@@ -257,8 +259,8 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Makes room for an entry before its bytes are read. Returns `false` if it must be skipped,
-    /// because it is larger than the whole of a store that evicts.
+    /// Makes room for an entry before its bytes are read. Returns `false` if the entry must be
+    /// skipped, because it alone exceeds the limits of a store that evicts.
     fn make_room(&mut self, key_len: u64, value_len: u64) -> io::Result<bool> {
         let Some(limits) = self.limits else { return Ok(true) };
         let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
@@ -317,13 +319,13 @@ fn read_array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(array)
 }
 
-/// Reads `len` bytes. The memory grows as they arrive, because a length may be damaged.
+/// Reads `len` bytes. The buffer grows as they arrive, because a damaged length may be huge.
 fn read_vec(reader: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
     let capacity = usize::try_from(len.min(INITIAL_CAPACITY)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(capacity);
     reader.take(len).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == len {
-        // A large buffer has grown by doubling.
+        // A large buffer grows by doubling, and may be too large by now.
         bytes.shrink_to_fit();
         Ok(bytes)
     } else {

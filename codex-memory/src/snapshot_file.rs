@@ -13,7 +13,7 @@ use std::{
 
 use crate::store::Store;
 
-/// A snapshot file that is written in intervals, by its own thread, and when this is dropped.
+/// A snapshot file, written at intervals by its own thread, and on drop.
 pub(crate) struct SnapshotFile {
     writer: Arc<Writer>,
     thread: Option<JoinHandle<()>>,
@@ -22,8 +22,8 @@ pub(crate) struct SnapshotFile {
 struct Writer {
     store: Arc<Store>,
     path: PathBuf,
-    /// The number of changes that the file includes. Held while the file is written, so that one
-    /// snapshot is written at a time.
+    /// The number of changes that the file includes. Locked while the file is written, so that only
+    /// one snapshot is written at a time.
     saved: Mutex<u64>,
     state: Mutex<State>,
     closing: Condvar,
@@ -40,7 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SnapshotFile {
-    /// Reads the file into the store, or creates it, and starts the thread.
+    /// Loads the file into the store, or creates the file, and starts the thread.
     pub(crate) fn open(store: Arc<Store>, path: PathBuf, interval: Duration) -> io::Result<Self> {
         let is_new = match File::open(&path) {
             Ok(file) => {
@@ -58,7 +58,7 @@ impl SnapshotFile {
             closing: Condvar::new(),
         });
         if is_new {
-            // Reveals now whether the file can be written.
+            // An unwritable path must fail here, and not at the first snapshot.
             writer.save()?;
         }
         let thread = thread::Builder::new().name("codex-memory-snapshot".to_owned());
@@ -67,7 +67,7 @@ impl SnapshotFile {
         Ok(Self { writer, thread })
     }
 
-    /// Writes the file, and returns its number of entries.
+    /// Writes the file, and returns the number of entries in it.
     pub(crate) fn save(&self) -> io::Result<u64> {
         self.writer.save()
     }
@@ -105,7 +105,8 @@ impl Writer {
         }
     }
 
-    /// Writes the file if it lacks changes. A failure is kept for `health`.
+    /// Writes the file if entries have changed or the last attempt failed. `health` reports a
+    /// failure.
     fn save_changes(&self) {
         let saved = *lock(&self.saved);
         if self.store.changes() != saved || lock(&self.state).failure.is_some() {
@@ -146,7 +147,7 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes the renaming of a file survive a crash of the machine. Only Unix has a call for it.
+/// Makes the rename of a file survive a crash of the machine. Only Unix has a call for this.
 #[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "fails on Unix"))]
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The shards of a store, and the single step of every operation.
+//! The shards of a store, and the atomic step of every operation.
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -27,15 +27,15 @@ use crate::{
     },
 };
 
-/// The most shards of a store: enough that two writers rarely meet, and few enough that an empty
-/// store is small.
+/// The maximum number of shards: enough that two writers rarely contend, and few enough that an
+/// empty store is small.
 const MAX_SHARDS: usize = 64;
 
-/// A bounded store has at least this many entries for each shard, because eviction needs entries to
-/// choose from.
+/// A bounded store with several shards has room for at least this many entries in each, because
+/// eviction needs entries to choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
-/// The number of times that a write makes room before it gives up. Other writes may take the room
+/// The number of times that a write makes room before it gives up. Other writes can take the room
 /// each time.
 const MAX_ATTEMPTS: usize = 1000;
 
@@ -46,20 +46,21 @@ pub(crate) struct Store {
     hasher: DefaultHashBuilder,
     time: TimeSource,
     limits: Option<Limits>,
-    /// Whether writes sweep because the reaper does not: the clock is the caller's, or no thread
-    /// could be started.
+    /// Whether writes sweep because the reaper does not: the caller supplied the clock, or the
+    /// thread could not be started.
     writes_sweep: AtomicBool,
-    /// Whether the reaper has this store in its list, or need not have it.
+    /// Whether the reaper has this store in its list or does not need it there.
     is_enlisted: AtomicBool,
     this: Weak<Self>,
 }
 
-/// A shard on its own cache lines. Processors fetch two lines at a time, so 128 bytes.
+/// A shard on its own cache lines. Aligned to 128 bytes, because processors fetch two lines at a
+/// time.
 #[derive(Debug)]
 #[repr(align(128))]
 struct PaddedShard(RwLock<Shard>);
 
-/// Write access to one shard. Its release enlists the store with the reaper if an entry of the
+/// Write access to one shard. Dropping it enlists the store with the reaper if an entry of the
 /// shard has a deadline.
 struct ShardWriter<'a> {
     shard: RwLockWriteGuard<'a, Shard>,
@@ -119,11 +120,11 @@ pub(crate) enum Plan<T> {
 /// The outcome of a search for room.
 enum Room {
     Found,
-    /// An entry of the shard was evicted. There may be room now.
+    /// An entry of the shard was evicted, so there may be room now.
     Made(Removed, String),
     /// The shard has nothing to evict.
     NotHere,
-    /// The entry is larger than the whole store may be.
+    /// The entry alone exceeds the limits of the store.
     Never,
 }
 
@@ -148,8 +149,8 @@ impl Store {
 
     #[inline]
     pub(crate) fn locate(&self, key: &str) -> Location {
-        // `Hash` would also write the length, which only matters if keys are hashed one after the
-        // other.
+        // `Hash` would also write a terminator, which only matters if several keys are hashed in
+        // sequence.
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
@@ -178,13 +179,13 @@ impl Store {
         self.limits.as_ref()
     }
 
-    /// Returns how many entries were evicted since the store was made.
+    /// Returns how many entries were evicted since the store was created.
     pub(crate) fn evictions(&self) -> u64 {
         self.limits.as_ref().map_or(0, Limits::evictions)
     }
 
-    // Code of the caller runs only under a lock for reading, so a panic cannot leave a shard
-    // half-changed. A poisoned lock is safe to use.
+    // A poisoned lock is safe to use: the caller's code runs only under read locks, so a panic in
+    // it cannot leave a shard half-changed.
     #[inline]
     pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)
@@ -196,8 +197,8 @@ impl Store {
         ShardWriter { shard, store: self }
     }
 
-    /// Runs a change of `key` that needs no room, under its shard's lock. Drops the removed entry
-    /// after the lock is released.
+    /// Applies a change to `key` that needs no room, under its shard's lock. Drops the removed
+    /// entry after the lock is released.
     pub(crate) fn change<T>(
         &self,
         key: &str,
@@ -216,7 +217,7 @@ impl Store {
     }
 
     /// Replaces the value and the deadline of an existing key. Returns `false` if the key does not
-    /// exist or a bounded store must first make room. Most writes end here.
+    /// exist or a bounded store must first make room. This is the fast path of most writes.
     #[inline]
     pub(crate) fn overwrite(&self, place: Location, key: &str, value: &mut Value, deadline: Deadline) -> bool {
         self.sweep_before_write(place.shard);
@@ -235,8 +236,8 @@ impl Store {
         true
     }
 
-    /// Replaces the value of a live entry by the integer that `sum` computes, which takes no room.
-    /// Returns `None` if there is no live entry.
+    /// Replaces the value of a live entry with the integer that `sum` computes, which takes no
+    /// room. Returns `None` if there is no live entry.
     #[inline]
     pub(crate) fn update(
         &self,
@@ -246,7 +247,7 @@ impl Store {
     ) -> Option<Result<i64>> {
         self.sweep_before_write(place.shard);
         let reading = self.time.reading();
-        // Declared before the lock, so that the old value is dropped after it.
+        // Declared before the lock, so that the old value is dropped after the lock is released.
         let mut value;
         let mut shard = self.write(place.shard);
         let slot = shard.find(place.hash, key)?;
@@ -264,8 +265,8 @@ impl Store {
         Some(Ok(sum))
     }
 
-    /// Writes `key` according to `plan`, under its shard's lock. `plan` stores the value to write
-    /// in its last argument. `plan` is called again each time after room was made.
+    /// Writes `key` according to `plan`, under its shard's lock. `plan` may store the value to
+    /// write in its last argument. `plan` is called again each time room was made.
     #[inline]
     pub(crate) fn write_as_planned<T>(
         &self,
@@ -299,7 +300,7 @@ impl Store {
                     return Ok(answer);
                 };
                 shard.replace(slot, &mut value, deadline);
-                // The replaced value is dropped after the lock.
+                // The replaced value is dropped after the lock is released.
                 drop(shard);
                 drop(value);
                 return Ok(answer);
@@ -307,12 +308,12 @@ impl Store {
             drop(shard);
             match room {
                 Room::Never => break,
-                Room::Made(evicted, key) => self.notify_eviction(&key, evicted),
+                Room::Made(evicted, key) => self.notify_eviction(&key, evicted, reading),
                 _ if self.make_room(place.shard) => {}
                 _ => break,
             }
         }
-        // Only a bounded store is ever without room.
+        // Only a bounded store can be out of room.
         let full = |limits: &Limits| Err(limits.full(operation));
         self.limits.as_ref().map_or_else(|| unreachable!("no limits"), full)
     }
@@ -347,13 +348,16 @@ impl Store {
         }
     }
 
-    fn notify_eviction(&self, key: &str, evicted: Removed) {
-        if let Some(limits) = &self.limits {
+    /// Counts an eviction and tells the listener. An entry that had expired was not evicted.
+    fn notify_eviction(&self, key: &str, evicted: Removed, reading: Reading<'_>) {
+        if let Some(limits) = &self.limits
+            && !reading.is_past(evicted.deadline)
+        {
             limits.evicted(key, evicted.content);
         }
     }
 
-    /// Frees room in some shard, starting with the shard after `shard`. Removes expired entries if
+    /// Makes room in any shard, starting with the shard after `shard`. Removes expired entries if
     /// there are any, and otherwise evicts an entry.
     fn make_room(&self, shard: usize) -> bool {
         let count = self.shards.len();
@@ -366,12 +370,12 @@ impl Store {
         let evicted = self.write(shard).evict(reading);
         let Some((entry, key)) = evicted else { return false };
         self.release(&entry);
-        self.notify_eviction(&key, entry);
+        self.notify_eviction(&key, entry, reading);
         true
     }
 
-    /// Charges the difference that the write makes. If there is no room for it, evicts an entry of
-    /// this shard, if the shard has any.
+    /// Charges the difference between the entry's size before and after the write. If there is no
+    /// room for it, evicts an entry of this shard, if it has any.
     fn find_room(
         &self,
         limits: &Limits,
@@ -407,17 +411,17 @@ impl Store {
     }
 
     /// Takes the store off the reaper's list. Returns `false` if it must stay there, because a
-    /// write has stored an entry with a deadline meanwhile. A write that finds the store not
-    /// enlisted has enlisted it anew.
+    /// concurrent write has stored an entry with a deadline. Returns `true` if that write has
+    /// already enlisted the store again.
     pub(crate) fn delist(&self) -> bool {
         self.is_enlisted.store(false, Ordering::Release);
-        // A write that has not seen the line above is seen here, because the lock of its shard lies
-        // in between.
+        // A write that did not see the flag cleared above is visible here, because both this thread
+        // and the write take the lock of its shard.
         !self.has_expiring() || self.is_enlisted.swap(true, Ordering::AcqRel)
     }
 
-    /// Removes the expired entries of one shard, a step at a time with `pause` between the steps,
-    /// and returns their number. Other calls are served in between.
+    /// Removes the expired entries of one shard in steps, and returns their number. Calls `pause`
+    /// after each step. Other calls are served between the steps.
     pub(crate) fn reap_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
         let reading = self.time.reading();
         let may_have_any = reading.is_past(self.read(shard).earliest());
@@ -446,12 +450,12 @@ impl Store {
 
 /// Totals.
 impl Store {
-    /// Returns the number of entries, including expired entries that are not reaped yet.
+    /// Returns the number of entries, including expired entries that have not been reaped yet.
     pub(crate) fn entries(&self) -> usize {
         self.shards().map(|shard| self.read(shard).len()).sum()
     }
 
-    /// Returns how many changes there were since the store was made.
+    /// Returns the number of changes since the store was created.
     pub(crate) fn changes(&self) -> u64 {
         self.shards().map(|shard| self.read(shard).changes()).sum()
     }

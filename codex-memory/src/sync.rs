@@ -1,5 +1,5 @@
-//! The locks and counters of the store. With `cfg(shuttle)` they are those of shuttle, which
-//! explores the interleavings of threads.
+//! The locks and counters of the store. With `cfg(shuttle)`, they come from shuttle, which explores
+//! thread interleavings.
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{

@@ -10,7 +10,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Returns the output of a future that waits for no timer and no socket.
+/// Returns the output of a future that completes when it is first polled.
 fn now<T>(future: impl Future<Output = T>) -> T {
     futures_util::FutureExt::now_or_never(future).unwrap_or_else(|| unreachable!("a memory backend waited"))
 }
@@ -42,7 +42,7 @@ fn the_bytes_are_those_that_were_allocated_and_reading_allocates_none() {
                 .set("k", Bytes::from(vec![7; len]), SetOptions::new())
                 .await
                 .unwrap();
-            // Over an existing entry, and while the caller still holds the value.
+            // Replaces an existing entry while the caller still holds the value.
             let value = Bytes::from(vec![7; len]);
             let _ = store.set("k", value.clone(), SetOptions::new()).await.unwrap();
             let region = Region::new(ALLOCATOR);
@@ -52,8 +52,8 @@ fn the_bytes_are_those_that_were_allocated_and_reading_allocates_none() {
             assert_eq!(again.unwrap().len(), len);
         }
 
-        // A value that replaced another, in the caller's buffer. The first read allocates the bytes
-        // that share the buffer, which `used_bytes` includes already.
+        // A value that replaced another stays in the caller's buffer. The first read allocates the
+        // bytes that make the buffer shareable, which `used_bytes` already includes.
         for len in [10, 200, 4000] {
             let _ = store
                 .set("k", Bytes::from(vec![7; len]), SetOptions::new())

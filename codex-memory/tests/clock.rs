@@ -1,4 +1,4 @@
-//! The caller's clock, and deadlines so far away that they are stored in another form.
+//! The caller's clock, and deadlines that are so distant that they are stored in another form.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::{Duration, SystemTime};
@@ -53,7 +53,8 @@ async fn a_span_whose_deadline_does_not_fit_is_refused() {
     assert_eq!(store.ttl("k").await.unwrap(), Ttl::Remaining(longest));
 }
 
-// Before 1970 the longest span is longer by the time until 1970, as on a Redis with a wrong clock.
+// Before 1970, the longest span is longer by the time until 1970, as on a Redis server whose clock
+// is wrong.
 #[tokio::test]
 async fn a_wall_clock_before_1970_refuses_no_span() {
     let clock = ManualClock::starting_at(SystemTime::UNIX_EPOCH - HOUR);

@@ -1,4 +1,4 @@
-//! The contract, clause by clause, on the memory backend, alone and behind `AnyBackend`.
+//! Every clause of the contract, on the memory backend alone and behind `AnyBackend`.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,11 @@ use codex_memory::{ManualClock, MemoryBackend, WhenFull};
 use codex_testkit::{Harness, Time, VirtualTime, WallShift};
 use codex_traits::AnyBackend;
 
-/// Stores on the clock of the harness or of the system.
+/// A harness whose stores run on a manual clock or on the system's clock.
 #[derive(Default)]
 struct Memory {
     clock: Option<ManualClock>,
-    /// Whether stores have limits, which are so wide that nothing is evicted.
+    /// Whether stores have limits, which are too wide to evict anything.
     is_bounded: bool,
 }
 

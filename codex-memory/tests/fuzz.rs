@@ -1,5 +1,5 @@
-//! Random operations against a model, and random damage to a snapshot. `scripts/long fuzz-memory`
-//! runs both for a given time.
+//! Random operations compared with a model, and random damage to a snapshot.
+//! `scripts/long fuzz-memory` runs both for a given time.
 
 #[path = "support/random_ops.rs"]
 mod random_ops;
@@ -24,15 +24,15 @@ const SPANS: [Duration; 5] = [
 
 const OPS: usize = 300;
 
-/// Calls `case` with one seed after another: a hundred, or for as many seconds as
-/// `CODEX_FUZZ_SECONDS` says.
+/// Calls `case` with consecutive seeds: a hundred, or as many as fit in `CODEX_FUZZ_SECONDS`
+/// seconds.
 fn for_each_seed(mut case: impl FnMut(u64)) {
     let seconds = std::env::var("CODEX_FUZZ_SECONDS").ok();
     let seconds: Option<u64> = seconds.and_then(|text| text.parse().ok());
     let start = Instant::now();
     let mut first = 0;
     if seconds.is_some() {
-        // Other seeds in each run.
+        // Each long run uses different seeds.
         first = std::process::id().into();
         first <<= 32;
     }
@@ -48,7 +48,7 @@ fn for_each_seed(mut case: impl FnMut(u64)) {
     let _ = writeln!(io::stderr(), "{done} cases, the first with seed {first}");
 }
 
-/// Returns each kind of store: without limits, and with limits that are never reached.
+/// Returns each kind of store: one without limits, and two with limits that are never reached.
 fn stores_of(clock: &ManualClock) -> Result<Vec<MemoryBackend>> {
     let bounded = |when_full| {
         let builder = MemoryBackend::builder().max_entries(1000).max_bytes(10 << 20);
@@ -178,7 +178,7 @@ fn a_damaged_snapshot_is_refused_or_loads_the_same() {
                 0 => damaged.truncate(random.below(bytes.len())),
                 1 => damaged = (0..random.below(200)).map(|_| random.next().to_le_bytes()[0]).collect(),
                 2 => {
-                    // A piece of the bytes once more, in another place.
+                    // Insert a copy of some bytes at another place.
                     let (from, to) = (random.below(bytes.len()), random.below(bytes.len()));
                     let piece = bytes[from..bytes.len().min(from + 20)].to_vec();
                     damaged.splice(to..to, piece);

@@ -1,4 +1,4 @@
-//! Reads of a part of a value.
+//! Reading part of a value.
 
 use std::time::Duration;
 

@@ -110,7 +110,7 @@ async fn bytes_are_counted_with_all_that_an_entry_takes() {
             let value = vec![b'v'; (key * 37 + round * 101) % 6000];
             assert!(put(&store, &format!("key {key}"), value).await.unwrap());
         }
-        // The shards themselves, each with a first bucket, are not charged to an entry.
+        // The fixed cost of the shards, each with a first bucket, is not charged to any entry.
         assert!(store.used_bytes() <= most + (64 << 10), "{} bytes", store.used_bytes());
     }
     assert!(store.evictions() > 0 && store.len() > 100);
@@ -134,7 +134,7 @@ async fn what_is_larger_than_the_store_is_refused_and_evicts_nothing() {
 
 #[tokio::test]
 async fn what_fits_exactly_is_taken() {
-    // 166 bytes for the entry and its short key, 24 for a value of a byte.
+    // 166 bytes for the entry and its short key, 24 for a one-byte value.
     for (most, fits) in [(189, false), (190, true)] {
         let builder = MemoryBackend::builder().max_bytes(most);
         let store = builder.when_full(WhenFull::Evict).build().unwrap();
@@ -203,7 +203,7 @@ async fn a_listener_is_told_of_each_eviction_and_may_use_the_store() {
     let store = store.on_eviction({
         let (told, handle) = (told.clone(), handle.clone());
         move |key, value| {
-            // This call would not return if a lock were held.
+            // This call would deadlock if a lock were held.
             assert!(handle.get().unwrap().len() <= 10);
             told.lock().unwrap().push((key.to_owned(), value));
         }
@@ -224,6 +224,31 @@ async fn a_listener_is_told_of_each_eviction_and_may_use_the_store() {
         assert_eq!(*value, key.replace("key", "value"));
         assert_eq!(store.get(key).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn an_expired_entry_is_never_reported_as_evicted() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let store = MemoryBackend::builder().max_entries(10).when_full(WhenFull::Evict);
+    let store = store.on_eviction({
+        let told = told.clone();
+        move |_, _| {
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let store = store.build().unwrap();
+    for key in 0..10 {
+        let options = SetOptions::expires_after(Duration::from_millis(1));
+        let key = format!("short {key}");
+        assert!(store.set(&key, "v".into(), options).await.unwrap().is_written());
+    }
+    // The clock is the system's: with another clock, writes free expired entries before they evict.
+    thread::sleep(Duration::from_millis(5));
+    fill(&store, 0..10).await;
+    assert_eq!(
+        (store.len(), store.evictions(), told.load(Ordering::Relaxed)),
+        (10, 0, 0)
+    );
 }
 
 #[tokio::test]

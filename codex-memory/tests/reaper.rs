@@ -1,4 +1,4 @@
-//! The memory of expired entries is freed.
+//! Freeing the memory of expired entries.
 
 use std::{
     thread,
@@ -50,8 +50,8 @@ async fn on_the_callers_clock_writes_free_expired_entries_too() {
     let store = MemoryBackend::with_clock(clock.clone());
     fill(&store, 0..20_000, SECOND.into()).await;
     clock.advance(SECOND);
-    // The shard of a key is random, and the number of shards depends on the machine. As many writes
-    // as there are entries suffice for each shard.
+    // Keys hash to random shards, and a write sweeps only its own shard. One write per entry is
+    // enough to empty every shard.
     let mut writes = 0;
     while !store.is_empty() && writes < 20_000 {
         store.del(&[&format!("no such key {writes}")]).await.unwrap();
@@ -114,7 +114,7 @@ async fn on_the_system_clock_expired_entries_are_freed_unasked() {
         );
         thread::sleep(Duration::from_millis(10));
     }
-    // The thread sleeps by now, and wakes up again.
+    // The thread may be asleep by now, and must wake up again.
     fill(&stores[0], 100..200, Duration::from_millis(30).into()).await;
     while stores[0].len() > 100 {
         assert!(Instant::now() < deadline, "{} left", stores[0].len());

@@ -1,4 +1,4 @@
-//! The same operations on the memory backend and on a real Redis give the same answers.
+//! Compares the memory backend with a real Redis on the same random operations.
 //! `CODEX_DIFFERENTIAL_OPS` sets their number. `scripts/long differential-memory` runs a million.
 
 #[path = "support/random_ops.rs"]
@@ -12,15 +12,15 @@ use codex_testkit::{Answer, redis::Database, require};
 use codex_traits::{KvBackend, Ttl};
 use random_ops::{Random, random_op};
 
-/// Spans that do not end during the test, even on a slow machine. Zero ends at once.
+/// Spans that outlast the test even on a slow machine, and zero, which ends immediately.
 const SPANS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_secs(10_000),
     Duration::from_secs(1_000_000),
 ];
 
-/// The largest accepted difference between two times to live, because the two stores are asked one
-/// after the other.
+/// The largest accepted difference between two times to live. They differ because the two stores
+/// are queried one after the other.
 const SLACK: Duration = Duration::from_secs(60);
 
 fn agree(ours: &Answer, theirs: &Answer) -> bool {

@@ -1,4 +1,4 @@
-//! Snapshots: written, read back, limited, damaged, and of another version.
+//! Snapshots: dumping, loading, limits, damage and versions.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -32,7 +32,7 @@ async fn contents(store: &MemoryBackend) -> Result<Vec<(String, Option<Bytes>, T
     Ok(all)
 }
 
-/// Creates a store with a few entries of each kind, under a clock that stands still.
+/// Creates a store with a few entries of each kind, on a clock that stands still.
 async fn small(clock: &ManualClock) -> Result<MemoryBackend> {
     let store = MemoryBackend::with_clock(clock.clone());
     put(&store, "", "", Expiry::Never).await?;
@@ -83,7 +83,7 @@ async fn an_empty_store_is_a_snapshot_too() {
 async fn time_goes_on_while_the_process_is_down() {
     let before = ManualClock::new();
     let bytes = dumped(&small(&before).await.unwrap()).unwrap();
-    // Another process, a minute later: its own clock begins at zero.
+    // Another process a minute later, whose own clock begins at zero.
     let after = ManualClock::starting_at(before.system_time() + 60 * SECOND);
     let store = MemoryBackend::with_clock(after);
     assert_eq!(store.load(&bytes[..]).unwrap(), 3);
@@ -181,7 +181,7 @@ async fn a_store_without_room_is_left_as_it_was() {
         .when_full(WhenFull::Evict)
         .clock(clock);
     let cache = cache.build().unwrap();
-    // Two of the four entries were stored, so nothing was evicted.
+    // Only two of the four entries were stored, so nothing was evicted.
     assert_eq!(cache.load(&bytes[..]).unwrap(), 2);
     assert_eq!((cache.len(), cache.evictions()), (2, 0));
 }
@@ -199,7 +199,7 @@ async fn bytes_have_to_suffice_as_well_as_entries() {
         let store = builder.clock(clock.clone()).build().unwrap();
         let refused = store.load(&bytes[..]).err().map(|error| error.kind());
         assert_eq!(refused, (!is_room).then_some(ErrorKind::StorageFull));
-        // All entries, or none.
+        // Either all entries or none are stored.
         assert_eq!(store.len(), if is_room { 5 } else { 0 });
     }
 }
@@ -237,7 +237,7 @@ async fn the_error_of_a_writer_or_reader_is_handed_on() {
     assert_eq!(store.load(Failing(0)).unwrap_err().kind(), ErrorKind::PermissionDenied);
 }
 
-/// A reader that counts the bytes taken from it.
+/// A reader that counts the bytes read from it.
 struct Counting<'a>(&'a [u8], &'a mut usize);
 
 impl Read for Counting<'_> {

@@ -1,4 +1,4 @@
-//! A store with a snapshot file after a clean end and after `kill -9`.
+//! Stores with a snapshot file, after a clean shutdown and after `kill -9`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -13,7 +13,7 @@ use std::{
 use codex_memory::{ManualClock, MemoryBackend};
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
 
-/// A directory of one test, removed at its end.
+/// The directory of one test, removed when the test ends.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -99,7 +99,7 @@ async fn a_snapshot_that_cannot_be_written_fails_the_health_check_and_keeps_the_
     let store = open(&directory.file(), HOUR).unwrap();
     put(&store, "a", SetOptions::new()).await;
     assert!(store.save().is_ok() && store.health().await.is_ok());
-    // A directory in the place of the new file, so that writing fails.
+    // A directory with the name of the new file makes writing fail.
     let new = directory.0.join("snapshot.new");
     fs::create_dir(&new).unwrap();
     put(&store, "b", SetOptions::new()).await;
@@ -143,7 +143,7 @@ fn settings_that_make_no_sense_are_refused() {
 
 const CHILD_FILE: &str = "CODEX_MEMORY_TEST_CHILD_FILE";
 
-/// Counts up for ever, and prints each count after the store has acknowledged it.
+/// Increments a counter for ever, and prints each count after the store has acknowledged it.
 #[test]
 fn child_of_the_kill_test() {
     let Some(file) = std::env::var_os(CHILD_FILE) else {
@@ -159,7 +159,7 @@ fn child_of_the_kill_test() {
     });
 }
 
-/// Returns when the file was last replaced.
+/// Returns the inode of the file, which changes when the file is replaced.
 fn replaced(file: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(file).ok().map(|metadata| metadata.ino())
@@ -181,9 +181,9 @@ fn a_killed_process_loses_only_what_the_last_snapshot_began_before() {
             let (_, count) = line.split_once("count ")?;
             count.parse::<i64>().ok()
         });
-        // The counts at which the file was seen replaced. A snapshot begins when the previous
-        // snapshot is complete. A count that is followed by two replacements is therefore in the
-        // second snapshot.
+        // The counts at which a replacement of the file was noticed. A snapshot begins after the
+        // previous snapshot is complete. A count that is followed by two replacements is therefore
+        // in the second snapshot.
         let (mut replacements, mut seen) = (Vec::new(), replaced(&directory.file()));
         // The pipe stays open until the child is dead.
         for count in counts.by_ref() {

@@ -1,13 +1,13 @@
-//! The bytes that an entry is charged against `max_bytes`.
+//! The charge of an entry against `max_bytes`.
 
 use crate::index::{key, value::Value};
 
-/// The bytes of an entry besides its value and a long key: the entry itself (96 bytes, and a sixth
-/// unused), its share of a bucket's 68 bytes and of the directory, its node in a queue (16 bytes,
-/// and an eighth unused) and its ghost (13 bytes, in a table that is 7/16 full).
+/// The bytes of an entry besides its value and a long key: the entry itself (96 bytes, plus a sixth
+/// unused), its share of a bucket's 68 bytes and of the directory, its queue node (16 bytes, plus
+/// an eighth unused) and its ghost (13 bytes, in a table that is 7/16 full).
 const OVERHEAD: usize = 112 + 6 + 18 + 30;
 
-/// Returns the charge of an entry whose key and value have this footprint.
+/// Returns the charge of an entry whose key and value together have this footprint.
 pub(crate) fn charge(footprint: usize) -> usize {
     footprint.saturating_add(OVERHEAD)
 }
@@ -19,8 +19,8 @@ pub(crate) struct Charges {
 }
 
 impl Charges {
-    /// Returns the charges of a write of `value`, if it replaces a value with the footprint
-    /// `replaced`, or creates the entry.
+    /// Returns the charges for a write of `value` that replaces a value with the footprint
+    /// `replaced`, or creates the entry if that is `None`.
     pub(crate) fn new(key: &str, value: Option<&Value>, replaced: Option<usize>) -> Self {
         let key = charge(key::footprint(key.len()));
         Self {

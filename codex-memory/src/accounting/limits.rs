@@ -1,4 +1,4 @@
-//! Limits of entries and bytes, and the reaction to a full store.
+//! Limits on entries and bytes, and the behaviour of a full store.
 
 use std::{
     fmt,
@@ -13,24 +13,24 @@ use crate::{
     sync::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// The reaction of a bounded store to a write that it has no room for.
+/// The behaviour of a bounded store that has no room for a write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
     /// The write fails with [`ErrorKind::Server`] and changes nothing, as Redis's `noeviction`
-    /// does. This is the default, because a store can hold sessions, and the silent loss of a
-    /// session logs its user out.
+    /// does. This is the default, because a store can hold sessions, and silently losing a session
+    /// logs its user out.
     #[default]
     Refuse,
-    /// Entries that were not read recently are evicted (S3-FIFO). For a cache, whose values can be
-    /// computed again.
+    /// Entries that were not read recently are evicted (S3-FIFO). Suitable for a cache, whose
+    /// values can be computed again.
     Evict,
 }
 
 /// A function that is called after each eviction.
 pub(crate) type EvictionListener = Box<dyn Fn(&str, Bytes) + Send + Sync>;
 
-/// The limits of one store, and how much of them is used.
+/// The limits of one store, and its current usage.
 pub(crate) struct Limits {
     max_entries: usize,
     max_bytes: usize,
@@ -71,8 +71,8 @@ impl Limits {
         self.when_full == WhenFull::Evict
     }
 
-    /// Charges `entries` and `bytes`. Returns `false`, and charges nothing, if there is no room for
-    /// both.
+    /// Charges `entries` and `bytes`. If there is no room for both, charges nothing and returns
+    /// `false`.
     pub(crate) fn reserve(&self, entries: usize, bytes: usize) -> bool {
         if !add_within(&self.entries, entries, self.max_entries) {
             return false;
@@ -84,7 +84,7 @@ impl Limits {
         true
     }
 
-    /// Returns whether this much more fits in addition to the present charges.
+    /// Returns whether this much fits in addition to the current charges.
     pub(crate) fn has_room(&self, entries: usize, bytes: usize) -> bool {
         let fits = |count: &AtomicUsize, more: usize, most| {
             let sum = count.load(Ordering::Relaxed).checked_add(more);
@@ -109,8 +109,8 @@ impl Limits {
             && let Some(value) = content.share()
         {
             drop(content);
-            // A panic of the listener must not fail the write that caused the eviction. The panic
-            // hook has reported it.
+            // A panic in the listener must not fail the write that caused the eviction. The panic
+            // hook has already reported it.
             let _ = catch_unwind(AssertUnwindSafe(|| listener(key, value)));
         }
     }

@@ -1,10 +1,10 @@
-//! The entries whose hashes share a prefix, and the lookup among them.
+//! Buckets: the entries whose hashes share a prefix.
 
 use wide::u8x16;
 
 use crate::{index::entry::Entry, time::deadline::Deadline};
 
-/// The most entries of a bucket, as long as their hashes differ.
+/// The maximum number of entries in a bucket. Only entries with almost equal hashes can exceed it.
 pub(crate) const BUCKET_CAPACITY: usize = 32;
 
 /// The number of fingerprints compared at once.
@@ -13,12 +13,12 @@ const LANES: usize = 16;
 /// The memory of a bucket grows by this many entries.
 const STEP: usize = 4;
 
-/// Entries, in no order. The bucket itself is one cache line, the only cache line that a lookup
+/// Entries in no particular order. The bucket itself is one cache line, the only one that a lookup
 /// reads before the entry.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Bucket {
-    /// The fingerprints of the first entries: the lowest byte of each hash.
+    /// The fingerprints of the first [`BUCKET_CAPACITY`] entries: the lowest byte of each hash.
     fingerprints: [[u8; LANES]; BUCKET_CAPACITY / LANES],
     entries: Vec<Entry>,
     /// No entry of the bucket expires before this.
@@ -63,8 +63,8 @@ impl Bucket {
         self.entries.iter().position(is_it)
     }
 
-    /// Returns a bit for each of the first entries that has this fingerprint. Removed entries may
-    /// leave bits after the last entry set.
+    /// Returns a bit mask of the first entries that have this fingerprint. Removed entries may
+    /// leave bits set beyond the last entry.
     #[inline]
     fn with_fingerprint(&self, fingerprint: u8) -> u32 {
         let wanted = u8x16::splat(fingerprint);
@@ -89,7 +89,7 @@ impl Bucket {
         self.entries.push(entry);
     }
 
-    /// Removes an entry. The last entry moves into its place. Call [`shrink`](Self::shrink)
+    /// Removes an entry, and moves the last entry into its place. Call [`shrink`](Self::shrink)
     /// afterwards.
     pub(crate) fn remove(&mut self, at: usize) -> Option<Entry> {
         if at >= self.entries.len() {
@@ -102,8 +102,8 @@ impl Bucket {
         Some(entry)
     }
 
-    /// Frees unused memory unless it is only a little. Returns the memory of an empty bucket, for
-    /// the caller to drop.
+    /// Frees unused memory, unless there is only a little. Returns the memory of an empty bucket
+    /// for the caller to drop.
     pub(crate) fn shrink(&mut self) -> Option<Vec<Entry>> {
         if self.entries.is_empty() {
             return Some(std::mem::take(self).entries);
@@ -114,7 +114,7 @@ impl Bucket {
         None
     }
 
-    /// Moves the entries for which `is_it` holds into another bucket.
+    /// Moves the entries for which `is_it` returns `true` into another bucket.
     pub(crate) fn move_into(&mut self, other: &mut Self, is_it: impl Fn(&Entry) -> bool) {
         for entry in std::mem::take(self).entries {
             let bucket = if is_it(&entry) { &mut *other } else { &mut *self };

@@ -1,10 +1,10 @@
-//! Extendible hashing: from a key's hash to its entry.
+//! Extendible hashing, which finds an entry by the hash of its key.
 //!
 //! Fagin, Nievergelt, Pippenger, Strong, "Extendible hashing - a fast access method for dynamic
 //! files", ACM TODS 4 (3), 1979. The directory maps each hash prefix to a bucket. A full bucket is
-//! split into two, and two nearly empty buckets are merged. Hardly anything larger than a bucket is
-//! ever copied, because the directory and the list of buckets take a few bytes for each entry. A
-//! walk in hash order meets every entry that exists throughout exactly once, even if other entries
+//! split into two, and two nearly empty buckets are merged. No growth step copies all entries: only
+//! the directory and the list of buckets are copied whole, and they take a few bytes per entry. A
+//! walk in hash order visits every entry that exists throughout exactly once, even if other entries
 //! are added and removed.
 
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
     time::deadline::Deadline,
 };
 
-/// Two sibling buckets are merged if they have no more entries than this together.
+/// Two sibling buckets are merged if together they have at most this many entries.
 const MERGED: usize = BUCKET_CAPACITY / 3;
 
-/// The most cells of the directory for each bucket. Well distributed hashes need two or four.
+/// The maximum number of directory cells per bucket. Well-distributed hashes need two or four.
 const MAX_CELLS: usize = 32;
 
-/// The place of an entry, valid until the directory changes.
+/// The position of an entry, valid until the directory changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     bucket: u32,
@@ -70,7 +70,7 @@ impl Directory {
         self.cells[self.cell_of(hash)] as usize
     }
 
-    /// Returns the cells of a prefix that is no longer than the directory's.
+    /// Returns the cells of a prefix that is no longer than the prefixes of the directory.
     fn cells_of(&mut self, prefix: Prefix) -> &mut [u32] {
         let cells = self.cell_of(prefix.first())..=self.cell_of(prefix.last());
         &mut self.cells[cells]
@@ -115,7 +115,8 @@ impl Directory {
     #[inline]
     pub(crate) fn set_deadline_at(&mut self, slot: Slot, deadline: Deadline) -> Option<(&mut Entry, Deadline)> {
         let bucket = self.buckets.get_mut(slot.bucket as usize)?;
-        // Seldom written, so that the bucket's cache line stays shared by the processors.
+        // Written only if necessary, so that the bucket's cache line stays shared among the
+        // processors.
         if deadline < bucket.earliest {
             bucket.earliest = deadline;
         }
@@ -124,7 +125,7 @@ impl Directory {
         Some((entry, old))
     }
 
-    /// Adds an entry whose key does not exist.
+    /// Adds an entry. Its key must not exist.
     pub(crate) fn insert(&mut self, entry: Entry) {
         let mut bucket = self.bucket_of(entry.hash);
         while self.buckets[bucket].len() >= BUCKET_CAPACITY && self.split(bucket) {
@@ -143,8 +144,8 @@ impl Directory {
         answer
     }
 
-    /// Splits a bucket by the next bit of the hashes. Returns `false` if the hashes have too many
-    /// bits in common for a split to help.
+    /// Splits a bucket by the next bit of the hashes. Returns `false` if the hashes share too many
+    /// bits for a split to help.
     fn split(&mut self, at: usize) -> bool {
         let Some((low, high)) = self.prefixes[at].halves() else {
             return false;
@@ -203,7 +204,7 @@ impl Directory {
         self.prefixes[at] = whole;
         self.bucket_bytes = self.bucket_bytes + bucket.footprint() - before;
         self.cells_of(whole).fill(number(at));
-        // The last bucket moves into the free place.
+        // The last bucket moves into the vacated place.
         self.buckets.swap_remove(from);
         self.prefixes.swap_remove(from);
         if let Some(&moved) = self.prefixes.get(from) {
@@ -217,7 +218,7 @@ impl Directory {
         true
     }
 
-    /// Halves the directory as long as no bucket needs its last bit.
+    /// Halves the directory while no bucket needs the last bit of its prefixes.
     fn shrink_directory(&mut self) {
         let has_twins = |directory: &[u32]| directory.as_chunks().0.iter().all(|[one, other]| one == other);
         while self.cells.len() > 1 && has_twins(&self.cells) {
@@ -236,8 +237,8 @@ impl Directory {
     /// Moves the expired entries of the bucket of the hash `from` into `garbage`.
     pub(crate) fn remove_expired(&mut self, from: u32, is_past: impl Fn(Deadline) -> bool, garbage: &mut Garbage) {
         self.change(self.bucket_of(from), |bucket| {
-            // From the end, so that the entry that moves into the place of a removed entry was
-            // checked already.
+            // Backwards, so that the entry moved into the place of a removed entry has already been
+            // checked.
             for at in (0..bucket.len()).rev() {
                 if bucket.entries().get(at).is_some_and(|entry| is_past(entry.deadline)) {
                     garbage.entries.extend(bucket.remove(at));
@@ -249,7 +250,7 @@ impl Directory {
         while self.merge(self.bucket_of(from)) {}
     }
 
-    /// Returns the earliest deadline that the buckets know.
+    /// Returns a lower bound of the entries' deadlines.
     pub(crate) fn earliest(&self) -> Deadline {
         let ends = self.buckets.iter().map(|bucket| bucket.earliest);
         ends.min().unwrap_or(Deadline::NEVER)
@@ -290,7 +291,7 @@ mod tests {
         directory
     }
 
-    /// Returns keys with well distributed hashes.
+    /// Returns keys with well-distributed hashes.
     fn spread(count: u32) -> BTreeMap<String, u32> {
         let mix = |number: u32| {
             let number = number.wrapping_mul(0x9E37_79B9);
@@ -300,7 +301,7 @@ mod tests {
         hashes.map(|hash| (format!("key {hash}"), hash)).collect()
     }
 
-    /// Lists of at most this length are not shortened.
+    /// Lists with at most this capacity are not shrunk.
     const FEW: usize = 16;
 
     fn remove(directory: &mut Directory, key: &str, hash: u32) {
@@ -310,7 +311,7 @@ mod tests {
         let before = buffers(directory);
         assert_eq!(directory.remove(slot).unwrap().key(), key.as_bytes());
         for (before, after) in before.into_iter().zip(buffers(directory)) {
-            // Memory is freed when it is four times the need, and half of it is then kept.
+            // Memory is freed once three quarters of it are unused, and half of it is then kept.
             assert!(
                 after == before || (before > FEW && after / 2 < before / 4 && after >= 2 * directory.buckets.len())
             );
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(directory.footprint(), lists + bytes);
     }
 
-    /// Returns the keys that a walk meets, sorted.
+    /// Returns the keys that a walk visits, sorted.
     fn walk(directory: &Directory) -> Vec<String> {
         let (mut keys, mut from) = (Vec::new(), Some(0));
         while let Some(hash) = from {

@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) deadline: Deadline,
     /// The half of the key's hash that selects the bucket.
     pub(crate) hash: u32,
-    /// The entry's node in the eviction queues. The highest bit states whether the value is packed.
+    /// The entry's node in the eviction queues. The highest bit is set if the value is packed.
     node: u32,
 }
 
@@ -52,7 +52,7 @@ impl Entry {
         self.node & !PACKED
     }
 
-    /// Exchanges the entry's value with `value`.
+    /// Swaps the entry's value with `value`.
     #[inline]
     pub(crate) fn swap(&mut self, value: &mut Value) {
         let node = self.node & !PACKED | packed(value);

@@ -1,4 +1,4 @@
-//! From a key to its entry: extendible hashing, and the memory of keys and values.
+//! The index from keys to entries: extendible hashing, and the memory of keys and values.
 
 pub(crate) mod bucket;
 pub(crate) mod directory;

@@ -1,7 +1,7 @@
 //! Prefixes of hashes.
 
-/// A set of hashes that begin with the same bits, stored as those bits, a set bit, and zeros. The
-/// highest bit alone is the empty prefix, the set of all hashes.
+/// The set of hashes that begin with the same bits, stored as those bits, a set bit, and zeros. The
+/// empty prefix, the set of all hashes, has only the highest bit set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix(u32);
 
@@ -27,14 +27,14 @@ impl Prefix {
         self.0 | (self.mark() - 1)
     }
 
-    /// Returns the two prefixes that are one bit longer, or `None` if a half would be a single
-    /// hash.
+    /// Returns the two halves, whose prefixes are one bit longer, or `None` if a half would be a
+    /// single hash.
     pub(crate) fn halves(self) -> Option<(Self, Self)> {
         let quarter = self.mark() >> 1;
         (quarter > 0).then(|| (Self(self.0 ^ self.mark() | quarter), Self(self.0 | quarter)))
     }
 
-    /// Returns the prefix that is one bit shorter, and its other half, or `None` for the empty
+    /// Returns the prefix that is one bit shorter and its other half, or `None` for the empty
     /// prefix.
     pub(crate) fn whole(self) -> Option<(Self, Self)> {
         let half = self.mark().checked_shl(1).filter(|&half| half > 0)?;

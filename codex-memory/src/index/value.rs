@@ -1,10 +1,10 @@
-//! Stored values. Sharing a value allocates nothing, and a new value takes no more memory than it
+//! Stored values. Sharing a value does not allocate, and a new value takes no more memory than it
 //! needs.
 
 use bytes::Bytes;
 
-/// A new value of up to this many bytes is copied into its own allocation. For a larger value, the
-/// copy costs more than the separate reference count of the caller's buffer.
+/// A new value of up to this many bytes is copied into its own allocation. For a larger value, a
+/// copy costs more than a separate reference count for the caller's buffer.
 const MAX_COPIED: usize = 4096;
 
 /// The bytes of a value. An integer that [`incr`](codex_traits::KvBackend::incr) wrote is kept as a
@@ -24,10 +24,10 @@ pub(crate) struct Value {
 }
 
 impl Content {
-    /// Returns the value for a caller. Only an integer allocates.
+    /// Returns a handle to the value. Allocates only for an integer.
     ///
-    /// Not inlined, so that the handle is built in the caller's place. A copy would read wider
-    /// words than were just written, which stalls the processor.
+    /// Not inlined, so that the handle is built directly in the caller's return slot. Copying it
+    /// would read wider words than were just written, which stalls the processor.
     #[inline(never)]
     #[expect(
         clippy::unnecessary_wraps,
@@ -40,8 +40,8 @@ impl Content {
         })
     }
 
-    /// Returns the part of the value that begins where `start` chooses, if it chooses a place
-    /// within the value. Otherwise the value is not shared.
+    /// Returns the value from the offset that `start` returns, or `None` if there is no offset or
+    /// it is beyond the end. In that case the reference count stays untouched.
     #[inline]
     pub(crate) fn share_from(&self, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
         match self {
@@ -112,7 +112,7 @@ impl Value {
         Self::new(bytes, is_packed).compact()
     }
 
-    /// Returns the value in its smallest form, for an entry that may stay unread.
+    /// Returns the value in its smallest form, for a new entry, which may never be read.
     ///
     /// May run the `Drop` of the value's owner, so it must not run under a lock.
     #[inline]
@@ -130,16 +130,17 @@ impl Value {
     }
 }
 
-/// Returns a part of a value, as [`Content::share`] returns all of it. `start` is within the value.
+/// Returns the value from `start` on, as [`Content::share`] returns the whole value. `start` must
+/// be within the value.
 #[inline(never)]
 #[expect(clippy::unnecessary_wraps, reason = "the same as for `Content::share`")]
 fn share_part(bytes: &Bytes, start: usize) -> Option<Bytes> {
     Some(bytes.slice(start..))
 }
 
-/// Returns how many bytes have been requested from the allocator for a value of `len` bytes. A
-/// value that is not packed includes its reference count, which `Bytes` allocates when the value is
-/// first shared. A value that callers share too counts in full.
+/// Returns how many bytes have been requested from the allocator for a value of `len` bytes. For a
+/// value that is not packed, includes the reference count that `Bytes` allocates when the value is
+/// first shared. A value that callers also hold counts in full.
 #[inline]
 fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     if is_packed {
@@ -149,28 +150,29 @@ fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     }
 }
 
-/// Prepares a value that replaces another, and returns whether it is packed. Keeps the buffer,
-/// unless it is larger than the value and has no other owner. In that case copies the value and
-/// frees the buffer.
+/// Prepares a value that replaces another, and returns whether it is packed. Keeps the buffer
+/// unless it is larger than the value and has no other owner. Such a buffer is shrunk, or freed
+/// after the value was copied if the value has at most [`MAX_COPIED`] bytes.
 ///
-/// Works in place, because a value that is moved right after it was written stalls the processor.
-/// May run the `Drop` of the value's owner, so it must not run under a lock.
+/// Works in place, because moving a value right after it was written stalls the processor. May run
+/// the `Drop` of the value's owner, so it must not run under a lock.
 #[inline]
 pub(crate) fn prepare(bytes: &mut Bytes) -> bool {
     bytes.is_unique() && prepare_unshared(bytes)
 }
 
 fn prepare_unshared(bytes: &mut Bytes) -> bool {
-    if bytes.len() > MAX_COPIED {
-        // The first clone of a `Bytes` made from a `Vec` allocates. It happens here, once, and not
-        // in a reader's call.
-        drop(bytes.clone());
-        return false;
-    }
-    // Only the vector reveals the capacity of the buffer. Neither conversion allocates if the
-    // buffer is exactly as long as the value.
+    // Only a `Vec` reveals the capacity of the buffer. Neither conversion allocates if the buffer
+    // is exactly as long as the value.
     let buffer = Vec::from(std::mem::take(bytes));
-    if buffer.capacity() == buffer.len() {
+    if buffer.len() > MAX_COPIED {
+        // Shrinks a larger buffer, whose unused part would not be accounted for.
+        *bytes = Bytes::from(buffer.into_boxed_slice());
+        // The first clone of a `Bytes` made from a `Vec` allocates. Do that here, and not in a
+        // reader's call.
+        drop(bytes.clone());
+        false
+    } else if buffer.capacity() == buffer.len() {
         *bytes = Bytes::from(buffer.into_boxed_slice());
         false
     } else {
@@ -188,7 +190,7 @@ pub(crate) fn compact_footprint(len: usize) -> usize {
     }
 }
 
-/// An integer as decimal text, without an allocation.
+/// An integer as decimal text, formatted without an allocation.
 pub(crate) struct Decimal {
     text: [u8; Self::LONGEST],
     start: usize,
@@ -228,7 +230,7 @@ const COUNT: usize = size_of::<usize>();
 /// The allocation that `Bytes` needs to share a former `Vec`.
 const SHARED: usize = 3 * size_of::<usize>();
 
-/// The step of malloc, to which the size of a small value is rounded up.
+/// The granularity of malloc, to which the size of a small value is rounded up.
 const CLASS: usize = 16;
 const LARGEST_CLASS: usize = 64 * CLASS;
 
@@ -237,7 +239,7 @@ fn class_of(len: usize) -> usize {
 }
 
 /// The bytes of a small value. `Bytes::from_owner` puts its reference count into the same
-/// allocation. The compiler must know the size of the owner, so there is a type for each step.
+/// allocation. The compiler must know the size of the owner, so each size class has its own type.
 struct Inline<const N: usize>([u8; N]);
 
 impl<const N: usize> AsRef<[u8]> for Inline<N> {
@@ -323,11 +325,11 @@ mod tests {
     #[test]
     fn a_value_takes_what_was_requested_from_the_allocator() {
         let footprint = |len: usize| Value::packed(&vec![7; len]).footprint();
-        // In steps of 16 bytes after the count, which is one word.
+        // Steps of 16 bytes after the reference count, which is one word.
         for (len, steps) in [(0, 1), (1, 1), (16, 1), (17, 2), (1008, 63), (1009, 64), (1024, 64)] {
             assert_eq!(footprint(len), size_of::<usize>() + steps * 16, "{len} bytes");
         }
-        // A larger value takes its own length, and three words to share it.
+        // A larger value takes its own length and three words for sharing.
         for len in [1025, 4096, 4097] {
             assert_eq!(footprint(len), 3 * size_of::<usize>() + len, "{len} bytes");
         }
@@ -380,6 +382,24 @@ mod tests {
         for buffer in [Bytes::from(roomy), slice] {
             let value = replacing(buffer);
             assert!(value.is_packed && bytes(&value) == [7; 100][..]);
+        }
+    }
+
+    #[test]
+    fn a_large_value_does_not_keep_a_larger_buffer() {
+        let mut roomy = Vec::with_capacity(1 << 20);
+        roomy.extend_from_slice(&[7; 5000]);
+        let (start, end) = (vec![7; 1 << 20], vec![7; 1 << 20]);
+        let buffers = [
+            Bytes::from(roomy),
+            Bytes::from(start).slice(..5000),
+            Bytes::from(end).slice((1 << 20) - 5000..),
+        ];
+        for buffer in buffers {
+            let value = replacing(buffer);
+            assert!(!value.is_packed);
+            let Content::Bytes(bytes) = value.content else { panic!() };
+            assert_eq!(Vec::from(bytes).capacity(), 5000);
         }
     }
 

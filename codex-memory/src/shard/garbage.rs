@@ -1,4 +1,4 @@
-//! Removed entries that wait for the lock to be released.
+//! Removed entries to drop once the lock is released.
 
 use crate::{index::bucket::BUCKET_CAPACITY, index::entry::Entry};
 
@@ -7,14 +7,14 @@ use crate::{index::bucket::BUCKET_CAPACITY, index::entry::Entry};
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
     pub(crate) entries: Vec<Entry>,
-    /// The memory of buckets that are empty now.
+    /// The memory of buckets that have become empty.
     pub(crate) buffers: Vec<Vec<Entry>>,
 }
 
 impl Garbage {
     /// Returns a collection with room for a whole step, so that nothing is allocated under the
-    /// lock. After much was freed, an allocation can take glibc milliseconds, and longer if another
-    /// thread allocates at the same time.
+    /// lock. After much memory was freed, an allocation can take milliseconds in glibc, and longer
+    /// if another thread allocates at the same time.
     pub(crate) fn with_room() -> Self {
         Self {
             entries: Vec::with_capacity(2 * BUCKET_CAPACITY),

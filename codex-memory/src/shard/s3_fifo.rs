@@ -2,18 +2,18 @@
 //!
 //! Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023.
 //! New entries enter a small queue. Entries that are read there move on to the main queue. The
-//! others are evicted soon, so that a scan cannot flush the cache. The ghost queue remembers the
-//! hashes of evicted entries for a while. An entry that returns goes straight to the main queue.
+//! others are evicted soon, so a scan cannot flush the cache. The ghost queue remembers the hashes
+//! of evicted entries for a while, and an entry that returns goes straight to the main queue.
 //!
-//! The paper gives the small queue a tenth of the cache, and remembers as many entries evicted from
-//! it as the main queue holds. Here the small queue has a fiftieth of the cache. The ghost queue
-//! remembers entries evicted from either queue, up to two thirds of the number of entries. These
-//! constants were chosen on the first generated traces of `scripts/bench memory hits` and not
-//! changed for the traces added later.
+//! In the paper, the small queue has a tenth of the cache, and the ghost queue remembers as many
+//! entries evicted from it as the main queue holds. Here the small queue has a fiftieth of the
+//! cache, and the ghost queue remembers entries evicted from either queue, up to two thirds of the
+//! number of entries. These constants were tuned on the first generated traces of
+//! `scripts/bench memory hits` and not changed for the traces added later.
 //!
 //! While a cache fills, new entries beyond the share of the small queue enter the main queue.
-//! Without this rule the small queue is the whole cache until an entry is read twice. A loop over
-//! more keys than fit would then evict each key just before it is read, and never hit.
+//! Without this rule, the small queue is the whole cache until an entry is read there. A loop over
+//! more keys than fit would then evict each key just before it is read again, and never hit.
 
 use std::{
     collections::VecDeque,
@@ -30,7 +30,7 @@ use crate::{
 /// One in this many entries of a shard is in the small queue.
 const SMALL_SHARE: usize = 50;
 
-/// The absence of a node.
+/// Marks the absence of a node.
 const END: u32 = u32::MAX;
 
 /// Reads are counted up to this: two bits, as in the paper.
@@ -43,14 +43,14 @@ enum Queue {
     None,
     /// New entries.
     Small,
-    /// Entries that were read, or have returned.
+    /// Entries that were read in the small queue or have returned after an eviction.
     Main,
 }
 
 /// The queue node of an entry: 16 bytes.
 #[derive(Debug)]
 struct Node {
-    /// The half of the entry's hash by which it is found.
+    /// The half of the key's hash by which the directory finds the entry.
     hash: u32,
     older: u32,
     /// In a free node, the next free node.
@@ -60,7 +60,8 @@ struct Node {
     reads: AtomicU8,
 }
 
-/// A doubly linked list through the nodes, so that a removed entry leaves its queue at once.
+/// A doubly linked list through the nodes, so that a removed entry leaves its queue in constant
+/// time.
 #[derive(Debug)]
 struct List {
     oldest: u32,
@@ -77,7 +78,7 @@ pub(crate) struct S3Fifo {
     small: List,
     main: List,
     ghosts: Ghosts,
-    /// Whether an entry was evicted since the last admission. Otherwise the cache grows.
+    /// Whether an entry was evicted since the last admission. If not, the cache is still growing.
     evicted: bool,
 }
 
@@ -125,8 +126,8 @@ impl S3Fifo {
         }
     }
 
-    /// Counts a read. One of two concurrent reads may be lost. The cache line of an entry that is
-    /// read often is not written to.
+    /// Counts a read. If two reads are concurrent, one may be lost. Once the count is at its
+    /// maximum, the node's cache line is no longer written.
     #[inline]
     pub(crate) fn record_read(&self, node: u32) {
         if let Some(node) = self.nodes.get(node as usize) {
@@ -212,7 +213,8 @@ impl S3Fifo {
                 self.ghosts.put(node.hash, total * 2 / 3);
                 return Some(slot);
             }
-            // The loop ends, because each turn takes a read away or moves an entry on.
+            // The loop ends, because each iteration lowers a read count or moves an entry to the
+            // main queue.
             *node.reads.get_mut() = if from_small { 0 } else { reads - 1 };
             node.queue = Queue::Main;
             list.unlink(&mut self.nodes, at);
@@ -225,8 +227,8 @@ impl S3Fifo {
     }
 }
 
-/// Widens a hash for `hashbrown`, which takes the bucket from the low bits and the fingerprint from
-/// the seven highest.
+/// Widens a hash for `hashbrown`, which derives the bucket from the low bits and the fingerprint
+/// from the seven highest bits.
 #[inline]
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
@@ -237,7 +239,7 @@ fn spread(hash: u32) -> u64 {
 struct Ghosts {
     table: HashTable<Ghost>,
     order: VecDeque<u32>,
-    /// The number of hashes added since the queue was made.
+    /// The number of hashes added since the queue was created, wrapping.
     count: u32,
 }
 
@@ -264,7 +266,8 @@ impl Ghosts {
         #[expect(clippy::cast_possible_truncation, reason = "numbers wrap around as the count does")]
         let number = self.count.wrapping_sub(self.order.len() as u32);
         if let Some(hash) = self.order.pop_front()
-            // An entry that has returned since has a later number, or none.
+            // The hash of an entry that has returned since has a later number, or is no longer in
+            // the table.
             && let Ok(ghost) = self.table.find_entry(spread(hash), |ghost| ghost.hash == hash && ghost.number == number)
         {
             ghost.remove();
@@ -289,13 +292,13 @@ mod tests {
     use super::*;
     use crate::{index::entry::Entry, index::value::Value};
 
-    /// The algorithm in its plainest form.
+    /// A direct implementation of the algorithm, as the reference.
     #[derive(Default)]
     struct Model {
         small: VecDeque<u32>,
         main: VecDeque<u32>,
         reads: BTreeMap<u32, u8>,
-        /// Evicted hashes, and whether they have not returned since.
+        /// Evicted hashes, with `true` until the entry returns.
         ghosts: VecDeque<(u32, bool)>,
         evicted: bool,
     }
@@ -376,7 +379,7 @@ mod tests {
             };
             let mut evictions = 0;
             for _ in 0..20_000 {
-                // Lower numbers come up more often, like the popular keys of a cache.
+                // Lower numbers are more frequent, like the popular keys of a cache.
                 let hash = (next(&mut random) % tags).min(next(&mut random) % tags);
                 if let Some(&node) = held.get(&hash) {
                     if next(&mut random).is_multiple_of(10) {
@@ -441,7 +444,7 @@ mod tests {
             directory.insert(Entry::new(hash, "k", Value::packed(b"v"), Deadline::NEVER, node));
             held.insert(hash, node);
         }
-        // Every key of the main queue is read once in each turn.
+        // Every key of the main queue is read once per turn of the loop.
         assert_eq!(hits, 9 * (ROOM - ROOM.div_ceil(50)));
     }
 

@@ -25,19 +25,19 @@ pub(crate) struct Shard {
     expiring: usize,
     /// No entry expires before this.
     earliest: Deadline,
-    /// The hash at which the next sweep of a write begins.
+    /// The hash at which the next sweep by a write begins.
     sweep_from: u32,
     /// The number of changes since the store was created.
     changes: u64,
 }
 
-/// A removed entry. It must be dropped after the lock is released: a value's owner may have its own
-/// `Drop`.
+/// A removed entry. It must be dropped after the lock is released, because a value's owner may have
+/// its own `Drop`.
 #[derive(Debug)]
 pub(crate) struct Removed {
     pub(crate) content: Content,
     pub(crate) deadline: Deadline,
-    /// The footprint of its key and its value.
+    /// The footprint of the key and the value.
     pub(crate) footprint: usize,
 }
 
@@ -91,7 +91,7 @@ impl Shard {
         self.directory.get(slot).map_or(0, Entry::value_footprint)
     }
 
-    /// Adds an entry whose key does not exist.
+    /// Adds an entry. Its key must not exist.
     pub(crate) fn insert(&mut self, hash: u32, key: &str, value: Value, deadline: Deadline) {
         self.changes += 1;
         self.expiring += usize::from(!deadline.is_never());
@@ -103,7 +103,7 @@ impl Shard {
     }
 
     /// Stores another value and deadline in a slot. `value` then holds the old value, which the
-    /// caller must drop after releasing the lock: its owner may have its own `Drop`.
+    /// caller must drop after releasing the lock, because its owner may have its own `Drop`.
     #[inline]
     pub(crate) fn replace(&mut self, slot: Slot, value: &mut Value, deadline: Deadline) {
         if let Some(entry) = self.set_deadline_at(slot, deadline) {
@@ -162,8 +162,8 @@ impl Shard {
         Some((self.remove(slot)?, key))
     }
 
-    /// Removes the expired entries of a few buckets, from the hash `from` on: less than twice as
-    /// many as a bucket holds, so that no call waits long for the lock. Returns the hash to
+    /// Removes the expired entries of a few buckets, starting at the hash `from`. Removes fewer
+    /// entries than two buckets hold, so that no call waits long for the lock. Returns the hash to
     /// continue with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, garbage: &mut Garbage) -> Option<u32> {
         if self.expiring == 0 || !reading.is_past(self.earliest) {
@@ -192,12 +192,12 @@ impl Shard {
         Some(from)
     }
 
-    /// Sweeps the next few buckets.
+    /// Sweeps the next few buckets, continuing where the last such sweep ended.
     pub(crate) fn sweep_next(&mut self, reading: Reading<'_>, garbage: &mut Garbage) {
         self.sweep_from = self.sweep(self.sweep_from, reading, garbage).unwrap_or(0);
     }
 
-    /// Returns a moment before which no entry expires.
+    /// Returns a lower bound of the entries' deadlines.
     pub(crate) fn earliest(&self) -> Deadline {
         self.earliest
     }
@@ -227,7 +227,7 @@ impl Shard {
         self.entry_bytes + self.directory.footprint() + fifo
     }
 
-    /// Returns the entries of the bucket of the hash `from`, starting at that hash.
+    /// Returns the entries in the bucket of the hash `from` whose hashes are at least `from`.
     pub(crate) fn page(&self, from: u32) -> Page<'_> {
         let (bucket, next) = self.directory.at(from);
         let entries = bucket.entries();
@@ -235,7 +235,7 @@ impl Shard {
     }
 }
 
-/// The entries of one bucket from a hash on.
+/// The entries of one bucket, starting at a hash.
 pub(crate) struct Page<'a> {
     entries: &'a [Entry],
     from: u32,
@@ -244,7 +244,7 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Returns the number of entries of the bucket, including expired entries.
+    /// Returns the number of entries in the bucket, including expired entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -256,7 +256,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Returns a key as text. It was stored from a `str`, so no byte is ever replaced.
+/// Returns a key as text. Nothing is replaced, because the key was stored from a `str`.
 pub(crate) fn key_text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
 }
@@ -305,7 +305,7 @@ mod tests {
                 match step % 5 {
                     0 | 1 if !kept => shard.insert(hash(number), &number.to_string(), Value::packed(&bytes), deadline),
                     0 | 1 => {
-                        // The test shares the buffer, so it is kept as it is.
+                        // The buffer is kept, because the test shares it.
                         let mut value = Value::new(bytes.clone(), false);
                         let slot = find(&shard, number);
                         shard.replace(slot, &mut value, deadline);
@@ -391,7 +391,7 @@ mod tests {
             (1500 / (2 * BUCKET_CAPACITY)..=1500 / BUCKET_CAPACITY + 1).contains(&steps),
             "{steps} steps"
         );
-        // All entries have expired. The sweeps of writes cover the whole shard.
+        // All entries have expired by now. The sweeps of writes must cover the whole shard.
         while shard.len() > 0 {
             garbage = Garbage::default();
             shard.sweep_next(Reading::Taken(Duration::from_secs(11)), &mut garbage);

@@ -8,17 +8,18 @@ use std::{
 
 use crate::{time::deadline::Deadline, time::system_clock::SystemClock};
 
-/// A source of time, for tests that control it.
+/// A source of time, for tests that control it. The store may call it under a shard's lock, so it
+/// must not use the store.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time since some fixed moment. Must never run backwards.
     fn now(&self) -> Duration;
 
-    /// Returns the wall time, which may be set back or forward at any time. Used to refuse an
+    /// Returns the wall time, which may be set back or forward at any time. It is used to refuse an
     /// expiry too far in the future, and in snapshots.
     fn system_time(&self) -> SystemTime;
 }
 
-/// A clock that stands still until it is moved. Clones show the same time.
+/// A clock that stands still until it is advanced. Clones share the same time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Mutex<Times>>);
 
@@ -40,7 +41,7 @@ impl ManualClock {
         Self(Arc::new(Mutex::new(Times { elapsed, wall })))
     }
 
-    /// Moves both times forward.
+    /// Advances the monotonic time and the wall time.
     pub fn advance(&self, by: Duration) {
         self.change(|times| {
             times.elapsed += by;
@@ -48,7 +49,7 @@ impl ManualClock {
         });
     }
 
-    /// Sets the wall time alone, as an administrator or a time server does. No time passes.
+    /// Sets only the wall time, as an administrator or a time server does. No time passes.
     pub fn set_system_time(&self, wall: SystemTime) {
         self.change(|times| times.wall = wall);
     }
@@ -59,7 +60,8 @@ impl ManualClock {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Times) -> T) -> T {
-        // A panic in another test's thread cannot leave a time half-written.
+        // A panic in another thread cannot leave the times half-written, so a poisoned lock is
+        // safe.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -88,9 +90,9 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// Returns a reading. It must be taken before a lock, because the caller's clock must not run
-    /// under the lock. The system's clock is read only when it is needed: entries without a
-    /// deadline never need it.
+    /// Returns a reading. Take it before a write lock, because the caller's clock must not run
+    /// under one. The system's clock is read only when needed: entries without a deadline never
+    /// need it.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         match self {
@@ -99,7 +101,7 @@ impl TimeSource {
         }
     }
 
-    /// Returns milliseconds since 1970, negative before.
+    /// Returns the wall time in milliseconds since 1970, negative before 1970.
     pub(crate) fn unix_millis(&self) -> i64 {
         let wall = match self {
             Self::System(_) => SystemTime::now(),
@@ -137,7 +139,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Returns the time until the end of an entry, or `None` if it has expired. The end is not
+    /// Returns the time until a deadline, or `None` if it has passed. The deadline must not be
     /// [`NEVER`](Deadline::NEVER).
     #[inline]
     pub(crate) fn left(self, end: Deadline) -> Option<Duration> {

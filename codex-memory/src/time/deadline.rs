@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The moment at which an entry expires, on its store's clock.
 ///
-/// Stored as nanoseconds while they fit 63 bits (292 years), and beyond that as whole milliseconds
-/// with the highest bit set. The order of the numbers is the order of the moments.
+/// Stored as nanoseconds if they fit in 63 bits (292 years), and otherwise as whole milliseconds
+/// with the highest bit set. The numbers are ordered as the moments are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(u64);
 
@@ -14,8 +14,8 @@ const IN_MILLIS: u64 = 1 << 63;
 impl Deadline {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
-    /// Returns the moment `span` after `now`. Beyond the 292 years it is rounded up, but never to
-    /// [`NEVER`](Self::NEVER).
+    /// Returns the moment `span` after `now`. Beyond 292 years, it is rounded up to the
+    /// millisecond, but never to [`NEVER`](Self::NEVER).
     pub(crate) fn after(now: Duration, span: Duration) -> Self {
         let end = now.saturating_add(span).as_nanos();
         match u64::try_from(end) {
@@ -55,7 +55,7 @@ impl Deadline {
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// Returns the remaining time at `now` nanoseconds, as [`left`](Self::left).
+    /// Returns the remaining time at `now` nanoseconds, like [`left`](Self::left).
     #[inline]
     pub(crate) fn left_nanos(self, now: u64) -> Option<Duration> {
         if self.0 >= IN_MILLIS {

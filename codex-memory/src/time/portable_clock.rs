@@ -1,4 +1,4 @@
-//! The monotonic clock of the standard library, for systems without a known coarse clock.
+//! The monotonic clock of the standard library, for systems other than Linux.
 
 use std::time::Instant;
 

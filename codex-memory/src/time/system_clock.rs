@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::time::deadline::Deadline;
 
-/// The coarse clock alone decides that an entry is live if its deadline is further away than this,
-/// in nanoseconds. This is far more than the tick of any kernel (1 to 10 ms), so that a late tick,
-/// for example on a virtual machine that was paused, cannot let an entry live too long.
+/// If a deadline is further away than this, in nanoseconds, the coarse clock suffices to decide
+/// that the entry is live. This is far longer than the tick of any kernel (1 to 10 ms), so that a
+/// late tick, for example on a virtual machine that was paused, cannot let an entry live too long.
 const NEAR: u64 = 1_000_000_000;
 
 /// A clock whose origin is the creation of the store.
@@ -21,7 +21,7 @@ impl SystemClock {
         Self { source }
     }
 
-    /// Returns the nanoseconds since the origin, which fit for 584 years.
+    /// Returns the nanoseconds since the origin. They overflow after 584 years.
     #[inline]
     pub(crate) fn nanos(&self) -> u64 {
         self.source.exact()
@@ -37,16 +37,16 @@ impl SystemClock {
         Deadline::after_nanos(self.nanos(), millis)
     }
 
-    /// Returns whether a deadline has passed. The answer is exact. The coarse clock, which is never
-    /// ahead, only recognises distant deadlines.
+    /// Returns whether a deadline has passed. The result is exact: the coarse clock, which is never
+    /// ahead, only rules out distant deadlines.
     #[inline]
     pub(crate) fn is_past(&self, end: Deadline) -> bool {
         !end.is_far_from(self.source.coarse(), NEAR) && end.is_past(self.now())
     }
 }
 
-/// The two monotonic clocks of the kernel, read from the vDSO. The coarse clock shows the time of
-/// the last tick, and costs a quarter of the exact clock.
+/// The two monotonic clocks of the kernel, read from the vDSO. The coarse clock returns the time of
+/// the last tick, at a quarter of the cost of the exact clock.
 #[cfg(target_os = "linux")]
 mod source {
     use rustix::time::{ClockId, clock_gettime};
@@ -113,7 +113,7 @@ mod tests {
             let coarse = clock.source.coarse();
             assert!(coarse <= clock.nanos());
         }
-        // It does not stay behind either.
+        // It must not lag for ever either.
         let now = clock.nanos();
         while clock.source.coarse() < now {}
     }

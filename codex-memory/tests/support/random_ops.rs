@@ -1,4 +1,5 @@
-//! Random operations on a few keys, with values of the sizes at which the store changes their form.
+//! Random operations on a few keys. Some values have sizes near those at which the store changes
+//! their form.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use codex_testkit::Op;
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 
-/// Marsaglia's xorshift64*, with a seed. A failure names its seed, which reproduces it.
+/// Marsaglia's xorshift64* with a seed. A failure reports the seed that reproduces it.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -47,7 +48,7 @@ const NUMBERS: [&str; 8] = [
 const SIZES: [usize; 8] = [1, 14, 200, 990, 1030, 4080, 4100, 9000];
 const PATTERNS: [&str; 8] = ["*", "a*", "a?", "[ab]*", "\\[*", "?", "", "*\u{e4}*"];
 
-/// Draws an operation. Its times to live come from `spans`.
+/// Draws an operation, with times to live from `spans`.
 pub(crate) fn random_op(random: &mut Random, spans: &[Duration]) -> Op {
     let key = random.one_of(&KEYS);
     let keys = |random: &mut Random| (0..random.below(5)).map(|_| random.one_of(&KEYS)).collect::<Vec<_>>();
