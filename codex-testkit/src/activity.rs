@@ -1,4 +1,4 @@
-//! The calls of a running clause, for the message of a clause that does not end and for progress.
+//! The calls of a running clause, to explain a clause that does not finish and to show progress.
 
 use std::{
     cell::RefCell,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::{doubles::Verb, pace::Pace};
 
-/// A poll that lasts this long blocks its thread.
+/// A poll that lasts this long counts as blocking its thread.
 const BLOCKED: Duration = Duration::from_secs(1);
 
 /// The calls of one clause.
@@ -35,8 +35,7 @@ struct Calls {
     last_answer: Option<(Verb, Duration)>,
 }
 
-/// The start of a poll, in milliseconds after the start of the clause, plus 1. Zero outside of a
-/// poll.
+/// The start of a poll, in milliseconds since the start of the clause, plus 1. Zero outside a poll.
 #[derive(Debug, Default)]
 struct Poll(AtomicU64);
 
@@ -48,7 +47,7 @@ thread_local! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) calls: u64,
-    /// The call that has waited longest for its answer, and the time that it has waited.
+    /// The call that has waited longest for its answer, with its waiting time.
     pub(crate) oldest: Option<(Verb, Duration)>,
 }
 
@@ -63,8 +62,7 @@ impl Activity {
         })
     }
 
-    /// Returns the activity of the clause that is polled on this thread, or an activity that
-    /// nothing reads.
+    /// Returns the activity of the clause that this thread is polling, or an unused activity.
     pub(crate) fn current() -> Arc<Self> {
         CURRENT.with_borrow(Clone::clone).unwrap_or_else(Self::new)
     }
@@ -81,7 +79,7 @@ impl Activity {
         .await
     }
 
-    /// Makes a call of the backend. The call is in flight until it is answered or dropped.
+    /// Runs a call to the backend. The call is in flight until it is answered or dropped.
     ///
     /// No call begins after the clause is given up, so that its store can be emptied.
     pub(crate) async fn of_call<T>(&self, verb: Verb, call: impl Future<Output = T> + Send) -> T {
@@ -122,7 +120,7 @@ impl Activity {
         }
     }
 
-    /// Explains why the clause was not done within `limit`.
+    /// Explains why the clause did not finish within `limit`.
     pub(crate) fn diagnosis(&self, limit: Duration) -> String {
         let now = self.start.elapsed();
         let calls = self.calls();
@@ -143,7 +141,7 @@ impl Activity {
         let made = calls.begun;
         let oldest = calls.in_flight.values().min_by_key(|(_, begun, _)| *begun);
         let oldest = oldest.map(|(verb, begun, _)| (*verb, now.saturating_sub(*begun)));
-        // An answer a moment ago means that the clause is busy, even if other calls still wait.
+        // A recent answer means that the clause is busy, even if other calls still wait.
         let last = calls.last_answer.map(|(verb, at)| (verb, now.saturating_sub(at)));
         let silent = last.map_or(now, |(_, silent)| silent);
         match oldest {
@@ -155,7 +153,7 @@ impl Activity {
                 format!("was not done in {limit:?}: blocked, outside of the {made} calls that it made of the backend")
             }
             None if silent >= BLOCKED => format!(
-                "was not done in {limit:?}: stuck, waiting for something else than the {made} calls that it made of the \
+                "was not done in {limit:?}: stuck, waiting for something other than the {made} calls that it made to the \
                  backend"
             ),
             _ => format!(
@@ -188,7 +186,7 @@ impl Poll {
     }
 }
 
-/// A call in flight. The call ends when this is dropped.
+/// A call in flight. Dropping it ends the call.
 struct InFlight<'a> {
     activity: &'a Activity,
     number: u64,

@@ -1,4 +1,4 @@
-//! Clauses that measure the memory of their process, in a process of their own.
+//! Separate processes for clauses that measure the memory of their process.
 
 use std::{
     env,
@@ -9,8 +9,8 @@ use std::{
 /// Marks the process that runs one test alone.
 const ALONE: &str = "CODEX_TESTKIT_ALONE";
 
-/// Runs `test`, the path of a test of this program, in a process of its own. Returns the standard
-/// error of that process if the test failed.
+/// Runs `test`, the path of a test in this program, in a separate process. If the test failed,
+/// returns the standard error of that process.
 ///
 /// Returns `None` if this is that process, or if the program does not use Rust's test harness. The
 /// caller then runs the test itself.
@@ -18,7 +18,7 @@ pub(crate) fn run(test: &str) -> Option<Result<(), String>> {
     if env::var_os(ALONE).is_some() {
         return None;
     }
-    // The harness leaves out the name of the crate.
+    // Rust's test harness omits the name of the crate.
     let (_, name) = test.split_once("::")?;
     let mut command = Command::new(env::current_exe().ok()?);
     command

@@ -1,4 +1,4 @@
-//! The name of a clause, and its entry in the list.
+//! Clause ids, and their entries in the list.
 
 use std::{fmt, hash};
 
@@ -29,7 +29,7 @@ impl ClauseId {
         self.0.group
     }
 
-    /// Returns the number in its group, from 1.
+    /// Returns the clause's number in its group, starting at 1.
     pub fn number(self) -> u32 {
         let digits = self.0.id.rsplit('_').next().unwrap_or_default();
         digits.parse().unwrap_or_default()
@@ -56,7 +56,7 @@ impl ClauseId {
     }
 }
 
-/// The error for a clause that does not exist.
+/// The error for an unknown clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownClause(pub(crate) String);
 

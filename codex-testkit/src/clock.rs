@@ -1,4 +1,4 @@
-//! The clock of the store under test, as a clause sees it.
+//! The clock by which a clause measures time.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,10 +7,10 @@ use std::{
 
 use crate::{Time, VirtualTime, activity::Activity, runtime::sleep};
 
-/// The resolution of answers and durations, which is the resolution of stores.
+/// The resolution of times to live, in calls and in answers.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The time of the store under test, as the clause sees it.
+/// The time of the store under test, as a clause sees it.
 #[derive(Debug)]
 pub struct Clock {
     time: Time,
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Returns the handle on a clock that can be moved.
+    /// Returns the virtual clock, or `None` in real time.
     pub fn virtual_time(&self) -> Option<&VirtualTime> {
         match &self.time {
             Time::Virtual(time) => Some(time),
@@ -46,8 +46,8 @@ impl Clock {
         }
     }
 
-    /// States that the clause compares moments of real time. If it fails on a busy machine, it runs
-    /// again.
+    /// Declares that the clause compares moments of real time. If it fails on a busy machine, it
+    /// runs again.
     pub fn depend_on_time(&self) {
         self.activity.pace().depend_on_time();
     }
@@ -66,13 +66,12 @@ impl Clock {
         }
     }
 
-    /// Waits until a key with `ttl` left has expired, including the delay that the store is
-    /// allowed.
+    /// Waits until a key with `ttl` left has expired, plus the delay that the store is allowed.
     pub async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// Returns the tolerance of answers about time.
+    /// Returns the tolerance for answers about time.
     pub fn tolerance(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => MILLISECOND,
@@ -80,7 +79,7 @@ impl Clock {
         }
     }
 
-    /// Returns a time to live that ends soon but leaves time for a few calls.
+    /// Returns a time to live that is short but leaves time for a few calls.
     pub fn short(&self) -> Duration {
         match self.time {
             Time::Virtual(_) => Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! The tools of a clause: stores, and the clock.
+//! The tools of a clause: its stores and its clock.
 
 use std::{collections::BTreeSet, fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ impl<'h, H: Harness> Context<'h, H> {
         self.adopt(self.harness.fresh().await)
     }
 
-    /// Wraps `backend`, a handle on the last store, with the clause's clock.
+    /// Wraps `backend`, a handle to the last store, with the clause's clock.
     pub(crate) fn adopt(&self, backend: H::Backend) -> Store<H::Backend> {
         Store {
             backend: Intercepted::with_interceptor(Arc::new(backend), self.trace.clone()),
@@ -43,7 +43,7 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
-    /// Returns the switch of the harness. The calls of the clause then have deadlines, which a busy
+    /// Returns the harness's outage switch. The clause's calls then have deadlines, which a busy
     /// machine can miss.
     pub(crate) async fn outage(&self) -> Option<Outage> {
         self.clock.depend_on_time();
@@ -62,14 +62,13 @@ impl<'h, H: Harness> Context<'h, H> {
         self.clock.pass(duration).await;
     }
 
-    /// Waits until a key with `ttl` left has expired, including the delay that the store is
-    /// allowed.
+    /// Waits until a key with `ttl` left has expired, plus the delay that the store is allowed.
     pub(crate) async fn outlive(&self, ttl: Duration) {
         self.pass(ttl + self.tolerance()).await;
     }
 
-    /// Returns the outcome of the clause. A failure comes with the calls that show it, unless the
-    /// store was out of service.
+    /// Returns the outcome of the clause. A failure includes the calls that show it, except in the
+    /// groups `life` and `dur` and on clusters, where the calls alone do not reproduce it.
     pub(crate) async fn explained(&self, id: ClauseId, checked: Checked) -> Checked {
         if matches!(id.group(), "life" | "dur") || id.capability() == Some(Capability::Cluster) {
             return checked;
@@ -93,7 +92,7 @@ pub(crate) struct Stamp {
     pub(crate) after: Duration,
 }
 
-/// A backend whose calls are traced, and the clause's clock. Its methods are the steps that many
+/// A backend whose calls are traced, with the clause's clock. Its methods are steps that many
 /// clauses share.
 pub(crate) struct Store<B> {
     backend: Intercepted<Arc<B>, Arc<Trace>>,
@@ -101,7 +100,7 @@ pub(crate) struct Store<B> {
 }
 
 impl<B> Store<B> {
-    /// Returns the backend, for the harness.
+    /// Returns the backend, to pass it to the harness.
     pub(crate) fn backend(&self) -> &B {
         self.backend.inner()
     }
@@ -131,7 +130,7 @@ impl<B: KvBackend> Store<B> {
         Arc::try_unwrap(self.backend.into_inner()).map_err(shared)
     }
 
-    /// Makes `call` and returns its answer with the moments before and after it.
+    /// Runs `call` and returns its answer with the moments before and after it.
     pub(crate) async fn timed<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Checked<(T, Stamp)> {
         let before = self.clock.now();
         let answer = call.await?;
@@ -139,14 +138,14 @@ impl<B: KvBackend> Store<B> {
         Ok((answer, Stamp { before, after }))
     }
 
-    /// Makes a set that must write.
+    /// Performs a set that must write.
     pub(crate) async fn write(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked<Stamp> {
         let (outcome, at) = self.timed(self.set(key, value.into(), options.clone())).await?;
         ensure_eq!(outcome, SetOutcome::Written, "set of {} with {options:?}", show(&key));
         Ok(at)
     }
 
-    /// Makes a set that must be refused.
+    /// Performs a set that must be refused.
     pub(crate) async fn refused(&self, key: &str, value: impl Into<Bytes>, options: SetOptions) -> Checked {
         ensure_eq!(
             self.set(key, value.into(), options.clone()).await?,
@@ -167,8 +166,8 @@ impl<B: KvBackend> Store<B> {
         self.write(key, value, SetOptions::expires_after(ttl)).await
     }
 
-    /// Writes many keys with their own names as values, in calls that are small enough for every
-    /// store.
+    /// Writes many keys, each with its own name as the value, in calls that are small enough for
+    /// every store.
     pub(crate) async fn fill<'k>(&self, keys: impl IntoIterator<Item = &'k String> + Send) -> Checked {
         let entries: Vec<(&str, Bytes)> = keys
             .into_iter()
@@ -200,7 +199,7 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Checks the time to live of a key that got `ttl` in a call made at `given`. The check is
+    /// Checks the time to live of a key that was given `ttl` in a call at `given`. The check is
     /// exact under virtual time, and as exact as possible under real time.
     pub(crate) async fn has_ttl(&self, key: &str, ttl: Duration, given: Stamp) -> Checked {
         let (got, asked) = self.timed(self.ttl(key)).await?;
@@ -216,8 +215,8 @@ impl<B: KvBackend> Store<B> {
         }
     }
 
-    /// Checks that `got`, the time to live that `what` reported for the key in a call made at
-    /// `asked`, agrees with the answer of `ttl`.
+    /// Checks that `got`, the time to live that `what` reported for the key in a call at `asked`,
+    /// agrees with the answer of `ttl`.
     pub(crate) async fn agrees_with_ttl(&self, key: &str, got: Ttl, asked: Stamp, what: &str) -> Checked {
         let (ttl, again) = self.timed(self.ttl(key)).await?;
         let slack = again.after.saturating_sub(asked.before) + self.clock.tolerance();
@@ -229,7 +228,7 @@ impl<B: KvBackend> Store<B> {
         Ok(())
     }
 
-    /// Returns every key that matches. Fails if the scan does not end.
+    /// Returns all keys that match. Fails if the scan does not end.
     pub(crate) async fn keys(&self, pattern: &Pattern, count_hint: usize) -> Checked<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         self.walk(pattern, count_hint, |page| found.extend(page.keys)).await?;

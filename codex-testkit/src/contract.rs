@@ -1,4 +1,4 @@
-//! A list of clauses that can be checked over the backends of a harness.
+//! A list of clauses that can be checked on the backends of a harness.
 
 use futures_util::future::BoxFuture;
 
@@ -8,8 +8,8 @@ use crate::{
     failure::Checked,
 };
 
-/// A list of clauses that can be checked over the backends of a harness.
-/// `__codex_testkit_contract!` implements it.
+/// A list of clauses that can be checked on the backends of a harness. `__codex_testkit_contract!`
+/// implements this trait.
 pub trait Contract {
     /// Returns the list.
     fn entries() -> &'static [Entry];
@@ -22,7 +22,7 @@ pub trait Contract {
         Self::entries().iter().map(ClauseId)
     }
 
-    /// Returns the clause of an id or a name, with hyphens or underscores.
+    /// Returns the clause with this id or name, written with hyphens or underscores.
     ///
     /// # Errors
     ///
@@ -35,8 +35,8 @@ pub trait Contract {
     }
 }
 
-/// Implements [`Contract`] for a type from a list. The call site provides `clauses::$group::$name`,
-/// and a `Context` with which to call the clause and to explain its outcome.
+/// Implements [`Contract`] for a type from a list of clauses. The call site provides
+/// `clauses::$group::$name`, and a `Context` that calls the clause and explains its outcome.
 #[macro_export]
 macro_rules! __codex_testkit_contract {
     ($contract:ident $($group:ident { $($id:ident $name:ident [$($capability:ident)?] $text:literal;)* })*) => {
@@ -58,8 +58,8 @@ macro_rules! __codex_testkit_contract {
             ) -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                 match id.name() {
                     $($(stringify!($name) => {
-                        // A function of its own for each clause. Without optimization, the futures
-                        // of all clauses would take their space in one frame, which is more than a
+                        // Each clause has its own function. Without optimization, the futures of
+                        // all clauses would otherwise share one stack frame, which would exceed a
                         // thread's stack.
                         let begin = || -> $crate::suite::BoxFuture<'_, $crate::suite::Checked> {
                             Box::pin(async move {

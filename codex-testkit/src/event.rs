@@ -1,4 +1,4 @@
-//! Events of a run, for its observer.
+//! Events that a run reports to its observer.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub enum Event<'a> {
         /// The number of clauses in this run.
         of: usize,
     },
-    /// A clause takes long. Sent every five seconds, and at each quarter of a shorter
+    /// A clause is still running. Sent every five seconds, and at each quarter of a shorter
     /// [`Harness::time_limit`](crate::Harness::time_limit).
     #[non_exhaustive]
     Running {
@@ -28,12 +28,12 @@ pub enum Event<'a> {
         number: usize,
         /// The number of clauses in this run.
         of: usize,
-        /// The time that it has taken so far.
+        /// The time that it has run so far.
         took: Duration,
-        /// The number of calls that it has made on the backend. Zero in the suites of caches and of
+        /// The number of calls that it has made to the backend. Zero in the suites for caches and
         /// session stores, which do not count calls.
         calls: u64,
-        /// The call that it waits for, and the time that the call has taken so far.
+        /// The call that it is waiting for, and the time that this call has taken so far.
         waits_for: Option<(Verb, Duration)>,
     },
     /// A clause is done.

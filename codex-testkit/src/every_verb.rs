@@ -1,5 +1,5 @@
-//! Every verb once, on keys of its own: the answer of a working store, and whether the call was
-//! executed.
+//! One call of every verb, each on its own keys: the answer of a working store, and whether the
+//! call was executed.
 
 use std::{fmt, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Reads,
-    /// Changes it without taking memory.
+    /// Changes the store without needing memory.
     Changes,
-    /// Takes memory.
+    /// Needs memory.
     Grows,
 }
 
-/// A call and its answer. Answers are kept as text, so that all have the same type.
+/// A call and its answer. Answers are kept as text, so that they all have the same type.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) verb: &'static str,
@@ -69,7 +69,7 @@ pub(crate) async fn prepare<B: KvBackend>(store: &Store<B>) -> Checked {
     Ok(())
 }
 
-/// Makes every call concurrently, because each may take a whole deadline.
+/// Makes all calls concurrently, because each may take its full deadline.
 pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made> {
     let new = || Bytes::from_static(b"new");
     let entries = [("set_many", new())];
@@ -125,7 +125,7 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
     ]
 }
 
-/// Returns the keys that match, from all pages.
+/// Returns the matching keys from all pages.
 async fn scan<B: KvBackend>(store: &Store<B>) -> Result<Vec<String>, Error> {
     let pattern = Pattern::glob("scan");
     let mut request = ScanRequest::new(&pattern);

@@ -5,15 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use codex_traits::{Error, ErrorKind};
 
-/// The reason that a clause did not pass.
+/// The reason why a clause did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The backend breaks the clause. The text says what was expected and what happened.
     Broken(String),
     /// The clause does not apply to this backend, or the harness cannot test it.
     NotApplicable(&'static str),
-    /// The clause would harm the store under test. Another store of the same backend may withstand
-    /// it.
+    /// The clause would harm the store under test. Another store of the same backend might pass it.
     Avoided(&'static str),
 }
 
@@ -22,7 +21,7 @@ pub type Checked<T = ()> = Result<T, Failure>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Broken(format!("an error of kind {} where none was due: {error}", error.kind()))
+        Self::Broken(format!("expected no error, got one of kind {}: {error}", error.kind()))
     }
 }
 
@@ -54,7 +53,7 @@ pub(crate) fn mismatch(what: &str, expected: &dyn fmt::Debug, got: &dyn fmt::Deb
     Failure::Broken(format!("{what}: expected {}, got {}", show(expected), show(got)))
 }
 
-/// Fails unless a value is the expected value. For long values the message says where they differ.
+/// Fails unless `got` equals `expected`. For long values, the message says where they differ.
 pub(crate) fn ensure_same(got: Option<&Bytes>, expected: Option<&Bytes>, what: &str) -> Checked {
     const SHORT: usize = 100;
     match (got, expected) {

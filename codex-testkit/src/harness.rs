@@ -1,4 +1,4 @@
-//! The interface between the kit and the author of a backend.
+//! The interface between the test kit and a backend under test.
 
 use std::{
     future::{self, Future},
@@ -10,11 +10,11 @@ use codex_traits::KvBackend;
 
 use crate::{Outage, Time};
 
-/// Access to a backend: it makes stores and defines how time passes for them.
+/// Access to a backend under test: creates stores and defines how time passes for them.
 ///
-/// Two methods are required. The other methods let the clauses do what the backend's own trait
-/// cannot do. Each has a default that says "cannot". The clauses that need such a method then
-/// report that they do not apply.
+/// Two methods are required. The others let clauses do things that `KvBackend` cannot do, such as
+/// an outage. Most of them default to "not supported", and the clauses that need them then report
+/// that they do not apply.
 ///
 /// ```
 /// # use codex_testkit::{Harness, Time};
@@ -40,29 +40,29 @@ pub trait Harness: Send + Sync {
     /// The backend under test.
     type Backend: KvBackend;
 
-    /// Returns a backend on an empty store that has no other users.
+    /// Returns a backend for an empty store that has no other users.
     fn fresh(&self) -> impl Future<Output = Self::Backend> + Send;
 
     /// Returns how time passes for every store of this harness.
     fn time(&self) -> Time;
 
-    /// Returns the switch that takes the stores of this harness out of service. A clause asks for
-    /// the switch before it asks for a store.
+    /// Returns the switch that takes the stores of this harness out of service. A clause requests
+    /// the switch before it requests a store.
     fn outage(&self) -> impl Future<Output = Option<Outage>> + Send {
         future::ready(None)
     }
 
-    /// Returns a second handle on the store of `backend`: a clone, or another connection.
+    /// Returns a second handle to the store of `backend`: a clone, or another connection.
     fn reopen(&self, backend: &Self::Backend) -> Option<Self::Backend> {
         let _ = backend;
         None
     }
 
-    /// Closes `backend` and returns a future that reopens its store from storage. `None`, the
-    /// default, if the store ends with the backend.
+    /// Closes `backend` and returns a future that reopens its store from storage. Returns `None`,
+    /// the default, if the store does not outlive the backend.
     ///
     /// The store must be closed when the method returns, and must stay closed until the future is
-    /// polled. Between the two, a clause works on a closed store.
+    /// polled. In between, a clause works on the closed store.
     ///
     /// ```
     /// # use std::{future::Future, path::{Path, PathBuf}};
@@ -86,21 +86,21 @@ pub trait Harness: Send + Sync {
         None::<future::Ready<Self::Backend>>
     }
 
-    /// Returns the command that starts a process which opens the store of `backend` and calls
-    /// [`write_until_killed`](crate::write_until_killed) on it. `None`, the default, if there is no
-    /// such process.
+    /// Returns the command for a process that opens the store of `backend` and calls
+    /// [`write_until_killed`](crate::write_until_killed) on it. Returns `None`, the default, if
+    /// there is no such process.
     ///
-    /// The clause closes `backend`, starts the process, kills the process during its writes, and
-    /// then opens the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is
-    /// usually the test program itself, which runs an ignored test that does nothing else; see
+    /// The clause closes `backend`, starts the process, kills it during its writes, and then opens
+    /// the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is usually
+    /// the test program itself, running an ignored test that does nothing else. See
     /// `examples/durable_backend.rs`.
     fn killable_writer(&self, backend: &Self::Backend) -> Option<Command> {
         let _ = backend;
         None
     }
 
-    /// Plants data that `KvBackend` cannot write in the store of `backend`, and returns whether
-    /// it succeeded.
+    /// Plants data in the store of `backend` that `KvBackend` cannot write, and returns whether it
+    /// succeeded.
     fn plant(&self, backend: &Self::Backend, foreign: &Foreign) -> impl Future<Output = bool> + Send {
         let _ = (backend, foreign);
         future::ready(false)
@@ -112,20 +112,20 @@ pub trait Harness: Send + Sync {
         future::ready(false)
     }
 
-    /// Returns the texts, besides keys and values, that no error, no `Debug` and no log line may
-    /// show: the password, if the store has a password.
+    /// Returns the secrets, besides keys and values, that no error, `Debug` output or log line may
+    /// show: the password, if the store has one.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns the time after which a clause counts as failed. The default is 90 s, ten times the
-    /// time that a fast store needs for the longest clause.
+    /// Returns the time after which a clause counts as failed. The default is 90 s, ten times what
+    /// a fast store needs for the longest clause.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(90)
     }
 
-    /// Returns the deadline of a call: the longest time that a call takes if the store does not
-    /// answer. The default is 5 s. Clauses add a margin for a busy machine.
+    /// Returns the deadline of a call: the longest time that a call may take if the store does not
+    /// answer. The default is 5 s. Clauses add a margin for busy machines.
     ///
     /// The deadline applies to the backends that [`fresh`](Self::fresh) makes after
     /// [`outage`](Self::outage).
@@ -133,25 +133,25 @@ pub trait Harness: Send + Sync {
         Duration::from_secs(5)
     }
 
-    /// Returns the maximum size of the answers that the backend buffers for one connection, in
-    /// bytes. The default is 512 MiB, the longest value of Redis.
+    /// Returns the maximum size, in bytes, of the answers that the backend buffers for one
+    /// connection. The default is 512 MiB, the maximum length of a value in Redis.
     fn max_reply_bytes(&self) -> u64 {
         512 << 20
     }
 
-    /// Returns the reason that the store of `backend` must not be asked for patterns with many
-    /// stars. `None`, the default, if such patterns are safe.
+    /// Returns the reason why the store of `backend` must not be given patterns with many stars.
+    /// Returns `None`, the default, if such patterns are safe.
     ///
     /// A matcher that backtracks into every star takes years for `a*a*a*…b` (Redis before 6.0.18,
-    /// 6.2.11 and 7.0.9: CVE-2022-36021), and the server answers no other client meanwhile. Clauses
-    /// with such patterns are skipped with this reason.
+    /// 6.2.11 and 7.0.9, CVE-2022-36021), and the server answers no other client in the meantime.
+    /// Clauses with such patterns are skipped with this reason.
     fn avoids_many_stars(&self, backend: &Self::Backend) -> impl Future<Output = Option<&'static str>> + Send {
         let _ = backend;
         future::ready(None)
     }
 
-    /// Removes the data that a clause has left behind. It is called after each clause, once the
-    /// clause's backends are dropped, and also after a clause that was given up.
+    /// Removes the data that a clause left behind. Called after each clause, once the clause's
+    /// backends are dropped, and also after a clause that was abandoned.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ pub trait Harness: Send + Sync {
         future::ready(Ok(()))
     }
 
-    /// Returns the memory that the store of `backend` takes, in bytes. For a server, this is the
+    /// Returns the memory in use by the store of `backend`, in bytes. For a server, this is the
     /// number that the server reports. The default is the memory of this process, if the operating
     /// system reports it.
     fn memory_in_use(&self, backend: &Self::Backend) -> impl Future<Output = Option<u64>> + Send {
@@ -170,7 +170,7 @@ pub trait Harness: Send + Sync {
     }
 }
 
-/// Data in the store that another program can have written and `KvBackend` cannot write.
+/// Data that `KvBackend` cannot write, but another program can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {

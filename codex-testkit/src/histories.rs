@@ -1,8 +1,8 @@
-//! Calls of several tasks on a few keys, recorded and checked key by key.
+//! Histories of concurrent calls on a few keys, recorded and checked key by key.
 //!
-//! Checking each key on its own suffices: a history is linearizable if its part on each object is
-//! linearizable (Herlihy and Wing, "Linearizability: a correctness condition for concurrent
-//! objects", 1990).
+//! Checking each key separately suffices: a history is linearizable if its restriction to each
+//! object is linearizable (Herlihy and Wing, "Linearizability: a correctness condition for
+//! concurrent objects", 1990).
 
 use std::{
     error, fmt,
@@ -25,7 +25,7 @@ use crate::{
     runtime::{poll_some, race},
 };
 
-/// Often ends before the history does.
+/// A time to live that often ends during the history.
 const TTL: Duration = Duration::from_millis(1);
 
 /// The shape of histories.
@@ -35,12 +35,12 @@ pub(crate) struct Shape {
     /// The number of calls of each task.
     pub(crate) each: usize,
     pub(crate) keys: u64,
-    /// One call of this many is dropped before its end.
+    /// One call in this many is dropped before it ends.
     pub(crate) dropped: Option<u64>,
     pub(crate) seed: u64,
 }
 
-/// A history that no order of its calls explains.
+/// The error for a history that no order of its calls explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotLinearizable(String);
 
@@ -52,11 +52,11 @@ impl fmt::Display for NotLinearizable {
 
 impl error::Error for NotLinearizable {}
 
-/// Records `histories` concurrent histories on a fresh backend of `harness` and checks that each is
-/// linearizable, key by key.
+/// Records `histories` histories of concurrent calls on a fresh backend of `harness`, and checks
+/// that each is linearizable, key by key.
 ///
-/// In a history, 5 tasks make 6 calls each on 2 keys. One call of eight is dropped midway and may
-/// then have been executed or not. Some keys expire. `seed` chooses the calls; the scheduler
+/// In each history, 5 tasks make 6 calls each on 2 keys. One call in eight is dropped midway, so it
+/// may or may not have been executed. Some keys expire. `seed` chooses the calls; the scheduler
 /// determines their order.
 ///
 /// # Errors
@@ -77,7 +77,7 @@ pub async fn check_histories<H: Harness>(harness: &H, histories: usize, seed: u6
     }
 }
 
-/// Records and checks this many histories.
+/// Records `histories` histories and checks them.
 pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories: usize, shape: Shape) -> Checked {
     let store = cx.store().await;
     let time = cx.virtual_time().cloned();
@@ -130,7 +130,7 @@ pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories:
     }
     Ok(())
 }
-/// Returns an operation with a value out of a few, so that comparisons often hold.
+/// Draws an operation. Its values are few, so that comparisons often hold.
 fn draw(random: &mut Random) -> Op {
     let mut value = || i64::try_from(random.below(3)).unwrap_or(0);
     let (old, value) = (value(), value());

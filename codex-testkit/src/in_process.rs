@@ -1,4 +1,4 @@
-//! The harness of a store in this process.
+//! The harness for an in-process store.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use codex_traits::KvBackend;
 
 use crate::{Harness, Time, VirtualTime};
 
-/// Runs the clauses on stores in this process, on a clock that the clauses move. It is a
-/// [`Harness`] made of two closures, for a store that never goes out of service and holds only
-/// plain values. A clone of a store is a second handle on it.
+/// A [`Harness`] for in-process stores, on a clock that the clauses advance. It is built from two
+/// closures, for a store that never goes out of service and holds only plain values. A clone of a
+/// store is a second handle to it.
 ///
 /// ```
 /// use codex_memory::{ManualClock, MemoryBackend};
@@ -40,7 +40,7 @@ where
     B: KvBackend + Clone,
     F: Fn() -> B + Send + Sync,
 {
-    /// Creates a harness whose `fresh` makes an empty store on the clock that `time` moves.
+    /// Creates a harness. `fresh` creates an empty store on the clock that `time` advances.
     pub fn new(time: VirtualTime, fresh: F) -> Self {
         Self { time, fresh }
     }

@@ -1,4 +1,5 @@
-//! A process that writes to a store until it is killed, and the check of the data that it leaves.
+//! A process that writes to a store until it is killed, and a check of the data that it leaves
+//! behind.
 
 use std::{
     collections::BTreeMap,
@@ -21,30 +22,29 @@ use crate::{
     runtime::runtime,
 };
 
-/// The prefix of each line that the writer prints for the clause. A test program also prints lines
-/// of its own.
+/// The prefix of each line that the writer prints for the clause. The test program prints other
+/// lines too.
 const MARK: &str = "codex-testkit answered ";
-/// Names the variable that tells the writer how to name its keys, so that each round has its own
-/// keys.
+/// The environment variable that names the writer's keys, so that each round has its own keys.
 const ROUND: &str = "CODEX_TESTKIT_WRITER_ROUND";
 const WRITERS: u64 = 4;
 /// A key is removed after this many later keys have been written.
 const KEPT: u64 = 5;
 const HOUR: Duration = Duration::from_secs(3600);
-/// A writer without an answer for this long is stuck.
+/// A writer that prints nothing for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes to `backend` until a write fails, and prints each answered write to standard output.
-/// Returns the error of the first write that fails.
+/// Writes to `backend` with several concurrent writers, each until one of its writes fails, and
+/// prints each acknowledged write to standard output. Returns one of the errors, once all writers
+/// have stopped.
 ///
 /// This is the body of the process that
-/// [`Harness::killable_writer`](crate::Harness::killable_writer) starts. Several writers run
-/// concurrently.
+/// [`Harness::killable_writer`](crate::Harness::killable_writer) starts.
 pub async fn write_until_killed<B: KvBackend>(backend: &B) -> Error {
     let round = std::env::var(ROUND).unwrap_or_default();
     let results = join_all((0..WRITERS).map(|writer| write(backend, format!("{round} {writer}")))).await;
     let first = results.into_iter().find_map(Result::err);
-    // A writer ends only with an error.
+    // A writer only ever ends with an error.
     first.unwrap_or_else(|| Error::new(ErrorKind::Server, "set", "the writers ended without an error"))
 }
 
@@ -74,7 +74,7 @@ async fn write<B: KvBackend>(backend: &B, name: String) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints that a write was answered. Fails if the answer is wrong.
+/// Prints that a write was acknowledged. Fails if the answer is wrong.
 fn answered(is_right: bool, what: &str, name: &str, number: u64) -> Result<(), Error> {
     if !is_right {
         return Err(Error::new(
@@ -83,7 +83,7 @@ fn answered(is_right: bool, what: &str, name: &str, number: u64) -> Result<(), E
             format!("{what} {number} was answered wrongly"),
         ));
     }
-    // A single write, so that the end of the process cannot leave half a line that looks complete.
+    // Written at once, so that killing the process cannot leave a partial line that looks complete.
     let line = format!("\n{MARK}{what} {name} {number} .\n");
     let mut out = std::io::stdout().lock();
     let printed = out.write_all(line.as_bytes()).and_then(|()| out.flush());
@@ -94,7 +94,7 @@ fn key(name: &str, number: u64) -> String {
     format!("{name} key {number}")
 }
 
-/// Returns values of many lengths, different in every byte from the value of another key.
+/// Returns the value of a key: its name and number, repeated up to one of several lengths.
 fn value(name: &str, number: u64) -> Bytes {
     const LENGTHS: [usize; 5] = [0, 1, 64, 1024, 20_000];
     let text = format!("{name} {number}, ");
@@ -110,7 +110,7 @@ fn expiry(number: u64) -> Expiry {
     }
 }
 
-/// The number of the last answered write of each kind, by writer.
+/// The number of the last acknowledged write of each kind, by writer.
 #[derive(Debug, Default)]
 pub(crate) struct Answered(BTreeMap<String, BTreeMap<String, u64>>);
 
@@ -139,7 +139,7 @@ impl Answered {
     }
 }
 
-/// Starts the writer, kills it after `enough` answered writes, and returns the answers that it
+/// Starts the writer, kills it after `enough` acknowledged writes, and returns the writes that it
 /// printed.
 pub(crate) async fn write_and_kill(mut command: Command, round: usize, enough: u64) -> Checked<Answered> {
     command
@@ -159,14 +159,14 @@ fn watch(mut command: Command, enough: u64) -> Checked<Answered> {
     let killed = child.kill().and_then(|()| child.wait());
     let (mut answered, lines) = answered?;
     killed.map_err(|error| Failure::Broken(format!("the writer cannot be killed: {error}")))?;
-    // Lines that were in the pipe at the time of the kill are answers too.
+    // Lines that were in the pipe at the time of the kill count too.
     for line in lines {
         answered.read(&line);
     }
     Ok(answered)
 }
 
-/// Reads the writer's lines until `enough` writes were answered.
+/// Reads the writer's lines until `enough` writes were acknowledged.
 fn listen(child: &mut Child, enough: u64) -> Checked<(Answered, mpsc::Receiver<String>)> {
     let Some(out) = child.stdout.take() else {
         return Err(Failure::Broken("the writer has no standard output".to_owned()));
@@ -197,12 +197,12 @@ fn listen(child: &mut Child, enough: u64) -> Checked<(Answered, mpsc::Receiver<S
     Ok((answered, lines))
 }
 
-/// Checks that `store` holds every answered write, and nothing that was never written.
+/// Checks that `store` holds every acknowledged write, and nothing that was never written.
 pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -> Checked {
     for (name, kinds) in &answered.0 {
         let last = |kind: &str| kinds.get(kind).copied();
         let removed = last("removed");
-        // The writer may have begun to remove one more key.
+        // The writer may have removed one more key without printing it.
         let maybe_removed = last("counted").and_then(|number| number.checked_sub(KEPT));
         for number in 0..=last("set").unwrap_or(0) {
             let key = key(name, number);
@@ -220,8 +220,8 @@ pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -
                     "get of a key whose write was answered before the kill"
                 );
                 let ttl = store.ttl(&key).await?;
-                // The writer has a clock of its own, and a harness may move the store's clock by
-                // hand.
+                // The writer has its own clock, and a harness may advance the store's clock
+                // manually.
                 let is_kept = match expiry(number) {
                     Expiry::Never => ttl == Ttl::Persistent,
                     _ => matches!(ttl, Ttl::Remaining(left) if left.abs_diff(HOUR) < HOUR / 2),
@@ -250,8 +250,7 @@ pub(crate) async fn check<B: KvBackend>(store: &Store<B>, answered: &Answered) -
     is_whole(store).await
 }
 
-/// Checks that every key that the store lists can be read, and holds a value that the writer has
-/// written.
+/// Checks that every key that the store lists can be read and holds a value that the writer wrote.
 async fn is_whole<B: KvBackend>(store: &Store<B>) -> Checked {
     for key in store.keys(&Pattern::all(), 100).await? {
         let Some(got) = store.get(&key).await? else {

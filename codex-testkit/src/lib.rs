@@ -1,9 +1,9 @@
 //! The contract of [`KvBackend`](codex_traits::KvBackend) as executable clauses, for any backend.
 //!
-//! A backend's author writes a [`Harness`] and gets a test per clause with [`conformance_tests!`],
-//! or a [`Report`] at run time with [`run`]. A clause that did not run never counts as passed. A
-//! clause that does not apply must be listed with its reason. A listed clause that would apply is a
-//! failure, and so is a run of no clauses.
+//! Implement [`Harness`] for your backend. [`conformance_tests!`] then generates one test per
+//! clause, and [`run`] runs the clauses at run time and returns a [`Report`]. A clause that did not
+//! run never counts as passed. A clause that does not apply must be listed with its reason. A
+//! listed clause that does apply is a failure, and so is a run without clauses.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;

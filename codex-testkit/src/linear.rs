@@ -1,8 +1,8 @@
-//! A check whether the calls of a history on one key could have happened in sequence.
+//! A check that the calls of a history on one key are linearizable.
 //!
-//! It follows Wing and Gong, "Testing and verifying concurrent objects" (1993), with the
-//! memoisation of Lowe, "Testing for linearizability" (2017). It searches for an order that
-//! respects real time and in which every answer is the answer of a plain register.
+//! The algorithm is that of Wing and Gong, "Testing and verifying concurrent objects" (1993), with
+//! the memoisation of Lowe, "Testing for linearizability" (2017). It searches for an order that
+//! respects real time and in which a sequential register gives every answer.
 
 mod timeline;
 
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 pub(crate) use timeline::timeline;
 
-/// An operation of a task on the key. Values are integers, so that `incr` is among the operations.
+/// An operation on the key. Values are integers, so that `incr` can be included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     Get,
@@ -40,11 +40,11 @@ pub(crate) enum Answer {
     Done(bool),
 }
 
-/// A call between two ticks of a common clock.
+/// A call, between two ticks of a common clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) op: Op,
-    /// `None` if the call was dropped or failed: it was executed at some time after it began, or
+    /// `None` if the call was dropped or failed: it was executed at any time after it began, or
     /// never.
     pub(crate) answer: Option<Answer>,
     pub(crate) begun: u64,
@@ -96,7 +96,7 @@ impl Register {
     }
 }
 
-/// Returns whether some order explains `calls`, at most 64, on a key that was missing at first.
+/// Returns whether some order explains `calls`, at most 64, on a key that was initially missing.
 pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
     assert!(calls.len() <= 64, "a set of calls is kept in 64 bits");
     let bits = calls.iter().enumerate().filter(|(_, call)| call.answer.is_some());
@@ -114,7 +114,7 @@ pub(crate) fn is_linearizable(calls: &[Call]) -> bool {
             open.push((done, Register::EMPTY));
         }
         let left = || (0..calls.len()).filter(|at| done & (1 << at) == 0);
-        // A call that ended before another began must come before it.
+        // A call that ended before another began must precede it.
         let first_end = left().map(|at| calls[at].ended).min().unwrap_or(u64::MAX);
         for at in left().filter(|&at| calls[at].begun <= first_end) {
             let (next, answer) = register.after(calls[at].op);
@@ -216,7 +216,7 @@ mod tests {
         assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4)]));
         assert!(is_linearizable(&[one, lost(set(2), 2), read(2, 4)]));
         assert!(is_linearizable(&[one, lost(set(2), 2), read(1, 4), read(2, 6)]));
-        // Only once, and not before it had begun.
+        // It takes effect at most once, and not before it began.
         assert!(!is_linearizable(&[one, lost(set(2), 2), read(2, 4), read(1, 6)]));
         assert!(!is_linearizable(&[one, read(2, 2), lost(set(2), 4)]));
         let twice = call(Op::Incr, Answer::Value(Some(4)), 4, 5);

@@ -1,11 +1,10 @@
-//! The single list of clauses. The run, the report and the tests that the macro makes are all read
-//! from it.
+//! The list of clauses, the single source for runs, reports and generated tests.
 
 use std::str::FromStr;
 
 use crate::{ClauseId, clause_id::UnknownClause, clauses, context::Context, contract::Contract as _};
 
-/// Calls `$callback!` with every clause: per group `id name [capability] "text"`.
+/// Calls `$callback!` with every clause, by group: `id name [capability] "text"`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_clauses {
@@ -249,14 +248,13 @@ macro_rules! registry {
 __codex_testkit_clauses!(registry);
 
 impl ClauseId {
-    /// Returns every clause of the contract of backends, in the order of the contract.
+    /// Returns every clause of the backend contract, in the order of the contract.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
         BackendContract::clauses()
     }
 }
 
-/// Parses `get-01`, `get_01` and `get_01_missing_key_is_none`: a clause of the contract of
-/// backends.
+/// Parses a clause of the backend contract: `get-01`, `get_01` or `get_01_missing_key_is_none`.
 impl FromStr for ClauseId {
     type Err = UnknownClause;
 

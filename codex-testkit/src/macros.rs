@@ -1,19 +1,20 @@
-//! A test for each clause.
+//! The macro that generates a test for each clause.
 
-/// Makes a test of every clause of the contract, in a module per group:
+/// Generates a test for every clause of the contract, in one module per group:
 /// `get::get_01_missing_key_is_none`.
 ///
-/// The first argument is an expression that makes a [`Harness`](crate::Harness). It is evaluated in
-/// every test. A clause that does not apply to the backend must be listed with the reason under
+/// The first argument is an expression that creates a [`Harness`](crate::Harness). It is evaluated
+/// in every test. A clause that does not apply to the backend must be listed with the reason under
 /// `skip`. Its test is then ignored, so that cargo's summary counts it. A clause that does not
 /// apply and is not listed fails. The test `the_skip_list_is_right` fails if a listed clause does
-/// not exist or would apply.
+/// not exist or does apply.
 ///
 /// A clause that applies and is known to fail is listed with the reason under `fails`. Its test is
-/// ignored too, and `the_skip_list_is_right` fails as soon as the clause holds:
+/// also ignored, and `the_skip_list_is_right` fails as soon as the clause holds:
 /// `skip: { … }, fails: { cond_07: "compares and writes in two steps, to be mended" }`.
 ///
-/// The caller needs no runtime. To test several backends, call the macro in a module for each.
+/// The caller needs no runtime. To test several backends, call the macro in a separate module for
+/// each.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -74,7 +75,7 @@ macro_rules! conformance_tests {
 }
 
 /// `$list` is the macro that holds the clauses, `$contract` the type that checks them, and `$d` a
-/// dollar sign for the variables of the macros that are made here.
+/// dollar sign for the variables of the macros that this macro defines.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __codex_testkit_tests {

@@ -1,4 +1,4 @@
-//! The answers of a backend, computed in the simplest way.
+//! A reference model that computes the answers of a backend in the simplest way.
 
 mod glob;
 
@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, ErrorKind, Expiry, OnMissing, Pattern, SetOptions, SetOutcome, Ttl};
 
-/// The reference: a sorted map with expiry, on a clock of its own that only [`pass`](Self::pass)
-/// moves.
+/// A reference model: a sorted map with expiry, on its own clock that only [`pass`](Self::pass)
+/// advances.
 ///
-/// It has the verbs of [`KvBackend`](codex_traits::KvBackend), as plain functions whose error is an
-/// [`ErrorKind`]. It shares no code with any backend.
+/// It has the verbs of [`KvBackend`](codex_traits::KvBackend) as synchronous methods whose error is
+/// an [`ErrorKind`]. It shares no code with any backend.
 ///
-/// A backend refuses durations whose end does not fit its clock, so its limit depends on the time
-/// of day. The model refuses durations longer than `i64::MAX` milliseconds. Do not ask it about the
-/// last thousand years below that limit.
+/// A backend refuses durations whose end does not fit its clock, so its limit depends on the
+/// current time. The model refuses durations longer than `i64::MAX` milliseconds. Do not use it for
+/// durations within a thousand years of that limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +52,7 @@ impl Model {
         Self::default()
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn pass(&mut self, duration: Duration) {
         self.now += duration;
         let now = self.now;
@@ -65,7 +65,7 @@ impl Model {
         self.entries.len()
     }
 
-    /// Returns whether there is no key.
+    /// Returns whether the model has no keys.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -154,7 +154,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As for [`set`](Self::set). Nothing is written then.
+    /// The same as for [`set`](Self::set). In that case nothing is written.
     pub fn set_many(&mut self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<(), ErrorKind> {
         millis(expiry)?;
         for (key, value) in entries {
@@ -185,13 +185,13 @@ impl Model {
         Ok(Some(sum))
     }
 
-    /// Returns every key that matches.
+    /// Returns the keys that match.
     pub fn keys(&self, pattern: &Pattern) -> BTreeSet<String> {
         let matches = |key: &&String| glob::matches(pattern.as_bytes(), key.as_bytes());
         self.entries.keys().filter(matches).cloned().collect()
     }
 
-    /// Removes every key that matches, and returns their number.
+    /// Removes the keys that match, and returns their number.
     pub fn del_matching(&mut self, pattern: &Pattern) -> u64 {
         let keys = self.keys(pattern);
         self.del(&keys.iter().map(String::as_str).collect::<Vec<_>>())
@@ -207,7 +207,7 @@ impl Model {
     }
 }
 
-// Like a backend, the model shows no keys and no values.
+// Like a backend, the model shows no keys or values.
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model")

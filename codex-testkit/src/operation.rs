@@ -1,4 +1,4 @@
-//! A call as a value, which can be stored, executed, and printed as Rust.
+//! Calls as values that can be stored, executed, and printed as Rust.
 
 use std::{collections::BTreeSet, fmt, panic::AssertUnwindSafe, time::Duration};
 
@@ -10,10 +10,10 @@ use futures_util::FutureExt;
 
 use crate::{Model, doubles::Request, runtime::panic_message};
 
-/// A call of a verb of [`KvBackend`], or a passage of time.
+/// A call of a [`KvBackend`] verb, or a passage of time.
 ///
-/// `Display` and `Debug` print the Rust expression that makes it, including keys and values, which
-/// are the kit's own.
+/// `Display` and `Debug` print the Rust expression that makes it. Keys and values are printed too:
+/// they come from tests, so they are no secrets.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -80,7 +80,7 @@ pub enum Op {
     Incr {
         /// The key.
         key: String,
-        /// The number that is added.
+        /// The number to add.
         delta: i64,
         /// The treatment of a missing key.
         on_missing: OnMissing,
@@ -109,7 +109,7 @@ pub enum Op {
     Pass(Duration),
 }
 
-/// The answer to a call. Errors are compared by their kinds alone.
+/// The answer to a call. An error is reduced to its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -216,13 +216,13 @@ impl Op {
         Self::DelMatching { pattern }
     }
 
-    /// Returns a whole `scan`.
+    /// Returns a `scan` of all pages.
     pub fn scan(pattern: Pattern, count_hint: usize) -> Self {
         Self::Scan { pattern, count_hint }
     }
 
-    /// Applies the operation to `model` and returns the answer. [`Op::Pass`] moves the model's
-    /// time.
+    /// Applies the operation to `model` and returns the answer. [`Op::Pass`] advances the model's
+    /// clock.
     pub fn apply(&self, model: &mut Model) -> Answer {
         match self {
             Self::Get { key } => Answer::Value(model.get(key)),
@@ -247,9 +247,9 @@ impl Op {
         }
     }
 
-    /// Makes the call on `backend` and returns its answer. A panic is an answer too.
+    /// Makes the call on `backend` and returns its answer. A panic becomes [`Answer::Panicked`].
     ///
-    /// [`Op::Pass`] does nothing here: the caller moves the clock.
+    /// [`Op::Pass`] does nothing here: the caller advances the clock.
     pub async fn call<B: KvBackend>(&self, backend: &B) -> Answer {
         match AssertUnwindSafe(self.call_unguarded(backend)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
@@ -283,8 +283,8 @@ impl Op {
 }
 
 impl Op {
-    /// Copies a call with its keys and values. A `scan` becomes the whole scan. `health` is not an
-    /// operation.
+    /// Returns the operation of a call, with copies of its keys and values. A `scan` becomes a scan
+    /// of all pages. `health` has no operation.
     pub(crate) fn from_request(request: &Request<'_>) -> Option<Self> {
         Some(match request {
             Request::Get { key } => Self::get(key),
@@ -327,7 +327,7 @@ fn borrowed_entries(entries: &[(String, Bytes)]) -> Vec<(&str, Bytes)> {
 }
 
 async fn scan<B: KvBackend>(backend: &B, pattern: &Pattern, count_hint: usize) -> Result<Answer, Error> {
-    /// Far more than the keys of any sequence.
+    /// Far more pages than the keys of any sequence fill.
     const MOST_PAGES: usize = 10_000;
     let mut keys = BTreeSet::new();
     let mut request = ScanRequest::new(pattern).with_count_hint(count_hint);
@@ -388,7 +388,7 @@ impl fmt::Debug for Op {
     }
 }
 
-/// Bytes as a literal.
+/// Bytes as a Rust literal.
 struct Literal<'a>(&'a [u8]);
 
 impl fmt::Display for Literal<'_> {

@@ -1,4 +1,4 @@
-//! Outages of the store under test, and their end.
+//! Outages of the store under test.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ pub enum OutageKind {
     ReadOnly,
     /// The store has no memory left for writes (Redis: OOM).
     OutOfMemory,
-    /// A request is executed, and its connection is cut before the answer. After that the store is
-    /// in service again by itself.
+    /// A request is executed, and its connection is cut before the answer. The store then returns
+    /// to service by itself.
     ReplyLost,
     /// One node of several is down.
     NodeDown,
     /// Every connection that is used goes dead: the store neither reads from it nor answers on it.
-    /// The connection stays dead after the outage. Connections that are made afterwards work.
+    /// It stays dead after the outage. Connections made after the outage work.
     HalfOpen,
     /// Requests stay unanswered, and unrelated frames (Redis: pushes) arrive without end. Each
     /// outage can use another kind of frame.
@@ -65,24 +65,25 @@ pub trait Breaker: Send + Sync {
     /// Returns the supported outages.
     fn kinds(&self) -> Vec<OutageKind>;
 
-    /// Starts the outage. It is in force when the future completes. Only kinds out of
+    /// Starts the outage. It is in force when the future completes. Only kinds from
     /// [`kinds`](Self::kinds) are requested, and only one at a time.
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()>;
 
     /// Puts the store back in service with its data.
     fn end(&self) -> BoxFuture<'_, ()>;
 
-    /// Returns how many bytes [`OutageKind::EndlessReply`] has sent to the backends since the store
-    /// was made. `None`, the default, if the breaker does not count them.
+    /// Returns the number of bytes that the outages have sent to the backends in place of answers,
+    /// since the store was made. A clause compares two readings around an
+    /// [`OutageKind::EndlessReply`]. The default is `None`: the breaker does not count them.
     fn flooded_bytes(&self) -> Option<u64> {
         None
     }
 }
 
-/// The switch with which the clauses take the store of a harness out of service and put it back.
+/// A switch that takes the store of a harness out of service and puts it back.
 ///
-/// It affects every backend that the harness makes after it has handed out the switch, and may
-/// affect other backends.
+/// It affects every backend that the harness makes after the switch, and may affect earlier
+/// backends.
 pub struct Outage(Box<dyn Breaker>);
 
 impl Outage {

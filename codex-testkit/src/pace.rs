@@ -1,4 +1,5 @@
-//! The delays of the machine during a clause. They decide whether a failure about time counts.
+//! The scheduling delays of the machine during a clause. They decide whether a failure that depends
+//! on time counts.
 
 use std::{
     future::Future,
@@ -17,8 +18,8 @@ use crate::{
 /// The interval between two samples.
 const SAMPLE: Duration = Duration::from_millis(5);
 
-/// A timer that is later than this shows a busy machine. On an idle machine, timers are at most a
-/// few milliseconds late.
+/// The delay of a timer above which the machine counts as busy. On an idle machine, timers are at
+/// most a few milliseconds late.
 const LATE: Duration = Duration::from_millis(10);
 
 /// The maximum number of runs of a clause.
@@ -33,8 +34,8 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// States that the clause compares moments of real time, so that a busy machine can make it
-    /// fail.
+    /// Marks the clause as one that compares moments of real time, so that a busy machine can make
+    /// it fail.
     pub(crate) fn depend_on_time(&self) {
         self.depends_on_time.store(true, Ordering::Relaxed);
     }
@@ -49,14 +50,14 @@ impl Pace {
         self.latest.fetch_max(micros, Ordering::Relaxed);
     }
 
-    /// Returns the largest delay, if it can explain a failure of the clause.
+    /// Returns the largest delay if it can explain a failure of the clause.
     fn excuse(&self) -> Option<Duration> {
         let latest = Duration::from_micros(self.latest.load(Ordering::Relaxed));
         (self.depends_on_time.load(Ordering::Relaxed) && latest > LATE).then_some(latest)
     }
 }
 
-/// Measures the delay of timers as long as `pace` exists.
+/// Measures the delay of timers until `pace` is dropped.
 pub(crate) fn observe(pace: &Arc<Pace>) {
     let pace = Arc::downgrade(pace);
     spawn_timer(async move {
@@ -69,7 +70,7 @@ pub(crate) fn observe(pace: &Arc<Pace>) {
     });
 }
 
-/// Runs a clause, and repeats it if it fails in a way that the busy machine can explain.
+/// Runs a clause, and repeats it if it fails in a way that a busy machine can explain.
 ///
 /// A failure counts if the machine was on time, if the clause does not depend on real time, or if
 /// the clause fails in every one of [`RUNS`] runs. `report` is called before each repetition with

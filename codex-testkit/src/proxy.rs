@@ -1,4 +1,4 @@
-//! A TCP proxy that disturbs its connections.
+//! A TCP proxy that injects faults.
 
 use std::{
     fmt, future, io,
@@ -30,7 +30,7 @@ pub enum Fault {
     /// Passes everything on.
     #[default]
     None,
-    /// Cuts all connections and closes the listener, so that new connections are refused.
+    /// Cuts all connections and closes the listener. New connections are refused.
     Refuse,
     /// Passes requests on and holds the answers back until the fault ends.
     Stall,
@@ -43,31 +43,31 @@ pub enum Fault {
     /// The server may have received half a request.
     CutRequestsAfter(usize),
     /// Cuts a connection instead of passing an answer on: the request was executed, but the client
-    /// gets no answer.
+    /// receives no answer.
     CutBeforeReply,
-    /// Does the same as [`CutBeforeReply`](Self::CutBeforeReply) for the next answer only. The
-    /// fault then ends.
+    /// Acts as [`CutBeforeReply`](Self::CutBeforeReply) for the next answer only. The fault then
+    /// ends.
     CutNextReply,
     /// Cuts a connection after an answer has passed.
     CutAfterReply,
     /// Passes the first half of an answer on and then cuts the connection.
     HalfFrame,
-    /// Stops reading and writing on each connection that is used. Such a connection stays dead
-    /// after the fault, as if its peer had vanished.
+    /// Stops reading and writing on every connection that is used. The connection stays dead after
+    /// the fault, as if its peer had vanished.
     HalfOpen,
     /// Writes `head` instead of an answer, and then `item` repeatedly. The connection is cut when
     /// the fault ends.
     Flood {
-        /// The beginning of an answer, or nothing.
+        /// The beginning of an answer. It may be empty.
         head: &'static [u8],
         /// The repeated bytes.
         item: &'static [u8],
     },
 }
 
-/// A TCP proxy in front of a server, on a port of its own on the loopback interface.
+/// A TCP proxy in front of a server. It listens on a port of the loopback interface.
 ///
-/// It runs on the kit's own runtime and ends when it is dropped.
+/// It runs on the kit's own runtime and stops when it is dropped.
 ///
 /// ```no_run
 /// # async fn doc() -> std::io::Result<()> {
@@ -96,7 +96,7 @@ enum Upstream {
 #[derive(Debug, Clone, Copy)]
 struct Control {
     fault: Fault,
-    /// Raised to cut every connection that was made under a lower generation.
+    /// Incremented to cut every connection that was made under an earlier generation.
     generation: u64,
 }
 
@@ -158,7 +158,7 @@ impl Proxy {
         self.control.borrow().fault
     }
 
-    /// Returns how many bytes all [`Fault::Flood`]s have sent.
+    /// Returns the number of bytes that all [`Fault::Flood`]s have sent, without their heads.
     pub fn flooded_bytes(&self) -> u64 {
         self.flooded.load(Ordering::Relaxed)
     }
@@ -196,7 +196,7 @@ async fn serve(
     let mut changes = control.subscribe();
     loop {
         if changes.borrow_and_update().fault == Fault::Refuse {
-            // The listener is closed, so that the operating system refuses connections.
+            // Without a listener, the operating system refuses connections.
             listener = None;
             if changes.changed().await.is_err() {
                 return;
@@ -214,10 +214,13 @@ async fn serve(
         tokio::select! {
             accepted = listening.accept() => {
                 if let Ok((client, _)) = accepted {
+                    // Read before the task runs and dials the server, so that a cut from now on
+                    // ends this connection too.
+                    let generation = control.borrow().generation;
                     let (control, upstream, flooded) = (control.clone(), upstream.clone(), flooded.clone());
                     tokio::spawn(async move {
-                        // Both ends see the end of the connection.
-                        let _ = pass(client, upstream, control, &flooded).await;
+                        // An error needs no report: both ends see that the connection ends.
+                        let _ = pass(client, upstream, generation, control, &flooded).await;
                     });
                 }
             }
@@ -230,15 +233,14 @@ async fn serve(
     }
 }
 
-/// Serves a connection until one side or a fault ends it.
+/// Serves a connection until either side or a fault ends it.
 async fn pass(
     client: TcpStream,
     upstream: Upstream,
+    generation: u64,
     control: Arc<watch::Sender<Control>>,
     flooded: &AtomicU64,
 ) -> io::Result<()> {
-    // Read before the server is dialled, so that a cut during the dial ends this connection too.
-    let generation = control.borrow().generation;
     client.set_nodelay(true)?;
     match upstream {
         Upstream::Tcp(address) => {

@@ -1,9 +1,9 @@
-//! A harness that a clause on another thread calls through a channel.
+//! A harness that a clause on another thread reaches through a channel.
 //!
-//! [`run`](crate::run) borrows its harness, and it cannot wait for a clause that blocks its thread.
-//! The clause therefore runs on a thread that holds a [`RemoteHarness`]. The run answers for the
-//! borrowed harness, on the executor of its caller. The harness starts its tasks, timers and
-//! connections on the runtime from which the clause asked.
+//! [`run`](crate::run) borrows its harness, and must not hang when a clause blocks its thread. The
+//! clause therefore runs on another thread, with a [`RemoteHarness`]. The run serves its requests
+//! with the borrowed harness, on the caller's executor. The harness starts tasks, timers and
+//! connections on the runtime from which the clause sent the request.
 
 use std::{
     any::Any,
@@ -27,8 +27,8 @@ use crate::{Foreign, Harness, Outage, Time};
 
 type Panic = Box<dyn Any + Send>;
 type Reply<T> = oneshot::Sender<Result<T, Panic>>;
-/// The reply to a method that is not async. Its thread waits, and the harness answers on another
-/// thread.
+/// The reply to a method that is not async. The calling thread blocks until the harness answers on
+/// another thread.
 type BlockingReply<T> = blocking::SyncSender<Result<T, Panic>>;
 
 /// The clause's end of the channel.
@@ -56,7 +56,8 @@ enum Ask<B> {
     AvoidsManyStars(Arc<B>, Reply<Option<&'static str>>),
 }
 
-/// The origin of a request. A harness spawns tasks and logs there.
+/// The origin of a request. The harness spawns its tasks on this runtime and logs to this
+/// subscriber.
 struct Origin {
     runtime: Option<Handle>,
     subscriber: Dispatch,
@@ -90,13 +91,13 @@ impl<B: KvBackend> RemoteHarness<B> {
     }
 
     fn send(&self, ask: Ask<B>) {
-        // If the run is over, the reply is dropped with the request.
+        // If the run is over, the request is dropped together with its reply channel.
         let _ = self.asks.send((Origin::here(), ask));
     }
 }
 
-/// Returns the answer. Otherwise ends this thread: with the harness's panic, or because the clause
-/// was given up.
+/// Returns the answer. Otherwise panics, with the harness's panic or because the clause was given
+/// up.
 fn unwrapped<T>(answer: Option<Result<T, Panic>>) -> T {
     match answer {
         Some(Ok(answer)) => answer,
@@ -126,8 +127,7 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
     }
 
     fn reopen_from_storage(&self, backend: Arc<B>) -> Option<impl Future<Output = Arc<B>> + Send> {
-        // A handle that another task still holds keeps the store open, so that the store cannot be
-        // reopened.
+        // A handle that another task still holds would keep the store open.
         let backend = Arc::try_unwrap(backend).ok()?;
         let (start, started) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
@@ -179,18 +179,18 @@ impl<B: KvBackend> Harness for RemoteHarness<B> {
     }
 
     async fn clean_up(&self) -> Result<(), String> {
-        // The run calls it on the harness itself.
+        // The run calls `clean_up` on the harness itself.
         Ok(())
     }
 }
 
 impl<B: KvBackend> Asks<B> {
-    /// Answers for `harness` until it is dropped.
+    /// Serves requests with `harness` until the future is dropped.
     pub(crate) async fn serve<H: Harness<Backend = B>>(mut self, harness: &H) {
         let mut under_way = FuturesUnordered::new();
         loop {
             tokio::select! {
-                // When the clause is done, no requests follow and this future is dropped.
+                // Once the clause is done, no requests follow, and this future is dropped.
                 Some((origin, ask)) = self.0.recv() => under_way.push(answer(harness, origin, ask)),
                 Some(()) = under_way.next() => {}
                 else => future::pending().await,
@@ -199,7 +199,7 @@ impl<B: KvBackend> Asks<B> {
     }
 }
 
-// A handle is dropped before the reply is sent: the clause may close the store next.
+// Each handle is dropped before the reply is sent, because the clause may close the store next.
 async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
     match ask {
         Ask::Fresh(reply) => origin.answer(reply, harness.fresh()).await,
@@ -213,7 +213,7 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
             match reopened {
                 Ok(reopened) => {
                     let _ = can.send(Ok(reopened.is_some()));
-                    // The clause decides when the store is opened. Until then it must stay closed.
+                    // The store must stay closed until the clause asks to open it.
                     if let (Some(reopened), Ok(())) = (reopened, start.await) {
                         origin.answer(reply, reopened).await;
                     }
@@ -246,7 +246,7 @@ async fn answer<H: Harness>(harness: &H, origin: Origin, ask: Ask<H::Backend>) {
     }
 }
 
-// A clause that was given up receives no answers.
+// Failures to send are ignored, because a clause that was given up receives no answers.
 impl Origin {
     fn here() -> Self {
         Self {

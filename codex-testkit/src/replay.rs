@@ -1,4 +1,4 @@
-//! The same operations on the model and on a backend.
+//! Execution of the same operations on the model and on a backend.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -10,8 +10,8 @@ use crate::{Answer, Harness, Model, Op, clock::Clock, failure::show};
 /// answer. At the end it compares all remaining entries.
 ///
 /// Errors are equal if their kinds are equal. Times to live may differ by a millisecond. In
-/// [`Time::Real`](crate::Time::Real) they may also differ by the granularity and the duration of
-/// the run, and an [`Op::Pass`] waits.
+/// [`Time::Real`](crate::Time::Real) they may also differ by the granularity and by the time that
+/// the run has taken, and [`Op::Pass`] waits.
 ///
 /// # Errors
 ///
@@ -52,8 +52,7 @@ impl<B: codex_traits::KvBackend> Run<B> {
         let expected = op.apply(&mut self.model);
         let got = op.call(&self.backend).await;
         self.done.push(op);
-        // The time by which a real clock has advanced on its own. The model's clock has not
-        // advanced.
+        // A real clock has advanced on its own by this time. The model's clock has not.
         let slack = self.clock.now().saturating_sub(self.passed) + self.clock.tolerance();
         if agree(&expected, &got, slack) {
             return Ok(());
@@ -80,8 +79,8 @@ pub(crate) fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
     }
 }
 
-/// Removes every operation that is not needed for `run` to fail: first halves, and finally single
-/// operations.
+/// Removes the operations that `run` does not need to fail: first in large blocks, finally one by
+/// one.
 pub(crate) async fn shorten<F, Fut>(mut found: Divergence, run: &F) -> Divergence
 where
     F: Fn(Vec<Op>) -> Fut + Sync,
@@ -115,8 +114,8 @@ where
 
 /// A sequence of operations whose last operation a backend answers differently from the model.
 ///
-/// Its `Display` and `Debug` print a test, to be pasted next to a function `harness` that makes the
-/// harness.
+/// Its `Display` and `Debug` print a test that can be pasted next to a function `harness` that
+/// returns the harness.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Divergence(Box<Inner>);
 
@@ -128,7 +127,7 @@ struct Inner {
 }
 
 impl Divergence {
-    /// Returns all operations, up to the call with the wrong answer.
+    /// Returns the operations, up to and including the call with the wrong answer.
     pub fn operations(&self) -> &[Op] {
         &self.0.operations
     }
@@ -180,7 +179,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-// Makes `unwrap` show the test.
+// `unwrap` prints the `Debug` output, which therefore shows the test.
 impl fmt::Debug for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the backend does not answer as the model does:\n\n{self}\n")

@@ -22,7 +22,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns whether the run failed: a clause failed, or no clause passed. A run that showed
+    /// Returns whether the run failed: a clause failed, or no clause passed. A run that checked
     /// nothing is not a success.
     pub fn failed(&self) -> bool {
         self.count(|outcome| matches!(outcome, Outcome::Failed(_))) > 0

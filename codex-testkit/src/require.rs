@@ -1,11 +1,12 @@
-//! Tests that cannot run here.
+//! Requirements of tests, and tests that are skipped without them.
 //!
-//! A test that needs a service of the machine (a Redis, a container engine) requests it with
-//! [`require!`](crate::require!). If the service is unavailable, the test returns and writes the
-//! line `CODEX-SKIPPED <test>: <reason>` to standard error. The line bypasses the capture of the
-//! test harness, so that a script can count the skipped tests: a skipped test is never mistaken for
-//! a test that passed. The environment variable `CODEX_REQUIRE` lists required services, separated
-//! by commas (`CODEX_REQUIRE=redis,docker`). A test that misses a required service fails.
+//! A test that needs a service (Redis, a container engine) requests it with
+//! [`require!`](crate::require!). If the service is unavailable, the test writes the line
+//! `CODEX-SKIPPED <test>: <reason>` to standard error and returns. The line bypasses the capture of
+//! the test harness, so that a script can count skipped tests and does not mistake them for tests
+//! that passed. The environment variable `CODEX_REQUIRE` lists required services, separated by
+//! commas (`CODEX_REQUIRE=redis,docker`). A test fails if a service that it requests is listed but
+//! unavailable.
 
 use std::{env, error::Error, fmt, io::Write as _};
 
@@ -14,7 +15,7 @@ use std::{env, error::Error, fmt, io::Write as _};
 pub struct Unavailable(String);
 
 impl Unavailable {
-    /// Creates it with the reason: what was tried, and how it failed.
+    /// Creates it from the reason: what was tried, and how it failed.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -22,7 +23,7 @@ impl Unavailable {
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The script counts lines, so the reason must be a single line.
+        // Scripts count lines, so the reason must be a single line.
         for (index, line) in self.0.lines().enumerate() {
             if index > 0 {
                 f.write_str(" | ")?;
@@ -44,7 +45,7 @@ fn lists(list: &str, requirement: &str) -> bool {
     list.split([',', ' ']).any(|item| item == requirement)
 }
 
-/// Returns the requested value, or `None` after reporting that `test` is skipped.
+/// Returns the requested value, or reports that `test` is skipped and returns `None`.
 /// [`require!`](crate::require!) is the short form.
 ///
 /// # Panics

@@ -26,15 +26,15 @@ use crate::{
     supervise,
 };
 
-/// The clauses that measure memory. Other tests of the same process would change the result.
+/// The clauses that measure memory. Other tests in the same process would distort the result.
 const MEASURE_MEMORY: [&str; 1] = ["scan_07"];
 
 /// Runs every clause on the backends of `harness`, in sequence.
 ///
-/// A clause fails if it panics or is not done within [`Harness::time_limit`]. The run always ends:
-/// each clause runs on a thread of its own, inside a tokio runtime of the kit that no other running
-/// clause uses. If a clause blocks its thread, the thread is abandoned. `harness` itself runs on
-/// the caller's executor, which can be any executor.
+/// A clause fails if it panics or does not finish within [`Harness::time_limit`]. No clause can
+/// hang the run: each runs on a thread of its own, inside a tokio runtime of the kit that no other
+/// running clause uses. If a clause blocks its thread, the thread is abandoned. `harness` itself
+/// runs on the caller's executor, which can be any executor.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     run_only(harness, ClauseId::all()).await
 }
@@ -47,8 +47,8 @@ pub async fn run_only<H: Harness>(harness: &H, clauses: impl IntoIterator<Item =
 }
 
 /// Runs `clauses` on the backends of `harness`, in sequence, and measures the time of each clause.
-/// Tells `observer` when a clause begins and when it is done. [`Progress`](crate::Progress) is an
-/// observer for a terminal.
+/// Calls `observer` when a clause begins, from time to time while it runs, and when it is done.
+/// [`Progress`](crate::Progress) prints these events.
 ///
 /// A run of no clauses is a failure.
 pub async fn run_with<H: Harness>(
@@ -61,8 +61,8 @@ pub async fn run_with<H: Harness>(
 
 /// Runs clauses as [`run_with`] does. `failures` lists clauses that are known to fail, each with
 /// the reason. Such a clause is [`Outcome::Skipped`] with that reason as long as it fails. It
-/// counts as failed as soon as it holds or does not apply, so that the list never names more
-/// clauses than necessary.
+/// counts as failed as soon as it holds or does not apply, so that no entry of the list outlives
+/// its reason.
 ///
 /// Entries of `failures` for clauses that are not run are ignored.
 pub async fn run_expecting<H: Harness>(
@@ -120,7 +120,7 @@ pub async fn run_contract<C: Contract, H: Harness>(
     TimedReport::new(report, times, beginning.elapsed())
 }
 
-/// Runs a clause of a borrowed harness.
+/// Runs a clause on a borrowed harness.
 async fn run_clause<C: Contract, H: Harness>(harness: &H, id: ClauseId, tick: impl FnMut(&Activity) + Send) -> Outcome {
     let (remote, asks) = RemoteHarness::of(harness);
     let outcome = pin!(supervised::<C, _>(Arc::new(remote), id, harness.time_limit(), tick));
@@ -146,7 +146,7 @@ async fn supervised<C: Contract, H: Harness + 'static>(
     let name = id.to_string();
     let clause = async move {
         let activity = Activity::current();
-        // Bypasses the capture of the test harness, so that a busy machine is noticed.
+        // Bypasses the capture of the test harness, so that a busy machine does not go unnoticed.
         let report = |delay: Duration| {
             let _ = writeln!(
                 io::stderr(),
@@ -167,7 +167,7 @@ async fn cleaned_up(clean_up: impl Future<Output = Result<(), String>>, checked:
     }
 }
 
-/// Returns the outcome of a clause that is known to fail.
+/// Returns the outcome to report for a clause that is known to fail.
 fn expected_to_fail(outcome: &Outcome, reason: &'static str) -> Outcome {
     match outcome {
         Outcome::Failed(_) => Outcome::Skipped(reason),
@@ -198,7 +198,7 @@ fn undeclared(capability: codex_traits::Capability) -> &'static str {
     }
 }
 
-/// Runs the body of a test that `conformance_tests!` makes.
+/// Runs the body of a test that `conformance_tests!` generates.
 ///
 /// # Panics
 ///
@@ -231,8 +231,9 @@ where
     }
 }
 
-/// Runs the body of the test that checks the lists themselves. Every listed clause exists and is
-/// listed once. A clause in `skips` does not apply. A clause in `fails` does not hold.
+/// Runs the body of the test that checks the lists themselves. Every listed clause must exist and
+/// be listed once. A clause in `skips` must not apply. A clause in `fails` must not hold. A clause
+/// that would harm the store is not checked.
 ///
 /// # Panics
 ///
@@ -279,13 +280,14 @@ where
     assert!(faults.is_empty(), "the skip list is wrong: {}", faults.join("; "));
 }
 
-/// Makes the harness inside the runtime but outside its tasks, where it can spawn and block.
+/// Makes the harness inside the runtime but outside of its tasks, where it can both spawn tasks and
+/// block.
 fn make<H>(harness: impl FnOnce() -> H) -> H {
     let _inside = runtime().enter();
     harness()
 }
 
-/// Runs a clause of an owned harness.
+/// Runs a clause on an owned harness.
 fn run_apart<C: Contract, H: Harness + 'static>(harness: H, id: ClauseId) -> Checked {
     let harness = Arc::new(harness);
     runtime().block_on(async {

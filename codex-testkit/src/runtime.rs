@@ -1,4 +1,4 @@
-//! The runtimes of the kit and of its clauses, and races on them.
+//! The runtimes of the kit and of its clauses, and races between tasks.
 
 use std::{
     any::Any,
@@ -23,19 +23,21 @@ use tokio::{
 
 use crate::failure::{Checked, Failure};
 
-/// Racers need threads even if the machine has a single core.
+/// The minimum number of threads. Races need several threads, even on a single core.
 const FEWEST_THREADS: usize = 4;
 
-/// More threads do not make more races, and many clauses can run at a time.
+/// The maximum number of threads. More threads would not reveal more races, and many clauses can
+/// run at a time.
 const MOST_THREADS: usize = 8;
 
-/// Runs what the kit itself needs, and the harness of a test. No clause runs here.
+/// The runtime of the kit's own tasks and of the harnesses of tests. No clause runs on it.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| built("codex-testkit", threads()));
 
-/// Runs timers only. Code of a harness can block every thread of the other runtime.
+/// The runtime of timers. It is separate because a harness can block every thread of the other
+/// runtime.
 static TIMERS: LazyLock<Runtime> = LazyLock::new(|| built("codex-testkit-timers", 1));
 
-/// The runtimes of clauses that are done.
+/// The runtimes of finished clauses, for reuse.
 static IDLE: Mutex<Vec<&'static Runtime>> = Mutex::new(Vec::new());
 
 fn threads() -> usize {
@@ -61,17 +63,17 @@ pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// The runtime of one clause at a time, whose tasks may block every thread of it.
+/// A runtime that a single clause uses at a time. The clause's tasks may block all of its threads.
 ///
-/// The next clause gets the same runtime, because connections that its harness keeps may belong to
-/// it. The runtime of a clause that is never done is lost: one for each such clause.
+/// The next clause gets the same runtime, because connections that the harness keeps may belong to
+/// it. The runtime of a clause that is given up is lost.
 pub(crate) struct ClauseRuntime(&'static Runtime);
 
 impl ClauseRuntime {
     pub(crate) fn take() -> Self {
         let idle = idle().pop();
-        // Never dropped, so that a clause that hangs without awaiting does not also keep the
-        // process from ending.
+        // Leaked, because dropping a runtime waits for tasks that block its threads, and a hanging
+        // clause would keep the process from exiting.
         Self(idle.unwrap_or_else(|| Box::leak(Box::new(built("codex-testkit-clause", threads())))))
     }
 
@@ -79,7 +81,7 @@ impl ClauseRuntime {
         self.0.block_on(clause)
     }
 
-    /// Leaves the runtime to the clauses to come.
+    /// Makes the runtime available to later clauses.
     pub(crate) fn give_back(self) {
         idle().push(self.0);
     }
@@ -94,19 +96,20 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
     }
 }
 
-/// Starts a task that waits most of the time, on the runtime of timers.
+/// Starts a task on the runtime of timers. The task must not block.
 pub(crate) fn spawn_timer(task: impl Future<Output = ()> + Send + 'static) {
     TIMERS.spawn(task);
 }
 
 /// Waits in real time, on any executor, even if the executor's clock is paused.
 pub async fn sleep(duration: Duration) {
-    // The runtime is never shut down, so the task cannot be cancelled. The timer is made inside the
-    // runtime, because the caller may have no timer or a paused timer.
+    // The runtime is never shut down, so the task cannot be cancelled. The timer is created inside
+    // the runtime, because the caller may have no timer or a paused timer.
     let _ = TIMERS.spawn(async move { tokio::time::sleep(duration).await }).await;
 }
 
-/// Polls `call` this many times and then drops it. Returns its answer, if it has answered.
+/// Polls `call` at most `polls` times and then drops it. Returns its answer, if it has answered by
+/// then.
 pub(crate) async fn poll_some<T>(call: impl Future<Output = T> + Send, polls: u64) -> Option<T> {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -158,8 +161,8 @@ where
                 gate.pass((round + 1) * racers).await;
                 answers.push(run(racer, round).await);
             }
-            // Errors are returned only now, because a racer that left early would leave the others
-            // at the gate.
+            // Errors are returned only now, because a racer that returned early would leave the
+            // others waiting at the gate.
             answers.into_iter().collect()
         }))
     });
@@ -173,10 +176,10 @@ struct Gate {
 
 impl Gate {
     async fn pass(&self, all: usize) {
-        // The barrier wakes its waiters in sequence. This takes long enough for the first to have
-        // finished with an in-process store.
+        // The barrier wakes its waiters in sequence. With an in-process store, the first can finish
+        // its call before the last is awake.
         self.barrier.wait().await;
-        // The racers therefore meet again, awake, and start when the last has arrived.
+        // The racers therefore meet again while awake, and start once the last of them has arrived.
         self.ready.fetch_add(1, Ordering::AcqRel);
         while self.ready.load(Ordering::Acquire) < all {
             yield_now().await;

@@ -1,11 +1,11 @@
-//! An audit of logs and errors. It records the output of the tests, which `scripts/long secrets`
-//! then searches for keys, values and passwords.
+//! An audit of logs and errors. It records the output of tests, which `scripts/long secrets` then
+//! searches for keys, values and passwords.
 //!
 //! The environment variable `CODEX_SECRET_AUDIT` names a directory. Every span and event of the
 //! process, at any level, is written to `events-<pid>` in it. Every error passed to [`error()`] is
-//! written to `errors-<pid>`, as `Display` and `Debug` show it, with its sources. Keys and values
-//! passed to [`secret()`] are written to `secrets-<pid>`. A `redis::Leased`
-//! records its errors, keys and values itself. Without the variable these functions do nothing.
+//! written to `errors-<pid>`, as `Display` and `Debug` show it, with its sources. Keys, values and
+//! passwords passed to [`secret()`] are written to `secrets-<pid>`. A `redis::Leased` records its
+//! errors, keys and values itself. Without the variable, these functions do nothing.
 
 use std::{
     collections::HashSet,
@@ -33,10 +33,10 @@ use tracing::{
 #[cfg(feature = "redis")]
 use crate::doubles::Request;
 
-/// Any text contains shorter strings by chance.
+/// The length of the shortest recorded secret. Shorter strings occur in any text by chance.
 const SHORTEST: usize = 6;
 
-/// A log line never contains a longer secret in full.
+/// The length of the longest recorded secret. A log line would not contain a longer secret in full.
 const LONGEST: usize = 200;
 
 struct Audit {
@@ -71,7 +71,7 @@ fn audit() -> Option<&'static Audit> {
     Some(audit)
 }
 
-/// Starts the audit if it is enabled. The other functions start it too.
+/// Starts the audit, if it is enabled. The other functions also start it.
 pub fn listen() {
     audit();
 }
@@ -89,7 +89,9 @@ pub fn error(error: &(dyn Error + 'static)) {
     write(&audit.errors, &text);
 }
 
-/// Records a key, a value or a password that must not appear in any log line or error.
+/// Records a key, a value or a password that must not appear in any log line or error. Ignores a
+/// secret that is not UTF-8, is shorter than 6 or longer than 200 bytes, or contains a line break
+/// or NUL.
 pub fn secret(secret: &[u8]) {
     let Some(audit) = audit() else { return };
     let Ok(text) = str::from_utf8(secret) else { return };
@@ -113,7 +115,7 @@ pub(crate) fn request(request: &Request<'_>) {
     request.pattern().map(Pattern::as_bytes).into_iter().for_each(secret);
 }
 
-/// Writes a line unbuffered, because the process can end without notice.
+/// Writes a line without buffering, because the process can end at any time.
 fn write(file: &Mutex<File>, text: &str) {
     let mut line = text.replace('\n', " ");
     line.push('\n');

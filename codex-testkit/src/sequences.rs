@@ -14,9 +14,10 @@ use proptest::{
 
 use crate::{Divergence, Harness, Op, Time, replay, replay::shorten};
 
-/// Few keys, so that operations meet, and each of a kind that stores have got wrong.
+/// The keys. There are few, so that operations collide, and each is of a kind that stores have
+/// mishandled.
 const KEYS: &[&str] = &["b", "B", "", "b\0", "a*b", "[b]", "é"];
-/// Values that a numeric comparison takes for equal.
+/// Values that are drawn often, so that conditions hold. Numerically, `5` and `05` are equal.
 const LIKELY_VALUES: &[&[u8]] = &[b"1", b"", b"5", b"05"];
 const VALUES: &[&[u8]] = &[
     b"1",
@@ -38,13 +39,13 @@ const GLOBS: &[&[u8]] = &[
 ];
 const COUNT_HINTS: &[usize] = &[1_000, 1, 3, 0];
 
-/// Too long to expire in any test, and far apart.
+/// Times to live that do not expire in real time, and that are far apart.
 const LONG: &[Duration] = &[
     Duration::from_secs(1_000),
     Duration::from_secs(20_000),
     Duration::from_secs(3_000_000_000),
 ];
-/// Durations that must be refused, or must remove the key.
+/// Times to live that must be refused, or must remove the key.
 const EDGES: &[Duration] = &[Duration::ZERO, Duration::MAX];
 const SHORT: &[Duration] = &[
     Duration::from_millis(100),
@@ -54,7 +55,7 @@ const SHORT: &[Duration] = &[
     Duration::from_millis(1_500),
     Duration::from_secs(30),
 ];
-/// Whole milliseconds, the unit of stores.
+/// Passages of time, in whole milliseconds: the unit of stores.
 const PASSES: &[Duration] = &[
     Duration::from_millis(100),
     Duration::from_millis(1),
@@ -65,9 +66,9 @@ const PASSES: &[Duration] = &[
     Duration::from_secs(1_000),
 ];
 
-/// The generator of sequences of operations.
+/// A generator of random sequences of operations.
 ///
-/// All sequences use a few keys and values that stores have got wrong: empty, with NUL, with
+/// All sequences use a few keys and values that stores have mishandled: empty, with NUL, with
 /// special characters of patterns, almost integers. The same seed generates the same sequences.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -79,9 +80,9 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// Generates sequences of up to 40 operations for stores with this time. If time is virtual, it
-    /// passes as an operation, and keys expire. If time is real, no time passes, and times to live
-    /// are long.
+    /// Creates a generator of up to 40 operations per sequence, for stores with this time. If time
+    /// is virtual, sequences contain [`Op::Pass`], and keys expire. If time is real, they do not,
+    /// and times to live are long.
     pub fn new(time: &Time) -> Self {
         let has_passes = matches!(time, Time::Virtual(_));
         let short = if has_passes { SHORT } else { &[] };
@@ -93,7 +94,7 @@ impl Sequences {
         }
     }
 
-    /// Generates sequences of up to this many operations, at least one.
+    /// Sets the maximum number of operations per sequence, at least one.
     pub fn longest(mut self, operations: usize) -> Self {
         self.longest = operations.max(1);
         self
@@ -105,22 +106,23 @@ impl Sequences {
         self
     }
 
-    /// Returns the strategy, for your own tests with `proptest`.
+    /// Returns the strategy for use in other tests with `proptest`.
     pub fn strategy(&self) -> impl Strategy<Value = Vec<Op>> + use<> {
         let expiry = expiry(&self.expiries);
         let pass = select(PASSES).prop_map(Op::Pass);
-        // The last variant is never drawn if no time is to pass.
+        // With a weight of zero, the variant is never drawn.
         let passes = if self.has_passes { 2 } else { 0 };
         let op = prop_oneof![4 => reads(), 6 => writes(expiry.clone()), 4 => conditional(expiry), passes => pass];
         vec(op, 1..=self.longest)
     }
 
-    /// Executes `run` on `cases` sequences in turn until a sequence fails, then on shorter and
-    /// simpler sequences as long as they fail too.
+    /// Executes `run` on `cases` sequences in turn until a sequence fails, and then simplifies and
+    /// shortens that sequence as long as it still fails.
     ///
     /// # Errors
     ///
-    /// The error of `run` for the last failing sequence. None of its operations can be left out.
+    /// The error of `run` for the shortest failing sequence found. None of its operations can be
+    /// left out.
     #[expect(
         clippy::future_not_send,
         reason = "proptest's trees cannot be sent; tests do not send them"
@@ -134,10 +136,10 @@ impl Sequences {
         let mut runner = self.runner();
         for _ in 0..cases {
             let tree = strategy.new_tree(&mut runner);
-            let mut tree = tree.unwrap_or_else(|reason| unreachable!("nothing that is drawn is rejected: {reason}"));
+            let mut tree = tree.unwrap_or_else(|reason| unreachable!("the strategy rejects no value: {reason}"));
             if let Err(found) = run(tree.current()).await {
                 let found = simplify(&mut tree, found, &run).await;
-                // Simpler values can make another operation superfluous.
+                // Simpler values can make further operations superfluous.
                 return Err(shorten(found, &run).await);
             }
         }
@@ -154,11 +156,11 @@ impl Sequences {
 /// Executes `cases` random sequences of operations on the backends of `harness` and on the
 /// [`Model`](crate::Model), and compares every answer, as [`replay`] does.
 ///
-/// The sequences are the same in every run; [`Sequences`] generates others.
+/// The sequences are the same in every run. [`Sequences`] generates other sequences.
 ///
 /// # Errors
 ///
-/// The shortest sequence found that is answered differently. It prints as a test.
+/// The shortest sequence found that the backend answers differently. It prints as a test.
 ///
 /// ```
 /// # use codex_memory::{ManualClock, MemoryBackend};
@@ -195,7 +197,7 @@ where
     F: Fn(Vec<Op>) -> Fut + Sync,
     Fut: Future<Output = Result<(), Divergence>> + Send,
 {
-    /// Enough for any sequence of a hundred operations, and a limit for longer sequences.
+    /// The maximum number of runs. It suffices for any sequence of a hundred operations.
     const MOST_RUNS: usize = 3_000;
     let mut fails = true;
     for _ in 0..MOST_RUNS {

@@ -1,5 +1,5 @@
-//! The machinery of every suite of this project. It turns a list of clauses into a contract, which
-//! can be run or turned into tests.
+//! The machinery shared by all suites of this project. It turns a list of clauses into a contract,
+//! which can be run or turned into tests.
 //!
 //! Hidden: it exists for the suites of `codex-kv`, which check caches and sessions over a backend.
 //! It is not public API and may change at any time.

@@ -1,4 +1,4 @@
-//! A clause on a thread of its own, whose supervisor continues even if the clause hangs.
+//! The supervision of a clause that runs on a thread of its own and may hang.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, thread, time::Duration};
 
@@ -16,11 +16,12 @@ use crate::{
     runtime::{ClauseRuntime, panic_message, sleep},
 };
 
-/// The interval at which a long clause is observed. It is observed at least four times.
+/// The interval between two reports on a running clause. It is shorter if a quarter of the time
+/// limit is shorter.
 const TICK: Duration = Duration::from_secs(5);
 
-/// The stack of a clause's thread. In a debug build, the calls of a client on top of a clause's own
-/// can take more than a thread's usual 2 MiB. Memory is only taken for the used part.
+/// The stack size of a clause's thread. In a debug build, a clause and the client that it calls can
+/// exceed the usual 2 MiB. Only the part in use takes memory.
 const STACK: usize = 16 << 20;
 
 /// A running clause.
@@ -48,7 +49,7 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
             if !of_thread.is_given_up() {
                 runtime.give_back();
             }
-            // There is no receiver for a clause that took too long.
+            // If the clause took too long, there is no receiver.
             let _ = tell.send(outcome);
         });
     });
@@ -61,8 +62,8 @@ pub(crate) fn start(name: &str, clause: impl Future<Output = Checked> + Send + '
 }
 
 impl Supervised {
-    /// Waits until the clause is done, at most `limit`, and calls `tick` every few seconds. The
-    /// thread and the runtime of an unfinished clause are lost.
+    /// Waits for at most `limit` until the clause is done, and calls `tick` every few seconds. An
+    /// unfinished clause keeps its thread and its runtime.
     pub(crate) async fn outcome(mut self, limit: Duration, mut tick: impl FnMut(&Activity)) -> Checked {
         loop {
             let left = limit.saturating_sub(self.activity.elapsed());

@@ -1,40 +1,42 @@
-//! The clock of the store under test.
+//! The time of the store under test.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 /// The source of time of the store under test.
 #[derive(Debug, Clone)]
 pub enum Time {
-    /// The store uses a clock that the harness holds. The clauses move that clock and never wait.
+    /// The store uses a clock that the harness controls. The clauses advance that clock and never
+    /// wait.
     Virtual(VirtualTime),
     /// The store's clock runs on its own, and the clauses wait.
     ///
-    /// If a clause about time fails while timers of this process are more than 10 ms late, it runs
-    /// again, at most three times in total. It fails if it fails each time. A line on standard
-    /// error reports each repetition.
+    /// If a clause that depends on time fails while timers of this process are more than 10 ms
+    /// late, it is repeated. It counts as failed if three runs fail. A line on standard error
+    /// reports each repetition.
     Real {
         /// The longest delay of an expiry, and the largest error of answers about time.
         granularity: Duration,
     },
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until it is advanced.
 ///
 /// If a store uses the time of day, the harness must control both of its clocks: the clock of
 /// elapsed time, and the wall clock. [`advance`](Self::advance) moves both by the same duration, as
-/// on a running machine. [`shift_wall_clock`](Self::shift_wall_clock) moves the wall clock alone,
-/// as an administrator or a time server does.
+/// the passage of time does. [`shift_wall_clock`](Self::shift_wall_clock) moves the wall clock
+/// alone, as an administrator or a time server does.
 ///
 /// Clause exp-12 requires that such a shift changes no time to live. A store that compares
-/// deadlines with the time of day cannot keep it. The store must count deadlines with a monotonic
-/// clock ([`Instant`](std::time::Instant) on most systems). If a store writes deadlines to a file
-/// as times of day, it converts them once when it opens the file and then uses the monotonic clock.
+/// deadlines with the time of day violates it. A store must compare deadlines with a monotonic
+/// clock ([`Instant`](std::time::Instant) on most systems). If it writes deadlines to a file as
+/// times of day, it must convert them once, when it opens the file, and then use the monotonic
+/// clock.
 pub trait VirtualClock: Send + Sync {
-    /// Advances the time in which expiry is counted, and the wall clock with it.
+    /// Advances the clock that expiry uses, and the wall clock with it.
     fn advance(&self, by: Duration);
 
-    /// Shifts the wall clock while no time passes. Returns whether the store has a wall clock. The
-    /// default returns `false`, and exp-12 does not apply.
+    /// Shifts the wall clock while no time passes. Returns whether the store uses a wall clock. The
+    /// default returns `false`: exp-12 does not apply.
     fn shift_wall_clock(&self, shift: WallShift) -> bool {
         let _ = shift;
         false
@@ -50,7 +52,7 @@ pub enum WallShift {
     Back(Duration),
 }
 
-/// A handle on a [`VirtualClock`]; clones move the same clock.
+/// A handle to a [`VirtualClock`]. Clones share the clock.
 #[derive(Clone)]
 pub struct VirtualTime(Arc<dyn VirtualClock>);
 
@@ -60,7 +62,7 @@ impl VirtualTime {
         Self(Arc::new(clock))
     }
 
-    /// Creates a handle that calls `advance`, for a store that never uses the time of day. There is
+    /// Creates a handle that calls `advance`, for a store that never uses the time of day. It has
     /// no wall clock, so exp-12 does not apply.
     ///
     /// ```
@@ -126,12 +128,12 @@ impl VirtualTime {
         })
     }
 
-    /// Does the same as [`VirtualClock::advance`].
+    /// Calls [`VirtualClock::advance`].
     pub fn advance(&self, by: Duration) {
         self.0.advance(by);
     }
 
-    /// Returns the same as [`VirtualClock::shift_wall_clock`].
+    /// Calls [`VirtualClock::shift_wall_clock`] and returns its result.
     pub fn shift_wall_clock(&self, shift: WallShift) -> bool {
         self.0.shift_wall_clock(shift)
     }

@@ -1,4 +1,4 @@
-//! The calls that a clause made to its store, to show a failure in as few calls as possible.
+//! The calls that a clause made to its store. They reproduce a failure in as few calls as possible.
 
 use std::{
     future::Future,
@@ -19,12 +19,13 @@ use crate::{
     runtime::sleep,
 };
 
-/// A longer trace takes long to shorten, and the result would be too long to read.
+/// The maximum number of calls. A longer trace takes too long to shorten, and the result would be
+/// too long to read.
 const MOST_CALLS: usize = 500;
 /// The maximum size of the keys and values in one call, in bytes.
 const MOST_BYTES: usize = 1_000;
-/// The time limit of the search for fewer calls after a failure. The search then returns the calls
-/// found so far.
+/// The time limit of the search for fewer calls. The search then returns the shortest trace found
+/// so far.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The calls to the last store of a clause, in the order in which they began.
@@ -47,7 +48,7 @@ impl Trace {
         *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
-    /// Records the operation that `op` makes, which holds `bytes` bytes of keys and values.
+    /// Records the operation that `op` returns. `bytes` is the size of its keys and values.
     pub(crate) fn note(&self, bytes: usize, op: impl FnOnce() -> Option<Op>) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *calls {
@@ -61,9 +62,9 @@ impl Trace {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns `checked`. A failure comes with the fewest calls that the backends of `harness`
-    /// answer differently from the model. There are no such calls if the failure needs several
-    /// callers or another store.
+    /// Returns `checked`, and adds to a failure the fewest calls that the backends of `harness`
+    /// answer differently from the model. Nothing is added if the failure needs several callers or
+    /// another store.
     pub(crate) async fn explain<H: Harness>(&self, harness: &H, checked: Checked) -> Checked {
         let (Err(Failure::Broken(message)), Some(calls)) = (&checked, self.take()) else {
             return checked;
@@ -79,7 +80,7 @@ impl Trace {
 
 impl Interceptor for Arc<Trace> {
     async fn around<T: Reply>(&self, request: Request<'_>, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        // The first page of a scan stands for the whole scan.
+        // A scan is recorded once, with its first page.
         if !matches!(&request, Request::Scan(scan) if !scan.cursor.is_start()) {
             let bytes = request.keys().iter().map(|key| key.len() + 1).sum::<usize>()
                 + request.values().iter().map(|value| value.len()).sum::<usize>()

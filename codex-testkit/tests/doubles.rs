@@ -1,4 +1,4 @@
-//! The doubles for application code. Each double keeps the contract until it is told to misbehave,
+//! The doubles for application code. Each double obeys the contract until it is told to misbehave,
 //! and then misbehaves as told.
 #![cfg(feature = "mock")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]

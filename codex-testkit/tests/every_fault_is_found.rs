@@ -1,5 +1,5 @@
-//! Every faulty backend fails the clause that its fault breaks. `sound_backend.rs` shows that the
-//! same backend passes every clause without a fault.
+//! Every faulty backend fails the clause that its fault violates. `sound_backend.rs` shows that the
+//! same backends pass every clause without a fault.
 
 mod faulty_backends;
 
@@ -87,7 +87,7 @@ macro_rules! connection_tests {
 }
 connected::every_connection_fault!(connection_tests);
 
-/// The process that dur-02 starts and kills. It is not a test of its own.
+/// The process that dur-02 starts and kills. It is not a test by itself.
 #[tokio::test]
 #[ignore = "started by dur_02 in a process of its own"]
 async fn killable_writer() {
@@ -134,7 +134,7 @@ fn faulty_backends_md_lists_every_fault() {
     );
 }
 
-/// Every clause that applies finds at least one fault.
+/// Every clause that applies must find at least one fault.
 #[test]
 fn every_clause_finds_a_fault() {
     let finders: Vec<&str> = every_fault().map(|(_, clause, _)| clause).collect();

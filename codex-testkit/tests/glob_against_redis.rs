@@ -1,5 +1,5 @@
 //! `Pattern::matches` compared with the matcher of a real server, on random patterns over the bytes
-//! that are special to it.
+//! that are special to the matcher.
 #![cfg(feature = "redis")]
 
 use std::collections::BTreeSet;
@@ -34,8 +34,8 @@ impl Random {
         (0..self.below(longest + 1)).map(|_| self.byte()).collect()
     }
 
-    /// Returns a pattern that nearly matches `key`, because random patterns rarely match a long
-    /// key.
+    /// Returns a pattern that matches `key` or almost does, because random patterns rarely match a
+    /// long key.
     fn pattern_for(&mut self, key: &[u8]) -> Vec<u8> {
         let mut pattern = Vec::new();
         for &byte in key {
@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// Returns the keys that match according to the server.
+/// Returns the keys that match `pattern` according to the server.
 fn asked(database: &Database, pattern: &[u8]) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     let mut cursor = b"0".to_vec();
@@ -120,7 +120,7 @@ fn random_pairs_match_where_the_server_says_so() {
         }
     }
     assert!(pairs >= 100_000, "{pairs} pairs are too few");
-    // A comparison of misses alone would prove little.
+    // Comparing only misses would prove little.
     assert!(matching * 100 > pairs, "only {matching} of {pairs} pairs match");
 }
 

@@ -1,4 +1,4 @@
-//! The modules of the kit import each other without circles.
+//! The modules of the kit must not import each other in cycles.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Returns the source without comments and without its unit tests.
+/// Returns the source without comments and unit tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -17,7 +17,7 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns every path that a `use` names: `use a::{b, c::d};` is `a::b` and `a::c::d`.
+/// Returns every path that a `use` names: `use a::{b, c::d};` names `a::b` and `a::c::d`.
 fn uses(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -128,7 +128,7 @@ fn imports(directory: &Path, root: &Path, prefixes: impl Fn(&Path) -> Vec<Vec<St
 }
 
 /// Removes modules without remaining imports until none can be removed. The remaining modules are
-/// in circles, or lead to a circle.
+/// in cycles, or lead to one.
 fn circles(mut graph: Graph) -> Graph {
     loop {
         let left: BTreeSet<String> = graph.keys().cloned().collect();

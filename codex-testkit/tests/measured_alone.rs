@@ -1,4 +1,4 @@
-//! A clause that measures the memory of its process, run beside tests that keep memory.
+//! A clause that measures the memory of its process must pass next to tests that retain memory.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -19,7 +19,7 @@ fn harness() -> impl Harness {
     InProcess::new(time, move || MemoryBackend::with_clock(clock.clone()))
 }
 
-/// The same test that `conformance_tests!` makes.
+/// The same test that `conformance_tests!` generates.
 #[test]
 fn scan_07_abandoned_scans_leak_nothing() {
     let test = concat!(module_path!(), "::scan_07_abandoned_scans_leak_nothing");
@@ -28,7 +28,7 @@ fn scan_07_abandoned_scans_leak_nothing() {
 
 #[test]
 fn scan_07_is_measured_apart_from_other_tests_of_its_process() {
-    /// More than the growth that the clause takes for a leak.
+    /// More than the growth that the clause counts as a leak.
     const MOST: usize = 600 << 20;
     const CHUNK: usize = 1 << 20;
     let is_done = AtomicBool::new(false);
@@ -36,7 +36,7 @@ fn scan_07_is_measured_apart_from_other_tests_of_its_process() {
         scope.spawn(|| {
             let mut kept = Vec::new();
             while !is_done.load(Ordering::Relaxed) && kept.len() < MOST / CHUNK {
-                // Written, so that the memory is resident.
+                // Filled with a non-zero byte, so that the memory is resident.
                 kept.push(vec![1_u8; CHUNK]);
                 thread::sleep(Duration::from_millis(5));
             }

@@ -1,5 +1,5 @@
-//! The model alone distinguishes wrong backends from correct backends, in a few operations that can
-//! be pasted into a test.
+//! The model alone tells faulty backends from correct ones, in a few operations that can be pasted
+//! into a test.
 
 #[rustfmt::skip]
 #[path = "model/pasted.rs"]
@@ -14,7 +14,7 @@ use codex_testkit::{Answer, Harness, InProcess, Op, VirtualTime, check_against_m
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 use faulty_backends::{Fault, FaultyBackendHarness, faults};
 
-/// Returns a harness of memory backends on a common clock, which the suite moves.
+/// Returns a harness of memory backends on a shared clock, which the suite advances.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();
@@ -30,7 +30,7 @@ async fn what_is_right_answers_as_the_model_does() {
     check_against_model(&memory(), 500).await.unwrap();
 }
 
-/// Faults that a single caller of the plain verbs cannot see.
+/// Faults that a single caller of these operations cannot see.
 const BEYOND: &[Fault] = &[
     // These need the keys of another program.
     Fault::ForeignIsMiss,
@@ -82,8 +82,8 @@ async fn every_fault_that_one_caller_can_see_is_found_in_four_operations() {
         };
         let operations = divergence.operations();
         assert!(operations.len() <= 4, "{fault:?}: {divergence}");
-        // The sequence fails again. Backends that share their data or sweep once a minute are
-        // exempt, because they depend on earlier operations.
+        // The sequence must fail again. Backends that share their data or sweep once a minute are
+        // exempt, because their answers depend on earlier operations.
         if !matches!(fault, Fault::FreshShares | Fault::OnlySweeperRemoves) {
             assert_eq!(replay(&harness, operations).await, Err(divergence.clone()), "{fault:?}");
         }
@@ -113,16 +113,16 @@ async fn a_divergence_prints_as_a_test() {
         printed.contains("    // The model answers Ttl(Persistent),\n"),
         "{printed}"
     );
-    // `unwrap` shows the same.
+    // `unwrap` prints the `Debug` output, which must be the same.
     assert!(format!("{found:?}").contains(&printed));
-    // There are no unused imports.
+    // Unused imports are left out.
     assert!(
         !printed.contains("Bytes") && !printed.contains("Condition"),
         "{printed}"
     );
 }
 
-/// Returns every verb, and every kind of literal.
+/// Returns operations with every verb and every kind of literal.
 fn every_operation() -> Vec<Op> {
     let keep = SetOptions::if_present().with_expiry(Expiry::Keep);
     let equal = SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(b"\"\\\0\xff\n")));
@@ -157,7 +157,7 @@ fn every_operation() -> Vec<Op> {
     ]
 }
 
-/// `pasted.rs` tests that the output compiles, and passes on a correct backend.
+/// `pasted.rs` tests that the output compiles and passes on a correct backend.
 #[tokio::test]
 async fn the_pasted_test_is_what_was_printed() {
     let found = replay(&FaultyBackendHarness::with(Fault::EmptyIsMiss), &every_operation())

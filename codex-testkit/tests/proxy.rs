@@ -1,4 +1,4 @@
-//! The proxy's effects on a connection, observed by its client.
+//! The effects of the proxy on a connection, as a client observes them.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -66,7 +66,7 @@ async fn refusing_cuts_and_refuses_until_it_ends() {
     assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
     proxy.set_fault(Fault::Refuse);
     assert!(!ask(&mut client, 2).await.is_ok_and(|answer| !answer.is_empty()));
-    // The listener is closed on another thread.
+    // The listener is closed by another thread, so the refusal may come late.
     let refused = async {
         while TcpStream::connect(proxy.address()).await.is_ok() {
             tokio::task::yield_now().await;
@@ -128,7 +128,8 @@ async fn requests_are_cut_after_so_many_bytes() {
     proxy.set_fault(Fault::CutRequestsAfter(3));
     assert_eq!(ask(&mut client, 1).await.unwrap(), [1; 8]);
     client.write_all(&[2, 3, 4]).await.unwrap();
-    // The third byte never arrived. The earlier bytes may have been answered before the end.
+    // The last byte never reached the server. The earlier bytes may have been answered before the
+    // end.
     let mut answers = Vec::new();
     let _ = client.read_to_end(&mut answers).await;
     assert!(

@@ -1,4 +1,4 @@
-//! Tests of the real-Redis fixture.
+//! Tests of the fixture that starts real Redis servers.
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -19,7 +19,7 @@ use codex_testkit::{
     require::Unavailable,
 };
 
-/// Marks a child process that runs the same test again, and that may die or lack a tool.
+/// Marks a child process that runs the same test again, and may be killed or lack a tool.
 const ROLE: &str = "CODEX_FIXTURE_CHILD";
 
 fn is_child() -> bool {
@@ -40,7 +40,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Returns the text that a child printed after this mark.
+/// Returns the text that a child printed after `mark`.
 fn said(output: &Output, mark: &str) -> String {
     let text = stdout(output);
     let line = text.lines().find_map(|line| line.split_once(mark));
@@ -112,7 +112,7 @@ fn a_private_server_is_killed_restarted_paused_and_resumed() {
         asked.join().unwrap()
     });
     assert_eq!(asked.unwrap(), Value::SimpleString("PONG".into()));
-    // A frozen server can be killed.
+    // Even a frozen server can be killed.
     server.pause();
     server.kill();
 }
@@ -144,7 +144,7 @@ fn a_server_does_not_outlive_an_aborted_process() {
     until("its directory is gone", || !fs::exists(&directory).unwrap());
 }
 
-/// Fails unless the engine already has the image, because a test does not pull images.
+/// Fails unless the container engine already has the image, because tests do not pull images.
 fn image_at_hand() -> Result<(), Unavailable> {
     let image = RedisContainer::image();
     match Command::new("docker").args(["image", "inspect", &image]).output() {
@@ -202,7 +202,7 @@ fn a_container_is_used_where_there_is_no_server_and_does_not_outlive_the_process
     fs::remove_dir_all(tools).unwrap();
 }
 
-/// Creates a directory for `PATH` with a shell and a container client but without redis-server.
+/// Creates a directory for `PATH` that has a shell and a container client, but no redis-server.
 fn tools_without_redis(name: &str) -> PathBuf {
     let tools = env::temp_dir().join(format!("codex-tools-{name}-{}", std::process::id()));
     fs::create_dir_all(&tools).unwrap();
@@ -299,7 +299,7 @@ fn a_given_server_lends_only_empty_databases_and_keeps_what_others_have_there() 
     );
 }
 
-/// Holds a database for a while and checks that it contains no keys of other tests.
+/// Uses a leased database for a while, and checks that it contains no keys of other tests.
 fn use_a_database(tester: u32) -> u32 {
     let database = Database::lease().unwrap();
     let key = format!("{}-{tester}", std::process::id());

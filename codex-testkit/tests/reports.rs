@@ -1,5 +1,4 @@
-//! Reports have the same content in every format, whatever text they contain, and every format can
-//! be parsed.
+//! Reports must have the same content in every format and be parseable, whatever text they contain.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::time::Duration;
@@ -17,7 +16,7 @@ fn clause(id: &str) -> ClauseId {
     id.parse().unwrap()
 }
 
-/// Returns a report with each outcome once, in two groups.
+/// Returns a report with every outcome once, in two groups.
 fn mixed() -> Report {
     Report {
         outcomes: vec![
@@ -55,7 +54,7 @@ fn memory() -> Memory {
     }
 }
 
-/// Runs clauses of two groups, of which two pass and one is skipped.
+/// Runs clauses from two groups. Two of them pass and one is skipped.
 async fn timed() -> TimedReport {
     let clauses = ["get-01", "get-06", "del-03"].map(clause);
     run_with(&memory(), clauses, |_| ())
@@ -83,7 +82,7 @@ fn find<'a>(document: &'a Document<'_>, is: impl Fn(&Node<'a, 'a>) -> bool) -> V
     document.root().descendants().filter(is).collect()
 }
 
-/// Replaces characters that XML cannot hold with the text that the report shows instead.
+/// Replaces the characters that XML cannot represent with the text that the report shows instead.
 fn shown(text: &str) -> String {
     text.replace('\u{1b}', r"\u{1b}").replace('\0', r"\u{0}")
 }
@@ -161,7 +160,7 @@ fn the_page_shows_hostile_text_as_text() {
     let text = mixed().to_html();
     let document = xml(&text);
     assert!(find(&document, |node| node.has_tag_name("script")).is_empty());
-    // The failure is shown at the top and in its place.
+    // The failure is shown both at the top and in its group.
     let shown_text: Vec<_> = find(&document, |node| node.has_tag_name("pre"))
         .iter()
         .map(|pre| pre.text().unwrap().to_owned())

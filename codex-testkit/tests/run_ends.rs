@@ -1,4 +1,4 @@
-//! A run ends regardless of the store, and reports the store's behaviour.
+//! A run must end whatever the store does, and report the store's behaviour.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -26,9 +26,9 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// A call never ends, and blocks its thread.
+    /// A call of this verb never ends, and blocks its thread.
     Blocks(Verb),
-    /// A call never ends, and yields its thread.
+    /// A call of this verb never ends, but yields its thread.
     NeverAnswers(Verb),
     /// Every call takes this long.
     Slow(Duration),
@@ -49,7 +49,7 @@ impl Interceptor for Fault {
     }
 }
 
-/// A memory backend whose scan starts over repeatedly and never yields. It uses the provided
+/// A memory backend whose scan restarts for ever and never yields. It uses the provided
 /// `del_matching`.
 #[derive(Debug, Clone)]
 struct Repeats(MemoryBackend);
@@ -131,7 +131,7 @@ fn clause(id: &str) -> ClauseId {
     id.parse().unwrap()
 }
 
-/// Runs a clause that must be given up, and then a clause that must pass.
+/// Runs a clause that must be abandoned, and then a clause that must pass.
 async fn given_up(harness: &impl Harness, id: &str) -> String {
     let start = Instant::now();
     let report = run_only(harness, [id, "set-01"].map(clause)).await;
@@ -147,7 +147,7 @@ fn message(report: &Report) -> String {
     message.clone()
 }
 
-// On a single thread, which none of these clauses may block.
+// Runs on a single thread, which none of these clauses may block.
 #[tokio::test]
 async fn a_scan_that_begins_again_and_never_yields_is_named() {
     let harness = Stores::new(Repeats);
@@ -157,7 +157,7 @@ async fn a_scan_that_begins_again_and_never_yields_is_named() {
         "{message}"
     );
 
-    // The provided `del_matching` never leaves such a scan.
+    // The provided `del_matching` never returns from such a scan.
     let message = given_up(&harness, "scan-12").await;
     assert!(
         message.contains("blocked. A call of `del_matching` has kept its thread for "),
@@ -174,7 +174,8 @@ async fn a_call_that_blocks_its_thread_is_named() {
     );
 }
 
-/// Runs a clause that needs the threads of the kit, on a sound store. Passes on a busy machine.
+/// Runs a clause that needs the kit's threads on a sound store. It must pass even on a busy
+/// machine.
 async fn races() {
     let harness = Stores {
         limit: Duration::from_secs(60),
@@ -191,16 +192,16 @@ async fn a_clause_whose_tasks_block_every_thread_holds_up_no_other() {
     races().await;
 }
 
-/// Tests run beside each other in one process.
+/// Tests run concurrently in one process.
 #[tokio::test]
 async fn clauses_whose_tasks_block_every_thread_hold_up_none_beside_them() {
-    // A clause need not block more than one of the threads.
+    // A single clause might block only one of the threads.
     let blocked = join_all((0..4).map(|_| async {
         let report = run_only(&with(Fault::Blocks(Verb::Incr)), [clause("incr-07")]).await;
         assert!(message(&report).contains(" blocked. "), "{report}");
     }));
     let beside = async {
-        // By now their tasks block.
+        // By then their tasks are blocking.
         tokio::time::sleep(LIMIT / 2).await;
         races().await;
     };
@@ -240,7 +241,7 @@ async fn a_slow_store_is_called_slow_and_its_progress_is_told() {
     );
 }
 
-/// The lists of the macro use the same supervisor, with their own harness.
+/// The macro's lists are checked under the same supervisor, with their own harness.
 #[test]
 #[should_panic(
     expected = "del-01 (the count is of keys that were there; missing and expired ones are not counted) does not hold: was not done in 3s: blocked. "

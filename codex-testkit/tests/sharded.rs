@@ -1,5 +1,5 @@
-//! An in-process store of several nodes, which can go down. It runs the clause about clusters if
-//! there is no cluster.
+//! An in-process store with several nodes, one of which can go down. It runs the cluster clause
+//! without a cluster.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 const NODES: usize = 3;
 const FRAGILE: usize = 1;
 
-/// A store that distributes keys over nodes by their hash. One of the nodes can go down.
+/// A store that distributes keys over nodes by hash. One of the nodes can go down.
 #[derive(Debug, Clone)]
 struct Sharded {
     nodes: [MemoryBackend; NODES],
@@ -84,8 +84,8 @@ impl KvBackend for Sharded {
         Ok(())
     }
 
-    /// Scans node after node. The cursor holds the node's number and the node's own cursor. A node
-    /// without remaining keys does not get a page of its own.
+    /// Scans the nodes in sequence. The cursor holds the node's number and the node's own cursor. A
+    /// node without remaining keys gets no page of its own.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let (mut number, mut cursor) = match request.cursor.as_str().split_once('/') {
             None if request.cursor.is_start() => (0, Cursor::start()),

@@ -1,4 +1,4 @@
-//! The suite on a correct backend, as its author would run it.
+//! The suite on correct backends, as their authors would run it.
 
 mod faulty_backends;
 
@@ -15,7 +15,7 @@ mod conformance {
     });
 }
 
-/// The wrapper that alters calls, without an alteration.
+/// The wrapper of `altered`, without an alteration.
 mod altered {
     use super::faulty_backends::altered::AlteredHarness;
 
@@ -38,7 +38,7 @@ mod altered {
     });
 }
 
-/// The client with connection faults, without a fault.
+/// The client of `connected`, without a fault.
 mod connected {
     use codex_testkit::{ClauseId, Outcome, run_only};
 
@@ -53,7 +53,7 @@ mod connected {
     }
 }
 
-/// The store with durability faults, without a fault.
+/// The store of `journaled`, without a fault.
 mod journaled {
     use codex_testkit::{ClauseId, run_only};
 
@@ -66,7 +66,7 @@ mod journaled {
         assert!(!report.failed(), "{report}");
     }
 
-    /// The process that dur-02 starts and kills. It is not a test of its own.
+    /// The process that dur-02 starts and kills. It is not a test by itself.
     #[tokio::test]
     #[ignore = "started by dur_02 in a process of its own"]
     async fn killable_writer() {

@@ -1,5 +1,5 @@
-//! Tests of the suite itself. It fails wrong backends, names the broken clause, and never counts a
-//! clause that did not run as passed.
+//! Tests of the suite itself. It must fail faulty backends, name the broken clause, and never count
+//! a clause that did not run as passed.
 
 mod faulty_backends;
 
@@ -235,7 +235,7 @@ fn skips_test(skips: &[&str]) {
     );
 }
 
-/// Checks the lists of a backend that does not keep set-04.
+/// Checks the `fails` list of a backend that violates set-04.
 fn fails_test(fails: &[&str]) {
     let broken = || Ok(FaultyBackendHarness::with(Fault::KeepDropsTtl));
     codex_testkit::suite::test_lists::<BackendContract, _, _>(broken, "", "", &["scan_10"], fails);
@@ -245,12 +245,12 @@ fn clause_test(ident: &str) {
     codex_testkit::suite::test::<BackendContract, _, _>(|| Ok(FaultyBackendHarness::default()), "", "", ident);
 }
 
-/// The list of the code and the written contract are the same.
+/// The list in the code must equal the written contract.
 #[test]
 fn the_list_is_the_contract() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/contract/backend.md");
     let contract = std::fs::read_to_string(path).unwrap();
-    // A clause is wrapped onto indented lines.
+    // Continuation lines of a clause are indented.
     let contract = contract.replace("\n  ", " ");
     let written: Vec<(&str, &str)> = contract
         .lines()

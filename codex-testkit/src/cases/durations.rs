@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Whole milliseconds around each unit and each integer width in which a store could keep them.
+/// Whole milliseconds near the units and integer widths in which a store might keep times.
 ///
-/// The longest is about 250 years, which every store accepts.
+/// The longest is about 250 years, which every store must accept.
 pub const MILLIS: [u64; 26] = [
     1_001,
     1_500,
@@ -34,7 +34,8 @@ pub const MILLIS: [u64; 26] = [
     8_000_000_000_123,
 ];
 
-/// Durations between two milliseconds, and the whole milliseconds to which they are rounded up.
+/// Durations with fractions of a millisecond, and the whole milliseconds to which they are rounded
+/// up.
 pub const FRACTIONS: [(Duration, Duration); 9] = [
     (Duration::from_micros(1_500), Duration::from_millis(2)),
     (Duration::from_nanos(1_000_001), Duration::from_millis(2)),

@@ -1,4 +1,4 @@
-//! Keys by class. A careless store confuses the keys of a class.
+//! Classes of keys. A careless store confuses the keys of one class.
 
 /// The name of a class, and its distinct keys.
 pub type Class = (&'static str, Vec<String>);

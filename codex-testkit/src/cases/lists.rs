@@ -1,4 +1,4 @@
-//! Lists of keys by count, and lists that name a key several times.
+//! Lists of keys by length, and lists that name keys more than once.
 
 /// Numbers of keys in a call: 0, 1, a few, and the limits of stores plus 1.
 pub const COUNTS: [usize; 12] = [0, 1, 2, 8, 9, 100, 101, 257, 1001, 1025, 5001, 10_000];
@@ -11,8 +11,8 @@ pub fn keys(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name} {number} of {count}")).collect()
 }
 
-/// Returns indices into a list of `count` keys. Every key is named, and many keys are named again:
-/// the last key first, the first key last, neighbours, and every seventh key again at a distance.
+/// Returns indices into a list of `count` keys. Every key occurs, and many keys occur again: the
+/// last key first, the first key last, some as neighbours, and every seventh key at a distance.
 pub fn with_duplicates(count: usize) -> Vec<usize> {
     let Some(last) = count.checked_sub(1) else {
         return Vec::new();

@@ -1,6 +1,6 @@
-//! The inputs of the clauses, class by class.
+//! The inputs of the clauses, by class.
 //!
-//! A clause takes the product of the classes that matter to it. Each case has a name, so that a
+//! A clause runs on the product of the classes that matter to it. Each case has a name, so that a
 //! failure shows the combination.
 
 pub mod durations;

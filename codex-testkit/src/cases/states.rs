@@ -45,7 +45,7 @@ impl State {
         matches!(self, Self::Persistent | Self::Timed)
     }
 
-    /// Returns a word for the name of a key.
+    /// Returns the name of the state, for use in keys.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Missing => "a missing key",
@@ -106,7 +106,7 @@ impl Prepared {
     }
 }
 
-/// Puts every key in its state. Waits until the short-lived keys have expired.
+/// Puts every key into its state, and waits until the short-lived keys have expired.
 pub(crate) async fn prepare<H: Harness>(
     cx: &Context<'_, H>,
     store: &Store<H::Backend>,

@@ -1,4 +1,4 @@
-//! Values by length, and values that are nearly equal.
+//! Values of many lengths, and values that are nearly equal.
 
 use bytes::Bytes;
 
@@ -34,7 +34,7 @@ pub const FEW_LENGTHS: [usize; 7] = [0, 1, 64, 65, 1024, 65_537, (1 << 20) - 1];
 /// The lengths at which values are compared.
 pub const COMPARED_LENGTHS: [usize; 8] = [1, 8, 32, 64, 65, 1025, 4096, 1 << 20];
 
-/// Short values that a store would change if it took them for text.
+/// Short values that a store would alter if it treated them as text.
 pub const TEXTS: [&[u8]; 30] = [
     b"",
     b"\0",
@@ -68,21 +68,21 @@ pub const TEXTS: [&[u8]; 30] = [
     b"%00\\x00",
 ];
 
-/// Returns a value of `length` letters. Values of different seeds differ in every byte.
+/// Returns a value of `length` letters. Values of neighbouring seeds differ in every byte.
 ///
-/// The letters repeat after 53, a prime, so that no part of the value equals another part.
+/// The letters repeat after 53, a prime, so that neighbouring blocks of any usual size differ.
 pub fn letters(length: usize, seed: usize) -> Bytes {
     const LETTERS: &[u8; 53] = b"aBcDeFgHiJkLmNoPqRsTuVwXyZbAdCfEhGjIlKnMpOrQtSvUxWzYq";
     repeated(LETTERS, length, seed * 7)
 }
 
-/// Returns a value of `length` bytes of every kind. The bytes repeat after 251, a prime.
+/// Returns a value of `length` bytes that is not text. The bytes repeat after 251, a prime.
 pub fn bytes(length: usize, seed: usize) -> Bytes {
     let pattern: Vec<u8> = (0..251).collect();
     repeated(&pattern, length, seed * 11)
 }
 
-/// Repeats `pattern` block by block, because the values of a clause take many megabytes.
+/// Repeats `pattern` block by block, because a clause uses many megabytes of values.
 fn repeated(pattern: &[u8], length: usize, start: usize) -> Bytes {
     let mut block = pattern.to_vec();
     block.rotate_left(start % pattern.len());
@@ -103,13 +103,13 @@ pub struct Near {
 /// Returns values that differ from `value`, a result of [`letters`], in one place or in their
 /// length.
 pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
-    /// The masks change the case of a letter, change the letter, and make it non-ASCII.
+    /// Masks that change the case of a letter, the letter itself, or make it non-ASCII.
     const CHANGES: [(u8, &str); 3] = [(0x20, "the case"), (0x01, "the letter"), (0x80, "the highest bit")];
     let held = value.clone();
     let changed = places(value.len()).enumerate().flat_map(move |(number, place)| {
         let held = held.clone();
         let is_end = place == 0 || place + 1 == held.len();
-        // Every change at both ends and in short values. At other places the changes alternate.
+        // Both ends and short values get every change. At other places the changes alternate.
         let all = is_end || held.len() <= 65;
         CHANGES
             .into_iter()
@@ -127,7 +127,7 @@ pub fn near(value: &Bytes) -> impl Iterator<Item = Near> {
     changed.chain(swapped(value)).chain(lengths(value))
 }
 
-/// Returns values with two neighbours swapped, which have the same sum of bytes.
+/// Returns values with two neighbouring bytes swapped, which keeps the sum of the bytes.
 fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     let value = value.clone();
     let pairs = [0, value.len() / 2, value.len().saturating_sub(2)];
@@ -144,8 +144,8 @@ fn swapped(value: &Bytes) -> impl Iterator<Item = Near> {
     })
 }
 
-/// Returns every place of a short value. For a long value, returns both ends and the neighbourhood
-/// of each power of two.
+/// Returns every place in a short value. For a long value, returns both ends and the places around
+/// each power of two.
 fn places(length: usize) -> impl Iterator<Item = usize> {
     let is_picked = move |place: &usize| {
         let place = *place;

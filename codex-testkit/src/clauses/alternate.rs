@@ -1,4 +1,4 @@
-//! Random calls on several handles of a store in turn, compared with the model.
+//! Random calls on two handles of a store, compared with the model.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 /// Keys that careless stores confuse with each other.
 const KEYS: [&str; 8] = ["k", "K", "k ", " k", "k\0", "{k}", "k*", "kk"];
 
-/// Makes `calls` calls drawn from `seed` on two handles and on the model, and compares every
+/// Makes `calls` calls, drawn from `seed`, on two handles and on the model, and compares every
 /// answer.
 pub(super) async fn agrees_with_the_model<H: Harness>(cx: &Context<'_, H>, seed: u64, calls: usize) -> Checked {
     let store = cx.store().await;
@@ -95,7 +95,7 @@ fn condition(random: &mut Random) -> Condition {
     }
 }
 
-/// Returns a value out of a few, so that comparisons often hold. Some values are nearly equal.
+/// Draws one of a few values, so that comparisons often hold. Some values are nearly equal.
 fn value(random: &mut Random) -> Bytes {
     let long = |last: &str| Bytes::from([&letters(80, 0)[..], last.as_bytes()].concat());
     match random.below(7) {
@@ -109,8 +109,8 @@ fn value(random: &mut Random) -> Bytes {
     }
 }
 
-/// Returns an expiry. In real time every expiry is far off, because the clock runs during the
-/// calls.
+/// Draws an expiry. In real time every expiry is far in the future, because the clock runs during
+/// the calls.
 fn expiry(random: &mut Random, is_virtual: bool) -> Expiry {
     match random.below(5) {
         0 | 1 => Expiry::Never,

@@ -1,4 +1,4 @@
-//! Conditions: compare and write in one step.
+//! Conditional writes: comparing and writing in one step.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx:
         store.put_for(key, "old", cx.short()).await?;
     }
     cx.outlive(cx.short()).await;
-    // Nothing has read the keys since, so a store that removes expired keys on access has not
-    // removed them.
+    // Nothing has read the keys since, so a store that removes expired keys on access still has
+    // them.
     store.write("never", "new", SetOptions::if_absent()).await?;
     let with_ttl = SetOptions::if_absent().with_expiry(HUNDRED_SECONDS);
     let set = store.write("after", "new", with_ttl).await?;
@@ -261,8 +261,8 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         "del_if_equals of an expired key"
     );
 
-    // One writer races three tasks that remove the old value. In every order the new value stays,
-    // and at most one task removed the old value.
+    // One writer races three tasks that remove the old value. In every order the new value must
+    // stay, and at most one task may have removed the old value.
     let key = |round: usize| format!("race {round}");
     let keys: Vec<String> = (0..ROUNDS).map(key).collect();
     let old: Vec<(&str, Bytes)> = keys
@@ -275,7 +275,7 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         let store = racing.clone();
         let key = key(round);
         async move {
-            // Each racer takes a turn at the front.
+            // The racers take turns as the writer.
             if (racer + round) % 4 == 0 {
                 store.put(&key, "new").await?;
                 return Ok(false);
@@ -297,7 +297,7 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
 
 pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const COMPARED: &[When] = &[When::IfEqual, When::IfUnequal];
-    // Run side by side, to compare the effects of the conditions.
+    // Runs several conditions side by side, to compare their effects.
     const BESIDE: &[When] = &[When::Always, When::IfEqual, When::IfPresent];
     let cases = [
         (COMPARED, 0),

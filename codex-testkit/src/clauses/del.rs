@@ -70,7 +70,7 @@ pub(crate) async fn del_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Contex
     let keys: Vec<String> = (0..10_000).map(|number| format!("key {number}")).collect();
     store.fill(&keys).await?;
     store.put("kept", "1").await?;
-    // A fifth of the named keys is missing.
+    // A fifth of the named keys are missing.
     let missing: Vec<String> = (0..2_500).map(|number| format!("missing {number}")).collect();
     let asked: Vec<&str> = keys.iter().chain(&missing).map(String::as_str).collect();
     ensure_eq!(
@@ -126,7 +126,7 @@ pub(crate) async fn del_06_the_last_of_many_is_removed_too<H: Harness>(cx: &Cont
         are_gone(&other, &names, &format!("del of {count} keys")).await?;
         ensure_eq!(store.del(&names).await?, 0, "del of {count} keys that were removed");
 
-        // The list has duplicates, and missing keys in between.
+        // The list has duplicates, with missing keys in between.
         store.fill(&keys).await?;
         let missing = lists::keys("missing", count.min(50));
         let mut places: Vec<&str> = lists::with_duplicates(count).into_iter().map(|at| names[at]).collect();

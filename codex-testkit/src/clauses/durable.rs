@@ -36,7 +36,8 @@ struct Kept {
     ttl: Option<(Duration, Stamp)>,
 }
 
-/// Writes in every way that a backend offers, and returns the entries that must exist afterwards.
+/// Writes with every verb that a backend offers, and returns the entries that must exist
+/// afterwards.
 async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<Vec<Kept>> {
     let mut kept = Vec::new();
     let mut keep = |key, value: &'static str, ttl| {
@@ -76,7 +77,7 @@ async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<V
     let ((), at) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
     keep("many", "1", Some((ttl, at)));
     keep("more", "1", Some((ttl, at)));
-    // Changes of only the time to live are writes too.
+    // Changes to only the time to live are writes too.
     store.put_for("persisted", "1", short).await?;
     store.expire("persisted", Expiry::Never).await?;
     keep("persisted", "1", None);
@@ -86,7 +87,7 @@ async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<V
     store.put("limited", "1").await?;
     let (_, at) = store.timed(store.expire("limited", Expiry::After(ttl))).await?;
     keep("limited", "1", Some((ttl, at)));
-    // These keys are gone from now on, or after `short`.
+    // These keys are gone immediately, or after `short`.
     for key in ["del", "del_if_equals", "expire", "matching"] {
         store.put(key, "1").await?;
     }
@@ -105,7 +106,7 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
     let large: Bytes = (0..=250).cycle().take(1 << 20).collect();
     store.put("large", large.clone()).await?;
     let kept = write_all(&store, cx.short()).await?;
-    // Twice, because the first opening may lose the data that it reads.
+    // Twice, because the first reopening may lose the data that it reads.
     for _ in 0..2 {
         store = reopened(cx, store, async {
             cx.outlive(cx.short()).await;
@@ -130,7 +131,7 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
             "number of keys after the store was opened again"
         );
     }
-    // A deadline from before the close still holds after the reopening.
+    // A deadline from before the close must still hold after the store is reopened.
     let at = store.put_for("later", "1", cx.short()).await?;
     let store = reopened(cx, store, async { Ok(()) }).await?;
     if cx.virtual_time().is_some() {

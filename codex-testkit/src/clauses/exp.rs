@@ -20,7 +20,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// Makes an `expire` that must find its key.
+/// Calls `expire`, which must find its key.
 async fn expire<B: KvBackend>(store: &Store<B>, key: &str, expiry: Expiry) -> Checked<Stamp> {
     let (found, at) = store.timed(store.expire(key, expiry)).await?;
     ensure!(found, "expire({expiry:?}) of {}: expected true, got false", show(&key));
@@ -63,8 +63,8 @@ pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<
         return Ok(());
     }
     let millisecond = Duration::from_millis(1);
-    // At most a month, because the clock belongs to the harness and the next clause continues from
-    // here.
+    // At most a month, because the clock belongs to the harness, and the next clause continues from
+    // this time.
     for millis in [2, 10, 999, 1000, 1001, 60_000, 30 * 86_400_000] {
         let ttl = Duration::from_millis(millis);
         store.put_for("k", "v", ttl).await?;
@@ -101,7 +101,7 @@ async fn ends_in_time<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>
 }
 
 pub(crate) async fn exp_03_an_expired_key_is_gone_for_every_verb<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    // First immediately, before a sweeper can run, and then after the sweeper has had its time.
+    // First immediately, before a sweeper can run, and then after a sweeper has had time to run.
     for rest in [Duration::ZERO, cx.short() * 5] {
         let store = cx.store().await;
         // A key for each verb, because the first access may remove it.
@@ -350,7 +350,7 @@ pub(crate) async fn exp_08_expire_never_persists<H: Harness>(cx: &Context<'_, H>
     store.put_for("timed", "v", HUNDRED_SECONDS).await?;
     store.put("persistent", "v").await?;
     for key in ["timed", "persistent"] {
-        // The second time, there is no TTL to clear.
+        // The second time there is no TTL to clear.
         for _ in 0..2 {
             expire(&store, key, Expiry::Never).await?;
             store.is_persistent(key).await?;

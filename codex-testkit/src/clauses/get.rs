@@ -51,7 +51,7 @@ pub(crate) async fn get_02_values_come_back_byte_for_byte<H: Harness>(cx: &Conte
     }
     Box::pin(values(cx, &LENGTHS)).await?;
     if store.capabilities().contains(Capability::LargeValues) {
-        // A pattern of 251 bytes, a prime, is out of step with every buffer size.
+        // A pattern of 251 bytes, a prime, does not align with any buffer size.
         let pattern: Vec<u8> = (0..251).collect();
         let large: Bytes = pattern.iter().copied().cycle().take(64 << 20).collect();
         store.put("large", large.clone()).await?;
@@ -147,7 +147,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
         store.lacks(key).await?;
         store.put(key, format!("value of {} {}", key.len(), key)).await?;
     }
-    // Read only now: if the store confuses keys, they have overwritten each other.
+    // Read only after all writes: if the store confuses keys, they have overwritten each other.
     for key in keys {
         store.holds(key, format!("value of {} {}", key.len(), key)).await?;
     }
@@ -167,7 +167,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// Checks that every verb affects only the key that it names, and not the other keys of a class.
+/// Checks that every verb affects only the key that it names, and no other key of the class.
 async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[String]) -> Checked {
     const TTL: Duration = Duration::from_secs(100);
     let store = cx.store().await;
@@ -237,7 +237,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     has_values(&store, class, &names, value, "set(IfEquals)").await?;
 
     second_ones_are_removed(&store, &other, class, &names).await?;
-    // A pattern of the key itself finds it.
+    // The key as a prefix pattern must find the key.
     for (at, key) in names.iter().enumerate().skip(1).step_by(2) {
         let found = store.keys(&Pattern::prefix(key), 100).await?;
         ensure!(
@@ -256,7 +256,7 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     Ok(())
 }
 
-/// Checks that every second key is removed, by the verbs in turn, and that the other keys stay.
+/// Removes every second key, with the removing verbs in turn, and checks that the other keys stay.
 async fn second_ones_are_removed<B: KvBackend>(
     store: &Store<B>,
     other: &Store<B>,

@@ -197,7 +197,8 @@ pub(crate) async fn glob_07_the_empty_pattern_and_the_lone_star<H: Harness>(cx: 
         &[
             (b"", &[""]),
             (b"*", &keys),
-            // Redis's matcher refuses an empty text. SCAN handles a lone `*` before the matcher.
+            // Redis's matcher rejects an empty text. SCAN handles a lone `*` before it calls the
+            // matcher.
             (b"**", &["a", " ", "\0", "*", "é", "a/b", ".a"]),
             (b"?", &["a", " ", "\0", "*"]),
         ],
@@ -239,7 +240,7 @@ pub(crate) async fn glob_08_every_other_byte_is_itself<H: Harness>(cx: &Context<
     .await
 }
 
-/// A thousand times the duration on a slow machine.
+/// A thousand times what a sound matcher needs on a slow machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn glob_09_many_stars_answer_at_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -259,7 +260,7 @@ pub(crate) async fn glob_09_many_stars_answer_at_once<H: Harness>(cx: &Context<'
     for (glob, expected) in table {
         let (pattern, store) = (Pattern::glob(&glob), store.clone());
         let expected: BTreeSet<String> = expected.into_iter().collect();
-        // On a thread of its own, because backtracking into every star takes years.
+        // On a separate thread, because backtracking into every star takes years.
         let keys = move || Handle::current().block_on(store.keys(&pattern, 100));
         let found = pin!(join(runtime().spawn_blocking(keys)));
         let Either::Left((found, _)) = select(found, pin!(sleep(AT_ONCE))).await else {

@@ -40,8 +40,8 @@ pub(crate) async fn incr_01_a_missing_key_starts_at_zero<H: Harness>(cx: &Contex
     let (sum, created) = store.timed(store.incr("timed", 5, create)).await?;
     ensure_eq!(sum, Some(5), "incr that creates");
     store.has_ttl("timed", HUNDRED_SECONDS, created).await?;
-    // The expiry applies only to a new counter: neither the same nor another expiry changes an
-    // existing counter.
+    // The expiry applies only to a new counter: an existing counter keeps its own, whatever the
+    // call says.
     cx.pass(cx.noticeable()).await;
     for (number, expiry) in [
         Expiry::After(HUNDRED_SECONDS),
@@ -135,7 +135,8 @@ pub(crate) async fn incr_04_the_text_is_canonical<H: Harness>(cx: &Context<'_, H
     Ok(())
 }
 
-/// Checks that the increments of each value fail as `Data`, and that value and TTL stay unchanged.
+/// Checks that incrementing each value fails with `Data` and leaves the value and the TTL
+/// unchanged.
 async fn are_data_errors<H: Harness>(cx: &Context<'_, H>, cases: &[(&'static [u8], &[i64])]) -> Checked {
     let store = cx.store().await;
     let mut written = Vec::new();
@@ -217,7 +218,7 @@ pub(crate) async fn incr_07_no_increment_is_lost<H: Harness>(cx: &Context<'_, H>
         })
         .await?;
         store.holds(key, "4000").await?;
-        // Each sum is answered once. Two equal sums would each have counted the other increment.
+        // Each sum must be answered exactly once. Two equal sums mean that an increment was lost.
         let mut sums: Vec<Option<i64>> = sums.into_iter().flatten().collect();
         sums.sort_unstable();
         ensure!(
@@ -233,8 +234,8 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
     const ROUNDS: usize = 300;
     let store = cx.store().await;
     let virtual_time = cx.virtual_time().cloned();
-    // Real time cannot be controlled so exactly. Each key expires at some time in its round, and
-    // the racers count until it has expired.
+    // Real time cannot be controlled that precisely. Each key expires at some time in its round,
+    // and the racers count until it has expired.
     let ttl = Duration::from_millis(2);
     let key = |round: usize| format!("counter {round}");
     let racing = store.clone();

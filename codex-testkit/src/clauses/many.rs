@@ -56,7 +56,7 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
     Ok(())
 }
 
-/// Checks `get_many` of `count` keys, of which every third is missing, in a list that names many
+/// Checks `get_many` of `count` keys, every third of which is missing, in a list that names many
 /// keys twice.
 async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
@@ -180,7 +180,7 @@ async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Check
     Ok(())
 }
 
-/// Names `Bytes::from_static` for text, so that it can be mapped over.
+/// `Bytes::from_static` for text, as a function that `map` accepts.
 trait FromStaticStr {
     fn from_static_str(text: &'static str) -> Self;
 }
@@ -216,14 +216,14 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
     /// The number of reads that overlap a write. Other reads prove nothing, and on a busy machine
     /// the writer may finish before the reader runs.
     const OVERLAPS: u64 = 100;
-    /// The time limit, for a machine on which reads and writes never overlap.
+    /// The time limit, in case reads and writes never overlap on this machine.
     const LONGEST: Duration = Duration::from_secs(2);
     let store = cx.store().await;
     let snapshot = store.capabilities().contains(Capability::AtomicMany);
     store.put("first", "0").await?;
     store.put("second", "0").await?;
-    // `begun` is raised before a key is written and `done` after both are, so that a reader knows
-    // between which numbers it must find them.
+    // `begun` is raised before either key is written, and `done` after both are, so that a reader
+    // knows the range in which it must find the numbers.
     let begun = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicU64::new(0));
     let stopped = Arc::new(AtomicBool::new(false));

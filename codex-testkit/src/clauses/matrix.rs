@@ -16,7 +16,7 @@ use crate::{
     failure::{Checked, ensure_eq, ensure_same, show},
 };
 
-/// A condition of a set, by its comparison.
+/// A kind of condition, and whether its comparison holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     Always,
@@ -82,7 +82,7 @@ fn name(expiry: Expiry) -> String {
     }
 }
 
-/// Returns a second handle on the store, if the harness provides it.
+/// Returns a second handle to the store if the harness provides one, or else a clone.
 pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Store<H::Backend> {
     cx.harness
         .reopen(store.backend())
@@ -90,7 +90,7 @@ pub(super) fn second<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>)
 }
 
 /// Runs `check` on each case. In real time all cases run concurrently, so that they wait together.
-/// On a clock that the clause moves, they run in sequence.
+/// On a virtual clock they run in sequence.
 pub(super) async fn for_each<H, T, F>(cx: &Context<'_, H>, cases: &[T], check: impl Fn(T) -> F + Send) -> Checked
 where
     H: Harness,
@@ -160,7 +160,7 @@ pub(super) async fn sets<H: Harness>(
     if cx.virtual_time().is_none() {
         return Ok(());
     }
-    // The deadlines that were set or kept take effect, and no others.
+    // Only deadlines that were set or kept may take effect.
     cx.outlive(TTL).await;
     for ((when, expiry, _), prepared) in cases.iter().zip(&keys) {
         let is_there = match (when.holds(prepared.state), expiry) {
@@ -210,10 +210,10 @@ pub(super) async fn expires<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Ba
     Ok(())
 }
 
-/// Checks `incr` with each treatment of a missing key and each state, across each number of digits:
-/// the sum, the text and the time to live.
+/// Checks `incr` with each treatment of a missing key, in each state, across changes in the number
+/// of digits: the sum, the text and the time to live.
 pub(super) async fn increments<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// The value of a counter, and the number that is added.
+    /// The value of a counter, and the delta.
     const STEPS: [(i64, i64); 12] = [
         (0, 0),
         (9, 1),
@@ -313,7 +313,7 @@ async fn set_many<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, ex
     Ok(())
 }
 
-/// Checks that all reads of keys in every state agree, and change nothing.
+/// Checks that all ways of reading a key agree, in every state, and that they change nothing.
 pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, length: usize) -> Checked {
     let other = second(cx, store);
     let value = letters(length, 0);
@@ -351,7 +351,7 @@ pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Back
     Ok(())
 }
 
-/// Checks a value of each length, written and read in every way, on two handles.
+/// Checks values of each length, written and read in every way, on two handles.
 pub(super) async fn values<H: Harness>(cx: &Context<'_, H>, lengths: &[usize]) -> Checked {
     let store = cx.store().await;
     let other = second(cx, &store);

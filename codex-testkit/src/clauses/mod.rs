@@ -1,4 +1,4 @@
-//! The clauses, with a file per group.
+//! The clauses, one file per group.
 
 mod alternate;
 pub(crate) mod cond;
@@ -15,6 +15,6 @@ pub(crate) mod scan;
 pub(crate) mod set;
 pub(crate) mod ttl;
 
-// The list calls clauses by their group, and a group is named after the ids of its clauses.
+// The list addresses clauses by group, and a group is named after the ids of its clauses.
 pub(crate) use durable as dur;
 pub(crate) use resilience as life;

@@ -1,4 +1,4 @@
-//! Failures and lifecycle: outages, dropped calls, panics, runtimes.
+//! Failures and lifecycle: outages, dropped calls, panics and runtimes.
 
 mod connections;
 mod history;
@@ -34,8 +34,8 @@ pub(crate) use history::life_06_histories_are_linearizable;
 pub(crate) use runtimes::{life_08_any_runtime_will_do, life_15_no_runtime_waits_for_another};
 pub(crate) use secrets::life_07_nothing_secret_is_shown;
 
-/// The time within which a handle must work again after an outage: a backoff of a few seconds, and
-/// the dial after it.
+/// The time within which a handle must work again after an outage. It allows for a backoff of a few
+/// seconds and a reconnect.
 const RECOVERY: Duration = Duration::from_secs(8);
 
 /// The allowance for a call on a busy machine.
@@ -144,7 +144,7 @@ pub(crate) async fn life_02_the_kind_tells_which<H: Harness>(cx: &Context<'_, H>
                 error.kind()
             );
         }
-        // The store has now released everything that it held back.
+        // By then the store has released everything that it held back.
         sleep(Duration::from_millis(100)).await;
         for call in &calls {
             let Some(applied) = is_applied(&store, call.verb).await? else {
@@ -199,7 +199,7 @@ pub(crate) async fn life_04_a_dropped_call_is_applied_once_or_not_at_all<H: Harn
     try_join_all(tasks).await.map(drop)
 }
 
-/// Makes calls that are dropped at random, each followed by calls whose answers are known.
+/// Makes calls that are dropped at random, each followed by calls with known answers.
 async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> Checked {
     const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
     let mut random = Random::new(task);
@@ -253,8 +253,8 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         store.put(&own, value.clone()).await?;
         store.holds(&own, value).await?;
     }
-    // The last dropped calls may still be in flight. A call cannot be queued behind them on every
-    // connection, so a short wait must suffice.
+    // The last dropped calls may still be in flight. No call can be queued behind them on every
+    // connection, so a short wait has to suffice.
     sleep(Duration::from_millis(100)).await;
     let sum = store
         .get(&counter)
@@ -306,7 +306,7 @@ pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H
                 );
             }
         }
-        // A conditional write that is sent twice would report that it lost against itself.
+        // A conditional write that is sent twice would report that it lost to itself.
         let claim = format!("claim {round}");
         outage.begin(OutageKind::ReplyLost).await;
         let outcome = store
@@ -336,7 +336,7 @@ pub(crate) async fn life_09_a_panic_poisons_nothing<H: Harness>(cx: &Context<'_,
             let _ = std::future::poll_fn(|cx| Poll::Ready(count.as_mut().poll(cx).is_ready())).await;
             // Like a panic, but without the message on standard error.
             resume_unwind(Box::new("on purpose"));
-            #[expect(unreachable_code, reason = "says what the task would answer")]
+            #[expect(unreachable_code, reason = "gives the task its return type")]
             Checked::Ok(())
         });
         ensure!(

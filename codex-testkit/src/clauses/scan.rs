@@ -25,7 +25,7 @@ fn refs(keys: &[String]) -> Vec<&str> {
     keys.iter().map(String::as_str).collect()
 }
 
-/// Scans page by page, and runs `meanwhile` between two pages.
+/// Scans page by page, and runs `meanwhile` between pages.
 async fn scan_while<B, F, Fut>(
     store: &Store<B>,
     count_hint: usize,
@@ -57,7 +57,7 @@ where
 pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const HINT: usize = 25;
     const MOST_PAGES: usize = 20_000;
-    // The kinds of keys are mixed in every order: by name, by age and by hash.
+    // The two kinds of keys are interleaved by name and by hash.
     let names = |from: usize, to: usize, kind: &str| -> Vec<String> {
         (from..to)
             .map(|number| format!("{:05} {kind}", number * 7919 % 100_003))
@@ -77,7 +77,7 @@ pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harn
     .await?;
     has_all(&found, &stay, "while 10,000 keys came")?;
 
-    // The table shrinks: keys before and behind the scan's position are removed.
+    // The table shrinks: keys before and after the scan's position are removed.
     store.fill(&others).await?;
     let mut going = others.chunks(400);
     let found = scan_while(&store, HINT, MOST_PAGES, |_| {
@@ -181,13 +181,13 @@ pub(crate) async fn scan_03_only_a_page_without_a_cursor_ends_it<H: Harness>(cx:
 pub(crate) async fn scan_04_it_ends_while_keys_are_added<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const ADDED: usize = 10_000;
     let start = named("key ", 500);
-    // Added behind all other keys, before them, and in between.
+    // Added after all other keys, before them, and in between.
     for prefix in ["zzz ", "aaa ", "key 00100 "] {
         let store = cx.store().await;
         store.fill(&start).await?;
         let added = named(prefix, ADDED);
         let mut adding = added.chunks(20);
-        // A page per key would still be within the limit.
+        // Even one page per key is within the limit.
         let most_pages = start.len() + ADDED + 1;
         let found = scan_while(&store, 10, most_pages, |_| {
             let (store, add) = (store.clone(), adding.next());
@@ -231,7 +231,7 @@ pub(crate) async fn scan_05_the_count_is_a_hint<H: Harness>(cx: &Context<'_, H>)
             "a scan with a hint of {hint} found {} of 5,000 keys",
             found.len()
         );
-        // The factor allows for a table's bucket or a node, which is returned as a whole.
+        // The factor allows for stores that return a whole bucket or node.
         let most = hint.saturating_mul(20).max(200);
         ensure!(
             longest <= most,
@@ -247,7 +247,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     let keys = named("key ", 500);
     store.fill(&keys).await?;
     let all: BTreeSet<String> = keys.into_iter().collect();
-    // Also through another handle, if the harness provides it.
+    // Also through another handle, if the harness provides one.
     let second = cx.harness.reopen(store.backend()).map(|backend| cx.adopt(backend));
     for reader in std::iter::once(&store).chain(&second) {
         let found = walk_by_text(&store, reader, None).await?;
@@ -313,7 +313,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     }
     for text in made_up {
         let Ok(cursor) = text.parse::<Cursor>() else {
-            continue; // not even a cursor's text, which is an answer too
+            continue; // not valid as the text of a cursor, so no store ever sees it
         };
         let found = walk_by_text(&store, &store, Some(cursor)).await?;
         ensure!(
@@ -324,7 +324,7 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
     Ok(())
 }
 
-/// Continues from `cursor`, or from the beginning. Every cursor is printed and parsed again, and
+/// Scans from `cursor`, or from the beginning. Every cursor is printed and parsed again, and
 /// `writer` and `reader` take turns. A made-up cursor may be refused.
 async fn walk_by_text<B: KvBackend>(
     writer: &Store<B>,
@@ -373,7 +373,7 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
     const ENOUGH: u64 = 512 << 20;
     let store = cx.store().await;
     store.fill(&named("key ", 1000)).await?;
-    // 100,000 scans, or 10,000 over a real server's connection, where each scan is a round trip.
+    // 100,000 scans, or 10,000 on a real server, where each scan is a round trip.
     let batch = if cx.virtual_time().is_some() { 10_000 } else { 1_000 };
     let before = abandon(cx, &store, batch).await?;
     let mut last = before;
@@ -389,8 +389,8 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
             now.saturating_sub(before) >> 20
         );
     }
-    // Other tests share the process, so its memory may grow meanwhile. A leak grows the memory in
-    // every batch; other tests do not.
+    // Other tests may share the process, so its memory can grow for other reasons. Only a leak
+    // grows it in every batch.
     for _ in 0..50 {
         if flat > 0 {
             break;
@@ -430,7 +430,7 @@ async fn abandon<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, cou
         );
     }
     let memory = cx.harness.memory_in_use(store.backend()).await;
-    memory.ok_or(Failure::NotApplicable("nobody tells how much memory the store takes"))
+    memory.ok_or(Failure::NotApplicable("the harness cannot report the memory in use"))
 }
 
 pub(crate) async fn scan_08_an_empty_store_is_one_empty_page<H: Harness>(cx: &Context<'_, H>) -> Checked {

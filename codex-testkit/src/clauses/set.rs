@@ -1,4 +1,4 @@
-//! SET, without a condition.
+//! SET, mostly without a condition.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) async fn set_01_a_set_replaces_the_value<H: Harness>(cx: &Context<'_,
         store.put("k", value.clone()).await?;
         store.holds("k", value).await?;
     }
-    // From each length to each other length.
+    // Replaces each length with every other length.
     for from in lengths::FEW_LENGTHS {
         for to in lengths::FEW_LENGTHS {
             store.put("k", lengths::letters(from, 0)).await?;
@@ -112,7 +112,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     };
     let second = cx.adopt(second);
     second.holds("k", "1").await?;
-    // Back and forth: a copy from either moment would be stale at the next step.
+    // The handles take turns, so that a handle that caches would answer with a stale value.
     for round in 0..100 {
         let (writer, reader) = if round % 2 == 0 {
             (&one, &second)
@@ -128,7 +128,7 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     }
     drop(one);
     second.holds("k", "99").await?;
-    // A server may have only two free databases.
+    // Released first, because a server may have only two free databases.
     drop((second, stranger));
     for seed in 0..6 {
         Box::pin(agrees_with_the_model(cx, seed, 450)).await?;
@@ -136,8 +136,8 @@ pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Co
     Ok(())
 }
 
-/// Returns each condition for a key with value `1`: once such that it holds and once such that it
-/// does not.
+/// Returns every kind of condition. `IfEquals` occurs with the value `1`, which the existing keys
+/// hold, and with another.
 fn conditions() -> [Condition; 5] {
     [
         Condition::Always,
@@ -148,8 +148,8 @@ fn conditions() -> [Condition; 5] {
     ]
 }
 
-/// Checks that sets with `expiry` are refused as `InvalidArgument` under any condition, on a key
-/// with a TTL, a key without a TTL, and a missing key.
+/// Checks that sets with `expiry` fail with `InvalidArgument` under any condition, on a key with a
+/// TTL, a key without one, and a missing key.
 async fn is_invalid<B: KvBackend>(store: &Store<B>, expiry: Expiry, what: &str) -> Checked {
     let set = store.put_for("timed", "1", HUNDRED_SECONDS).await?;
     store.put("persistent", "1").await?;
@@ -191,7 +191,7 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
     for nanos in [1, 999, 1_000, 500_000, 999_999] {
         store.put_for("k", "v", Duration::from_nanos(nanos)).await?;
         if cx.virtual_time().is_some() {
-            // In real time the key may have expired by now.
+            // In real time the key may already have expired.
             store.holds("k", "v").await?;
             ensure_eq!(
                 store.ttl("k").await?,
@@ -215,11 +215,11 @@ pub(crate) async fn set_07_under_a_millisecond_is_one<H: Harness>(cx: &Context<'
 /// 64-bit integer. 2^42 ms are 139 years.
 pub(crate) const LONGEST: Duration = Duration::from_millis(i64::MAX.unsigned_abs() - (1 << 42));
 
-/// A store that counts from 1970 cannot hold these durations.
+/// Durations that a store with deadlines counted from 1970 cannot hold.
 pub(crate) const TOO_LONG: [Duration; 4] = [
     Duration::from_millis(i64::MAX.unsigned_abs()),
-    // The limit plus 1, which a cast would wrap to the most negative number, and a duration that a
-    // cast would wrap to a short duration.
+    // The limit plus 1, which a cast would wrap to the most negative number, and one that a cast
+    // would wrap to a short duration.
     Duration::from_millis(i64::MAX.unsigned_abs() + 1),
     Duration::new(u64::MAX / 1000 + 100, 0),
     Duration::MAX,

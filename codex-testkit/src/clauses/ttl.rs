@@ -1,4 +1,4 @@
-//! Value and time to live in one answer.
+//! `get_with_ttl`: the value and the time to live in one answer.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use crate::{
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 
-/// The verb of both writes.
+/// The verb that the writer uses.
 #[derive(Clone, Copy)]
 enum Writes {
     Set,
@@ -30,7 +30,7 @@ enum Writes {
     Many,
 }
 
-/// Alternates between (a, no TTL) and (b, 100 s).
+/// Writes one of the two states: (a, no TTL) or (b, 100 s).
 async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checked {
     let (value, other) = if is_a { ("a", "b") } else { ("b", "a") };
     let expiry = if is_a {

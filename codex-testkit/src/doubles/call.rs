@@ -1,4 +1,4 @@
-//! An entry of a log.
+//! The entries of a log of calls.
 
 use std::{fmt, time::Duration};
 
@@ -8,19 +8,19 @@ use super::Verb;
 
 /// A call that a [`RecordingBackend`](super::RecordingBackend) has passed on.
 ///
-/// It holds no values. [`Display`](fmt::Display) shows it as a line, including the keys unless they
+/// It holds no values. [`Display`](fmt::Display) shows it on one line, with its keys unless they
 /// are redacted: `set "user:1" 5 bytes if absent for 60s -> written`. `Debug` never shows a key.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
     /// The verb of the call.
     pub verb: Verb,
-    /// The keys in the order of the call. A redacted key is `#` and a number, which is the same for
-    /// the same key.
+    /// The keys in the order of the call. A redacted key is `#` and a number, which is always the
+    /// same for the same key.
     pub keys: Vec<String>,
     /// The pattern of `scan` and `del_matching`, its bytes as text, or `#` if keys are redacted.
     pub pattern: Option<String>,
-    /// The lengths of the values to write or to compare with.
+    /// The lengths of the values that the call writes or compares with.
     pub value_lengths: Vec<usize>,
     /// The condition of a `set`.
     pub condition: Option<ConditionKind>,
@@ -166,7 +166,7 @@ fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-// A key can be a session id, and a failed assertion prints the compared values.
+// A key can be a session id, and a failed assertion prints its operands.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")

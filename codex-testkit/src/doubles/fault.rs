@@ -12,11 +12,9 @@ use super::Verb;
 pub enum Effect {
     /// The call is refused before it runs, with an error of this kind.
     Refused(ErrorKind),
-    /// The request is lost on its way to the store, which stays unchanged. The caller cannot know
-    /// that.
+    /// The request is lost on its way to the store, which stays unchanged. The caller cannot tell.
     RequestLost(Loss),
-    /// The store applies the call, and its answer is lost on the way back. The caller cannot know
-    /// that.
+    /// The store applies the call, and its answer is lost on the way back. The caller cannot tell.
     AnswerLost(Loss),
     /// The call is delayed for this long before it is sent.
     Delayed(Duration),
@@ -42,7 +40,7 @@ pub struct Injected {
 }
 
 /// A fault of a [`FaultyBackend`](super::FaultyBackend): its effect, and the calls that it affects.
-/// Without a restriction it affects every call.
+/// By default it affects every call.
 ///
 /// ```
 /// use codex_testkit::doubles::{Fault, Loss, Verb};
@@ -77,13 +75,13 @@ enum What {
 }
 
 impl Fault {
-    /// Fails the call with an error of `kind`, as a call that provably never ran: a refused
-    /// connection, an open circuit breaker, a server that is out of memory.
+    /// Fails the call with an error of `kind`, which says that the call never ran, as with a
+    /// refused connection, an open circuit breaker or a server that is out of memory.
     pub fn refused(kind: ErrorKind) -> Self {
         Self::new(What::Refused(kind))
     }
 
-    /// Loses the request. Nothing is applied, and the error says that the call may have been
+    /// Loses the request. Nothing is applied, but the error says that the call may have been
     /// applied.
     pub fn request_lost(loss: Loss) -> Self {
         Self::new(What::RequestLost(loss))
@@ -95,13 +93,13 @@ impl Fault {
         Self::new(What::AnswerLost(loss))
     }
 
-    /// Delays the call for `duration`, and then makes it.
+    /// Delays the call by `duration`.
     pub fn delay(duration: Duration) -> Self {
         Self::new(What::Delay(duration..=duration))
     }
 
-    /// Delays the call for a time within `range`, and then makes it. Concurrent calls are then
-    /// executed in any order.
+    /// Delays the call by a random time within `range`. Concurrent calls are then executed in any
+    /// order.
     ///
     /// # Panics
     ///
@@ -122,33 +120,34 @@ impl Fault {
         }
     }
 
-    /// Limits the fault to calls of `verb`. Several limits allow calls of each of their verbs.
+    /// Limits the fault to calls of `verb`. Call this several times to affect several verbs.
     pub fn on(mut self, verb: Verb) -> Self {
         self.verbs.push(verb);
         self
     }
 
-    /// Limits the fault to calls with a key that matches. `scan` and `del_matching` name no key, so
-    /// the fault does not affect them.
+    /// Limits the fault to calls with a key that matches `pattern`. `scan`, `del_matching` and
+    /// `health` name no key, so the fault does not affect them.
     pub fn for_keys(mut self, pattern: Pattern) -> Self {
         self.keys = Some(pattern);
         self
     }
 
-    /// Skips the first `calls` of the affected calls.
+    /// Leaves the first `calls` matching calls unaffected.
     pub fn after(mut self, calls: u64) -> Self {
         self.after = calls;
         self
     }
 
-    /// Limits the fault to `times` calls.
+    /// Limits the fault to `times` occurrences.
     pub fn times(mut self, times: u64) -> Self {
         self.times = times;
         self
     }
 
-    /// Strikes with this probability. The seed of the backend and the number of earlier calls
-    /// determine which calls are struck: the same calls in the same order are struck again.
+    /// Sets the probability that the fault strikes a matching call. The seed of the backend and the
+    /// number of earlier matching calls determine which calls are struck, so the same sequence of
+    /// calls meets the same faults.
     ///
     /// # Panics
     ///
@@ -220,7 +219,7 @@ pub(super) fn refusal(kind: ErrorKind, verb: Verb) -> Error {
     Error::new(kind, verb.name(), "refused by a fault of the test").not_executed()
 }
 
-/// Returns the error of a lost call, which does not say whether the call ran.
+/// Returns the error of a lost call, which leaves open whether the call ran.
 pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     match loss {
         Loss::Connection => Error::new(
@@ -236,8 +235,8 @@ pub(super) fn lost(loss: Loss, verb: Verb) -> Error {
     }
 }
 
-/// The random numbers of a call, computed from its place in the schedule, so that calls of other
-/// faults do not disturb them.
+/// The random numbers of a call, computed from its position in the schedule, so that other faults
+/// do not affect them.
 ///
 /// The function is `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number
 /// generators", OOPSLA 2014.

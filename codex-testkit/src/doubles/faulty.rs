@@ -15,10 +15,10 @@ use super::{
     fault::{Scheduled, lost, refusal},
 };
 
-/// A backend that fails, stalls and loses answers on a schedule, and otherwise behaves as `B` does.
+/// A backend that fails, stalls and loses answers on a schedule.
 ///
-/// Without a fault in force it behaves as `B` does. [`inject`](Self::inject) adds a fault, also
-/// while others use the backend, and [`heal`](Self::heal) removes all faults. Several faults on the
+/// Without an active fault it behaves as `B` does. [`inject`](Self::inject) adds a fault, even
+/// while the backend is in use, and [`heal`](Self::heal) removes all faults. Several faults on the
 /// same call act in the order in which they were injected: delays add up, and the first fault that
 /// fails the call ends it. If `B` is `Clone`, clones share the faults.
 ///
@@ -32,7 +32,7 @@ use super::{
 /// let backend = FaultyBackend::new(MemoryBackend::new());
 /// backend.inject(Fault::answer_lost(Loss::Timeout).on(Verb::Incr).times(1));
 ///
-/// // Counted, but the caller is not told so: to count again would count twice.
+/// // The increment is applied, but the caller does not know: a retry would count twice.
 /// let create = OnMissing::Create(Expiry::Never);
 /// let error = backend.incr("visits", 1, create).await.unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -63,7 +63,7 @@ struct Faults {
 }
 
 impl<B> Intercepted<B, FaultSchedule> {
-    /// Wraps `inner`, with no fault in force.
+    /// Wraps `inner`, without faults.
     pub fn new(inner: B) -> Self {
         let schedule = FaultSchedule {
             faults: Arc::default(),
@@ -73,14 +73,14 @@ impl<B> Intercepted<B, FaultSchedule> {
     }
 
     /// Sets the seed of all random choices. The default is 0. The seed applies to every clone and
-    /// to later faults.
+    /// every fault.
     #[must_use]
     pub fn with_seed(self, seed: u64) -> Self {
         self.interceptor.faults().seed = seed;
         self
     }
 
-    /// Adds a fault that is in force from the beginning.
+    /// Adds a fault, as [`inject`](Self::inject) does.
     #[must_use]
     pub fn with_fault(self, fault: Fault) -> Self {
         self.inject(fault);
@@ -89,9 +89,9 @@ impl<B> Intercepted<B, FaultSchedule> {
 
     /// Makes delayed calls wait by calling `sleep`.
     ///
-    /// By default they wait on tokio's timer, so that they take no time under a paused clock
-    /// (`tokio::time::pause`). Outside a tokio runtime they wait in real time. A test with a clock
-    /// of its own passes a wait on that clock, or moves it:
+    /// By default they wait on tokio's timer, which takes no time under a paused clock
+    /// (`tokio::time::pause`). Outside a tokio runtime they wait in real time. A test with its own
+    /// clock can wait on that clock, or advance it:
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,7 +110,7 @@ impl<B> Intercepted<B, FaultSchedule> {
     /// });
     /// backend.set("k", "v".into(), SetOptions::expires_after(Duration::from_secs(5))).await?;
     ///
-    /// // So slow that the value ends on the way.
+    /// // So slow that the value expires on the way.
     /// backend.inject(Fault::delay(Duration::from_secs(10)).on(Verb::Get));
     /// assert_eq!(backend.get("k").await?, None);
     /// # Ok(())
@@ -126,7 +126,7 @@ impl<B> Intercepted<B, FaultSchedule> {
         self
     }
 
-    /// Puts a fault in force.
+    /// Adds a fault, which takes effect immediately.
     pub fn inject(&self, fault: Fault) {
         let mut faults = self.interceptor.faults();
         let stream = faults.ever;
@@ -134,13 +134,13 @@ impl<B> Intercepted<B, FaultSchedule> {
         faults.scheduled.push(Scheduled::new(fault, stream));
     }
 
-    /// Removes every fault. A delayed call is executed when its delay is over.
+    /// Removes every fault. A call that is already delayed is executed after its delay.
     pub fn heal(&self) {
         self.interceptor.faults().scheduled.clear();
     }
 
-    /// Returns the faults that were injected so far, in the order of the calls. A test that checks
-    /// them cannot pass because no fault occurred.
+    /// Returns the faults that have struck so far, in the order of the calls. A test that checks
+    /// them cannot pass merely because no fault occurred.
     pub fn injected(&self) -> Vec<Injected> {
         self.interceptor.faults().injected.clone()
     }

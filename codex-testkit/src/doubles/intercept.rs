@@ -10,9 +10,10 @@ use codex_traits::{
 
 use super::{Answer, Verb};
 
-/// A backend that behaves as `B` does, with an [`Interceptor`] around each call.
+/// A backend of type `B` with an [`Interceptor`] around each call.
 ///
-/// The doubles of this module are built on it. Use it for your own doubles:
+/// [`FaultyBackend`](super::FaultyBackend) and [`RecordingBackend`](super::RecordingBackend) are
+/// built on it. Use it for your own doubles:
 ///
 /// ```
 /// use std::{future::Future, sync::atomic::{AtomicUsize, Ordering::Relaxed}};
@@ -21,7 +22,7 @@ use super::{Answer, Verb};
 /// use codex_testkit::doubles::{Intercepted, Interceptor, Reply, Request, Verb};
 /// use codex_traits::{KvBackend, Result};
 ///
-/// /// Counts the calls that read.
+/// /// Counts reads.
 /// #[derive(Debug, Default)]
 /// struct Reads(AtomicUsize);
 ///
@@ -55,10 +56,10 @@ pub struct Intercepted<B, I> {
 
 /// Code around each call of an [`Intercepted`] backend.
 pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
-    /// Makes `call`, or does something else in its place.
+    /// Makes `call`, or does something else instead.
     ///
-    /// `call` has not begun. An interceptor that drops it answers without asking the backend. The
-    /// caller may drop the returned future at any time, as it may drop `call` itself.
+    /// `call` has not begun. If the interceptor drops it, the backend never sees the call. The
+    /// caller may drop the returned future at any time, which drops `call` too.
     fn around<T: Reply>(
         &self,
         request: Request<'_>,
@@ -131,7 +132,7 @@ pub enum Request<'a> {
         key: &'a str,
         /// The number that is added.
         delta: i64,
-        /// The treatment of a missing key.
+        /// The behaviour if the key is missing.
         on_missing: OnMissing,
     },
     /// [`KvBackend::del_matching`]
@@ -149,7 +150,7 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns the verb that is called.
+    /// Returns the verb of the call.
     pub fn verb(&self) -> Verb {
         match self {
             Self::Get { .. } => Verb::Get,
@@ -184,7 +185,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the values of the call: first the values to write, then the value to compare with.
+    /// Returns the values of the call: the values to write, and then the value to compare with.
     pub fn values(&self) -> Vec<&[u8]> {
         match self {
             Self::Set { value, options, .. } => match &options.condition {
@@ -206,7 +207,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Returns the expiry that the call sets. For `incr` this is the expiry of a missing key.
+    /// Returns the expiry that the call sets. For `incr`, this is the expiry of a key that it
+    /// creates.
     pub fn expiry(&self) -> Option<Expiry> {
         match self {
             Self::Set { options, .. } => Some(options.expiry),

@@ -13,11 +13,12 @@ use super::Verb;
 mock! {
     /// A backend with scripted answers. It panics on a call without an expectation.
     ///
-    /// Each verb has [mockall](https://docs.rs/mockall)'s `expect_…` with its `withf`, `times`,
-    /// `returning` and so on. The methods below cover the most frequent expectations. Expectations
-    /// are matched in the order in which they were set. An expectation that was met as often as
-    /// specified makes way for the next expectation. Dropping the mock fails the test if an
-    /// expectation was not met. The panic shows the arguments of the call, including values.
+    /// Each verb has an `expect_…` method of [mockall](https://docs.rs/mockall), with `withf`,
+    /// `times`, `returning` and so on. The methods below cover the most frequent expectations.
+    /// Expectations are matched in the order in which they were set. An expectation that has been
+    /// met as often as specified makes way for the next. Dropping the mock fails the test if an
+    /// expectation was not met. The panic message for an unexpected call shows its arguments,
+    /// including values.
     ///
     /// ```
     /// use codex_testkit::doubles::MockBackend;
@@ -58,7 +59,7 @@ mock! {
     }
 }
 
-/// The most frequent expectations. Each expects exactly one call, which is required.
+/// Shorthands for frequent expectations. Each expects exactly one call.
 impl MockBackend {
     /// Expects a `get` of `key` and answers with `value`.
     pub fn expect_hit(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
@@ -78,13 +79,12 @@ impl MockBackend {
             .returning(|_| Ok(None));
     }
 
-    /// Expects a `set` of `key` to `value`, with any condition and expiry, and answers that it
-    /// wrote.
+    /// Expects a `set` of `key` to `value`, with any condition and expiry, and answers `Written`.
     pub fn expect_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Written);
     }
 
-    /// Expects a `set` of `key` to `value`, with any condition and expiry, and refuses it.
+    /// Expects a `set` of `key` to `value`, with any condition and expiry, and answers `Refused`.
     pub fn expect_refused_write(&mut self, key: impl Into<String>, value: impl Into<Bytes>) {
         self.expect_set_of(key.into(), value.into(), SetOutcome::Refused);
     }
@@ -96,7 +96,7 @@ impl MockBackend {
             .returning(move |_, _, _| Ok(outcome));
     }
 
-    /// Expects a call of `verb` with any arguments, and fails with an error of `kind`.
+    /// Expects a call of `verb` with any arguments, and answers with an error of `kind`.
     pub fn expect_failure(&mut self, verb: Verb, kind: ErrorKind) {
         let error = move || Error::new(kind, verb.name(), "failed by an expectation of the test");
         macro_rules! fail {
@@ -125,13 +125,13 @@ impl MockBackend {
         }
     }
 
-    /// Lets `backend` answer every call without an expectation. Call this last, because earlier
+    /// Forwards every call without an expectation to `backend`. Call this last, because earlier
     /// expectations are matched first.
     ///
     /// # Panics
     ///
-    /// A call panics if its answer is not ready at once. `backend` must be a store in this process,
-    /// such as `MemoryBackend`, not a store on the network.
+    /// A call panics if its answer is not ready immediately. `backend` must be an in-process store,
+    /// such as `MemoryBackend`, and not a store on the network.
     pub fn fall_back_to(&mut self, backend: impl KvBackend + Clone) {
         macro_rules! forward {
             ($($expect:ident $verb:ident($($argument:ident),*);)*) => {$({

@@ -1,17 +1,17 @@
-//! Backends for the tests of code that uses a backend.
+//! Test doubles for code that uses a backend.
 //!
-//! Most tests need none of them: `MemoryBackend` of `codex-memory` answers as a store does, on a
-//! clock that the test moves. These doubles show behaviour that a sound store never shows:
+//! Most tests need none of them: the `MemoryBackend` of `codex-memory` answers as a real store
+//! does, on a clock that the test advances. These doubles show behaviour that a healthy store never
+//! shows:
 //!
-//! * [`FaultyBackend`] fails, stalls and loses answers on a schedule that a seed repeats.
+//! * [`FaultyBackend`] fails, stalls and loses answers on a schedule that a seed reproduces.
 //! * [`RecordingBackend`] keeps a log of calls and answers, without the values.
-//! * [`TrackingStore`] reports changes to readers that keep answers, over a network that a test
+//! * [`TrackingStore`] reports changes to readers that cache answers, over a network that a test
 //!   disturbs.
 //! * `MockBackend` (feature `mock`) gives scripted answers, and fails the test on any other call.
 //!
-//! Each double wraps a backend, and passes the conformance suite with it until it is told to
-//! misbehave. The first two are [`Intercepted`] backends. Use [`Intercepted`] for your own doubles
-//! too.
+//! The first two are [`Intercepted`] backends. They wrap a backend, and behave as it does until
+//! they are told to misbehave. Use [`Intercepted`] for your own doubles too.
 
 mod call;
 mod fault;

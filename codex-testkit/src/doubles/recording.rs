@@ -1,4 +1,4 @@
-//! A backend that keeps a log.
+//! A backend that logs its calls.
 
 use std::{
     collections::HashMap,
@@ -11,18 +11,18 @@ use codex_traits::{Pattern, Result};
 
 use super::{Answer, Call, ConditionKind, Intercepted, Interceptor, Reply, Request, Verb};
 
-/// The parts of a call that a log leaves out.
+/// The parts of a call that are not logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Redaction {
     /// The values. The log keeps the length of each value.
     #[default]
     Values,
-    /// The values and the keys. The log keeps a number for each key, which distinguishes it from
+    /// The values and the keys. The log keeps a number for each key, which tells it apart from
     /// other keys.
     ValuesAndKeys,
 }
 
-/// A backend that behaves as `B` does and keeps a log of its calls for assertions.
+/// A backend that behaves as `B` does, and logs its calls for assertions.
 ///
 /// Calls are logged in the order in which they begin, each with its answer. Only
 /// [`clear`](Self::clear) removes calls from the log. The log never keeps values. If `B` is
@@ -59,19 +59,19 @@ pub struct Recorder {
 #[derive(Default)]
 struct Log {
     calls: Vec<Call>,
-    /// The number of cleared calls, which is the ticket of the first remaining call.
+    /// The number of cleared calls, which is also the ticket of the first remaining call.
     cleared: usize,
     /// The number of each key, if keys are redacted.
     numbers: HashMap<String, usize>,
 }
 
 impl<B> Intercepted<B, Recorder> {
-    /// Records the calls of `inner` without their values.
+    /// Wraps `inner`. Logs its calls without their values.
     pub fn new(inner: B) -> Self {
         Self::with_redaction(inner, Redaction::Values)
     }
 
-    /// Records the calls of `inner` without the parts that `redaction` names.
+    /// Wraps `inner`. Logs its calls without the parts that `redaction` names.
     pub fn with_redaction(inner: B, redaction: Redaction) -> Self {
         let log = Arc::default();
         Self::with_interceptor(inner, Recorder { redaction, log })

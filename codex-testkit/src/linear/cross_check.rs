@@ -1,4 +1,4 @@
-//! The same histories, checked with `stateright`'s tester of linearizability.
+//! The checker compared with `stateright`'s linearizability tester on the same histories.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use stateright::semantics::{ConsistencyTester, LinearizabilityTester, Sequential
 use super::{Answer, Call, Op, Register, is_linearizable};
 use crate::random::Random;
 
-/// Every possible state of the register. `stateright` requires a deterministic object. A value that
-/// may expire turns the object into a set of states.
+/// All possible states of the register. `stateright` requires a deterministic object, so a value
+/// that may expire makes the object a set of states.
 #[derive(Debug, Clone)]
 struct Possible(BTreeSet<(Option<i64>, bool)>);
 
@@ -34,7 +34,7 @@ impl SequentialSpec for Possible {
     /// A backend never answers `None`.
     type Ret = Option<Answer>;
 
-    /// Applies `op` for a call without an answer. Every possible effect of the call is kept.
+    /// Applies `op` for a call without an answer, keeping every possible effect of the call.
     fn invoke(&mut self, op: &Op) -> Option<Answer> {
         *self = Self::of(self.each().map(|register| register.after(*op).0).collect::<Vec<_>>());
         None
@@ -85,8 +85,8 @@ fn draw_op(random: &mut Random) -> Op {
     }
 }
 
-/// Generates the history of a register with a lock and three tasks whose calls overlap at random.
-/// Some answers are falsified or lost.
+/// Generates a history of three tasks whose calls on a locked register overlap at random. Some
+/// answers are falsified or lost.
 fn draw_history(random: &mut Random) -> History {
     const TASKS: usize = 3;
     const CALLS: usize = 7;
@@ -97,7 +97,7 @@ fn draw_history(random: &mut Random) -> History {
     for tick in 0..40 {
         let task = usize::try_from(random.below(TASKS as u64)).unwrap();
         match open[task] {
-            // A task without an answer makes no further call.
+            // A task whose answer was lost makes no further calls.
             _ if has_stopped[task] => {}
             None if history.len() < CALLS => {
                 let op = draw_op(random);

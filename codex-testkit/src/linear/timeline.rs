@@ -1,12 +1,11 @@
-//! The shortest display of a history that no order explains.
+//! The report of a history that no order explains, as short as possible.
 
 use std::fmt::Write as _;
 
 use super::{Answer, Call, Op, is_linearizable};
 
-/// Returns the calls that show that `calls`, which are not linearizable, are not. There is a line
-/// per call, with the ticks between which it was made, and a question that leads to the usual
-/// cause.
+/// Returns the calls that prove that `calls` are not linearizable. Each call has a line with the
+/// ticks between which it ran. A question at the end points to the usual cause.
 pub(crate) fn timeline(calls: &[Call]) -> String {
     let calls = shortest(calls);
     let mut text = String::from(
@@ -28,15 +27,15 @@ pub(crate) fn timeline(calls: &[Call]) -> String {
         );
     }
     text.push_str(if calls.iter().any(|call| matches!(call.op, Op::Set { ends: true, .. })) {
-        "A key ends here after 1 ms. Is the clock read inside the lock? A time that was read before the lock is older than what \
-         another call has seen meanwhile: a key that has ended is there again."
+        "A key expires here after 1 ms. Is the clock read inside the lock? A time that was read before the lock can be older \
+         than a time that another call has already used, so that an expired key reappears."
     } else {
-        "Is each of them one step? What is compared must be written under the same lock, in the same command or script."
+        "Is each of them one step? The comparison and the write must share one lock, one command or one script."
     });
     text
 }
 
-/// Cuts the history off at the first error, and leaves out reads that are not needed for the error.
+/// Truncates the history after the first error, and removes calls that the error does not need.
 fn shortest(calls: &[Call]) -> Vec<Call> {
     let mut ends: Vec<u64> = calls
         .iter()
@@ -44,7 +43,7 @@ fn shortest(calls: &[Call]) -> Vec<Call> {
         .filter(|ended| *ended != u64::MAX)
         .collect();
     ends.sort_unstable();
-    // A call that was not yet answered at that moment may or may not have been executed.
+    // A call that had no answer yet at that moment may or may not have been executed.
     let until = |last: u64| -> Vec<Call> {
         let begun = calls.iter().filter(|call| call.begun <= last);
         begun
@@ -66,7 +65,7 @@ fn shortest(calls: &[Call]) -> Vec<Call> {
         .map(until)
         .find(|calls| !is_linearizable(calls))
         .unwrap_or_else(|| calls.to_vec());
-    // Removing a call that changes nothing either keeps the error or explains it.
+    // A call that changes nothing can be removed if the rest still shows the error.
     let mut at = 0;
     while at < shortest.len() {
         let changes_nothing = matches!(shortest[at].op, Op::Get) || shortest[at].answer == Some(Answer::Done(false));

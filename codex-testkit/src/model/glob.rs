@@ -2,7 +2,7 @@
 
 /// Returns whether `text` matches `pattern`, as SCAN decides.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    // Redis takes a lone star for "all". Otherwise the empty key matches only the empty pattern.
+    // Redis treats a lone star as "all". Otherwise the empty key matches only the empty pattern.
     if text.is_empty() {
         return matches!(pattern, [] | [b'*']);
     }
@@ -79,8 +79,8 @@ mod tests {
     use super::matches;
     use crate::random::Random;
 
-    /// The contract's own matcher is compared with the server's, pair by pair. This matcher is
-    /// compared with the contract's.
+    /// Another test compares the contract's own matcher with the server's, pair by pair. This test
+    /// compares the model's matcher with the contract's.
     #[test]
     fn agrees_with_the_matcher_of_the_contract() {
         const BYTES: &[u8] = b"ab-^]\\[*?\x80\xff";

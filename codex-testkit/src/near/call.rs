@@ -1,4 +1,4 @@
-//! A call of a history.
+//! A call in a history.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use bytes::Bytes;
 /// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Client {
-    /// A near cache. All of its clones have its number.
+    /// A near cache. All of its clones share its number.
     Near(usize),
-    /// A client that asks the store for every answer. Its answers are linearizable.
+    /// A client without a near cache, whose answers are linearizable.
     Bare(usize),
 }
 
-/// A moment of a history.
+/// A moment in a history.
 ///
 /// `tick` orders the moments. Several moments can share a time, especially under a paused clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub struct Moment {
     pub at: Duration,
 }
 
-/// The content of a key in the answer of a read.
+/// The content of a key, as a read reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// The key was absent.
     Missing,
-    /// The value of the write of this version.
+    /// The value that the write of this version stored.
     Version(u64),
     /// A value that no write of the history carries, or a value of another key.
     Foreign,
@@ -49,8 +49,8 @@ impl Shown {
     }
 }
 
-/// Returns the value of `version` of `key`. The value names the key, so that an answer that belongs
-/// to another key is recognised.
+/// Returns the value of `version` of `key`. The value names the key, so that a value of another key
+/// is recognised.
 pub(crate) fn value_of(key: &str, version: u64) -> Bytes {
     Bytes::from(format!("{key}={version}"))
 }
@@ -67,7 +67,7 @@ pub enum What {
     },
     /// A removal.
     Delete,
-    /// A read that was answered.
+    /// An answered read.
     Read(Shown),
     /// A fail-over. It begins at the last moment at which the old primary accepted writes, and ends
     /// at the first moment at which every client uses the new primary. It may lose answered writes.
@@ -81,8 +81,8 @@ pub struct Call {
     pub client: Client,
     /// A moment before the request was sent.
     pub begun: Moment,
-    /// A moment after the answer, or `None` for a write that was dropped or failed: it takes effect
-    /// at some time after it began, or never.
+    /// A moment after the answer. `None` for a write that was dropped or failed: it takes effect at
+    /// any time after it began, or never.
     pub ended: Option<Moment>,
     /// The verb.
     pub what: What,

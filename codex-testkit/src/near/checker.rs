@@ -1,9 +1,9 @@
-//! The checker of histories.
+//! The checker for histories.
 //!
-//! A history is legal if its writes have a total order that explains every answer. The checker
-//! collects the certain facts about that order. A write is older than another write if it was
-//! answered before the other began. Each answer of a near cache must fit the known order, and
-//! proves further facts about it. A cycle means that no order exists.
+//! A history is legal if some total order of its writes explains every answer. The checker collects
+//! what is certain about that order. A write is older than another write if it was answered before
+//! the other began. Each answer of a near cache must fit the known part of the order, and reveals
+//! more of it. A cycle means that no order exists.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -17,19 +17,18 @@ use super::{
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// The maximum age of an answer: the time between the end of the write that overwrote it and
+    /// The maximum age of an answer: the time from the end of the write that overwrote the value to
     /// the start of the read.
     pub max_staleness: Duration,
-    /// The maximum age of an answer while nothing disturbs the near cache: the time that a push
-    /// takes.
+    /// The maximum age of an answer in a history without disturbances: the time that a push takes.
     pub push_time: Option<Duration>,
-    /// The tolerance of every comparison of times, for two clocks and for threads that wait for a
-    /// core.
+    /// The tolerance of every comparison of times. It covers differences between clocks, and
+    /// threads that wait for a core.
     pub slack: Duration,
 }
 
 impl Bounds {
-    /// Returns the bounds of a near cache with this `max_staleness`, and no tolerance.
+    /// Returns the bounds of a near cache with this `max_staleness`, without tolerance.
     pub fn new(max_staleness: Duration) -> Self {
         Self {
             max_staleness,
@@ -38,12 +37,12 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds of a client that asks the store for every answer.
+    /// Returns the bounds of a client without a near cache.
     pub fn fresh() -> Self {
         Self::new(Duration::ZERO)
     }
 
-    /// Requires that every answer is also younger than the time that a push takes, for a history
+    /// Limits the age of every answer further, to the time that a push takes. Use it for a history
     /// without disturbances.
     #[must_use]
     pub fn with_push_time(mut self, push_time: Duration) -> Self {
@@ -59,7 +58,7 @@ impl Bounds {
     }
 }
 
-/// A state of the key: missing at first, then the effect of each write.
+/// A state of the key: missing at first, then the result of each write.
 #[derive(Debug, Clone, Copy)]
 struct State {
     client: Option<Client>,
@@ -82,7 +81,7 @@ struct Checker<'a> {
     bounds: &'a Bounds,
     states: Vec<State>,
     order: Order,
-    /// The state that each answer of a near cache showed, if the state is certain.
+    /// The answers of near caches with the state that each showed, if that state is certain.
     shown: Vec<(Call, usize)>,
 }
 
@@ -106,7 +105,7 @@ pub fn check(calls: &[Call], bounds: &Bounds) -> Result<(), Violation> {
     checker.check_values()?;
     checker.order_writes()?;
     checker.check_near_reads()?;
-    // A second pass uses the facts that later answers proved.
+    // The second pass applies to every answer what later answers revealed about the order.
     checker.check_near_reads()
 }
 
@@ -170,7 +169,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Returns whether a fail-over may have lost the state before the read.
+    /// Returns whether a fail-over before the end of the read may have lost the state.
     fn may_be_lost(&self, state: State, read: &Call) -> bool {
         self.calls.iter().any(|call| {
             call.what == What::FailOver
@@ -179,7 +178,7 @@ impl Checker<'_> {
         })
     }
 
-    /// Records the order that the writes and the clients without a near cache prove.
+    /// Records the order that follows from the writes and from the clients without a near cache.
     fn order_writes(&mut self) -> Result<(), Violation> {
         for a in 0..self.states.len() {
             for b in 0..self.states.len() {
@@ -233,7 +232,7 @@ impl Checker<'_> {
     }
 
     /// Checks a read that found the key missing. A key is missing at first, after a removal, and
-    /// after its time to live. At least one of these causes must be allowed.
+    /// after its time to live. At least one of these explanations must be allowed.
     fn check_missing(&mut self, read: &Call) -> Result<(), Violation> {
         let mut refused: Option<(Moment, Rule, String)> = None;
         let mut allowed = Vec::new();
@@ -268,7 +267,7 @@ impl Checker<'_> {
     }
 
     /// Returns the states that the near cache must not fall behind: its own answered writes, with
-    /// `true`, and the states that it showed, with `false`.
+    /// `true`, and the states that it has shown, with `false`.
     fn seen_before(&self, read: &Call) -> Vec<(usize, bool)> {
         let mut seen = Vec::new();
         for (at, state) in self.states.iter().enumerate() {
@@ -287,7 +286,7 @@ impl Checker<'_> {
         seen
     }
 
-    /// Returns the rule that forbids `read` to show `state` or its expiry.
+    /// Returns the rule that forbids `read` from showing `state`, or its expiry if `has_expired`.
     fn reason_against(&self, state: usize, read: &Call, has_expired: bool) -> Option<(Rule, String)> {
         for (seen, is_own) in self.seen_before(read) {
             if self.order.is_older(state, seen) {
@@ -331,7 +330,7 @@ impl Checker<'_> {
         None
     }
 
-    /// Records that no state that the near cache has seen is newer than the state that it shows.
+    /// Records that the shown state is at least as new as every state that the near cache has seen.
     fn learn(&mut self, state: usize, read: &Call) -> Result<(), Violation> {
         for (seen, is_own) in self.seen_before(read) {
             if !self.order.note(seen, state) {

@@ -1,5 +1,5 @@
-//! The clauses of a near cache. This file holds near-02 and near-03: the order of a handle's
-//! answers.
+//! The clauses of a near cache. This file holds near-02 and near-03: the order of the answers of
+//! one near cache.
 
 mod entries;
 mod reports;
@@ -16,10 +16,10 @@ pub(crate) use self::{entries::*, reports::*, staleness::*};
 use super::{Bounds, Disturbance, HistoryShape, NearHarness, record_history};
 use crate::failure::{Checked, Failure, ensure};
 
-/// The number of rounds of a race. Each round has a fair chance to reveal a defect.
+/// The number of rounds of a race. Each round has a fair chance of revealing a defect.
 const ROUNDS: u64 = 60;
 
-/// The pause between two polls of a slow condition.
+/// The interval at which a slow condition is polled.
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn value(version: u64) -> Bytes {
@@ -31,8 +31,8 @@ async fn put<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     Ok(())
 }
 
-/// Stores a version through a handle whose connections were also closed. The first calls may fail
-/// on the closed connections.
+/// Stores a version through a client whose connections [`Disturbance::Cut`] may also have closed.
+/// The first calls may then fail.
 async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> Checked {
     const ATTEMPTS: u32 = 200;
     for _ in 1..ATTEMPTS {
@@ -47,7 +47,7 @@ async fn put_after_a_cut<B: KvBackend>(backend: &B, key: &str, version: u64) -> 
     put(backend, key, version).await
 }
 
-/// Returns the value of `key`, or `None` if the store cannot be reached.
+/// Returns the value of `key`, or `None` if the store is out of service.
 async fn shown<B: KvBackend>(backend: &B, key: &str) -> Option<Option<Bytes>> {
     use codex_traits::ErrorKind::{Connection, Server, Timeout};
     match backend.get(key).await {
@@ -102,8 +102,8 @@ async fn disturb<H: NearHarness>(harness: &H, disturbance: Disturbance<'_>) -> C
     ))
 }
 
-/// Reads `key` until the near cache keeps it: a read then sends no request to the store. This can
-/// take several reads, because the report of an earlier write can arrive in between.
+/// Reads `key` until the near cache keeps it, so that a read sends no request to the store. This
+/// can take several reads, because the report of an earlier write can arrive in between.
 async fn keep<H: NearHarness>(harness: &H, near: &H::Near, key: &str) -> Checked {
     // Waits for the reports of earlier writes, which would drop the key again.
     sleep(PAUSE * 5).await;
@@ -161,7 +161,7 @@ pub(crate) async fn near_02_nothing_is_kept_while_a_write_is_unresolved<H: NearH
     if !harness.disturb(Disturbance::HoldStreams).await {
         disturb(harness, Disturbance::BlackHole).await?;
     }
-    // The call is sent, and dropped before it is answered.
+    // The call is sent, but dropped before it is answered.
     let _ = timeout(
         Duration::from_millis(1),
         near.set("dropped", value(2), SetOptions::new()),

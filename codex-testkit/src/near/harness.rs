@@ -4,10 +4,10 @@ use std::{future::Future, time::Duration};
 
 use codex_traits::{KvBackend, Result};
 
-/// A store with near caches on it, for a clause.
+/// Access to a store and to near caches on it, for a clause.
 ///
-/// The clauses run on the caller's runtime and use tokio's timer. Under a paused clock they take no
-/// time.
+/// The clauses run on the caller's runtime and use tokio's timer. They take no time under a paused
+/// clock.
 pub trait NearHarness: Send + Sync {
     /// The near cache.
     type Near: KvBackend + Clone;
@@ -21,7 +21,8 @@ pub trait NearHarness: Send + Sync {
     /// As for the builder of the near cache.
     fn near(&self) -> impl Future<Output = Result<Self::Near>> + Send;
 
-    /// Returns a client in another program. [`Disturbance`] does not affect its connections.
+    /// Returns a client that stands for another program. [`Disturbance::Cut`] may close its
+    /// connections. No other disturbance may affect them.
     fn bare(&self) -> Self::Bare;
 
     /// Returns the backend below `near`, with the connections of `near`. The default is `None`.
@@ -33,28 +34,28 @@ pub trait NearHarness: Send + Sync {
     /// Returns the `max_staleness` of the near caches.
     fn max_staleness(&self) -> Duration;
 
-    /// Returns the longest time that a report takes while nothing disturbs the store.
+    /// Returns the longest time that a push takes while nothing disturbs the store.
     fn push_time(&self) -> Duration;
 
-    /// Returns the tolerance of times: zero under a paused clock.
+    /// Returns the tolerance of comparisons of times: zero under a paused clock.
     fn slack(&self) -> Duration;
 
-    /// Disturbs the store or the network. Returns `false` if this harness cannot do it.
+    /// Disturbs the store or the network. Returns `false` if this harness cannot do so.
     fn disturb(&self, disturbance: Disturbance<'_>) -> impl Future<Output = bool> + Send;
 
-    /// Returns the number of keys read from the store so far, or of requests that read keys.
-    /// `None`, the default, if the number is unknown.
+    /// Returns the number of keys read from the store so far, or the number of requests that read
+    /// keys. The default is `None`: the number is unknown.
     fn reads(&self) -> Option<u64> {
         None
     }
 
-    /// Returns the size of `near` in bytes, and the limit of its size. The default is `None`.
+    /// Returns the size of `near` in bytes, and its limit. The default is `None`.
     fn memory(&self, near: &Self::Near) -> Option<(u64, u64)> {
         let _ = near;
         None
     }
 
-    /// Returns the length of the longest value that is kept. The default is `None`.
+    /// Returns the length of the longest value that a near cache keeps. The default is `None`.
     fn max_value_bytes(&self) -> Option<usize> {
         None
     }
@@ -66,18 +67,18 @@ pub trait NearHarness: Send + Sync {
 pub enum Disturbance<'a> {
     /// Closes every connection of the near caches.
     Cut,
-    /// Holds back the answers and reports of streams. Other calls continue if the network allows.
+    /// Holds back the answers and reports of streams. Other calls continue if possible.
     HoldStreams,
     /// Swallows all traffic in both directions, but closes no connection.
     BlackHole,
     /// Ends [`HoldStreams`](Self::HoldStreams), [`BlackHole`](Self::BlackHole) and
     /// [`Latency`](Self::Latency).
     Heal,
-    /// Delays every answer and report by this much.
+    /// Delays every answer and report by this duration.
     Latency(Duration),
     /// Removes every key.
     FlushAll,
-    /// Reports that anything may have changed.
+    /// Reports that any key may have changed.
     ReportFlush,
     /// Writes to the same name in another database.
     WriteInAnotherDatabase(&'a str),

@@ -1,4 +1,4 @@
-//! The list of the clauses, and the macro that makes tests of them.
+//! The list of the clauses, and the macro that turns them into tests.
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 
@@ -49,7 +49,7 @@ macro_rules! table {
         pub const NEAR_CLAUSES: &[&str] = &[$(stringify!($name),)*];
 
         fn begin<'a, H: NearHarness>(name: &str, harness: &'a H) -> Option<BoxFuture<'a, Checked>> {
-            // One allocation for each clause keeps their futures off the stack.
+            // Boxing each clause by itself keeps its future off the stack.
             match name {
                 $(stringify!($name) => Some(clauses::$name(harness).boxed()),)*
                 _ => None,
@@ -85,8 +85,7 @@ pub async fn check_near_clause<H: NearHarness>(name: &str, harness: &H) -> Resul
     })
 }
 
-/// Checks a clause as a test. Panics if the clause is broken, and counts as skipped if it cannot be
-/// tested.
+/// Checks a clause as a test. Reports the test as skipped if the harness cannot test the clause.
 ///
 /// # Panics
 ///
@@ -100,8 +99,8 @@ pub async fn test_near_clause<H: NearHarness>(name: &str, test: &str, harness: &
     }
 }
 
-/// Makes a test of each clause of a near cache, with the given attribute and a harness that the
-/// expression makes.
+/// Generates a test for each clause of a near cache, with the given attribute. The expression makes
+/// the harness of each test.
 ///
 /// A clause that the harness cannot test is reported as skipped, in the format of
 /// [`require!`](crate::require!).

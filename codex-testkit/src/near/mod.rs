@@ -1,12 +1,12 @@
-//! Tests for near caches: histories of concurrent calls, and a checker of the answers.
+//! Tests for near caches: histories of concurrent calls, and a checker for the answers.
 //!
-//! A near cache answers reads from the memory of the process, while a store reports changes to it.
-//! It is not linearizable and must not be checked as if it were: an answer may be older than the
-//! store by the time that a push takes. [`check`] knows the exact bounds. It takes the calls that
-//! several near caches and clients without a near cache made on one key. It returns the first
-//! answer that no order of the writes explains.
+//! A near cache answers reads from the memory of the process, and the store pushes changes to it.
+//! It is not linearizable: an answer may lag behind the store by the time that a push takes. A
+//! checker for linearizability would therefore reject it. [`check`] knows the exact bounds. It
+//! takes the calls that several near caches and clients without a near cache made on one key, and
+//! returns the first answer that no order of the writes explains.
 //!
-//! [`record_history`] makes such histories on any [`KvBackend`](codex_traits::KvBackend):
+//! [`record_history`] records such histories on any [`KvBackend`](codex_traits::KvBackend):
 //!
 //! ```
 //! use codex_memory::MemoryBackend;
@@ -14,8 +14,8 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! // Two near caches on one store, and a client that asks the store itself. These three are the
-//! // store itself, so that not even a stale answer is allowed.
+//! // Handles to the store stand in for two near caches and for a client without one, so that no
+//! // stale answer is allowed.
 //! let store = MemoryBackend::new();
 //! let handles = [store.clone(), store.clone()];
 //! let history = record_history(&handles, &store, &HistoryShape::new(7)).await.unwrap();

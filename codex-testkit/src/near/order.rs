@@ -1,6 +1,6 @@
 //! A partial order of the states of one key.
 
-/// The pairs of states of which the first is certainly older, closed under transitivity.
+/// The pairs of states whose first state is certainly older, closed under transitivity.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
     older: Vec<Vec<bool>>,

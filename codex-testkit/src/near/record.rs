@@ -1,4 +1,4 @@
-//! Histories of concurrent calls through near caches and directly to the store.
+//! The recorder of histories: concurrent calls through near caches and directly to the store.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use crate::random::Random;
 
 /// The size of a history, and the seed of its random choices.
 ///
-/// The defaults make a history of a few keys that takes tens of milliseconds.
+/// The default history has a few keys and takes tens of milliseconds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HistoryShape {
@@ -36,11 +36,12 @@ pub struct HistoryShape {
     pub keys: u64,
     /// The longest pause between two calls of a task.
     pub pause: Duration,
-    /// The longest time after which a call is dropped. One call of eight is dropped.
+    /// The longest time after which a call is dropped. One call in eight is dropped unless it is
+    /// answered earlier.
     pub patience: Duration,
     /// The longest written time to live. The shortest is a tenth of it.
     pub ttl: Duration,
-    /// The prefix of the keys, so that histories on one store do not meet.
+    /// The prefix of the keys. It keeps the histories on one store apart.
     pub prefix: String,
     /// The seed of every random choice.
     pub seed: u64,
@@ -113,11 +114,11 @@ impl Recorder {
     }
 }
 
-/// Records a history of calls by the near caches `handles`, each with its clones, and by `bare`, a
-/// client that asks the store for every answer. The keys must be missing at first.
+/// Records a history of calls by the near caches `handles`, by clones of each, and by `bare`, a
+/// client without a near cache. The keys must be missing at first.
 ///
 /// This must run on a tokio runtime with a timer. Under a paused clock it takes no time. The caller
-/// may disturb the store meanwhile: failed and dropped calls count as unresolved.
+/// may disturb the store meanwhile: writes that fail or are dropped count as unresolved.
 ///
 /// # Errors
 ///
@@ -151,7 +152,7 @@ where
     Ok(History { keys })
 }
 
-/// Runs a task on the caller's runtime, because its clock may be paused.
+/// Runs a task on the caller's runtime, whose clock may be paused.
 async fn spawn<T: Send + 'static>(task: BoxFuture<'static, Result<T>>) -> Result<T> {
     match tokio::spawn(task).await {
         Ok(ended) => ended,
@@ -211,7 +212,7 @@ fn part(random: &mut Random, of: Duration) -> Duration {
     Duration::from_micros(random.below(micros + 1))
 }
 
-/// Draws a call. The answer of a read is filled in later.
+/// Draws a random call. The answer to a read is filled in later.
 fn draw(random: &mut Random, client: Client, recorder: &Recorder, shape: &HistoryShape) -> What {
     // Half of a bare client's calls are writes, so that pushes occur. A near cache mostly reads.
     let writes = if matches!(client, Client::Bare(_)) { 50 } else { 25 };

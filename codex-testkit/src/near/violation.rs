@@ -7,11 +7,11 @@ use std::{error, fmt};
 #[non_exhaustive]
 pub enum Rule {
     /// The clients without a near cache got contradictory answers. The store itself is not
-    /// linearizable, so the check says nothing about a near cache on it.
+    /// linearizable, so nothing can be said about a near cache on it.
     Store,
     /// The value was never written to this key, or was written only after the read.
     NeverWritten,
-    /// near-02: the answer is older than a write of the same near cache that was answered before.
+    /// near-02: the answer is older than an earlier answered write of the same near cache.
     ReadYourWrites,
     /// near-03: the answer is older than an earlier answer of the same near cache.
     MonotonicReads,
@@ -24,7 +24,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Returns the clause of the contract of near caches, or `None` if the rule is not a clause.
+    /// Returns the corresponding clause of the near-cache contract, or `None` if there is none.
     pub fn clause(self) -> Option<&'static str> {
         match self {
             Self::Store | Self::NeverWritten => None,

@@ -1,4 +1,4 @@
-//! TLS certificates for a server, issued by an authority that exists for a single test.
+//! TLS certificates from an authority that exists for a single test.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use rcgen::{
 
 use crate::require::Unavailable;
 
-/// An authority, with a certificate for a server at `localhost`, `127.0.0.1` and `::1`, and a
-/// certificate for a client. All are in PEM and newly generated.
+/// A newly generated certificate authority, with a server certificate for `localhost`, `127.0.0.1`
+/// and `::1`, and a client certificate. All are in PEM format.
 #[derive(Clone)]
 pub struct Certificates {
     authority: String,
@@ -37,16 +37,20 @@ impl Certificates {
         Self::made(&LOCAL, |_| ())
     }
 
-    /// Generates certificates with a server certificate for these hosts only.
+    /// Generates certificates, with a server certificate for these hosts only.
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new).
+    /// As for [`new`](Self::new), or if a host name is not ASCII.
+    ///
+    /// # Panics
+    ///
+    /// If `hosts` is empty.
     pub fn for_hosts(hosts: &[&str]) -> Result<Self, Unavailable> {
         Self::made(hosts, |_| ())
     }
 
-    /// Generates certificates with a server certificate that expired at the end of 2020.
+    /// Generates certificates, with a server certificate that expired at the end of 2020.
     ///
     /// # Errors
     ///
@@ -55,7 +59,7 @@ impl Certificates {
         Self::made(&LOCAL, |server| server.not_after = date_time_ymd(2020, 12, 31))
     }
 
-    /// Generates certificates with a server certificate that is valid from the year 2100 on.
+    /// Generates certificates, with a server certificate that is not valid before 2100.
     ///
     /// # Errors
     ///
@@ -70,8 +74,8 @@ impl Certificates {
 
     fn make(hosts: &[&str], server: fn(&mut CertificateParams)) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
-        // Names distinguish issuer and subject. A certificate whose issuer and subject are equal
-        // counts as self-signed.
+        // Each certificate gets a name. Without names, issuer and subject would be equal, and the
+        // certificate would count as self-signed.
         params
             .distinguished_name
             .push(DnType::CommonName, "codex-testkit authority");
@@ -114,7 +118,7 @@ impl Certificates {
         &self.client.key
     }
 
-    /// Returns the files with which a server is started, by name.
+    /// Returns the names and contents of the files that a server is started with.
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
         [
             ("ca.pem", self.authority.clone()),

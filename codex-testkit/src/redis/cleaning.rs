@@ -1,4 +1,4 @@
-//! Emptying of a database, on servers that do not allow every command.
+//! The emptying of databases, including on servers that do not allow every command.
 
 use redis::{FromRedisValue as _, RedisError, Value};
 
@@ -13,16 +13,16 @@ const BATCH: usize = 1_000;
 pub(super) enum Cleaning {
     /// By FLUSHDB.
     Flush,
-    /// By SCAN and DEL, if FLUSHDB is renamed or forbidden.
+    /// By SCAN and DEL, because FLUSHDB is renamed or forbidden.
     ScanAndDelete,
 }
 
 impl Cleaning {
-    /// Determines how the database, which must be empty now, can be emptied.
+    /// Determines how the database can be emptied. It must be empty now.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if the database cannot be emptied. Nothing must be written to it then.
+    /// [`Unavailable`] if the database could not be emptied. Nothing may be written to it then.
     pub(super) fn of(raw: &Raw) -> Result<Self, Unavailable> {
         let Err(flush) = raw.command(&["FLUSHDB"]) else {
             return Ok(Self::Flush);
@@ -59,7 +59,7 @@ impl Cleaning {
     }
 }
 
-/// Returns the number of keys. SCAN counts them if DBSIZE is refused.
+/// Returns the number of keys. Counts them with SCAN if DBSIZE is refused.
 pub(super) fn keys(raw: &Raw) -> Result<u64, RedisError> {
     if let Ok(count) = raw.command(&["DBSIZE"]) {
         return Ok(u64::from_redis_value(count)?);
@@ -98,8 +98,8 @@ fn each_page(raw: &Raw, mut visit: impl FnMut(&[Vec<u8>]) -> Result<(), RedisErr
     }
 }
 
-/// Returns the server's error text on one line. The text contains no secret key, because the kit's
-/// commands have no such keys.
+/// Returns the server's error text. It reveals no secret, because the kit's own commands contain
+/// none.
 pub(super) fn said(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -107,18 +107,18 @@ pub(super) fn said(error: &RedisError) -> String {
     }
 }
 
-/// Returns whether the server refuses the command to this user, or does not know it.
+/// Returns whether this user may not run the command, or the server does not know it.
 pub(super) fn is_refused(error: &RedisError) -> bool {
     error.code().is_some_and(|code| matches!(code, "NOPERM" | "ERR"))
 }
 
-/// Returns the reason to avoid patterns with many stars, given a server's answer to `INFO server`.
-/// Returns `None` if the server answers such patterns in time.
+/// Returns the reason to avoid patterns with many stars, given a server's answer to `INFO server`,
+/// or `None` if such patterns are safe.
 pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
     let Some(info) = info else {
         return Some(
-            "the server does not tell its version (INFO is refused), and Redis before 6.0.18, 6.2.11 and 7.0.9 answers nobody \
-             while it is in such a pattern (CVE-2022-36021)",
+            "the server does not report its version (INFO is refused), and Redis before 6.0.18, 6.2.11 and 7.0.9 blocks all \
+             clients while it matches such a pattern (CVE-2022-36021)",
         );
     };
     let field = |name: &str| {
@@ -126,7 +126,8 @@ pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
             .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))
             .map(str::trim)
     };
-    // Valkey forked from a Redis with the fix, and reports that Redis's version besides its own.
+    // Valkey was forked from a Redis with the fix. It reports that Redis's version as well as its
+    // own.
     if field("server_name") == Some("valkey") || field("valkey_version").is_some() {
         return None;
     }
@@ -147,8 +148,8 @@ pub(super) fn avoids_many_stars(info: Option<&str>) -> Option<&'static str> {
         return None;
     }
     Some(
-        "Redis before 6.0.18, 6.2.11 and 7.0.9 answers nobody while it is in such a pattern (CVE-2022-36021), and this server \
-         tells such a version or none",
+        "Redis before 6.0.18, 6.2.11 and 7.0.9 blocks all clients while it matches such a pattern (CVE-2022-36021), and this \
+         server reports such a version or none",
     )
 }
 

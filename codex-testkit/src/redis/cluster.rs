@@ -20,10 +20,10 @@ use crate::require::Unavailable;
 /// The number of slots of a cluster.
 const SLOTS: usize = 16384;
 
-/// Three masters and their replicas, started from the `redis-server` on `PATH`. All servers end
-/// when this value is dropped, or with the process.
+/// Three masters, each with a replica unless the cluster is [leased](Self::lease), started from the
+/// `redis-server` on `PATH`. All servers end when this value is dropped, or with the process.
 ///
-/// A node that is silent for a second counts as down.
+/// A node that is silent for a second counts as down, in a leased cluster for a minute.
 #[derive(Debug)]
 pub struct RedisCluster {
     masters: Vec<RedisServer>,
@@ -68,31 +68,31 @@ impl RedisCluster {
                 .map_err(failed)?;
         }
         for node in self.nodes().skip(1) {
-            let bus = bus_port(node).ok_or_else(|| Unavailable::new("a node does not tell its bus port"))?;
+            let bus = bus_port(node).ok_or_else(|| Unavailable::new("a node does not report its bus port"))?;
             let port = node.port().to_string();
             let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
             self.masters[0].command(&meet).map_err(failed)?;
         }
         let known = format!("cluster_known_nodes:{}", self.nodes().count());
         for node in self.nodes() {
-            wait("a node knows the others", || {
+            wait("a node to know the others", || {
                 text(node, &["CLUSTER", "INFO"]).contains(&known)
             })?;
         }
         for (master, replica) in self.masters.iter().zip(&self.replicas) {
             let id = text(master, &["CLUSTER", "MYID"]);
-            wait("a replica takes its place", || {
+            wait("a replica to follow its master", || {
                 replica.command(&["CLUSTER", "REPLICATE", &id]).is_ok()
             })?;
         }
         for node in self.nodes() {
-            wait("the cluster serves", || {
+            wait("the cluster to serve all slots", || {
                 text(node, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
                     && text(node, &["CLUSTER", "NODES"]).matches("slave").count() == self.replicas.len()
             })?;
         }
         for replica in &self.replicas {
-            wait("a replica is in step", || {
+            wait("a replica to be in sync", || {
                 text(replica, &["INFO", "replication"]).contains("master_link_status:up")
             })?;
         }
@@ -103,7 +103,7 @@ impl RedisCluster {
         self.masters.iter().chain(&self.replicas)
     }
 
-    /// Returns `redis-cluster://127.0.0.1:<port>,…`, with the masters.
+    /// Returns `redis-cluster://127.0.0.1:<port>,…` with the ports of the masters.
     pub fn url(&self) -> String {
         let places: Vec<String> = self
             .masters
@@ -113,7 +113,8 @@ impl RedisCluster {
         format!("redis-cluster://{}", places.join(","))
     }
 
-    /// Returns the nodes that were masters at the start, each with a third of the slots, in order.
+    /// Returns the nodes that were masters at the start, in the order of their slots. Each was
+    /// assigned a third of the slots.
     pub fn masters(&self) -> &[RedisServer] {
         &self.masters
     }
@@ -123,7 +124,7 @@ impl RedisCluster {
         &self.replicas
     }
 
-    /// Returns the master that serves this key, as long as no slot has moved.
+    /// Returns the master that serves this key, provided that no slot has moved.
     ///
     /// # Panics
     ///
@@ -131,7 +132,7 @@ impl RedisCluster {
     pub fn master_of(&self, key: &[u8]) -> &RedisServer {
         let slot = self.masters[0].command(&[b"CLUSTER", &b"KEYSLOT"[..], key]);
         let Ok(Value::Int(slot)) = slot else {
-            panic!("the first master does not say which slot a key is in");
+            panic!("the first master did not answer CLUSTER KEYSLOT");
         };
         let count = self.masters.len();
         let at = (0..count).find(|at| usize::try_from(slot).is_ok_and(|slot| slot < (at + 1) * SLOTS / count));
@@ -144,13 +145,13 @@ impl RedisCluster {
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start). Also if the cluster could not be emptied.
+    /// As for [`start`](Self::start), or if the cluster could not be emptied.
     pub fn lease() -> Result<ClusterLease, Unavailable> {
         let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let cluster = match free {
             Some(cluster) => cluster,
-            // Never dropped, but the servers end with this process. The long timeout keeps a busy
-            // machine from making a node look dead.
+            // Leaked: the servers end with this process anyway. With the long timeout, no node
+            // counts as down because the machine is busy.
             None => Box::leak(Box::new(Self::start_with(false, 60_000)?)),
         };
         let lease = ClusterLease {
@@ -179,8 +180,7 @@ pub struct ClusterLease {
 }
 
 impl ClusterLease {
-    /// Kills one of the three masters, as in a crash. The cluster is not used again after this
-    /// lease.
+    /// Kills one of the three masters, as in a crash. The cluster is not leased again.
     pub fn kill_one(&self) {
         self.is_broken.store(true, Ordering::Relaxed);
         self.cluster.masters[2].kill();
@@ -226,7 +226,7 @@ fn node(timeout: u32) -> Result<RedisServer, Unavailable> {
         ];
         RedisServer::start_with(arguments)
     };
-    // Another process can take the port of the bus, which the server does not choose again.
+    // Another process can take the port of the bus, and `start_with` retries with the same one.
     let mut attempts = 5;
     loop {
         attempts -= 1;

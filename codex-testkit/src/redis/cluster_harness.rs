@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{Breaker, Foreign, Harness, Outage, OutageKind, Time, require::Unavailable};
 
-/// Runs the clauses on the backend that `connect` makes from the URL of a cluster.
+/// A harness for the backend that `connect` makes from the URL of a cluster.
 ///
-/// A cluster has no databases, so each store is a cluster of its own, out of a few clusters that
-/// are emptied and reused. For outages a node of the cluster is killed.
+/// A cluster has no numbered databases, so each store is a cluster of its own. A few clusters are
+/// emptied and reused. An outage kills a node of the cluster.
 ///
 /// ```no_run
 /// use codex_testkit::redis::ClusterHarness;
@@ -48,7 +48,7 @@ where
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Uses clusters that are started on this machine.
+    /// Creates a harness that starts clusters on this machine.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ where
         REAL_TIME
     }
 
-    /// Returns 5 minutes. The servers of a cluster share the processors of this machine.
+    /// Returns five minutes, because the servers of a cluster share the processors of this machine.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(300)
     }
@@ -127,7 +127,7 @@ where
         is_planted(foreign, |key, command| cluster.master_of(key).command(command))
     }
 
-    /// Returns the memory that the nodes use for their connections, all of which belong to this
+    /// Returns the memory that the masters use for their connections, all of which belong to this
     /// store.
     async fn memory_in_use(&self, backend: &Self::Backend) -> Option<u64> {
         let masters = backend.place().masters();
@@ -154,7 +154,7 @@ impl Breaker for OneNode {
         })
     }
 
-    /// Does nothing: the data of the node is lost, and the next store is on another cluster.
+    /// Does nothing: the node's data is lost, and the next store is on another cluster.
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

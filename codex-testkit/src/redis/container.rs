@@ -1,4 +1,4 @@
-//! A Redis in a container, for a machine without `redis-server`.
+//! Redis in a container, for machines without `redis-server`.
 
 use std::{
     env, process,
@@ -16,22 +16,22 @@ use testcontainers::{GenericImage, ImageExt as _, core::IntoContainerPort as _, 
 use super::{numbers::DATABASES, raw::dial, watchdog::Watchdog};
 use crate::require::Unavailable;
 
-/// Removes the container at the end of standard input: through the engine's own client, or through
-/// its socket. `$1` is the container's name.
+/// The script of the watchdog. It removes the container at the end of standard input, with the
+/// engine's command-line client or else through its socket. `$1` is the container's name.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 read -r _
 docker rm -f "$1" || curl --silent --unix-socket /var/run/docker.sock --request DELETE "http://engine/containers/$1?force=1"
 "#;
 
-/// The image that is used unless `CODEX_TEST_REDIS_IMAGE` names another image.
+/// The default image. `CODEX_TEST_REDIS_IMAGE` names another image.
 const DEFAULT_IMAGE: &str = "redis:7";
 
-/// Enough for a pull over a slow line and for the start.
+/// The time that pulling the image and starting the container may take.
 const STARTUP: Duration = Duration::from_secs(120);
 
-/// A Redis in a container, reached over TCP. The container is removed when this value is dropped,
-/// or with the process.
+/// Redis in a container, reached over TCP. The container is removed when this value is dropped, or
+/// with the process.
 #[derive(Debug)]
 pub struct RedisContainer {
     url: String,
@@ -98,8 +98,8 @@ impl RedisContainer {
     }
 }
 
-/// Starts the container and returns its `host:port`. The engine's client is asynchronous and the
-/// caller may or may not be inside a runtime, so this uses its own thread and runtime.
+/// Starts the container and returns its `host:port`. The engine's client is asynchronous, and the
+/// caller may or may not be inside a runtime, so this uses a thread and a runtime of its own.
 fn run(image: String, name: String) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     let worker = thread::Builder::new()
@@ -111,7 +111,7 @@ fn run(image: String, name: String) -> Result<String, String> {
                 Err(error) => Ok(Err(error.to_string())),
             };
             let started = started.unwrap_or_else(|_| Err("not started within two minutes".to_owned()));
-            // The caller waits for the answer.
+            // Cannot fail: the caller waits for the answer.
             let _ = answer.send(started);
         });
     worker.map_err(|error| error.to_string())?;
@@ -152,7 +152,8 @@ async fn start(image: &str, name: String) -> Result<String, String> {
     Ok(format!("{host}:{port}"))
 }
 
-/// Splits repository and tag. A colon before a slash belongs to the port of a registry.
+/// Splits an image name into repository and tag. A colon before a slash belongs to the port of a
+/// registry.
 fn split_image(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),

@@ -24,8 +24,8 @@ use crate::require::Unavailable;
 /// The time to wait for a database that another process holds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An empty database of the shared server, for exclusive use until it is dropped; see [the
-/// module](super).
+/// An empty database for exclusive use until it is dropped, by default on the shared server; see
+/// [the module](super).
 pub struct Database {
     number: u32,
     url: String,
@@ -33,7 +33,8 @@ pub struct Database {
     tls_url: Option<String>,
     raw: Raw,
     lease: Lease,
-    /// The settings in the URL of a given server: `?protocol=resp3`.
+    /// The query of the URL that was passed to [`lease_from`](Self::lease_from), such as
+    /// `protocol=resp3`.
     settings: String,
 }
 
@@ -42,7 +43,7 @@ enum Lease {
     Number(&'static Numbers),
     /// A claim on a database of a server that the tests have not started.
     Claim {
-        /// A subscription, which other processes see. It ends with the connection, even if its
+        /// A subscription, which other processes can see. It ends with the connection, even if its
         /// holder crashes.
         _subscription: Connection,
         cleaning: Cleaning,
@@ -52,18 +53,19 @@ enum Lease {
 }
 
 impl Database {
-    /// Acquires a lease on an empty database. Blocks for up to two minutes if other processes use
-    /// all databases of a given server.
+    /// Acquires a lease on an empty database of the shared server. Blocks for up to two minutes
+    /// while other tests hold the empty databases of a given server.
     ///
-    /// On a server that `CODEX_TEST_REDIS_URL` names, only leased databases are touched, and a
-    /// database that holds data is never leased.
+    /// On a server that `CODEX_TEST_REDIS_URL` names, only leased databases are modified, and a
+    /// database that holds data is never leased. A database number in that URL is ignored; its
+    /// settings, such as `protocol=resp3`, apply to every leased database.
     ///
     /// # Errors
     ///
     /// [`Unavailable`] if there is no server, or no empty database on it.
     pub fn lease() -> Result<Self, Unavailable> {
         match shared()? {
-            Shared::Given(info) => Self::claim(info, None, "", PATIENCE),
+            Shared::Given { info, url } => Self::claim(info, None, settings_of(url), PATIENCE),
             Shared::Process(server) => Self::lease_on(server),
             Shared::Container(container, numbers) => {
                 Self::number_of(numbers, |number| (container.database_url(number), None, None))
@@ -75,7 +77,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if all of its databases are leased, or if it does not answer.
+    /// [`Unavailable`] if all of its databases are leased, or if a used database could not be
+    /// emptied.
     pub fn lease_on(server: &'static RedisServer) -> Result<Self, Unavailable> {
         Self::number_of(server.numbers(), |number| {
             (
@@ -86,8 +89,8 @@ impl Database {
         })
     }
 
-    /// Returns a database of a server that the tests have started, given its URLs for TCP, a Unix
-    /// socket and TLS.
+    /// Returns a database of a server that the tests have started. `urls` returns its URLs for TCP,
+    /// a Unix socket and TLS.
     fn number_of(
         numbers: &'static Numbers,
         urls: impl FnOnce(u32) -> (String, Option<String>, Option<String>),
@@ -117,20 +120,21 @@ impl Database {
         Ok(database)
     }
 
-    /// Acquires a lease on an empty database of the server that `url` names, by the same rules. If
-    /// `url` names a database (`redis://localhost/5`, `?db=5` for a socket), no other database is
-    /// used.
+    /// Acquires a lease on an empty database of the server that `url` names, by the rules for a
+    /// given server. If `url` names a database (`redis://localhost/5`, `?db=5` for a socket), no
+    /// other database is used.
     ///
     /// # Errors
     ///
     /// [`Unavailable`] if the server does not answer, if it has no such empty database, or if it
-    /// refuses a command that is needed to empty the database again. Nothing was written then.
+    /// refuses a command that is needed to empty the database again. Nothing has been written in
+    /// that case.
     pub fn lease_from(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), PATIENCE)
     }
 
-    /// Does the same as [`lease_from`](Self::lease_from), but does not wait if every empty database
-    /// is in use.
+    /// Acquires a lease as [`lease_from`](Self::lease_from) does, but does not wait if every empty
+    /// database is in use.
     pub(super) fn lease_at_once(url: &str) -> Result<Self, Unavailable> {
         Self::claim(&reach(url)?, named_database(url)?, settings_of(url), Duration::ZERO)
     }
@@ -149,7 +153,8 @@ impl Database {
         self
     }
 
-    /// Returns a database of a server that the tests have not started: the database `only`, or any.
+    /// Returns a database of a server that the tests have not started: the database `only`, or any
+    /// empty database.
     fn claim(
         info: &ConnectionInfo,
         only: Option<u32>,
@@ -210,21 +215,23 @@ impl Database {
         self.number
     }
 
-    /// Returns the URL of this database: `redis://<host>:<port>/<number>`, with the credentials of
-    /// `CODEX_TEST_REDIS_URL`.
+    /// Returns the URL of this database, `redis://<host>:<port>/<number>`, with the credentials of
+    /// a given server, and with the settings in the URL that was passed to
+    /// [`lease_from`](Self::lease_from).
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Returns the [URL](Self::url) with timeouts of 10 s for connections and commands, unless
-    /// `CODEX_TEST_REDIS_URL` sets others. It suits tests that do not check deadlines: on a busy
-    /// machine, an answer can take longer than the default of a client.
+    /// Returns the [URL](Self::url) with timeouts of 10 s for connections and commands, unless the
+    /// URL that was passed to [`lease_from`](Self::lease_from) sets others. It suits tests that do
+    /// not check deadlines: on a busy machine, an answer can take longer than the default of a
+    /// client.
     pub fn patient_url(&self) -> String {
         patient(self.url.clone())
     }
 
     /// Returns the URL for the Unix socket, `redis+unix:///<path>?db=<number>`, if the tests have
-    /// started the server.
+    /// started the server or the URL of a given server names a socket.
     pub fn unix_url(&self) -> Option<String> {
         self.unix_url.clone()
     }
@@ -235,7 +242,7 @@ impl Database {
         self.tls_url.clone()
     }
 
-    /// Sends one command to this database without a backend, for example to plant a list
+    /// Sends one command to this database, bypassing any backend: for example to plant a list
     /// (`["RPUSH", key, "x"]`) or a key that is not UTF-8, or to read raw bytes.
     ///
     /// # Errors
@@ -254,8 +261,9 @@ impl Database {
         self.command(&["FLUSHDB"]).map(drop)
     }
 
-    /// Returns the reason to avoid patterns with many stars on this server, if there is a reason:
-    /// [`Harness::avoids_many_stars`](crate::Harness::avoids_many_stars) for any client.
+    /// Returns the reason to avoid patterns with many stars on this server, or `None` if they are
+    /// safe. Implements [`Harness::avoids_many_stars`](crate::Harness::avoids_many_stars) for any
+    /// client.
     pub fn avoids_many_stars(&self) -> Option<&'static str> {
         cleaning::avoids_many_stars(cleaning::server_info(&self.raw).as_deref())
     }
@@ -285,7 +293,8 @@ impl fmt::Debug for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         match &self.lease {
-            // Also emptied now, so that the tests' values do not accumulate in memory.
+            // A reused number is emptied again, but the tests' values would accumulate in memory
+            // until then.
             Lease::Number(numbers) => {
                 if self.command(&["FLUSHDB", "ASYNC"]).is_ok() {
                     numbers.give_back(self.number);
@@ -295,7 +304,8 @@ impl Drop for Database {
             Lease::Claim { cleaning, registry, .. } => {
                 let cleaned = cleaning.clean(&self.raw);
                 if let Err(reason) = &cleaned {
-                    // Bypasses the capture of the test harness. A closed stream is ignored.
+                    // Written directly to the stream, because the test harness captures the output
+                    // of the print macros. A closed stream is ignored.
                     let _ = writeln!(
                         std::io::stderr(),
                         "\nCODEX-LEFT-BEHIND {}",
@@ -314,9 +324,9 @@ impl Drop for Database {
     }
 }
 
-/// Claims a number by the subscribers of a channel, so that no key is written to a server that the
-/// tests have not started. Each process subscribes first and then counts the subscribers. Of two
-/// concurrent processes, at least one sees the other and gives way.
+/// Claims a number through the subscribers of a channel, because a claim must not write a key to a
+/// server that the tests have not started. Each process subscribes first and then counts the
+/// subscribers. If two processes do so at once, at least one of them sees the other and gives way.
 fn claim_number(info: &ConnectionInfo, number: u32) -> RedisResult<Option<Connection>> {
     let channel = format!("codex-testkit:database:{number}");
     if subscribers(info, &channel)? > 0 {
@@ -333,7 +343,7 @@ fn subscribers(info: &ConnectionInfo, channel: &str) -> RedisResult<u64> {
     Ok(count)
 }
 
-/// Returns the reason that no database could be claimed, and the permission that may be missing.
+/// Returns the message for a failed claim, with the permissions that may be missing.
 fn unclaimed(error: &RedisError) -> String {
     let said = said(error);
     if is_refused(error) {
@@ -346,7 +356,7 @@ fn unclaimed(error: &RedisError) -> String {
     format!("no database could be claimed: {said}")
 }
 
-/// Returns the number of databases, or 16, the default, if the server does not report it.
+/// Returns the number of databases, or Redis's default of 16 if the server does not report it.
 fn databases_of(info: &ConnectionInfo) -> u32 {
     let asked = dial(info).and_then(|mut connection| {
         cmd("CONFIG")
@@ -369,17 +379,18 @@ fn named_database(url: &str) -> Result<Option<u32>, Unavailable> {
     match number {
         None | Some("") => Ok(None),
         Some(number) => number.parse().map(Some).map_err(|_| {
-            Unavailable::new("the URL's database is no number: expected one such as redis://localhost:6379/5")
+            Unavailable::new("the database in the URL is not a number: expected a URL such as redis://localhost:6379/5")
         }),
     }
 }
 
-/// Returns the settings in a URL without its database: `protocol=resp3&command_timeout=1s`.
+/// Returns the query of a URL, such as `protocol=resp3&command_timeout=1s`.
 fn settings_of(url: &str) -> &str {
     url.split_once('?').map_or("", |(_, query)| query)
 }
 
-/// Returns a query of these settings without a database, which the caller adds elsewhere.
+/// Returns `before` and these settings without a database, which the caller adds elsewhere. Returns
+/// an empty string if there are no other settings.
 fn query(before: &str, settings: &str) -> String {
     let others: Vec<&str> = settings
         .split('&')

@@ -1,4 +1,4 @@
-//! A real server that can be taken out of service.
+//! A real server that tests can take out of service.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +16,6 @@ use crate::{Breaker, Fault, Outage, OutageKind, Proxy, require::Unavailable, run
 ///
 /// The proxy refuses and stalls connections and loses answers. The server itself demands
 /// credentials, becomes read-only, and runs out of memory. Clones share the server.
-/// server.
 #[derive(Debug, Clone)]
 pub struct FragileRedis {
     server: Arc<RedisServer>,
@@ -25,7 +24,7 @@ pub struct FragileRedis {
 }
 
 impl FragileRedis {
-    /// Starts a server, which is in service.
+    /// Starts a server that is in service.
     ///
     /// # Errors
     ///
@@ -42,7 +41,7 @@ impl FragileRedis {
         })
     }
 
-    /// Returns the URL of one of its 16 databases, through the proxy:
+    /// Returns the URL of one of its 16,384 databases, through the proxy:
     /// `redis://127.0.0.1:<port>/<number>`.
     pub fn database_url(&self, number: u32) -> String {
         format!("redis://{}/{number}", self.proxy.address())
@@ -58,13 +57,13 @@ impl FragileRedis {
         &self.proxy
     }
 
-    /// Returns the switch.
+    /// Returns the switch that takes the server out of service.
     pub fn outage(&self) -> Outage {
         Outage::new(self.clone())
     }
 
-    /// Sends the server a command that changes a setting. The server belongs to the tests, so the
-    /// command must succeed.
+    /// Sends the server a command that changes a setting. It must succeed, because the server
+    /// belongs to the tests.
     fn command(&self, parts: &[&str]) {
         let answer = self.server.command(parts);
         answer.unwrap_or_else(|error| panic!("{} failed: {error}", parts[0]));
@@ -103,8 +102,7 @@ impl Breaker for FragileRedis {
                     // into it.
                     sleep(Duration::from_millis(100)).await;
                 }
-                // The server becomes a replica of a primary that does not exist, and keeps looking
-                // for it.
+                // The server becomes a read-only replica of a primary that does not exist.
                 OutageKind::ReadOnly => self.command(&["REPLICAOF", "127.0.0.1", "1"]),
                 OutageKind::OutOfMemory => self.command(&["CONFIG", "SET", "maxmemory", "1"]),
                 OutageKind::NodeDown => panic!("there is one node; `kinds` does not list it"),

@@ -21,11 +21,11 @@ use crate::{
     runtime::runtime,
 };
 
-/// Runs the clauses on the backend that `connect` makes from a URL. Each store is a [`Database`] of
-/// a server.
+/// A harness for the backend that `connect` makes from a URL. Each store is a [`Database`] of a
+/// server.
 ///
 /// For outages it puts a [`Proxy`] between the backend and the server. The proxy refuses and stalls
-/// connections and loses answers. The server itself is not touched. There are no outages if the
+/// connections and loses answers. The server itself is not disturbed. There are no outages if the
 /// server uses TLS.
 ///
 /// ```no_run
@@ -44,18 +44,19 @@ pub struct ServerHarness<C> {
     confined: bool,
     connect: C,
     registry: Arc<Registry>,
-    /// The proxy in front of future stores, as long as the switch of the outages exists.
+    /// The proxy in front of future stores, until the switch that `outage` returned is dropped.
     proxy: Mutex<Weak<Proxy>>,
 }
 
-// Repeats the bounds of `Harness`, so that the argument of a closure needs no type.
+// Repeats the bounds of the `Harness` implementation, so that the argument of a closure needs no
+// type.
 impl<C, F, B> ServerHarness<C>
 where
     C: Fn(String) -> F + Send + Sync,
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Uses the server that the tests share; see [the module](super).
+    /// Creates a harness on the server that the tests share; see [the module](super).
     ///
     /// # Errors
     ///
@@ -71,13 +72,12 @@ where
         })
     }
 
-    /// Uses the server that `url` names, by the rules of [`Database::lease_from`]: existing data is
-    /// not touched.
+    /// Creates a harness on the server that `url` names, by the rules of [`Database::lease_from`]:
+    /// existing data is not touched.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if the server does not answer, if it has no empty database, or if no empty
-    /// database could be emptied again. Nothing was written then.
+    /// As for [`Database::lease_from`].
     pub fn on(url: &str, connect: C) -> Result<Self, Unavailable> {
         let first = Database::lease_from(url)?;
         let confined = Database::lease_at_once(url).is_err();
@@ -98,13 +98,13 @@ where
     F: Future<Output = Result<B>> + Send,
     B: KvBackend + Clone,
 {
-    /// Calls every verb once, to find a server that refuses a command of the backend (an ACL,
+    /// Calls every verb once. This finds a server that refuses a command of the backend (an ACL,
     /// `rename-command`) before any clause runs.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] with each verb that the server refused and the server's message. Also if the
-    /// backend cannot connect.
+    /// [`Unavailable`] with each refused verb and the server's message, or if the backend cannot
+    /// connect, or if the database could not be emptied.
     pub async fn check_commands(&self) -> std::result::Result<(), Unavailable> {
         let database = self.lease()?.registered_in(&self.registry);
         let backend = (self.connect)(database.url()).await;
@@ -141,7 +141,7 @@ where
 
 impl<C> ServerHarness<C> {
     /// Returns whether only a single database is available: the URL names it, or no second database
-    /// is empty. The clause that needs two stores at a time (set-05) cannot run then.
+    /// is empty. The clause that needs two stores at a time (set-05) then cannot run.
     pub fn is_confined(&self) -> bool {
         self.confined
     }
@@ -224,7 +224,7 @@ where
     }
 }
 
-/// Returns the message of an error, with the server's message if the server caused it.
+/// Returns the message of an error and of its source, which is the server's message.
 fn with_source(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error} ({source})"),
@@ -232,7 +232,8 @@ fn with_source(error: &Error) -> String {
     }
 }
 
-/// Returns a proxy to the address of the server, unless its name cannot be resolved.
+/// Returns a proxy to the server, or `None` if its name cannot be resolved or no proxy can be
+/// started.
 async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
     match upstream {
         ConnectionAddr::Tcp(host, port) => {
@@ -245,7 +246,7 @@ async fn proxy_to(upstream: ConnectionAddr) -> Option<Proxy> {
     }
 }
 
-/// The outages that a proxy causes without the server.
+/// The outages that a proxy causes without the server's help.
 struct ByProxy {
     proxy: Arc<Proxy>,
     faults: ProxyFaults,

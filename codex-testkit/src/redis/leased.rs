@@ -1,4 +1,4 @@
-//! A backend together with the place that holds its keys.
+//! Backends with a lease on the place that holds their keys.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     secret_audit,
 };
 
-/// A backend with a lease of the place that holds its keys: a [`Database`], a cluster, a server.
+/// A backend with a lease on the place that holds its keys: a [`Database`], a cluster, or a server.
 /// The lease ends when the last handle is dropped.
 pub type Leased<B, P = Database> = Intercepted<B, Lease<P>>;
 

@@ -1,9 +1,9 @@
 //! A real Redis for tests (feature `redis`).
 //!
 //! A [`Database`] is an empty database that is leased to a test, on a server that all tests of the
-//! process share. A [`RedisServer`] is a server for a single test, which the test can stop, freeze,
-//! fill or give a password. A [`FragileRedis`] is such a server behind a proxy, for the clauses
-//! about outages. A [`ServerHarness`] runs the clauses on any server, including a server that is in
+//! process share. A [`RedisServer`] is a server for a single test, which can kill it, freeze it,
+//! fill it or give it a password. A [`FragileRedis`] is such a server behind a proxy, for clauses
+//! about outages. A [`ServerHarness`] runs the clauses on any server, even on a server that is in
 //! use. A [`ClusterHarness`] runs them on clusters on this machine. None of them needs an async
 //! runtime, and all of them can be used inside a runtime.
 //!
@@ -17,17 +17,17 @@
 //! # }
 //! ```
 //!
-//! The shared server is the first available server of these:
+//! The shared server is the first of these that applies:
 //!
-//! 1. the server that `CODEX_TEST_REDIS_URL` names: only empty databases are used there, and they
-//!    are emptied again,
+//! 1. the server that `CODEX_TEST_REDIS_URL` names: only its empty databases are used, and they are
+//!    emptied again; no other server is used if it does not answer,
 //! 2. a `redis-server` from `PATH`, private to the process,
 //! 3. a container of the image `CODEX_TEST_REDIS_IMAGE` (default `redis:7`), which is pulled only
 //!    if the engine does not have it.
 //!
 //! A server or container that the tests have started never outlives the test process, even if the
-//! process is killed. A small shell process waits for the end of a pipe that the test process
-//! holds, and then removes the server.
+//! process is killed. A small shell process waits until a pipe that the test process holds is
+//! closed, and then removes the server.
 
 #[cfg(feature = "redis-tls")]
 mod certificates;
@@ -67,8 +67,8 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// The time of a server. Redis checks the clock when a key is requested. The granularity covers the
-/// round trip on a busy machine.
+/// The time of a server. Redis compares expiry times with the clock at each request, so the
+/// granularity only covers a round trip on a busy machine.
 const REAL_TIME: Time = Time::Real {
     granularity: Duration::from_millis(60),
 };

@@ -1,4 +1,4 @@
-//! The databases of a server that the tests have started.
+//! The assignment of databases on a server that the tests have started.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
 /// The number of databases of a server that the tests have started.
 pub(super) const DATABASES: u32 = 16_384;
 
-/// The databases of a server that only this process uses, so that a counter suffices to assign
+/// The databases of a server. Only this process uses the server, so a counter suffices to assign
 /// them.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Mutex<Used>);
@@ -21,7 +21,7 @@ struct Used {
 
 impl Numbers {
     /// Returns a free number, and whether it was used before. Unused numbers come first, so that
-    /// the remaining tasks of a test do not disturb the next test. Database 0 is never leased,
+    /// tasks left over from one test do not disturb the next test. Database 0 is never leased,
     /// because commands that forget to select a database end up in it.
     pub(super) fn take(&self) -> Option<(u32, bool)> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! Data that the clauses write without the backend, and a server's report on its connections.
+//! Data that the clauses write without the backend, and the memory that a server uses for its
+//! connections.
 
 use redis::RedisResult;
 
@@ -25,7 +26,7 @@ pub(super) fn is_planted(foreign: &Foreign, command: impl FnOnce(&[u8], &[&[u8]]
 }
 
 /// Returns the total memory of the connections that `is_counted` accepts, from the answer to CLIENT
-/// LIST. Old servers do not report it.
+/// LIST. `None` for old servers, which do not report it.
 pub(super) fn memory_of(clients: &Value, is_counted: impl Fn(&str) -> bool) -> Option<u64> {
     let Value::BulkString(clients) = clients else {
         return None;
@@ -39,8 +40,8 @@ pub(super) fn memory_of(clients: &Value, is_counted: impl Fn(&str) -> bool) -> O
 }
 
 impl Database {
-    /// Writes `foreign` and returns whether it succeeded: [`Harness::plant`](crate::Harness::plant)
-    /// for any client.
+    /// Writes `foreign` and returns whether it succeeded. Implements
+    /// [`Harness::plant`](crate::Harness::plant) for any client.
     pub fn plant(&self, foreign: &Foreign) -> bool {
         plant(foreign, |_, command| self.command(command))
     }
@@ -51,7 +52,7 @@ impl Database {
     }
 
     /// Returns the memory that the server uses for the connections to this database, in bytes, if
-    /// the server reports it. Its other memory also serves other tests.
+    /// the server reports it. The rest of its memory is shared with other tests.
     pub fn memory_of_clients(&self) -> Option<u64> {
         let clients = self.command(&["CLIENT", "LIST"]).ok()?;
         let own = format!("db={}", self.number());

@@ -7,7 +7,7 @@ use crate::{Fault, OutageKind, Proxy};
 /// Frames that answer no request: pushes and attributes.
 const UNRELATED: [&[u8]; 3] = [b">0\r\n", b">1\r\n+x\r\n", b"|1\r\n+a\r\n+b\r\n"];
 
-/// Heads and items of replies that never end, or that take more memory than their own size.
+/// Heads and items of replies that never end, or that take more memory than their size on the wire.
 const ENDLESS: [(&[u8], &[u8]); 6] = [
     (b"*1000000000\r\n", b":1\r\n"),
     (b"*180000\r\n", b":1\r\n"),
@@ -20,7 +20,7 @@ const ENDLESS: [(&[u8], &[u8]); 6] = [
     (b"$9000000\r\n", b"xxxxxxxx"),
 ];
 
-/// The indices of the next frames.
+/// The faults that a proxy can cause. Holds the indices of the next frames.
 #[derive(Debug, Default)]
 pub(super) struct ProxyFaults {
     unrelated: AtomicUsize,

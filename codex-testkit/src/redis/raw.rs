@@ -8,10 +8,11 @@ use std::{
 
 use redis::{Client, Cmd, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike as _, RedisResult, Value};
 
-/// Long enough for a loaded machine, and short enough that a frozen server does not hang a test.
+/// The deadline of each step. It is long enough for a loaded machine, and keeps a frozen server
+/// from hanging a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A blocking connection, which is dialled on first use and again after it broke.
+/// A blocking connection, which is dialled on first use and again after it breaks.
 pub(super) struct Raw {
     info: ConnectionInfo,
     connection: Mutex<Option<Connection>>,
@@ -56,7 +57,7 @@ impl Raw {
         answer
     }
 
-    /// Drops the connection, because its server is about to end.
+    /// Drops the connection, for a server that is about to end.
     pub(super) fn disconnect(&self) {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,7 +1,7 @@
 //! The databases that a harness has handed out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use super::{cleaning::Cleaning, raw::Raw};
 use crate::runtime::sleep;
 
-/// The time in which tasks of a finished clause must drop their handles.
+/// The time that the tasks of a finished clause have to drop their handles.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The databases of a harness that are in use, and the databases that could not be emptied.
@@ -19,7 +19,16 @@ pub(super) struct Registry(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     in_use: BTreeMap<u32, (Raw, Cleaning)>,
+    /// The databases that are still held by clauses that were given up.
+    given_up: BTreeSet<u32>,
     left_behind: Vec<String>,
+}
+
+impl Entries {
+    /// Returns whether a clause that was not given up before still holds a database.
+    fn awaits_any(&self) -> bool {
+        self.in_use.keys().any(|number| !self.given_up.contains(number))
+    }
 }
 
 impl Registry {
@@ -35,23 +44,26 @@ impl Registry {
     pub(super) fn release(&self, number: u32, cleaned: Result<(), String>) {
         let mut entries = self.entries();
         entries.in_use.remove(&number);
+        entries.given_up.remove(&number);
         if let Err(reason) = cleaned {
             entries.left_behind.push(left_behind(number, &reason));
         }
     }
 
-    /// Empties the databases that a finished clause still holds.
+    /// Gives a finished clause time to return its databases, and empties the databases that it
+    /// still holds.
     ///
     /// # Errors
     ///
-    /// A text that names each database that could not be emptied since the last call, with the
-    /// reason.
+    /// A text with each database that could not be emptied since the last call, and the reason.
     pub(super) async fn settle(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        while !self.entries().in_use.is_empty() && Instant::now() < deadline {
+        while self.entries().awaits_any() && Instant::now() < deadline {
             sleep(Duration::from_millis(10)).await;
         }
-        let mut entries = self.entries();
+        let mut guard = self.entries();
+        let entries = &mut *guard;
+        entries.given_up.extend(entries.in_use.keys());
         // The clause was given up and may still write, so the database is not leased again.
         let held: Vec<(u32, Result<(), String>)> = entries
             .in_use
@@ -70,7 +82,7 @@ impl Registry {
     }
 }
 
-/// Returns the message that data is left in a database.
+/// Returns the message about data that is left in a database.
 pub(super) fn left_behind(number: u32, reason: &str) -> String {
-    format!("database {number} could not be emptied again ({reason}): remove what the suite has left in it")
+    format!("database {number} could not be emptied again ({reason}): remove the keys that the suite has left in it")
 }

@@ -11,12 +11,11 @@ use redis::{FromRedisValue as _, Value};
 use super::server::{CONFIGURATION, RedisServer};
 use crate::require::Unavailable;
 
-/// The time for the servers to find each other.
+/// The time that the servers have to find each other.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two servers, of which one is the primary, and three Sentinels, started from the `redis-server`
-/// on `PATH`. All servers end when this value is dropped, or with the process.
-///
+/// A primary, its replica and three Sentinels, started from the `redis-server` on `PATH`. All
+/// servers end when this value is dropped, or with the process.
 #[derive(Debug)]
 pub struct RedisSentinel {
     servers: [RedisServer; 2],
@@ -28,7 +27,7 @@ impl RedisSentinel {
     pub const NAME: &str = "main";
 
     /// Starts the servers, and waits until the Sentinels know the replica and each other. The first
-    /// server is the primary. The Sentinels consider it down after a second of silence.
+    /// server is the primary. The Sentinels consider it down after one second of silence.
     ///
     /// # Errors
     ///
@@ -37,8 +36,8 @@ impl RedisSentinel {
         Self::start_with(Duration::from_secs(1))
     }
 
-    /// Starts servers whose Sentinels wait for two minutes, for tests that must not see a fail-over
-    /// on a busy machine.
+    /// Starts servers whose Sentinels wait for two minutes of silence, for tests that a fail-over
+    /// on a busy machine would break.
     ///
     /// # Errors
     ///
@@ -48,12 +47,12 @@ impl RedisSentinel {
     }
 
     fn start_with(down_after: Duration) -> Result<Self, Unavailable> {
-        // No delay, so that a replica is in sync immediately.
+        // By default, a primary waits five seconds before it sends its data to a replica.
         let primary = RedisServer::start_with(["--repl-diskless-sync-delay", "0"])?;
         let port = primary.port().to_string();
         let following = ["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"];
         let replica = RedisServer::start_with(following)?;
-        wait("the replica is in step", || {
+        wait("the replica to be in sync", || {
             let state = text(&replica, &["INFO", "replication"]);
             state.contains("master_link_status:up")
         })?;
@@ -78,7 +77,7 @@ impl RedisSentinel {
             sentinels,
         };
         for sentinel in &started.sentinels {
-            wait("a Sentinel knows the others", || {
+            wait("a Sentinel to know the others", || {
                 let state = text(sentinel, &["INFO", "sentinel"]);
                 state.contains("status=ok") && state.contains("slaves=1,sentinels=3")
             })?;
@@ -101,7 +100,7 @@ impl RedisSentinel {
         format!("redis-sentinel://{}/{}/{database}", places.join(","), Self::NAME)
     }
 
-    /// Returns the two servers.
+    /// Returns the two servers. The first was the primary at the start.
     pub fn servers(&self) -> &[RedisServer; 2] {
         &self.servers
     }
@@ -111,7 +110,8 @@ impl RedisSentinel {
         &self.sentinels
     }
 
-    /// Returns the server that most Sentinels name as the primary, if it is running.
+    /// Returns the server that a majority of the Sentinels names as the primary, or `None` if there
+    /// is no majority.
     pub fn primary(&self) -> Option<&RedisServer> {
         self.servers.iter().find(|server| {
             let port = server.port().to_string();
@@ -136,7 +136,10 @@ pub(super) fn wait(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Un
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         if Instant::now() > deadline {
-            return Err(Unavailable::new(format!("not within {} s: {what}", PATIENCE.as_secs())));
+            return Err(Unavailable::new(format!(
+                "gave up after {} s waiting for {what}",
+                PATIENCE.as_secs()
+            )));
         }
         thread::sleep(Duration::from_millis(20));
     }

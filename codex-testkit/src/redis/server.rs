@@ -25,12 +25,12 @@ use super::{
 };
 use crate::require::Unavailable;
 
-/// Runs the server, and removes it at the end of standard input.
+/// The script of the watchdog. It runs the server, and kills it at the end of standard input.
 ///
-/// `$1` is the server's directory. The remaining arguments are its command line. A background job
-/// of a shell reads from `/dev/null`, so the pipe is passed by number. The shell itself waits for
-/// the server: until then its process id is not reused, and the end of the shell signals the end of
-/// the server.
+/// `$1` is the server's directory, and the remaining arguments are its command line. The standard
+/// input of a background job is `/dev/null`, so the pipe is passed as descriptor 3. The shell
+/// itself waits for the server: the process id is not reused until then, and the end of the shell
+/// signals the end of the server.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 exec 3<&0
@@ -48,10 +48,10 @@ kill -9 "$reader"
 /// The variable that names an executable to use instead of `redis-server` on `PATH`.
 const PROGRAM_VARIABLE: &str = "CODEX_TEST_REDIS_SERVER";
 
-/// The time within which a server starts on a loaded machine. A slower server counts as failed.
+/// The time that a server has to start, enough for a loaded machine.
 const STARTUP: Duration = Duration::from_secs(20);
 
-/// The name of a server's configuration file, which is used in addition to its arguments.
+/// The name of a server's configuration file. The command-line arguments override it.
 pub(super) const CONFIGURATION: &str = "server.conf";
 
 /// A private `redis-server` from `PATH`, on a free TCP port of the loopback interface and on a Unix
@@ -80,12 +80,12 @@ impl RedisServer {
     /// # Errors
     ///
     /// [`Unavailable`] if there is no `redis-server` on `PATH`, or if it does not start. The reason
-    /// includes its log.
+    /// includes the end of its log.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with::<&str>([])
     }
 
-    /// Starts a server with more command-line arguments: `["--requirepass", "secret"]`.
+    /// Starts a server with further arguments, such as `["--requirepass", "secret"]`.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start). Also if the server was built without TLS.
+    /// As for [`start`](Self::start), or if the server was built without TLS.
     #[cfg(feature = "redis-tls")]
     pub fn start_with_tls<A: Into<OsString>>(
         certificates: &super::Certificates,
@@ -109,7 +109,7 @@ impl RedisServer {
     }
 
     /// Starts a server with these files in its directory. A file named `server.conf` is its
-    /// configuration, to which the server may write.
+    /// configuration, which the server may rewrite.
     pub(super) fn start_from<A: Into<OsString>>(
         files: Vec<(&'static str, String)>,
         tls: bool,
@@ -137,7 +137,7 @@ impl RedisServer {
             numbers: Numbers::default(),
             running: Mutex::new(None),
         };
-        // Another process can take the port before the server uses it.
+        // Another process can take the port before the server does.
         let mut attempts = 10;
         loop {
             server.port = free_port()?;
@@ -156,7 +156,7 @@ impl RedisServer {
         self.port
     }
 
-    /// Returns the port for TLS, if the server has such a port.
+    /// Returns the port for TLS, if the server listens for TLS.
     pub fn tls_port(&self) -> Option<u16> {
         self.tls_port
     }
@@ -166,13 +166,12 @@ impl RedisServer {
         socket_in(&self.directory)
     }
 
-    /// Returns `redis://127.0.0.1:<port>/0`, without the password that `--requirepass` may have
-    /// set.
+    /// Returns `redis://127.0.0.1:<port>/0`, without a password.
     pub fn url(&self) -> String {
         self.database_url(0)
     }
 
-    /// Returns `redis+unix:///<socket>?db=0`, also without the password.
+    /// Returns `redis+unix:///<socket>?db=0`, without a password.
     pub fn unix_url(&self) -> String {
         self.database_unix_url(0)
     }
@@ -193,9 +192,10 @@ impl RedisServer {
         &self.numbers
     }
 
-    /// Sends one command to database 0 without a backend, with the password if there is a password.
+    /// Sends one command to database 0, bypassing any backend. Logs in with the password of
+    /// `--requirepass`, if there is one.
     ///
-    /// Reconnects after a restart, and gives up after 20 s.
+    /// Reconnects after a restart. Gives up after 20 s without an answer.
     ///
     /// # Errors
     ///
@@ -211,8 +211,8 @@ impl RedisServer {
         drop(self.running().take());
     }
 
-    /// Starts a killed server again, empty, with the same arguments, port and socket. A running
-    /// server is killed first.
+    /// Restarts the server, empty, with the same arguments, port and socket. A running server is
+    /// killed first.
     ///
     /// # Panics
     ///
@@ -249,19 +249,19 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server has never run.
+    /// If the server is not running.
     pub fn pid(&self) -> u32 {
         let text = fs::read_to_string(self.directory.join("pid")).unwrap_or_default();
         text.trim()
             .parse()
-            .unwrap_or_else(|_| panic!("the server has written no process id"))
+            .unwrap_or_else(|_| panic!("the server has not written its process id"))
     }
 
     fn signal(&self, signal: &str) {
         let mut running = self.running();
         let alive = running.as_mut().is_some_and(|watchdog| !watchdog.has_ended());
-        assert!(alive, "the server does not run");
-        // The shell's built-in `kill`, because some machines lack the program.
+        assert!(alive, "the server is not running");
+        // Uses the shell's built-in `kill`, because some machines lack the program.
         let kill = Command::new("sh")
             .args(["-c", r#"kill -s "$0" "$1""#, signal])
             .arg(self.pid().to_string())
@@ -278,7 +278,7 @@ impl RedisServer {
 
     fn run(&self) -> Result<(), Unavailable> {
         let program = program()?;
-        // The watchdog of a killed server has removed the directory.
+        // Again, because the watchdog of a killed server removes the directory.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -325,8 +325,8 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Waits on the Unix socket, which belongs to this server only. The port might belong to
-    /// another server.
+    /// Waits for an answer on the Unix socket, which belongs to this server only. The port might
+    /// belong to another server.
     fn wait_until_it_answers(&self, watchdog: &mut Watchdog) -> Result<(), Unavailable> {
         let deadline = Instant::now() + STARTUP;
         loop {
@@ -349,13 +349,13 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-        // Usually gone already. A server that ended on its own leaves it behind.
+        // Usually gone already, but a server that ended on its own leaves it behind.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Returns whether the server is up. A server that is loading or demands an unknown password is
-/// also up.
+/// Returns whether the server is up. It is up even if it is still loading or demands an unknown
+/// password.
 fn answers(answer: &RedisResult<Value>) -> bool {
     match answer {
         Ok(_) => true,
@@ -369,7 +369,7 @@ fn socket_in(directory: &Path) -> PathBuf {
 
 fn new_directory() -> io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // The path of a socket is limited to about 100 bytes, which a long TMPDIR would exceed.
+    // The path of a socket is limited to about 100 bytes, which a long `TMPDIR` would exceed.
     let parent = Some(env::temp_dir()).filter(|parent| parent.as_os_str().len() <= 64);
     let parent = parent.unwrap_or_else(|| PathBuf::from("/tmp"));
     loop {
@@ -384,7 +384,7 @@ fn new_directory() -> io::Result<PathBuf> {
     }
 }
 
-/// The log line of a server whose port another process has taken.
+/// The log message of a server whose port another process has taken.
 pub(super) const PORT_TAKEN: &str = "Address already in use";
 
 pub(super) fn free_port() -> Result<u16, Unavailable> {
@@ -393,7 +393,7 @@ pub(super) fn free_port() -> Result<u16, Unavailable> {
     Ok(address.port())
 }
 
-/// Returns the executable of the server.
+/// Returns the path of the server's executable.
 fn program() -> Result<PathBuf, Unavailable> {
     match env::var_os(PROGRAM_VARIABLE) {
         None => on_path("redis-server").ok_or_else(|| Unavailable::new("there is no redis-server on PATH")),

@@ -9,34 +9,40 @@ use crate::require::Unavailable;
 
 const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
 
-/// The address of the shared server.
+/// The shared server.
 #[derive(Debug)]
 pub(super) enum Shared {
-    /// A server of the user, which may hold data.
-    Given(ConnectionInfo),
+    /// A server that the user named. It may hold data.
+    Given {
+        info: ConnectionInfo,
+        /// The URL as given.
+        url: String,
+    },
     /// A process that the tests have started.
     Process(Box<RedisServer>),
     /// A container that the tests have started.
     Container(RedisContainer, Numbers),
 }
 
-/// Returns the shared server. The first call starts it. A failure is remembered too.
+/// Returns the shared server. The first call starts it, and its result is kept, even if it is an
+/// error.
 ///
-/// This blocks without a runtime, because the runtime of the first caller may have ended when the
-/// next test asks.
+/// Blocks and uses no async runtime, because the first caller's runtime may have ended when the
+/// next test calls this.
 pub(super) fn shared() -> Result<&'static Shared, Unavailable> {
     static SHARED: OnceLock<Result<Shared, Unavailable>> = OnceLock::new();
     SHARED.get_or_init(find).as_ref().map_err(Clone::clone)
 }
 
-/// Returns the URL of database 0 of the shared server, for tests that use no database.
+/// Returns the URL of the shared server, for tests that use no database: `CODEX_TEST_REDIS_URL`
+/// itself, or the URL of database 0 of a server that the tests have started.
 ///
 /// # Errors
 ///
-/// [`Unavailable`] if there is no server, with the list of attempts.
+/// [`Unavailable`] if there is no server, with the reason that each attempt failed.
 pub fn shared_url() -> Result<String, Unavailable> {
     Ok(match shared()? {
-        Shared::Given(_) => env::var(URL_VARIABLE).unwrap_or_default(),
+        Shared::Given { url, .. } => url.clone(),
         Shared::Process(server) => server.url(),
         Shared::Container(container, _) => container.url(),
     })
@@ -44,10 +50,9 @@ pub fn shared_url() -> Result<String, Unavailable> {
 
 fn find() -> Result<Shared, Unavailable> {
     if let Ok(url) = env::var(URL_VARIABLE) {
-        // If the user names a server, a private server in its place would hide that the named
-        // server is down.
+        // No fallback: a private server would hide that the server named by the user is down.
         return match reach(&url) {
-            Ok(info) => Ok(Shared::Given(info)),
+            Ok(info) => Ok(Shared::Given { info, url }),
             Err(reason) => Err(Unavailable::new(format!("{URL_VARIABLE} is set, but {reason}"))),
         };
     }
@@ -63,12 +68,12 @@ fn find() -> Result<Shared, Unavailable> {
     }
 }
 
-/// Returns the address of a server that answers and that the tests have not started.
+/// Parses the URL of a server that the tests have not started, and checks that the server answers.
 pub(super) fn reach(url: &str) -> Result<ConnectionInfo, Unavailable> {
-    // The crate's own messages do not contain the URL, which may hold a password.
+    // The messages of the `redis` crate do not contain the URL, which may hold a password.
     let info = url
         .into_connection_info()
-        .map_err(|error| Unavailable::new(format!("it is no URL of a Redis: {error}")))?;
+        .map_err(|error| Unavailable::new(format!("it is not a URL of a Redis server: {error}")))?;
     Client::open(info.clone())
         .and_then(|_| dial(&info))
         .map_err(|error| Unavailable::new(format!("its server does not answer: {error}")))?;

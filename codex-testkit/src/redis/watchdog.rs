@@ -1,4 +1,4 @@
-//! A process that outlives this process, to clean up after it.
+//! A process that outlives this process and cleans up after it.
 
 use std::{
     ffi::OsStr,
@@ -7,9 +7,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A shell whose standard input is a pipe that only this process holds. The pipe ends when this
-/// process ends, whether by return, panic, abort or SIGKILL. A `Drop` could not do this, because
-/// statics are not dropped and a killed process runs no code.
+/// A shell whose standard input is a pipe that only this process holds. The pipe closes when this
+/// process ends, whether by return, panic, abort or SIGKILL. A `Drop` alone would not suffice,
+/// because statics are not dropped and a killed process runs no code.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     shell: Child,
@@ -25,8 +25,8 @@ impl Watchdog {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A process group of its own: an interrupt at the terminal ends the tests, and the
-            // watchdog must outlive them.
+            // An interrupt at the terminal ends the process group of the tests. The watchdog must
+            // outlive them, so it has a group of its own.
             .process_group(0)
             .spawn()?;
         Ok(Self { shell })
@@ -40,7 +40,7 @@ impl Watchdog {
     /// Makes the script clean up, and waits until it has ended.
     pub(super) fn end(&mut self) {
         drop(self.shell.stdin.take());
-        // This fails only if the shell was already waited for.
+        // An error would mean that the shell is already gone.
         let _ = self.shell.wait();
     }
 }

@@ -69,7 +69,7 @@ fn figure(name: &str, class: &str, value: &str) -> String {
     format!("<div class=\"figure {class}\"><dd>{value}</dd><dt>{name}</dt></div>\n")
 }
 
-/// Returns the shares of passed, failed and skipped.
+/// Returns a bar with the shares of passed, failed and skipped clauses.
 fn bar(counts: Counts) -> String {
     let mut bar = String::from("<div class=\"bar\" aria-hidden=\"true\">");
     for (class, count) in [
@@ -85,7 +85,8 @@ fn bar(counts: Counts) -> String {
     bar
 }
 
-/// Returns the failures, which a reader of a failed run looks for first.
+/// Returns the section with the failures. It is first, because a reader of a failed run looks for
+/// them.
 fn failures(view: View<'_>) -> String {
     let mut entries = String::new();
     for (id, message) in view.report.failures() {
@@ -99,7 +100,7 @@ fn failures(view: View<'_>) -> String {
     if entries.is_empty() {
         return entries;
     }
-    format!("<section class=\"failures\">\n<h2>What failed</h2>\n<ul>\n{entries}</ul>\n</section>\n")
+    format!("<section class=\"failures\">\n<h2>Failures</h2>\n<ul>\n{entries}</ul>\n</section>\n")
 }
 
 fn contents(groups: &[(&str, Vec<Line<'_>>)]) -> String {
@@ -158,7 +159,7 @@ fn row(line: &Line<'_>, slowest: Duration) -> String {
     )
 }
 
-/// Returns the time of a clause, in figures and as a share of the slowest clause.
+/// Returns the time of a clause, as a number and as a bar relative to the slowest clause.
 fn time(line: &Line<'_>, slowest: Duration) -> String {
     let Some(took) = line.took else {
         return String::new();
@@ -167,7 +168,7 @@ fn time(line: &Line<'_>, slowest: Duration) -> String {
         return "<span class=\"time\"></span>".to_owned();
     }
     let share = took.as_secs_f64() / slowest.as_secs_f64().max(f64::MIN_POSITIVE) * 100.0;
-    // A shorter bar would be a speck.
+    // A shorter bar would hardly be visible.
     let bar = if share < 2.0 {
         String::new()
     } else {
@@ -176,7 +177,7 @@ fn time(line: &Line<'_>, slowest: Duration) -> String {
     format!("<span class=\"time\">{}{bar}</span>", readable(took))
 }
 
-/// Returns the text of a clause, in which backquotes mark code.
+/// Returns the text of a clause as HTML. Backquotes mark code.
 fn prose(text: &str) -> String {
     let mut prose = String::new();
     for (at, part) in text.split('`').enumerate() {

@@ -1,4 +1,4 @@
-//! Reports for CI systems: JUnit XML as Jenkins, GitLab and GitHub Actions read it.
+//! Reports for CI systems: JUnit XML that Jenkins, GitLab and GitHub Actions can read.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(super) fn render(view: View<'_>) -> String {
     }
     report
         .to_string()
-        .unwrap_or_else(|error| unreachable!("a string takes whatever is written to it: {error}"))
+        .unwrap_or_else(|error| unreachable!("writing to a string cannot fail: {error}"))
 }
 
 fn suite(name: &str, group: &str, lines: &[Line<'_>]) -> TestSuite {
@@ -68,7 +68,8 @@ fn case(name: &str, group: &str, line: &Line<'_>) -> TestCase {
     case
 }
 
-/// Escapes control characters as Rust does. The crate would leave them out, including tabs.
+/// Escapes control characters as Rust does. The `quick_junit` crate would leave them out, even
+/// tabs.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! Reports for people and for programs: text, JSON, JUnit XML, HTML.
+//! Formats of reports, for people and for programs: text, JSON, JUnit XML, HTML.
 
 mod escape;
 mod html;
@@ -15,7 +15,7 @@ pub use timed::TimedReport;
 
 use crate::{ClauseId, Outcome, Report};
 
-/// The data from which all forms are made.
+/// The data that every format renders.
 #[derive(Clone, Copy)]
 struct View<'a> {
     /// The name of the tested store.
@@ -60,7 +60,7 @@ impl Counts {
 }
 
 impl<'a> View<'a> {
-    /// Renders without times and without the name of a store.
+    /// Returns a view without times and without the name of a store.
     fn bare(report: &'a Report) -> Self {
         Self {
             subject: "",
@@ -107,12 +107,12 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Returns the report as a JSON object: counts, and an entry per clause.
+    /// Returns the report as a JSON object with counts and an entry per clause.
     pub fn to_json(&self) -> String {
         json::render(View::bare(self))
     }
 
-    /// Returns the report as JUnit XML, with a suite per group, as CI systems read it.
+    /// Returns the report as JUnit XML that CI systems can read, with a test suite per group.
     pub fn to_junit(&self) -> String {
         junit::render(View::bare(self))
     }

@@ -1,4 +1,4 @@
-//! Progress of a run, line by line.
+//! The progress of a run, line by line.
 
 use std::{
     fmt::{self, Write as _},
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::{Event, Outcome};
 
-/// The style in which [`Progress`] writes.
+/// The style of the lines that [`Progress`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressStyle {
-    /// Lines for a log: a line for each finished clause.
+    /// A line for each finished clause, for a log.
     Plain,
-    /// Colours, and a last line that shows the running clause.
+    /// Coloured lines, the last of which shows the running clause.
     Terminal,
 }
 
-/// Writes the events of [`run_with`](crate::run_with) as lines for people, each failure immediately
-/// with its reason.
+/// A writer of the events of [`run_with`](crate::run_with) as lines for people. The reason for a
+/// failure follows immediately.
 ///
 /// Output that cannot be written is dropped: a closed pipe does not end the run.
 ///
@@ -37,8 +37,8 @@ pub struct Progress<W> {
 }
 
 impl Progress<io::Stdout> {
-    /// Writes to standard output. Uses the style of a terminal if standard output is a terminal and
-    /// the environment variable `NO_COLOR` is not set.
+    /// Creates a writer to standard output. Its style is [`ProgressStyle::Terminal`] if standard
+    /// output is a terminal and the environment variable `NO_COLOR` is unset or empty.
     pub fn on_stdout() -> Self {
         let out = io::stdout();
         let plain = !out.is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -52,7 +52,7 @@ impl Progress<io::Stdout> {
 }
 
 impl<W: Write> Progress<W> {
-    /// Writes to `out`.
+    /// Creates a writer to `out`.
     pub fn new(out: W, style: ProgressStyle) -> Self {
         Self { out, style, group: "" }
     }
@@ -139,7 +139,7 @@ impl<W> fmt::Debug for Progress<W> {
     }
 }
 
-/// Returns the current activity of a slow clause.
+/// Returns the calls of a slow clause so far, and the call that it waits for.
 fn waiting(event: &Event<'_>) -> String {
     let Event::Running { calls, waits_for, .. } = event else {
         return String::new();
@@ -163,8 +163,8 @@ fn described(outcome: &Outcome) -> (&'static str, Option<&str>) {
     }
 }
 
-/// Shortens `text` so that its line fits a terminal of a hundred columns. Only then can the running
-/// line be cleared.
+/// Shortens `text` so that its line fits a terminal of a hundred columns. A wrapped line could not
+/// be cleared.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 68;
     match text.char_indices().nth(LONGEST) {

@@ -15,7 +15,7 @@ pub(super) fn render(view: View<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     f.write_str(&summary(view))
 }
 
-/// Returns the result of the run in one line.
+/// Returns the result of the run on one line.
 pub(super) fn summary(view: View<'_>) -> String {
     let Counts {
         passed,
@@ -55,7 +55,7 @@ fn entry(line: Line<'_>) -> String {
     entry
 }
 
-/// Escapes characters that a terminal would act on.
+/// Escapes control characters, which a terminal would act on.
 pub(super) fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for char in text.chars() {

@@ -61,7 +61,7 @@ impl TimedReport {
         self.took
     }
 
-    /// Returns the result of the run in one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
+    /// Returns the result of the run on one line: `74 passed, 0 failed, 2 skipped in 5.8 s`.
     pub fn summary(&self) -> String {
         text::summary(self.view())
     }

@@ -1,4 +1,4 @@
-//! Every clause on each double around a memory backend.
+//! Every clause, on each double around a memory backend.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -101,8 +101,8 @@ impl<W: Wrap> Harness for Doubled<W> {
         W::reopen(backend)
     }
 
-    /// Returns the resident memory of this process (proc(5)) without the log, which is expected to
-    /// grow.
+    /// Clears the log, which is expected to grow, and returns the resident memory of this process
+    /// (proc(5)).
     async fn memory_in_use(&self, backend: &W::Backend) -> Option<u64> {
         W::forget(backend);
         let status = std::fs::read_to_string("/proc/self/status").ok()?;

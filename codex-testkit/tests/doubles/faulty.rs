@@ -1,4 +1,4 @@
-//! Faults strike the calls that they select, as often as specified, and have their documented
+//! Faults must strike the calls that they select, as often as specified, with their documented
 //! effects.
 
 use std::{
@@ -153,7 +153,7 @@ async fn a_seed_repeats_what_happens() {
         let mut answers = Vec::new();
         for _ in 0..200 {
             answers.push(backend.get("k").await.is_ok());
-            // A call that the fault does not select does not advance its schedule.
+            // A call that the fault does not select must not advance its schedule.
             if seed == 1 && answers.len() == 100 {
                 backend.ttl("k").await.unwrap();
             }

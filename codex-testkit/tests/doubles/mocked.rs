@@ -1,4 +1,4 @@
-//! A mock gives its scripted answers as often as expected, and no other answers.
+//! A mock must give its scripted answers as often as expected, and no others.
 
 use codex_memory::MemoryBackend;
 use codex_testkit::doubles::{MockBackend, Verb};

@@ -1,4 +1,5 @@
-//! The log has every call with its answer, in order. It has no values, and on request no keys.
+//! The log must have every call in order, with its answer. It has no values, and on request no
+//! keys.
 
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ async fn nothing_leaks() {
     let shown = format!("{backend:?} {:?} {}", backend.calls(), backend.lines().join("\n"));
     assert!(!shown.contains("secret") && !shown.contains("17"), "{shown}");
 
-    // Without that request, the log has keys but its `Debug` output does not. Neither has values.
+    // By default the log has keys, but its `Debug` output does not. Neither has values.
     let backend = RecordingBackend::new(MemoryBackend::new());
     every_verb(&backend).await;
     let debug = format!("{backend:?} {:?}", backend.calls());

@@ -1,4 +1,4 @@
-//! The backend, which is correct apart from its fault. Its verbs are in `verbs`.
+//! A backend that is correct apart from its fault. Its verbs are in `verbs`.
 
 mod verbs;
 
@@ -24,7 +24,7 @@ use super::{
     keyspace::{Clock, Entry, Keyspace, SINCE_1970, Service, lock},
 };
 
-/// State that only the faults need.
+/// State that only faults need.
 #[derive(Default)]
 struct Wrong {
     ghosts: BTreeMap<Vec<u8>, i64>,
@@ -131,7 +131,7 @@ impl FaultyBackend {
         entry.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Returns the keyspace, without `key` if it has expired.
+    /// Returns the keyspace, after removing `key` if it has expired.
     fn live(&self, key: &[u8]) -> MutexGuard<'_, Keyspace> {
         let mut keyspace = self.keyspace();
         let mut ended = keyspace.entries.get(key).is_some_and(|entry| self.has_ended(entry));
@@ -367,7 +367,7 @@ impl FaultyBackend {
         Ok(Some(sum))
     }
 
-    /// Returns a page, for which at most `hint` keys from the cursor on are examined.
+    /// Returns a page, after examining at most `hint` keys from the cursor on.
     fn page(&self, pattern: &Pattern, cursor: &Cursor, hint: usize) -> Result<ScanPage> {
         let keyspace = self.keyspace();
         let grown = keyspace.next_position;

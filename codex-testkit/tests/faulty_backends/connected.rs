@@ -1,5 +1,5 @@
 //! An in-process model of a client with a single connection to its store. It models how calls wait
-//! and when the client abandons the connection. These are the faults of such clients.
+//! and when the client abandons the connection, with the faults that such clients have.
 
 use std::{
     future::{Future, pending},
@@ -46,17 +46,17 @@ macro_rules! connection_faults {
 }
 
 connection_faults! {
-    HealthAsksNothing life_11 "health is Ok without a question to the store"
-    HealthHasNoDeadline life_11 "health waits for a stalled store until that goes on"
-    HealthIsStale life_11 "health answers what it found the first time"
-    OnlyCallersLeave life_12 "a dead connection is left by a caller that waits out its deadline, and by nothing else"
-    DroppedCallsKeepTheirTurn life_12 "the turn of a call that is dropped is never given back"
-    DeadlineBeginsWithTheTurn life_13 "a deadline begins when the call before has been written"
-    AnyFrameIsProgress life_13 "a frame that answers nothing moves every deadline on"
-    FloodIsReadAtOnce life_13 "frames are read without a pause as long as there are any"
-    RepliesAreUnbounded life_14 "a reply is read however long it is"
-    LongReplyIsCut life_14 "a reply that is too long is answered as far as it was read"
-    DrivenByTheFirstRuntime life_15 "a connection is driven by the runtime that it was made on"
+    HealthAsksNothing life_11 "health is Ok without a request to the store"
+    HealthHasNoDeadline life_11 "health waits until a stalled store resumes"
+    HealthIsStale life_11 "health repeats its first result"
+    OnlyCallersLeave life_12 "a dead connection is abandoned only if a caller waits out its deadline"
+    DroppedCallsKeepTheirTurn life_12 "a dropped call never releases its turn"
+    DeadlineBeginsWithTheTurn life_13 "a deadline begins only when the previous call has been written"
+    AnyFrameIsProgress life_13 "an unrelated frame extends every deadline"
+    FloodIsReadAtOnce life_13 "frames are read without yielding as long as any arrive"
+    RepliesAreUnbounded life_14 "a reply of any length is read"
+    LongReplyIsCut life_14 "a reply that is too long is truncated and returned"
+    DrivenByTheFirstRuntime life_15 "a connection is driven by the runtime that created it"
 }
 
 #[allow(
@@ -68,14 +68,14 @@ pub(crate) use every_connection_fault;
 
 const DEADLINE: Duration = Duration::from_millis(100);
 
-/// The deadline of a write that the socket's buffers cannot hold.
+/// The deadline of a write that the socket buffer cannot hold.
 const LARGE_DEADLINE: Duration = Duration::from_secs(20);
 
 const SOCKET_BUFFER: usize = 1 << 20;
 const MAX_REPLY_BYTES: u64 = 1 << 20;
 const MOST_CALLS: usize = 1024;
 
-/// The network to the store, with its outage.
+/// The network to the store, with its current outage.
 #[derive(Debug, Default)]
 struct Line {
     outage: watch::Sender<Option<OutageKind>>,
@@ -152,7 +152,7 @@ impl Client {
             }
         };
         if is_dead && bytes > SOCKET_BUFFER {
-            // The write waits until the buffer is read, and other calls wait for the write.
+            // The write waits for room in the buffer, and other calls wait for the write.
             sleep(deadline - Instant::now()).await;
             return timed_out();
         }
@@ -178,7 +178,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request and returns whether its connection is dead.
+    /// Sends a request, and returns whether its connection is dead.
     fn send(&self) -> bool {
         let mut connection = lock(&self.connection);
         let is_late = |since: Instant| since.elapsed() > DEADLINE;
@@ -196,8 +196,8 @@ impl Client {
             match self.fault {
                 Some(ConnectionFault::AnyFrameIsProgress) => sleep(Duration::from_millis(1)).await,
                 Some(ConnectionFault::FloodIsReadAtOnce) => {
-                    // Long enough for the clause to fail, and short enough to free the thread
-                    // again.
+                    // Long enough for the clause to fail, but short enough to free the thread
+                    // eventually.
                     std::thread::sleep(Duration::from_secs(5));
                     return false;
                 }
@@ -221,7 +221,7 @@ impl Client {
     }
 }
 
-/// A client whose handles share a connection to the store.
+/// A client whose handles share one connection to the store.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedClient(Arc<Client>);
 
@@ -241,7 +241,7 @@ impl Client {
             self.calls.fetch_sub(1, Ordering::SeqCst);
             return Err(Error::new(ErrorKind::Connection, verb.name(), "too many calls").not_executed());
         }
-        // The turn is also released when the call is dropped, unless that is the fault.
+        // Dropping the call also releases the turn, unless that is the fault.
         let turn = Turn(&self.calls);
         let turn = if self.has(ConnectionFault::DroppedCallsKeepTheirTurn) {
             std::mem::forget(turn);
@@ -313,7 +313,7 @@ impl Breaker for Switch {
     }
 }
 
-/// Makes clients of stores in this process.
+/// A harness of clients of in-process stores.
 #[derive(Default)]
 pub(crate) struct ConnectedHarness {
     fault: Option<ConnectionFault>,

@@ -4,7 +4,7 @@ use codex_traits::Pattern;
 
 use super::faults::Fault;
 
-/// Returns whether `key` matches, as `Pattern` decides, apart from the fault.
+/// Returns whether `key` matches as `Pattern` would decide, apart from the fault.
 pub(crate) fn matches(fault: Option<Fault>, pattern: &Pattern, key: &[u8]) -> bool {
     let glob = pattern.as_bytes();
     let changed = |glob: Vec<u8>| Pattern::glob(glob).matches(key);
@@ -17,8 +17,8 @@ pub(crate) fn matches(fault: Option<Fault>, pattern: &Pattern, key: &[u8]) -> bo
         Some(Fault::ReversedRangeIsEmpty) => changed(replaced(glob, b"c-a", b"")),
         Some(Fault::EmptyPatternIsAll) if glob.is_empty() => true,
         Some(Fault::QuestionTakesACharacter) => match (std::str::from_utf8(glob), std::str::from_utf8(key)) {
-            // Each character becomes a single byte. The suite has no such characters in its classes
-            // here.
+            // Each character becomes a single byte, so that `?` matches a whole character. The
+            // clause has no such characters in classes.
             (Ok(glob), Ok(key)) => Pattern::glob(narrow(glob)).matches(narrow(key)),
             _ => pattern.matches(key),
         },

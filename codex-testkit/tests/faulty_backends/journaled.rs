@@ -1,4 +1,4 @@
-//! A store with a journal in a file, which is durable or has a single fault.
+//! A store with a journal file, which is durable or has one fault.
 
 use std::{
     collections::HashMap,
@@ -45,23 +45,23 @@ macro_rules! faults {
 }
 
 faults! {
-    NothingIsStored dur_01 "a durable store is empty when it is opened again"
+    NothingIsStored dur_01 "a durable store is empty when it is reopened"
     TtlIsNotStored dur_01 "the TTL is not stored"
     OnlyTtlAtWriteIsStored dur_01 "a later change of the TTL is not stored"
-    TtlStartsAnew dur_01 "the TTL starts anew when the store is opened"
-    ClosedTimeIsFree dur_01 "the time in which the store was closed does not count"
-    RemovalsAreNotStored dur_01 "removed keys are back when the store is opened again"
-    ConditionalWritesAreNotStored dur_01 "a write with a condition is not stored"
+    TtlStartsAnew dur_01 "the TTL restarts when the store is opened"
+    ClosedTimeIsFree dur_01 "the time during which the store was closed does not count"
+    RemovalsAreNotStored dur_01 "removed keys reappear when the store is reopened"
+    ConditionalWritesAreNotStored dur_01 "a conditional write is not stored"
     CountersAreNotStored dur_01 "the sum of incr is not stored"
-    ManyAreNotStored dur_01 "set_many stores its first entry only"
+    ManyAreNotStored dur_01 "set_many stores only its first entry"
     EmptyIsNotStored dur_01 "an empty value is not stored"
     LargeIsNotStored dur_01 "a value of more than 64 KiB is not stored"
-    OnlyFirstReopening dur_01 "what was loaded is not stored again, and the journal begins anew"
-    AnswersBeforeStoring dur_02 "a write is answered before it is stored, which is done for eight at a time"
-    StoresWhenClosed dur_02 "writes are stored when the store is closed"
-    LastIsHeldBack dur_02 "a write is stored together with the next one"
-    RemovalsWaitForClosing dur_02 "removals are stored when the store is closed"
-    CountersWaitForClosing dur_02 "sums of incr are stored when the store is closed"
+    OnlyFirstReopening dur_01 "opening the store loads the journal and then empties it"
+    AnswersBeforeStoring dur_02 "a write is answered before it is stored, in batches of eight"
+    StoresWhenClosed dur_02 "writes are stored only when the store is closed"
+    LastIsHeldBack dur_02 "a write is stored only together with the next write"
+    RemovalsWaitForClosing dur_02 "removals are stored only when the store is closed"
+    CountersWaitForClosing dur_02 "sums of incr are stored only when the store is closed"
     UncleanIsUnreadable dur_02 "a store that was not closed is emptied when it is opened"
 }
 
@@ -72,15 +72,15 @@ faults! {
 )]
 pub(crate) use every_journal_fault;
 
-/// A key with its state after a change.
+/// A key and its state after a change.
 struct Record {
     key: String,
     value: Option<Bytes>,
-    /// The deadline in milliseconds since 1970, or zero without a deadline.
+    /// The deadline in milliseconds since 1970, or zero if there is none.
     deadline: u64,
 }
 
-/// The last line of a journal that was closed.
+/// The last line of a journal that was closed cleanly.
 const CLOSED: &str = "closed";
 
 impl Record {
@@ -131,7 +131,7 @@ struct Inner {
     clock: ManualClock,
     memory: MemoryBackend,
     journal: Mutex<Journal>,
-    /// Serializes changes, so that the journal has them in order.
+    /// Serialises changes, so that the journal has them in order.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -167,14 +167,14 @@ impl Inner {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether records of this verb reach the journal only when the store is closed.
+    /// Returns whether the records of this verb are journaled only when the store is closed.
     fn waits_for_closing(&self, verb: &str) -> bool {
         self.has(JournalFault::StoresWhenClosed)
             || self.has(JournalFault::RemovalsWaitForClosing) && verb.starts_with("del")
             || self.has(JournalFault::CountersWaitForClosing) && verb == "incr"
     }
 
-    /// Records the current state of the keys.
+    /// Appends the current state of the keys to the journal.
     async fn store(&self, verb: &'static str, keys: &[&str]) -> Result<()> {
         let mut lines = Vec::new();
         for key in keys {
@@ -437,7 +437,7 @@ impl Harness for JournaledHarness {
     fn killable_writer(&self, backend: &Journaled) -> Option<Command> {
         let program = env::current_exe().unwrap_or_else(|error| panic!("this program has no path: {error}"));
         let mut command = Command::new(program);
-        // Selected by the end of its name, because some programs have it in a module.
+        // Selected by the end of its name, because some test programs have it in a module.
         command.args(["killable_writer", "--ignored", "--nocapture"]);
         command.env(WRITE_TO, &backend.0.path);
         if let Some(fault) = self.fault {

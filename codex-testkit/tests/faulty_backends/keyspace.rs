@@ -1,5 +1,5 @@
-//! Entries in the order of their creation, a clock that stands still until it is moved, and the
-//! state of the service.
+//! Entries in creation order, a clock that stands still until it is advanced, and the state of the
+//! service.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,15 @@ use bytes::Bytes;
 use codex_testkit::{Breaker, OutageKind, VirtualClock, WallShift};
 use futures_util::future::BoxFuture;
 
-/// The milliseconds since 1970, from which Redis counts its deadlines.
+/// The wall time at which the clock starts, in milliseconds since 1970. Redis counts its deadlines
+/// from 1970.
 pub(crate) const SINCE_1970: i64 = 56 * 365 * 86_400_000;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The milliseconds since the clock was made, and the offset of the wall clock.
+/// The milliseconds since the clock was created, and the offset of the wall clock.
 #[derive(Clone, Default)]
 pub(crate) struct Clock(Arc<Mutex<(i64, i64)>>);
 
@@ -56,7 +57,7 @@ pub(crate) struct Entry {
     /// The value, or `None` for a value of another type.
     pub(crate) value: Option<Bytes>,
     pub(crate) deadline: Option<i64>,
-    /// The position in the order of creation, at which a scan can stand.
+    /// The position in creation order, which serves as a scan cursor.
     pub(crate) position: u64,
 }
 
@@ -91,7 +92,7 @@ impl Keyspace {
     }
 }
 
-/// The state of the service.
+/// The current outage, if any.
 #[derive(Clone, Default)]
 pub(crate) struct Service(Arc<Mutex<Option<OutageKind>>>);
 

@@ -1,4 +1,4 @@
-//! A small correct backend, which can be given a single fault at a time.
+//! Small correct backends, each of which can be given one fault.
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub(crate) mod altered;
@@ -16,13 +16,13 @@ pub(crate) use backend::FaultyBackend;
 pub(crate) use faults::Fault;
 use keyspace::{Clock, Service};
 
-/// A harness of backends on a common clock.
+/// A harness of backends on a shared clock.
 #[derive(Default)]
 pub(crate) struct FaultyBackendHarness {
     fault: Option<Fault>,
     clock: Clock,
     service: Service,
-    /// The store that all backends share, if that is the fault.
+    /// The store that all backends share if that is the fault.
     shared: FaultyBackend,
 }
 

@@ -1,4 +1,4 @@
-//! The output of a divergence, exactly as printed.
+//! The test that a divergence prints, pasted unchanged.
 
 use super::harness;
 

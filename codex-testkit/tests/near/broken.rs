@@ -1,4 +1,4 @@
-//! Broken near caches, each detected by the clause that it breaks.
+//! Broken near caches. The clause that each violates must detect it.
 
 use codex_testkit::{
     doubles::{TrackingDefect, TrackingStore},
@@ -10,7 +10,7 @@ use crate::{cache::Flaw, harness::SimulatedHarness};
 async fn breaks(harness: SimulatedHarness, clause: &str) {
     match check_near_clause(clause, &harness).await {
         Err(NearFailure::Broken(_)) => {}
-        other => panic!("{clause} does not tell: {other:?}"),
+        other => panic!("{clause} does not detect the defect: {other:?}"),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The simplest near cache, with a part left out on demand.
+//! A minimal near cache, which can leave out one part of the protocol.
 //!
-//! It follows the protocol of `docs/near-cache.md` without regard to speed: a single lock, and maps
-//! without a limit.
+//! It follows the protocol of `docs/near-cache.md` without regard to speed, with a single lock and
+//! unbounded maps.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use codex_traits::{
 };
 use tokio::time::{Instant, sleep};
 
-/// The part that is left out.
+/// The part of the protocol that is left out or wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     NoCheckOfGenerations,
@@ -47,7 +47,7 @@ struct Entry {
 struct Node {
     epoch: u64,
     is_open: bool,
-    /// The time of the request for the last proof.
+    /// The time at which the last successful proof was requested.
     proven: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ struct Node {
 struct Memory {
     entries: HashMap<String, Entry>,
     generations: HashMap<String, u64>,
-    /// The number of writes per key that are in flight or were never answered.
+    /// The number of writes per key that are in flight or will never be answered.
     unresolved: HashMap<String, u64>,
     nodes: HashMap<NodeId, Node>,
     /// The number of events that dropped all keys of a node.
@@ -135,14 +135,14 @@ impl TrackingListener for Shared {
     }
 }
 
-/// The near cache.
+/// The near cache, with an optional flaw.
 #[derive(Debug)]
 pub(crate) struct SimpleNear {
     store: TrackingStore,
     feed: Arc<<TrackingStore as Tracking>::Feed>,
     shared: Arc<Shared>,
     max_staleness: Duration,
-    /// The memory of this clone alone, for a flaw.
+    /// The memory of this clone, which only [`Flaw::ClonesHaveTheirOwnMemory`] uses.
     own: Arc<Mutex<HashMap<String, Option<Bytes>>>>,
 }
 

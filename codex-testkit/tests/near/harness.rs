@@ -1,4 +1,4 @@
-//! Simple near caches on a simulated store, under a paused clock.
+//! The harness for simple near caches on a simulated store, under a paused clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Histories under a faulty network.
+//! Histories of near caches on a faulty network.
 
 use std::{env, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::cache::{Flaw, SimpleNear};
 
 const MAX_STALENESS: Duration = Duration::from_millis(60);
 
-/// Returns the number of histories with disturbances, which the environment variable
-/// `CODEX_HISTORIES` sets.
+/// Returns the number of histories with disturbances. The environment variable `CODEX_HISTORIES`
+/// sets it.
 fn count() -> u64 {
     env::var("CODEX_HISTORIES").map_or(300, |count| count.parse().expect("CODEX_HISTORIES is a number"))
 }
@@ -53,7 +53,7 @@ async fn near_03_near_05_histories_under_disturbances_are_explained() {
     }
 }
 
-/// Returns the broken rules that histories show, up to the first history that shows `expected`.
+/// Returns the rules that histories violate, up to the first history that violates `expected`.
 async fn told(flaw: Flaw, expected: Rule) -> Vec<Rule> {
     const HISTORIES: u64 = 1000;
     let mut rules = Vec::new();

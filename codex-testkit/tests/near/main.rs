@@ -1,5 +1,5 @@
-//! The clauses of a near cache. A sound near cache keeps them, and each broken near cache is
-//! detected by the clause that it breaks.
+//! The near-cache clauses. A sound near cache passes them, and each broken near cache fails the
+//! clause that it violates.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ mod harness;
 mod histories;
 
 mod sound {
-    //! Every clause on a store of a single node.
+    //! Every clause on a single-node store.
     use super::harness::SimulatedHarness;
 
     codex_testkit::near_conformance_tests!(
@@ -23,7 +23,7 @@ mod sound {
 }
 
 mod sound_cluster {
-    //! Every clause on a store of several nodes, whose epoch does not show that a slot moved.
+    //! Every clause on a cluster whose proofs do not notice that a slot has moved.
     use super::harness::SimulatedHarness;
 
     codex_testkit::near_conformance_tests!(

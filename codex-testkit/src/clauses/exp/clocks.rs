@@ -106,8 +106,8 @@ pub(crate) async fn exp_13_every_handle_has_the_same_time<H: Harness>(cx: &Conte
         opened.ok_or(Failure::NotApplicable("the harness gives no second handle on a store"))
     };
     let second = open(&first)?;
-    // Time passes between the openings, so that a handle that counts from its own opening is off by
-    // this time.
+    // Time passes before the third handle is opened, so that a handle that counts from its own
+    // opening is off by this time.
     let apart = if cx.virtual_time().is_some() {
         HOUR
     } else {
@@ -151,10 +151,10 @@ pub(crate) async fn exp_13_every_handle_has_the_same_time<H: Harness>(cx: &Conte
     Ok(())
 }
 
-/// A key, and the time at which it got its time to live.
+/// A key, and the moment at which it was given its time to live.
 type Given = (String, Stamp);
 
-/// Gives a key this time to live in each way and through each handle.
+/// Gives keys this time to live in every way, through every handle.
 async fn give_through_all<B: KvBackend>(handles: &[&Store<B>], names: &[&str], ttl: Duration) -> Checked<Vec<Given>> {
     let mut given = Vec::new();
     for way in WAYS {
@@ -179,7 +179,7 @@ async fn have_ttl<B: KvBackend>(handles: &[&Store<B>], given: &[Given], ttl: Dur
 }
 
 /// Waits for expiries in real time. The times to live are checked on other keys, because on a busy
-/// machine a key can expire before every handle was asked.
+/// machine a key can expire before every handle has read it.
 async fn agree_in_real_time<H: Harness>(
     cx: &Context<'_, H>,
     handles: &[&Store<H::Backend>],

@@ -1,4 +1,5 @@
-//! Connections that stall, die or flood. Every call ends in time, and the handle works afterwards.
+//! Connections that stall, die or are flooded. Every call must end in time, and the handle must
+//! work afterwards.
 
 use std::{
     convert::Infallible,
@@ -70,7 +71,7 @@ pub(crate) async fn life_11_health_tells_an_outage<H: Harness>(cx: &Context<'_, 
     let mut kinds: Vec<OutageKind> = kinds
         .filter(|kind| kind.is_of_the_store() || *kind == OutageKind::NodeDown)
         .collect();
-    // Last, because a node may not come back.
+    // `NodeDown` comes last, because the node may not come back.
     kinds.sort_by_key(|kind| *kind == OutageKind::NodeDown);
     for kind in kinds {
         outage.begin(kind).await;
@@ -148,7 +149,7 @@ pub(crate) async fn life_13_a_call_ends_within_its_deadline<H: Harness>(cx: &Con
             let store = cx.store().await;
             during_a_flood(cx, &outage, &store).await?;
             if round == 0 {
-                // A flood must not keep the only thread of a runtime busy either.
+                // A flood must not occupy the only thread of a runtime either.
                 on_a_runtime_of_its_own(during_a_flood(cx, &outage, &cx.store().await))?;
             }
         }
@@ -178,7 +179,7 @@ async fn beside_large_reads<H: Harness>(cx: &Context<'_, H>) -> Checked {
     Ok(())
 }
 
-/// Reads on stalled connections, before large writes and behind a large write.
+/// Reads on stalled connections, ahead of large writes and behind a large write.
 async fn before_and_behind_large_writes<H: Harness>(cx: &Context<'_, H>, outage: &Outage) -> Checked {
     const BEHIND: usize = 512;
     let store = cx.store().await;
@@ -201,7 +202,7 @@ async fn before_and_behind_large_writes<H: Harness>(cx: &Context<'_, H>, outage:
 
     outage.begin(OutageKind::HalfOpen).await;
     let get = async {
-        // Until the write has filled the buffers.
+        // The write must fill the buffers first.
         sleep(Duration::from_millis(200)).await;
         fails_in_time(cx, "get behind a large write", store.get("k")).await
     };
@@ -209,7 +210,7 @@ async fn before_and_behind_large_writes<H: Harness>(cx: &Context<'_, H>, outage:
         write(store.clone(), 32 << 20).await;
         pending::<Infallible>().await
     };
-    // The first future is polled first, so the write begins first however busy the machine is.
+    // `select` polls its first future first, so the write always begins before the read.
     let checked = match select(pin!(writing), pin!(get)).await {
         Either::Left((never, _)) => match never {},
         Either::Right((checked, _)) => checked,
@@ -235,9 +236,9 @@ async fn during_a_flood<H: Harness>(cx: &Context<'_, H>, outage: &Outage, store:
 }
 
 pub(crate) async fn life_14_memory_of_answers_is_bounded<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// The number of endless replies that the kit's own harnesses offer.
+    /// The number of kinds of endless replies that the kit's own harnesses offer.
     const ROUNDS: usize = 6;
-    /// The size of the socket buffers in between.
+    /// The size of the socket buffers between the backend and the flood.
     const BUFFERS: u64 = 32 << 20;
     let outage = outage_of(cx, &[OutageKind::EndlessReply], "the harness cannot answer without end").await?;
     let store = cx.store().await;

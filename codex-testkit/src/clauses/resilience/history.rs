@@ -1,4 +1,4 @@
-//! Recorded and checked calls of several tasks on a key.
+//! Linearizability of recorded calls on a key.
 
 use crate::{
     Harness,

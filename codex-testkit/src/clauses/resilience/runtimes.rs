@@ -1,4 +1,4 @@
-//! Runtimes: several in sequence, and none.
+//! Several runtimes, in sequence and side by side, and no runtime.
 
 use std::{
     future::Future,
@@ -21,13 +21,13 @@ use crate::{
 };
 
 pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    // A single handle on several runtimes, each of which ends before the next begins.
+    // One handle on several runtimes, each of which ends before the next begins.
     let store = apart(|| build(Flavor::Current)?.block_on(async { Checked::Ok(cx.store().await) }))?;
     for round in 0..6 {
         let flavor = if round % 2 == 0 { Flavor::Multi } else { Flavor::Current };
         apart(|| build(flavor)?.block_on(works(&store, round)))?;
     }
-    // Then each runtime with a store of its own.
+    // Then each kind of runtime with its own store.
     for flavor in [Flavor::Multi, Flavor::Current] {
         apart(|| {
             build(flavor)?.block_on(async {
@@ -54,7 +54,7 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
 }
 
 pub(crate) async fn life_15_no_runtime_waits_for_another<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    /// More than most backends allow at a time.
+    /// More calls than most backends allow at a time.
     const LEFT: usize = 64;
     apart(|| {
         let (first, second) = (build(Flavor::Current)?, build(Flavor::Current)?);
@@ -109,18 +109,18 @@ fn build(flavor: Flavor) -> Checked<Runtime> {
 
 /// Runs `task` on a single-threaded runtime, with this thread's subscriber.
 pub(super) fn on_a_runtime_of_its_own<T: Send>(task: impl Future<Output = Checked<T>> + Send) -> Checked<T> {
-    // Uses another thread, because this thread may be inside a runtime. The subscriber is passed
-    // along.
+    // Runs on another thread, because this thread may be inside a runtime. The subscriber must be
+    // passed on, because it is thread-local.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     apart(|| tracing::dispatcher::with_default(&dispatch, || build(Flavor::Current)?.block_on(task)))
 }
 
-/// Runs `run` on a thread of its own and waits for it, because a runtime cannot begin or end inside
-/// a task of another runtime.
+/// Runs `run` on a separate thread and waits for it, because a runtime cannot start or shut down
+/// inside a task of another runtime.
 fn apart<T: Send>(run: impl FnOnce() -> Checked<T> + Send) -> Checked<T> {
     let wait = || thread::scope(|scope| scope.spawn(run).join());
     let joined = match Handle::try_current().map(|current| current.runtime_flavor()) {
-        // The thread's other work, including the harness's own tasks, moves to another thread.
+        // Moves the other tasks of this thread, which may be the harness's own, to another thread.
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
         _ => wait(),
     };

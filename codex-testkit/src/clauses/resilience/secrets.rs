@@ -1,4 +1,4 @@
-//! A check that errors, `Debug` output and logs contain no secrets.
+//! Secrets must not appear in errors, `Debug` output or logs.
 
 use std::{
     fmt::{self, Write as _},
@@ -29,11 +29,11 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
     let kinds = outage.as_ref().map(crate::Outage::kinds).unwrap_or_default();
     let log = Log::default();
     let text = log.0.clone();
-    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
-    // then disables the event for all threads.
+    // With a single dispatcher, `tracing` caches the interest of the first thread that reaches an
+    // event, and may disable the event for all threads.
     let _second = Dispatch::new(log.clone());
-    // A subscriber belongs to a thread. On a single-threaded runtime it sees everything that the
-    // backend does there.
+    // The subscriber is set for one thread. On a single-threaded runtime it sees everything that
+    // the backend does there.
     let shown = tracing::subscriber::with_default(log, || {
         on_a_runtime_of_its_own(async {
             let store = cx.store().await;
@@ -88,7 +88,8 @@ fn before(text: &str, at: usize) -> String {
     String::from_utf8_lossy(&text.as_bytes()[start..at]).into_owned()
 }
 
-/// Makes as many verbs as possible fail with a known key and value, and collects the output.
+/// Provokes failures of as many verbs as possible with a known key and value, and collects the
+/// output.
 async fn provoke<B: KvBackend>(store: &Store<B>, shown: &mut String) {
     let value = || Bytes::from_static(VALUE.as_bytes());
     let list = format!("{KEY}-list");

@@ -1,4 +1,4 @@
-//! Patterns: the keys that they match and remove.
+//! Scans and removals by pattern.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The calls that do not use a stream.
+//! Calls that do not use a stream.
 
 use std::sync::{MutexGuard, PoisonError, atomic::Ordering};
 
@@ -23,7 +23,8 @@ impl Shared {
 }
 
 impl TrackingStore {
-    /// Sends a request. It runs once, even if the caller drops this future after polling it.
+    /// Sends a request. Once sent, the request runs exactly once, even if the caller drops this
+    /// future.
     async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,

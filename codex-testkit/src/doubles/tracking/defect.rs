@@ -1,27 +1,27 @@
 //! Defects of a tracking client.
 
-/// A defect in the tracking of a store, or in its client. A near cache on such a store breaks a
-/// clause, regardless of the near cache. Use a defect to check that a test finds it.
+/// A defect in the tracking of a store, or in its client. Even a correct near cache violates a
+/// clause on such a store. Use a defect to check that a test finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TrackingDefect {
     /// Reports are lost.
     LosesReports,
-    /// Answers overtake the reports before them, as in the broadcasting mode of Redis.
+    /// Answers overtake earlier reports, as in the broadcasting mode of Redis.
     ReordersReports,
-    /// A report about the same name in another database is ignored, although the report ended the
-    /// tracking of the key.
+    /// A report about a key of the same name in another database is ignored, although the report
+    /// ended the tracking of the key.
     IgnoresOtherDatabases,
     /// A report that any key may have changed is ignored.
     IgnoresFlushes,
-    /// Every second read uses a connection that does not track, but claims to be tracked.
+    /// Every second read uses a connection without tracking, but claims to be tracked.
     ReadsOnUntrackedConnection,
-    /// Proofs use a connection of their own, and prove nothing about the stream.
+    /// Proofs use a separate connection, so they prove nothing about the stream.
     ProvesOnAnotherConnection,
     /// A proof is accepted from a node that is no longer a primary.
     IgnoresRole,
-    /// Changes by the reading program are not reported, and end the tracking of the key, as in the
-    /// mode NOLOOP of Redis.
+    /// Changes by the reading program are not reported, but end the tracking of the key, as with
+    /// the NOLOOP option of Redis.
     NoLoop,
     /// The end of a stream is not reported.
     HidesReconnects,

@@ -1,4 +1,4 @@
-//! Disturbances of a simulated store, as the clauses and histories of near caches request them.
+//! Disturbances of the simulated store, for the clauses and histories of near caches.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::near::Disturbance;
 impl TrackingStore {
     /// Disturbs the store or its network as
     /// [`NearHarness::disturb`](crate::near::NearHarness::disturb) specifies. Returns `false` if
-    /// the store cannot do it: a store of a single node moves no keys.
+    /// the store cannot do so: a store with a single node cannot move keys.
     pub fn disturb(&self, disturbance: Disturbance<'_>) -> bool {
         match disturbance {
             Disturbance::Cut => self.cut(),
@@ -31,7 +31,7 @@ impl TrackingStore {
         true
     }
 
-    /// Disturbs the store once, at a time and in a way that the seed determines, and heals it.
+    /// Disturbs the store once, at a moment and in a way that the seed determines, and heals it.
     /// Takes at most 100 ms.
     pub async fn disturb_and_heal(&self, seed: u64) {
         sleep(Duration::from_millis(seed % 17)).await;

@@ -1,4 +1,4 @@
-//! The reads of a single reader.
+//! The feed of a single reader.
 
 use std::{
     fmt,
@@ -70,7 +70,7 @@ impl Tracking for TrackingStore {
             routes,
             reads: AtomicU64::new(0),
         };
-        // Every stream is proven before the reader keeps anything.
+        // Every stream must be proven before the reader caches anything.
         for shard in 0..shards {
             feed.prove(NodeId::new(shard))
                 .await
@@ -180,7 +180,7 @@ impl TrackingFeed for TrackingStoreFeed {
             Ok(Ok(false)) => Err(Error::new(
                 ErrorKind::Connection,
                 "prove",
-                "the node is not the one to ask any more",
+                "the node is no longer the primary, or keys have moved",
             )),
             Ok(Err(_)) => Err(closed("prove")),
             Err(_) => Err(late("prove")),

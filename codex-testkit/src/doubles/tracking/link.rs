@@ -72,7 +72,7 @@ impl Link {
 
     /// Waits until `holds` returns `true` for the state.
     pub(super) async fn wait(&self, holds: impl FnMut(&LinkState) -> bool) {
-        // This link is itself the sender, so the channel cannot be closed.
+        // The link owns the sender, so the channel cannot be closed.
         let _ = self.subscribe().wait_for(holds).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A store in this process that reports changes as Redis does, over a faulty network.
+//! An in-process store that reports changes as Redis does, over a faulty network.
 
 mod backend;
 mod defect;
@@ -19,21 +19,22 @@ pub use feed::TrackingStoreFeed;
 use link::Link;
 use server::Server;
 
-/// A store with [`Tracking`](codex_traits::Tracking), to test a reader that keeps answers.
+/// An in-process store with [`Tracking`](codex_traits::Tracking), to test readers that cache
+/// answers.
 ///
-/// It follows client tracking of Redis. A key is reported once for each read, on the stream on
-/// which it was read and before any later answer there. A client's own write is answered before it
-/// is reported, and the answer and the report use different connections. A write to another
-/// database is reported too. An expiry is not reported, nor is a slot that moves with a missing
-/// key.
+/// It follows Redis's client tracking. A change of a key is reported once to each stream that has
+/// read the key since the last report, before any later answer on that stream. A client's own
+/// writes are also reported. Their answers and reports use different connections, so they can
+/// arrive in either order. A write to another database is reported too. Expiries are not reported,
+/// and neither is the move of a missing key.
 ///
-/// Each answer takes a few milliseconds, drawn from a seed, so that answers and reports cross in
-/// every way that the order of a connection allows. The methods disturb the store as networks and
-/// operators do. [`outside`](Self::outside) is another program, which cuts and black holes do not
-/// affect.
+/// Each answer takes a few milliseconds, drawn from a seed, so that answers and reports interleave
+/// in every way that the order within a connection allows. The methods disturb the store as
+/// networks and operators do. [`outside`](Self::outside) returns a handle of another program, which
+/// cuts and black holes do not affect.
 ///
-/// It needs a tokio runtime and uses the runtime's time. Under a paused clock
-/// (`tokio::time::pause`) every wait ends immediately, and keys expire on that clock.
+/// It needs a tokio runtime and uses that runtime's clock. Under a paused clock
+/// (`tokio::time::pause`), every wait ends immediately, and keys expire on that clock.
 ///
 /// ```
 /// use codex_testkit::doubles::TrackingStore;
@@ -61,7 +62,7 @@ use server::Server;
 /// let read = feed.get("k").await?;
 /// assert!(read.value.is_none());
 ///
-/// // Another program writes, and the next answer on the stream comes after the report.
+/// // Another program writes. The report arrives before the next answer on the stream.
 /// let _ = store.outside().set("k", "v".into(), SetOptions::new()).await?;
 /// feed.prove(read.node.unwrap()).await?;
 /// assert_eq!(changes.0.load(std::sync::atomic::Ordering::SeqCst), 1);
@@ -86,12 +87,13 @@ struct Shared {
 }
 
 impl TrackingStore {
-    /// Creates an empty store of a single node. The seed determines the time of each answer.
+    /// Creates an empty store with a single node. The seed determines the latency of each answer.
     pub fn new(seed: u64) -> Self {
         Self::build(1, seed, None)
     }
 
-    /// Creates an empty store of several nodes, each with a part of the keys, like a Redis Cluster.
+    /// Creates an empty store with several nodes, each with a part of the keys, like a Redis
+    /// Cluster.
     ///
     /// # Panics
     ///
@@ -101,7 +103,7 @@ impl TrackingStore {
         Self::build(nodes, seed, None)
     }
 
-    /// Returns this store, emptied, with a defect in its tracking.
+    /// Returns a new, empty store with the same nodes and seed, and with a defect in its tracking.
     #[must_use]
     pub fn with_defect(self, defect: TrackingDefect) -> Self {
         let server = self.server();
@@ -126,8 +128,8 @@ impl TrackingStore {
         }
     }
 
-    /// Returns a handle of another program with connections of its own. Only
-    /// [`freeze`](Self::freeze) affects these connections.
+    /// Returns a handle of another program with its own connections, which only
+    /// [`freeze`](Self::freeze) disturbs.
     #[must_use]
     pub fn outside(&self) -> Self {
         let program = self.shared.programs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -152,14 +154,13 @@ impl TrackingStore {
         }
     }
 
-    /// Returns the number of requests to the store, through any handle or feed. Proofs do not
-    /// count.
+    /// Returns the number of requests to the store through all handles and feeds, without proofs.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Sets the range of times that every answer and report takes from now on. The default is 1 ms
-    /// to 4 ms.
+    /// Sets the range of latencies for every request, answer and report from now on. The default is
+    /// 1 ms to 4 ms.
     pub fn set_latency(&self, shortest: Duration, longest: Duration) {
         self.shared.link.set_latency(shortest, longest);
     }
@@ -170,7 +171,8 @@ impl TrackingStore {
         self.shared.link.set(|state| state.holds_streams = true);
     }
 
-    /// Swallows all traffic in both directions until [`heal`](Self::heal). No connection is closed.
+    /// Holds back all traffic in both directions until [`heal`](Self::heal). No connection is
+    /// closed.
     pub fn black_hole(&self) {
         self.shared.link.set(|state| {
             state.holds_streams = true;
@@ -193,30 +195,31 @@ impl TrackingStore {
         });
     }
 
-    /// Closes every connection. Feeds reconnect on their own.
+    /// Closes every connection. Feeds reconnect automatically.
     pub fn cut(&self) {
         self.shared.link.set(|state| state.generation += 1);
     }
 
-    /// Removes every key, as FLUSHALL does, and reports on each stream that any key may have
+    /// Removes every key, as FLUSHALL does, and reports on every stream that any key may have
     /// changed.
     pub fn flush_all(&self) {
         self.server().flush(true);
     }
 
-    /// Reports on each stream that any key may have changed, as a full table of tracked keys does.
-    /// No key changes.
+    /// Reports on every stream that any key may have changed, as Redis does when its tracking table
+    /// is full. No key changes.
     pub fn report_flush(&self) {
         self.server().flush(false);
     }
 
-    /// Writes `key` in another database. The store reports only the name, and no longer tracks it.
+    /// Simulates a write to `key` in another database. The store reports the key, because tracking
+    /// ignores databases, and no longer tracks it.
     pub fn write_in_another_database(&self, key: &str) {
         self.server().report(key, None);
     }
 
-    /// Makes a copy of the node that holds `key` its primary, as a fail-over does. The old primary
-    /// stays up and answers reads. It closes no connection and reports no more changes.
+    /// Promotes a copy of the node that holds `key`, as a failover does. The old primary stays up
+    /// and answers reads. It closes no connections and reports no more changes.
     pub fn fail_over(&self, key: &str) {
         self.server().fail_over(key);
     }

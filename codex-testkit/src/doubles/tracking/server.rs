@@ -1,4 +1,4 @@
-//! The nodes of the store: their data, and the readers to which they report.
+//! The nodes of the store: their data, and the readers that they report to.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -36,7 +36,7 @@ impl Node {
     }
 }
 
-/// The locations of keys, as a client knows them.
+/// The locations of keys as a client knows them.
 #[derive(Debug, Clone)]
 pub(super) struct Routes {
     pub(super) moved: HashMap<String, usize>,
@@ -48,7 +48,7 @@ pub(super) struct Server {
     nodes: Vec<Node>,
     /// The node that is the primary of each shard.
     primaries: Vec<usize>,
-    /// The keys that have left the shard of their name.
+    /// The keys that have moved away from their home shard.
     moved: HashMap<String, usize>,
     epoch: u64,
     readers: BTreeMap<u64, Reader>,
@@ -81,7 +81,7 @@ impl Server {
         u16::try_from(self.primaries.len()).unwrap_or(u16::MAX)
     }
 
-    /// Returns the moved keys, and a number that grows with every change of them.
+    /// Returns the moved keys, and an epoch that grows with every change in the topology.
     pub(super) fn routes(&self) -> Routes {
         Routes {
             moved: self.moved.clone(),
@@ -93,7 +93,7 @@ impl Server {
         self.moved.get(key).copied().unwrap_or_else(|| self.home_of(key))
     }
 
-    /// Returns the shard of a key that never moved.
+    /// Returns the shard of a key that has never moved.
     pub(super) fn home_of(&self, key: &str) -> usize {
         key.bytes().fold(0, |sum: usize, byte| {
             sum.wrapping_mul(31).wrapping_add(usize::from(byte))
@@ -147,7 +147,7 @@ impl Server {
         });
     }
 
-    /// Reads on a stream, and tracks the key for the stream.
+    /// Reads a key, and tracks it for the stream, if there is one.
     pub(super) fn read(&mut self, node: usize, reader: Option<u64>, key: &str) -> (Option<Bytes>, Ttl) {
         let node = &mut self.nodes[node];
         if let Some(reader) = reader {
@@ -171,7 +171,8 @@ impl Server {
                     is_own: by == Some(reader.program),
                     is_other_database,
                 };
-                // The end of a stream reports every change, so a closed stream needs no frame.
+                // A closed stream needs no frame, because its end implies that any key may have
+                // changed.
                 let _ = reader.frames.send(changed);
             }
         }
@@ -211,7 +212,7 @@ impl Server {
         let entry = self.nodes[old].model().get_with_ttl(key);
         if let Some((value, ttl)) = entry {
             self.nodes[old].model().del(&[key]);
-            // MIGRATE also deletes the key that it has moved.
+            // MIGRATE deletes the key that it has moved, which is reported.
             self.report_on(old, key, Some(u64::MAX), false);
             let options = match ttl {
                 Ttl::Remaining(left) => codex_traits::SetOptions::expires_after(left),

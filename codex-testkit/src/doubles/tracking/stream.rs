@@ -1,4 +1,4 @@
-//! A stream of a feed, which is reopened whenever it ends.
+//! A stream of a feed. It is reopened whenever it ends.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +21,10 @@ use tokio::{
 
 use super::{Shared, TrackingDefect, server::Routes};
 
-/// The pause before a stream is opened again.
+/// The pause before a stream is reopened.
 const BACKOFF: Duration = Duration::from_millis(5);
 
-/// The answers to the keys of a read.
+/// The values and times to live of the keys of a read.
 pub(super) type Values = Vec<(Option<Bytes>, Ttl)>;
 
 pub(super) enum Request {
@@ -61,7 +61,7 @@ pub(super) struct Stream {
     pub(super) routes: Arc<Mutex<Routes>>,
 }
 
-/// The way in which a stream ended.
+/// The reason why a stream ended.
 enum Ended {
     Closed,
     FeedIsGone,
@@ -79,7 +79,8 @@ impl Stream {
                 self.listener.closed(self.place);
             }
             is_first = false;
-            // Dropping these requests lets their callers fail, which must not happen earlier.
+            // Dropping these requests fails their callers, which must not happen before the
+            // listener knows.
             while requests.try_recv().is_ok() {}
             if matches!(ended, Ended::FeedIsGone) {
                 return;
@@ -157,7 +158,7 @@ impl Stream {
         self.shared.lock().remove_reader(reader);
         self.is_open.store(false, Ordering::SeqCst);
         if !self.has(TrackingDefect::HidesReconnects) {
-            // The listener must hear of the end before the dropped requests fail.
+            // The listener must learn of the end before the dropped requests fail.
             self.listener.closed(self.place);
         }
         ended
@@ -228,7 +229,7 @@ impl Stream {
                         self.listener.closed(self.place);
                     }
                 }
-                // The caller may be gone.
+                // The caller may have given up.
                 let _ = tell.send(values);
                 !has_moved || self.has(TrackingDefect::IgnoresEpoch)
             }

@@ -1,4 +1,4 @@
-//! Kept entries, their lifetimes, and the calls that ask the store: near-06 to near-11.
+//! Kept entries, their lifetimes, and the calls that bypass them: near-06 to near-11.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -31,7 +31,8 @@ pub(crate) async fn near_06_a_read_under_way_is_not_kept<H: NearHarness>(harness
         let reading = async {
             while !is_written.load(Ordering::SeqCst) {
                 near.get(&key).await?;
-                // Under a paused clock, a loop of kept reads would stop the time.
+                // Under a paused clock, a loop of reads without a request would keep time from
+                // advancing.
                 sleep(Duration::from_millis(1)).await;
             }
             Checked::Ok(())
@@ -98,7 +99,7 @@ pub(crate) async fn near_08_a_condition_asks_the_store<H: NearHarness>(harness: 
         let outcome = near
             .set(&key, value(4), SetOptions::new().with_condition(equals))
             .await?;
-        ensure!(outcome == SetOutcome::Refused, "IfEquals compared with what was kept");
+        ensure!(outcome == SetOutcome::Refused, "IfEquals compared with the kept value");
         ensure!(
             near.set_if_absent(&key, value(5), Expiry::Never).await? == SetOutcome::Refused,
             "IfAbsent replaced a value"
@@ -181,7 +182,7 @@ pub(crate) async fn near_10_memory_is_bounded<H: NearHarness>(harness: &H) -> Ch
     let (near, bare) = (harness.near().await?, harness.bare());
     let Some((_, bound)) = harness.memory(&near) else {
         return Err(Failure::NotApplicable(
-            "the harness does not tell the size of the near cache",
+            "the harness does not report the size of the near cache",
         ));
     };
     let length = 1024;
@@ -199,7 +200,7 @@ pub(crate) async fn near_10_memory_is_bounded<H: NearHarness>(harness: &H) -> Ch
 pub(crate) async fn near_10_a_long_value_is_not_kept<H: NearHarness>(harness: &H) -> Checked {
     let (Some(longest), Some(_)) = (harness.max_value_bytes(), harness.reads()) else {
         return Err(Failure::NotApplicable(
-            "the harness does not tell the longest value that is kept",
+            "the harness does not report the length of the longest kept value",
         ));
     };
     let (near, bare) = (harness.near().await?, harness.bare());

@@ -44,7 +44,7 @@ pub(crate) async fn near_04_a_kept_key_costs_no_request<H: NearHarness>(harness:
         expect(&near, "hot", Some(1), "a key that is kept").await?;
     }
     let after = harness.reads().unwrap_or(before);
-    // On a busy machine the renewal of the lease can be too late.
+    // On a busy machine the lease can run out before it is renewed.
     ensure!(
         after - before <= 2,
         "100 reads of a kept key asked the store {} times",
@@ -130,7 +130,7 @@ pub(crate) async fn near_04_a_miss_that_no_stream_read_is_not_kept<H: NearHarnes
             &near,
             key,
             Some(1),
-            "a key of which only another verb had asked",
+            "a key that only another verb had asked for",
         )
         .await?;
     }

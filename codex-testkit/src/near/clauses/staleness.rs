@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Keeps a key, disturbs the store, and writes the key from another program. No answer may be older
-/// than the bound, regardless of the number of reads.
+/// than the bound, however often the key is read.
 async fn is_bounded<H: NearHarness>(harness: &H, key: &str, disturbance: Disturbance<'_>) -> Checked {
     let (near, bare) = (harness.near().await?, harness.bare());
     put(&bare, key, 1).await?;
@@ -21,7 +21,7 @@ async fn is_bounded<H: NearHarness>(harness: &H, key: &str, disturbance: Disturb
     let written = Instant::now();
     let limit = written + harness.max_staleness() + harness.slack();
     while Instant::now() <= limit {
-        // A call to a frozen store waits for its deadline.
+        // Without the timeout, a call to a frozen store would last until its deadline.
         let _ = timeout(Duration::from_millis(20), shown(&near, key)).await;
         sleep(Duration::from_millis(5)).await;
     }
@@ -75,7 +75,7 @@ pub(crate) async fn near_05_the_lease_begins_when_the_proof_is_asked_for<H: Near
             let _ = shown(&near, &key).await;
             sleep(bound.mul_f64(0.02)).await;
         }
-        // Earlier proofs are answered before the report arrives.
+        // Proofs that were requested before this write still arrive. Its report does not.
         put(&bare, &key, 2).await?;
         let written = Instant::now();
         sleep(held).await;

@@ -1,4 +1,4 @@
-//! The alterations of keys, values and comparisons.
+//! Alterations of keys, values and comparisons.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ impl Altered {
         keys.iter().map(|key| self.key(verb, key)).collect()
     }
 
-    /// Returns the stored form of a value that is written in this way.
+    /// Returns the stored form of a value that is written with the verb or condition `way`.
     pub(super) fn value(&self, way: &str, value: Bytes) -> Bytes {
         let text = || std::str::from_utf8(&value).ok();
         match (self.alteration, way) {

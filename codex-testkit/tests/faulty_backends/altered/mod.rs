@@ -1,7 +1,7 @@
-//! The memory backend behind a wrapper that alters a single thing.
+//! The memory backend behind a wrapper with one alteration.
 //!
-//! The faults in `backend.rs` are faults of its own store. These are the faults of clients and
-//! wrappers: they alter the request, the comparison or the answer that the caller meant.
+//! The faults in `backend.rs` are those of a store. These are the faults of clients and wrappers,
+//! which alter a request, a comparison or an answer.
 
 mod changes;
 mod list;
@@ -22,15 +22,15 @@ pub(crate) use list::Alteration;
 #[allow(unused_imports, reason = "one test uses them")]
 pub(crate) use list::{ALL, every_alteration};
 
-/// A handle on a memory store.
+/// A handle to a memory store.
 #[derive(Clone)]
 pub(crate) struct Altered {
     alteration: Option<Alteration>,
     inner: MemoryBackend,
     clock: ManualClock,
-    /// Makes compare-and-write a single step here too.
+    /// Makes a comparison and a write one step in this wrapper too.
     one_step: Arc<tokio::sync::Mutex<()>>,
-    /// The opening of this handle, unless it is the first handle.
+    /// The data of a second handle, or `None` for the first handle.
     second: Option<Second>,
 }
 
@@ -51,7 +51,7 @@ impl Altered {
         self.alteration == Some(alteration)
     }
 
-    /// Returns the altered expiry of a write made in this way.
+    /// Returns the altered expiry of a write with the verb or condition `way`.
     fn expiry(&self, way: &str, expiry: Expiry) -> Expiry {
         let Expiry::After(after) = expiry else {
             return expiry;
@@ -100,7 +100,7 @@ impl Altered {
         Expiry::After(after)
     }
 
-    /// Returns the expiry of a set, which can depend on the stored entry.
+    /// Returns the altered expiry of a set, which can depend on the stored entry.
     async fn expiry_of_set(&self, way: &str, key: &str, value: &Bytes, expiry: Expiry) -> Result<Expiry> {
         const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
         let is_long = value.len() > 1024;
@@ -163,7 +163,7 @@ impl Altered {
         let Some(second) = &self.second else { return Ok(value) };
         let mut read = second.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match self.alteration {
-            // A value that was read a moment ago is shown once more.
+            // Answers with a value that was read before.
             Some(A::SecondIsBehind) if value.is_none() => Ok(read.remove(key).flatten()),
             Some(A::SecondIsBehind) => {
                 read.insert(key.to_owned(), value.clone());

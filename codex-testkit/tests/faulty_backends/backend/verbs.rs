@@ -1,4 +1,4 @@
-//! The verbs of the backend, with the faults of single verbs.
+//! The verbs of the backend, with the faults that affect single verbs.
 
 use std::{collections::BTreeSet, time::Duration};
 
