@@ -38,7 +38,7 @@ struct Tally {
     crossed: AtomicU64,
     /// Acknowledged writes that are missing.
     lost: AtomicU64,
-    /// Writes that found their own key, or that ran although their error said that they did not.
+    /// Writes that found their own key, or that ran although their error said that they had not.
     doubled: AtomicU64,
     hung: AtomicU64,
     /// The longest call, in microseconds.

@@ -1,5 +1,5 @@
-//! Measures the time until the same handle writes again after a fail-over or a crash, and the
-//! outcomes of the calls meanwhile.
+//! Measures the time until a handle writes again after a fail-over or a crash, and counts the
+//! outcomes of the calls during it.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ fn serves(asked: &RedisServer, promoted: &RedisServer) -> bool {
         && text(asked, &["CLUSTER", "NODES"]).lines().any(is_master)
 }
 
-/// The table of results, and whether all of them met the bar.
+/// The table of results. Holds whether all of them have met the bar.
 struct Table(bool);
 
 impl Table {
@@ -54,8 +54,8 @@ impl Table {
         Self(true)
     }
 
-    /// Starts the load, runs `deed`, waits until the servers have reacted, and then until every
-    /// task writes again.
+    /// Starts the load, runs `deed`, waits until the servers have reacted, and then waits until
+    /// every task writes again.
     async fn row(&mut self, what: &str, backend: &RedisBackend, deed: impl FnOnce(), mut done: impl FnMut() -> bool) {
         // Otherwise the writes of the previous row would count as writes of this row.
         backend.del_matching(&Pattern::all()).await.unwrap();
@@ -68,7 +68,7 @@ impl Table {
             tokio::time::sleep(Duration::from_millis(5)).await;
             assert!(
                 start.elapsed() < Duration::from_secs(60),
-                "{what}: the servers do not see to it"
+                "{what}: the servers have not reacted within 60 s"
             );
         }
         let detected = start.elapsed();

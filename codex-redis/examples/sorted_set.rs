@@ -1,5 +1,5 @@
 //! A high-score table in a sorted set, through `redis::AsyncCommands` on the connections of a
-//! cache.
+//! backend.
 //!
 //! ```text
 //! cargo run -p codex-redis --example sorted_set -- redis://127.0.0.1:6379/0

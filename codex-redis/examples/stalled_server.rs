@@ -1,5 +1,5 @@
-//! The cost of 100,000 callers on a server that has stalled: peak memory, and the time until the
-//! last caller has its error.
+//! The cost of 100,000 callers of a stalled server: the peak memory, and the time until the last
+//! caller has its error.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -49,8 +49,8 @@ impl RedisBackend {
         RedisBuilder::new()
     }
 
-    /// Returns a handle to the server in the URL without connecting. The first call connects, so no
-    /// server is needed at the start. The function needs no runtime.
+    /// Returns a handle to the server in the URL without connecting. The first call connects, so
+    /// the server need not be reachable yet. The function needs no runtime.
     ///
     /// ```
     /// let backend = codex_redis::RedisBackend::connect_lazy("redis://cache.internal:6379/0")?;
@@ -74,7 +74,7 @@ impl RedisBackend {
         let Some(mget) = many::mget(keys) else {
             return Box::pin(many::get_in_parts(server, timing.deadline, keys)).await;
         };
-        // A single server needs no key to find it.
+        // A single server needs no key for routing.
         reply::values(self.0.command(timing, "", &mget).await?, keys.len())
     }
 

@@ -1,12 +1,12 @@
 //! The commands of the verbs, and Lua scripts for operations that Redis has no command for.
 //!
-//! A script is atomic: no other command runs meanwhile, and time stands still. Each script writes
-//! at most once, so a failed script has changed nothing. The scripts use `pcall` and return its
-//! result, so that an error keeps its code on servers before 7.0 too.
+//! A script is atomic: no other command runs in the meantime, and time stands still. Each script
+//! writes at most once, so a failed script has changed nothing. The scripts use `pcall` and return
+//! its result, so that an error keeps its code on servers before 7.0 too.
 //!
-//! A read-only replica refuses a script only when the script writes. A script without anything to
-//! write therefore makes a write that changes nothing: it unlinks a missing key, or runs `SET` with
-//! `NX` on a key that exists.
+//! A read-only replica refuses a script only when the script writes. A script with nothing to write
+//! therefore issues a write that changes nothing: it unlinks a missing key, or runs `SET` with `NX`
+//! on a key that exists.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ use crate::{
     wire::{Command, Failure, error::server_error},
 };
 
-/// The most keys of one UNLINK. The server serves other clients between two commands.
+/// The maximum number of keys in one UNLINK. The server serves other clients between commands.
 pub(crate) const KEYS_PER_UNLINK: usize = 1000;
 
 /// Returns the UNLINK commands for these keys.
@@ -108,7 +108,7 @@ return redis.pcall('EXISTS', KEYS[1])",
 /// Adds `ARGV[1]` to `KEYS[1]`. If the key is missing and `ARGV[2]` is empty, returns nil.
 /// Otherwise a missing key is created and expires after `ARGV[2]` milliseconds.
 ///
-/// The sum is read as text, because a Lua number has only 53 bits.
+/// The sum is read as text, because a Lua number has only 53 bits of precision.
 pub(crate) static INCREMENT: LazyLock<Lua> = LazyLock::new(|| {
     Lua::new(
         "if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -151,11 +151,11 @@ impl Lua {
     }
 
     /// Runs the script on one key by its hash. If the server does not know the hash, sends the
-    /// text. NOSCRIPT means that nothing ran, so the script never runs twice. Both attempts are
+    /// source. NOSCRIPT means that nothing ran, so the script never runs twice. Both attempts are
     /// within the deadline.
     ///
-    /// Boxed, because it would enlarge the future of a verb beyond the blocks that glibc hands out
-    /// fast.
+    /// Boxed, because it would otherwise make the future of a verb too large for glibc's per-thread
+    /// cache.
     pub(crate) fn run<'a>(
         &'a self,
         router: &'a Router,

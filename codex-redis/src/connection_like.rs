@@ -85,8 +85,8 @@ const COUNTED_FIRST: [&str; 7] = [
     "ZUNION",
 ];
 
-/// The connections of a [`RedisBackend`] for any command: a [`redis::aio::ConnectionLike`], and so
-/// a `redis::AsyncCommands`.
+/// The connections of a [`RedisBackend`] for any command: a [`redis::aio::ConnectionLike`], and
+/// therefore a `redis::AsyncCommands`.
 ///
 /// Commands go over the same connections as the backend's own calls, with the same deadline, the
 /// same limits and the same reconnects. Each command is sent once. A clone is cheap.
@@ -249,9 +249,9 @@ fn check(cmd: &Cmd) -> RedisResult<()> {
     let refused = if is_one_of(name, &OF_THE_CONNECTION)
         || (is_one_of(name, &["CLIENT"]) && !words.next().is_some_and(|word| is_one_of(word, &OF_THE_CLIENT)))
     {
-        "this command changes the connection, which is shared; send it over a connection of its own"
+        "this command changes the connection, which is shared; use a separate connection for it"
     } else if is_one_of(name, &BLOCKING) || (is_stream_read && words.any(|word| is_one_of(word, &["BLOCK"]))) {
-        "this command blocks the connection, which is shared; send it over a connection of its own"
+        "this command blocks the connection, which is shared; use a separate connection for it"
     } else {
         return Ok(());
     };
@@ -308,7 +308,7 @@ fn key(cmd: &Cmd) -> Key {
 fn no_key() -> Failure {
     Failure::new(
         ErrorKind::InvalidArgument,
-        "on a cluster a command needs a key, which says the node that it is for",
+        "on a cluster a command needs a key, which determines the node",
     )
 }
 

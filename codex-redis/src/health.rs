@@ -27,7 +27,7 @@ pub struct Health {
 impl RedisBackend {
     /// Sends a PING to the server, or to every master of the cluster. The masters must together
     /// serve every slot, and each must report that the cluster is up. The check suits a readiness
-    /// probe. It has the deadline, the errors and the admission of any other call.
+    /// probe. It has the same deadline, errors and admission as any other call.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ async fn ask_all(cluster: &Arc<Cluster>, deadline: Deadline) -> std::result::Res
 fn down() -> Failure {
     Failure::new(
         ErrorKind::Server,
-        "a node of the cluster says that the cluster is down (CLUSTERDOWN)",
+        "a node of the cluster reports that the cluster is down (CLUSTERDOWN)",
     )
     .not_executed()
     .retryable()

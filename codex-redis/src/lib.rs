@@ -37,9 +37,9 @@
 //! [`Error::may_have_executed`](codex_traits::Error::may_have_executed) lets the caller decide
 //! whether to repeat it.
 //!
-//! Through Sentinel, every connection attempt asks all Sentinels for the primary and believes the
+//! Through Sentinel, every connection attempt asks all Sentinels for the primary and trusts the
 //! newest configuration. The server itself must confirm its role. While there are calls, the
-//! Sentinels are asked again every second, so that calls leave an isolated primary too.
+//! Sentinels are asked again every second, so that calls also abandon an isolated primary.
 //!
 //! # Cluster
 //!
@@ -106,7 +106,7 @@ pub use connection_like::RedisConnection;
 pub use health::Health;
 pub use tracking::RedisFeed;
 
-/// Runs the code of the first page as a doctest.
+/// The Rust blocks of the README, compiled as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;

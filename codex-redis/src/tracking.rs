@@ -183,7 +183,7 @@ impl RedisFeed {
 
 /// Reads a key over the tracked connection of its node.
 async fn read_one<L: Locate>(tracked: &Arc<Tracked<L>>, deadline: Deadline, key: &str) -> Read {
-    // A block, so that the commands end before the wait: they are half of the future's size.
+    // The block drops the commands before the wait. They would take half of the future's size.
     let sent = {
         let commands = [Command::read("GET").arg(key), Command::read("PTTL").arg(key)];
         tracked.send(deadline, &Request::all(&commands))
@@ -258,7 +258,7 @@ async fn read_group<L: Locate>(
     Ok(reads)
 }
 
-/// Makes a random key that no other client uses.
+/// Returns a canary with a random key that no other client uses.
 fn canary() -> Canary {
     let chance = getrandom::u64().unwrap_or_default();
     Box::new(move || Some(format!("codex-kv:near:{chance:016x}")))

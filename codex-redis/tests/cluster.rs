@@ -36,7 +36,7 @@ async fn walk(backend: &RedisBackend, count: usize, mut visit: impl AsyncFnMut(u
         found.extend(answer.keys);
         let Some(next) = answer.next else { break };
         visit(page).await;
-        // As another process would continue the scan.
+        // Continue the scan as another process would.
         let next: Cursor = next.to_string().parse().unwrap();
         request = ScanRequest::new(&pattern).with_count_hint(count).with_cursor(next);
     }
@@ -130,7 +130,7 @@ fn move_slot(cluster: &RedisCluster, slot: u16, from: usize, to: usize) {
         .command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &destination_id])
         .unwrap();
     migrate_keys(source, destination, &slot, usize::MAX);
-    // The third master is told too, as redis-cli does.
+    // Notify the third master too, as redis-cli does.
     let others = cluster
         .masters()
         .iter()
@@ -407,7 +407,7 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
         .partition(|key| std::ptr::eq(cluster.master_of(key.as_bytes()), &raw const cluster.masters()[2]));
     cluster.kill_one();
     let _ = backend.get(lost[0]).await;
-    // Side by side, because each call waits for the node.
+    // Run concurrently, because each call waits for the node.
     let calls = join_all(lost.iter().map(|key| every_verb_on(&backend, key, there[0]))).await;
     for (verb, result) in calls.into_iter().flatten() {
         let error = assert_kind(verb, result, ErrorKind::Connection);
@@ -421,7 +421,7 @@ async fn with_a_shard_dead_no_verb_answers_as_if_its_keys_were_not_there() {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     assert!(backend.get_many(&all).await.is_err());
     for verb in ["get_many", "set_many", "del"] {
-        // In any order.
+        // The order of the keys must not matter.
         for keys in [[lost[0], there[0]], [there[0], lost[0]]] {
             let result = match verb {
                 "get_many" => backend.get_many(&keys).await.map(drop),

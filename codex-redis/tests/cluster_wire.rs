@@ -49,7 +49,7 @@ impl Actor {
         }
     }
 
-    /// Makes the node report that `owner` serves every slot, and answer all other commands by
+    /// Makes the node report that `owner` serves every slot, and answer all other commands with
     /// `answer`.
     fn play<R: Into<Reaction>>(&mut self, owner: u16, answer: impl Fn(&[String]) -> R + Send + Sync + 'static) {
         let (listener, received) = (self.listener.take().unwrap(), self.received.clone());
@@ -197,7 +197,7 @@ async fn nodes_that_name_each_other_and_clusters_that_are_down_are_errors_at_the
     let start = Instant::now();
     assert!(backend.get("k").await.is_err());
     assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
-    // It did not loop meanwhile.
+    // It did not repeat the command in a busy loop.
     assert!(first.count("GET") < 30, "{}", first.count("GET"));
 }
 

@@ -34,14 +34,14 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// The timeouts of backends for everything else, where nothing waits for them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A small limit, which a reply exceeds soon.
+/// A small limit, so that a reply soon exceeds it.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// A way to make a backend for a database.
 trait Make: Send + Sync + 'static {
     type Backend: KvBackend + Clone;
 
-    /// Whether the proxy that breaks connections can stand in between.
+    /// Whether the proxy that breaks connections can be placed in between.
     const BY_PROXY: bool;
 
     fn lease() -> Result<Database, Unavailable> {
@@ -128,7 +128,7 @@ impl Make for Tls {
     }
 }
 
-/// Starts the server for the first test that asks.
+/// Starts the server when a test first needs it.
 #[cfg(feature = "tls")]
 fn tls_server() -> Result<(&'static RedisServer, &'static Certificates), Unavailable> {
     static STARTED: OnceLock<Result<(RedisServer, Certificates), Unavailable>> = OnceLock::new();
@@ -164,7 +164,7 @@ impl Make for Acl {
     }
 }
 
-/// Starts the server for the first test that asks.
+/// Starts the server when a test first needs it.
 fn acl_server() -> Result<&'static RedisServer, Unavailable> {
     static STARTED: OnceLock<Result<RedisServer, Unavailable>> = OnceLock::new();
     let started = STARTED.get_or_init(|| {
@@ -196,7 +196,7 @@ impl Make for BySentinel {
     }
 }
 
-/// Starts the server for the first test that asks.
+/// Starts the server when a test first needs it.
 fn sentinels() -> Result<&'static RedisSentinel, Unavailable> {
     static STARTED: OnceLock<Result<RedisSentinel, Unavailable>> = OnceLock::new();
     // They must not fail over because a primary is late on a busy machine.
@@ -408,11 +408,12 @@ mod sentinel {
     });
 }
 
-/// The whole suite runs once more, on a server that does not use the machine's own `redis-server`.
+/// Runs the whole suite once more, on a server in a container instead of the machine's
+/// `redis-server`.
 #[test]
 fn the_suite_passes_on_a_server_in_a_container() {
     let container = require!("docker", RedisContainer::start());
-    // Without a database, so that each store has its own.
+    // Without a database number, so that each store has its own database.
     let url = container.url().trim_end_matches("/0").to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

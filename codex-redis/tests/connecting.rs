@@ -70,7 +70,7 @@ async fn a_lazy_handle_finds_a_cluster_and_a_primary() {
         .command_timeout(Duration::from_secs(10))
         .build_lazy()
         .unwrap();
-    // The first call knows no slot yet.
+    // The first call does not know any slot yet.
     put(&handle, "k", "v").await;
     let many = handle.get_many(&["k", "l", "m"]).await.unwrap();
     assert_eq!(many[0].as_deref(), Some(&b"v"[..]));
@@ -199,7 +199,7 @@ fn names(value: &Value) -> usize {
 #[tokio::test]
 async fn the_addresses_that_a_cluster_states_are_translated() {
     let cluster = require!("redis", RedisCluster::start());
-    // A name that no resolver knows. The nodes state it to clients and do not use it themselves.
+    // A name that no resolver knows. The nodes announce it to clients and do not use it themselves.
     for node in cluster.masters().iter().chain(cluster.replicas()) {
         for (setting, value) in [
             ("cluster-announce-hostname", "node.invalid"),

@@ -49,7 +49,7 @@ impl Harness for Redis {
     }
 }
 
-/// Makes memory backends on one clock, which the suite moves.
+/// Returns a harness of memory backends that share a clock, which the suite advances.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();

@@ -145,7 +145,7 @@ impl Handle {
         }
     }
 
-    /// Makes a few calls of every caller, all at the same time.
+    /// Makes every caller run a few calls, all at the same time.
     async fn everyone(&mut self, fate: Fate, tally: &Tally) -> Left {
         let mut running = tokio::task::JoinSet::new();
         for mut caller in self.callers.drain(..) {

@@ -1,5 +1,5 @@
-//! The layers of the crate: a module imports from its own layer and from the layers below, never
-//! from above.
+//! The layers of the crate: a module imports only from the layers below its own. The modules of the
+//! top layer may also import each other.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use std::{
@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The layers from the bottom up. The modules of a row do not import each other.
+/// The layers from the bottom up. The modules of a row do not import each other, except in the top
+/// layer.
 const LAYERS: [&[&str]; 6] = [
     &["config", "observe"],
     &["wire"],

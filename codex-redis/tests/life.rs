@@ -114,8 +114,8 @@ async fn life_09_a_dropped_clone_and_a_panic_harm_no_other() {
 fn life_07_no_log_line_holds_a_key_a_value_or_a_password() {
     let server = require!("redis", RedisServer::start_with(["--requirepass", SECRET]));
     let log = Log::default();
-    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
-    // switches the event off for all.
+    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and may
+    // disable the event for all threads.
     let _second = tracing::Dispatch::new(log.clone());
     tracing::subscriber::with_default(log.clone(), || {
         current_thread().block_on(async {

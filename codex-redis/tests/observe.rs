@@ -20,7 +20,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// Makes a runtime that runs everything, including dials, on the test's own thread.
+/// Returns a runtime that runs everything, including dials, on the test's own thread.
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -123,8 +123,8 @@ async fn use_it(server: &RedisServer) {
 fn spans_and_events_have_the_names_of_the_conventions() {
     let server = require!("redis", RedisServer::start());
     let seen = Seen::default();
-    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and
-    // switches the event off for all.
+    // With a single subscriber, `tracing` asks only the first thread that reaches an event, and may
+    // disable the event for all threads.
     let _second = tracing::Dispatch::new(seen.clone());
     tracing::subscriber::with_default(seen.clone(), || runtime().block_on(use_it(&server)));
     let port = server.port().to_string();

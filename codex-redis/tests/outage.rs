@@ -388,7 +388,7 @@ async fn a_connection_that_the_server_closed_is_replaced() {
     heals(&backend).await;
 }
 
-/// A firewall can forget an idle connection: nothing passes any more, and neither end is told. New
+/// A firewall can forget an idle connection: it drops all packets, and neither end is notified. New
 /// connections work.
 #[tokio::test]
 async fn an_idle_connection_that_was_cut_silently_is_replaced_within_three_deadlines() {

@@ -49,7 +49,7 @@ fn password() -> Zeroizing<String> {
     text
 }
 
-/// Makes a URL with the password. Percent-encodes every byte of the password if `is_encoded`.
+/// Returns a URL with the password. Percent-encodes every byte of the password if `is_encoded`.
 fn url(before: &str, is_encoded: bool, after: &str) -> Zeroizing<String> {
     let mut url = Zeroizing::new(String::with_capacity(512));
     url.push_str(before);
@@ -143,7 +143,7 @@ fn server() -> SocketAddr {
 fn serve(stream: &mut TcpStream, port: u16) {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        // A request of these tests comes in one piece, and several may come together.
+        // A request of these tests arrives in one piece, and several may arrive together.
         let Ok(read @ 1..) = stream.read(&mut buffer) else {
             return;
         };

@@ -248,14 +248,14 @@ async fn what_cannot_be_reached_is_told() {
         let error = assert_kind(url, RedisBackend::connect(url).await, ErrorKind::Connection);
         assert!(error.to_string().contains(reason), "{error}");
     }
-    // Accepts, and never answers.
+    // A server that accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}?connect_timeout=100ms", silent.local_addr().unwrap());
     let error = assert_kind("connect", RedisBackend::connect(&url).await, ErrorKind::Timeout);
     assert!(error.to_string().contains("did not answer the login"), "{error}");
 }
 
-/// Makes a listener on `::1` that answers no SYN, because its backlog is full.
+/// Returns a listener on `::1` that does not answer a SYN, because its backlog is full.
 async fn black_hole() -> (u16, TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v6().unwrap();
     socket.bind("[::1]:0".parse().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! The primary by Sentinels: the handle finds it and follows it through fail-overs, and no write is
-//! applied twice.
+//! The primary that Sentinels name: the handle finds it and follows it through fail-overs, and no
+//! write is applied twice.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod support;

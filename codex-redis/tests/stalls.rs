@@ -23,7 +23,8 @@ use tokio::{
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Far more than a deadline is missed by on a busy machine, and far less than the former waits.
+/// Far longer than a busy machine exceeds a deadline by, and far shorter than a wait without a
+/// deadline.
 const LATE: Duration = Duration::from_secs(3);
 
 /// Starts a server that accepts every login and then runs `play` with the number of the connection.
@@ -96,7 +97,7 @@ async fn life_13_transfer_timeout_caps_what_large_data_adds() {
     );
 }
 
-/// Returns a backend whose server answers with `head`, and then with `item` without end.
+/// Returns a backend whose server answers with `head`, and then with `item` endlessly.
 async fn endless(head: &'static str, item: &'static str) -> RedisBackend {
     let url = server(move |_, mut stream| async move {
         let mut buffer = vec![0; 4096];
@@ -257,8 +258,7 @@ async fn one_verb_has_one_deadline_with_a_script_that_is_new_too() {
     );
 }
 
-/// Connects to a server that returns the pages of a scan by their number. Each page takes most of a
-/// deadline.
+/// Connects to a server that returns the pages of a scan by their number, each after `delay`.
 async fn pages(delay: Duration, page: impl Fn(usize) -> Option<String> + Send + Sync + 'static) -> RedisBackend {
     let number = AtomicUsize::new(0);
     let (url, _) = answering(move |word| {
@@ -401,14 +401,14 @@ fn idle_connections_of_another_runtime_are_not_used_after_a_stall() {
     first.block_on(set(&backend)).unwrap();
     second.block_on(set(&backend)).unwrap();
     assert_kind("set", first.block_on(set(&backend)), ErrorKind::Timeout);
-    // Until the stalled connection has ended.
+    // Repeat until the stalled connection has ended.
     first.block_on(async { while set(&backend).await.is_err() {} });
     second.block_on(set(&backend)).unwrap();
 }
 
 #[tokio::test]
 async fn a_connection_whose_every_reply_is_late_is_replaced() {
-    // As after a reply that was cut: each request gets the reply to the one before.
+    // As if the first reply had been lost: each request gets the reply to the request after it.
     let url = server(|number, mut stream| async move {
         let mut buffer = vec![0; 4096];
         if number == 0 {

@@ -1,4 +1,4 @@
-//! TLS: the trust of client and server, and the errors of a mismatch.
+//! TLS: the trust between client and server, and the errors for a mismatch.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -128,7 +128,8 @@ async fn a_port_without_tls_is_told() {
     let certificates = require!("redis", Certificates::new());
     let server = require!("redis", RedisServer::start());
     let url = format!("rediss://:{SECRET}@127.0.0.1:{}", server.port());
-    // The server waits for the end of the supposed command, so a second connection asks it.
+    // The server waits for the end of the supposed command, so the client probes it over a second
+    // connection.
     let error = assert_kind(
         "connect",
         connect(&url, trusting(&certificates)).await,

@@ -101,7 +101,7 @@ async fn life_07_no_answer_of_the_server_is_shown() {
                 );
             }
         }
-        // It never answers the third command of this login.
+        // The server never answers the third command of this login.
         let login = RedisBackend::builder()
             .url(&server.url)
             .password(SECRET)
@@ -154,7 +154,7 @@ async fn calls_wait_for_one_dial_together_and_none_of_them_cancels_it() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_wait_for_their_turn_within_their_deadline() {
-    // It never ends its answer.
+    // The server never completes its answer.
     let server = Impostor::start(b"$-1", Duration::ZERO).await;
     let settings = || RedisBackend::builder().url(&server.url).max_in_flight(1);
     let patient = settings()
@@ -189,7 +189,7 @@ async fn calls_beyond_the_limit_wait_for_their_turn_within_their_deadline() {
 
 #[tokio::test]
 async fn calls_that_find_too_many_waiting_fail_at_once() {
-    // It never ends its answer.
+    // The server never completes its answer.
     let server = Impostor::start(b"$-1", Duration::ZERO).await;
     let built = RedisBackend::builder()
         .url(&server.url)
@@ -282,8 +282,8 @@ async fn an_answer_to_nothing_ends_the_connection() {
     }
 }
 
-/// Answers a GET with this many bytes, in ten parts over a second. Leaves out the last part unless
-/// `whole`.
+/// Starts a server that answers a GET with this many bytes, in ten parts over a second. Leaves out
+/// the last part unless `whole`.
 async fn trickle(bytes: usize, whole: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -13,16 +13,16 @@ use crate::{
     wire::{Command, reply},
 };
 
-/// The most keys of one MGET, because Redis accepts a million arguments at a time. More keys are
-/// read by several MGETs in a transaction.
+/// The maximum number of keys in one MGET, because Redis accepts about a million arguments per
+/// command. Larger reads use several MGETs in a transaction.
 const KEYS_PER_MGET: usize = 100_000;
 
-/// Returns the MGET of these keys, unless they are too many for one.
+/// Returns the MGET of these keys, or `None` if there are too many for one command.
 pub(super) fn mget<'a>(keys: &'a [&str]) -> Option<Command<'a>> {
     (keys.len() <= KEYS_PER_MGET).then(|| Command::read("MGET").args(keys))
 }
 
-/// Reads a snapshot of more keys than one MGET takes from one server.
+/// Reads a snapshot of more keys than one MGET can take, from one server.
 pub(super) async fn get_in_parts(
     server: &Standalone,
     deadline: Deadline,
@@ -38,7 +38,7 @@ pub(super) async fn get_in_parts(
     Ok(values)
 }
 
-/// Reads each key by its own MGET, which reports a key of another type as missing.
+/// Reads each key with its own MGET. Unlike GET, MGET reports a key of another type as missing.
 pub(super) async fn get_each(cluster: &Arc<Cluster>, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<Option<Bytes>>> {
     let commands: Vec<_> = keys.iter().map(|key| Command::read("MGET").arg(*key)).collect();
     let answers = cluster.all(deadline, keys, &commands).await?;
@@ -46,7 +46,7 @@ pub(super) async fn get_each(cluster: &Arc<Cluster>, deadline: Deadline, keys: &
     reply::all_accepted(answers)?.into_iter().map(value).collect()
 }
 
-/// Removes each key by its own UNLINK, and returns the number of removed keys.
+/// Removes each key with its own UNLINK and returns the number of removed keys.
 pub(super) async fn unlink_each<K: AsRef<[u8]> + Sync>(
     cluster: &Arc<Cluster>,
     deadline: Deadline,
@@ -61,7 +61,7 @@ pub(super) async fn unlink_each<K: AsRef<[u8]> + Sync>(
     counts.map(|flag| flag.map(u64::from)).sum()
 }
 
-/// Returns the sum of the answers to UNLINK of `keys` keys.
+/// Returns the sum of the replies to the UNLINK commands for `keys` keys.
 pub(super) fn removed(answers: Vec<Value>, keys: usize) -> Outcome<u64> {
     let answers = reply::all_accepted(answers)?;
     let mut left = keys;

@@ -12,8 +12,8 @@ use crate::{
     wire::{Failure, reply},
 };
 
-/// The most keys that one page examines, even if the hint is larger. The server runs nothing else
-/// meanwhile.
+/// The maximum number of keys that one page examines, even if the hint is larger. The server runs
+/// no other command in the meantime.
 pub(super) const LARGEST_PAGE: usize = 10_000;
 
 /// The number of keys that `del_matching` examines in one round trip. With 1000, a concurrent
@@ -88,8 +88,8 @@ pub(super) async fn delete_on_cluster(router: &Router, cluster: &Arc<Cluster>, p
     }
 }
 
-/// A detector of scans that run in a cycle and would never end, by Brent's algorithm. A server
-/// walks its table in one direction, so no cursor comes twice.
+/// A detector of endless scans, by Brent's cycle-finding algorithm. A server walks its table in one
+/// direction, so a correct server never repeats a cursor.
 struct Circle<T> {
     saved: Option<T>,
     steps: u64,
@@ -107,7 +107,7 @@ impl<T> Default for Circle<T> {
 }
 
 impl<T: Clone + PartialEq> Circle<T> {
-    /// Records the next cursor. Fails if the cursor came before.
+    /// Records the next cursor. Fails once the cursors are found to repeat.
     fn check(&mut self, cursor: &T) -> Outcome<()> {
         if self.saved.as_ref() == Some(cursor) {
             return Err(Failure::endless_scan());

@@ -127,8 +127,8 @@ impl KvBackend for RedisBackend {
         call.end(answer.and_then(reply::ttl))
     }
 
-    /// Runs `GET` and `PTTL` in a transaction on one server, and in a script on a cluster. Value
-    /// and time to live are read at the same moment.
+    /// Runs `GET` and `PTTL` in a transaction on one server, and in a script on a cluster, so that
+    /// the value and its time to live are read atomically.
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let call = self.begin("get_with_ttl").await?;
         let deadline = call.deadline();
@@ -247,9 +247,9 @@ fn expiry_arguments(expiry: Expiry, verb: &'static str) -> Result<ExpiryArgument
     Ok(ExpiryArguments::new(expiry, millis(expiry, verb)?))
 }
 
-/// Returns the milliseconds of an `After`. The server refuses an expiry that ends too late only
-/// when it sets the expiry: not if the compared value differs or the counter exists. This function
-/// refuses such an expiry in every case, by the local clock.
+/// Returns the milliseconds of an `After`. The server refuses an expiry that is too far in the
+/// future only when it sets that expiry, and not if the compared value differs or the counter
+/// exists. This function always refuses it, by the local clock.
 fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
     let unix_millis = || {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -262,8 +262,8 @@ fn millis(expiry: Expiry, verb: &'static str) -> Result<Option<i64>> {
 mod tests {
     use super::*;
 
-    /// The largest block that glibc hands out from a cache of the thread. `AnyBackend` boxes the
-    /// future of each call.
+    /// The largest block that glibc serves from its per-thread cache. `AnyBackend` boxes the future
+    /// of each call.
     const CACHED: usize = 1_032;
 
     #[test]

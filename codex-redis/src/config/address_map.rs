@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::settings::{Address, bad_setting};
 use codex_traits::Result;
 
-/// A translation from the address that a server states to the address that reaches it from here.
+/// A translation from the address that a server announces to the address that reaches it from here.
 #[derive(Clone)]
 pub(crate) struct AddressMap(Arc<Translate>);
 

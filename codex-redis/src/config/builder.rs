@@ -21,30 +21,30 @@ use super::{
 ///
 /// | setting | meaning |
 /// |---|---|
-/// | [`url`](Self::url) | address, database, user, password and settings in one text |
+/// | [`url`](Self::url) | address, database, user, password and settings in one string |
 /// | [`tcp`](Self::tcp), [`unix_socket`](Self::unix_socket) | the address of one server |
 /// | [`sentinel`](Self::sentinel) | Sentinels, and the name of their primary |
-/// | [`cluster`](Self::cluster) | nodes of a cluster, through which the others are found |
+/// | [`cluster`](Self::cluster) | some nodes of a cluster; the others are discovered |
 /// | [`database`](Self::database) | the number of the database |
 /// | [`username`](Self::username), [`password`](Self::password) | the login; the password is wiped when dropped, and never printed |
 /// | [`sentinel_username`](Self::sentinel_username), [`sentinel_password`](Self::sentinel_password) | the login to the Sentinels themselves |
 /// | [`credentials`](Self::credentials), [`sentinel_credentials`](Self::sentinel_credentials) | a function that returns user and password at each login |
 /// | `tls` (feature `tls`) | TLS, root certificates, and a client certificate |
-/// | [`address_map`](Self::address_map) | the translation of addresses that servers state |
+/// | [`address_map`](Self::address_map) | the translation of addresses that servers announce |
 /// | [`lazy`](Self::lazy) | whether the first call dials, instead of [`build`](Self::build) |
 /// | [`command_timeout`](Self::command_timeout) | the deadline of a call: waiting, dialling and answer, and [more for large data](crate#deadline) |
 /// | [`transfer_timeout`](Self::transfer_timeout) | the longest deadline of a call with large data |
 /// | [`connect_timeout`](Self::connect_timeout) | the deadline of a dial: name, connection, TLS, login and first answer |
 /// | [`connections`](Self::connections) | connections per runtime, each shared by any number of calls |
-/// | [`max_in_flight`](Self::max_in_flight) | calls at a time on a runtime; others wait within their deadline |
+/// | [`max_in_flight`](Self::max_in_flight) | concurrent calls on a runtime; others wait within their deadline |
 /// | [`max_waiting`](Self::max_waiting) | calls that may wait; further calls fail immediately |
 /// | [`max_reply_bytes`](Self::max_reply_bytes) | memory of the replies on one connection |
 /// | [`timeouts_before_redial`](Self::timeouts_before_redial) | timeouts in a row after which a connection is closed |
 /// | [`backoff`](Self::backoff) | the pause after a failed dial, doubled each time, with jitter |
-/// | [`keepalive`](Self::keepalive) | TCP keepalive; Linux also gives up after 10 s on data that is not acknowledged |
+/// | [`keepalive`](Self::keepalive) | TCP keepalive; on Linux, data that stays unacknowledged for 10 s also ends the connection |
 /// | [`client_name`](Self::client_name) | the name in the server's `CLIENT LIST` |
-/// | [`resp`](Self::resp) | the version of the protocol |
-/// | [`slow_command`](Self::slow_command) | the duration from which a round trip is a `tracing` event |
+/// | [`resp`](Self::resp) | the protocol version |
+/// | [`slow_command`](Self::slow_command) | the duration from which a round trip is reported by a `tracing` event |
 ///
 /// `docs/redis.md` in the repository lists the default of each with its reason, and its name in a
 /// URL.
@@ -145,21 +145,20 @@ impl RedisBuilder {
     /// | `redis-cluster://[[user]:password@]host[:port],...` | [the cluster](Self::cluster) |
     /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS (feature `tls`), to the Sentinels too |
     ///
-    /// Schemes are compared without case. `valkey` and `valkeys` are synonyms of `redis` and
-    /// `rediss`.
+    /// Schemes are case-insensitive. `valkey` and `valkeys` are synonyms of `redis` and `rediss`.
     ///
-    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. They have the names of
-    /// the builder's methods. In addition there are `db`, `backoff_min`, `backoff_max` and, for
-    /// TLS, `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths of PEM files) and
-    /// `tls_server_name`. A duration is a whole number with the unit `ms`, `s`, `m` or `h`.
-    /// `keepalive=off` and an empty `client_name` are `None`. `resp` is 2 or 3. An unknown name, a
-    /// repeated name and a malformed value are errors. For a setting of another client, the error
-    /// names the equivalent here: `command_timeout=5s` for `socket_timeout=5`.
+    /// A URL may end with settings: `?command_timeout=200ms&connections=4`. They are named after
+    /// the builder's methods. The other names are `db`, `backoff_min`, `backoff_max` and, for TLS,
+    /// `tls_ca_file`, `tls_cert_file`, `tls_key_file` (paths of PEM files) and `tls_server_name`. A
+    /// duration is a whole number with the unit `ms`, `s`, `m` or `h`. `keepalive=off` and an empty
+    /// `client_name` mean `None`. `resp` is 2 or 3. An unknown name, a repeated name and a
+    /// malformed value are errors. For a setting of another client, the error names the equivalent
+    /// here: `command_timeout=5s` for `socket_timeout=5`.
     ///
     /// User name, password, path, the primary's name and the values of settings are
     /// percent-decoded. `:@` before the host means no login. The authority ends at the first `/`,
-    /// `?` or `#`. If that reading is not valid, the last `@` ends the password, so most passwords
-    /// work without encoding.
+    /// `?` or `#`. If the URL is not valid when read that way, the last `@` ends the password, so
+    /// most passwords work without encoding.
     pub fn url(mut self, url: &str) -> Self {
         let taken = url::parse(url).and_then(|parsed| self.take(parsed));
         if let Err(error) = taken {

@@ -11,7 +11,7 @@ use crate::{
     config::url,
 };
 
-/// The names of the settings, which are those of the builder.
+/// The names of the settings in a URL.
 const NAMES: [&str; 23] = [
     "db",
     "command_timeout",
@@ -38,7 +38,7 @@ const NAMES: [&str; 23] = [
     "tls_server_name",
 ];
 
-/// The TLS files that a URL names.
+/// The TLS settings of a URL.
 #[derive(Debug, Default)]
 pub(super) struct TlsParameters {
     authority: Option<String>,

@@ -59,12 +59,12 @@ pub(crate) struct Checked {
     pub(crate) target: Target,
     pub(crate) settings: Settings,
     pub(crate) sentinel_login: Option<LoginSource>,
-    /// No server is needed at the start.
+    /// Whether `build` only checks the settings and does not connect.
     pub(crate) lazy: bool,
 }
 
 impl Settings {
-    /// Returns the address that reaches a server whose stated address is `address`.
+    /// Returns the address that reaches a server that announces `address`.
     pub(crate) fn reachable(&self, address: Address) -> Address {
         match &self.address_map {
             Some(map) => map.translate(address),
@@ -90,7 +90,7 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Returns host and port. The host of a Unix socket is its path, and there is no port.
+    /// Returns the host and the port. A Unix socket has its path as the host, and no port.
     pub(crate) fn parts(&self) -> (Cow<'_, str>, Option<u16>) {
         match self {
             Self::Tcp { host, port } => (host.as_str().into(), Some(*port)),

@@ -1,25 +1,25 @@
 //! Names that other clients and frameworks give to settings.
 //!
-//! They are refused, and the error names our setting. To accept `socket_timeout=5` beside
-//! `command_timeout=5s` would give a setting two units. To ignore it would drop a deadline that the
+//! They are refused, and the error names our setting. Accepting `socket_timeout=5` beside
+//! `command_timeout=5s` would give a setting two units. Ignoring it would drop a deadline that the
 //! user relies on.
 
 use std::time::Duration;
 
 use codex_traits::{Error, ErrorKind};
 
-/// The advice for a name that is not ours.
+/// The advice for a setting of another client.
 #[derive(Clone, Copy)]
 enum Advice {
-    /// A duration of ours. Theirs without a unit is in seconds.
+    /// Use this duration. Their value is in seconds if it has no unit.
     Seconds(&'static str),
-    /// The same in milliseconds.
+    /// Use this duration. Their value is in milliseconds if it has no unit.
     Millis(&'static str),
-    /// A number of ours.
+    /// Use this number.
     Number(&'static str),
-    /// `off`, or a duration of ours.
+    /// Use this duration, with `off` or the given value.
     Switch(&'static str, &'static str),
-    /// 2 or 3.
+    /// Use `resp`, with 2 or 3.
     Protocol,
     /// Advice in words.
     Text(&'static str),
@@ -42,9 +42,9 @@ const POOLED: Advice = Text(
 );
 const CHECKED: Advice = Text("remove it, because broken connections are replaced; keepalive=30s is the default");
 const CACHE: Advice = Text("remove it, because it is a setting of `Cache::builder()`, not of the connection");
-const NEEDLESS: Advice = Text("remove it, because there is no such choice here");
+const NEEDLESS: Advice = Text("remove it, because this client has no such setting");
 
-/// Their name, and the advice. Names are compared without case, `_`, `-` and `.`.
+/// Their names, each with the advice. The comparison ignores case, `_`, `-` and `.`.
 const THEIRS: &[(&str, Advice)] = &[
     // redis-py, and Django's OPTIONS.
     ("socket_timeout", Seconds("command_timeout")),
@@ -212,11 +212,11 @@ pub(super) fn is_known(name: &str) -> bool {
     find(name).is_some()
 }
 
-/// Returns the error for a setting under another client's name, or under a name of `ours` in other
-/// case or with other separators.
+/// Returns the error for a setting under another client's name, or under a name of `ours` in a
+/// different case or with different separators.
 ///
-/// It shows the name from the table and never the given text, except a number that was parsed from
-/// it.
+/// The error shows the name from the table and never the given text, except a number that was
+/// parsed from it.
 pub(super) fn refused(name: &str, value: &str, ours: &[&'static str]) -> Option<Error> {
     let normal = normalized(name);
     let (theirs, advice) = match ours.iter().find(|own| normalized(own) == normal) {
@@ -268,7 +268,7 @@ fn normalized(name: &str) -> String {
     letters.map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// Converts a value of another client to our form. A value without a unit counts in units of `unit`
+/// Converts a value of another client to our form. A value without a unit is in units of `unit`
 /// milliseconds. Returns an example if the value cannot be parsed.
 fn duration(value: &str, unit: f64) -> String {
     let (number, unit) = match value.find(|letter: char| letter.is_ascii_alphabetic()) {

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::settings::bad_setting;
 
-/// TLS root certificates and the client certificate, over TLS 1.2 or 1.3.
+/// TLS root certificates and the client certificate, for TLS 1.2 and 1.3.
 ///
 /// By default the server's certificate must be signed by a public authority (Mozilla's list) and be
 /// valid for the dialled host. No client certificate is sent. Verification cannot be turned off.
@@ -42,11 +42,11 @@ pub struct RedisTls {
     server_name: Option<String>,
 }
 
-/// The content of a PEM file, or its place.
+/// The content of a PEM file, or its path.
 #[derive(Clone)]
 enum Pem {
     Content(Content),
-    /// A file that is read at each dial. Its setting is named in errors.
+    /// A file that is read at each dial, and the setting that errors name.
     File(&'static str, PathBuf),
 }
 
@@ -95,7 +95,7 @@ impl RedisTls {
         self
     }
 
-    /// Checks the settings and the present content of the files.
+    /// Checks the settings and the current content of the files.
     pub(crate) fn check(self) -> Result<TlsSource> {
         let source = TlsSource(Arc::new(Source {
             settings: self,
@@ -114,7 +114,7 @@ impl RedisTls {
     }
 }
 
-/// A fault of the TLS settings or of the files that they name.
+/// A fault in the TLS settings or in the files that they name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TlsError {
     pub(crate) message: &'static str,
@@ -137,8 +137,8 @@ impl From<&'static str> for TlsError {
     }
 }
 
-/// The source of the connector of each dial. Clones share the last connector, and so the sessions
-/// that it can resume.
+/// The source of the TLS connector for each dial. Clones share the last connector, and with it the
+/// sessions that it can resume.
 #[derive(Clone)]
 pub(crate) struct TlsSource(Arc<Source>);
 
@@ -164,7 +164,7 @@ impl TlsSource {
         self.0.settings.has_files()
     }
 
-    /// Returns the connector for the present files: the last connector, as long as no file has
+    /// Returns the connector for the current files. Reuses the last connector if no file has
     /// changed.
     pub(crate) fn connector(&self) -> Result<Connector, TlsError> {
         let lock = || self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,8 +195,8 @@ impl Pem {
     fn read(&self) -> Result<Content, TlsError> {
         match self {
             Self::Content(content) => Ok(content.clone()),
-            // Only the kind of the error: its text can repeat the path, which may be a misplaced
-            // password in a URL.
+            // Keep only the kind of the error: its text can repeat the path, which may be a
+            // misplaced password in a URL.
             Self::File(setting, path) => fs::read(path).map(Zeroizing::new).map_err(|error| TlsError {
                 message: match *setting {
                     "tls_ca_file" => "tls_ca_file: the file cannot be read; check its path and permissions",
@@ -277,7 +277,7 @@ impl fmt::Debug for RedisTls {
     }
 }
 
-/// A checked configuration of TLS.
+/// A checked TLS configuration.
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) connector: TlsConnector,

@@ -32,27 +32,27 @@ use crate::{
     wire::{Command, Request},
 };
 
-/// Unconfirmed data on a dead path is given up after this, where keepalive sees idle connections
-/// only.
+/// The time for which sent data may stay unacknowledged before the connection ends. Keepalive
+/// covers only idle connections.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Milliseconds for which a primary counts as confirmed before the Sentinels are asked again.
 const CONFIRMED_FOR: u64 = 1000;
 
-/// A connection takes this many times the calls of a handle: calls that were dropped, or have ended
-/// at their deadline, still have their reply to come.
+/// The number of unanswered requests that a connection accepts, as a multiple of `max_in_flight`.
+/// The replies to calls that were dropped or timed out are still to come.
 const UNANSWERED: usize = 4;
 
-/// A connection that is up. It ends when the last holder lets go of it.
+/// An open connection. It ends when its last holder drops it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// No other connection of this process has it.
+    /// Unique within the process.
     id: u64,
     multiplexer: Multiplexer,
     address: Address,
     since: Instant,
-    /// When it was last asked whether the server is still the primary, in milliseconds since
+    /// The time of the last check that the server is still the primary, in milliseconds since
     /// `since`.
     confirmed: AtomicU64,
     _open: observe::metrics::Open,
@@ -91,8 +91,8 @@ impl Connection {
     }
 }
 
-/// Opens a connection to this address and logs in, until the deadline. Pushes and the end of the
-/// connection are told to `watch`. The connection is driven by tasks of the current runtime.
+/// Opens a connection to this address and logs in, before the deadline. `watch` is notified of
+/// pushes and of the end of the connection. Tasks of the current runtime drive the connection.
 pub(crate) async fn open(
     address: &Address,
     settings: &Settings,
@@ -149,7 +149,7 @@ const NO_CREDENTIALS: &str = "the credentials provider did not answer within the
 const NO_LOGIN: &str = "the server accepted the connection and did not answer the login within the connect timeout: it may be \
                         overloaded or frozen, or not be Redis";
 
-/// Returns the outcome of one step of a dial, or an error with this text after the deadline.
+/// Returns the outcome of one step of a dial, or an error with the text `late` after the deadline.
 async fn within<T, E: From<DialError>>(
     deadline: Instant,
     late: &'static str,
@@ -162,8 +162,7 @@ async fn within<T, E: From<DialError>>(
 }
 
 fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
-    // Requests are written together by then; Nagle's algorithm would only hold the last packet
-    // back.
+    // Requests are already batched, so Nagle's algorithm would only delay the last packet.
     stream.set_nodelay(true)?;
     if let Some(keepalive) = keepalive {
         let socket = SockRef::from(stream);
@@ -174,10 +173,10 @@ fn tune(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// Logs what ended a connection.
+/// Logs the end of a connection.
 pub(crate) fn log_end(address: &Address, end: End, unanswered: usize) {
     match end {
-        // An idle connection that the server closes is nothing to be told of.
+        // Servers close idle connections in normal operation.
         End::Closed(_) if unanswered == 0 => {}
         End::Stopped => {}
         end => observe::evicted(address.parts(), end.reason()),
@@ -219,7 +218,7 @@ where
     }
 }
 
-/// Sends commands to a server that is being dialled, within the dial, whose timeout covers it.
+/// Sends commands on a new connection, as a part of the dial and within its timeout.
 pub(crate) async fn ask(
     connection: &Connection,
     commands: &[Command<'_>],

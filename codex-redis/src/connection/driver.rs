@@ -1,9 +1,9 @@
-//! The two tasks of a connection: one writes requests and keeps the deadlines, the other reads
+//! The two tasks of a connection: one writes requests and enforces the deadlines, the other reads
 //! replies.
 //!
-//! Two, because with one the client and the server take turns: either writes or reads would wait.
-//! Each yields to the calls at the point where it was measured to pay; `docs/redis-bench.md` has
-//! the figures.
+//! With a single task, writes and reads would wait for each other, and the client and the server
+//! would take turns. Each task yields to the calls where measurements showed a gain;
+//! `docs/redis-bench.md` has the figures.
 
 use std::{
     collections::VecDeque,
@@ -27,32 +27,32 @@ use super::{
 };
 use crate::wire::decoder::{DecodeError, Decoder, Frame};
 
-/// Bytes of room to reserve for a read. Short replies fit completely.
+/// The buffer space to reserve for a read, in bytes. Short replies fit completely.
 const BUFFER: usize = 64 << 10;
 
-/// The number of reads before other tasks and the runtime's timers have their turn: a peer that
-/// sends without end must not occupy a thread.
+/// The number of reads before the task yields to other tasks and the runtime's timers. A peer that
+/// sends endlessly must not occupy a thread.
 const READS: usize = 4;
 
-/// The bytes to decode without completing a reply before other tasks and the runtime's timers have
-/// their turn. Decoding small frames takes far longer than reading them.
+/// The number of bytes to decode without completing a reply before the task yields to other tasks
+/// and the runtime's timers. Decoding small frames takes far longer than reading them.
 const UNANSWERED: usize = BUFFER / 2;
 
-/// The number of requests whose replies are handed out before other tasks have their turn.
+/// The number of requests whose replies are handed out before the task yields to other tasks.
 #[derive(Clone, Copy)]
 struct Parts {
     fewest: usize,
-    /// A part is the unanswered requests divided by this, if that is more.
+    /// A part is the number of unanswered requests divided by this, if that is larger.
     divisor: usize,
 }
 
 impl Parts {
-    /// For calls that run on other threads than this task, too.
+    /// For calls that can also run on other threads than this task.
     const MULTI_THREAD: Self = Self { fewest: 16, divisor: 4 };
 
     /// For calls that run between the parts. The server works on one half of the requests while the
-    /// calls of the other half run. In one batch, client and server would take turns; smaller parts
-    /// would wake the server more often.
+    /// calls of the other half run. With a single batch, client and server would take turns.
+    /// Smaller parts would wake the server more often.
     const CURRENT_THREAD: Self = Self { fewest: 32, divisor: 2 };
 
     fn requests(self, unanswered: usize) -> usize {
@@ -60,43 +60,43 @@ impl Parts {
     }
 }
 
-/// The most replies of each request that make a part longer, so that requests with many replies do
-/// not delay the others.
+/// The maximum number of replies per request by which a part grows, so that requests with many
+/// replies do not delay the others.
 const MOST_EACH: usize = 4;
 
 /// With this many bytes to write, the writer does not wait for other calls.
 const MUCH: u64 = 16 << 10;
 
-/// Buffers that have grown beyond this are not kept.
+/// Buffers with a larger capacity are not reused.
 const KEPT: usize = 1 << 20;
 
-/// Writes requests and keeps their deadlines.
+/// The task that writes requests and enforces their deadlines.
 pub(super) struct Writer<W> {
     stream: W,
     shared: Arc<Shared>,
     chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that are written.
+    /// The number of bytes of the first chunk that have been written.
     at: usize,
-    /// Whether something was written that is not flushed.
+    /// Whether any written bytes have not been flushed.
     is_unflushed: bool,
     /// An empty buffer for the calls to fill next.
     spare: Vec<u8>,
-    /// One timer for all deadlines, set for the first of them.
+    /// One timer for all deadlines, set to the earliest.
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
-    /// Whether it has slept, and the calls have not yet had the time to add their requests to the
-    /// one that woke it.
+    /// Whether the task has slept, and other calls have not yet had time to add their requests to
+    /// the request that woke it.
     has_slept: bool,
     /// Whether the calls run on the same thread as this task.
     is_current_thread: bool,
 }
 
 enum Fetched {
-    /// There is something to write.
+    /// There are requests to write.
     Some,
-    /// There is not. A call that makes a request wakes the task.
+    /// There is nothing to write. The next request wakes the task.
     None,
-    /// There is, and calls that are ready to run may add to it first.
+    /// There are requests to write, and calls that are ready to run may add to them first.
     Gather,
 }
 
@@ -123,8 +123,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.has_slept = true;
             return Fetched::None;
         }
-        // Much is better on its way: the server has something to do meanwhile. On a single thread
-        // the calls that were ready have run before this task.
+        // A large batch is sent immediately, so that the server can start on it. On a single
+        // thread, the calls that were ready have run before this task.
         if self.has_slept && !self.is_current_thread && queue.unfetched() < MUCH {
             self.has_slept = false;
             return Fetched::Gather;
@@ -143,7 +143,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Fetched::Some
     }
 
-    /// Sets the timer, if this is earlier than what it is set to.
+    /// Sets the timer to this deadline, if it is earlier than the current setting.
     fn arm(&mut self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline
             && self.armed.is_none_or(|armed| deadline < armed)
@@ -153,8 +153,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
     }
 
-    /// Handles a stream that takes no more bytes for now. Requests that wait behind this write have
-    /// deadlines too. Returns whether the connection has stalled.
+    /// Handles a stream that accepts no more bytes for now. Requests that wait behind this write
+    /// have deadlines too. Returns whether the connection has stalled.
     fn block(&mut self, cx: &mut Context<'_>) -> bool {
         let earliest = self.shared.queue().earliest.take();
         self.arm(earliest);
@@ -200,8 +200,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the calls whose time is over, and says whether the connection is over too: it is
-    /// stalled and no call waits for it.
+    /// Fails the calls whose deadline has passed. Returns whether the connection is over too: it
+    /// takes no more requests, because it stalled or its last holder dropped it, and no call waits
+    /// for a reply.
     fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             let limits = &self.shared.limits;
@@ -209,8 +210,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             let mut queue = self.shared.queue();
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
             if expired.is_stalled {
-                // With the queue locked: a call that has just been told must not send its next
-                // request here.
+                // Keep the queue locked: a call that has just failed must not send its next request
+                // here.
                 self.shared.leave(&mut queue, End::Stalled);
             }
             drop(queue);
@@ -240,8 +241,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 Fetched::Some => {}
                 Fetched::None => return Poll::Pending,
                 Fetched::Gather => {
-                    // Behind the calls that are ready now, and not `yield_now`, which would wait
-                    // until the worker is idle: by then the server has run out of work.
+                    // Run again behind the calls that are ready now. `yield_now` would wait until
+                    // the worker is idle, and by then the server has run out of work.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -262,12 +263,12 @@ impl<W: AsyncWrite + Unpin> Future for Writer<W> {
 
 impl<W> Drop for Writer<W> {
     fn drop(&mut self) {
-        // With its runtime, if it did not end before.
+        // The runtime drops an unfinished task when it shuts down.
         self.shared.close(End::Stopped);
     }
 }
 
-/// Reads replies and hands them to the calls.
+/// The task that reads replies and hands them to the calls.
 pub(super) struct Reader<R> {
     stream: R,
     shared: Arc<Shared>,
@@ -275,29 +276,30 @@ pub(super) struct Reader<R> {
     /// Bytes of `incoming` that have been decoded.
     at: usize,
     decoder: Decoder,
-    /// Replies that have not been handed out, with their memory and the place in the stream at
-    /// which they end.
+    /// Replies that have not been handed out, each with its memory and the offset in the stream at
+    /// which it ends.
     ready: Vec<(Value, usize, u64)>,
     ready_memory: usize,
-    /// Memory of what the queue holds, as of the last part.
+    /// The memory of the replies that the queue holds, as of the last part.
     held: usize,
     parts: Parts,
     /// The number of replies in a part.
     part: usize,
-    /// Replies that the oldest request lacks: less than that completes no call.
+    /// The number of replies that the oldest request still needs. Fewer would complete no call.
     missing: usize,
     /// The offset in the stream of replies at which the reply to the oldest request begins.
     front: u64,
-    /// Bytes that were decoded since a reply was handed out, or since the runtime had its turn.
+    /// The number of bytes decoded since a reply was handed out or the task last yielded to the
+    /// timers.
     unanswered_bytes: usize,
 }
 
 enum Part {
-    /// Everything that has arrived is handed out.
+    /// Everything that has arrived has been handed out.
     Done,
     /// There may be more.
     More,
-    /// Much was decoded that completes no reply.
+    /// Many bytes were decoded without completing a reply.
     Unanswered,
 }
 
@@ -325,7 +327,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Decodes and hands out a part of what has arrived.
+    /// Decodes and hands out a part of the replies that have arrived.
     fn hand_out(&mut self) -> Result<Part, End> {
         let most = self.part.max(self.missing);
         let incoming = std::mem::take(&mut self.incoming);
@@ -370,7 +372,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(part)
     }
 
-    /// Hands out what is ready, with the queue locked: calls that run on another thread by then
+    /// Hands out the ready replies with the queue locked. Calls that already run on another thread
     /// would otherwise contend for the lock with each reply.
     fn release(&mut self) -> Result<(), End> {
         if self.ready.is_empty() {
@@ -394,7 +396,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.part = self.parts.requests(requests) * each.clamp(1, MOST_EACH);
         self.missing = queue.waiting.front().map_or(0, Waiting::missing);
         if queue.closed && queue.waiting.is_empty() {
-            // Left, and the last call has its answer.
+            // The connection takes no more requests, and the last call has its answer.
             return Err(End::Stopped);
         }
         Ok(())
@@ -431,7 +433,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         for _ in 0..READS {
             match self.hand_out() {
                 Ok(Part::Done) => {}
-                // The calls of this part go first, and the writer with their next requests.
+                // Let the calls of this part run first, and the writer send their next requests.
                 Ok(Part::More) => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -454,8 +456,8 @@ fn is_current_thread() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
 }
 
-/// Lets the runtime look at its timers before the task goes on. A task that only wakes itself is
-/// polled 61 times before they are looked at.
+/// Lets the runtime process its timers before the task continues. A task that only wakes itself is
+/// polled 61 times before the timers are processed.
 fn yield_to_timers<T>(cx: &mut Context<'_>) -> Poll<T> {
     // Its first poll is always pending.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
@@ -474,7 +476,7 @@ impl<R: AsyncRead + Unpin> Future for Reader<R> {
 
 impl<R> Drop for Reader<R> {
     fn drop(&mut self) {
-        // With its runtime, if it did not end before.
+        // The runtime drops an unfinished task when it shuts down.
         self.shared.close(End::Stopped);
     }
 }

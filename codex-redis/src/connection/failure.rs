@@ -1,4 +1,4 @@
-//! Why there is no connection, why one ended, and why a request on it has no answer.
+//! Reasons for a failed dial, the end of a connection, and a request without an answer.
 
 use std::io;
 
@@ -12,12 +12,12 @@ use crate::{
 /// The text for a connection that ended while it was dialled.
 pub(super) const BROKEN: &str = "the connection broke while it was dialled";
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The server closed it, or the network did.
     Closed(io::ErrorKind),
-    /// The server ended the TLS session, for this reason: it tells that in place of its first
+    /// The server ended the TLS session for this reason, which it sends in place of its first
     /// answer.
     #[cfg(feature = "tls")]
     Tls(&'static str),
@@ -25,11 +25,12 @@ pub(crate) enum End {
     Malformed,
     /// Replies would take more memory than is allowed.
     TooLarge,
-    /// The server sent a reply to no request, after which no reply can be matched to its request.
+    /// The server sent a reply that belongs to no request, so later replies cannot be matched to
+    /// their requests either.
     Surplus,
-    /// Requests were not answered in time, several in a row or one for long.
+    /// Too many deadlines passed in a row, or the oldest request was overdue for too long.
     Stalled,
-    /// It is not used any more, or its runtime is gone.
+    /// The connection is no longer used, or its runtime is gone.
     Stopped,
 }
 
@@ -63,16 +64,16 @@ impl End {
     }
 }
 
-/// Why there is no answer.
+/// The reason why a request has no answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lost {
-    /// It did not come in time.
+    /// The answer did not arrive in time.
     Late,
     /// The connection ended.
     Broken {
-        /// Enough of the request was written that it may have been carried out.
+        /// Enough of the request was written that it may have been executed.
         is_sent: bool,
-        /// A part of the reply had come.
+        /// A part of the reply had arrived.
         is_begun: bool,
         end: End,
     },
@@ -80,7 +81,7 @@ pub(crate) enum Lost {
 
 impl Lost {
     /// Returns whether a request that changes nothing may be sent again: the connection was closed
-    /// while the request was on its way.
+    /// before any byte of the reply arrived.
     pub(crate) fn is_closed_before_the_reply(self) -> bool {
         matches!(
             self,
@@ -136,17 +137,16 @@ impl From<Lost> for Failure {
     }
 }
 
-/// Why a request was not taken.
+/// The reason why a connection did not accept a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum NotSent {
     /// The connection has ended.
     Closed,
-    /// Too many requests wait for their replies already, most of which nobody waits for any more.
+    /// Too many requests are already unanswered. The callers of most of them have given up.
     Full,
 }
 
-/// Why there is no connection. A call that waited for another call's dial gets it too, so it can be
-/// cloned.
+/// The reason why a dial failed. Calls that waited for another call's dial get a clone.
 #[derive(Debug, Clone)]
 pub(crate) struct DialError {
     pub(crate) kind: ErrorKind,
@@ -158,8 +158,8 @@ pub(crate) struct DialError {
 impl DialError {
     /// Converts to the failure of a call, which was not sent.
     pub(crate) fn into_failure(self) -> Failure {
-        // A setting that was right when the handle was built and is refused now was changed at the
-        // server.
+        // A setting that was accepted when the handle was built and is refused now has changed at
+        // the server.
         let kind = if self.kind == ErrorKind::Config {
             ErrorKind::Server
         } else {
@@ -192,7 +192,7 @@ impl DialError {
         }
     }
 
-    /// Makes an error for a wrong setting, here or at the server. Another dial does not help.
+    /// Returns the error for a wrong setting, here or at the server. Dialling again does not help.
     pub(crate) fn config(message: &'static str) -> Self {
         Self::new(ErrorKind::Config, message, false)
     }
@@ -214,15 +214,15 @@ impl DialError {
         self
     }
 
-    /// Makes an error for a credentials provider that failed with this error.
+    /// Returns the error for a credentials provider that failed with `error`.
     pub(super) fn of_provider(error: ProviderError) -> Self {
         let mut failed = Self::unreachable("the credentials provider failed; its error is the source of this one");
         failed.source = Some(Source::Other(error.into()));
         failed
     }
 
-    /// Returns whether the dial used all the time that a server gets. A dial that is repeated at
-    /// once after this is no burden.
+    /// Returns whether the dial used up its timeout. Dialling again immediately after that adds
+    /// little load.
     pub(crate) fn is_late(&self) -> bool {
         self.kind == ErrorKind::Timeout
     }

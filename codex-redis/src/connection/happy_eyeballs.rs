@@ -1,4 +1,4 @@
-//! A TCP connection to a name with several addresses, as RFC 8305 says: the attempts overlap, and
+//! TCP connections to a host name with several addresses, by RFC 8305: the attempts overlap, and
 //! the first that succeeds wins.
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -17,11 +17,11 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The shortest pause; the RFC forbids less.
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 
-/// The most addresses of a name that are tried; a name can have any number.
+/// The maximum number of addresses to try. A name can have any number of them.
 const MOST_ADDRESSES: usize = 16;
 
-/// Connects to one of the addresses that the name has. `timeout` is the time that the caller gives
-/// to all of them; every address is tried within the first half of it.
+/// Connects to one of the addresses of a host. `timeout` is the caller's limit for all attempts.
+/// Every attempt starts within the first half of it, as far as the shortest pause allows.
 pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, DialError> {
     let found = lookup_host((host, port)).await.map_err(|error| {
         DialError::unreachable("the host name could not be resolved: check it, and the name server")
@@ -33,8 +33,8 @@ pub(super) async fn connect(host: &str, port: u16, timeout: Duration) -> Result<
     Ok(race(addresses, delay).await?)
 }
 
-/// Sorts the families alternately, the one that the resolver prefers first. Within a family the
-/// resolver's order stays.
+/// Interleaves the address families, the family that the resolver prefers first. Within a family,
+/// keeps the resolver's order.
 fn interleaved(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses = addresses.peekable();
     let prefers_v6 = addresses.peek().is_some_and(SocketAddr::is_ipv6);
@@ -51,8 +51,8 @@ fn interleaved(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     sorted
 }
 
-/// Starts an attempt after each pause, and at once after a failure. If all fail, the error is that
-/// of the first that failed.
+/// Starts an attempt after each pause, and immediately after a failure. If all attempts fail,
+/// returns the first error.
 async fn race(addresses: Vec<SocketAddr>, delay: Duration) -> io::Result<TcpStream> {
     let mut untried = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(interleaved(many).len(), MOST_ADDRESSES);
     }
 
-    /// Returns an address that answers no SYN: the backlog of its listener is full.
+    /// Returns an address that does not answer a SYN, because the backlog of its listener is full.
     async fn black_hole() -> (SocketAddr, Vec<TcpStream>, tokio::net::TcpListener) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

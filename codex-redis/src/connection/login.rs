@@ -1,7 +1,7 @@
-//! The login: the first requests on a connection, and what the server says to them.
+//! The login: the first requests on a connection, and the server's replies.
 //!
-//! It reads and writes the connection itself, before the multiplexer takes over. So it sees what a
-//! server that turns a connection away sends before it closes.
+//! It uses the connection directly, before the multiplexer takes over. So it sees the reason that a
+//! server sends before it closes a connection that it rejects.
 
 use std::io;
 
@@ -22,14 +22,14 @@ use crate::{
     },
 };
 
-/// The most bytes that the replies of a login take. A server's longest reply here is that of HELLO,
-/// of some hundred bytes.
+/// The maximum size of the replies to a login, in bytes. The longest reply of a server is that to
+/// HELLO, a few hundred bytes.
 const MOST_BYTES: usize = 64 << 10;
 
-/// The first bytes of replies in RESP.
+/// The bytes with which RESP replies begin.
 const REPLIES: &[u8] = b"+-:$*%~>|_#,(=!";
 
-/// The request that a reply of the login is to.
+/// The request of the login that a reply answers.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Login,
@@ -39,11 +39,11 @@ enum Step {
     Ping,
 }
 
-/// Why a connection was not let in.
+/// The reason why a login failed.
 pub(super) enum Refusal {
-    /// With what it is and what to do.
+    /// The error states the cause and the remedy.
     Told(DialError),
-    /// The peer closed the connection and had sent nothing.
+    /// The peer closed the connection without sending anything.
     Mute(DialError),
 }
 
@@ -61,8 +61,8 @@ impl From<DialError> for Refusal {
     }
 }
 
-/// Logs in, selects the database, names the connection, and asks for a first answer: a server that
-/// wants a password says so in an answer only.
+/// Logs in, selects the database, names the connection and sends a PING. A server that requires a
+/// password says so only in a reply.
 pub(super) async fn log_in<S>(stream: &mut S, login: Option<&Login>, settings: &Settings) -> Result<(), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -75,7 +75,7 @@ where
     .await;
     let mut decoder = Decoder::new(MOST_BYTES);
     let mut incoming: Vec<u8> = Vec::new();
-    // The first bytes, at most 8, which may show a server of another protocol.
+    // The first bytes, at most 8, which can identify a server of another protocol.
     let mut first = Vec::new();
     let mut received = 0;
     let mut steps = steps.into_iter();
@@ -99,8 +99,8 @@ where
             None => {}
         }
         let read = match stream.read_buf(&mut incoming).await {
-            // A server that turns a connection away does not read the request: its reason counts
-            // more than that.
+            // A server that rejects a connection does not read the request. Its reply, read before,
+            // takes precedence over the failed write.
             Ok(0) => Err(std::mem::replace(&mut written, Ok(())).err()),
             Ok(bytes) => Ok(bytes),
             Err(error) => Err(Some(error)),
@@ -109,7 +109,7 @@ where
             Ok(bytes) => {
                 if received == 0 {
                     first = incoming[..bytes.min(8)].to_vec();
-                    // Without the end of a line, the decoder would wait for more.
+                    // Without the end of a line, the decoder would wait for more bytes.
                     if !first.first().is_some_and(|kind| REPLIES.contains(kind)) {
                         return Err(malformed(&first).into());
                     }
@@ -128,7 +128,7 @@ where
     if incoming.is_empty() {
         Ok(())
     } else {
-        Err(DialError::server("the server sent more replies than it was asked for during the login").into())
+        Err(DialError::server("the server sent more replies than requests during the login").into())
     }
 }
 
@@ -146,8 +146,8 @@ fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8
         steps.push(Step::Login);
     }
     if settings.resp == RespVersion::Resp3 {
-        // The login goes before it, and not into it: a server without HELLO quotes in its error
-        // what it was given.
+        // AUTH precedes HELLO instead of being its argument, because a server without HELLO repeats
+        // the arguments in its error.
         commands.push(Command::new("HELLO").arg(3_u64));
         steps.push(Step::Protocol);
     }
@@ -166,7 +166,7 @@ fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8
     (request, steps)
 }
 
-/// Returns the error for an error reply that makes the connection useless.
+/// Returns an error if this error reply makes the connection useless.
 fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
     let text = error.details().unwrap_or_default();
     let is_unknown = error.code() == "ERR" && text.starts_with("unknown command");
@@ -188,7 +188,7 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
             "the server wants a password, and none is set: write `user:password@` before the host, or use \
              `RedisBuilder::password`",
         ),
-        // A user who may not do these can still read and write, and any answer to a PING is one.
+        // A user without these rights can still read and write, and even an error answers the PING.
         (Step::Name, _) | (Step::Ping, "NOPERM") => return Ok(()),
         (Step::Ping, _) if is_unknown => return Ok(()),
         (Step::Login, _) if text.contains("without any password configured") || text.contains("no password is set") => {
@@ -224,8 +224,8 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
     })
 }
 
-/// Returns the error for bytes that are not RESP. It does not show them: they may be anybody's
-/// value.
+/// Returns the error for bytes that are not RESP. It does not show them, because they may be a
+/// stored value.
 fn malformed(bytes: &[u8]) -> DialError {
     if probe::is_tls(bytes) {
         speaks_tls()
@@ -241,7 +241,7 @@ pub(super) fn speaks_tls() -> DialError {
     DialError::config("the server speaks TLS on this port: use a rediss:// URL, or its port without TLS")
 }
 
-/// Returns the error for a connection that ended before a reply came.
+/// Returns the error for a connection that ended before a reply arrived.
 fn closed(step: Step, error: Option<&io::Error>) -> DialError {
     #[cfg(feature = "tls")]
     if let Some(message) = error.and_then(super::tls::misconfigured) {

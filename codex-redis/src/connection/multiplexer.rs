@@ -1,16 +1,16 @@
 //! One connection, shared by any number of calls.
 //!
-//! A call appends its request to a buffer that all share, and wakes the writing task if that
-//! sleeps. The [writer](super::driver::Writer) lets other calls that are ready do the same first,
-//! and then writes all of it at once. Replies come in the order of the requests; the
-//! [reader](super::driver::Reader) hands them out in parts, so that client and server work side by
-//! side. A reply that nobody waits for any more is thrown away.
+//! A call appends its request to a shared buffer, and wakes the writer if it sleeps. The
+//! [writer](super::driver::Writer) first lets other calls that are ready do the same, and then
+//! writes everything at once. Replies arrive in the order of the requests. The
+//! [reader](super::driver::Reader) hands them out in parts, so that client and server work
+//! concurrently. A reply whose caller is gone is discarded.
 //!
 //! # Bounds
 //!
 //! At most [`Limits::unanswered`] requests wait for their replies. Requests of more than 64 KiB
-//! share 64 MiB of room between being made and being written; a larger one has all of it. Replies
-//! may take [`Limits::reply_bytes`] of memory until their calls have taken them, beside a read
+//! share 64 MiB of room until they are written; a request beyond that size takes all of it. Replies
+//! may use [`Limits::reply_bytes`] of memory until their calls take them, in addition to a read
 //! buffer of 128 KiB. A connection that stalls ends by itself.
 
 use std::{
@@ -39,17 +39,18 @@ use super::{
 };
 use crate::wire::Request;
 
-/// Small requests avoid a connection that has this many bytes to write.
+/// Small requests avoid a connection that transfers a request or a reply of more than this many
+/// bytes.
 pub(crate) const LARGE: usize = 64 << 10;
 
-/// A larger request is encoded into a buffer of its own before it gets its place in the queue, so
-/// that other calls do not wait while it is copied.
+/// A larger request is encoded into its own buffer before it enters the queue, so that other calls
+/// do not wait for the copy.
 const COPIED: usize = 4 << 10;
 
-/// The room for large requests that are not written yet, in bytes.
+/// The maximum total size of large requests that are not written yet, in bytes.
 const ROOM: usize = 64 << 20;
 
-/// The unit that the room is shared in.
+/// The unit in which the room is shared, in bytes.
 const SHARE: usize = 64 << 10;
 
 /// The limits of a connection.
@@ -65,24 +66,24 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
 }
 
-/// Told of what happens on a connection, in the order of the stream.
+/// An observer of a connection, notified in the order of the stream.
 pub(crate) trait Watch: Send + Sync {
     /// Handles a RESP3 push. Every reply before it has been handed to its call, and no reply after
     /// it.
     fn push(&self, items: Vec<Value>);
 
     /// Handles the end of the connection, with this many requests unanswered. Their calls have not
-    /// been told yet.
+    /// been notified yet.
     fn ended(&self, end: End, unanswered: usize);
 }
 
-/// Until when a call may take.
+/// The deadline of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    /// For a small request and a small reply. A large one moves this on, by a second for every 8
-    /// MiB of its own.
+    /// The deadline for a small request and a small reply. A call's own data extends it by a second
+    /// for every 8 MiB.
     pub(crate) at: Instant,
-    /// Never moved beyond this.
+    /// The latest time to which the deadline is extended.
     pub(crate) latest: Instant,
     /// The verb of the call, for logs and metrics.
     pub(crate) verb: &'static str,
@@ -98,11 +99,11 @@ impl Deadline {
     }
 }
 
-/// The answer to come.
+/// A pending answer.
 pub(crate) type Answering = oneshot::Receiver<Result<Answer, Lost>>;
 
-/// The callers' end. If it is dropped, the connection takes no more requests and ends with the last
-/// call that waits for an answer.
+/// The callers' end of a connection. When it is dropped, the connection takes no more requests, and
+/// ends with the last call that waits for an answer.
 pub(crate) struct Multiplexer {
     shared: Arc<Shared>,
     room: Arc<Semaphore>,
@@ -110,11 +111,12 @@ pub(crate) struct Multiplexer {
 
 /// State that the calls and the two tasks share.
 pub(super) struct Shared {
-    /// Never locked across an await, nor while something large is copied.
+    /// Never locked across an await or while large data is copied.
     queue: Mutex<Queue>,
-    /// Locked during a write, so that what is known of it at the end of the connection is exact.
+    /// Locked during a write, so that the number of written bytes is exact when the connection
+    /// ends.
     written: Mutex<Written>,
-    /// Bytes that have arrived of the reply to the oldest request.
+    /// The number of bytes that have arrived of the reply to the oldest request.
     pub(super) received: AtomicU64,
     /// Memory of answers that their calls have not taken yet.
     pub(super) unclaimed: Arc<AtomicUsize>,
@@ -133,12 +135,12 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) bytes: u64,
-    /// Nothing may be written any more.
+    /// Whether the connection has ended, so that no more bytes may be written.
     pub(super) is_closed: bool,
 }
 
 impl Multiplexer {
-    /// Drives the two halves of a stream by tasks of the current runtime.
+    /// Spawns tasks on the current runtime that drive the two halves of a stream.
     pub(crate) fn new<R, W>(reader: R, writer: W, limits: Limits, watch: Box<dyn Watch>) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
@@ -159,26 +161,26 @@ impl Multiplexer {
         });
         let writing = tokio::spawn(Writer::new(writer, Arc::clone(&shared))).abort_handle();
         let reading = tokio::spawn(Reader::new(reader, Arc::clone(&shared))).abort_handle();
-        // Set once, here.
+        // This cannot fail: it is set only here.
         let _ = shared.tasks.set([writing, reading]);
         if shared.is_left() {
-            // It ended before one task could stop the other.
+            // The connection ended before one task could stop the other.
             shared.close(End::Stopped);
         }
         let room = Arc::new(Semaphore::new(ROOM / SHARE));
         Self { shared, room }
     }
 
-    /// Waits for room for a large request of this many bytes, until its deadline; `None` if no room
-    /// came free in time.
+    /// Waits for room for a large request of this many bytes, until its deadline. Returns `None` if
+    /// no room became free in time.
     pub(crate) async fn room(&self, size: usize, deadline: Deadline) -> Option<OwnedSemaphorePermit> {
         let shares = u32::try_from(size.div_ceil(SHARE).min(ROOM / SHARE)).unwrap_or(u32::MAX);
         let acquired = Arc::clone(&self.room).acquire_many_owned(shares);
         tokio::time::timeout_at(deadline.of(size), acquired).await.ok()?.ok()
     }
 
-    /// Gives a request its place behind those that were sent before. The receiver has the answer by
-    /// the deadline, or the reason why there is none.
+    /// Queues a request behind the earlier requests. The receiver gets the answer by the deadline,
+    /// or the reason why it is missing.
     pub(crate) fn send(
         &self,
         request: &Request<'_, '_>,
@@ -249,7 +251,7 @@ impl Multiplexer {
         self.shared.end.get().copied()
     }
 
-    /// Ends the connection, although others hold it.
+    /// Ends the connection, even if others hold it.
     pub(crate) fn stop(&self) {
         self.shared.close(End::Stopped);
     }
@@ -269,7 +271,7 @@ impl Drop for Multiplexer {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         self.shared.leave(&mut queue, End::Stopped);
-        // The tasks go on until the last call has its answer or its deadline.
+        // The tasks continue until the last call has its answer or its deadline has passed.
         let is_awaited = queue.is_awaited();
         drop(queue);
         if !is_awaited {
@@ -279,7 +281,7 @@ impl Drop for Multiplexer {
 }
 
 impl fmt::Debug for Multiplexer {
-    // Requests and replies are not for logs.
+    // Logs must not contain requests or replies.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Multiplexer")
             .field("end", &self.end())
@@ -289,8 +291,8 @@ impl fmt::Debug for Multiplexer {
 
 impl Shared {
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere has left no change half done that matters: requests and bytes are added
-        // last.
+        // A panic under the lock leaves no harmful partial change, because requests and bytes are
+        // added last.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -302,22 +304,22 @@ impl Shared {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no more requests, so that the next call dials. Calls that are under way keep the
-    /// connection until their deadlines.
+    /// Stops accepting requests, so that the next call dials. Calls in flight keep the connection
+    /// until their deadlines.
     pub(super) fn leave(&self, queue: &mut Queue, end: End) {
         if queue.closed {
             return;
         }
         queue.closed = true;
-        // Set once, here: `closed` was false.
+        // This cannot fail: it is set only here, and `closed` was false.
         let _ = self.end.set(end);
-        // Before any call can find out, so that nothing is used that was learned by this
-        // connection.
+        // Notify the watch before any call can see the end, so that no data learned through this
+        // connection is used after it.
         self.watch.ended(end, queue.waiting.len());
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Ends the connection: takes no more requests, tells all calls, and stops both tasks.
+    /// Ends the connection: stops accepting requests, fails all calls, and stops both tasks.
     pub(super) fn close(&self, end: End) {
         self.leave(&mut self.queue(), end);
         let mut written = self.written();

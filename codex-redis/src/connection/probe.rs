@@ -1,8 +1,8 @@
-//! Detection of the protocol of a port, after a handshake or a login on it failed without a reason.
+//! Detection of the protocol on a port, after a handshake or a login failed without a reason.
 //!
-//! A TLS server closes on a Redis command without a word, and Redis waits for the end of a TLS
-//! handshake as for the end of a command. A second connection, on which nothing secret is sent,
-//! tells these from a server that is down.
+//! A TLS server silently closes a connection that sends a Redis command. Redis takes a TLS
+//! handshake for the beginning of a command and waits for the rest. A second connection, which
+//! sends nothing secret, distinguishes these cases from a server that is down.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A `ClientHello` of TLS 1.2 that offers no cipher suite which a server has: it answers with an
+/// A TLS 1.2 `ClientHello` that offers no real cipher suite, so that the server answers with an
 /// alert.
 const CLIENT_HELLO: [u8; 52] = [
     22, 3, 1, 0, 47, // a handshake record of 47 bytes
@@ -20,7 +20,7 @@ const CLIENT_HELLO: [u8; 52] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // random
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // random
     0, // no session
-    0, 4, 0, 0, 0, 255, // two cipher suites: none, and a signal that is none
+    0, 4, 0, 0, 0, 255, // two cipher suites: NULL, and a signalling value
     1, 0, // no compression
 ];
 

@@ -1,4 +1,4 @@
-//! Requests between the calls that make them and the tasks that write them and read their replies.
+//! The queue of requests between the calls of a connection and its two tasks.
 
 use std::{
     collections::VecDeque,
@@ -23,12 +23,12 @@ use super::{
 };
 use crate::wire::reply::Replies;
 
-/// Transfers slower than this count as stalled, in bytes per second: two thirds of a network of 100
-/// Mbit/s.
+/// Transfers slower than this count as stalled, in bytes per second: two thirds of a 100 Mbit/s
+/// network.
 const SLOWEST_TRANSFER: u64 = 8 << 20;
 
-/// The memory of smaller answers is not counted between their arrival and the moment at which their
-/// call takes them.
+/// The memory of answers up to this size, in bytes, is not counted while they wait to be taken by
+/// their call.
 const UNCOUNTED: usize = 16 << 10;
 
 /// Requests in the order in which they were made.
@@ -38,9 +38,9 @@ pub(super) struct Queue {
     pub(super) small: Vec<u8>,
     /// Chunks that the writer has not fetched.
     pub(super) chunks: VecDeque<Chunk>,
-    /// Requests without an answer, also those that nobody waits for any more.
+    /// Requests without an answer, including those whose caller is gone.
     pub(super) waiting: VecDeque<Waiting>,
-    /// The replies that `waiting` lacks.
+    /// The number of replies that `waiting` still needs.
     pub(super) missing: usize,
     /// The offset in the stream at which the next request begins.
     pub(super) end: u64,
@@ -48,17 +48,18 @@ pub(super) struct Queue {
     pub(super) fetched: u64,
     /// The earliest deadline of the requests that the writer has not fetched.
     pub(super) earliest: Option<Instant>,
-    /// Deadlines that have passed since the last reply.
+    /// The number of deadlines that have passed since the last reply.
     pub(super) timeouts: u32,
-    /// Deadlines that have passed since a call was answered in time, and the first of them.
+    /// The number of deadlines that have passed since a call was last answered in time, and the
+    /// time of the first.
     missed: Option<(u32, Instant)>,
-    /// Memory of the replies to requests that are still missing others.
+    /// The memory of the replies to partly answered requests.
     pub(super) held: usize,
     pub(super) closed: bool,
     /// Set while the writer sleeps and no call has woken it.
     pub(super) writer: Option<Waker>,
-    /// Set while the writer cannot go on because the stream takes no more, with the time at which
-    /// it looks at the deadlines.
+    /// Set while the stream accepts no more bytes, with the time at which the writer next checks
+    /// the deadlines.
     pub(super) blocked: Option<(Waker, Option<Instant>)>,
 }
 
@@ -66,10 +67,10 @@ pub(super) struct Queue {
 pub(super) enum Chunk {
     /// Small requests, one after another.
     Small(Vec<u8>),
-    /// One request that is not small, and its share of the room for large ones.
+    /// One request that is not small, with its share of the room for large requests.
     Own {
         bytes: Vec<u8>,
-        /// Given back with the chunk, when it is written.
+        /// Released with the chunk, once it is written.
         _room: Option<OwnedSemaphorePermit>,
     },
     /// One request with a password, wiped after use.
@@ -77,7 +78,7 @@ pub(super) enum Chunk {
 }
 
 impl Chunk {
-    /// Returns whether this is one long request, and not many small ones.
+    /// Returns whether this is a single large request.
     pub(super) fn is_large(&self) -> bool {
         matches!(self, Self::Own { bytes, .. } if bytes.len() > LARGE)
     }
@@ -90,13 +91,13 @@ impl Chunk {
     }
 }
 
-/// The meaning of the passed deadlines for the connection.
+/// The state of the connection after a check of the deadlines.
 pub(super) struct Expired {
-    /// Whether it is to be given up.
+    /// Whether the connection has stalled.
     pub(super) is_stalled: bool,
     /// Whether any call still waits for its answer.
     pub(super) is_awaited: bool,
-    /// When to look again.
+    /// The time of the next check.
     pub(super) next: Option<Instant>,
 }
 
@@ -121,14 +122,14 @@ impl Queue {
         if let Some(writer) = self.writer.take() {
             return Some(writer);
         }
-        // A short deadline behind a long one.
+        // The blocked writer does not know of an earlier deadline.
         let (writer, _) = self
             .blocked
             .take_if(|(_, armed)| armed.is_none_or(|armed| deadline < armed))?;
         Some(writer)
     }
 
-    /// Gives a chunk its place behind everything that was queued before.
+    /// Appends a chunk behind everything that is queued.
     pub(super) fn push_chunk(&mut self, chunk: Chunk) {
         if !self.small.is_empty() {
             let small = std::mem::take(&mut self.small);
@@ -137,14 +138,14 @@ impl Queue {
         self.chunks.push_back(chunk);
     }
 
-    /// Gives a request its place behind those that were sent before.
+    /// Appends a request to the unanswered requests.
     pub(super) fn push(&mut self, waiting: Waiting) {
         self.missing += waiting.missing;
         self.waiting.push_back(waiting);
     }
 
-    /// Gives the reply to the oldest request, and says whether that was its last. `None` if no
-    /// request can have this reply.
+    /// Gives the reply to the oldest request. Returns whether it was the last reply to that
+    /// request, or `None` if no request can have this reply.
     pub(super) fn answer(
         &mut self,
         reply: Value,
@@ -169,10 +170,11 @@ impl Queue {
         Some(is_last)
     }
 
-    /// Tells the calls whose time is over. `received` are the bytes that have come of the reply to
-    /// the oldest request. The connection is stalled after `most` deadlines without a reply in
-    /// between, if the oldest request is overdue by `patience`, and if for twice that time no call
-    /// was answered before its deadline: none of these depends on whether anyone still waits.
+    /// Fails the calls whose deadline has passed. `received` is the number of bytes that have
+    /// arrived of the reply to the oldest request. The connection counts as stalled after `most`
+    /// passed deadlines without a reply in between, when the oldest request is overdue by
+    /// `patience`, or after `most` passed deadlines if no call was answered in time for twice
+    /// `patience`. None of these depends on whether a caller still waits.
     pub(super) fn expire(&mut self, now: Instant, received: u64, most: u32, patience: Duration) -> Expired {
         let mut next = None::<Instant>;
         let (mut is_stalled, mut is_awaited) = (false, false);
@@ -188,7 +190,7 @@ impl Queue {
                     let (missed, since) = self.missed.unwrap_or((0, now));
                     let missed = missed.saturating_add(1);
                     self.missed = Some((missed, since));
-                    // The late replies may not even belong to these requests.
+                    // The late replies may even belong to other requests.
                     is_stalled |= missed >= most && now - since >= patience.saturating_mul(2);
                 }
                 if place > 0 {
@@ -207,7 +209,7 @@ impl Queue {
         }
     }
 
-    /// Ends all requests, after this many bytes of the stream have been written.
+    /// Fails all requests, after `written` bytes of the stream have been written.
     pub(super) fn fail_all(&mut self, written: u64, received: u64, end: End) {
         self.closed = true;
         self.small = Vec::new();
@@ -223,24 +225,25 @@ impl Queue {
     }
 }
 
-/// A request without an answer. Kept small: each call writes one into the queue and the reader
-/// takes it out, on different threads.
+/// A request without an answer. Kept small, because each is written by its call and read by the
+/// reader, on different threads.
 pub(super) struct Waiting {
-    /// `None` once the call has been told that there will be no answer. The replies still come.
+    /// `None` once the call has failed. The replies still arrive.
     sender: Option<oneshot::Sender<Result<Answer, Lost>>>,
-    /// The replies so far, of a request that has several.
+    /// The replies so far, for a request with several replies.
     part: Option<Box<Part>>,
     missing: usize,
     deadline: Instant,
-    /// The deadline is never moved beyond this.
+    /// The latest time to which the deadline is extended.
     latest: Instant,
     /// The offset in the stream at which the request begins.
     start: u64,
-    /// The length of the stream that must be written before the request can have been carried out.
+    /// The number of bytes of the stream that must be written before the request can have been
+    /// executed.
     reach: u64,
 }
 
-/// The replies to a request that is still missing others.
+/// The replies to a partly answered request.
 #[derive(Default)]
 struct Part {
     replies: Vec<Value>,
@@ -257,11 +260,12 @@ pub(super) struct Place {
 }
 
 impl Waiting {
-    /// Makes a request that this many replies answer, at least one.
+    /// Returns a request that needs this many replies, at least 1.
     pub(super) fn new(replies: usize, place: Place, sender: oneshot::Sender<Result<Answer, Lost>>) -> Self {
         Self {
             sender: Some(sender),
-            // Allocated as they come: the number is the caller's, the memory is counted.
+            // Not allocated in advance: the caller chooses the number of replies, and memory is
+            // counted only as they arrive.
             part: None,
             missing: replies.max(1),
             deadline: place.deadline,
@@ -284,7 +288,7 @@ impl Waiting {
         self.missing
     }
 
-    /// Returns whether the call has been told that there will be no answer.
+    /// Returns whether the call has failed.
     fn is_late(&self) -> bool {
         self.sender.is_none()
     }
@@ -297,8 +301,8 @@ impl Waiting {
         self.part.is_some()
     }
 
-    /// Takes the next reply. Returns by how much the held memory has changed, and whether it was
-    /// the last reply.
+    /// Takes the next reply. Returns the change of the held memory, and whether this was the last
+    /// reply.
     fn take(&mut self, reply: Value, memory: usize, at: Instant, unclaimed: &Arc<AtomicUsize>) -> (isize, bool) {
         self.missing -= 1;
         let is_last = self.missing == 0;
@@ -320,7 +324,7 @@ impl Waiting {
             }
         };
         if let Some(sender) = self.sender.take() {
-            // The call may be gone. No other call gets its answer.
+            // If the caller is gone, the answer is dropped.
             let _ = sender.send(Ok(Answer {
                 replies,
                 at,
@@ -330,8 +334,7 @@ impl Waiting {
         (-signed(held), true)
     }
 
-    /// Tells the call that there will be no answer; the replies may come all the same. Returns the
-    /// memory that it held.
+    /// Fails the call. Its replies may still arrive. Returns the memory that they held so far.
     fn fail(&mut self, why: Lost) -> usize {
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(Err(why));
@@ -349,7 +352,7 @@ pub(super) fn transfer_time(bytes: u64) -> Duration {
     Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST_TRANSFER)
 }
 
-/// The replies to a request. Their memory is counted until it is dropped.
+/// The replies to a request. Their memory is counted until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Answer {
     replies: Replies,

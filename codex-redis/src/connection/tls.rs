@@ -15,7 +15,7 @@ use tokio_rustls::{
 use super::{failure::DialError, probe};
 use crate::config::tls::{Connector, TlsSource};
 
-/// Makes the connector of one dial, with the files as they are now.
+/// Returns the connector for a dial, with the current files.
 pub(super) async fn connector(source: &TlsSource) -> Result<Connector, DialError> {
     let made = if source.has_files() {
         let source = source.clone();
@@ -29,7 +29,7 @@ pub(super) async fn connector(source: &TlsSource) -> Result<Connector, DialError
     made.map_err(|error| DialError::config(error.message).because(error.source))
 }
 
-/// Performs the handshake, until the deadline. A zone, as in `fe80::1%eth0`, is no part of the
+/// Performs the handshake before the deadline. A zone, as in `fe80::1%eth0`, is not a part of the
 /// name.
 pub(super) async fn handshake(
     connector: &Connector,
@@ -42,7 +42,7 @@ pub(super) async fn handshake(
     } else {
         let host = host.split_once('%').map_or(host, |(address, _)| address);
         ServerName::try_from(host.to_owned())
-            .map_err(|_| DialError::config("the host is no name that a certificate can be for: set tls_server_name"))?
+            .map_err(|_| DialError::config("a certificate cannot be valid for this host: set tls_server_name"))?
     };
     let peer = stream.peer_addr()?;
     let start = Instant::now();
@@ -61,7 +61,7 @@ pub(super) async fn handshake(
     }
 }
 
-/// Ends only if the port speaks Redis without TLS.
+/// Completes only if the port speaks Redis without TLS.
 async fn plain_text(peer: SocketAddr) -> DialError {
     if probe::speaks_redis(peer).await {
         DialError::config(NO_TLS)
@@ -86,8 +86,8 @@ fn handshake_failed(error: &io::Error) -> DialError {
     DialError::unreachable(message).because(Some(error.kind()))
 }
 
-/// Returns the failure of a handshake, or of a session at its first reply, if settings or
-/// certificates are wrong and not the network.
+/// Returns the error text for a handshake, or for a session at its first reply, that failed because
+/// of settings or certificates and not because of the network.
 pub(super) fn misconfigured(error: &io::Error) -> Option<&'static str> {
     use rustls::{AlertDescription as Alert, Error};
     let message = match error.get_ref()?.downcast_ref::<Error>()? {
@@ -134,7 +134,7 @@ fn certificate(reason: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the server's certificate is for another host: dial a name that it lists, or set tls_server_name"
         }
-        // A wrong signature is that of an authority of the same name with another key.
+        // A wrong signature comes from an authority with the same name and another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is signed by an authority that is not trusted here: name it by tls_ca_file, or \
              `RedisTls::certificate_authority`"
@@ -144,8 +144,8 @@ fn certificate(reason: &CertificateError) -> &'static str {
             "the server's certificate is not for servers (extended key usage): replace it"
         }
         CertificateError::Other(_) => {
-            "the server's certificate is not acceptable: a certificate of an authority, as `openssl req -x509` makes by \
-             default, is none of a server"
+            "the server's certificate is not acceptable: it may be a CA certificate, as `openssl req -x509` makes by \
+             default"
         }
         _ => "the server's certificate is not acceptable",
     }

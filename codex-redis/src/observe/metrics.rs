@@ -1,7 +1,7 @@
 //! Counters, gauges of calls and connections, and a histogram, through the `metrics` facade.
 //!
-//! The recorder is looked up each time, because it may be set at any time and tests set it for a
-//! thread. The keys of metrics that every call updates are made once.
+//! The recorder is looked up each time, because it may be set at any time and tests set it per
+//! thread. The keys of metrics that every call updates are built once.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -20,7 +20,8 @@ const SLOW: &str = "codex.redis.slow_commands";
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// A call from its admission to its end. The caller has cancelled a call that is dropped earlier.
+/// A call from its start, before admission, to its end. A call that is dropped earlier counts as
+/// cancelled.
 pub(crate) struct Call(Option<&'static str>);
 
 impl Call {
@@ -152,19 +153,16 @@ pub(crate) fn slots_moved(slots: usize) {
     counter!(SLOTS_MOVED).increment(slots as u64);
 }
 
-/// Describes the metrics to the recorder, if it is set by now.
+/// Describes the metrics to the recorder, if it is already set.
 pub(crate) fn describe() {
     with_recorder(|recorder| {
         for (name, text) in [
             (CALLS, "Calls to Redis, by verb and outcome"),
             (DIALS, "Dials to Redis, by outcome"),
-            (EVICTIONS, "Connections to Redis that were left, by reason"),
-            (
-                SENT_AGAIN,
-                "Commands that Redis refused without running them and that were sent again, by reason",
-            ),
-            (FAIL_OVERS, "Servers that took over from another one"),
-            (SLOTS_MOVED, "Slots of the cluster that went to another node"),
+            (EVICTIONS, "Connections to Redis that were evicted, by reason"),
+            (SENT_AGAIN, "Commands to Redis that were sent again, by reason"),
+            (FAIL_OVERS, "Fail-overs from one server to another"),
+            (SLOTS_MOVED, "Slots of the cluster that moved to another node"),
             (SLOW, "Round trips to Redis that took longer than slow_command"),
         ] {
             recorder.describe_counter(name.into(), Some(Unit::Count), text.into());

@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
     pub(crate) code: Option<&'static str>,
 }
 
-/// One request and its answer, as a span of the level `DEBUG`. Without a subscriber for that level
+/// A request and its answer, as a span of the level `DEBUG`. Without a subscriber for that level,
 /// it costs the check of a flag.
 pub(crate) struct RoundTrip {
     span: Option<Span>,
@@ -191,8 +191,8 @@ pub(crate) fn evicted((host, port): Peer<'_>, reason: &'static str) {
     );
 }
 
-/// Reports that a command is sent again, because it was refused without being run, or was not sent
-/// at all.
+/// Reports that a command is sent again: it was refused without being run, it was not sent at all,
+/// or it changes nothing and its connection closed before the reply.
 pub(crate) fn sent_again(operation: &'static str, reason: &'static str) {
     count::sent_again(reason);
     tracing::debug!(

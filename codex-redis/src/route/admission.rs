@@ -109,8 +109,8 @@ impl Gate {
     }
 
     /// Releases a permit, and hands it over if a call waits. A call that begins to wait and a call
-    /// that ends each write before they read the value that the other writes, in one order for all
-    /// threads. Either the first finds the permit free, or the second finds the first waiting.
+    /// that ends each write their own value before they read the other's, in the same order for all
+    /// threads. So either the first finds the permit free, or the second finds the first waiting.
     ///
     /// A permit that is handed over to a call that has just given up stays in `handed_over`. The
     /// next call without another permit takes it.

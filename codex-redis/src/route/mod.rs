@@ -32,7 +32,7 @@ pub(crate) enum Servers {
 }
 
 impl Router {
-    /// Makes a router that has not dialled yet.
+    /// Creates a router that has not dialled yet.
     pub(crate) fn new(checked: Checked) -> Self {
         crate::observe::metrics::describe();
         let settings = Arc::new(checked.settings);
@@ -59,7 +59,7 @@ impl Router {
         }
     }
 
-    /// Makes a first connection, which reveals a mistake in the settings.
+    /// Opens the first connection, which reveals mistakes in the settings.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         match &self.servers {
             Servers::One(server) => server.connect().await,
@@ -94,7 +94,7 @@ impl Router {
     ) -> impl Future<Output = Result<Value, Failure>> + Send {
         async move {
             match &self.servers {
-                // Without the layers between: each would move the reply once more.
+                // Bypass the layers in between, because each would move the reply once more.
                 Servers::One(Standalone::Fixed(server)) => {
                     server.request_from(timing, Request::one(command)).await?.one()
                 }

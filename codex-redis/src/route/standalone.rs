@@ -25,7 +25,7 @@ impl Standalone {
         Self::Elected(Arc::new(Server::new(sentinels, settings)))
     }
 
-    /// Makes a first connection, which reveals a mistake in the settings.
+    /// Opens the first connection, which reveals mistakes in the settings.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         match self {
             Self::Fixed(server) => server.connect().await,

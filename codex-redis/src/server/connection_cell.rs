@@ -10,8 +10,8 @@ use tokio::{sync::watch, time::Instant};
 use super::locate::{Endpoint, Locate};
 use crate::connection::{connect::Connection, failure::DialError};
 
-/// The outcome of a dial; `None` while it is in progress. Any number of calls wait for it, and none
-/// of them can cancel it.
+/// The outcome of a dial; `None` while it is in progress. Any number of calls can wait for it, and
+/// none of them can cancel it.
 pub(crate) type Dialled = watch::Receiver<Option<Result<Arc<Connection>, DialError>>>;
 
 /// The cell of a connection. Its lock is never held across an await.
@@ -147,7 +147,8 @@ impl ConnectionCell {
 }
 
 /// Returns the next pause: doubled with each failure, then a random share between half and all of
-/// it. The jitter keeps handles that lost a server together from coming back together.
+/// it. The jitter keeps handles that lost a server at the same time from reconnecting at the same
+/// time.
 fn pause<L: Locate>(endpoint: &Endpoint<L>, failures: u32) -> Duration {
     let doubled = endpoint.settings.backoff_min.saturating_mul(1 << failures.min(16));
     let longest = doubled.min(endpoint.place.longest_pause(&endpoint.settings));

@@ -26,7 +26,7 @@ use crate::{
 
 /// The location of a server.
 pub(crate) trait Locate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the server's address, if that never changes.
+    /// Returns the server's address, if it never changes.
     fn fixed(&self) -> Option<&Address>;
 
     /// Returns the server's address now.
@@ -76,7 +76,7 @@ pub(crate) struct Endpoint<L> {
     stalls: Stalls,
 }
 
-/// The number of connections to a server that have stalled. A clone counts the same.
+/// The number of connections to a server that have stalled. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stalls(Arc<AtomicU64>);
 
@@ -114,7 +114,7 @@ impl<L: Locate> Endpoint<L> {
         open(address, &self.settings, deadline, watch).await
     }
 
-    /// Dials, within the connect timeout. The connection is driven by tasks of the current runtime.
+    /// Dials within the connect timeout. Tasks of the current runtime drive the connection.
     pub(super) async fn dial(&self) -> Result<Connection, DialError> {
         let settings = &*self.settings;
         let start = Instant::now();
@@ -128,7 +128,7 @@ impl<L: Locate> Endpoint<L> {
             Ok(connection)
         };
         // Each step of `open` ends at the deadline with its own error. This timeout covers the
-        // questions to Sentinels and server.
+        // questions to the Sentinels and the server.
         let dialled = timeout_at(deadline, attempt).await.unwrap_or(Err(DialError::late(
             "no connection to the primary within the connect timeout",
         )));
@@ -149,7 +149,7 @@ impl<L: fmt::Debug> fmt::Debug for Endpoint<L> {
     }
 }
 
-/// Logs the end of a connection, and counts it if the connection stalled.
+/// A watch that logs the end of a connection, and counts it if the connection stalled.
 struct CountStalls {
     address: Address,
     stalls: Stalls,

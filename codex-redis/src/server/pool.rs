@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Pool<L> {
     endpoint: Arc<Endpoint<L>>,
     cells: Vec<Arc<ConnectionCell>>,
-    /// The number of stalled connections that the pool has taken account of.
+    /// The number of stalled connections that the pool has already reacted to.
     stalls: AtomicU64,
 }
 

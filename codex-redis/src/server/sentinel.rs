@@ -179,7 +179,7 @@ impl Locate for Sentinels {
 }
 
 fn no_entry() -> DialError {
-    DialError::config("the Sentinels want another user name or password of their own, or one at all")
+    DialError::config("the Sentinels require a login, or refused it: set sentinel_username and sentinel_password")
 }
 
 fn refused(error: &ServerError) -> Word {

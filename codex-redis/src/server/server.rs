@@ -172,7 +172,7 @@ impl<L: Locate> Server<L> {
         if request.size() > LARGE {
             return None;
         }
-        // If no connection took the request, the path that waits finds the reason again.
+        // If no connection took the request, `send_when_ready` determines the reason again.
         pool.send_small(request, deadline, |cell, connection| {
             self.sent_on(cell, connection, seen);
         })?
@@ -197,7 +197,7 @@ impl<L: Locate> Server<L> {
         pool.leave_idle("idle beside one that was closed");
         let sent = match self.send_when_ready(pool, seen, deadline, request).await {
             Ok(sent) => sent,
-            // The reason for the loss says more than the lack of time to dial.
+            // The reason for the loss says more than a timeout while dialling.
             Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
             Err(failure) => return Err(failure),
         };
@@ -283,7 +283,7 @@ pub(super) fn answered(replies: &Replies) -> Outcome {
     Outcome { error: code, code }
 }
 
-/// Returns why there is no answer.
+/// Returns the reason why there is no answer.
 fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
     match answer {
         Ok(Err(lost)) => *lost,

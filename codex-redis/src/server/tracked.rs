@@ -2,9 +2,9 @@
 //! still does.
 //!
 //! There is at most one tracked connection at a time, whichever runtimes read, because the pushes
-//! of two connections would have no order. The runtime that opens the connection drives it. A call
-//! on another runtime waits only briefly for the connection, and ends it if it does not answer,
-//! because the runtime of the connection may not be driven.
+//! of two connections would have no defined order. The runtime that opens the connection drives it.
+//! A call on another runtime waits only briefly for the connection, and ends it if it does not
+//! answer, because the runtime of the connection may not be driven.
 
 use std::{
     fmt,
@@ -95,7 +95,7 @@ struct Session {
     stalls: u64,
 }
 
-/// A reply on the tracked connection, or the reason why the call should go another way.
+/// A reply on the tracked connection, or the reason why the read has none.
 pub(crate) enum Read {
     Answered(Replies),
     /// The connection is open and did not answer in time.
@@ -178,12 +178,12 @@ impl<L: Locate> Tracked<L> {
         let (sender, outcome) = watch::channel(None);
         *state = State::Opening {
             number,
-            // The dial, and the checks after it.
+            // Covers the dial and the checks after it.
             until: now + self.settings.connect_timeout.saturating_mul(2),
             failures,
             outcome: outcome.clone(),
         };
-        // With the state locked, so that no other attempt is announced in between.
+        // Notify with the state locked, so that no other attempt is announced in between.
         self.listener.opening(self.node);
         drop(state);
         let tracked = Arc::clone(self);
@@ -260,7 +260,7 @@ impl<L: Locate> Tracked<L> {
                     stalls,
                 });
             }
-            // A FLUSHDB in between forgets the read, and pushes no key.
+            // After a FLUSHDB in between, the server has forgotten the read and pushes no key.
             if !pushes.was_flushed.load(Ordering::Acquire) {
                 return Err(checks::no_push());
             }
@@ -293,7 +293,7 @@ impl<L: Locate> Tracked<L> {
     /// Returns the connection, if it is open, leads to the current server, and no other connection
     /// has stalled since it was opened. Opens a connection if there is none.
     fn session(self: &Arc<Self>) -> Option<Arc<Session>> {
-        // Every read comes here, so they do not exclude each other.
+        // Every read takes this lock, so it is a shared lock.
         let open = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(session) if !session.connection.multiplexer().is_closed() => Some(Arc::clone(session)),
             _ => None,
@@ -313,8 +313,8 @@ impl<L: Locate> Tracked<L> {
         None
     }
 
-    /// Abandons this connection. Everything that it carried is dropped before the next connection
-    /// is opened.
+    /// Abandons this connection. Everything that was read over it is invalidated before the next
+    /// connection is opened.
     fn leave(&self, session: &Arc<Session>) {
         let mut state = self.state();
         if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, session)) {
@@ -342,7 +342,8 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Sends a read over the tracked connection. Returns `None` if the connection does not take it.
+    /// Sends a read over the tracked connection. Returns `None` if the connection does not accept
+    /// it.
     ///
     /// The request is not needed afterwards, so the future that waits for the answer need not hold
     /// its commands.
@@ -384,7 +385,8 @@ impl<L: Locate> Tracked<L> {
         let request = Request::all(&questions);
         let asked = async {
             let answer = session.connection.multiplexer().send(&request, None, deadline)?;
-            // The runtime that drives the connection keeps the deadline too, if it is being driven.
+            // The runtime that drives the connection also enforces the deadline, if it is being
+            // driven.
             match timeout_at(deadline.at, answer).await {
                 Ok(Ok(Ok(answer))) => Ok(answer.into_replies().into_vec()),
                 Ok(_) => Err(DialError::unreachable(checks::NOT_OPENED)),

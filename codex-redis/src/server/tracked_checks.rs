@@ -1,4 +1,4 @@
-//! The questions to a server that is to track, and the checks of its answers.
+//! The commands that test whether a server tracks keys, and the checks of its answers.
 
 use redis::{ServerError, Value};
 
@@ -18,7 +18,7 @@ const LATE_CANARY_WRITE: &str = "the server did not answer the second connection
 /// Values that must stay the same on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The server's number of the connection.
+    /// The server's id of the connection.
     id: i64,
     /// The epoch of the cluster's configuration.
     epoch: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) fn opening(is_cluster: bool) -> Vec<Command<'static>> {
     questions
 }
 
-/// Returns the questions of a proof. A demoted node would also answer a PING.
+/// Returns the questions of a proof. PING does not suffice, because a demoted node answers it too.
 pub(super) fn proof(is_cluster: bool) -> Vec<Command<'static>> {
     let mut questions = vec![Command::read("HELLO")];
     if is_cluster {
@@ -155,7 +155,7 @@ pub(super) fn no_slots() -> DialError {
 
 /// Returns the error for a primary whose address has changed.
 pub(super) fn moved() -> DialError {
-    DialError::server("the Sentinels name another primary than the tracked connection leads to")
+    DialError::server("the tracked connection leads to another server than the primary that the Sentinels name")
 }
 
 /// Returns the failure of a proof without a connection.
@@ -210,7 +210,7 @@ fn identity(replies: &[Value], is_cluster: bool) -> Result<Identity, DialError> 
     Ok(Identity { id: *id, epoch })
 }
 
-/// Reads the epoch of a node that can answer for its slots.
+/// Returns the configuration epoch in the answer to CLUSTER INFO. Fails if the cluster is down.
 fn epoch_of(info: &Value) -> Result<u64, DialError> {
     if let Some(error) = server_error(info) {
         return Err(if is_forbidden(error) {
@@ -230,13 +230,13 @@ fn epoch_of(info: &Value) -> Result<u64, DialError> {
         lines.find(|(found, _)| *found == name).map(|(_, value)| value.trim())
     };
     if field("cluster_state") != Some("ok") {
-        return Err(DialError::server("the cluster is down, by the node that was asked"));
+        return Err(DialError::server("the node reports that the cluster is down"));
     }
     let epoch = field("cluster_current_epoch").and_then(|epoch| epoch.parse().ok());
     epoch.ok_or_else(unexpected)
 }
 
-/// Refuses servers that push before replies, or inside of them.
+/// Refuses servers that send pushes out of order, before or inside of earlier replies.
 fn check_version(hello: &Value) -> Result<(), DialError> {
     let server = field(hello, "server").and_then(text).unwrap_or_default();
     let version = field(hello, "version").and_then(text).unwrap_or_default();
@@ -286,14 +286,14 @@ fn refused(error: &ServerError) -> DialError {
     DialError::server(match error.code() {
         "LOADING" => "the server is still loading its data (LOADING): try again later",
         "READONLY" => "the near cache needs a primary, and the server is a read-only replica (READONLY)",
-        "OOM" => "the server is out of memory (OOM) and takes no canary key of the near cache",
+        "OOM" => "the server is out of memory (OOM) and refuses the canary key of the near cache",
         "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" => "the cluster is being reconfigured: try again later",
         _ => "the server refused a check of the near cache's tracked connection",
     })
 }
 
 fn unexpected() -> DialError {
-    DialError::server("the server's answer to a check of the near cache has another form than the command's")
+    DialError::server("the server's answer to a check of the near cache has an unexpected form")
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const NAMES: &[Name] = names!(
     "ZRANGEBYSCORE" "ZRANK" "ZREM" "ZREMRANGEBYRANK" "ZREMRANGEBYSCORE" "ZREVRANGE" "ZREVRANK" "ZSCAN" "ZSCORE"
 );
 
-/// Returns the listed name of `word`, compared without case, or `"other"` for a word that is not
+/// Returns the listed name that equals `word` except for case, or `"other"` for a word that is not
 /// listed.
 pub(crate) fn known(word: &[u8]) -> &'static str {
     let listed = NAMES

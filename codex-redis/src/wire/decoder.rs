@@ -1,4 +1,4 @@
-//! A decoder of replies in RESP2 and RESP3 from a stream of bytes:
+//! A streaming decoder of RESP2 and RESP3 replies:
 //! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
 //! A type that exists only in RESP3 is decoded as its value in RESP2 (a map as the list of its keys
@@ -6,8 +6,8 @@
 //! separate frames. Attributes are left out.
 //!
 //! Each value is copied out of the read buffer into its own allocation. A slice of the buffer would
-//! keep the whole buffer for as long as a caller keeps a small value. A long value is read into its
-//! allocation and not copied at all.
+//! keep the whole buffer alive for as long as a caller keeps a small value. A long value is read
+//! into its allocation and not copied at all.
 
 mod line;
 #[cfg(test)]
@@ -17,26 +17,26 @@ use redis::Value;
 
 use self::line::{end_of_line, error, integer, is_number, length, line, string};
 
-/// The length from which a value that has not arrived whole is read directly into its own
+/// A longer value, in bytes, that has not arrived completely is read directly into its own
 /// allocation.
 pub(crate) const LONG: usize = 32 << 10;
 
 /// The deepest nesting that is decoded. No command of this crate nests deeper than 3.
 const DEEPEST: usize = 64;
 
-/// The most items of an array for which memory is allocated before they arrive.
+/// The maximum number of items of an array for which memory is allocated before they arrive.
 const PLACES: usize = 256;
 
-/// The most digits of the length of a bulk string that is read in one step.
+/// The maximum number of digits in the length of a bulk string that is read in one step.
 const LONGEST_SIMPLE: usize = 6;
 
-/// The most digits of an integer that is read in one step. They fit an `i64`.
+/// The maximum number of digits of an integer that is read in one step. They fit an `i64`.
 const LONGEST_SIMPLE_NUMBER: usize = 18;
 
 /// The memory of an item in its array.
 const ITEM: usize = size_of::<Value>();
 
-/// The approximate bytes that the allocator adds to each allocation.
+/// The approximate overhead of an allocation, in bytes.
 const ALLOCATION: usize = 32;
 
 /// The reason why a stream cannot be decoded further.
@@ -68,7 +68,7 @@ pub(crate) struct Decoder {
     /// The incomplete arrays, the outermost first.
     arrays: Vec<Array>,
     long: Option<Long>,
-    /// The number of arrays that are pushes or attributes.
+    /// The number of incomplete arrays that are pushes or attributes.
     asides: usize,
     /// The memory of the incomplete frame.
     memory: usize,
@@ -116,7 +116,7 @@ enum Item {
 }
 
 impl Decoder {
-    /// Makes a decoder. An incomplete reply may take `limit` bytes of memory.
+    /// Creates a decoder. An incomplete reply may take `limit` bytes of memory.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             arrays: Vec::new(),
@@ -178,7 +178,7 @@ impl Decoder {
                     return Ok(Some(Frame::Reply(value, std::mem::take(&mut self.memory))));
                 };
                 if array.items.len() == array.items.capacity() {
-                    // Grown by hand, so that memory is counted before it is allocated.
+                    // Grown explicitly, so that memory is counted before it is allocated.
                     let more = array.items.len().clamp(1, array.missing);
                     self.memory = charged(self.memory, more.saturating_mul(ITEM), self.limit)?;
                     array.items.reserve_exact(more);

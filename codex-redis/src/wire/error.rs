@@ -44,7 +44,7 @@ enum Contract {
 }
 
 impl Failure {
-    /// Makes a failure of this kind. The command may have been executed unless the kind excludes
+    /// Creates a failure of this kind. The command may have been executed unless the kind excludes
     /// it.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Cause::Own {
@@ -99,15 +99,15 @@ impl Failure {
         Self(Cause::Contract(Contract::UnreadableCursor))
     }
 
-    /// Makes the failure for a reply that the command cannot have.
+    /// Returns the failure for a reply that the command cannot have.
     pub(crate) fn unexpected() -> Self {
         Self::new(
             ErrorKind::Server,
-            "the server's answer has another form than the command's",
+            "the server's answer does not have the form that the command returns",
         )
     }
 
-    /// Makes the failure for a count that the command cannot return.
+    /// Returns the failure for a count that the command cannot return.
     pub(crate) fn impossible_count() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -115,7 +115,7 @@ impl Failure {
         )
     }
 
-    /// Makes the failure for a scan that returns to an earlier cursor.
+    /// Returns the failure for a scan that returns to an earlier cursor.
     pub(crate) fn endless_scan() -> Self {
         Self::new(
             ErrorKind::Server,
@@ -191,9 +191,9 @@ pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
     }
 }
 
-/// Returns the failure for a command that the server refused to carry out.
+/// Returns the failure for a command that the server refused to execute.
 ///
-/// `alone` states that nothing else of the request can have been carried out.
+/// `alone` states that no other part of the request can have been executed.
 pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let details = error.details().unwrap_or_default();
     // Kind, message, and whether the same call can succeed later. The server decides each of these
@@ -231,9 +231,14 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
             true,
         ),
         "TRYAGAIN" => (ErrorKind::Server, "the cluster is moving this slot (TRYAGAIN)", true),
-        "MOVED" | "ASK" | "CROSSSLOT" => (
+        "MOVED" | "ASK" => (
             ErrorKind::Server,
-            "the server is a node of a cluster that does not serve this key; a redis-cluster:// URL would follow",
+            "another node of the cluster serves this key: connect with a redis-cluster:// URL, and retry a transaction",
+            false,
+        ),
+        "CROSSSLOT" => (
+            ErrorKind::Server,
+            "the keys are in different slots of the cluster (CROSSSLOT): connect with a redis-cluster:// URL, and give the keys of a transaction one hash tag",
             false,
         ),
         _ if details.contains("invalid expire time") => return Failure(Cause::Contract(Contract::TooLong)),
@@ -246,7 +251,7 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     if later { failure.retryable() } else { failure }
 }
 
-/// Returns the failure for an error reply that may have come after the command had an effect.
+/// Returns the failure for an error reply to a command that may have had an effect.
 fn unknown(code: &str) -> Failure {
     let code = known_code(code);
     Failure::new(ErrorKind::Server, format!("the server answered with an error ({code})"))

@@ -1,7 +1,7 @@
 //! Commands and requests, and their encoding.
 //!
 //! A [`Command`] borrows its arguments. It is written into a connection's buffer each time it is
-//! sent: usually once, and again if a node of a cluster refused it. Nothing is copied in between.
+//! sent: usually once, and again if it is repeated. Nothing is copied in between.
 
 use super::command_name;
 
@@ -9,7 +9,7 @@ use super::command_name;
 /// with options, has eight.
 const INLINE: usize = 8;
 
-/// The most bytes around one argument: `$`, its length, and two line ends.
+/// The maximum number of bytes around an argument: `$`, its length, and two line ends.
 const FRAME: usize = 25;
 
 /// One argument.
@@ -68,7 +68,7 @@ enum Body<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Makes a command of this name that may change something. A name of two words is sent as two
+    /// Creates a command of this name that may change something. A name of two words is sent as two
     /// arguments.
     #[inline]
     pub(crate) fn new(name: &'static str) -> Self {
@@ -94,7 +94,7 @@ impl<'a> Command<'a> {
         command
     }
 
-    /// Makes a command that changes nothing. It may be sent again after a connection was lost.
+    /// Creates a command that changes nothing. It may be sent again after a connection was lost.
     #[inline]
     pub(crate) fn read(name: &'static str) -> Self {
         let mut command = Self::new(name);
@@ -102,7 +102,7 @@ impl<'a> Command<'a> {
         command
     }
 
-    /// Makes a command from its encoding.
+    /// Creates a command from its encoding.
     pub(crate) fn packed(name: &'static str, bytes: Vec<u8>) -> Self {
         Self {
             name,
@@ -113,7 +113,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Requires that the buffer of the command be wiped after use.
+    /// Marks the command as secret, so that its buffer is wiped after use.
     pub(crate) fn secret(self) -> Self {
         Self {
             is_secret: true,
@@ -139,7 +139,7 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Adds an argument in place, where a chain of [`arg`](Self::arg) would move the command.
+    /// Adds an argument in place. A chain of [`arg`](Self::arg) would move the command each time.
     #[inline]
     pub(crate) fn push(&mut self, argument: Argument<'a>) {
         let Body::Arguments { first, count, more } = &mut self.body else {
@@ -160,7 +160,7 @@ impl<'a> Command<'a> {
             Body::Packed(bytes) => out.extend_from_slice(bytes),
             Body::Arguments { first, count, more } => {
                 let arguments = *count + more.len();
-                // Reserved at once, so that a buffer with a password is never moved.
+                // Reserved in one step, so that a buffer with a password is never moved.
                 out.reserve(self.size + FRAME * (arguments + 1));
                 write_head(out, b'*', arguments);
                 for argument in &first[..*count] {
@@ -180,8 +180,8 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a line of a type and a number. Short lines are copied as a whole: they are most of the
-/// work of encoding a small request.
+/// Appends a line of a type and a number. Short lines are copied in one step, because they are most
+/// of the work of encoding a small request.
 fn write_head(out: &mut Vec<u8>, kind: u8, number: usize) {
     #[expect(clippy::cast_possible_truncation, reason = "a digit fits")]
     let digit = |unit: usize| b'0' + (number / unit % 10) as u8;
@@ -229,7 +229,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Makes a request of these commands between `MULTI` and `EXEC`.
+    /// Creates a request of these commands between `MULTI` and `EXEC`.
     pub(crate) fn transaction(commands: &'r [Command<'a>]) -> Self {
         Self {
             is_transaction: true,
@@ -237,7 +237,7 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
-    /// Makes a request of some of the commands. Skips a pick without a command.
+    /// Creates a request of the picked commands. Skips a pick without a command.
     pub(crate) fn picked(commands: &'r [Command<'a>], picks: &'r [Pick]) -> Self {
         Self {
             picks: Some(picks),
@@ -262,7 +262,7 @@ impl<'r, 'a> Request<'r, 'a> {
             .chain(picked.filter_map(move |pick| commands.get(pick.at).map(|command| (command, pick.asking))))
     }
 
-    /// Returns the number of replies: one to each command, and those to `ASKING`, `MULTI` and
+    /// Returns the number of replies: one for each command, and those to `ASKING`, `MULTI` and
     /// `EXEC`.
     pub(crate) fn replies(&self) -> usize {
         if self.only().is_some() {

@@ -23,9 +23,9 @@ const CREATE: OnMissing = OnMissing::Create(Expiry::Never);
 /// The share of calls that are dropped.
 #[derive(Clone, Copy)]
 pub(crate) enum Fate {
-    /// Three of four.
+    /// Three in four.
     Mixed,
-    /// One of eight.
+    /// One in eight.
     MostlyAwaited,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Makes a caller. `direct` is an undisturbed handle on the same database.
+    /// Creates a caller. `direct` is an undisturbed handle on the same database.
     pub(crate) async fn new(backend: AnyBackend, direct: &RedisBackend, name: u64) -> Self {
         let caller = Self {
             backend,
@@ -146,7 +146,8 @@ impl Caller {
             _ => {
                 let pattern = Pattern::prefix(&key);
                 let keys = async {
-                    // As many keys as the database can have in this run, so the scan has one page.
+                    // The backend reduces the hint to 10,000, more keys than the database has in a
+                    // run of the usual length, so the scan has one page.
                     let request = ScanRequest::new(&pattern).with_count_hint(1_000_000);
                     backend.scan(request).await.map(|page| page.keys)
                 };

@@ -13,7 +13,7 @@ use codex_traits::{Condition, Error, Expiry, KvBackend, OnMissing, Pattern, Scan
 
 use crate::server::{Attack, Server};
 
-/// A text in every answer of a hostile server that an error could show.
+/// A text in the answers of the hostile server that no error may show.
 pub(crate) const SECRET: &str = "hunter2";
 
 /// The deadline of a call.
@@ -22,11 +22,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(200);
 /// The longest accepted call on a busy machine. A call without a deadline takes longer.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// The most bytes of replies on a connection.
+/// The maximum memory of the replies on a connection, in bytes.
 pub(crate) const REPLY_BYTES: usize = 4 << 20;
 
-/// The most memory of a scenario: replies on two connections, buffers of the kernel's size, and the
-/// server's own.
+/// The maximum memory of a scenario, in bytes: replies on two connections, buffers of the kernel's
+/// size, and the server's own memory.
 const MEMORY: u64 = 64 << 20;
 
 pub(crate) fn settings(server: &Server) -> RedisBuilder {
@@ -191,7 +191,7 @@ impl Memory {
     }
 }
 
-/// Returns the present memory of the process, if the system reports it.
+/// Returns the current memory of the process, if the system reports it.
 pub(crate) fn resident() -> Option<u64> {
     field("VmRSS:")
 }

@@ -30,7 +30,7 @@ fn play(scenarios: &[Scenario]) {
     }
 }
 
-/// The ends of the calls under each scenario.
+/// The outcomes of the calls under each scenario.
 type Ends = Vec<(&'static str, Result<(), Error>)>;
 
 fn played(scenarios: &[Scenario]) -> Vec<(String, Ends)> {

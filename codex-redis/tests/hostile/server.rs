@@ -1,4 +1,4 @@
-//! A server that can be told to turn hostile, and back.
+//! A server that can be switched to hostile answers and back.
 
 use std::{
     net::SocketAddr,
@@ -33,9 +33,9 @@ pub(crate) enum Then {
     Again,
     /// A new answer of this function, by a counter, for the next command.
     Vary(fn(u64) -> Vec<u8>),
-    /// These bytes, without end and as fast as they are taken.
+    /// These bytes, endlessly and as fast as they are accepted.
     Flood(Vec<u8>),
-    /// These bytes in turn without end, one byte in each interval.
+    /// These bytes in turn, endlessly, one byte per interval.
     Drip(Vec<u8>, Duration),
     /// The end of the connection.
     Close,
@@ -47,7 +47,7 @@ pub(crate) enum Then {
     Freeze,
 }
 
-/// A server on its own thread, so that it takes only processor time from the client's runtime.
+/// A server on its own thread, so that it does not occupy the client's runtime.
 pub(crate) struct Server {
     address: SocketAddr,
     attack: Arc<Mutex<Option<Attack>>>,

@@ -10,7 +10,7 @@ use crate::{
 /// The commands that run scripts.
 const SCRIPTED: &str = "EVAL EVALSHA FCALL";
 
-/// Plays answers to a command. Each answer must be an error of these verbs.
+/// Plays answers to a command. Each answer must make these verbs fail.
 fn play(answers: &[(&'static str, &[u8], &[&str])]) {
     let _alone = alone();
     let server = Server::start();
@@ -32,7 +32,7 @@ fn play(answers: &[(&'static str, &[u8], &[&str])]) {
     });
 }
 
-/// Returns all verbs but these.
+/// Returns all verbs except these.
 fn all_but(excepted: &[&str]) -> Vec<&'static str> {
     VERBS.into_iter().filter(|verb| !excepted.contains(verb)).collect()
 }

@@ -60,9 +60,9 @@ pub(crate) struct Account {
     pub(crate) acknowledged: u64,
     pub(crate) unknown: u64,
     pub(crate) not_executed: u64,
-    /// Calls that were carried out more than once.
+    /// Calls that were executed more than once.
     pub(crate) twice: u64,
-    /// Calls that were carried out although their error said that they were not.
+    /// Calls that were executed although their error said that they were not.
     pub(crate) denied: u64,
     /// Acknowledged writes that are missing. Replication is asynchronous, so a crashed primary
     /// loses the writes that it had not passed on.

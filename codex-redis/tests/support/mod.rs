@@ -1,4 +1,4 @@
-//! Helpers of the tests of failures.
+//! Helpers for the tests of failures.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
@@ -160,7 +160,7 @@ pub(crate) async fn put(backend: &RedisBackend, key: &str, value: impl Into<Byte
     assert!(outcome.is_written());
 }
 
-/// Asks again until the condition holds, for up to 20 s.
+/// Checks repeatedly until the condition holds, for up to 20 s.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds().await {

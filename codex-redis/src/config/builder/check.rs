@@ -107,13 +107,13 @@ impl RedisBuilder {
         };
         if tls.is_some() && matches!(self.target, Target::One(Address::Unix(_))) {
             return Err(bad_setting(
-                "tls: there is none over a Unix socket; use redis+unix:// without it, or rediss://host:port",
+                "tls: a Unix socket cannot use TLS; use redis+unix:// without `tls`, or rediss://host:port",
             ));
         }
         tls.map(crate::config::tls::RedisTls::check).transpose()
     }
 
-    /// Checks every setting. The error is that of the first bad setting.
+    /// Checks every setting. Returns the error for the first bad setting.
     pub(crate) fn check(mut self) -> Result<Checked> {
         if let Some(refused) = self.refused.take() {
             return Err(refused);

@@ -29,8 +29,8 @@ impl RedisBuilder {
     }
 
     /// Sets the number of connections on each runtime, from 1 to 64. Small requests share the first
-    /// connection, because requests that are written together cost least. Requests of more than 64
-    /// KiB use the others. Small requests avoid a connection while it carries a large value.
+    /// connection, because writing requests together is cheapest. Requests of more than 64 KiB use
+    /// the others. Small requests avoid a connection while it carries a large value.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
@@ -61,8 +61,8 @@ impl RedisBuilder {
     }
 
     /// Sets the number of timeouts in a row after which a connection counts as frozen and is
-    /// closed; at least 1. A connection whose oldest request is overdue by as many times the
-    /// [`command_timeout`](Self::command_timeout) is closed too.
+    /// closed; at least 1. A connection is also closed if its oldest request is overdue by that
+    /// many times the [`command_timeout`](Self::command_timeout).
     pub fn timeouts_before_redial(mut self, timeouts: u32) -> Self {
         self.timeouts_before_redial = timeouts;
         self
@@ -75,8 +75,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the idle time after which TCP probes a connection, from 1 s to 32,767 s. `None` leaves
-    /// the probes to the system.
+    /// Sets the idle time after which TCP probes a connection, from 1 s to 32,767 s. `None` keeps
+    /// the system's default.
     pub fn keepalive(mut self, keepalive: Option<Duration>) -> Self {
         self.keepalive = keepalive;
         self
@@ -89,8 +89,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the version of the protocol. No verb needs RESP3. It serves for servers and proxies
-    /// that speak no other version.
+    /// Sets the protocol version. No verb needs RESP3. Use it for servers and proxies that speak no
+    /// other version.
     pub fn resp(mut self, version: RespVersion) -> Self {
         self.resp = version;
         self
@@ -104,7 +104,7 @@ impl RedisBuilder {
     }
 
     /// Sets whether [`build`](Self::build) only checks the settings, so that no server is needed at
-    /// the start. The first call then connects, within its deadline, and fails if the password is
+    /// startup. The first call then connects, within its deadline, and fails if the password is
     /// wrong. In a URL this is `lazy=true`.
     pub fn lazy(mut self, lazy: bool) -> Self {
         self.lazy = lazy;

@@ -35,8 +35,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Asks `provider` for the user and the password at each login, so that credentials which
-    /// rotate or expire keep working. It replaces [`username`](Self::username) and
+    /// Asks `provider` for the user and the password at each login, so that rotating or expiring
+    /// credentials keep working. It replaces [`username`](Self::username) and
     /// [`password`](Self::password).
     ///
     /// Each dial asks once, within its [`connect_timeout`](Self::connect_timeout), on the runtime

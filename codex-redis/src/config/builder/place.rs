@@ -43,16 +43,16 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the number of the database.
+    /// Sets the database number.
     pub fn database(mut self, database: u32) -> Self {
         self.database = database;
         self
     }
 
-    /// Translates the addresses of servers that cluster nodes and Sentinels state, for networks
-    /// with address translation. `translate` gets the stated host and port, and returns the host
-    /// and port that reach the server from here, or `None` if they are the same. The addresses in
-    /// the settings are not translated. In a URL this is
+    /// Translates the addresses that cluster nodes and Sentinels announce, for networks with
+    /// address translation. `translate` takes the announced host and port, and returns the host and
+    /// port that reach the server from here, or `None` if they are the same. The addresses in the
+    /// settings are not translated. In a URL this is
     /// `address_map=10.0.0.1:6379>203.0.113.7:7001,…`.
     pub fn address_map(
         mut self,

@@ -11,7 +11,7 @@ pub(super) struct Parts<'a, T> {
     pub(super) query: &'a str,
 }
 
-/// Splits the part of a URL after the scheme, and parses its servers and its path by `read`.
+/// Splits the part of a URL after the scheme, and parses its servers and its path with `read`.
 ///
 /// By RFC 3986 the authority ends at the first `/`, `?` or `#`, so a later `@` belongs to the path
 /// or the settings. Users also write passwords that contain such a character without encoding it.
@@ -63,8 +63,8 @@ fn could_be_query(query: &str) -> bool {
     parts.all(|part| part.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
-/// Returns whether this is a host with an optional numeric port, followed by settings, or settings
-/// of which at least one is known.
+/// Returns whether this is a host followed by settings. Either the port is numeric or missing and
+/// each setting has the form `name=value`, or the name of at least one setting is known.
 fn is_host_with_settings(authority: &str, tail: &str) -> bool {
     let Some((_, query)) = tail.split_once('?') else {
         return false;

@@ -55,7 +55,7 @@ const REFUSED: [(&str, &str); 12] = [
     ("tls", "rediss"),
 ];
 
-/// Splits a URL after its scheme. Schemes are compared without case (RFC 3986).
+/// Splits a URL after its scheme. Schemes are case-insensitive (RFC 3986).
 pub(super) fn split(url: &str) -> Result<(Scheme, &str)> {
     let (scheme, rest) = url.split_once("://").ok_or_else(unknown)?;
     let scheme = scheme.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! A connection beside the other tasks of its runtime.
+//! A connection that shares its runtime with other tasks.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use super::super::{
 };
 use crate::wire::{Command, Request};
 
-/// A peer that sends the same frame without end.
+/// A peer that sends the same frame endlessly.
 struct Flood {
     head: &'static [u8],
     frame: &'static [u8],
@@ -56,7 +56,7 @@ const LIMITS: Limits = Limits {
     patience: Duration::from_secs(1),
 };
 
-// A socket, whose readiness and the passed deadline are found at once.
+// Uses a socket, so that the runtime finds its readiness and the passed deadline at the same time.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_reply_that_came_in_time_is_handed_out_after_a_pause_of_the_process() {
@@ -80,7 +80,7 @@ async fn a_reply_that_came_in_time_is_handed_out_after_a_pause_of_the_process() 
 
 #[tokio::test]
 async fn a_flood_leaves_the_runtime_to_its_timers() {
-    /// The most bytes to decode before the timers have their turn.
+    /// The maximum number of bytes to decode before the timers run.
     const TURN: usize = 256 << 10;
     const TURNS: usize = 20;
     // An empty push, an attribute, and items of an array that never ends.
@@ -99,7 +99,7 @@ async fn a_flood_leaves_the_runtime_to_its_timers() {
         let mut most = 0;
         for _ in 0..TURNS {
             let before = sent.load(Ordering::Relaxed);
-            // Returns after the runtime has looked at its timers.
+            // Returns after the runtime has processed its timers.
             tokio::task::yield_now().await;
             most = most.max(sent.load(Ordering::Relaxed) - before);
         }

@@ -29,7 +29,7 @@ const PAUSES: [Duration; 4] = [
 ];
 
 /// The number of redirections in a row that are followed without a pause. Two nodes that name each
-/// other would redirect for ever.
+/// other would redirect forever.
 const HOPS: usize = 5;
 
 /// The time reserved for sending a command again is the command timeout divided by this, and at
@@ -54,8 +54,8 @@ enum Next {
     Asked(Arc<Server<Address>>),
     /// To the node that serves its slot, after a pause.
     Later,
-    /// To the node that serves its slot, if that is another node by now. Otherwise the command has
-    /// this failure.
+    /// To the node that serves its slot, if that is a different node by now. Otherwise the command
+    /// fails with this failure.
     Elsewhere(Arc<Server<Address>>, Failure),
 }
 
@@ -192,8 +192,8 @@ impl Cluster {
         deadline.at.checked_sub(reserve).unwrap_or(deadline.at)
     }
 
-    /// Pauses if a command has to wait. If no time is left to send refused commands again, their
-    /// refusals become their answers.
+    /// Pauses if a command has to wait. If no time is left to send refused commands again, fails
+    /// with a refusal.
     async fn before_the_next(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -292,7 +292,7 @@ fn redirected(message: &'static str) -> Failure {
     Failure::new(ErrorKind::Server, message).not_executed().retryable()
 }
 
-/// Returns the failure of a call whose other parts may have been carried out.
+/// Returns the failure of a call. It says so if other parts of the call were executed.
 fn in_part(failure: Failure, replies: &[Option<Value>]) -> Failure {
     let ran = |reply: &Option<Value>| reply.as_ref().is_some_and(|reply| server_error(reply).is_none());
     if failure.may_have_executed() || !replies.iter().any(ran) {
@@ -300,6 +300,6 @@ fn in_part(failure: Failure, replies: &[Option<Value>]) -> Failure {
     }
     Failure::new(
         failure.kind(),
-        "a node of the cluster could not be asked; the part for the others is carried out",
+        "a node of the cluster could not be reached; the other nodes may have executed their parts",
     )
 }

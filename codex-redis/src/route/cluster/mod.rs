@@ -1,8 +1,9 @@
 //! A Redis Cluster: its slot map, its nodes, and the routing of commands.
 //!
 //! Each node has its own connections, like a single server. The slot map is read from CLUSTER SLOTS
-//! at the start, and again whenever an answer or a failure suggests that it has changed. A command
-//! is sent again only if a node refused it without running it.
+//! at the start, and again whenever an answer or a failure suggests that it has changed. At this
+//! level a command is sent again only if a node refused it without running it, or if it was not
+//! sent.
 
 mod execute;
 mod redirect;

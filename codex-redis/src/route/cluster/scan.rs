@@ -6,8 +6,8 @@
 //!
 //! A slot that has moved away at some page is removed from the node's slots, and is scanned later
 //! on the node that serves it then. A slot that moves in is not added. The keys of a slot that
-//! moves away and comes back between two pages are in the same place of the node's table again. A
-//! key that exists from the first page to the last is therefore found wherever its slot goes. It
+//! moves away and comes back between two pages are in the same place in the node's table as before.
+//! A key that exists from the first page to the last is therefore found wherever its slot goes. It
 //! may be found twice.
 //!
 //! While the keys of a slot move from one node to another, neither node has all of them. Such a
@@ -34,11 +34,12 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// The most ranges that a cursor holds, both of finished slots and of slots being walked. It keeps
-/// the text of the cursor short enough.
+/// The maximum number of ranges in a cursor, both of finished slots and of slots being walked. It
+/// keeps the text of the cursor short enough.
 const MOST_RANGES: usize = 40;
 
-/// The most attempts of a scan while the map and the nodes disagree, and the pause before each.
+/// The maximum number of attempts of a scan while the map and the nodes disagree, and the pause
+/// before each attempt after the first.
 const LOOKS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -67,8 +68,8 @@ enum Step {
 }
 
 impl Cluster {
-    /// Returns one page. Goes on to the next node after an empty last page, so that empty pages are
-    /// rare.
+    /// Returns one page. Continues with the next node after an empty last page, so that empty pages
+    /// are rare.
     pub(crate) async fn scan(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -86,7 +87,8 @@ impl Cluster {
             let map = self.map();
             let walked = position.walk.as_ref().and_then(|walk| map.by_id(&walk.node));
             if walked.is_none() {
-                // The node serves nothing any more, and its cursor means nothing to another node.
+                // The node no longer serves any slots, and its cursor means nothing to another
+                // node.
                 position.walk = None;
             }
             let Some(master) = walked.cloned().or(told.take()).or_else(|| map.owner(first).cloned()) else {

@@ -23,13 +23,13 @@ pub(crate) struct SlotMap {
     masters: Vec<Master>,
     /// The index of each slot's master in `masters`, or `NOBODY`.
     owners: Vec<u16>,
-    /// Nodes that serve no slot now and may after a fail-over.
+    /// Nodes that serve no slot now but may do so after a fail-over.
     pub(crate) replicas: Vec<Address>,
 }
 
 const NOBODY: u16 = u16::MAX;
 
-/// The most replicas that are remembered. A cluster has at most about 1,000 nodes.
+/// The maximum number of remembered replicas. A cluster has at most about 1,000 nodes.
 const MOST_REPLICAS: usize = 1000;
 
 impl SlotMap {
@@ -81,7 +81,7 @@ impl SlotMap {
     /// know its own. Returns `None` if the answer names a slot that does not exist or a slot with
     /// two masters.
     ///
-    /// `reachable` translates a stated address.
+    /// `reachable` translates an announced address.
     pub(crate) fn read(
         answer: &Value,
         asked: &Address,
@@ -212,7 +212,7 @@ fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|slot| *slot < SLOTS)
 }
 
-/// Returns the address that the answer to CLUSTER NODES states for this node.
+/// Returns the address of this node according to the answer to CLUSTER NODES.
 pub(crate) fn address_in(answer: &Value, id: &str) -> Option<Address> {
     let line = text(answer)?.lines().find(|line| line.split(' ').next() == Some(id))?;
     let place = line.split(' ').nth(1)?.split('@').next()?;

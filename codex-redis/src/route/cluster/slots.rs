@@ -72,7 +72,7 @@ impl SlotSet {
         self.extend([(first, last)]);
     }
 
-    /// Adds inclusive ranges. They are sorted once, because a node may state thousands.
+    /// Adds inclusive ranges. They are sorted once, because a node may report thousands.
     pub(crate) fn extend(&mut self, ranges: impl IntoIterator<Item = (u16, u16)>) {
         self.0.extend(ranges);
         self.0.sort_unstable();

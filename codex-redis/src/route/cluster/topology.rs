@@ -27,11 +27,11 @@ use crate::{
 /// redirection asks for a refresh.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The number of nodes that are asked at the same time. The first map is believed. The next answer
-/// to a command reveals a wrong map.
+/// The number of nodes that are asked at the same time. The first map is adopted. If it is wrong,
+/// the next answer to a command reveals that.
 const ASKED_TOGETHER: usize = 3;
 
-/// The most remembered nodes that only a redirection has named.
+/// The maximum number of remembered nodes that only a redirection has named.
 const STRANGERS: usize = 64;
 
 /// The refresh tasks, at most one on each runtime, because a task of another runtime may not be
@@ -125,7 +125,7 @@ impl Cluster {
                 return;
             }
         }
-        tracing::warn!("no node of the Redis cluster tells the slot map");
+        tracing::warn!("no node of the Redis cluster returned its slot map");
     }
 
     /// Asks one node for its slot map.
@@ -221,7 +221,7 @@ impl Refreshes {
     }
 }
 
-/// Shuffles addresses, so that not every handle asks the same node.
+/// Shuffles addresses, so that handles do not all ask the same node.
 fn shuffle(addresses: &mut [Address]) {
     for last in (1..addresses.len()).rev() {
         // Without random numbers the order stays as it is.

@@ -18,8 +18,8 @@ use crate::{
     wire::Failure,
 };
 
-/// The number of keys that are tried to find a key that a node serves. A node with a single slot
-/// serves 1 key in 16384.
+/// The number of random keys to try in search of a key that a node serves. A node with a single
+/// slot serves 1 key in 16384.
 const TRIES: u32 = 1 << 20;
 
 type Node = Arc<Tracked<Address>>;
@@ -59,8 +59,9 @@ impl TrackedNodes {
 
     /// Returns the node that serves a key.
     ///
-    /// If the slot map has changed, everything that was read by the old map is dropped first, so
-    /// that an answer of a slot's former node is never kept beside an answer of its present node.
+    /// If the slot map has changed, everything that was read by the old map is invalidated first,
+    /// so that an answer of a slot's former node is never cached beside an answer of its current
+    /// node.
     pub(crate) fn of(&self, key: &[u8]) -> Option<Node> {
         let map = self.cluster.map();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -78,8 +79,8 @@ impl TrackedNodes {
         known.nodes.get(usize::from(node.number()))?.clone()
     }
 
-    /// Returns whether a node refused to answer because of its slots. If so, drops everything of
-    /// the node and refreshes the slot map.
+    /// Returns whether a node refused to answer because of its slots. If so, invalidates everything
+    /// that was read from the node and refreshes the slot map.
     pub(crate) fn is_redirected(&self, node: &Node, reply: &Value) -> bool {
         let is_redirected = Redirect::of(reply, node.server().place()).is_some();
         if is_redirected {
@@ -152,7 +153,7 @@ impl Drop for TrackedNodes {
     }
 }
 
-/// Makes keys in slots that the node serves at that time.
+/// Returns a function that makes keys in slots that the node serves at that time.
 fn canary(cluster: &Arc<Cluster>, address: &Address) -> Canary {
     let (cluster, address): (Weak<Cluster>, _) = (Arc::downgrade(cluster), address.clone());
     Box::new(move || {

@@ -1,4 +1,4 @@
-//! Lines: the head of each item, and the whole of a short item.
+//! Lines: the header of each item, or a complete short item.
 
 use redis::Value;
 
@@ -7,7 +7,7 @@ use super::{
     Parsed,
 };
 
-/// The longest line. Only errors come near this length.
+/// The longest line, in bytes. Only errors come near this length.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
 
 /// Returns the first line, without its end, and the bytes after it.
