@@ -19,8 +19,8 @@ use codex_kv::{
 };
 
 const USAGE: &str = "usage: conformance [URL] [--html FILE] [--json FILE] [--junit FILE] [CLAUSE...]
-URL is redis://HOST:PORT[/DATABASE] or redis+unix:///SOCKET[?db=DATABASE]; without one the suite runs on the memory backend.
-A clause is written as in get-01; without one all are run.";
+URL is redis://HOST:PORT[/DATABASE] or redis+unix:///SOCKET[?db=DATABASE]; without one, the suite runs on the memory backend.
+A clause is an id such as get-01; without one, all clauses run.";
 
 #[derive(Default)]
 struct Arguments {
@@ -61,7 +61,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
     Ok(parsed)
 }
 
-/// Returns memory backends that share a clock, which the suite moves.
+/// Returns a harness of memory backends that share a clock, which the suite advances.
 fn memory() -> impl Harness<Backend = MemoryBackend> {
     let clock = ManualClock::new();
     let moved = clock.clone();
@@ -84,7 +84,7 @@ async fn conformance(mut arguments: Arguments) -> Result<TimedReport, String> {
         let checked = harness.check_commands().await;
         checked.map_err(|reason| format!("nothing was run: {reason}"))?;
         if harness.is_confined() {
-            println!("set-05 is left out: it needs two empty databases at a time, and there is one");
+            println!("set-05 is skipped: it needs two empty databases at a time, and only one is available");
             arguments.clauses.retain(|clause| clause.ident() != "set_05");
         }
         Ok(run(&harness, arguments.clauses).await.about(without_credentials(&url)))

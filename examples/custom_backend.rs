@@ -74,7 +74,7 @@ impl Entries {
 
     /// Returns the deadline of `key` under `expiry`.
     fn deadline(&self, key: &str, expiry: Expiry, operation: &'static str) -> Result<Option<Duration>> {
-        // Refuses zero and durations that no store can hold.
+        // Rounds up to a millisecond, and refuses zero and durations that no store can hold.
         let millis = expiry.to_millis(operation)?;
         Ok(match expiry {
             Expiry::Keep => self.live(key).and_then(|entry| entry.deadline),

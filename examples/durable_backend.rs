@@ -82,8 +82,8 @@ struct Store {
 type Job = Box<dyn FnOnce(&mut Tables<'_>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
-/// The maximum number of changes in the writer's queue and in one transaction. A caller that finds
-/// the queue full blocks until the next commit.
+/// The capacity of the writer's queue, and the maximum number of further changes in a transaction.
+/// A caller that finds the queue full blocks its thread until the next commit.
 const MOST_JOBS: usize = 256;
 
 impl DurableBackend {
@@ -179,7 +179,7 @@ fn commit(database: &Database, time: &Time, batch: Vec<Job>) {
     }
 }
 
-/// Closes the file: the writer commits the pending changes and ends.
+/// Closes the file. The writer commits the pending changes first.
 impl Drop for Store {
     fn drop(&mut self) {
         self.jobs = None;
@@ -292,7 +292,7 @@ impl<'t> Tables<'t> {
         Ok(SetOutcome::Written)
     }
 
-    /// Writes `key`. Its live entry is `old`.
+    /// Writes `key`, whose live entry is `old`.
     fn put(&mut self, key: &str, value: &[u8], deadline: Option<u128>, old: Option<Entry>) -> Result<()> {
         self.remove(key)?;
         // A live entry keeps its position, so that a scan cannot miss it.

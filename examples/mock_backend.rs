@@ -53,7 +53,7 @@ async fn a_price_is_kept_for_an_hour() {
 
     let price = price(&cache_on(backend), "tea", || 350).await;
     assert_eq!(price.expect("the store answered"), 350);
-    println!("the price of the supplier is kept for an hour");
+    println!("the supplier's price is cached for an hour");
 }
 
 async fn a_broken_store_is_not_a_miss() {

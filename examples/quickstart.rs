@@ -201,7 +201,7 @@ async fn sessions(backend: AnyBackend) -> Result<()> {
     store.update(&key, |other| other.insert("theme", "dark")).await?;
     loaded.insert("cart", ["tea"])?;
     let result = match store.save(&mut loaded).await {
-        Err(SessionError::Conflict) => "a save over another request's change was refused, nothing is lost",
+        Err(SessionError::Conflict) => "a save over another request's change was refused: nothing is lost",
         Err(error) => return Err(error.into()),
         Ok(()) => "a save overwrote another request's change",
     };

@@ -24,8 +24,8 @@ struct RateLimiter<B> {
 }
 
 impl<B: KvBackend> RateLimiter<B> {
-    /// Returns whether `user` may send another request: at most `limit` per window, which begins
-    /// with the first request.
+    /// Counts a request, and returns whether `user` may send it: at most `limit` per window. A
+    /// window begins with its first request.
     async fn allow(&self, user: &str) -> Result<bool> {
         let key = format!("rate:{user}");
         // Atomic: the expiry is set when the counter is created, and later increments keep it.
@@ -52,7 +52,7 @@ const USERS: [&str; 3] = ["ada", "grace", "edsger"];
 const LIMIT: i64 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The expected behaviour: the beginning of each user's window, and the number of its requests.
+/// The expected behaviour: the start of each user's window, and the number of requests in it.
 #[derive(Default)]
 struct Model {
     windows: HashMap<usize, (Duration, i64)>,

@@ -13,8 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Cache, CacheError, CodecError, ComputeError, Json, Loader, Serializer, blocking};
 
-/// Returns a separate handle, so that the body can move the variables through which the cache was
-/// reached.
+/// Returns a separate handle, so that the body can still move the variables in the `cache`
+/// expression.
 pub fn cache<B: KvBackend, S: Serializer>(cache: &Cache<B, S>) -> Cache<B, S> {
     cache.clone()
 }
@@ -30,14 +30,14 @@ pub fn blocking_cache<B: KvBackend, S: Serializer>(cache: &blocking::Cache<B, S>
 /// Fails if JSON cannot represent an argument.
 pub fn key<T: Serialize>(name: &str, arguments: &T) -> Result<String, CacheError> {
     let json = Json.serialize(arguments)?;
-    // A function without arguments has the unit as its arguments.
+    // The arguments of a function without arguments are `()`, which JSON writes as `null`.
     let json = if &*json == b"null" { b"[]" } else { &*json };
     let mut key = format!("{name}:").into_bytes();
     key.extend_from_slice(json);
     String::from_utf8(key).map_err(|_| CodecError::encode::<T>("its JSON is not UTF-8").into())
 }
 
-/// Returns the arguments of a key.
+/// Returns the arguments that a key was built from.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub fn typed<T, F: Future<Output = T>>(future: F) -> F {
     future
 }
 
-/// Returns the outcome for one of the callers.
+/// Converts the shared outcome of a computation to the function's own result.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ pub fn wait<T, E>(loaded: impl Future<Output = Result<T, ComputeError<E>>>) -> R
     blocking::wait::<_, CacheError>(async { Ok(loaded.await) })?
 }
 
-/// The two types of a `Result`, which a macro cannot tell apart behind an alias.
+/// The value and error types of a `Result`. A macro cannot see them behind a type alias.
 pub trait Fallible {
     type Value;
     type Error;
@@ -98,7 +98,7 @@ impl<T, E> Fallible for Result<T, E> {
     type Error = E;
 }
 
-/// A loader with a cache type that a macro cannot name.
+/// A loader whose cache type is erased, because a macro cannot name it.
 trait AnyLoader<T, E>: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<T, ComputeError<E>>>;
 }

@@ -1,4 +1,4 @@
-//! A serde serializer that changes some leaves of a value and passes the rest on.
+//! A serde serializer that rewrites some leaves of a value and passes on the rest.
 //!
 //! The strict JSON of a cache and the forms of the coder are both implemented as a [`Policy`].
 
@@ -11,7 +11,8 @@ use serde::ser::{
 
 use crate::cache::TOO_DEEP;
 
-/// The treatment of leaves that JSON cannot represent exactly. By default they are passed on.
+/// The treatment of leaves that JSON cannot represent exactly. By default, they are passed on
+/// unchanged.
 pub(crate) trait Policy {
     /// The policy for the keys of maps.
     type Keys: Policy;
@@ -19,7 +20,7 @@ pub(crate) trait Policy {
     /// The maximum number of arrays and objects around a value, counted as JSON writes them.
     const DEEPEST: usize = usize::MAX;
 
-    /// Writes a value of a known type.
+    /// Writes a value. A policy overrides this method to treat certain types differently.
     #[inline]
     fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
@@ -28,7 +29,7 @@ pub(crate) trait Policy {
         Self::parts(value, depth, serializer)
     }
 
-    /// Writes a value in serde's form, with its parts under this policy.
+    /// Writes a value in serde's form, and applies this policy to its parts.
     #[inline]
     fn parts<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error>
     where
@@ -113,7 +114,8 @@ impl<S, P> Adapter<S, P> {
 }
 
 impl<S, P: Policy> Adapter<S, P> {
-    /// Enters an array or object, and fails if the depth exceeds the limit.
+    /// Returns the depth inside `levels` more arrays and objects, or fails if it exceeds the limit.
+    /// Without a limit, the depth is not tracked.
     #[inline]
     fn enter<E: Error>(&self, levels: usize) -> Result<usize, E> {
         if P::DEEPEST == usize::MAX {

@@ -1,10 +1,10 @@
-//! The error of all formats: of a cache's values and of a session's payload.
+//! The error type of all formats, for the values of a cache and the payloads of sessions.
 
 use std::{any::type_name, borrow::Cow};
 
 use crate::session::SessionData;
 
-/// The reason why a value or a payload could not be written or read.
+/// The reason that a value or a payload could not be written or read.
 ///
 /// The error names the Rust type and the category of the failure, and for JSON the line and column.
 /// It never contains a key, a value or a part of a payload, so it can be logged.
@@ -22,7 +22,7 @@ pub enum CodecError {
     /// A stored value cannot be read as the requested type. It stays in the store.
     #[error("the stored value cannot be read as `{type_name}`: {reason}")]
     Decode {
-        /// The type asked for.
+        /// The requested type.
         type_name: &'static str,
         /// The category and the position, without the value.
         reason: Cow<'static, str>,
@@ -42,13 +42,13 @@ pub enum CodecError {
     /// A value of the session does not have the requested type.
     #[error("the value cannot be read as `{expected}`")]
     WrongType {
-        /// The type asked for.
+        /// The requested type.
         expected: &'static str,
     },
     /// JSON cannot represent a value of the session.
     #[error("the value cannot be written: {0}")]
     Unwritable(&'static str),
-    /// A secret is empty, so that anyone could sign.
+    /// A secret is empty, so anyone could forge a signature.
     #[error("a secret key must not be empty")]
     EmptySecret,
 }
@@ -56,7 +56,7 @@ pub enum CodecError {
 impl CodecError {
     /// Returns the error for a `T` that cannot be written.
     ///
-    /// For serializers outside this crate: `reason` must not show the value.
+    /// Use it to implement a serializer. `reason` must not contain the value.
     pub fn encode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::Encode {
             type_name: type_name::<T>(),
@@ -66,7 +66,7 @@ impl CodecError {
 
     /// Returns the error for a stored value that cannot be read as `T`.
     ///
-    /// For serializers outside this crate: `reason` must not show the value.
+    /// Use it to implement a serializer. `reason` must not contain the value.
     pub fn decode<T: ?Sized>(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::Decode {
             type_name: type_name::<T>(),
@@ -83,7 +83,8 @@ impl CodecError {
         }
     }
 
-    /// Returns whether reading failed. If not, writing failed.
+    /// Returns whether the error can only come from reading. [`TooLarge`](Self::TooLarge) comes
+    /// from writing and from reading, and returns `false`.
     pub fn is_decode(&self) -> bool {
         matches!(
             self,

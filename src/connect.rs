@@ -5,14 +5,15 @@ use codex_traits::{AnyBackend, Error, ErrorKind, Result};
 #[cfg(feature = "redis")]
 use crate::connect_near;
 
-/// Returns the backend that `url` names, so that one environment variable selects it.
+/// Connects to the backend that `url` names, so that an environment variable can select the
+/// backend.
 ///
 /// | URL | backend | feature |
 /// |---|---|---|
 /// | `memory://` | a new, empty store in this process | `memory` |
 /// | `redis://[user[:password]@]host[:port][/database]` | one Redis server over TCP | `redis` |
-/// | `redis-sentinel://[user[:password]@]host[:port],.../name[/database]` | the primary that Sentinels know by this name | `redis` |
-/// | `redis-cluster://[user[:password]@]host[:port],...` | the Redis Cluster that these are nodes of | `redis` |
+/// | `redis-sentinel://[user[:password]@]host[:port],.../name[/database]` | the primary that the Sentinels monitor under this name | `redis` |
+/// | `redis-cluster://[user[:password]@]host[:port],...` | the Redis Cluster that these nodes belong to | `redis` |
 /// | `redis+unix:///path/to/socket[?db=N]`, `unix://…` | one Redis server over a Unix socket | `redis` |
 /// | `rediss://`, `rediss-sentinel://`, `rediss-cluster://` | the same over TLS | `redis-tls` |
 ///
@@ -21,17 +22,17 @@ use crate::connect_near;
 ///
 /// With `near=64MiB`, a Redis URL creates a [near cache](crate::NearBackend) of that size.
 /// `near_staleness` and `near_max_value` configure it:
-/// `near=64MiB&near_staleness=1s&near_max_value=64KiB`. It needs the feature `memory`.
+/// `near=64MiB&near_staleness=1s&near_max_value=64KiB`. A near cache needs the feature `memory`.
 ///
 /// For Redis, this function connects before it returns, so that it reports a wrong password or host
-/// before the first request. It needs a tokio runtime for Redis and none for memory. Dropping the
-/// future cancels the attempt.
+/// before the first request. Redis needs a tokio runtime; memory does not. Dropping the future
+/// cancels the attempt.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Config`] if the URL has none of these forms. The message says what was expected and
-/// does not repeat the URL, which may contain a password. If the server cannot be reached or
-/// refuses the connection, the backend's error.
+/// does not repeat the URL, which may contain a password. The backend's error if the server cannot
+/// be reached or refuses the connection.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -58,8 +59,8 @@ pub async fn connect(url: &str) -> Result<AnyBackend> {
     }
 }
 
-/// Returns whether the Redis backend handles URLs of this scheme, if only to report the correct
-/// spelling.
+/// Returns whether the Redis backend handles URLs with this scheme, even if only to report the
+/// correct spelling.
 fn is_redis(scheme: &str) -> bool {
     scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
 }
@@ -71,8 +72,8 @@ fn is_redis(scheme: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Config`] if the URL has none of these forms. The calls of the backend report a
-/// server that is down or a wrong password.
+/// [`ErrorKind::Config`] if the URL has none of these forms. A server that is down or a wrong
+/// password is reported by the calls of the backend.
 ///
 /// ```
 /// # #[cfg(feature = "redis")] {

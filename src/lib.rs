@@ -7,13 +7,13 @@
 //! | `memory` | yes | `MemoryBackend`, and `memory://` in [`connect`] |
 //! | `redis` | yes | `RedisBackend`, and `redis://`, `redis-cluster://`, `redis-sentinel://` and `redis+unix://` in [`connect`] |
 //! | `redis-tls` | | `rediss://` in [`connect`], and `RedisTls` for a private certificate authority and a client certificate |
-//! | `metrics` | | counters and histograms of caches and of the Redis backend, by the `metrics` facade |
+//! | `metrics` | | counters and histograms of caches and of the Redis backend, through the `metrics` facade |
 //! | `testkit` | | the conformance suites: `testkit` for backends, `conformance` for caches and sessions |
-//! | `testkit-redis` | | a real Redis for tests, as `testkit::redis`, and the suites over it |
+//! | `testkit-redis` | | `testkit::redis`, a real Redis server for tests, and the suites that run against it |
 //! | `chrono` | | dates and times in the coder |
 //! | `rust_decimal` | | decimals in the coder |
 //! | `uuid` | | UUIDs in the coder |
-//! | `http` | | [`web::RequestSession`] with the header maps of the crate `http`, for other frameworks |
+//! | `http` | | [`web::RequestSession`] with the header maps of the `http` crate, for other web frameworks |
 //! | `encryption` | | encryption at rest: `session::Encrypted` and `cache::Encrypted`, with a `KeyRing` |
 //! | `blocking` | | caches and sessions without `async`: `blocking` |
 //! | `macros` | | the attribute `#[cached]`, which caches the results of a function |
@@ -92,7 +92,7 @@ pub use codex_redis as redis;
 #[doc(inline)]
 pub use codex_testkit as testkit;
 
-/// Runs the guides' code as doctests; those of a feature are beside its code.
+/// The doctests of the guides. A guide to a feature is included next to the code of that feature.
 #[cfg(all(doctest, feature = "axum", feature = "memory", feature = "redis"))]
 mod guides {
     #[doc = include_str!("../docs/cluster.md")]

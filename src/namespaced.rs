@@ -1,4 +1,4 @@
-//! Construction of stored keys from the names of their owner.
+//! Construction of stored keys from namespaces.
 
 /// Returns `{project}:{prefix}:{key}`, without empty segments and their colons.
 ///
@@ -10,8 +10,8 @@
 /// assert_eq!(namespaced_key("", "", "k"), "k");
 /// ```
 ///
-/// A colon inside a segment is not escaped, so segments with colons can collide (`"a:b"` and `"c"`,
-/// `"a"` and `"b:c"`).
+/// A colon inside a segment is not escaped, so segments with colons can collide: `"a:b"` and `"c"`
+/// give the same result as `"a"` and `"b:c"`.
 pub fn namespaced_key(project: &str, prefix: &str, key: &str) -> String {
     let mut joined = String::with_capacity(project.len() + prefix.len() + key.len() + 2);
     for segment in [project, prefix, key] {

@@ -8,7 +8,7 @@ use std::{
 /// The number of stripes that each belong to one thread.
 const OWNED: usize = 16;
 
-/// The number of stripes that the threads without a stripe of their own share.
+/// The number of stripes that are shared by the threads without their own stripe.
 const SHARED: usize = 8;
 
 /// Striped counters, so that calls on different threads do not write to the same cache line.
@@ -27,7 +27,8 @@ impl<const COUNTERS: usize> Striped<COUNTERS> {
         let counter = &self.0[stripe].0[counter];
         // `Relaxed` suffices: no other data depends on the counters.
         if stripe < OWNED {
-            // No other thread writes here. A locked addition would take a tenth of a cache's hit.
+            // No other thread writes here. An atomic addition would take a tenth of the time of a
+            // cache hit.
             let before = counter.load(Ordering::Relaxed);
             counter.store(before.wrapping_add(count), Ordering::Relaxed);
         } else {
@@ -52,7 +53,7 @@ impl<const COUNTERS: usize> Default for Striped<COUNTERS> {
 /// The stripe of a thread, in all counters.
 struct Claim(Cell<usize>);
 
-/// The stripe of a thread that has none yet.
+/// The value of a claim that has no stripe yet.
 const UNCLAIMED: usize = OWNED + SHARED;
 
 /// A bit for each of the first [`OWNED`] stripes that belongs to a thread.
@@ -70,7 +71,7 @@ fn stripe() -> usize {
         }
         stripe.get()
     });
-    // A thread that is ending has given its stripe back.
+    // A thread that is ending may already have released its stripe.
     stripe.unwrap_or(OWNED)
 }
 
@@ -84,7 +85,8 @@ fn claim() -> usize {
         if free >= OWNED {
             return OWNED + NEXT.fetch_add(1, Ordering::Relaxed) % SHARED;
         }
-        // `Acquire`, and `Release` below, so that this thread sees all additions of the last owner.
+        // `Acquire` here and `Release` below, so that this thread sees all additions of the last
+        // owner.
         match TAKEN.compare_exchange_weak(taken, taken | 1 << free, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return free,
             Err(other) => taken = other,
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn nothing_is_lost_with_more_threads_than_stripes() {
         let counters = Striped::<2>::default();
-        // The second crowd takes over the stripes of the first.
+        // The second round of threads reuses the stripes of the first.
         for _ in 0..2 {
             thread::scope(|scope| {
                 for _ in 0..3 * (OWNED + SHARED) {
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_ended_thread_gives_its_stripe_back() {
-        // Far more than there are stripes. Other tests may hold all of them for a moment.
+        // Far more threads than stripes, because other tests may briefly hold all of them.
         let mut one_by_one = (0..10_000).map(|_| thread::spawn(stripe).join().unwrap());
         assert!(one_by_one.by_ref().take(5000).any(|stripe| stripe < OWNED));
         assert!(one_by_one.any(|stripe| stripe < OWNED));

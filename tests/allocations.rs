@@ -1,4 +1,4 @@
-//! Tests of the allocations of a hit.
+//! Tests of the number of allocations of a hit.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,8 +13,8 @@ use std::{
 
 use codex_kv::{Cache, Timeout, memory::MemoryBackend};
 
-/// Returns the output of a future that never waits. It uses no runtime, because its allocations
-/// would count too.
+/// Returns the output of a future that never waits. Uses no runtime, because a runtime's
+/// allocations would count too.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -39,7 +39,7 @@ fn ckey_01_a_hit_of_an_integer_allocates_nothing() {
         assert_eq!(allocations(|| at_once(cache.has_key(key)).unwrap()), 0);
         assert_eq!(allocations(|| at_once(cache.get::<i64>("missing")).unwrap()), 0);
     }
-    // The counter works: a longer key costs one allocation, and the decoded value another.
+    // The counter works: a longer key costs one allocation, and the decoded value costs another.
     let long = "k".repeat(122);
     at_once(cache.set(&long, "text", Timeout::Default)).unwrap();
     assert_eq!(allocations(|| at_once(cache.get::<String>(&long)).unwrap()), 2);

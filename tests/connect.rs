@@ -3,7 +3,7 @@
 
 use codex_kv::{AnyBackend, ErrorKind, KvBackend, SetOptions, connect};
 
-/// Returns the error of an invalid URL. Its texts show no part of the URL's login.
+/// Returns the error of an invalid URL, and asserts that its texts show no part of the URL's login.
 async fn refused(url: &str) -> String {
     let error = connect(url).await.expect_err("the URL is no good");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");

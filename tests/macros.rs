@@ -92,7 +92,8 @@ async fn an_async_function_is_computed_once_for_each_list_of_arguments() {
     assert_eq!(PLAIN.get(), 7);
 }
 
-/// Arguments with quotes, commas and brackets: simple concatenation would give the same key.
+/// Arguments with quotes, commas and brackets, which simple concatenation would turn into the same
+/// key.
 #[tokio::test]
 async fn no_two_lists_of_arguments_have_one_key() {
     #[cached(cache = CACHE, name = "pairs")]
@@ -136,7 +137,7 @@ async fn a_key_can_be_written_and_arguments_skipped() {
     assert!(CACHE.has_key("by_skip:[1]").await.unwrap());
 }
 
-/// A state as web frameworks pass it to handlers.
+/// A state like those that web frameworks pass to handlers.
 #[derive(Clone)]
 struct State {
     cache: Arc<Cache<MemoryBackend>>,
@@ -144,7 +145,7 @@ struct State {
 }
 
 impl State {
-    /// Returns the price. This doc comment and the other attributes stay.
+    /// Returns the price. The macro keeps this doc comment and the other attributes.
     #[cached(cache = self.cache, key = "price:{article}")]
     #[must_use = "it is a price"]
     async fn price<N: Serialize + Send + std::fmt::Display>(&self, article: N) -> Result<String, CacheError> {

@@ -18,7 +18,7 @@ const PUBLISHED: [&str; 6] = [
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let run = Command::new(cargo)
-        // May download: a build has only the crates of its own platform.
+        // Not offline: a build has downloaded only the crates of its own platform.
         .args(["metadata", "--format-version=1", "--all-features", "--locked"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -107,8 +107,8 @@ fn published_packages_say_where_they_come_from_and_include_what_they_need_alone(
     }
 }
 
-/// Dev-dependencies with a version must be published first, which is impossible for the cycle of
-/// backends and the test kit.
+/// A dev-dependency with a version must be published first, which is impossible because the
+/// backends and the test kit depend on each other.
 #[test]
 fn dev_dependencies_on_the_workspace_have_no_version() {
     let metadata = metadata();

@@ -1,5 +1,5 @@
-//! Tests of the suite on a server with foreign data: it uses empty databases only, reports if there
-//! is none, and leaves all other databases alone.
+//! Tests of the suite on a server with foreign data: it uses only empty databases, reports an error
+//! if there is none, and leaves all other databases alone.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 use codex_kv::testkit::{
@@ -8,7 +8,7 @@ use codex_kv::testkit::{
     require, run_only,
 };
 
-/// Clauses that want a store each, foreign data, the connections' memory.
+/// Clauses that need a store of their own, foreign data, or the memory use of connections.
 const CLAUSES: [&str; 4] = ["get-01", "get-06", "scan-09", "scan-08"];
 
 fn clauses() -> impl Iterator<Item = ClauseId> {
@@ -101,7 +101,7 @@ fn all_passed(report: &Report) {
     );
 }
 
-/// Starts a server with these commands renamed away.
+/// Starts a server on which these commands are disabled.
 fn without(commands: &[&str]) -> Result<RedisServer, require::Unavailable> {
     let arguments = commands.iter().flat_map(|command| ["--rename-command", command, ""]);
     RedisServer::start_with(["--databases", "2"].into_iter().chain(arguments))
@@ -116,7 +116,7 @@ async fn without_flushdb_the_databases_are_emptied_key_by_key() {
     let url = format!("redis://127.0.0.1:{}", server.port());
     let harness = harness!(&url).unwrap();
     harness.check_commands().await.unwrap();
-    // Thousands of keys; a list; a key that is not UTF-8.
+    // Clauses with thousands of keys, with a list, and with a key that is not UTF-8.
     let many = ["del-04", "glob-09"].map(|id| id.parse().unwrap());
     let report = run_only(&harness, clauses().filter(|id| id.ident() != "scan_08").chain(many)).await;
     // The server does not report its version.
@@ -197,7 +197,7 @@ async fn data_that_stays_behind_fails_the_clause_and_names_the_database() {
         let server = &server;
         async move {
             let backend = codex_kv::connect(&url).await?;
-            // From here on the database is leased and not yet written to.
+            // At this point the database is leased but not yet written to.
             server.command(&["ACL", "SETUSER", "default", "-flushdb"]).unwrap();
             Ok(backend)
         }
@@ -214,7 +214,7 @@ async fn data_that_stays_behind_fails_the_clause_and_names_the_database() {
     server.command(&["ACL", "SETUSER", "default", "+flushdb"]).unwrap();
 }
 
-/// The clauses about outages.
+/// Returns the clauses about outages.
 fn outages() -> impl Iterator<Item = ClauseId> {
     let ids = [
         "life-01", "life-02", "life-03", "life-05", "life-11", "life-12", "life-13", "life-14",
@@ -222,14 +222,14 @@ fn outages() -> impl Iterator<Item = ClauseId> {
     ids.into_iter().map(|id| id.parse().unwrap())
 }
 
-// Each stalled call takes its full deadline.
+// A short deadline, because each stalled call takes all of it.
 const DEADLINE: &str = "command_timeout=500ms";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clauses_about_outages_run_over_tcp_before_other_clauses() {
     let server = require!("redis", RedisServer::start_with(["--databases", "2"]));
     let url = format!("redis://127.0.0.1:{}?{DEADLINE}&max_reply_bytes=8388608", server.port());
-    // The clauses after an outage have the server itself.
+    // After the outages, the other clauses run on the server itself.
     all_passed(&run_only(&harness!(&url).unwrap(), outages().chain(clauses())).await);
     assert_eq!(keyspace(&server), [""; 0]);
 }

@@ -150,7 +150,7 @@ async fn what_is_no_record_is_an_error(backend: AnyBackend) {
     );
 }
 
-/// Uses the store as `tower_sessions::SessionManagerLayer` does.
+/// Uses the store in the way that `tower_sessions::SessionManagerLayer` does.
 async fn sessions_of_tower_sessions_work_on_it(backend: AnyBackend) {
     let store = Arc::new(store(&backend));
     let session = Session::new(None, store.clone(), None);

@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use plotters::style::RGBColor;
 
-/// A palette that readers with colour blindness can tell apart (Okabe and Ito).
+/// A palette whose colours readers with colour blindness can tell apart (Okabe and Ito).
 pub(crate) const COLOURS: [RGBColor; 5] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 0, 0),
@@ -16,7 +16,7 @@ pub(crate) const COLOURS: [RGBColor; 5] = [
 /// Returns the path of a plot, or `None` if no plots are wanted.
 pub(crate) fn path(name: &str) -> Option<PathBuf> {
     let folder = PathBuf::from(env::var_os("BENCH_IMAGES")?);
-    // The plot reports a folder that cannot be made.
+    // Drawing the plot reports a folder that could not be created.
     let _ = fs::create_dir_all(&folder);
     Some(folder.join(name))
 }

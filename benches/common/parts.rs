@@ -6,7 +6,7 @@ pub(crate) fn run(parts: &[(&str, fn())], asked: &[String]) {
     if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
         let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
-        eprintln!("unknown part {unknown}; there are {names}, and all of them without an argument");
+        eprintln!("unknown part {unknown}; the parts are {names}, and without an argument all of them run");
         std::process::exit(2);
     }
     for (name, run) in parts {

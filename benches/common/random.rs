@@ -1,4 +1,4 @@
-//! Random draws that are the same in every run.
+//! Random numbers that are the same in every run.
 
 /// Marsaglia's xorshift64*, seeded.
 pub(crate) struct Random(u64);
@@ -25,7 +25,8 @@ impl Random {
     }
 }
 
-/// Makes `len` draws among `count`. The probability of number k is proportional to 1 / (k + 1)^s.
+/// Returns `len` random numbers below `count`. The probability of number k is proportional to 1 /
+/// (k + 1)^s.
 pub(crate) fn zipf(count: usize, s: f64, len: usize, seed: u64) -> Vec<u32> {
     let mut sums = Vec::with_capacity(count);
     let mut sum = 0.0;

@@ -2,7 +2,7 @@
 
 REDIS_URL=... ENGINE=cache|codex gunicorn django_page:application
 
-ENGINE=cache is what Django itself has for Redis: sessions in its cache, pickled and not signed.
+ENGINE=cache is Django's own support for Redis: sessions in its cache, pickled and not signed.
 ENGINE=codex is `examples/django`.
 """
 

@@ -14,7 +14,7 @@ pub(crate) fn expand(options: &Options, function: Function) -> Result<TokenStrea
     }
 }
 
-/// Returns a function whose body is the closure of `get_or_try_set_with`.
+/// Returns a function that calls `get_or_try_set_with` with the original body as the closure.
 fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     let key = key(options, function)?;
     let is_async = function.is_async();
@@ -50,7 +50,7 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     ))
 }
 
-/// Returns the function with `body` in place of its body.
+/// Returns the function with its body replaced by `body`.
 pub(crate) fn with_body(function: &Function, body: &TokenStream) -> TokenStream {
     let attributes = &function.item.attrs;
     let visibility = &function.item.vis;
@@ -102,7 +102,7 @@ fn key(options: &Options, function: &Function) -> Result<TokenStream> {
     Ok(default_key(options, function, &names))
 }
 
-/// Returns the declaration of `__codex_key` from the function's name and these arguments.
+/// Returns the declaration of `__codex_key`, built from the function's name and these arguments.
 pub(crate) fn default_key(options: &Options, function: &Function, arguments: &[&Ident]) -> TokenStream {
     let name = name(options, function);
     let map_error = map_error(options);
@@ -114,7 +114,7 @@ pub(crate) fn default_key(options: &Options, function: &Function, arguments: &[&
     }
 }
 
-/// Returns the start of the default key.
+/// Returns the name at the start of the default key.
 pub(crate) fn name(options: &Options, function: &Function) -> LitStr {
     options
         .name

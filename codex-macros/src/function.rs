@@ -10,7 +10,7 @@ use syn::{
 /// A function whose results can be cached.
 pub(crate) struct Function {
     pub(crate) item: ItemFn,
-    /// The arguments without `self`.
+    /// The arguments, without `self`.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) output: Type,
     /// The receiver of a method.
@@ -19,7 +19,7 @@ pub(crate) struct Function {
 
 pub(crate) struct Argument {
     pub(crate) name: Ident,
-    /// The `mut` of a pattern `mut name`.
+    /// The pattern of the argument: `name` or `mut name`.
     pub(crate) pattern: TokenStream,
     pub(crate) kind: Type,
 }

@@ -1,4 +1,4 @@
-//! A function whose values a loader refreshes.
+//! The expansion to a function whose values a loader computes and refreshes.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenStream> {
     check(options, &function)?;
-    // Only the task that runs the body binds its arguments as `mut`.
+    // Only the task that runs the body binds the arguments as `mut`.
     for input in &mut function.item.sig.inputs {
         if let FnArg::Typed(argument) = input
             && let Pat::Ident(pattern) = &mut *argument.pat

@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) skip: Vec<Ident>,
     pub(crate) timeout: Option<(Ident, Expr)>,
     pub(crate) map_error: Option<Expr>,
-    /// The settings of the loader, in the order of the attribute.
+    /// The settings of the loader, in the order in which the attribute lists them.
     pub(crate) loader: Vec<(Ident, Expr)>,
 }
 

@@ -1,4 +1,4 @@
-//! A backend that is chosen at run time.
+//! A backend with an erased type.
 
 use std::{fmt, sync::Arc};
 
@@ -11,8 +11,8 @@ use crate::{
 
 /// A backend whose type is erased, for a service that chooses its backend at run time.
 ///
-/// A call costs one more allocation and one more indirect call than a call on the backend itself. A
-/// clone is another handle on the same store.
+/// A call costs one allocation and one indirect call more than a call on the backend itself. A
+/// clone is another handle to the same store.
 ///
 /// ```
 /// # use codex_traits::*;
@@ -21,8 +21,8 @@ use crate::{
 /// }
 /// ```
 ///
-/// The backends of codex-kv convert with [`From`]. Any other backend converts from an [`Arc`] of
-/// itself. A blanket `From<B>` would conflict with the standard library's `From<T> for T`, because
+/// The backends of codex-kv convert with [`From`]. Any other backend converts from an [`Arc`]. A
+/// blanket `From<B>` would conflict with the standard library's `From<T> for T`, because
 /// `AnyBackend` is itself a backend.
 #[derive(Clone)]
 pub struct AnyBackend(Arc<dyn Erased>);
@@ -46,8 +46,8 @@ impl fmt::Debug for AnyBackend {
     }
 }
 
-/// The dyn-compatible form of [`KvBackend`]. Its methods have other names, so that a call on a type
-/// that implements both traits is never ambiguous.
+/// The dyn-compatible form of [`KvBackend`]. Its methods have different names, so that a call on a
+/// type that implements both traits is never ambiguous.
 #[async_trait]
 trait Erased: fmt::Debug + Send + Sync {
     fn erased_capabilities(&self) -> Capabilities;

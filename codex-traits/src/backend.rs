@@ -1,4 +1,4 @@
-//! The contract.
+//! The contract of a backend.
 
 use std::{fmt, future::Future};
 
@@ -10,36 +10,36 @@ use crate::{
 
 /// A key-value store that can hold caches and sessions.
 ///
-/// Eight methods are required. Six more are provided on top of them. A backend overrides a provided
-/// method if its store can do the work in one round trip. The conformance suite in `codex-testkit`
-/// checks every sentence below as a clause. Run the suite on your backend.
+/// Eight methods are required. Six more are provided on top of them. Override a provided method if
+/// your store can do its work in one round trip. The conformance suite in `codex-testkit` checks
+/// every sentence below as a clause. Run it on your backend.
 ///
 /// The trait is not dyn-compatible, because its methods are native `async fn`s. Use
 /// [`AnyBackend`](crate::AnyBackend) for a backend that is chosen at run time.
 ///
 /// # Keys and values
 ///
-/// A key is any UTF-8 text, including the empty text, text with NUL or spaces, and text of a
+/// A key is any UTF-8 text, including the empty string, text with NUL or spaces, and a text of one
 /// megabyte. Keys are compared byte for byte. A value is any sequence of bytes. An empty value is
 /// present, not missing.
 ///
 /// # Absence
 ///
 /// A key that has expired is absent for every verb, whether or not the store has removed it yet. A
-/// miss is never reported as a failure, and a failure never as a miss: no verb answers `None`,
-/// `false`, `0` or an empty page because it could not ask the store. Redis has one exception, which
-/// holds here too: [`get_many`](Self::get_many) answers `None` for a key that holds another type,
-/// while [`get`](Self::get) fails with [`ErrorKind::Data`](crate::ErrorKind::Data).
+/// miss is never reported as a failure, and a failure never as a miss: no verb returns `None`,
+/// `false`, `0` or an empty page because it could not reach the store. There is one exception, as
+/// in Redis: [`get_many`](Self::get_many) returns `None` for a key that holds another type, while
+/// [`get`](Self::get) fails with [`ErrorKind::Data`](crate::ErrorKind::Data).
 ///
 /// # Expiry
 ///
 /// [`Expiry::Never`] clears a time to live, [`Expiry::After`] replaces it, and [`Expiry::Keep`]
 /// leaves it unchanged. A key that is created under `Keep` gets no time to live. Backends keep
-/// whole milliseconds, rounded up. A value never expires early, and late by no more than the
-/// backend documents. Every writing verb refuses `After` zero, even if its condition would not have
-/// held. Only [`expire`](Self::expire) accepts it and removes the key. Every store accepts
-/// durations up to [`Expiry::MAX`] and refuses a duration that it cannot hold. A refused or failed
-/// write leaves the value and the time to live unchanged.
+/// whole milliseconds, rounded up. A value never expires early, and it expires late by no more than
+/// the backend documents. Every verb that writes a value refuses `After` zero, even if its
+/// condition would not have held. Only [`expire`](Self::expire) accepts it, and removes the key.
+/// Every store accepts durations up to [`Expiry::MAX`] and refuses a duration that it cannot hold.
+/// A refused or failed write leaves the value and the time to live unchanged.
 ///
 /// # Atomicity
 ///
@@ -47,21 +47,21 @@ use crate::{
 /// [`del_if_equals`](Self::del_if_equals) compare and write in one step: exactly one of many racing
 /// callers wins. This is the only atomic primitive that the contract requires. [`incr`](Self::incr)
 /// is provided on top of it. Calls on one key are linearizable on one primary. Calls on many keys
-/// are atomic per key. [`Capability::AtomicMany`](crate::Capability::AtomicMany) declares that
-/// [`get_many`](Self::get_many) is one snapshot.
+/// are atomic per key. A backend whose [`get_many`](Self::get_many) is one snapshot declares
+/// [`Capability::AtomicMany`](crate::Capability::AtomicMany).
 ///
 /// # Clones
 ///
-/// If a backend is `Clone`, a clone is another handle on the same store and sees every write at
-/// once. Two backends that were built separately share nothing, unless they connect to the same
-/// server.
+/// If a backend is `Clone`, a clone is another handle to the same store and sees every write
+/// immediately. Two backends that were built separately share nothing, unless they connect to the
+/// same server.
 ///
 /// # Cancellation
 ///
 /// A call whose future is dropped is applied once or not at all. The next call on the same handle
 /// gets its own answer. After a failure,
 /// [`Error::may_have_executed`](crate::Error::may_have_executed) says whether the write may have
-/// happened. A backend repeats a request on its own only if the repetition changes nothing.
+/// happened. A backend retries a request by itself only if repeating it has no further effect.
 ///
 /// # A complete backend
 ///
@@ -195,7 +195,7 @@ use crate::{
 /// # }
 /// ```
 ///
-/// This backend returns its whole keyspace as one page, which clause scan-05 of the suite refuses.
+/// This backend returns its whole keyspace as one page, which violates clause scan-05 of the suite.
 /// `examples/custom_backend.rs` of the `codex-kv` package returns pages and passes the whole suite.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a key-value backend",
@@ -203,8 +203,8 @@ use crate::{
     note = "`KvBackend` is not dyn-compatible: use `AnyBackend` instead of `dyn KvBackend`"
 )]
 pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
-    /// Returns the features that this backend has beyond the common contract. The suite tests each
-    /// declared feature.
+    /// Returns the features that this backend offers beyond the common contract. The suite tests
+    /// each declared feature.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the value of `key`, or `None` if the key is absent. Reading never changes the time
@@ -225,8 +225,8 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// too long, even if the condition would not have held. Nothing is changed.
     fn set(&self, key: &str, value: Bytes, options: SetOptions) -> impl Future<Output = Result<SetOutcome>> + Send;
 
-    /// Removes the keys and returns how many of them existed. A key that is named twice counts
-    /// once. An expired key does not count. No keys give `Ok(0)`.
+    /// Removes the keys and returns how many of them existed. A key that is given twice counts
+    /// once. An expired key does not count. An empty list gives `Ok(0)`.
     ///
     /// # Errors
     ///
@@ -262,36 +262,36 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// A key that exists from the first page to the last is returned at least once, and possibly
     /// more than once, regardless of concurrent writes. A key that never existed, or has expired,
     /// is not returned. Only a page without a cursor ends the scan. A scan ends even while writers
-    /// add keys. The hint bounds a page up to a constant factor; a page is never the whole
-    /// keyspace. An abandoned scan leaks nothing. The scan leaves out keys that are not UTF-8,
-    /// which other programs may have written.
+    /// add keys. The hint bounds the size of a page up to a constant factor; a page is never the
+    /// whole keyspace. An abandoned scan leaks nothing. Keys that are not UTF-8, which other
+    /// programs may have written, are left out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a hint of zero. For a
-    /// made-up cursor, either this error or the end of the scan.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a hint of zero. A
+    /// made-up cursor leads either to this error or to the end of the scan.
     fn scan(&self, request: ScanRequest<'_>) -> impl Future<Output = Result<ScanPage>> + Send;
 
-    /// Returns the values of `keys` in the order of `keys`. A key that is named twice is answered
+    /// Returns the values of `keys` in the order of `keys`. A key that is given twice is returned
     /// twice.
     ///
-    /// A key that holds another type is `None` here, as in Redis's MGET. No keys give an empty
-    /// list.
+    /// A key that holds another type is `None` here, as in Redis's MGET. An empty list of keys
+    /// gives an empty list.
     ///
     /// # Errors
     ///
-    /// If the store fails. There is no partial answer.
+    /// If the store fails. There is no partial result.
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send {
         provided::get_many(self, keys)
     }
 
-    /// Writes all entries with one expiry. If a key is given twice, its last value stays. No
-    /// entries give `Ok(())`.
+    /// Writes all entries with one expiry. If a key is given twice, its last value wins. An empty
+    /// list gives `Ok(())`.
     ///
     /// # Errors
     ///
-    /// As for [`set`](Self::set): nothing is written with an invalid expiry. If the store fails
-    /// midway, some entries may have been written.
+    /// The same errors as [`set`](Self::set). With an invalid expiry, nothing is written. If the
+    /// store fails midway, some entries may have been written.
     fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> impl Future<Output = Result<()>> + Send {
         provided::set_many(self, entries, expiry)
     }
@@ -305,14 +305,14 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ErrorKind::Data`](crate::ErrorKind::Data) if the value is not such text or the sum does
-    /// not fit 64 bits. [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an
+    /// not fit in 64 bits. [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an
     /// expiry that `set` would refuse. The value and the time to live are unchanged.
     fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> impl Future<Output = Result<Option<i64>>> + Send {
         provided::incr(self, key, delta, on_missing)
     }
 
     /// Removes every key that matches, page by page, and returns the number of removed keys. Other
-    /// keys are not touched. Keys that appear during the call may stay.
+    /// keys are not touched. Keys that are created during the call may remain.
     ///
     /// # Errors
     ///
@@ -330,7 +330,7 @@ pub trait KvBackend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get).
+    /// The same errors as [`get`](Self::get).
     fn get_with_ttl(&self, key: &str) -> impl Future<Output = Result<Option<(Bytes, Ttl)>>> + Send {
         provided::get_with_ttl(self, key)
     }

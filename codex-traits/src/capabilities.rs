@@ -1,4 +1,4 @@
-//! Capabilities of a backend beyond the common contract.
+//! The capabilities of a backend beyond the common contract.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use std::fmt;
 pub enum Capability {
     /// Values of at least 64 MiB.
     LargeValues,
-    /// Keys can hold other types than plain values (a Redis list), written by other programs.
+    /// Keys can hold types other than plain values (a Redis list), written by other programs.
     ForeignTypes,
     /// A `get_many` is one snapshot of all its keys.
     AtomicMany,
     /// The keys are distributed over several nodes.
     Cluster,
-    /// `get_with_ttl` answers with the value and the time to live of one moment.
+    /// `get_with_ttl` returns the value and the time to live of one moment.
     AtomicGetWithTtl,
-    /// An answered write survives the end of the process, clean or not.
+    /// An acknowledged write survives the end of the process, even a crash.
     Durable,
 }
 

@@ -38,13 +38,13 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// The reason a backend call failed.
+/// The reason that a backend call failed.
 ///
 /// An error is cheap to clone: clones share the message and the source.
 ///
 /// Neither `Display` nor `Debug` contains a key, a value, a password or a payload, because errors
-/// are logged: a key can be a session id, and a value can be anything. A backend author must keep
-/// them out of the message and out of the source.
+/// are logged: a key can be a session id, and a value can be anything. The author of a backend must
+/// keep them out of the message and the source.
 ///
 /// ```
 /// use codex_traits::{Error, ErrorKind};
@@ -93,7 +93,7 @@ impl Error {
         )
     }
 
-    /// Returns the error of [`incr`](crate::KvBackend::incr) if the sum does not fit.
+    /// Returns the error of [`incr`](crate::KvBackend::incr) for a sum that does not fit.
     pub fn integer_overflow() -> Self {
         Self::new(ErrorKind::Data, "incr", "the sum does not fit a signed 64-bit integer")
     }
@@ -143,14 +143,14 @@ impl Error {
         self
     }
 
-    /// States that the request provably never ran.
+    /// Marks the error of a request that provably never ran.
     #[must_use]
     pub fn not_executed(mut self) -> Self {
         self.edit().may_have_executed = false;
         self
     }
 
-    /// States that the same call can succeed later, for a kind that does not imply it.
+    /// Marks an error after which the same call can succeed later, if its kind does not imply this.
     #[must_use]
     pub fn retryable(mut self) -> Self {
         self.edit().retryable = true;
@@ -161,7 +161,7 @@ impl Error {
         Arc::make_mut(&mut self.0)
     }
 
-    /// Returns the category.
+    /// Returns the category of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

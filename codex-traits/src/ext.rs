@@ -14,13 +14,13 @@ pub trait KvBackendExt: KvBackend {
     ///
     /// # Errors
     ///
-    /// As for [`ttl`](KvBackend::ttl).
+    /// The same errors as [`ttl`](KvBackend::ttl).
     fn exists(&self, key: &str) -> impl Future<Output = Result<bool>> + Send {
         async move { Ok(self.ttl(key).await? != Ttl::Missing) }
     }
 
-    /// Returns a stream of every key that matches, which requests page after page. Keys can repeat.
-    /// The first error ends the stream.
+    /// Returns a stream of every key that matches. It requests one page after another, and keys can
+    /// repeat. The first error ends the stream.
     fn scan_all<'a>(&'a self, pattern: &'a Pattern) -> impl Stream<Item = Result<String>> + Send + 'a {
         let first = Some(ScanRequest::new(pattern));
         let pages = stream::try_unfold(first, move |request| async move {
@@ -39,7 +39,7 @@ pub trait KvBackendExt: KvBackend {
     ///
     /// # Errors
     ///
-    /// As for [`set`](KvBackend::set).
+    /// The same errors as [`set`](KvBackend::set).
     fn set_if_absent(
         &self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Smart pointers that are backends themselves.
+//! Implementations of the contract for pointers to a backend.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! Redis's glob as `stringmatchlen` of redis-server 7.0 decides it, in polynomial time.
+//! Redis's glob matching: the results of `stringmatchlen` in redis-server 7.0, in polynomial time.
 
-/// The maximum number of runs of stars that are followed by something else. Redis gives up on a
-/// pattern with more, and answers that nothing matches.
+/// The maximum number of runs of stars that are followed by another token. Beyond it, Redis gives
+/// up and reports no match.
 const MAX_STARS: u32 = 1000;
 
 /// Returns whether `text` matches `pattern`.
 ///
-/// Every token except `*` takes exactly one byte, so backtracking to the last `*` suffices: an
+/// Every token except `*` matches exactly one byte, so backtracking to the last `*` suffices: an
 /// earlier `*` could only offer the later tokens the same bytes again.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {

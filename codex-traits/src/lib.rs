@@ -1,8 +1,8 @@
-//! The contract of codex-kv: what a key-value store must do to hold caches and sessions.
+//! The contract of codex-kv: the requirements on a key-value store that holds caches and sessions.
 //!
-//! [`KvBackend`] is the contract. A backend implements its eight required methods. `codex-testkit`
-//! tests that the backend keeps the contract. Caches and sessions (the `codex-kv` package) work on
-//! any such backend. [`AnyBackend`] is a backend that is chosen at run time.
+//! [`KvBackend`] is the contract. A backend implements its eight required methods, and
+//! `codex-testkit` tests that the backend fulfils the contract. Caches and sessions (the `codex-kv`
+//! package) work on any such backend. [`AnyBackend`] is a backend that is chosen at run time.
 
 mod any;
 mod backend;
@@ -29,7 +29,7 @@ pub use pattern::Pattern;
 pub use scan::{Cursor, ScanPage, ScanRequest};
 pub use tracking::{NodeId, TrackedRead, Tracking, TrackingFeed, TrackingListener};
 
-/// Runs the code of the first page as a doctest.
+/// The doctests of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;

@@ -1,10 +1,9 @@
 //! The integers of `incr`.
 
-/// Returns the integer that `text` spells in canonical decimal form, the form that Redis uses for
-/// counters.
+/// Parses an integer in canonical decimal form, the form that Redis uses for counters.
 ///
 /// Returns `None` for the empty text, spaces, a plus sign, leading zeros, `-0`, a fraction, an
-/// exponent, and a number that does not fit 64 bits.
+/// exponent, and a number that does not fit in 64 bits.
 ///
 /// ```
 /// use codex_traits::parse_integer;

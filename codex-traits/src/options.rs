@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// would change the contract, and the compiler should point out each backend that lacks it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Condition {
-    /// Writes in any case.
+    /// Writes unconditionally.
     #[default]
     Always,
     /// Writes only if the key is missing or has expired (Redis: `NX`).
@@ -25,7 +25,7 @@ pub enum Condition {
     IfEquals(Bytes),
 }
 
-// The expected value can be anything, a session's payload included.
+// Hides the expected value, which may be a session's payload.
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,8 +58,8 @@ impl Expiry {
     /// million years.
     ///
     /// Redis keeps a deadline as milliseconds since 1970 in a signed 64-bit integer. This constant
-    /// leaves room for any present time until the year 2109. A store may accept longer durations,
-    /// up to the limit of Redis: see [`to_millis_at`](Self::to_millis_at).
+    /// leaves room for any current time until the year 2109. A store may accept longer durations,
+    /// up to the limit of Redis; see [`to_millis_at`](Self::to_millis_at).
     pub const MAX: Duration = Duration::from_millis(MAX_MILLIS.unsigned_abs());
 
     /// Returns the milliseconds of [`Expiry::After`], rounded up, and `None` for the other
@@ -74,8 +74,8 @@ impl Expiry {
         self.to_millis_at(operation, || 1 << 42)
     }
 
-    /// Returns the same as [`to_millis`](Self::to_millis), for a store that knows the present time
-    /// and accepts exactly the durations that Redis accepts at that time.
+    /// Returns the milliseconds as [`to_millis`](Self::to_millis) does, for a store that knows the
+    /// current time and accepts exactly the durations that Redis accepts at that time.
     ///
     /// `unix_millis` returns the milliseconds since 1970. It is called only for a duration longer
     /// than [`Expiry::MAX`].
@@ -105,17 +105,17 @@ impl From<Duration> for Expiry {
     }
 }
 
-/// Returns whole milliseconds, rounded up, if they fit `i64`.
+/// Returns the duration in whole milliseconds, rounded up, if they fit in an `i64`.
 #[inline]
 pub(crate) fn duration_to_millis(duration: Duration) -> Option<i64> {
-    // `as_nanos` would divide 128 bits, which takes as long as the rest of a set in memory.
+    // `as_nanos` would need a 128-bit division, which takes as long as the rest of a set in memory.
     let rest = u64::from(duration.subsec_nanos().div_ceil(1_000_000));
     let millis = duration.as_secs().checked_mul(1000)?.checked_add(rest)?;
     i64::try_from(millis).ok()
 }
 
-/// The condition and the expiry of a [`set`](crate::KvBackend::set). The default writes always and
-/// without an expiry.
+/// The condition and the expiry of a [`set`](crate::KvBackend::set). The default writes
+/// unconditionally and without an expiry.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -137,7 +137,7 @@ pub struct SetOptions {
 }
 
 impl SetOptions {
-    /// Returns options that write always and without an expiry.
+    /// Returns options that write unconditionally and without an expiry.
     pub fn new() -> Self {
         Self::default()
     }
@@ -164,7 +164,8 @@ impl SetOptions {
         Self::new().with_condition(Condition::IfPresent)
     }
 
-    /// Returns options that write always, with an expiry after `duration`: [`Expiry::After`].
+    /// Returns options that write unconditionally, with an expiry after `duration`:
+    /// [`Expiry::After`].
     #[inline]
     pub fn expires_after(duration: Duration) -> Self {
         Self::new().with_expiry(duration)
@@ -190,8 +191,8 @@ impl SetOutcome {
 
 /// The remaining time to live of a key.
 ///
-/// This enum is exhaustive on purpose: a key is missing, persistent or expires, and a caller that
-/// handles these three has handled everything.
+/// This enum is exhaustive on purpose: a key is missing, is persistent or expires, so a caller that
+/// handles these three variants has handled everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
     /// The key does not exist, or it has expired.
@@ -210,7 +211,7 @@ pub enum Ttl {
 pub enum OnMissing {
     /// Starts at zero, with this expiry. An existing counter keeps its time to live.
     Create(Expiry),
-    /// Answers `Ok(None)` and creates nothing.
+    /// Returns `Ok(None)` and creates nothing.
     Refuse,
 }
 

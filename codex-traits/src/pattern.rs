@@ -56,14 +56,14 @@ impl Pattern {
         &self.glob
     }
 
-    /// Returns whether `key` matches, as Redis's own matcher decides. The time is at most
-    /// proportional to the product of both lengths.
+    /// Returns whether `key` matches, with the same result as Redis's matcher. The time is at most
+    /// proportional to the product of the lengths of pattern and key.
     pub fn matches(&self, key: impl AsRef<[u8]>) -> bool {
         glob::matches(&self.glob, key.as_ref())
     }
 }
 
-// A pattern can contain a key.
+// Hides the glob, which may contain a key.
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pattern(<{} bytes>)", self.glob.len())

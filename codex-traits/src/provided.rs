@@ -11,7 +11,7 @@ pub(crate) async fn get_many<B: KvBackend + ?Sized>(backend: &B, keys: &[&str]) 
     let mut values = Vec::with_capacity(keys.len());
     for key in keys {
         values.push(match backend.get(key).await {
-            // A key of another type is `None` among many, as in MGET.
+            // A key of another type is `None`, as in MGET.
             Err(error) if error.kind() == ErrorKind::Data => None,
             answer => answer?,
         });
@@ -92,7 +92,7 @@ pub(crate) async fn get_with_ttl<B: KvBackend + ?Sized>(backend: &B, key: &str) 
 }
 
 pub(crate) async fn health<B: KvBackend + ?Sized>(backend: &B) -> Result<()> {
-    // `ttl` transfers no value, and answers for a key of any type.
+    // `ttl` transfers no value and works on a key of any type.
     backend
         .ttl("codex-kv:health")
         .await

@@ -7,17 +7,17 @@ use crate::{Error, ErrorKind, Pattern, Result};
 /// The position of a scan. It is opaque: only the backend that made the cursor can read it, and
 /// only for the same store.
 ///
-/// A cursor can be written down ([`Display`](fmt::Display)), read back ([`FromStr`]) and resumed,
-/// also in another process. A made-up cursor makes the backend fail or ends the scan. It never
-/// causes a panic or an endless scan.
+/// A cursor can be written as text ([`Display`](fmt::Display)), parsed ([`FromStr`]) and resumed,
+/// even in another process. A made-up cursor makes the call fail or ends the scan. It never causes
+/// a panic or an endless scan.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The longest text of a cursor, in bytes.
+    /// The maximum length of a cursor's text, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Returns the position where every scan begins.
+    /// Returns the start position of every scan.
     pub fn start() -> Self {
         Self::default()
     }
@@ -45,12 +45,12 @@ impl Cursor {
         Ok(Self(text))
     }
 
-    /// Returns whether this is the beginning.
+    /// Returns whether this is the start position.
     pub fn is_start(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the backend's own position; empty at the beginning.
+    /// Returns the backend's own position, which is empty at the start.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,8 +60,8 @@ fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidArgument, "scan", message)
 }
 
-/// Parses any text that has the form of a cursor. Only the backend knows whether the text is a
-/// cursor. The empty text is the beginning.
+/// Parses any text that has the form of a cursor. Only the backend can tell whether the text is one
+/// of its cursors. The empty text is the start position.
 impl FromStr for Cursor {
     type Err = Error;
 
@@ -76,7 +76,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-// The position of a sorted store may be a key.
+// Hides the position, because that of a sorted store may be a key.
 impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_start() { "Cursor(start)" } else { "Cursor(..)" })
@@ -111,13 +111,13 @@ impl<'a> ScanRequest<'a> {
         }
     }
 
-    /// Continues from `cursor`.
+    /// Sets the position to continue from.
     pub fn with_cursor(mut self, cursor: Cursor) -> Self {
         self.cursor = cursor;
         self
     }
 
-    /// Examines about this many keys.
+    /// Sets the approximate number of keys to examine.
     pub fn with_count_hint(mut self, count_hint: usize) -> Self {
         self.count_hint = count_hint;
         self
@@ -148,13 +148,13 @@ pub struct ScanPage {
 }
 
 impl ScanPage {
-    /// Returns a page, with the position of the next page if there is a next page.
+    /// Returns a page, with the position of the next page if there is one.
     pub fn new(keys: Vec<String>, next: Option<Cursor>) -> Self {
         Self { keys, next }
     }
 }
 
-// Keys can be session ids.
+// Hides the keys, which may be session ids.
 impl fmt::Debug for ScanPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScanPage")

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{KvBackend, Result, Ttl};
 
-/// A store that tells a reader when a key changes that it has read, so that the reader may keep the
+/// A store that tells a reader when a key that it has read changes, so that the reader may keep the
 /// answer. `NearBackend` of the `codex-kv` package is built on it.
 ///
 /// # Streams
@@ -38,8 +38,8 @@ pub trait Tracking: KvBackend {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the store, a proxy or the user's
-    /// permissions do not allow tracking; the message says what is missing. If the store cannot be
-    /// reached, the error of the connection.
+    /// permissions do not allow tracking; the message says what is missing. The error of the
+    /// connection if the store cannot be reached.
     fn track(&self, listener: Arc<dyn TrackingListener>) -> impl Future<Output = Result<Self::Feed>> + Send;
 }
 
@@ -58,15 +58,15 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As for [`KvBackend::get`].
+    /// The same errors as [`KvBackend::get`].
     fn get(&self, key: &str) -> impl Future<Output = Result<TrackedRead>> + Send;
 
     /// Reads several values in one round trip, in the order of `keys`. A key that holds another
-    /// type is missing and names no node.
+    /// type is returned as missing, without a node.
     ///
     /// # Errors
     ///
-    /// As for [`KvBackend::get_many`].
+    /// The same errors as [`KvBackend::get_many`].
     fn get_many(&self, keys: &[&str]) -> impl Future<Output = Result<Vec<TrackedRead>>> + Send;
 
     /// Proves on the node's stream that the stream is alive, that tracking is on, and that the node
@@ -77,8 +77,8 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If there is no such proof. A reply that disproves it (a demoted node, tracking that is off,
-    /// an unknown stream) also ends the stream.
+    /// If the proof fails. A reply that disproves it (a demoted node, tracking that is off, an
+    /// unknown stream) also ends the stream.
     fn prove(&self, node: NodeId) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -131,11 +131,11 @@ impl NodeId {
 pub struct TrackedRead {
     /// The value, or `None` if the key is absent.
     pub value: Option<Bytes>,
-    /// The remaining time to live, at a moment after the read was sent. The key changed in between
-    /// if a value comes with [`Ttl::Missing`], or if an absent value comes with another answer.
+    /// The remaining time to live, at a moment after the read was sent. If a value comes with
+    /// [`Ttl::Missing`], or an absent value with anything else, the key changed in between.
     pub ttl: Ttl,
-    /// The node on whose stream the key was read. `None` if nothing reports a change of this key:
-    /// the answer must not be kept.
+    /// The node on whose stream the key was read. `None` if changes of this key are not reported,
+    /// so that the answer must not be kept.
     pub node: Option<NodeId>,
 }
 
@@ -156,7 +156,7 @@ impl TrackedRead {
     }
 }
 
-// A value can be anything.
+// Hides the value, which may be confidential.
 impl fmt::Debug for TrackedRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrackedRead")

@@ -1,4 +1,4 @@
-"""Django sessions in the records that codex-kv reads and writes: SESSION_ENGINE = "codex_sessions".
+"""A session engine for Django with the records of codex-kv: SESSION_ENGINE = "codex_sessions".
 
 The record of a session is `{project}:{prefix}:{session key}`. Its value is the result of Django's
 `SessionBase.encode`: signed, and compressed if that makes it shorter. Its TTL is the expiry age.
@@ -99,4 +99,4 @@ class SessionStore(SessionBase):
 
     @classmethod
     def clear_expired(cls):
-        """Redis removes what has expired by itself."""
+        """Does nothing, because Redis removes expired records itself."""

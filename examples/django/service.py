@@ -1,6 +1,7 @@
 """A small Django project whose sessions codex-kv shares.
 
-Prints one line of JSON when it serves (its port, and each user's primary key and stored password), and ends when its standard input does.
+Prints a line of JSON when it serves: its port, its Django version, and each user's primary key and stored
+password. Ends when its standard input ends.
 
     REDIS_URL=redis://127.0.0.1:6379/0 SECRET_KEY=... python service.py
 """
@@ -85,18 +86,18 @@ def expire(request, seconds):
 
 
 def expire_in(request, seconds):
-    # A date: `now` has an offset with USE_TZ, and none without.
+    # A date: `now` has an offset only with USE_TZ.
     request.session.set_expiry(django.utils.timezone.now() + timedelta(seconds=int(seconds)))
     return HttpResponse("set")
 
 
 def configure(request, use_tz, zone, browser_close):
-    """Changes the settings of the project, and tells how many hours its clock is from UTC."""
+    """Changes the settings of the project, and returns the offset of its clock from UTC in hours."""
     settings.USE_TZ = use_tz == 1
     settings.TIME_ZONE = zone.replace("-", "/")
     settings.SESSION_EXPIRE_AT_BROWSER_CLOSE = browser_close == 1
     django.utils.timezone.get_default_timezone.cache_clear()
-    # As Django does when it reads its settings.
+    # Django does the same when it reads its settings.
     os.environ["TZ"] = settings.TIME_ZONE
     time.tzset()
     offset = datetime.now() - datetime.now(timezone.utc).replace(tzinfo=None)

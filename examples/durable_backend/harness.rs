@@ -36,7 +36,8 @@ pub(crate) struct FileHarness {
     time: Arc<TestTime>,
 }
 
-/// The suite sets the time of day back by an hour; the offset stays positive.
+/// The initial offset of the time of day in seconds. The suite sets the time back by an hour, and
+/// the offset stays positive.
 const HEADROOM: u64 = 7200;
 
 /// A monotonic clock and a time of day, both controlled by the suite.
@@ -118,7 +119,8 @@ impl Harness for FileHarness {
         ))
     }
 
-    /// Allows for a busy machine: every write waits for the disk.
+    /// Returns a long limit, because every write waits for the disk, which is slow on a busy
+    /// machine.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(300)
     }

@@ -3,7 +3,7 @@
 //! `cargo run -p prometheus-example` caches in memory. With `REDIS_URL=redis://127.0.0.1:6379` it
 //! caches in Redis, with the key prefix `prometheus-example`. Prometheus scrapes
 //! <http://127.0.0.1:3000/metrics>. <http://127.0.0.1:3000> is a dashboard of the last two minutes,
-//! drawn from the same metrics. `PORT` sets another port; 0 picks a free one.
+//! drawn from the same metrics. `PORT` sets another port, and 0 selects a free port.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 mod chart;

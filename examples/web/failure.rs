@@ -10,11 +10,11 @@ use codex_kv::{CacheError, ComputeError, SessionError};
 
 use crate::page;
 
-/// Returns the page for an error of the session, or of the cache by way of [`Failure`].
+/// Returns the page for an error of the session, or for an error of the cache through [`Failure`].
 pub(crate) fn page_of(error: &SessionError) -> Response {
     let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = match status {
-        StatusCode::BAD_REQUEST => "You were logged out meanwhile.",
+        StatusCode::BAD_REQUEST => "Your session has ended. Please log in again.",
         StatusCode::SERVICE_UNAVAILABLE => {
             "The store is out of service. Your login and your cart are safe; please try again shortly."
         }
@@ -38,7 +38,7 @@ impl From<SessionError> for Failure {
 impl From<&CacheError> for Failure {
     fn from(error: &CacheError) -> Self {
         match error {
-            // Reported as a session's outage, so that both get the same page.
+            // Reported as an error of the session, so that an outage of either shows the same page.
             CacheError::Backend(error) => Self::Session(SessionError::Backend(error.clone())),
             _ => Self::Cache,
         }

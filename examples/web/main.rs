@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p shop` keeps everything in memory. With `REDIS_URL=redis://127.0.0.1:6379` it uses
 //! Redis, under keys that begin with `web-example`. The page is at <http://127.0.0.1:3000>; `PORT`
-//! sets another port; 0 selects a free port.
+//! sets another port, and 0 selects a free port.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 mod failure;
@@ -93,7 +93,7 @@ struct Credentials {
 
 async fn log_in(session: Session, headers: HeaderMap, Form(form): Form<Credentials>) -> Result<Response, SessionError> {
     if !USERS.contains(&(form.user.as_str(), form.password.as_str())) {
-        let text = Html(page::message("No such user, or another password."));
+        let text = Html(page::message("No such user, or wrong password."));
         return Ok((StatusCode::FORBIDDEN, text).into_response());
     }
     let browser = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());

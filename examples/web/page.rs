@@ -92,7 +92,7 @@ pub(crate) fn home(user: Option<&str>, visits: u64, cart: &[String]) -> String {
 pub(crate) fn slow(age: u64, takes: Duration, kept: Duration) -> String {
     let body = format!(
         "<section><h2>Computed</h2><div class=big><span id=age>{age}</span> ms ago</div>\
-         <p>It takes {} ms and is kept for {} s. <a href=/slow>Again</a></section>",
+         <p>Computing this page takes {} ms. It is cached for {} s. <a href=/slow>Reload</a></section>",
         takes.as_millis(),
         kept.as_secs()
     );

@@ -10,7 +10,7 @@ use crate::page;
 
 /// Returns the page for a request that the `CsrfLayer` refused because another site sent it.
 pub(crate) fn from_another_site(_: ProtectionError) -> Response {
-    let text = Html(page::message("That came from another site."));
+    let text = Html(page::message("This request came from another site."));
     (StatusCode::FORBIDDEN, text).into_response()
 }
 

@@ -20,11 +20,11 @@ const KEY_ATTEMPTS: usize = 8;
 /// A store for `actix_session::SessionMiddleware` on a [`KvBackend`].
 ///
 /// * A new session does not overwrite another session.
-/// * An outage is an error of every call, never a missing session.
-/// * The record expires with the session. It is JSON and not signed: `actix-session` signs or
-///   encrypts the cookie that holds the key, not the record.
+/// * If the backend fails, every call fails; a session is never reported as missing.
+/// * The record expires with the session. It is unsigned JSON: `actix-session` signs or encrypts
+///   the cookie that holds the key, not the record.
 ///
-/// If two requests save the same session at the same time, the data of the later request stays.
+/// If two requests save the same session at the same time, the data of the later request wins.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, actix_session::ActixSessionStore};
@@ -51,10 +51,12 @@ impl<B: KvBackend> ActixSessionStore<B> {
         }
     }
 
-    /// Makes it an error, and thus a response of 500, to change a session that has ended meanwhile.
+    /// Makes a request fail, with status 500, if it changes a session that has ended in the
+    /// meantime.
     ///
-    /// Without this setting, `actix-session`'s own contract applies: the state is stored again
-    /// under a new key. A request that is in progress during a logout then logs the user in again.
+    /// Without this setting, the contract of `actix-session` applies: the state is stored again
+    /// under a new key. A request that is in progress during a logout can then log the user in
+    /// again.
     #[must_use]
     pub fn refuse_ended(mut self) -> Self {
         self.revive = false;
@@ -90,7 +92,7 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
         let state = serde_json::from_slice(&value);
         state
             .map(Some)
-            .map_err(|_| LoadError::Deserialization(anyhow!("the stored session is no object of texts")))
+            .map_err(|_| LoadError::Deserialization(anyhow!("the stored session is not a JSON object of strings")))
     }
 
     async fn save(
@@ -131,7 +133,7 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
 
     async fn update_ttl(&self, session_key: &SessionKey, ttl: &time::Duration) -> Result<(), anyhow::Error> {
         let expiry = Expiry::After(positive(ttl)?);
-        // A session that has ended meanwhile has no time to live to renew.
+        // A session that has ended in the meantime has no time to live to renew.
         let _exists = self
             .records
             .backend
@@ -150,7 +152,7 @@ impl<B: KvBackend> SessionStore for ActixSessionStore<B> {
 }
 
 fn encode(state: &HashMap<String, String>) -> Result<Bytes, anyhow::Error> {
-    let text = serde_json::to_vec(state).map_err(|_| anyhow!("the session has no form in JSON"))?;
+    let text = serde_json::to_vec(state).map_err(|_| anyhow!("the session cannot be written as JSON"))?;
     Ok(text.into())
 }
 

@@ -1,4 +1,4 @@
-//! The backend and the stored keys of a store's records.
+//! The records of a session store: their backend and their stored keys.
 
 use std::fmt;
 
@@ -27,10 +27,10 @@ impl<B> Records<B> {
     }
 }
 
-/// Implements the settings of the stored keys, on the field `records`.
+/// Implements the settings of the stored keys for a store with a field `records`.
 macro_rules! record_settings {
     ($store:ident, $key_prefix:literal) => {
-        /// The default of the second segment of every stored key.
+        /// The default second segment of every stored key.
         const KEY_PREFIX: &str = $key_prefix;
 
         impl<B: KvBackend> $store<B> {

@@ -17,11 +17,10 @@ use super::records::{Records, record_settings};
 /// The maximum number of new ids to try. Two ids of 128 bits do not collide by chance.
 const ID_ATTEMPTS: usize = 8;
 
-/// The maximum number of attempts of a cache to write a record that other clients write at the same
-/// time.
+/// The maximum number of attempts by a cache to write a record that other clients are writing too.
 const CACHE_ATTEMPTS: usize = 100;
 
-/// The tombstone of a deleted session in a cache. No record is empty.
+/// The tombstone of a deleted session in a cache. A record is never empty.
 const DELETED: &[u8] = b"";
 
 /// The lifetime of a tombstone in a cache: longer than any request that loaded the session before
@@ -34,12 +33,12 @@ const DELETED_FOR: Duration = Duration::from_secs(3_600);
 /// * `create` does not overwrite: if the id is taken, the record gets another id.
 /// * `save` does not restore a session that was deleted or has expired: it fails and writes
 ///   nothing.
-/// * An outage is an error of every call, never a missing session.
-/// * The record expires with the session. It is JSON and not signed: anyone who can write to the
-///   store can write sessions.
+/// * If the backend fails, every call fails; a session is never reported as missing.
+/// * The record expires with the session. It is unsigned JSON: anyone who can write to the store
+///   can forge sessions.
 ///
-/// If two requests save the same session at the same time, the data of the later request stays: the
-/// trait passes the whole session and not the changes.
+/// If two requests save the same session at the same time, the data of the later request wins,
+/// because the trait passes the whole session instead of the changes.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, tower_sessions::TowerSessionStore};
@@ -50,10 +49,11 @@ const DELETED_FOR: Duration = Duration::from_secs(3_600);
 /// }
 /// ```
 ///
-/// # Halves of a `CachingSessionStore`
+/// # Use with `CachingSessionStore`
 ///
-/// A store as above is the second half, the authoritative store. The first half, the cache, has
-/// another contract, which [`as_cache`](Self::as_cache) selects.
+/// A `CachingSessionStore` combines a cache with an authoritative store. A store as above is the
+/// authoritative store. The cache has a different contract, which [`as_cache`](Self::as_cache)
+/// selects.
 #[derive(Clone)]
 pub struct TowerSessionStore<B> {
     records: Records<B>,
@@ -76,7 +76,7 @@ enum Failure {
 
 impl From<codex_traits::Error> for Failure {
     fn from(error: codex_traits::Error) -> Self {
-        // The traits' errors take only text.
+        // The error types of the traits hold only text.
         Self::Backend(error.to_string())
     }
 }
@@ -96,9 +96,10 @@ impl<B: KvBackend> TowerSessionStore<B> {
     /// backend or prefix.
     ///
     /// `CachingSessionStore` fills its cache with `save`, so `save` of the cache half also writes a
-    /// missing record, after a restart or a miss. `create` writes under the id that the store half
-    /// has chosen, and an unreadable record is a miss. A deleted session is remembered for an hour,
-    /// so that a request that loaded it before cannot restore it.
+    /// record that is missing, after a restart or a miss. `create` writes under the id that the
+    /// authoritative store has chosen, and an unreadable record is a miss. A deleted session is
+    /// remembered for an hour, so that a request that loaded it before its deletion cannot restore
+    /// it.
     ///
     /// A cache in the memory of one process does not see changes by other processes. Use it in a
     /// service with a single process, or on a shared backend.
@@ -183,7 +184,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
                 None => Condition::IfAbsent,
             };
         }
-        let busy = "other requests write this session all the time";
+        let busy = "other requests kept changing this session";
         Err(Failure::Backend(busy.to_owned()))
     }
 
@@ -192,7 +193,7 @@ impl<B: KvBackend> TowerSessionStore<B> {
             return Ok(None);
         };
         match R::decode(&value) {
-            // A record that was copied under another id is not that session.
+            // A record that was copied to the key of another id does not count as that session.
             Some(record) => Ok((record.id() == id).then_some(record)),
             None if self.contract == Contract::Cache => Ok(None),
             None => Err(Failure::Decode),
@@ -267,8 +268,8 @@ macro_rules! implement {
         impl From<Failure> for $version::session_store::Error {
             fn from(failure: Failure) -> Self {
                 match failure {
-                    Failure::Encode => Self::Encode("the session has no form in JSON".to_owned()),
-                    Failure::Decode => Self::Decode("the stored session is no record".to_owned()),
+                    Failure::Encode => Self::Encode("the session cannot be written as JSON".to_owned()),
+                    Failure::Decode => Self::Decode("the stored session is not a valid record".to_owned()),
                     Failure::Backend(text) => Self::Backend(text),
                 }
             }

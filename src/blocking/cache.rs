@@ -29,8 +29,9 @@ use crate::{AnyBackend, CacheError, CacheStats, ComputeError, Json, KvBackend, S
 ///
 /// # Errors
 ///
-/// The errors of the async verbs. On a thread of an async runtime, [`CacheError::Backend`] of kind
-/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
+/// Every verb returns the errors of its async counterpart. On a thread of an async runtime, it
+/// returns [`CacheError::Backend`] of kind [`InvalidArgument`](crate::ErrorKind::InvalidArgument);
+/// see the [module](super).
 #[derive(Debug)]
 pub struct Cache<B = AnyBackend, S = Json>(crate::Cache<B, S>);
 
@@ -252,7 +253,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] if the key is missing, and those of [every verb](Self#errors).
+    /// [`CacheError::NotFound`] if the key is missing, and the errors of [every verb](Self#errors).
     pub fn incr(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         wait(self.0.incr(key, delta))
     }
@@ -326,7 +327,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotFound`] if the key is missing, and those of [every verb](Self#errors).
+    /// [`CacheError::NotFound`] if the key is missing, and the errors of [every verb](Self#errors).
     pub fn incr_version(&self, key: &str, delta: i64) -> Result<i64, CacheError> {
         wait(self.0.incr_version(key, delta))
     }

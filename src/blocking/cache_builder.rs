@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Cache;
 use crate::{AnyBackend, CacheError, Json, KvBackend, Outage, Serializer};
 
-/// The settings of a [`Cache`]: those of [`codex_kv::CacheBuilder`](crate::CacheBuilder).
+/// The settings of a [`Cache`], the same as those of
+/// [`codex_kv::CacheBuilder`](crate::CacheBuilder).
 #[derive(Debug)]
 #[must_use]
 pub struct CacheBuilder<B = AnyBackend, S = Json>(crate::CacheBuilder<B, S>);
@@ -27,13 +28,13 @@ impl<B: KvBackend> CacheBuilder<B> {
 
 impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     settings! {
-        key_prefix(key_prefix: impl Into<String>), "the start of every stored key";
+        key_prefix(key_prefix: impl Into<String>), "the prefix of all stored keys";
         version(version: i64), "the version of the values";
-        default_timeout(default_timeout: impl Into<Option<Duration>>), "the timeout that `Timeout::Default` stands for";
-        name(name: impl Into<String>), "the name in logs and metrics";
-        max_wait(max_wait: Duration), "how long a caller waits for another's computation";
-        on_outage(outage: Outage), "what reads answer while the backend fails";
-        key_function(function: impl Fn(&str, i64, &str) -> String + Send + Sync + 'static), "how a stored key is made";
+        default_timeout(default_timeout: impl Into<Option<Duration>>), "the duration of `Timeout::Default`";
+        name(name: impl Into<String>), "the name of the cache in logs and metrics";
+        max_wait(max_wait: Duration), "how long a caller waits for another caller's computation";
+        on_outage(outage: Outage), "the result of reads while the backend fails";
+        key_function(function: impl Fn(&str, i64, &str) -> String + Send + Sync + 'static), "the function that builds a stored key";
     }
 
     /// Sets the format of the values; see

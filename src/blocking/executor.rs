@@ -19,15 +19,15 @@ use tokio::{
 
 use crate::{Error, ErrorKind};
 
-/// The number of threads of the background runtime, which drive connections and refresh values. The
-/// calls themselves run on the calling threads.
+/// The number of threads of the background runtime. They drive connections and refresh values;
+/// calls run on the calling threads.
 const WORKERS: usize = 2;
 
-const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall every task of it; use the \
+const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall its other tasks; use the \
                             async `codex_kv::Cache` or `codex_kv::SessionStore`, or call it inside `tokio::task::spawn_blocking`";
 
-const FORKED: &str = "the process was forked after its first blocking call, so that no thread of the background runtime is left to \
-                      answer; make the first call after the fork, or start another program instead";
+const FORKED: &str = "the process was forked after its first blocking call, and the background runtime has no threads in \
+                      this process; make the first call after the fork, or start another program instead";
 
 /// Runs `future` to completion.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>
             if let Poll::Ready(outcome) = future.as_mut().poll(&mut context) {
                 return outcome;
             }
-            // Checked only before a wait, because an in-process store answers without the
+            // Checked only before parking, because an in-process store answers without the
             // background threads.
             if std::process::id() != background.process {
                 return Err(refusal(FORKED).into());
@@ -89,7 +89,7 @@ fn background() -> Result<&'static Background, Error> {
     background.as_ref().map_err(Clone::clone)
 }
 
-/// The means to wake a parked thread.
+/// A flag and the handle to unpark a thread.
 struct Parker {
     thread: Thread,
     is_woken: AtomicBool,
@@ -97,8 +97,7 @@ struct Parker {
 
 impl Parker {
     fn park(&self) {
-        // A nested call may consume the thread's own park token, so the token alone is not
-        // reliable.
+        // A nested call may consume the thread's park token, so the flag decides.
         while !self.is_woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
@@ -139,10 +138,10 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
 /// Returns whether this thread is running tasks of a tokio runtime, in which case it must not
 /// block.
 ///
-/// tokio reveals this only by a panic, which a program may have set to abort. This function
-/// observes two effects instead: on a worker the scheduler defers a task that yields, and the
-/// budget of a task is limited. Neither is the case on a thread of `spawn_blocking`, in
-/// `block_in_place`, or if a runtime is only entered.
+/// tokio reveals this only by panicking, and a program may abort on a panic. This function observes
+/// two effects instead: the scheduler of a worker defers a task that yields, and the cooperative
+/// budget of a task is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`,
+/// or if a runtime is merely entered.
 fn is_runtime_thread() -> bool {
     if Handle::try_current().is_err() {
         return false;
@@ -150,7 +149,7 @@ fn is_runtime_thread() -> bool {
     if is_put_off_by_a_scheduler() {
         return true;
     }
-    // Covers the future of `Runtime::block_on`, and the tasks of a `LocalSet` in it.
+    // Covers the future passed to `Runtime::block_on`, and the tasks of a `LocalSet` in it.
     thread_local! {
         static LAST: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
     }
@@ -185,9 +184,10 @@ impl Wake for Woken {
     }
 }
 
-/// Consumes the budget until it is exhausted, then restores it. Returns whether it was exhausted.
+/// Consumes the task's budget until it is exhausted, and then restores it. Returns whether it was
+/// exhausted.
 fn has_a_limited_budget() -> bool {
-    /// More than the budget that tokio gives a task.
+    /// A number above tokio's budget for a task.
     const MOST: usize = 256;
     let mut context = Context::from_waker(Waker::noop());
     let mut taken = Vec::new();

@@ -6,7 +6,7 @@ use super::{Cache, executor::wait};
 use crate::{AnyBackend, CacheError, Json, KvBackend, Serializer};
 
 /// A part of a [`Cache`] that can be invalidated as a whole: [`codex_kv::Group`](crate::Group)
-/// without `async`. It is a cache of its own.
+/// without `async`. It is itself a cache.
 ///
 /// ```
 /// use codex_kv::{Timeout, blocking::Cache, memory::MemoryBackend};

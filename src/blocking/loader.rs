@@ -7,7 +7,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::executor::wait;
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Loaded, Serializer};
 
-/// The settings of a [`Loader`]: those of [`codex_kv::LoaderBuilder`](crate::LoaderBuilder).
+/// The settings of a [`Loader`], the same as those of
+/// [`codex_kv::LoaderBuilder`](crate::LoaderBuilder).
 #[must_use]
 pub struct LoaderBuilder<B = AnyBackend, S = Json>(crate::LoaderBuilder<B, S>);
 
@@ -27,15 +28,15 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
 
     settings! {
         fresh_for(fresh_for: impl Into<Option<Duration>>), "how long a value is fresh";
-        stale_for(stale_for: Duration), "how long a value is answered after that, while it is refreshed";
-        lease(lease: Duration), "how long one process computes for all";
-        jitter(jitter: f64), "the fraction by which freshness is shortened at random";
-        max_wait(max_wait: Duration), "how long a caller waits for another's computation";
-        retry_after(retry_after: Duration), "the time between a failed refresh and the next one";
+        stale_for(stale_for: Duration), "how long a stale value is returned while it is refreshed";
+        lease(lease: Duration), "how long a process has the exclusive right to compute a key";
+        jitter(jitter: f64), "the maximum fraction by which freshness is shortened at random";
+        max_wait(max_wait: Duration), "how long a caller waits for another caller's computation";
+        retry_after(retry_after: Duration), "the delay between a failed refresh and the next attempt";
     }
 
-    /// Returns the loader. It calls `load` with a key to compute the key's value, on a thread of
-    /// the background runtime that may block.
+    /// Returns the loader, which calls `load` with a key to compute the key's value. The function
+    /// runs on a thread where it may block.
     pub fn load<T, E, F>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 //! Caches and sessions without `async` (feature `blocking`).
 //!
-//! The types have the methods of [`codex_kv::Cache`](crate::Cache) and
-//! [`codex_kv::SessionStore`](crate::SessionStore). Every method blocks until it is done:
+//! The types have the same methods as [`codex_kv::Cache`](crate::Cache) and
+//! [`codex_kv::SessionStore`](crate::SessionStore). Every method blocks until it has finished:
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,7 +20,7 @@
 //! # Threads
 //!
 //! A call runs on the calling thread and parks it while it waits. A background runtime of two
-//! threads drives the connections. The first call of the process starts it, and it is never
+//! threads drives the connections. The first call in the process starts it, and it is never
 //! stopped. Any number of threads can share a cache or a store. The backend's deadlines bound the
 //! duration of a call.
 //!
@@ -32,14 +32,14 @@
 //! stall every task of that thread. Other async runtimes are not recognised.
 //!
 //! A cache or store converts to its async counterpart and back through [`From`]. Both share
-//! everything, so callers of one also wait for a value that is being computed through the other.
+//! everything, so a caller of one also waits for a value that is being computed through the other.
 //!
 //! # Fork
 //!
 //! `fork` copies only the calling thread, so the background runtime has no threads in the child. A
 //! call in the child that has to wait fails with an error of kind `InvalidArgument`. Make the first
-//! call after the fork, for example in a `post_fork` hook. A fork copies a `memory://` store, and
-//! the two copies are independent.
+//! call after the fork, for example in a `post_fork` hook. A `memory://` store is copied by the
+//! fork, and the two copies are independent.
 
 mod cache;
 mod cache_builder;

@@ -32,8 +32,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The errors of the async verbs. On a thread of an async runtime, [`SessionError::Backend`] of
-/// kind [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
+/// Every verb returns the errors of its async counterpart. On a thread of an async runtime, it
+/// returns [`SessionError::Backend`] of kind
+/// [`InvalidArgument`](crate::ErrorKind::InvalidArgument); see the [module](super).
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned>(crate::SessionStore<B, C>);
 
 impl<B: KvBackend> SessionStore<B> {
@@ -80,7 +81,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.create())
     }
 
-    /// Returns the session of this key; see [`SessionStore::load`](crate::SessionStore::load).
+    /// Returns the session with this key; see [`SessionStore::load`](crate::SessionStore::load).
     ///
     /// # Errors
     ///
@@ -105,7 +106,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// The same errors as [`save`](Self::save). `Conflict` only after a thousand attempts in a row.
+    /// The same errors as [`save`](Self::save), but `Conflict` only after a thousand attempts in a
+    /// row.
     pub fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.save_merged(session))
     }
@@ -232,7 +234,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         wait(self.0.end_others(session))
     }
 
-    /// Returns at once, because there is nothing to remove; see
+    /// Returns immediately, because there is nothing to remove; see
     /// [`SessionStore::clear_expired`](crate::SessionStore::clear_expired).
     ///
     /// # Errors

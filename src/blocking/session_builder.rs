@@ -9,7 +9,7 @@ use std::{
 use super::SessionStore;
 use crate::{AnyBackend, DjangoSigned, KvBackend, SessionCodec, SessionError, session::CodecMissing};
 
-/// The settings of a [`SessionStore`]: those of
+/// The settings of a [`SessionStore`], the same as those of
 /// [`codex_kv::SessionStoreBuilder`](crate::SessionStoreBuilder).
 #[must_use]
 pub struct SessionStoreBuilder<B = AnyBackend, C = DjangoSigned>(crate::SessionStoreBuilder<B, C>);
@@ -31,17 +31,17 @@ impl<B: KvBackend> SessionStoreBuilder<B, CodecMissing> {
 
 impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     settings! {
-        project(project: impl Into<String>), "the first part of every stored key";
-        key_prefix(key_prefix: impl Into<String>), "the second part of every stored key";
-        cookie_age(cookie_age: Duration), "how long a session without an expiry of its own is kept";
-        browser_session(browser_session: bool), "whether cookies end with the browser unless a session says otherwise";
-        time_zone(name: impl Into<String>), "the zone of expiry dates without an offset";
-        idle_timeout(timeout: Duration), "how long a session lives without a request";
-        absolute_timeout(timeout: Duration), "how long a login lives";
-        touch_interval(interval: Duration), "how often a session's idle time is renewed";
-        sessions_per_user(limit: NonZeroUsize), "how many sessions a user may have";
+        project(project: impl Into<String>), "the first segment of every stored key";
+        key_prefix(key_prefix: impl Into<String>), "the second segment of every stored key";
+        cookie_age(cookie_age: Duration), "how long a session without its own expiry lives after each save";
+        browser_session(browser_session: bool), "whether the cookie of a session without its own expiry ends with the browser";
+        time_zone(name: impl Into<String>), "the time zone of expiry dates that are stored without an offset";
+        idle_timeout(timeout: Duration), "how long a session lives without use";
+        absolute_timeout(timeout: Duration), "how long a session lives after its login";
+        touch_interval(interval: Duration), "the minimum interval between renewals of a session that is used but not changed";
+        sessions_per_user(limit: NonZeroUsize), "the maximum number of sessions per user";
         fail_on_unreadable(fail: bool), "whether an unreadable session is an error";
-        clock(now: impl Fn() -> SystemTime + Send + Sync + 'static), "where the time of day comes from";
+        clock(now: impl Fn() -> SystemTime + Send + Sync + 'static), "the clock";
     }
 
     /// Sets the codec; see [`SessionStoreBuilder::codec`](crate::SessionStoreBuilder::codec).

@@ -1,4 +1,4 @@
-//! `"1"` and `"0"`: for `#[serde(with = "coder::bool")]`.
+//! The form of a bool, `"1"` or `"0"`, for `#[serde(with = "coder::bool")]`.
 
 use serde::{Deserializer, Serializer};
 
@@ -13,7 +13,7 @@ pub fn dump_bool(value: bool) -> &'static str {
 ///
 /// # Errors
 ///
-/// [`CoderError`] for any text but `1` and `0`.
+/// [`CoderError`] for any text except `1` and `0`.
 pub fn load_bool(text: &str) -> Result<bool, CoderError> {
     match text {
         "1" => Ok(true),

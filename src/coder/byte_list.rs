@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::ser::{Impossible, Serialize, SerializeSeq, SerializeTuple, Serializer};
 
-/// Returns the bytes that serde writes as `value`; `None` unless it is a list of `u8`.
+/// Returns the bytes of `value`, or `None` if serde does not write it as bytes or a list of `u8`.
 pub(super) fn collect<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     value.serialize(Collector(&mut bytes)).ok()?;
     Some(bytes)
 }
 
-/// A collector of a list of bytes and of its elements.
+/// A serializer for a list of bytes and for each of its elements.
 struct Collector<'a>(&'a mut Vec<u8>);
 
 macro_rules! refuse {
@@ -24,7 +24,7 @@ macro_rules! refuse {
 
 impl Serializer for Collector<'_> {
     type Ok = ();
-    /// An empty error, because the caller has its own text.
+    /// An empty error, because the caller has its own message.
     type Error = fmt::Error;
     type SerializeSeq = Self;
     type SerializeTuple = Self;

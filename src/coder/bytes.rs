@@ -1,4 +1,4 @@
-//! Lower-case hex: for `#[serde(with = "coder::bytes")]`.
+//! The form of bytes, lower-case hex, for `#[serde(with = "coder::bytes")]`.
 
 use serde::{Deserializer, Serializer};
 
@@ -13,7 +13,7 @@ pub fn dump_bytes(bytes: &[u8]) -> String {
 ///
 /// # Errors
 ///
-/// [`CoderError`] for anything but an even number of lower-case hex digits.
+/// [`CoderError`] for anything except an even number of lower-case hex digits.
 pub fn load_bytes(text: &str) -> Result<Vec<u8>, CoderError> {
     hex::decode(text).ok_or(CoderError::new("expected an even number of lower-case hex digits"))
 }
@@ -31,9 +31,9 @@ pub fn serialize<S: Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Resu
 ///
 /// # Errors
 ///
-/// Fails on anything except lower-case hex, and for an array also on another length.
+/// Fails on anything except lower-case hex and, for an array, on any other length.
 pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     text::deserialize(deserializer, |text| {
-        T::try_from(load_bytes(text)?).map_err(|_| CoderError::new("expected hex of another length"))
+        T::try_from(load_bytes(text)?).map_err(|_| CoderError::new("expected hex of the type's length"))
     })
 }

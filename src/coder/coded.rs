@@ -1,4 +1,4 @@
-//! Whole values in the coder's forms.
+//! Conversion of whole values to and from the coder's forms.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,9 +12,9 @@ use crate::{
 ///
 /// Bools are written as `"1"` and `"0"`, `None` and units as `""`, bytes as hex, spans of time as
 /// seconds, and datetimes and decimals as Python writes them; see the [table](super). Lists, maps
-/// and structs keep their structure, with their contents in these forms. All other values are
-/// unchanged, including the keys of maps. NaN is unchanged too, and a cache's strict
-/// [`Json`](crate::Json) then refuses it.
+/// and structs keep their structure, and their contents are written in these forms. All other
+/// values are unchanged, including the keys of maps. NaN is also unchanged, so a cache's strict
+/// [`Json`](crate::Json) refuses it.
 ///
 /// The requested type determines how the text is read: a `bool` from `"1"`, an `Option` from `""`,
 /// a `Duration` from `1.5`. This has three consequences:
@@ -24,8 +24,8 @@ use crate::{
 ///   gets the unchanged text.
 /// * An integer of more than 64 bits inside an `Option` is an error.
 ///
-/// Writing a value inside more than 127 arrays and objects is an error, because `serde_json` reads
-/// no deeper.
+/// Writing a value nested in more than 127 arrays and objects is an error, because `serde_json`
+/// does not read deeper values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Coded<T>(pub T);
 
@@ -79,7 +79,7 @@ struct Forms;
 impl Policy for Forms {
     type Keys = Unchanged;
 
-    // A deeper value could be written but never read.
+    // A deeper value could be written but not read back.
     const DEEPEST: usize = MAX_DEPTH;
 
     fn value<T: Serialize + ?Sized, S: Serializer>(value: &T, depth: usize, serializer: S) -> Result<S::Ok, S::Error> {

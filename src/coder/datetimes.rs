@@ -4,13 +4,16 @@ use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDate, NaiveDateTime, N
 
 use super::{CoderError, SecondsForm, TextForm, error::MOMENT_REFUSED, kind};
 
-const DATETIME: CoderError =
-    CoderError::new("expected a datetime without offset as `2026-04-17T12:30:45.678901`, or no fraction");
-const AWARE: CoderError =
-    CoderError::new("expected a datetime with its offset as `2026-04-17T12:30:45.678901+00:00`, or no fraction");
-const DATE: CoderError = CoderError::new("expected a date as `2026-04-17`");
-const TIME: CoderError = CoderError::new("expected a time of day without offset as `12:30:45.678901`, or no fraction");
-const OFFSET: CoderError = CoderError::new("expected a time of day with its offset as `12:30:45+05:30`");
+const DATETIME: CoderError = CoderError::new(
+    "expected a datetime without an offset, such as `2026-04-17T12:30:45.678901`; the fraction is optional",
+);
+const AWARE: CoderError = CoderError::new(
+    "expected a datetime with an offset, such as `2026-04-17T12:30:45.678901+00:00`; the fraction is optional",
+);
+const DATE: CoderError = CoderError::new("expected a date such as `2026-04-17`");
+const TIME: CoderError =
+    CoderError::new("expected a time of day without an offset, such as `12:30:45.678901`; the fraction is optional");
+const OFFSET: CoderError = CoderError::new("expected a time of day with an offset, such as `12:30:45+05:30`");
 
 impl TextForm<kind::Date> for NaiveDate {
     fn to_text(&self) -> Result<String, CoderError> {
@@ -28,7 +31,7 @@ impl TextForm<kind::Date> for NaiveDate {
 
 impl TextForm<kind::Time> for NaiveTime {
     fn to_text(&self) -> Result<String, CoderError> {
-        // A leap second is a nanosecond count of a second or more.
+        // `chrono` represents a leap second as a nanosecond count of one second or more.
         if !self.nanosecond().is_multiple_of(1000) || self.nanosecond() >= 1_000_000_000 {
             return Err(MOMENT_REFUSED);
         }
@@ -45,8 +48,8 @@ impl TextForm<kind::Time> for NaiveTime {
     }
 }
 
-/// Returns whether `text` is the form that `value` is written in. chrono reads more forms (other
-/// widths, other fractions, a sign), so the value is written again and compared.
+/// Returns whether `text` is exactly the form of `value`. `chrono` reads more forms (other widths,
+/// other fractions, a sign), so the value is written again and compared.
 fn is_form_of<K>(text: &str, value: &impl TextForm<K>) -> bool {
     value.to_text().is_ok_and(|written| written == text)
 }

@@ -1,9 +1,8 @@
-//! Refusals of the coder.
+//! The errors of the coder.
 
 use std::fmt;
 
-/// The reason why the coder cannot represent a value or cannot read a text. It never shows the
-/// value.
+/// The reason that the coder cannot represent a value or read a text. It never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoderError(&'static str);
 
@@ -27,13 +26,13 @@ const MOMENT: &str =
     "a datetime, date or time of the coder has a year from 1 to 9999, whole microseconds and no leap second";
 const TIMEDELTA: &str = "a timedelta of the coder has whole microseconds that its seconds as a float hold exactly, and less than a billion days";
 
-/// A type's `Serialize` implementation wrote an unexpected form, which other features of its crate
-/// can cause.
+/// The message for a type whose `Serialize` implementation writes an unexpected form, which can be
+/// caused by other features of the type's crate.
 pub(super) const HIDDEN: &str =
     "the coder does not recognise what serde writes for this type; use one of the coder's newtypes or modules";
 
 pub(super) const MOMENT_REFUSED: CoderError = CoderError(MOMENT);
 pub(super) const TIMEDELTA_REFUSED: CoderError = CoderError(TIMEDELTA);
 
-/// The messages of failed dumps. They contain no value, so the strict serializer may pass them on.
+/// The messages of failed dumps. They contain no value, so other serializers may pass them on.
 pub(crate) const REFUSALS: [&str; 3] = [MOMENT, TIMEDELTA, HIDDEN];

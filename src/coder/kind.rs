@@ -1,21 +1,21 @@
-//! The kinds of a [`TextForm`](super::TextForm).
+//! The kinds of values that have a [`TextForm`](super::TextForm).
 
-/// `2026-04-17T12:30:45.120000+05:30`: a date and a time of day, with an offset or without.
+/// A date and a time of day, with or without an offset: `2026-04-17T12:30:45.120000+05:30`.
 #[derive(Debug, Clone, Copy)]
 pub enum DateTime {}
 
-/// `2026-04-17`.
+/// A date: `2026-04-17`.
 #[derive(Debug, Clone, Copy)]
 pub enum Date {}
 
-/// `12:30:45.120000+05:30`: a time of day, with an offset or without.
+/// A time of day, with or without an offset: `12:30:45.120000+05:30`.
 #[derive(Debug, Clone, Copy)]
 pub enum Time {}
 
-/// `-0.00`, `1E+3`: a decimal number.
+/// A decimal number: `-0.00`, `1E+3`.
 #[derive(Debug, Clone, Copy)]
 pub enum Decimal {}
 
-/// `12345678-1234-5678-1234-567812345678`.
+/// A UUID: `12345678-1234-5678-1234-567812345678`.
 #[derive(Debug, Clone, Copy)]
 pub enum Uuid {}

@@ -17,7 +17,7 @@ use super::{
     typed::is_array,
 };
 
-/// A deserializer, an access or a seed that reads bools, options, units and bytes from their forms.
+/// A wrapper around a deserializer, an access or a seed that reads values from the coder's forms.
 pub(super) struct Loading<D>(pub(super) D);
 
 macro_rules! pass_on {
@@ -65,7 +65,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         if is_array::<V::Value>() {
             self.0.deserialize_any(HexOrList(visitor))
         } else if is::<V, (i64, i32)>() {
-            // `chrono` makes the same request to read a `TimeDelta`.
+            // This is how `chrono` requests a `TimeDelta`.
             self.0.deserialize_any(SecondsOrParts(visitor))
         } else {
             self.0.deserialize_tuple(len, Through(visitor))
@@ -79,7 +79,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         if is::<V, Duration>() && name == "SystemTime" {
-            // serde represents a `SystemTime` as a `Duration` since 1970 under another name.
+            // serde reads a `SystemTime` as the `Duration` since 1970, under another struct name.
             self.0.deserialize_any(DatetimeOrParts(visitor))
         } else if is::<V, Duration>() {
             self.0.deserialize_any(SecondsOrParts(visitor))
@@ -101,7 +101,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        // Only the input shows whether it is the empty text.
+        // Whether the text is empty can only be seen in the input.
         self.0.deserialize_any(Choice(visitor))
     }
 
@@ -114,8 +114,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
         self.deserialize_unit(visitor)
     }
 
-    // Not forwarded to the inner deserializer: inside an option it is a plain value, which does not
-    // support newtypes.
+    // Not forwarded to the inner deserializer, because inside an option that is a value
+    // deserializer, which does not support newtypes.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         visitor.visit_newtype_struct(self)
     }
@@ -125,7 +125,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Loading<D> {
     }
 }
 
-/// Returns whether the visitor produces a `T`.
+/// Returns whether the visitor `V` produces a `T`.
 fn is<'de, V: Visitor<'de>, T: 'static>() -> bool {
     typeid::of::<V::Value>() == TypeId::of::<T>()
 }
@@ -301,7 +301,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Loading<A> {
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Loading<A> {
     type Error = A::Error;
 
-    // A unit variant is written as its name, so it has no form.
+    // A unit variant is written as its name, without a form of its own.
     fn unit_variant(self) -> Result<(), A::Error> {
         self.0.unit_variant()
     }

@@ -13,8 +13,8 @@
 //! | bool | `"1"`, `"0"` | `bool` |
 //! | none | `""` | `Option<T>`, `()` |
 //!
-//! The functions, modules and newtypes below read exactly the form that they write. A value that a
-//! type or a form cannot represent exactly is an error and is never rounded.
+//! The functions, modules and newtypes below read only these forms, in exactly this spelling. A
+//! value that a type or a form cannot represent exactly is an error and is never rounded.
 //!
 //! # Four ways to use the forms
 //!
@@ -25,22 +25,23 @@
 //! | newtypes | one field or element, anywhere | `took: coder::Timedelta<Duration>` |
 //! | functions | one value | `coder::dump_datetime(&placed)?` |
 //!
-//! [`dump`] recognises the types above at any depth in a value, also behind a reference, a `Box`,
-//! an `Rc`, an `Arc` or a `Cow`. The following places hide the type from `dump` or from [`load`]:
+//! [`dump`] recognises the types above at any depth in a value, including behind a reference, a
+//! `Box`, an `Rc`, an `Arc` or a `Cow`. The following places hide the type from `dump` or from
+//! [`load`]:
 //!
 //! | place | written by `dump` as | read by `load` | use instead |
 //! |---|---|---|---|
 //! | inside `#[serde(flatten)]`, an untagged or an internally tagged enum | its form | as text, because serde buffers it: an error for a `bool`, an `Option`, bytes or a span | a newtype or a module |
-//! | there, a `u128`, an `i128`, or a map with integer or bool keys | what serde writes | an error, because the buffer holds 64 bits and keys as text | a plain field, or a string |
+//! | in the same places, a `u128`, an `i128`, or a map with integer or bool keys | what serde writes | an error, because the buffer holds 64 bits and keys as text | a plain field, or a string |
 //! | behind another pointer, such as a `Mutex` | what serde writes | yes | a newtype, if other programs read it |
 //! | a datetime with another time zone type, such as `chrono_tz::Tz` | what serde writes | yes | `moment.fixed_offset()` |
 //!
-//! Writing a value inside more than 127 arrays and objects fails, because `serde_json` reads no
-//! deeper.
+//! Writing a value nested in more than 127 arrays and objects fails, because `serde_json` does not
+//! read deeper values.
 //!
-//! A set is written in its own order. [`set`] sorts it, so that equal sets have equal texts. When
-//! serde writes a `chrono` offset, its seconds are lost; when serde reads a `rust_decimal` zero,
-//! its sign is lost. [`Datetime`] and [`Decimal`] keep both.
+//! [`dump`] writes a set in its iteration order. [`set`] sorts the elements, so that equal sets
+//! have equal texts. serde loses the seconds of a `chrono` offset on write, and the sign of a
+//! `rust_decimal` zero on read. [`Datetime`] and [`Decimal`] keep both.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Newtypes that any serializer writes and reads in their form.
+//! Newtypes that every serializer writes, and every deserializer reads, in the coder's forms.
 //!
 //! Use them in the places that serde hides from [`dump`](super::dump) and [`load`](super::load):
 //! inside `#[serde(flatten)]`, inside an untagged or internally tagged enum, and behind a smart

@@ -1,6 +1,7 @@
-//! `""` for `None`: for `#[serde(with = "coder::none")]` on an `Option`.
+//! The form of an `Option`, with `""` for `None`, for `#[serde(with = "coder::none")]`.
 //!
-//! The value inside an option is also written in the coder's forms, like by [`dump`](super::dump).
+//! The value inside the option is also written in the coder's forms, as [`dump`](super::dump)
+//! writes it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -28,7 +29,7 @@ pub fn load_none(text: &str) -> Result<(), CoderError> {
 ///
 /// # Errors
 ///
-/// Fails if the value or the serializer fails.
+/// Fails if the value has no form or the serializer fails.
 pub fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     coded::dump(value).serialize(serializer)
 }

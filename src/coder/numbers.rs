@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::{CoderError, TextForm, kind};
 
 const NO_DECIMAL: CoderError =
-    CoderError::new("expected a decimal number as Python writes it, as `-1.10`, `1E+3` or `1E-28`");
+    CoderError::new("expected a decimal number as Python writes it, such as `-1.10`, `1E+3` or `1E-28`");
 const DOES_NOT_FIT: CoderError = CoderError::new("expected a decimal number of at most 96 bits and 28 decimal places");
 
 impl TextForm<kind::Decimal> for Decimal {
@@ -20,7 +20,7 @@ impl TextForm<kind::Decimal> for Decimal {
         Ok(match whole {
             _ if places == 0 => format!("{sign}{digits}"),
             Some(whole) if whole > 0 => format!("{sign}{}.{}", &digits[..whole], &digits[whole..]),
-            // Up to five zeros after the point are written out.
+            // Up to five zeros after the point are written without an exponent.
             _ if places - digits.len() <= 5 => format!("{sign}0.{digits:0>places$}"),
             _ => {
                 let exponent = places - digits.len() + 1;
@@ -32,11 +32,12 @@ impl TextForm<kind::Decimal> for Decimal {
     }
 
     /// Reads a number. A number with a positive exponent is read if its value fits: `1E+3` is 1000.
-    /// It is written without the exponent, because a `Decimal` cannot store a positive exponent.
+    /// It is written back without the exponent, because a `Decimal` cannot store a positive
+    /// exponent.
     fn from_text(text: &str) -> Result<Self, CoderError> {
         let digits = Digits::parse(text).ok_or(NO_DECIMAL)?;
         let decimal = digits.to_decimal().ok_or(DOES_NOT_FIT)?;
-        // A number has many spellings. Only Python's spelling is the form.
+        // A number has many spellings. Only Python's spelling is accepted.
         if digits.exponent > 0 || decimal.to_text()? == text {
             Ok(decimal)
         } else {
@@ -45,7 +46,7 @@ impl TextForm<kind::Decimal> for Decimal {
     }
 }
 
-/// Returns the number with these digits, as `rust_decimal` writes them, without an exponent.
+/// Returns the number that `rust_decimal` writes as these digits, without an exponent.
 pub(super) fn from_digits(digits: &str) -> Result<Decimal, CoderError> {
     let parsed = Digits::parse(digits).ok_or(NO_DECIMAL)?;
     parsed.to_decimal().ok_or(DOES_NOT_FIT)
@@ -99,7 +100,7 @@ impl<'a> Digits<'a> {
     }
 }
 
-/// Splits into a sign, and digits without a leading zero.
+/// Parses an exponent: a sign followed by digits without a leading zero.
 fn parse_exponent(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-'])?;
     if is_number(digits) { text.parse().ok() } else { None }

@@ -1,5 +1,5 @@
-//! Visitors for types that request parts from serde instead of a form: the elements of a list, the
-//! fields of a struct.
+//! Visitors for types that request parts from serde instead of a form: the elements of a list, or
+//! the fields of a struct.
 //!
 //! Each visitor accepts both the form and the parts, because a value behind a type that hides it
 //! from the writer is written as its parts.
@@ -15,7 +15,7 @@ use super::{
     seconds::{EXPECTED_SECONDS, micros_of, micros_of_whole},
 };
 
-/// serde does not write an earlier `SystemTime` either.
+/// Not a limit of the coder: serde does not write an earlier `SystemTime` either.
 const BEFORE_1970: &str = "serde reads no `SystemTime` before 1970; use `coder::Datetime`";
 
 /// A visitor for bytes from hex or from a list of numbers.
@@ -32,7 +32,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for HexOrList<V> {
         let bytes = load_bytes(text).map_err(E::custom)?;
         let mut elements = SeqDeserializer::new(bytes.into_iter());
         let value = self.0.visit_seq(&mut elements)?;
-        // An array reads its own length and leaves the rest.
+        // An array reads as many elements as it has and ignores the rest.
         elements.end()?;
         Ok(value)
     }

@@ -12,7 +12,7 @@ pub(super) const EXPECTED_SECONDS: &str =
 
 /// A type that holds a span of time.
 pub trait SecondsForm: Sized {
-    /// Returns the microseconds, or `None` if the span has a smaller part.
+    /// Returns the microseconds, or `None` if they are not a whole number.
     fn to_micros(&self) -> Option<i128>;
 
     /// Returns the span of this many microseconds, or `None` if the type cannot hold it.
@@ -40,8 +40,8 @@ impl SecondsForm for Duration {
 ///
 /// # Errors
 ///
-/// [`CoderError`] if the span has a part smaller than a microsecond, is a billion days or more, or
-/// is so long (from about 285 years) that the float cannot distinguish its microseconds.
+/// [`CoderError`] if the span is not a whole number of microseconds, is a billion days or longer,
+/// or is so long (from about 285 years) that a float cannot distinguish its microseconds.
 pub fn dump_timedelta(span: &impl SecondsForm) -> Result<f64, CoderError> {
     let exact = |micros: &i128| seconds(*micros).and_then(micros_of) == Some(*micros);
     let micros = span.to_micros().filter(exact).ok_or(TIMEDELTA_REFUSED)?;
@@ -58,8 +58,8 @@ pub fn load_timedelta<T: SecondsForm>(seconds: f64) -> Result<T, CoderError> {
     micros.ok_or(CoderError::new(EXPECTED_SECONDS))
 }
 
-/// Returns the float nearest to the seconds. Formatting and parsing rounds once, as Python's
-/// division of integers does; converting and dividing would round twice.
+/// Returns the float nearest to the exact seconds. Formatting and parsing rounds once, as Python's
+/// division of integers does. Converting to a float and dividing would round twice.
 fn seconds(micros: i128) -> Option<f64> {
     let magnitude = micros.unsigned_abs();
     let sign = if micros < 0 { "-" } else { "" };

@@ -1,17 +1,17 @@
-//! A list, in order: for `#[serde(with = "coder::set")]`.
+//! The form of a set, a sorted list, for `#[serde(with = "coder::set")]`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::CoderError;
 
-/// Returns the list of a set's elements in order, so that equal sets have equal texts.
+/// Returns the sorted elements of a set, so that equal sets have equal texts.
 pub fn dump_set<'a, T: Ord>(set: impl IntoIterator<Item = &'a T>) -> Vec<&'a T> {
     let mut list: Vec<&T> = set.into_iter().collect();
     list.sort_unstable();
     list
 }
 
-/// Returns the set of a list's elements.
+/// Returns the set of the elements in a list.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ where
 ///
 /// # Errors
 ///
-/// Fails if an element or the serializer fails.
+/// Fails if an element cannot be written or the serializer fails.
 pub fn serialize<T, C, S>(set: &C, serializer: S) -> Result<S::Ok, S::Error>
 where
     T: Ord + Serialize,
@@ -48,7 +48,7 @@ where
 ///
 /// # Errors
 ///
-/// Fails on input that is not a list of `T`, or that has an element twice.
+/// Fails on input that is not a list of `T`, or in which an element occurs twice.
 pub fn deserialize<'de, T, C, D>(deserializer: D) -> Result<C, D::Error>
 where
     T: Deserialize<'de>,

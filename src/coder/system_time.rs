@@ -7,8 +7,9 @@ use jiff::{SignedDuration, civil::DateTime, fmt::temporal::Pieces, tz::Offset};
 use super::{CoderError, TextForm, error::MOMENT_REFUSED, kind};
 
 const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-const EXPECTED: CoderError =
-    CoderError::new("expected a datetime with its offset as `2026-04-17T12:30:45.678901+00:00`, or no fraction");
+const EXPECTED: CoderError = CoderError::new(
+    "expected a datetime with an offset, such as `2026-04-17T12:30:45.678901+00:00`; the fraction is optional",
+);
 
 /// Reads the same moment from any offset, and writes it with `+00:00`.
 impl TextForm<kind::DateTime> for SystemTime {
@@ -26,7 +27,7 @@ impl TextForm<kind::DateTime> for SystemTime {
         let pieces = Pieces::parse(text).map_err(|_| EXPECTED)?;
         let (time, offset) = pieces.time().zip(pieces.to_numeric_offset()).ok_or(EXPECTED)?;
         let local = pieces.date().to_datetime(time);
-        // jiff reads more forms than are written: other widths, other fractions, a zone after the
+        // jiff accepts more forms than this one: other widths, other fractions, a zone after the
         // offset.
         if isoformat(local, offset).is_none_or(|written| written != text) {
             return Err(EXPECTED);

@@ -10,9 +10,9 @@ use serde::{
 
 use super::CoderError;
 
-/// A type whose values have a text of `Kind`, a type in [`kind`](super::kind). Implement it for
-/// your own type to use the type with [`dump_datetime`](super::dump_datetime) and the other
-/// functions.
+/// A type whose values have a text form of the given `Kind`, one of the types in
+/// [`kind`](super::kind). Implement this trait for your own type to use it with
+/// [`dump_datetime`](super::dump_datetime) and the other functions.
 pub trait TextForm<Kind>: Sized {
     /// Returns the text of this value.
     ///
@@ -21,7 +21,7 @@ pub trait TextForm<Kind>: Sized {
     /// [`CoderError`] if the form cannot represent the value exactly.
     fn to_text(&self) -> Result<String, CoderError>;
 
-    /// Returns the value of `text`.
+    /// Parses the value of `text`.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ pub(super) fn serialize<K, T: TextForm<K>, S: Serializer>(value: &T, serializer:
     serializer.serialize_str(&value.to_text().map_err(ser::Error::custom)?)
 }
 
-/// Reads a text through `load`.
+/// Reads a text and converts it with `load`.
 pub(super) fn deserialize<'de, T, D: Deserializer<'de>>(
     deserializer: D,
     load: fn(&str) -> Result<T, CoderError>,
@@ -66,7 +66,7 @@ fn load_option<K, T: TextForm<K>>(text: &str) -> Result<Option<T>, CoderError> {
 
 macro_rules! kinds {
     ($($module:ident: $kind:ident, $article:literal, $dump:ident, $load:ident;)*) => {$(
-        #[doc = concat!("The text of ", $article, ".")]
+        #[doc = concat!("Returns the text of ", $article, ".")]
         ///
         /// # Errors
         ///

@@ -1,8 +1,8 @@
 //! Recognition of the types that have a form although serde writes them differently: a `Vec<u8>` as
 //! a list of numbers, a `Duration` as a struct.
 //!
-//! A serializer does not learn the type of a value. A container names the type when it passes a
-//! value on, so the type is recognised there by its id, and the value is rebuilt from its serde
+//! A serializer does not learn the type of a value, but the container that passes the value on
+//! does. The type is recognised there by its `TypeId`, and the value is rebuilt from its serde
 //! form.
 
 use std::{
@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer, de::DeserializeOwned, ser};
 
 use super::{CoderError, SecondsForm, TextForm, byte_list, dump_bytes, dump_timedelta, error::HIDDEN};
 
-/// A type that has a form.
+/// A type whose form differs from what serde writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Typed {
     Bytes,
@@ -107,7 +107,7 @@ impl Typed {
     }
 }
 
-/// Returns whether `T` is `L` or a pointer that serde writes as its `L`.
+/// Returns whether `T` is `L`, or a pointer to `L` that serde writes like the `L` itself.
 fn is<T: ?Sized, L: ToOwned + ?Sized + 'static>() -> bool {
     is_or_refers_to::<T, L>()
         || is_or_refers_to::<T, Box<L>>()

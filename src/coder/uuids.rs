@@ -15,11 +15,11 @@ impl TextForm<kind::Uuid> for Uuid {
         } else {
             None
         };
-        // The crate also reads upper case, which is not the form.
+        // `uuid` also reads upper case, which is not in the form.
         parsed
             .filter(|_| !text.bytes().any(|byte| byte.is_ascii_uppercase()))
             .ok_or(CoderError::new(
-                "expected a UUID as `12345678-1234-5678-1234-567812345678`",
+                "expected a UUID such as `12345678-1234-5678-1234-567812345678`",
             ))
     }
 }

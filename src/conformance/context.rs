@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{KvBackend, SetOptions, Ttl};
 
-/// The tolerance by which a time to live on a running clock may be shorter than set: the time of a
-/// few calls on a busy machine.
+/// The time by which a time to live may be shorter than set if the clock runs: a few calls on a
+/// busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// A run of a clause.
@@ -41,8 +41,8 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
-    /// Returns what the clause came to. What it asked of the backend went through a cache or a
-    /// session store, and would explain nothing.
+    /// Returns the outcome unchanged. A cache or a session store made the calls to the backend, so
+    /// listing them would not explain a failure.
     #[expect(
         clippy::unused_self,
         reason = "the suites are made by one macro, which calls a method"
@@ -62,10 +62,10 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
-    /// Returns the switch that takes the store out of service, and how. To be asked for before the
-    /// store.
+    /// Returns the switch that takes the store out of service, and the kind of outage. Call this
+    /// before [`fresh`](Self::fresh).
     pub(super) async fn outage(&self) -> Result<(Outage, OutageKind), Failure> {
-        /// The kinds that are told the soonest come first.
+        /// In the order in which a client notices them, fastest first.
         const KINDS: [OutageKind; 3] = [OutageKind::Refused, OutageKind::NoAuth, OutageKind::Stalled];
         Clock::new(self.harness.time()).depend_on_time();
         let outage = self.harness.outage().await;
@@ -80,7 +80,7 @@ impl<'h, H: Harness> Context<'h, H> {
     }
 }
 
-/// The same, for the caches and session stores without `async`.
+/// The context of a clause for the blocking caches and session stores.
 #[cfg(feature = "blocking")]
 pub(super) struct BlockingContext<'h, H: Harness>(Context<'h, H>);
 
@@ -103,7 +103,7 @@ impl<'h, H: Harness> Deref for BlockingContext<'h, H> {
     }
 }
 
-/// An empty store without other users.
+/// A store that was empty at first and has no other users.
 pub(super) struct Cx<B> {
     pub(super) backend: Arc<B>,
     pub(super) face: Face,
@@ -128,7 +128,7 @@ impl<B: KvBackend> Cx<B> {
         assert!(outcome.unwrap().is_written(), "a plain set was refused");
     }
 
-    /// Returns the time of day.
+    /// Returns the current time of day.
     pub(super) fn now(&self) -> SystemTime {
         (self.time_of_day())()
     }
@@ -142,8 +142,8 @@ impl<B: KvBackend> Cx<B> {
         }
     }
 
-    /// Returns whether the time to live is `expected` (`None`: for ever): to the millisecond where
-    /// the clock stands still, and else as exact as can be known.
+    /// Asserts that the time to live is `expected` (`None`: no expiry). It may differ by the
+    /// clock's tolerance, and on a real clock it may be shorter by [`SLACK`] as well.
     pub(super) async fn assert_ttl(&self, key: &str, expected: impl Into<Option<Duration>>) {
         let ttl = self.backend.ttl(key).await.unwrap();
         let Some(expected) = expected.into() else {

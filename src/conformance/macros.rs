@@ -1,6 +1,6 @@
-//! Macros that create a test per clause.
+//! Macros that create one test per clause.
 
-/// Creates a test for every clause of caches that depends on the backend, in a module per group:
+/// Creates a test for every clause of caches that depends on the backend, in one module per group:
 /// `cverb::cverb_01_get_and_get_or`.
 ///
 /// Call it like [`testkit::conformance_tests!`](crate::testkit::conformance_tests), with the same
@@ -61,7 +61,7 @@ macro_rules! cache_conformance_tests {
     };
 }
 
-/// Creates a test for every clause of session stores that depends on the backend, in a module per
+/// Creates a test for every clause of session stores that depends on the backend, in one module per
 /// group: `sverb::sverb_09_delete_and_exists`. Otherwise it works like
 /// [`cache_conformance_tests!`](crate::cache_conformance_tests).
 ///

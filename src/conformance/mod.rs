@@ -4,8 +4,8 @@
 //! contract of backends. The two suites here test a [`Cache`](crate::Cache) and a
 //! [`SessionStore`](crate::SessionStore) on the backend. They check the clauses of
 //! `docs/contract/cache.md` and `docs/contract/session.md` that depend on the backend. They take
-//! the same [`Harness`] and have the same rules: a clause that does not apply has to be listed with
-//! its reason. A listed clause that would apply is a failure, and so is a run without clauses.
+//! the same [`Harness`] and follow the same rules: a clause that does not apply must be listed with
+//! a reason. A listed clause that does apply is a failure, and so is a run without clauses.
 //!
 //! [`cache_conformance_tests!`](crate::cache_conformance_tests) and
 //! [`session_conformance_tests!`](crate::session_conformance_tests) create a test for each clause.
@@ -48,10 +48,10 @@
 //! # example::main();
 //! ```
 //!
-//! A clause uses one store at a time. A wrapper records or disturbs the calls to the backend if a
-//! clause needs it (many keys take one round trip; another client's change comes in between). The
-//! clauses that do not depend on the backend are tests of the library itself: the forms of the
-//! coder, the signature of a payload, the syntax of a session key.
+//! A clause uses one store at a time. If a clause needs it, a wrapper records or disturbs the calls
+//! to the backend (many keys take one round trip; another client's change comes in between). The
+//! library's own tests cover the clauses that do not depend on the backend: the forms of the coder,
+//! the signature of a payload, the syntax of a session key.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -98,7 +98,7 @@ pub fn session_clauses() -> impl ExactSizeIterator<Item = ClauseId> {
 /// Runs every clause of caches on the backends of `harness`, sequentially.
 ///
 /// Works on any executor, like [`testkit::run`](crate::testkit::run). The report contains the
-/// failures of the clauses. Their panics go through the panic hook too.
+/// failures of the clauses. Their panics also reach the panic hook.
 pub async fn run_cache<H: Harness>(harness: &H) -> Report {
     run_cache_only(harness, cache_clauses()).await
 }
@@ -109,8 +109,8 @@ pub async fn run_cache_only<H: Harness>(harness: &H, clauses: impl IntoIterator<
     run_cache_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs the clauses like [`run_cache_only`], measures each and reports it to `observer`, like
-/// [`testkit::run_with`](crate::testkit::run_with).
+/// Runs the clauses like [`run_cache_only`], measures the duration of each, and reports each to
+/// `observer`, like [`testkit::run_with`](crate::testkit::run_with).
 pub async fn run_cache_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -131,8 +131,8 @@ pub async fn run_session_only<H: Harness>(harness: &H, clauses: impl IntoIterato
     run_session_with(harness, clauses, |_| ()).await.into_report()
 }
 
-/// Runs the clauses like [`run_session_only`], measures each and reports it to `observer`, like
-/// [`testkit::run_with`](crate::testkit::run_with).
+/// Runs the clauses like [`run_session_only`], measures the duration of each, and reports each to
+/// `observer`, like [`testkit::run_with`](crate::testkit::run_with).
 pub async fn run_session_with<H: Harness>(
     harness: &H,
     clauses: impl IntoIterator<Item = ClauseId>,
@@ -141,9 +141,9 @@ pub async fn run_session_with<H: Harness>(
     run_contract::<SessionContract, H>(harness, clauses, &[], observer).await
 }
 
-/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), like
-/// [`run_cache`] through [`Cache`](crate::Cache). Calls without a blocking verb go through the
-/// async cache.
+/// Runs every clause of caches through [`blocking::Cache`](crate::blocking::Cache), as
+/// [`run_cache`] does through [`Cache`](crate::Cache). Calls without a blocking counterpart go
+/// through the async cache.
 #[cfg(feature = "blocking")]
 pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
     let clauses = BlockingCacheContract::clauses();
@@ -153,7 +153,7 @@ pub async fn run_cache_blocking<H: Harness>(harness: &H) -> Report {
 }
 
 /// Runs every clause of session stores through
-/// [`blocking::SessionStore`](crate::blocking::SessionStore), like [`run_session`] through
+/// [`blocking::SessionStore`](crate::blocking::SessionStore), as [`run_session`] does through
 /// [`SessionStore`](crate::SessionStore).
 #[cfg(feature = "blocking")]
 pub async fn run_session_blocking<H: Harness>(harness: &H) -> Report {

@@ -19,11 +19,11 @@ use codex_testkit::{
 
 use crate::{Error, ErrorKind, Result};
 
-/// A backend whose calls a [`Watch`] sees.
+/// A backend whose calls go through a [`Watch`].
 pub(super) type Watched<B> = Intercepted<Arc<B>, Watch>;
 
-/// A recorder of called verbs that can run another party's action just before a call, and can fail
-/// calls. Clones share their state.
+/// A recorder of the called verbs. It can run another client's action just before a call, and can
+/// fail calls. Clones share their state.
 #[derive(Clone)]
 pub(super) struct Watch(Arc<State>);
 
@@ -31,9 +31,9 @@ struct State {
     calls: Mutex<Vec<&'static str>>,
     /// The actions before certain verbs. Each runs once, in this order.
     meddlers: Mutex<VecDeque<(&'static str, BoxFuture<'static, ()>)>>,
-    /// The number of calls that still succeed; unlimited at `usize::MAX`.
+    /// The number of calls that still succeed; `usize::MAX` means no limit.
     calls_left: AtomicUsize,
-    /// The error of every call, in place of the call.
+    /// The error that every call returns instead of reaching the backend.
     error: Mutex<Option<Error>>,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
         mem::take(&mut self.0.calls.lock().unwrap())
     }
 
-    /// Returns when this many calls have been made.
+    /// Waits until this many calls have been made.
     pub(super) async fn reach(&self, calls: usize) {
         while self.0.calls.lock().unwrap().len() < calls {
             sleep(Duration::from_millis(1)).await;
@@ -65,7 +65,7 @@ impl Watch {
         meddlers.push_back((verb, Box::pin(meddler)));
     }
 
-    /// Fails every call after this many; `usize::MAX` ends the failures.
+    /// Fails every call after this many calls; `usize::MAX` ends the failures.
     pub(super) fn fail_after(&self, calls: usize) {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }

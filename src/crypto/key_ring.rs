@@ -1,4 +1,4 @@
-//! Encryption with the current key, decryption with any key of the ring.
+//! Encryption with the current key of a ring, and decryption with any of its keys.
 //!
 //! ```text
 //! sealed = version key-id nonce ciphertext tag
@@ -24,21 +24,21 @@ const TAG_LENGTH: usize = 16;
 /// The length of the version and the key id.
 const HEADER_LENGTH: usize = 5;
 
-/// The key that encrypts, and older keys that still decrypt. Clones share the keys.
+/// The current key, which encrypts, and other keys, which only decrypt. Clones share the keys.
 ///
 /// Uses XChaCha20-Poly1305 with a random nonce of 192 bits for each value, so the number of values
 /// per key is not limited in practice. Sealing adds [`OVERHEAD`](Self::OVERHEAD) bytes.
 ///
 /// # Rotation
 ///
-/// Each key has an id that is stored with its sealed values. To replace a key without an
-/// interruption, deploy three times. Complete each deployment on every process before the next
-/// step:
+/// Each key has an id, which is stored with every value that the key seals. To replace a key
+/// without an interruption, deploy three times, and complete each deployment on every process
+/// before the next:
 ///
 /// 1. `KeyRing::new(1, old).with_old(2, new)`: every process can read the new key.
 /// 2. `KeyRing::new(2, new).with_old(1, old)`: the new key encrypts.
-/// 3. `KeyRing::new(2, new)`, after every value that the old key encrypted has expired or was
-///    written again.
+/// 3. `KeyRing::new(2, new)`, once every value that the old key encrypted has expired or has been
+///    rewritten.
 ///
 /// ```
 /// use codex_kv::crypto::KeyRing;
@@ -57,19 +57,19 @@ pub struct KeyRing {
     old: Vec<Cipher>,
 }
 
-/// The key schedule is the key itself, which is wiped when the last clone is dropped.
+/// A key with its id. The cipher holds the key itself, and wipes it when the last clone is dropped.
 #[derive(Clone)]
 struct Cipher {
     id: u32,
     cipher: Arc<XChaCha20Poly1305>,
 }
 
-/// The reason why a value could not be sealed or opened. It contains no part of the value, so it
+/// The reason that a value could not be sealed or opened. It contains no part of the value, so it
 /// can be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
-    /// The bytes are not of the form that [`KeyRing::seal`] writes.
+    /// The bytes do not have the form that [`KeyRing::seal`] writes.
     #[error("the value is not encrypted, or is cut short")]
     NotSealed,
     /// The ring has no key with the value's key id.
@@ -102,7 +102,7 @@ impl KeyRing {
         }
     }
 
-    /// Adds a key that only decrypts: a replaced key, or the future current key.
+    /// Adds a key that only decrypts: a key that was replaced, or the next current key.
     #[must_use]
     pub fn with_old(mut self, id: u32, key: impl Into<EncryptionKey>) -> Self {
         self.old.push(Cipher::new(id, &key.into()));
@@ -110,13 +110,13 @@ impl KeyRing {
     }
 
     /// Encrypts `plaintext` with the current key. The result can be opened only with the same
-    /// `associated` data, which is not stored. Pass a record's key as associated data to prevent
-    /// moving a value to another record.
+    /// `associated` data, which is not stored. To prevent a value from being moved to another
+    /// record, pass the record's key as associated data.
     ///
     /// # Errors
     ///
-    /// [`CryptoError::Generator`] if the random generator fails, and [`CryptoError::TooLong`]
-    /// beyond 256 GiB.
+    /// [`CryptoError::Generator`] if the random generator fails, and [`CryptoError::TooLong`] for
+    /// more than 256 GiB.
     pub fn seal(&self, plaintext: &[u8], associated: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|error| CryptoError::Generator(error.to_string()))?;
@@ -138,13 +138,13 @@ impl KeyRing {
         Ok(sealed)
     }
 
-    /// Decrypts a result of [`seal`](Self::seal) for the same `associated` data, with the key of
-    /// the ring that sealed it.
+    /// Decrypts the result of [`seal`](Self::seal) with the key that sealed it. The `associated`
+    /// data must be the same.
     ///
     /// # Errors
     ///
     /// [`CryptoError::NotSealed`], [`CryptoError::UnknownKey`] and [`CryptoError::NotAuthentic`].
-    /// Nothing is decrypted then.
+    /// After an error, no plaintext is returned.
     pub fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let (header, rest) = sealed
             .split_first_chunk::<HEADER_LENGTH>()
@@ -157,8 +157,8 @@ impl KeyRing {
         }
         let id = u32::from_be_bytes(id);
         let mut result = Err(CryptoError::UnknownKey { id });
-        // Two keys may have the same id by mistake. All of them are tried, so that the mistake
-        // loses no value.
+        // Several keys may have the same id by mistake. All of them are tried, so that no value is
+        // lost.
         for key in std::iter::once(&self.current)
             .chain(&self.old)
             .filter(|key| key.id == id)

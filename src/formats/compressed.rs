@@ -14,10 +14,11 @@ const DEFAULT_THRESHOLD: usize = 1_024;
 
 const DEFAULT_MAX_INFLATED: usize = 64 << 20;
 
-/// The maximum expansion of LZ4. A stored length beyond this ratio is false.
+/// The maximum ratio of LZ4. A stored length beyond it is invalid.
 const MAX_RATIO: usize = 255;
 
-/// The byte after the header: whether the value is compressed. The inflated length follows.
+/// The byte after the header says whether the value is compressed. After [`LZ4`] comes the inflated
+/// length, of [`LENGTH`] bytes.
 const STORED: u8 = 0;
 const LZ4: u8 = 1;
 const LENGTH: usize = 4;
@@ -43,16 +44,16 @@ const LENGTH: usize = 4;
 /// # }
 /// ```
 ///
-/// A value below the [threshold](Self::threshold), or that compression would not shrink, is stored
-/// in the inner format. In both cases it begins with the bytes `C1 7A`. Other formats report such a
-/// value as an error, and this format reports values of other formats as errors. Change the cache's
-/// [version](crate::CacheBuilder::version) together with its format.
+/// A value below the [threshold](Self::threshold), or one that compression would not shrink, is
+/// stored uncompressed. A stored value always begins with the bytes `C1 7A`. Other formats report
+/// such a value as an error, and this format reports values of other formats as errors. Change the
+/// cache's [version](crate::CacheBuilder::version) together with its format.
 ///
 /// Django cannot read these values, and [`incr`](crate::Cache::incr) does not work on them.
 ///
 /// # Limits
 ///
-/// Writing a value of more than [`max_inflated`](Self::max_inflated) bytes fails. Reading fails
+/// Writing a value larger than [`max_inflated`](Self::max_inflated) bytes fails. Reading fails
 /// before it allocates memory if the stored length exceeds this limit or the maximum ratio of LZ4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressed<S> {
@@ -80,8 +81,8 @@ impl<S: Serializer> Compressed<S> {
 
     /// Sets the maximum size of a value before compression, in bytes. The default is 64 MiB.
     ///
-    /// The format supports at most 4 GiB minus one byte. All processes need a limit at least as
-    /// high as the largest value that any of them writes.
+    /// The format supports at most 4 GiB minus one byte. In every process, the limit must be at
+    /// least the size of the largest value that any process writes.
     #[must_use]
     pub fn max_inflated(mut self, bytes: usize) -> Self {
         self.max_inflated = bytes.min(u32::MAX as usize);
@@ -99,8 +100,8 @@ impl<S: Serializer> Compressed<S> {
             let start = [&header[..], &[LZ4], &length.to_le_bytes()].concat();
             let mut deflated = vec![0; start.len() + block::get_maximum_output_size(value.len())];
             deflated[..start.len()].copy_from_slice(&start);
-            // The buffer fits the worst case, so compression does not fail. If it did, the value
-            // would be stored uncompressed.
+            // The buffer fits the worst case, so compression does not fail. If it ever did, the
+            // value would be stored uncompressed.
             if let Ok(written) = block::compress_into(value, &mut deflated[start.len()..])
                 && written + LENGTH < value.len()
             {

@@ -9,7 +9,8 @@ use crate::{
     crypto::{CryptoError, KeyRing},
 };
 
-/// Separates values from the payloads that sessions encrypt with the same key ring.
+/// The context that separates cache values from the session payloads that the same key ring
+/// encrypts.
 const CONTEXT: &[u8] = b"codex-kv cache value\0";
 
 const NEEDS_THE_KEY: &str = "an encrypted value is bound to its stored key: a serializer around `Encrypted` must forward \
@@ -44,13 +45,13 @@ const NEEDS_THE_KEY: &str = "an encrypted value is bound to its stored key: a se
 /// # }
 /// ```
 ///
-/// [`KeyRing`] describes the rotation of keys. Stored keys, times to live and the lengths of values
-/// are not hidden, so do not compress values that combine a secret with text that an attacker
-/// chooses. Raw bytes of [`set_bytes`](crate::Cache::set_bytes) are not encrypted.
+/// See [`KeyRing`] for key rotation. Stored keys, times to live and the lengths of values are not
+/// hidden, so do not compress values that combine a secret with text that an attacker chooses.
+/// Bytes stored with [`set_bytes`](crate::Cache::set_bytes) are not encrypted.
 ///
-/// A value begins with the bytes `C1 65` and grows by 47 bytes. Other formats report such a value
-/// as an error, and this format reports values of other formats as errors. Django cannot read these
-/// values, and [`incr`](crate::Cache::incr) does not work on them.
+/// A stored value begins with the bytes `C1 65` and is 47 bytes longer than the inner value. Other
+/// formats report such a value as an error, and this format reports values of other formats as
+/// errors. Django cannot read these values, and [`incr`](crate::Cache::incr) does not work on them.
 #[derive(Debug, Clone)]
 pub struct Encrypted<S> {
     inner: S,
@@ -77,12 +78,12 @@ impl<S: Serializer> Encrypted<S> {
 }
 
 impl<S: Serializer> Serializer for Encrypted<S> {
-    /// Fails, because the stored key is not known.
+    /// Fails, because the stored key is unknown.
     fn serialize<T: Serialize + ?Sized>(&self, _: &T) -> Result<Bytes, CodecError> {
         Err(CodecError::encode::<T>(NEEDS_THE_KEY))
     }
 
-    /// Fails, because the stored key is not known.
+    /// Fails, because the stored key is unknown.
     fn deserialize<T: DeserializeOwned>(&self, _: &[u8]) -> Result<T, CodecError> {
         Err(CodecError::decode::<T>(NEEDS_THE_KEY))
     }

@@ -1,6 +1,7 @@
 //! The two-byte header of every format except JSON.
 
-/// The magic byte. No UTF-8 text, and so no JSON, begins with it, and MessagePack never uses it.
+/// The magic byte. No UTF-8 text begins with it, and therefore no JSON does. MessagePack leaves it
+/// undefined.
 const MAGIC: u8 = 0xC1;
 
 /// A format, identified by the byte after the magic byte.
@@ -22,7 +23,7 @@ impl Header {
         [MAGIC, self as u8]
     }
 
-    /// Returns the bytes after this header, or `None` for a value of another format.
+    /// Returns the bytes after this header, or `None` if the value has another format.
     pub(super) fn strip(self, stored: &[u8]) -> Option<&[u8]> {
         stored.strip_prefix(&self.bytes())
     }

@@ -14,11 +14,11 @@ use depth::{MAX_DEPTH, Unreadable};
 /// The MessagePack format (feature `messagepack`): smaller than JSON, and exact for floats and
 /// bytes.
 ///
-/// Structs are maps with field names, so that a field can be added later. NaN, the infinities, raw
-/// bytes and map keys of any type are preserved.
+/// Structs are written as maps with field names, so that a field can be added later. NaN, the
+/// infinities, raw bytes and map keys of any type are preserved.
 ///
-/// A value begins with the bytes `C1 6D`. Other formats report such a value as an error, and this
-/// format reports values of other formats as errors. Change the cache's
+/// A stored value begins with the bytes `C1 6D`. Other formats report such a value as an error, and
+/// this format reports values of other formats as errors. Change the cache's
 /// [version](crate::CacheBuilder::version) together with its format.
 ///
 /// Django cannot read these values, and [`incr`](crate::Cache::incr) does not work on them.
@@ -54,7 +54,7 @@ impl Serializer for MessagePack {
             Unreadable::TooDeep => CodecError::encode::<T>(format!(
                 "it is nested too deeply: MessagePack is read through at most {MAX_DEPTH} arrays and maps"
             )),
-            Unreadable::Malformed => CodecError::encode::<T>("its `Serialize` implementation gave no single value"),
+            Unreadable::Malformed => CodecError::encode::<T>("its `Serialize` implementation did not write one value"),
         })?;
         // Boxed, so that an in-process store does not keep the buffer's spare capacity.
         Ok(written.into_boxed_slice().into())
@@ -76,7 +76,7 @@ impl Serializer for MessagePack {
     }
 }
 
-/// Passes on known messages only, because a type's own message may hold its value.
+/// Passes on only known messages, because a type's own message may contain its value.
 #[cold]
 fn encode_error<T: ?Sized>(error: &EncodeError) -> CodecError {
     let message = error.to_string();

@@ -1,7 +1,7 @@
 //! Formats of a cache's values other than JSON.
 //!
-//! Each format has its own header, so that a value of one format is an error in the others and is
-//! never misread.
+//! Each format has its own header, so that the other formats report its values as errors and never
+//! misread them.
 
 #[cfg(feature = "compression")]
 mod compressed;

@@ -14,12 +14,12 @@ use super::{
     stats::NearStats,
 };
 
-/// A backend that keeps the answers to reads in the memory of the process, for as long as the store
-/// would report a change.
+/// A backend that caches reads in process memory while the store reports changes to the cached
+/// keys.
 ///
-/// A clone is another handle on the same memory. A kept answer needs no round trip. Everything else
-/// goes to the store. `docs/contract/near.md` in the repository states the guarantees, and
-/// `docs/near-cache.md` names the data that profits.
+/// A clone is another handle to the same cache. A cached answer needs no round trip. Everything
+/// else goes to the store. `docs/contract/near.md` in the repository states the guarantees, and
+/// `docs/near-cache.md` explains which data benefits.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) struct Inner<R: Tracking> {
 }
 
 impl<R: Tracking> NearBackend<R> {
-    /// Returns a builder of a near cache of `backend`.
+    /// Returns a builder of a near cache on `backend`.
     pub fn builder(backend: R) -> NearBuilder<R> {
         NearBuilder::new(backend)
     }
@@ -63,8 +63,8 @@ impl<R: Tracking> NearBackend<R> {
         Self(Arc::new(inner))
     }
 
-    /// Returns the inner backend. The near cache sees writes through it after their push, like
-    /// writes of other processes.
+    /// Returns the inner backend. The near cache learns of writes through the inner backend from
+    /// the store's reports, as it does for writes of other processes.
     pub fn inner(&self) -> &R {
         &self.0.backend
     }
@@ -101,8 +101,8 @@ impl<R: Tracking> From<NearBackend<R>> for AnyBackend {
     reason = "a provided verb would not drop what it touches in one step"
 )]
 impl<R: Tracking> KvBackend for NearBackend<R> {
-    /// Returns the capabilities of the inner backend without snapshots of many keys, because some
-    /// values come from memory.
+    /// Returns the capabilities of the inner backend except `AtomicMany`: some values of a
+    /// `get_many` may come from memory, so the result is not a snapshot.
     fn capabilities(&self) -> Capabilities {
         self.0.backend.capabilities().without(Capability::AtomicMany)
     }
@@ -141,8 +141,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.bypass(key, Box::pin(self.0.backend.ttl(key))).await
     }
 
-    // The futures of the backend are boxed, here and below. Moved through two wrappers, they would
-    // take several times their size on the stack.
+    // The backend's futures are boxed, here and below, because moving them through two wrappers
+    // would take several times their size on the stack.
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let write = Box::pin(self.0.backend.set(key, value, options));
         self.0.state.write(&[key], write).await
@@ -177,7 +177,7 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         self.0.state.sweep(Box::pin(self.0.backend.del_matching(pattern))).await
     }
 
-    /// Drops the keys of the page from memory, because a read after the scan must not report any of
+    /// Drops the keys of the page from memory, because a read after the scan must not report one of
     /// them as missing.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
         let page = Box::pin(self.0.backend.scan(request)).await?;

@@ -1,7 +1,7 @@
-//! The order of fills and changes of a key.
+//! The ordering of fills and changes of the same key.
 //!
-//! Keys share buckets by their hash, so that the memory is bounded. A bucket does not distinguish
-//! its keys. This sometimes refuses a fill, and never keeps a wrong answer. A bucket's lock is held
+//! Keys share buckets by their hash, which bounds the memory. A bucket does not distinguish its
+//! keys. Sharing sometimes refuses a fill, but never keeps a wrong answer. A bucket's lock is held
 //! while the entry of a key is put or removed, so that a fill and a change of the same key never
 //! overlap.
 
@@ -10,8 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// The number of buckets. With 64 writes at the same time, one read in 64 shares a bucket with a
-/// write.
+/// The number of buckets. With 64 concurrent writes, one read in 64 shares a bucket with a write.
 const BUCKETS: usize = 4096;
 
 #[derive(Debug)]
@@ -22,11 +21,11 @@ pub(super) struct Buckets {
 
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    /// Raised by each change, each write and each read that bypassed the memory.
+    /// Incremented by each change, each write and each read that bypasses the memory.
     pub(super) generation: u64,
     /// The number of writes in flight.
     pub(super) writes: u32,
-    /// The time until which nothing is kept, because a write ended without an answer.
+    /// The time until which no answer is kept, because the outcome of a write is unknown.
     pub(super) quiet_until: u64,
 }
 
@@ -38,16 +37,16 @@ impl Buckets {
         }
     }
 
-    /// Returns the place of the bucket of `key`.
+    /// Returns the index of the bucket of `key`.
     pub(super) fn place(&self, key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
-        // The remainder fits.
+        // The remainder always fits.
         usize::try_from(hash % BUCKETS as u64).unwrap_or_default()
     }
 
-    /// Locks the bucket in a place. Two buckets are never locked at the same time.
+    /// Locks the bucket at an index. No caller locks two buckets at the same time.
     pub(super) fn at(&self, place: usize) -> MutexGuard<'_, Bucket> {
-        // Every change is one assignment, so a panic elsewhere leaves no partial change.
+        // Every change is a single assignment, so a panic elsewhere leaves no partial change.
         self.buckets[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

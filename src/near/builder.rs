@@ -15,11 +15,11 @@ const MAX_BYTES: usize = 64 << 20;
 const MAX_VALUE_BYTES: usize = 64 << 10;
 const MAX_STALENESS: Duration = Duration::from_secs(1);
 
-/// The shortest `max_staleness`: three round trips must fit.
+/// The shortest `max_staleness`. Three round trips must fit in it.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Settings of a [`NearBackend`].
+/// A builder of a [`NearBackend`].
 #[must_use]
 pub struct NearBuilder<R> {
     backend: R,
@@ -40,19 +40,20 @@ impl<R: Tracking> NearBuilder<R> {
         }
     }
 
-    /// Limits the bytes of the kept answers, including keys and overhead. The default is 64 MiB.
-    /// Answers that were not read recently make room for others.
+    /// Limits the bytes of the cached answers, including keys and overhead. The default is 64 MiB.
+    /// Answers that were not read recently are evicted to make room.
     ///
     /// Each entry counts its key, its value, a header of 19 bytes and the 166 bytes of
-    /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty store counts
-    /// too. A fixed 250 KiB for the order of reads and writes is not counted.
+    /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty cache counts
+    /// too. A fixed 250 KiB of state that orders reads and writes is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets the largest kept value in bytes. The default is 64 KiB. Larger values are read from the
-    /// store each time, and from the second time on over an untracked connection.
+    /// Sets the size of the largest cached value, in bytes. The default is 64 KiB. A larger value
+    /// is read from the store each time. `get` uses an untracked connection for it from the second
+    /// time on.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = bytes;
         self
@@ -61,10 +62,9 @@ impl<R: Tracking> NearBuilder<R> {
     /// Sets how long answers from memory may lag behind a store that no longer reports its changes,
     /// from 50 ms to an hour. The default is one second.
     ///
-    /// While the connection works, a change is seen after the time that its push takes. This
-    /// setting bounds the staleness if the connection fails: a frozen server, a lost network, a
-    /// demoted primary. While there are reads, the connection is checked after each third of this
-    /// time.
+    /// While the connection works, a change is visible as soon as its push arrives. This setting
+    /// bounds the staleness when the connection fails: a frozen server, a lost network, a demoted
+    /// primary. While there are reads, the connection is checked after each third of this time.
     pub fn max_staleness(mut self, staleness: Duration) -> Self {
         self.max_staleness = staleness;
         self
@@ -80,9 +80,9 @@ impl<R: Tracking> NearBuilder<R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a setting out of range, and if the store, a proxy or the user's
-    /// rights do not allow tracking. The message says what is missing. The store's own error if the
-    /// store cannot be reached.
+    /// [`ErrorKind::Config`] if a setting is out of range, or if the store, a proxy or the user's
+    /// permissions do not allow tracking. The message says what is missing. The store's own error
+    /// if the store cannot be reached.
     pub async fn build(self) -> Result<NearBackend<R>> {
         if !(SHORTEST..=LONGEST).contains(&self.max_staleness) {
             return Err(refused("max_staleness must be from 50 ms to 1 h"));

@@ -2,7 +2,7 @@
 
 use codex_memory::Clock;
 
-/// The source of the time.
+/// The time source: the system's clock or a given clock.
 #[derive(Debug)]
 pub(super) enum Time {
     System(source::Clock),
@@ -14,7 +14,7 @@ impl Time {
         Self::System(source::Clock::start())
     }
 
-    /// Returns the time.
+    /// Returns the exact time.
     pub(super) fn now(&self) -> u64 {
         match self {
             Self::System(clock) => clock.exact(),
@@ -22,8 +22,8 @@ impl Time {
         }
     }
 
-    /// Returns a time that is not before the present time, and at most some milliseconds after it.
-    /// Every hit reads it, so it must be cheap.
+    /// Returns a time that is never before the present, and at most a few kernel ticks after it.
+    /// Every hit calls this, so it must be cheap.
     #[inline]
     pub(super) fn latest(&self) -> u64 {
         match self {
@@ -41,8 +41,8 @@ fn given(clock: &dyn Clock) -> u64 {
 mod source {
     use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
-    /// The coarse clock shows the time of the kernel's last tick. A reading may be this many ticks
-    /// old, because a tick can come late on a busy machine.
+    /// The maximum age of a coarse reading, in ticks. The coarse clock shows the time of the
+    /// kernel's last tick, and a tick can come late on a busy machine.
     const TICKS: u64 = 2;
 
     #[derive(Debug)]

@@ -1,12 +1,12 @@
-//! The form of a kept answer: a header, then the value.
+//! The encoding of a kept answer: a header, followed by the value.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use codex_traits::NodeId;
 
-/// No deadline.
+/// The deadline of an answer that does not expire.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// The length of the header.
+/// The length of the header: the kind, the node, the epoch and the deadline.
 pub(super) const HEADER: usize = 1 + 2 + 8 + 8;
 
 /// The kind of an answer.
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     /// The key was absent.
     Absent = 0,
     Present = 1,
-    /// The value was too large to be kept. The entry holds no state. It tells the next read to
+    /// The value was too large to be kept. The entry holds no value; it tells the next read to
     /// avoid the tracked connection.
     Large = 2,
 }
@@ -26,14 +26,14 @@ pub(super) struct Header {
     pub(super) kind: Kind,
     /// The node on whose stream the answer was read.
     pub(super) node: NodeId,
-    /// The epoch before the read was sent.
+    /// The epoch when the read was about to be sent.
     pub(super) epoch: u64,
-    /// The end of its time to live, on the near cache's clock.
+    /// The end of the answer's time to live, on the near cache's clock.
     pub(super) deadline: u64,
 }
 
 impl Header {
-    /// Returns the stored form.
+    /// Returns the encoded entry.
     pub(super) fn with(self, value: &[u8]) -> Bytes {
         let mut stored = BytesMut::with_capacity(HEADER + value.len());
         stored.put_u8(self.kind as u8);
@@ -44,7 +44,7 @@ impl Header {
         stored.freeze()
     }
 
-    /// Parses the stored form.
+    /// Parses the header of an encoded entry.
     #[inline]
     pub(super) fn of(stored: &[u8]) -> Option<Self> {
         let (header, _) = stored.split_first_chunk::<HEADER>()?;

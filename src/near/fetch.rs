@@ -1,4 +1,4 @@
-//! Reads that the memory does not answer.
+//! Reads that the memory cannot answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl<R: Tracking> Inner<R> {
-    /// Asks the store for a value, and keeps the answer.
+    /// Reads a value from the store, and keeps the answer.
     pub(super) async fn fetch(self: &Arc<Self>, key: &str) -> Result<Option<Bytes>> {
         let note = self.state.note(key);
         if note.is_written {
@@ -21,8 +21,8 @@ impl<R: Tracking> Inner<R> {
         Ok(self.read(key, &note).await?.0.value)
     }
 
-    /// Asks the store for a value that cannot be kept, because this handle is writing the key. Such
-    /// a read costs the store less than a tracked read: no time to live, and no report.
+    /// Reads a value that cannot be kept, because this handle is writing the key. The read is
+    /// untracked, which is cheaper for the store: it returns no time to live and causes no report.
     async fn fetch_written(&self, key: &str) -> Result<Option<Bytes>> {
         self.state.count_miss();
         let value = self.backend.get(key).await?;
@@ -30,7 +30,7 @@ impl<R: Tracking> Inner<R> {
         Ok(value)
     }
 
-    /// Asks the store for a value that was too large to be kept, over an untracked connection.
+    /// Reads a value that was too large to be kept, over an untracked connection.
     pub(super) async fn fetch_large(&self, key: &str) -> Result<Option<Bytes>> {
         self.state.count_miss();
         let value = self.backend.get(key).await?;
@@ -38,14 +38,14 @@ impl<R: Tracking> Inner<R> {
         Ok(value)
     }
 
-    /// Asks the store for a value and its time to live, and keeps the answer.
+    /// Reads a value and its time to live from the store, and keeps the answer.
     pub(super) async fn fetch_with_ttl(self: &Arc<Self>, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let note = self.state.note(key);
         let (read, settled) = self.read(key, &note).await?;
         match (read.value, settled) {
             (Some(value), Settled::Kept) => Ok(Some((value, read.ttl))),
             (None, Settled::Kept) => Ok(None),
-            // Value and time to live may be of different moments.
+            // The value and the time to live may be from different moments, so read both again.
             (_, Settled::Refused) => {
                 let found = Box::pin(self.backend.get_with_ttl(key)).await?;
                 self.state.drop_key(key);
@@ -64,7 +64,8 @@ impl<R: Tracking> Inner<R> {
         Ok((read, settled))
     }
 
-    /// Answers the kept keys from memory, and asks the store for the other keys in one round trip.
+    /// Answers the kept keys from memory, and reads the other keys from the store in one round
+    /// trip.
     pub(super) async fn get_many(self: &Arc<Self>, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
         let mut values = vec![None; keys.len()];
         let mut places = Vec::new();
@@ -107,7 +108,7 @@ impl<R: Tracking> Inner<R> {
         if deadline == NEVER {
             return Ttl::Persistent;
         }
-        // A hit is before its deadline, by a clock that is never behind this clock.
+        // A hit lies before its deadline on a clock that is never behind this one.
         let left = deadline.saturating_sub(self.state.time.now()).max(1);
         Ttl::Remaining(Duration::from_nanos(left))
     }
@@ -117,6 +118,6 @@ fn wrong_number() -> codex_traits::Error {
     codex_traits::Error::new(
         codex_traits::ErrorKind::Server,
         "get_many",
-        "the store's feed answered another number of keys than were asked for",
+        "the store's feed returned the wrong number of answers",
     )
 }

@@ -1,4 +1,4 @@
-//! The bounded memory for kept answers: codex-memory's engine, whose calls never wait.
+//! The bounded memory for kept answers: the engine of codex-memory, whose calls never wait.
 
 use bytes::Bytes;
 use codex_memory::{MemoryBackend, WhenFull};
@@ -14,19 +14,19 @@ impl Memory {
             let builder = MemoryBackend::builder().max_bytes(bytes);
             builder.when_full(WhenFull::Evict).build()
         };
-        // The store does not charge its shards to the limit. They count here.
+        // The engine does not count its shards towards its limit. The near cache does.
         let shards = build(max_bytes)?.used_bytes();
         Ok(Self(build(max_bytes.saturating_sub(shards).max(1))?))
     }
 
-    /// Returns the part of an entry that begins where `start` chooses. An entry that `start`
+    /// Returns the part of an entry from the offset that `start` returns. An entry that `start`
     /// refuses is not cloned.
     #[inline]
     pub(super) fn get_from(&self, key: &str, start: impl FnOnce(&[u8]) -> Option<usize>) -> Option<Bytes> {
         self.0.get_from(key, start)
     }
 
-    /// Keeps an entry, and returns whether there was room.
+    /// Stores an entry, and returns whether there was room.
     pub(super) fn put(&self, key: &str, stored: Bytes) -> bool {
         let set = self.0.set(key, stored, SetOptions::new()).now_or_never();
         matches!(set, Some(Ok(outcome)) if outcome.is_written())

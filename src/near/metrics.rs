@@ -1,6 +1,6 @@
 //! The counts of a near cache, through the `metrics` facade.
 //!
-//! The recorder gets them with each renewal of a lease, so that a hit does not pay for them.
+//! They are published with each renewal of a lease, so that hits do not pay for them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,14 +16,14 @@ const BYTES: &str = "codex.near.bytes";
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// The counts that the recorder received last.
+/// The counts that were published last.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Mutex<NearStats>);
 
 impl Metrics {
     pub(super) fn publish(&self, stats: impl FnOnce() -> NearStats) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted with the lock held, so that counts never decrease between two renewals.
+        // Read with the lock held, so that no count decreases between two renewals.
         let now = stats();
         let before = std::mem::replace(&mut *told, now);
         drop(told);

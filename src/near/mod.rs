@@ -1,5 +1,5 @@
-//! A near cache: answers of the store in the memory of the process, for as long as the store would
-//! report a change.
+//! A near cache: reads of a store, cached in process memory while the store reports changes to the
+//! cached keys.
 //!
 //! `docs/near-cache.md` in the repository explains when to use it, and `docs/contract/near.md`
 //! lists its guarantees.

@@ -7,16 +7,16 @@ use std::sync::{
 
 use codex_traits::NodeId;
 
-/// The most nodes whose answers are kept. A Redis Cluster has at most about 1,000.
+/// The maximum number of nodes whose answers are kept. A Redis Cluster has at most about 1,000.
 pub(super) const NODES: usize = 1024;
 
 /// The nodes, and the epoch that orders reads and flushes.
 #[derive(Debug)]
 pub(super) struct Nodes {
-    /// Raised by each flush.
+    /// Incremented by each flush.
     epoch: AtomicU64,
     by_id: Box<[Node]>,
-    /// The time for which a proof holds, in nanoseconds.
+    /// The validity of a proof, in nanoseconds.
     max_staleness: u64,
 }
 
@@ -26,20 +26,20 @@ struct Node {
     valid_since: AtomicU64,
     /// The time until which answers are valid, or 0 if the stream is not proven.
     lease: AtomicU64,
-    /// The time at which the claim on the renewal of the lease ends.
+    /// The time at which the current claim to renew the lease ends.
     claimed_until: AtomicU64,
     stream: Mutex<Stream>,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
-    /// Raised when a stream opens or closes.
+    /// Incremented when a stream opens or closes.
     number: u64,
     /// The time at which the stream that is being checked was announced.
     opening_since: Option<u64>,
 }
 
-/// The stream of a node at the time of the request for a proof.
+/// The state of a node's stream when a proof was requested.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     stream: u64,
@@ -65,17 +65,18 @@ impl Nodes {
         self.by_id.get(usize::from(node.number()))
     }
 
-    /// Returns the epoch, to be noted before a read is sent.
+    /// Returns the epoch. A read notes it before it is sent.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Returns the time until which an answer of this node and epoch is valid, or 0 if it is not
-    /// valid.
+    /// Returns the time until which an answer of this node and epoch is valid, or 0 if it is
+    /// already invalid.
     #[inline]
     pub(super) fn lease(&self, node: NodeId, epoch: u64) -> u64 {
         let Some(node) = self.node(node) else { return 0 };
-        // The lease first, because the lease of a later stream comes with a later `valid_since`.
+        // Load the lease first: the lease of a later stream is stored after its `valid_since`, so a
+        // new lease is never combined with an old `valid_since`.
         let lease = node.lease.load(Ordering::Acquire);
         if node.valid_since.load(Ordering::Acquire) <= epoch {
             lease
@@ -93,7 +94,7 @@ impl Nodes {
     /// Drops all answers of a node.
     pub(super) fn flush(&self, node: NodeId) {
         if let Some(node) = self.node(node) {
-            // The epoch first: a read that notes the new epoch is sent after this.
+            // Raise the epoch first: a read that notes the new epoch is sent after this flush.
             let epoch = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
             node.valid_since.fetch_max(epoch, Ordering::SeqCst);
         }
@@ -136,8 +137,7 @@ impl Nodes {
         }
     }
 
-    /// Returns the state that a later proof refers to. It must be read before the proof is asked
-    /// for.
+    /// Returns the state to which a proof will refer. Call this before requesting the proof.
     pub(super) fn ask(&self, node: NodeId, now: u64) -> Option<Asked> {
         let stream = self.node(node)?.stream.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Asked {
@@ -146,7 +146,7 @@ impl Nodes {
         })
     }
 
-    /// Records the proof that was asked for. A proof of an earlier stream does not count.
+    /// Records the requested proof. A proof of an earlier stream is ignored.
     pub(super) fn proven(&self, node: NodeId, asked: Asked) {
         let Some(node) = self.node(node) else { return };
         let stream = node.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,20 +156,20 @@ impl Nodes {
         node.claimed_until.store(0, Ordering::SeqCst);
     }
 
-    /// Extends the lease. The stream must be locked.
+    /// Extends the lease. The caller must hold the lock of the stream.
     fn extend(&self, node: &Node, asked_at: u64) {
         let until = asked_at.saturating_add(self.max_staleness);
         node.lease.fetch_max(until, Ordering::SeqCst);
     }
 
-    /// Returns whether the last proof is older than a third of its time.
+    /// Returns whether the last proof is older than a third of `max_staleness`.
     #[inline]
     pub(super) fn is_due(&self, lease: u64, now: u64) -> bool {
         lease < now.saturating_add(self.max_staleness - self.max_staleness / 3)
     }
 
     /// Claims the renewal of a node's lease, unless another caller holds the claim. A claim ends
-    /// after a third of `max_staleness`, because the runtime of its caller may not be driven.
+    /// after a third of `max_staleness`, because the runtime of its holder may not be driven.
     pub(super) fn claim(&self, node: NodeId, now: u64) -> bool {
         let Some(node) = self.node(node) else { return false };
         let claimed = node.claimed_until.load(Ordering::Acquire);

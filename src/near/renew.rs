@@ -1,7 +1,8 @@
-//! Renewal of leases, by the reads that need them.
+//! Renewal of leases by the reads that need them.
 //!
 //! There is no timer. A read that finds the last proof older than a third of `max_staleness` renews
-//! it by a task of its own runtime, which is being driven. Without reads, nothing is asked.
+//! the lease in a task on its own runtime, which is being driven. Without reads, no proof is
+//! requested.
 
 use std::sync::Arc;
 
@@ -10,11 +11,12 @@ use codex_traits::{NodeId, Tracking, TrackingFeed as _};
 use super::backend::Inner;
 
 impl<R: Tracking> Inner<R> {
-    /// Renews the lease of a node in the background, if that is due and no other caller renews it.
+    /// Renews the lease of a node in the background, unless another caller is renewing it. The
+    /// caller has checked that the renewal is due.
     #[cold]
     pub(super) fn renew(self: &Arc<Self>, node: NodeId) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            // Without a runtime, reads that miss renew the lease themselves.
+            // Without a runtime, reads that miss renew the lease inline.
             return;
         };
         if self.state.nodes.claim(node, self.state.time.now()) {
@@ -23,7 +25,7 @@ impl<R: Tracking> Inner<R> {
         }
     }
 
-    /// Renews the lease of a node after a read of it, if that is due.
+    /// Renews the lease of a node after a read from it, if the renewal is due.
     pub(super) async fn renew_after_read(self: &Arc<Self>, node: NodeId) {
         let nodes = &self.state.nodes;
         if !nodes.is_due(nodes.lease_of(node), self.state.time.latest()) {
@@ -38,7 +40,7 @@ impl<R: Tracking> Inner<R> {
 
     async fn prove(&self, node: NodeId) {
         let nodes = &self.state.nodes;
-        // The time first, because the proof is of no earlier moment.
+        // Read the time first: the proof must not appear newer than it is.
         let Some(asked) = nodes.ask(node, self.state.time.now()) else {
             return;
         };

@@ -1,5 +1,5 @@
-//! The kept answers, and the state that decides whether an answer is kept. The handle, its clones
-//! and the store share it. The store reports changes here.
+//! The kept answers, and the state that decides whether an answer is kept. The handle and its
+//! clones share it with the store, which reports changes to it.
 
 use std::{
     fmt,
@@ -27,19 +27,19 @@ pub(super) struct State {
     counters: Counters,
     max_value_bytes: usize,
     max_staleness: u64,
-    /// Whether keys move between nodes. Their streams are not ordered with each other, and the move
+    /// Whether keys can move between nodes, whose streams are not ordered with each other. The move
     /// of a missing key is not reported.
     keys_move: bool,
-    /// The number of writes in flight whose keys are not known.
+    /// The number of writes in flight whose keys are unknown.
     sweeps: AtomicUsize,
-    /// The time until which nothing is kept, because such a write ended without an answer.
+    /// The time until which no answer is kept, because the outcome of such a write is unknown.
     quiet_until: AtomicU64,
 }
 
 /// An answer from memory.
 pub(super) struct Hit {
     pub(super) value: Option<Bytes>,
-    /// The end of its time to live.
+    /// The end of the answer's time to live.
     pub(super) deadline: u64,
     /// The node whose lease must be renewed, if that is due.
     pub(super) renew: Option<NodeId>,
@@ -57,7 +57,7 @@ pub(super) enum NotKept {
 /// The state noted before a read is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Note {
-    /// The place of the key's bucket.
+    /// The index of the key's bucket.
     bucket: usize,
     epoch: u64,
     generation: u64,
@@ -71,7 +71,7 @@ pub(super) struct Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settled {
     Kept,
-    /// The answer is not kept. Its value and its time to live may be of different moments.
+    /// The answer is not kept. Its value and its time to live may be from different moments.
     Refused,
 }
 
@@ -102,11 +102,11 @@ impl State {
         self.counters.read(self.memory.used_bytes())
     }
 
-    /// Looks a key up in memory.
+    /// Looks up a key in memory.
     #[inline]
     pub(super) fn find(&self, key: &str) -> Result<Hit, NotKept> {
         let mut found = Err(NotKept::Nothing);
-        // The entry is checked where it is stored, so that only a valid answer is cloned.
+        // The entry is checked in place, so that only a valid answer is cloned.
         let value = self.memory.get_from(key, |stored| {
             let header = Header::of(stored)?;
             found = self.check(&header);
@@ -121,7 +121,7 @@ impl State {
     #[inline]
     fn check(&self, header: &Header) -> Result<(u64, Option<NodeId>), NotKept> {
         let lease = self.nodes.lease(header.node, header.epoch);
-        // The time is read last, so that the answer was valid at this time.
+        // Read the time last, so that the answer was valid at that time.
         let now = self.time.latest();
         if now >= lease || now >= header.deadline {
             return Err(NotKept::Nothing);
@@ -139,7 +139,7 @@ impl State {
 
     /// Records the state of a key before a read of it is sent.
     pub(super) fn note(&self, key: &str) -> Note {
-        // The time first, so that a lifetime is counted from no later than the sending.
+        // Read the time first, so that a time to live starts no later than the request.
         let sent = self.time.now();
         let epoch = self.nodes.epoch();
         let bucket = self.buckets.place(key);
@@ -153,8 +153,8 @@ impl State {
         }
     }
 
-    /// Keeps the answer to a read, if nothing has happened to its key since the note. Otherwise an
-    /// older answer is dropped too.
+    /// Keeps the answer to a read, if nothing has happened to its key since the note. Otherwise
+    /// drops a kept answer that may be older.
     pub(super) fn settle(&self, key: &str, noted: &Note, read: &TrackedRead) -> Settled {
         let Some((node, stored)) = self.entry(noted, read) else {
             self.refuse(key);
@@ -170,8 +170,9 @@ impl State {
         if is_unchanged && self.memory.put(key, stored) {
             return Settled::Kept;
         }
-        // The answers of one stream come in order, each after the report of what it shows. So
-        // another answer of the stream that is kept, or will be, is no older than this answer.
+        // The answers on one stream arrive in order, each after the reports of the changes that it
+        // reflects. An answer of the stream that is kept now or later is therefore no older than
+        // this one.
         let is_ordered = is_on_stream && !is_unchanged && !self.keys_move;
         if !is_ordered {
             bucket.generation = bucket.generation.wrapping_add(1);
@@ -182,11 +183,11 @@ impl State {
         Settled::Refused
     }
 
-    /// Returns whether nothing is kept now, neither of a bucket nor of any other, because a write
-    /// ended without an answer.
+    /// Returns whether no answer may be kept now, because the outcome of a write to the bucket or
+    /// of a sweep is unknown.
     fn is_quiet(&self, until: u64) -> bool {
         let until = until.max(self.quiet_until.load(Ordering::SeqCst));
-        // Zero if there was never such a write. The clock costs more than the rest of this.
+        // Zero if there has been no such write, which avoids the cost of reading the clock.
         until > 0 && until > self.time.now()
     }
 
@@ -198,7 +199,7 @@ impl State {
             (Some(_), Ttl::Remaining(left)) => (Kind::Present, noted.sent.saturating_add(nanos(left))),
             (None, Ttl::Missing) if self.keys_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
             (None, Ttl::Missing) => (Kind::Absent, NEVER),
-            // Value and time to live are of different moments.
+            // The value and the time to live are from different moments.
             (Some(_), Ttl::Missing) | (None, Ttl::Persistent | Ttl::Remaining(_)) => return None,
         };
         let value = read.value.as_deref().unwrap_or_default();
@@ -216,7 +217,7 @@ impl State {
         Some((node, header.with(value)))
     }
 
-    /// Counts an answer that is not kept, and drops what it may be newer than.
+    /// Counts an answer that is not kept, and drops a kept answer that may be older.
     pub(super) fn refuse(&self, key: &str) {
         self.drop_key(key);
         self.counters.count(Event::RefusedFill);
@@ -230,7 +231,7 @@ impl State {
     }
 
     /// Drops a key whose value was too large to be kept, and prevents reads in flight from keeping
-    /// it. The entry that says that the value is large stays.
+    /// it. An entry that marks the value as large stays.
     pub(super) fn drop_kept(&self, key: &str) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
@@ -252,8 +253,8 @@ impl State {
         self.memory.remove(key);
     }
 
-    /// Ends a write of a key. If it `may_be_pending`, the store can still carry it out, and no
-    /// answer is kept for another `max_staleness`.
+    /// Ends a write of a key. If it `may_be_pending`, the store may still execute it, and no answer
+    /// is kept for another `max_staleness`.
     pub(super) fn end_write(&self, key: &str, may_be_pending: bool) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
@@ -265,14 +266,14 @@ impl State {
         self.memory.remove(key);
     }
 
-    /// Begins a write of keys that are not known.
+    /// Begins a write of unknown keys.
     pub(super) fn begin_sweep(&self) {
         self.sweeps.fetch_add(1, Ordering::SeqCst);
         self.nodes.flush_all();
         self.counters.count(Event::Flush);
     }
 
-    /// Ends a write of keys that are not known.
+    /// Ends a write of unknown keys.
     pub(super) fn end_sweep(&self, may_be_pending: bool) {
         if may_be_pending {
             let until = self.time.now().saturating_add(self.max_staleness);
@@ -295,7 +296,7 @@ impl TrackingListener for State {
 
     fn changed(&self, _: NodeId, key: &[u8]) {
         self.counters.count(Event::Invalidation);
-        // Keys that are not UTF-8 are never read here.
+        // Keys that are not UTF-8 are never read through this cache.
         if let Ok(key) = std::str::from_utf8(key) {
             self.drop_key(key);
         }
@@ -360,7 +361,7 @@ mod tests {
         assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
         assert_eq!(state.settle(KEY, &after, &read("2")), Settled::Kept);
         assert_eq!(kept(&state), Some(Bytes::from("2")));
-        // An answer to the earlier read that comes last leaves the kept answer as well.
+        // An answer to the earlier read that arrives last leaves the kept answer too.
         assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
         assert_eq!(kept(&state), Some(Bytes::from("2")));
     }
@@ -396,7 +397,7 @@ mod tests {
         assert_eq!(state.settle(KEY, &noted, &large), Settled::Kept);
         state.drop_kept(KEY);
         assert_eq!(state.find(KEY).err(), Some(NotKept::Large));
-        // The value became small, and was kept while the large value was read.
+        // The value became small, and was kept while the large value was being read.
         let noted = state.note(KEY);
         assert_eq!(state.settle(KEY, &noted, &read("1")), Settled::Kept);
         state.drop_kept(KEY);

@@ -1,5 +1,5 @@
-//! Writes, and other calls that bypass the memory. Their keys are dropped before the store is asked
-//! and again when it has answered.
+//! Writes, and reads that bypass the memory. Their keys are dropped before the call is sent and
+//! again after it is answered.
 
 use std::future::Future;
 
@@ -7,8 +7,8 @@ use codex_traits::Result;
 
 use super::state::State;
 
-/// A write of some keys. If it is dropped before its outcome is known, the store may still carry it
-/// out.
+/// A write of some keys. If it is dropped before its outcome is known, the store may still execute
+/// it.
 struct Writing<'a> {
     state: &'a State,
     keys: &'a [&'a str],
@@ -36,7 +36,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-/// A write of keys that are not known.
+/// A write of unknown keys.
 struct Sweeping<'a> {
     state: &'a State,
     may_be_pending: bool,
@@ -57,7 +57,7 @@ impl State {
         outcome
     }
 
-    /// Runs a write of keys that are not known.
+    /// Runs a write of unknown keys.
     pub(super) async fn sweep<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
         self.begin_sweep();
         let mut sweeping = Sweeping {

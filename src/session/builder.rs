@@ -18,13 +18,13 @@ use super::{
 /// Two weeks, Django's `SESSION_COOKIE_AGE`.
 const DEFAULT_COOKIE_AGE: Duration = Duration::from_secs(1_209_600);
 
-/// The type parameter of a builder without a codec. It does not implement [`SessionCodec`], so
+/// The codec type of a builder whose codec is not set. It does not implement [`SessionCodec`], so
 /// [`SessionStoreBuilder::build`] does not compile until a codec is set.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CodecMissing;
 
-/// The settings of a [`SessionStore`]; returned by [`SessionStore::builder`].
+/// A builder of a [`SessionStore`], returned by [`SessionStore::builder`].
 ///
 /// The codec has no default:
 ///
@@ -128,11 +128,11 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// Ends a session this long after its login, regardless of its use. The record lives no longer,
-    /// and [`load`](SessionStore::load) treats a record that does as missing. A new key or a merge
-    /// does not change the timeout. A new login restarts it, and a
-    /// [remembered](super::Login::remember_for) login replaces it. A session without a login has no
-    /// absolute timeout.
+    /// Ends a session this long after its login, regardless of its use. The record's time to live
+    /// ends with the timeout at the latest, and [`load`](SessionStore::load) treats a record that
+    /// outlives it as missing. A new key or a merge does not change the timeout. A new login
+    /// restarts it, and a [remembered](super::Login::remember_for) login replaces it. A session
+    /// without a login has no absolute timeout.
     ///
     /// The time of the login is stored in the session, under `_codex_login`. If Django logged the
     /// user in without writing it, the timeout begins with the first save by this store.
@@ -159,9 +159,9 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         self
     }
 
-    /// Sets whether [`load`](SessionStore::load) fails with [`SessionError::Codec`] on a record
-    /// that it cannot read. The default is `false`: such a record is logged and counts as missing,
-    /// as in Django.
+    /// Sets whether [`load`](SessionStore::load) fails on a record that it cannot read, with
+    /// [`SessionError::Codec`] or [`SessionError::TooLarge`]. The default is `false`: such a record
+    /// is logged and counts as missing, as in Django.
     ///
     /// A visitor whose session counts as missing gets a new session on the next save, which logs
     /// the visitor out. With `true`, the request fails instead and the cookie stays. A process with
@@ -194,8 +194,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
         }
     }
 
-    /// Sets the clock. The default is [`SystemTime::now`]. Its time is written to payloads and
-    /// compared with absolute expiries.
+    /// Sets the clock, whose time is written to payloads and compared with absolute expiries. The
+    /// default is [`SystemTime::now`].
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(now);
         self
@@ -207,7 +207,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     ///
     /// [`SessionError::Codec`] if the codec's settings are invalid (an empty secret).
     /// [`SessionError::Config`] if the cookie age or a timeout is zero or too long for any backend,
-    /// if the touch interval is not shorter than the idle timeout, or if the time zone is unknown.
+    /// if the touch interval is not shorter than the idle timeout (without one, than the cookie
+    /// age), or if the time zone is unknown.
     pub fn build(self) -> Result<SessionStore<B, C>, SessionError>
     where
         C: SessionCodec,
@@ -260,7 +261,7 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     }
 }
 
-// The codec may hold a secret.
+// Omits the codec, which may hold a secret.
 impl<B: fmt::Debug, C> fmt::Debug for SessionStoreBuilder<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStoreBuilder")

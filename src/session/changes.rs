@@ -1,5 +1,5 @@
-//! The changes to a session since it was loaded, so that a merge can apply them again to another
-//! client's data.
+//! The changes to a session since it was loaded, which a merge applies again to another client's
+//! data.
 
 use indexmap::IndexMap;
 
@@ -11,8 +11,8 @@ use super::{
 /// The names that changed since the session was loaded or last saved, in the order of their first
 /// change.
 ///
-/// Recorded, not derived from a comparison with the loaded data: setting a value to its current
-/// content is a change too, and takes precedence over another client's change.
+/// The names are recorded rather than derived by comparison with the loaded data: setting a value
+/// to its current content is a change too, and takes precedence over another client's change.
 #[derive(Default)]
 pub(super) struct Changes {
     by_name: IndexMap<Name, Change>,
@@ -35,8 +35,8 @@ impl Changes {
 
     pub(super) fn computed(&mut self, name: Name, compute: Box<Compute>) {
         let change = self.by_name.entry(name).or_insert(Change::Computed(Vec::new()));
-        // A computation on a value that this session has set does not depend on other clients'
-        // values.
+        // Once this session has set a value, later computations on it do not depend on other
+        // clients' values.
         if let Change::Computed(steps) = change {
             steps.push(compute);
         }

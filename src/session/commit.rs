@@ -5,8 +5,8 @@ use codex_traits::KvBackend;
 use super::{Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::user_of};
 
 /// The number of attempts to store a change. Each failed attempt means that another client's change
-/// was stored meanwhile. A task fails only if it loses a thousand times in a row, which is more
-/// than the concurrent writers of any session can cause.
+/// was stored meanwhile. No realistic number of concurrent writers makes a task lose a thousand
+/// times in a row.
 pub(super) const ATTEMPTS: usize = 1_000;
 
 /// The part of a session to store.
@@ -14,8 +14,8 @@ pub(super) const ATTEMPTS: usize = 1_000;
 pub(super) enum Write<'a> {
     /// The whole session, under its key.
     Save,
-    /// The whole session, while the generation of its user is being replaced. The stored record may
-    /// belong to the previous generation.
+    /// The whole session of this user, whose generation is being replaced. The stored record may
+    /// still belong to the previous generation.
     SaveAs(&'a str),
     /// The whole session, under a new key.
     Cycle,
@@ -90,7 +90,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// elsewhere. A merge loads the session again, applies the changes of this session name by
     /// name, and stores the result. The session then holds the changes of both sides.
     ///
-    /// If both sides changed a name, this side's value wins, as if this side had come later. For a
+    /// If both sides changed a name, this side's value wins, as if it had been set later. For a
     /// value that is computed from its previous value (a counter), use
     /// [`Session::update`]: a merge computes it again.
     ///
@@ -142,7 +142,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Saves the session. If another client has changed it, merges and retries in a loop. Returns
     /// whether it removed a record without storing a new record.
     ///
-    /// All but the save is boxed, because it would enlarge the future of each save.
+    /// Everything except the save is boxed, so that it does not enlarge the future of a plain save.
     pub(super) async fn write(&self, session: &mut Session, write: Write<'_>) -> Result<bool, SessionError> {
         for _ in 0..ATTEMPTS {
             let had_record = session.is_stored();
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::{DjangoSigned, memory::MemoryBackend};
 
-    /// The largest block that glibc hands out from a cache of the thread.
+    /// The largest block that glibc allocates from its per-thread cache.
     const CACHED: usize = 1_032;
 
     #[test]

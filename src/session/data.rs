@@ -25,7 +25,7 @@ impl SessionData {
     }
 
     /// Returns the data of a JSON object, as Python's `json.loads` reads it: if a name occurs
-    /// twice, the last value counts.
+    /// twice, the last value wins.
     ///
     /// # Errors
     ///
@@ -43,8 +43,9 @@ impl SessionData {
 
     /// Returns the value of `name`, or `None` if it has no value.
     ///
-    /// A `Box<serde_json::value::RawValue>`, also inside a struct, a map or a list, reads any value
-    /// as its original text, including Python's `NaN`. All other types refuse such a number.
+    /// A `Box<serde_json::value::RawValue>` reads any value as its original text, including
+    /// Python's `NaN`. It can be nested in a struct, a map or a list. All other types refuse such a
+    /// number.
     ///
     /// # Errors
     ///

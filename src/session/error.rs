@@ -6,8 +6,8 @@ use super::CodecError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The record was deleted elsewhere or has expired. Nothing was written. The user has to start
-    /// a new session.
+    /// The record was deleted elsewhere or has expired. Nothing was written. The user needs a new
+    /// session.
     #[error("the session was deleted elsewhere or has expired")]
     Gone,
     /// The record was changed elsewhere since it was loaded. Nothing was written: load again, or
@@ -17,7 +17,8 @@ pub enum SessionError {
     /// Every generated key is already in use, which cannot happen by chance.
     #[error("every new session key that was tried is taken")]
     KeyTaken,
-    /// The data exceeds the codec's limit. Nothing was written.
+    /// The data to write, or the record that was read, exceeds the codec's limit. Nothing was
+    /// written.
     #[error("the session is larger than {limit} bytes of JSON")]
     TooLarge {
         /// The limit, in bytes.
@@ -33,10 +34,10 @@ pub enum SessionError {
     #[error(transparent)]
     Backend(#[from] codex_traits::Error),
     /// The operating system's random generator failed. Nothing was written.
-    #[error("no session key could be drawn: {0}")]
+    #[error("no session key could be generated: {0}")]
     Generator(String),
     /// The session of a request was used after the response, when changes are no longer saved.
-    #[error("the request is over, so that nothing of its session would be saved")]
+    #[error("the request has finished, so changes to its session are no longer saved")]
     Finished,
     /// The arguments are invalid. The message says what was expected. Nothing was changed.
     #[error("{0}")]

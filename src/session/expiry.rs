@@ -52,7 +52,7 @@ impl From<SystemTime> for SessionExpiry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     Unset,
-    /// Not zero. A negative number has passed.
+    /// A duration after each save, rounded down. It has expired if it is not positive.
     Seconds(i64),
     BrowserClose,
     At(SystemTime),
@@ -75,8 +75,8 @@ impl Kept {
         match json.parse::<f64>() {
             Ok(seconds) if seconds.is_nan() => Self::Unset,
             Ok(0.0) => Self::BrowserClose,
-            // The cast of a float saturates at the bounds of the integer and truncates fractions of
-            // a second.
+            // Fractions of a second are rounded down, and the cast saturates at the bounds of the
+            // integer.
             #[expect(clippy::cast_possible_truncation, reason = "integers of i64 are read exactly before")]
             Ok(seconds) => Self::Seconds(json.parse().unwrap_or(seconds.floor() as i64)),
             Err(_) => Self::Unset,
@@ -85,8 +85,9 @@ impl Kept {
 
     /// Returns how long the session lives from `now`, or zero if it has expired.
     ///
-    /// A date without an offset is compared with the local time of the zone, as Python subtracts
-    /// two such dates. A daylight saving change in between therefore affects the result.
+    /// A date without an offset is compared with the local time of the zone, because Python
+    /// subtracts such dates that way. A daylight saving change in between therefore affects the
+    /// result.
     pub(super) fn age(self, now: SystemTime, cookie_age: Duration, zone: Option<&TimeZone>) -> Duration {
         // Django computes `delta.days * 86400 + delta.seconds`, which rounds down.
         let seconds = match self {
@@ -154,8 +155,8 @@ fn to_local(date: SystemTime, zone: Option<&TimeZone>) -> DateTime {
 }
 
 /// Returns the moment at which the local time of `zone` is `local`. An ambiguous time is the first
-/// of the two moments. A time that a daylight saving change skips is later by the length of the
-/// gap. Both follow Python's `fold=0`.
+/// of the two moments. A time that a daylight saving change skips is moved later by the length of
+/// the gap. Both follow Python's `fold=0`.
 fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     match zone {
         Some(zone) => zone
@@ -167,7 +168,8 @@ fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
     }
 }
 
-// Uses the civil calendar, because `jiff::Timestamp` ends 26 hours before the year 9999 does.
+// Uses the civil calendar, because the range of `jiff::Timestamp` ends 26 hours before the year
+// 9999 does.
 fn to_utc(date: SystemTime) -> DateTime {
     match date.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => SignedDuration::try_from(after)
@@ -314,7 +316,7 @@ mod tests {
             assert_eq!(left(text, "2030-01-02T03:03:35.678901Z", name), 30, "{name}");
             assert_eq!(left(text, "2030-01-02T03:03:35.678902Z", name), 29, "{name}");
             assert_eq!(left(text, "2030-01-02T03:04:06Z", name), 0, "{name}");
-            // A date with an offset is the same in every zone.
+            // A date with an offset means the same time in every zone.
             assert_eq!(left("2030-01-02T03:04:05+00:00", "2030-01-02T03:04:00Z", name), 5);
         }
     }

@@ -31,7 +31,7 @@ const TEST_COOKIE: (&str, &str) = ("testcookie", "worked");
 /// A session remembers the stored bytes from which it was loaded, so that a save replaces exactly
 /// those bytes.
 pub struct Session {
-    /// The current or future key in the cookie.
+    /// The key that the cookie holds or will hold.
     pub(super) key: Option<SessionKey>,
     /// The exact bytes last seen under that key; `None` if nothing is stored.
     pub(super) stored: Option<Bytes>,
@@ -82,9 +82,9 @@ impl Session {
     /// # }
     /// ```
     ///
-    /// A `Box<serde_json::value::RawValue>`, also inside a struct, a map or a list, reads any value
-    /// as its original text, including Python's `NaN`. All other types refuse such a number. A
-    /// `serde_json::Value` converts an integer beyond 64 bits to a float.
+    /// A `Box<serde_json::value::RawValue>` reads any value as its original text, including
+    /// Python's `NaN`. It can be nested in a struct, a map or a list. All other types refuse such a
+    /// number. A `serde_json::Value` converts an integer beyond 64 bits to a float.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl Session {
         self.data.is_empty()
     }
 
-    /// Returns whether the record existed when the store was last called.
+    /// Returns whether the record existed after the last call of the store.
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.is_some()
     }
@@ -324,7 +324,7 @@ impl Session {
     }
 }
 
-// Omits the key and the values, which are secret.
+// The `Debug` output of the key and of the data hides their secret content.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")

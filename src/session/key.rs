@@ -29,14 +29,14 @@ pub struct InvalidSessionKey;
 
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Bytes from this value on are rejected: 252 is the largest multiple of 36 in a byte, so all
-/// characters are equally likely.
+/// The first rejected byte. It is the largest multiple of 36 in a byte, so that all characters are
+/// equally likely.
 const BIASED_FROM: u8 = 252;
 
 const LENGTH: usize = 32;
 
 /// The maximum number of draws from the generator for one key. The first 64 bytes contain fewer
-/// than 32 usable bytes with a probability of 10^-40, so a second draw indicates a broken
+/// than 32 usable bytes with a probability below 10^-40, so a second draw indicates a broken
 /// generator.
 const DRAWS: usize = 4;
 
@@ -62,9 +62,7 @@ impl SessionKey {
                 return Ok(Self(key.into()));
             }
         }
-        Err(SessionError::Generator(
-            "it gives the same few bytes again and again".to_owned(),
-        ))
+        Err(SessionError::Generator("its output is not random".to_owned()))
     }
 }
 

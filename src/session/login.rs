@@ -154,7 +154,7 @@ impl Login {
     }
 }
 
-// Anyone with the hash and the secret could forge a login.
+// Shows no fields: anyone with the hash and the secret could forge a login.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
@@ -164,8 +164,8 @@ impl fmt::Debug for Login {
 impl Session {
     /// Returns the user who is logged in, by Django's `login` or by [`SessionStore::login`].
     ///
-    /// Django also compares the session with the user's password, which only its database holds.
-    /// After a change of password in Django, the session is still a login here until
+    /// Django also compares the session with the user's password hash, which only its database
+    /// holds. After a change of password in Django, the session is still a login here until
     /// [`SessionStore::revoke_all`].
     pub fn user(&self) -> Option<String> {
         user_of(self.data()).map(Cow::into_owned)
@@ -191,7 +191,7 @@ pub(super) fn user_of(data: &SessionData) -> Option<Cow<'_, str>> {
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Logs the user in: stores the session under a new key, against session fixation, and removes
-    /// the old record. The visitor's data stays. If another user was logged in (or the same user
+    /// the old record. The visitor's data is kept. If another user was logged in (or the same user
     /// before a change of password), all data is removed.
     ///
     /// The login is added to the list of the user's [sessions](Self::sessions), and the store's
@@ -219,7 +219,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         session: &mut Session,
         login: &Login,
     ) -> Result<Option<SessionKey>, SessionError> {
-        // The fallible steps come before any change.
+        // Every step that is likely to fail comes before the first change.
         let record = login.record(session)?;
         let generation = self.generation(&login.user).await?;
         let mut replaced = None;

@@ -17,7 +17,7 @@ pub(super) struct LoginRecord {
     pub(super) id: String,
     /// The time of the login, in milliseconds since 1970.
     at: u64,
-    /// The time for which the login is remembered, in seconds.
+    /// The duration for which the login is remembered, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remember: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ impl LoginRecord {
     ) -> Result<Self, SessionError> {
         let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            // As hard to guess as a key, although it grants no access.
+            // As hard to guess as a key, because an id can end a session.
             id: SessionKey::generate()?.as_str().to_owned(),
             at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             remember: remember.map(|remember| remember.as_secs()),

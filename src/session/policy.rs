@@ -18,8 +18,8 @@ pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 /// The upper limit of the default touch interval, which is a tenth of the idle timeout.
 const LONGEST_DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The excess lifetime of a record that is tolerated before a renewal corrects it. Stores round
-/// times to live, and the call itself takes time.
+/// The time by which a record may outlive its age before a renewal corrects it. Stores round times
+/// to live, and the call itself takes time.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Policy {
@@ -78,7 +78,8 @@ impl Policy {
         let Some(lifetime) = login.remember().or(self.absolute_timeout) else {
             return Duration::MAX;
         };
-        // A login in the future comes from a clock that is ahead, and must not last longer.
+        // A login in the future comes from a clock that is ahead, and must not make the login last
+        // longer.
         let end = login.at().map(|at| at.min(now)).and_then(|at| at.checked_add(lifetime));
         end.map_or(Duration::ZERO, |end| end.duration_since(now).unwrap_or_default())
     }
@@ -88,7 +89,7 @@ impl Policy {
         self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
     }
 
-    /// Returns whether use renews a session, in addition to saves.
+    /// Returns whether using a session renews it, as saving it does.
     pub(super) fn renews(&self) -> bool {
         self.idle_timeout.is_some() || self.touch_interval.is_some()
     }
@@ -104,8 +105,8 @@ impl Policy {
     }
 
     /// Returns when a record with `left` to live was last renewed. The result is too early if the
-    /// absolute timeout or a date shortened the time to live. Returns `None` if the time cannot be
-    /// determined.
+    /// absolute timeout or a fixed date shortened the time to live. Returns `None` if the time
+    /// cannot be determined.
     pub(super) fn renewed_at(&self, data: &SessionData, left: Duration, now: SystemTime) -> Option<SystemTime> {
         let idle = self.idle_timeout.filter(|_| {
             let login = LoginRecord::of(data);

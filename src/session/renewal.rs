@@ -26,7 +26,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Renews the session's time to live if the renewal [is due](Self::renewal_is_due), without
-    /// writing its data. Returns whether it did; the caller has to send the cookie again then.
+    /// writing its data. Returns whether it did. If so, the caller must send the cookie again.
     ///
     /// Call it at the end of each request that used the session without saving it; a save renews
     /// too. A session that was ended elsewhere is not renewed, which is not an error.

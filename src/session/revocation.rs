@@ -7,7 +7,7 @@ use codex_traits::{KvBackend, SetOptions};
 
 use super::{SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::GENERATION};
 
-/// A user whose generation was requested together with a session, and the result.
+/// A user whose generation was read together with a session, and the result.
 pub(super) struct Asked {
     pub(super) user: std::sync::Arc<str>,
     pub(super) generation: Option<Bytes>,
@@ -30,9 +30,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # With Django
     ///
     /// Django's own `login` writes no generation, like a login of a user who was never revoked.
-    /// `revoke_all` therefore ends sessions by Django too. Django has to check the generation to
-    /// respect it, and has to write it for its logins to be valid here after the user's first
-    /// `revoke_all`. `examples/django/codex_sessions.py` shows both in ten lines.
+    /// `revoke_all` therefore ends sessions that Django started too. For Django to honour a
+    /// revocation, it must check the generation. For its logins to be valid here after the user's
+    /// first `revoke_all`, it must write the generation. `examples/django/codex_sessions.py` shows
+    /// both in ten lines.
     ///
     /// # Errors
     ///
@@ -44,8 +45,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// Gives the user a new generation that no session has.
     pub(super) async fn new_generation(&self, user: &str) -> Result<String, SessionError> {
-        // Random instead of a counter: a counter that was lost and restarted would make old
-        // sessions valid again.
+        // Random rather than a counter: if a counter was lost and restarted, old sessions would
+        // become valid again.
         let generation = SessionKey::generate()?.as_str().to_owned();
         let record = self.generation_record(user);
         let value = Bytes::copy_from_slice(generation.as_bytes());
@@ -78,7 +79,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 }
 
-/// Returns the generation that a session's user had at the login.
+/// Returns the generation of a session's user at the login.
 pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }

@@ -19,8 +19,8 @@ use super::{
     users::UserMemory,
 };
 
-/// The maximum number of new keys to try. Two keys of 165 bits do not collide by chance, so even
-/// one collision indicates a fault.
+/// The maximum number of new keys to try. Keys of 165 bits do not collide by chance, so even one
+/// collision indicates a fault.
 const KEY_ATTEMPTS: usize = 8;
 
 /// Sessions on any [`KvBackend`], in the form that Django reads. Clones are cheap handles to the
@@ -60,11 +60,11 @@ const KEY_ATTEMPTS: usize = 8;
 ///
 /// # Failure and cancellation
 ///
-/// During an outage every method returns [`SessionError::Backend`]; a broken store never looks like
-/// an empty session. A call whose future is dropped, or that fails with an error that [may have
-/// executed](codex_traits::Error::may_have_executed), wrote at most once. The session does not know
-/// whether it was written. If it was, the next `save` of the same session returns `Conflict`, and
-/// the session has to be loaded again.
+/// During an outage every method that calls the backend returns [`SessionError::Backend`]; a broken
+/// store never looks like an empty session. A call whose future is dropped, or that fails with an
+/// error that [may have executed](codex_traits::Error::may_have_executed), wrote at most once. The
+/// session does not know whether it was written. If it was, the next `save` of the same session
+/// returns `Conflict`, and the session has to be loaded again.
 pub struct SessionStore<B = AnyBackend, C = DjangoSigned> {
     shared: Arc<Shared<B, C>>,
 }
@@ -127,13 +127,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(session)
     }
 
-    /// Returns the session of this key. Returns `None` if the session is missing, expired or
+    /// Returns the session with this key. Returns `None` if the session is missing, expired or
     /// unreadable, if its user was [revoked](Self::revoke_all) since its login, or if its login has
     /// ended. Creates nothing.
     ///
     /// An unreadable session (signed with another secret, damaged, beyond the size limit) is logged
-    /// as a warning, without its key and payload, unless the store is set to
-    /// [fail](SessionStoreBuilder::fail_on_unreadable).
+    /// as a warning, without its key and payload. A store that is set to
+    /// [fail](SessionStoreBuilder::fail_on_unreadable) returns an error instead.
     ///
     /// A load takes one round trip, except for this store's first load of a logged-in session; see
     /// [`revoke_all`](Self::revoke_all).
@@ -345,7 +345,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             return Err(lost);
         };
         // If the delete fails, a record under an unknown key stays until it expires. The original
-        // error is more useful than this failure.
+        // error is more useful to the caller than this failure.
         let was_there = self.delete(&new_key).await.unwrap_or(true);
         if !was_there {
             // The user ended this login while it had the new key.
@@ -422,7 +422,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Records the time of another program's login if the store has an absolute timeout.
+    /// Records a time for another program's login if the store has an absolute timeout.
     fn date_login(&self, session: &mut Session, now: SystemTime) -> Result<(), SessionError> {
         if self.policy().absolute_timeout.is_some()
             && user_of(&session.data).is_some()
@@ -481,7 +481,7 @@ fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
     Some((user_of(data)?.into_owned(), LoginRecord::of(data)?))
 }
 
-// Implemented by hand because `derive` would require `B: Clone` and `C: Clone`.
+// Not derived, because `derive` would require `B: Clone` and `C: Clone`.
 impl<B, C> Clone for SessionStore<B, C> {
     fn clone(&self) -> Self {
         Self {
@@ -490,7 +490,7 @@ impl<B, C> Clone for SessionStore<B, C> {
     }
 }
 
-// The codec may hold a secret.
+// Omits the codec, which may hold a secret.
 impl<B: fmt::Debug, C> fmt::Debug for SessionStore<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStore")

@@ -1,6 +1,6 @@
 //! The list of a user's sessions ("my devices"), by ids that grant no access.
 //!
-//! A separate record lists the ids of a user's logins with the keys of their sessions. The list is
+//! A separate record maps the ids of a user's logins to the keys of their sessions. The list is
 //! only a hint: each listed session is looked up before it is returned. A lost or outdated list
 //! neither ends a live session nor restores an ended session.
 
@@ -53,10 +53,11 @@ struct List {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Returns the live sessions of a user, the latest login first, for a page of "my devices".
+    /// Returns the live sessions of a user, the latest login first, for a "my devices" page.
     ///
     /// The list contains the latest sessions that [`login`](Self::login) began, at most 100 per
-    /// user. It does not contain logins by Django. The call takes two round trips.
+    /// user. It does not contain logins by Django. The call takes two round trips, and a third if
+    /// it prunes the list.
     ///
     /// To find the session of a request, compare the ids with [`Session::login_id`].
     ///
@@ -111,7 +112,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// [`SessionError::Backend`] if the backend fails. [`SessionError::Conflict`] if a thousand
     /// attempts in a row to update the list lost to other logins of the user; the session has ended
-    /// by then.
+    /// nevertheless.
     pub async fn end(&self, user: &str, id: &str) -> Result<bool, SessionError> {
         let mut ended = false;
         for _ in 0..ATTEMPTS {
@@ -131,10 +132,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// Ends all other sessions of this session's user: "log out all other devices".
     ///
-    /// It works like [`revoke_all`](Self::revoke_all) and does not use the list, so it also ends
-    /// unlisted sessions. This session is saved with its unsaved changes, and merged if it was
-    /// changed elsewhere. For the duration of one write, a concurrent request of the same browser
-    /// may find no user logged in.
+    /// Like [`revoke_all`](Self::revoke_all), it does not use the list, so it also ends unlisted
+    /// sessions. This session is saved with its unsaved changes, and merged if it was changed
+    /// elsewhere. For the duration of one write, a concurrent request of the same browser may find
+    /// no user logged in.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         let Some(user) = session.user() else {
             return Err(SessionError::InvalidArgument(
-                "nobody is logged in to this session, so that there are no others",
+                "no user is logged in to this session, so there are no other sessions to end",
             ));
         };
         let generation = self.new_generation(&user).await?;
@@ -223,7 +224,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
-    /// Stores the list if the record has not changed since it was read, and returns whether it did.
+    /// Stores the list if the record has not changed since it was read, and returns whether it was
+    /// stored.
     async fn store_list(&self, user: &str, list: &List) -> Result<bool, SessionError> {
         let record = self.list_record(user);
         if list.entries.is_empty() {
@@ -272,7 +274,7 @@ impl List {
     }
 }
 
-// A label may be private, and an id can end a session.
+// Omits the label, which may be private, and the id, which can end a session.
 impl fmt::Debug for UserSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserSession")

@@ -1,4 +1,4 @@
-//! A bounded memory of the users of session keys, so that a session and its user's generation are
+//! A bounded memory of the users of session keys, which lets a session and its user's generation be
 //! read together.
 
 use std::{
@@ -12,22 +12,22 @@ use super::SessionKey;
 
 const SHARDS: usize = 16;
 
-/// The number of new entries after which a shard forgets the entries that were not used.
+/// The capacity of each half of a shard. When the recent half is full, the older half is dropped.
 const PER_SHARD: usize = 2_048;
 
-/// The longest name that is remembered, in bytes. It limits the memory to about 10 MB: twice 16 ×
-/// 2,048 entries.
+/// The longest remembered user id, in bytes. It bounds the memory to about 10 MB: twice 16 × 2,048
+/// entries.
 const LONGEST_USER: usize = 128;
 
-/// A map from session keys to users. Its results are guesses that the caller verifies. It stores
-/// hashes of session keys, not the keys.
+/// A map from session keys to users. It stores hashes of the keys, not the keys. The caller must
+/// verify its results.
 pub(super) struct UserMemory {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
 }
 
-/// `recent` holds the entries that were used or added since it was last full; `older` holds earlier
-/// entries.
+/// Two halves of a shard. `recent` holds the entries that were used or added since it was last
+/// full, and `older` holds the entries before that.
 #[derive(Default)]
 struct Shard {
     recent: HashMap<u64, Arc<str>>,
@@ -72,7 +72,7 @@ impl UserMemory {
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        // The high bits choose the shard, because the low bits choose the place within a map.
+        // The high bits choose the shard, because the low bits choose the bucket within a map.
         let shard = &self.shards[(hash >> 60) as usize % SHARDS];
         // A panic leaves no shard inconsistent, so a poisoned lock is used as it is.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,7 +104,7 @@ mod tests {
             assert_eq!(
                 memory.get(&key(0)).as_deref(),
                 Some("0"),
-                "it is asked for all the time"
+                "a key that is in constant use"
             );
         }
         let held = |shard: &Mutex<Shard>| {

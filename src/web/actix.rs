@@ -1,7 +1,7 @@
 //! Sessions in actix-web (feature `actix`).
 //!
-//! [`SessionMiddleware`] reads and writes the cookie. [`Session`] as a handler's argument is the
-//! session of the request. The rules are described in [the module above](super).
+//! [`SessionMiddleware`] reads and writes the cookie. A handler takes the session of the request as
+//! a [`Session`] argument. The [parent module](super) describes the rules.
 //!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web::get};
@@ -75,7 +75,7 @@ pub struct SessionMiddleware {
 
 middleware_settings!(SessionMiddleware, HttpResponse, "a middleware");
 
-/// Creates a middleware from settings that other middleware shares.
+/// Creates a middleware from settings that it can share with other middleware.
 impl From<Sessions> for SessionMiddleware {
     fn from(sessions: Sessions) -> Self {
         Self {
@@ -149,7 +149,7 @@ async fn finish<B>(
     on_error: &Respond,
 ) -> ServiceResponse<EitherBody<B>> {
     let returned = response.response().error().and_then(as_session_error);
-    // A handler that failed on the session has not done its work, regardless of the response's
+    // A handler that returned a session error has not done its work, regardless of the response's
     // status.
     let outcome = match returned {
         Some(_) => session.finish_without_saving().await,
@@ -165,7 +165,7 @@ async fn finish<B>(
 }
 
 /// Finishes a request that failed in an inner middleware. An outer middleware converts the error to
-/// a response, which needs the cookie too.
+/// a response, and that response needs the cookie too.
 async fn finish_failed(session: RequestSession, error: actix_web::Error, on_error: &Respond) -> actix_web::Error {
     let returned = as_session_error(&error);
     let outcome = match returned {
@@ -183,7 +183,7 @@ fn as_session_error(error: &actix_web::Error) -> Option<&SessionError> {
 }
 
 fn apply(outcome: &Outcome, headers: &mut HeaderMap) {
-    // The cookie's settings were checked and a key is ASCII, so the conversion does not fail.
+    // The cookie's settings were checked and a key is ASCII, so the conversion cannot fail.
     let cookie = outcome.set_cookie.as_deref();
     if let Some(mut cookie) = cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok()) {
         cookie.set_sensitive(true);
@@ -208,10 +208,10 @@ impl FromRequest for Session {
     }
 }
 
-/// The error of a handler's [`Session`] argument: no [`SessionMiddleware`] is around its route. The
+/// The error of a [`Session`] argument when no [`SessionMiddleware`] wraps the handler's route. The
 /// response is a 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a handler takes a session, and there is no SessionMiddleware around its route: add one with `App::wrap`")]
+#[error("a handler takes a session, but no SessionMiddleware wraps its route: add one with `App::wrap`")]
 pub struct MissingSessionMiddleware;
 
 impl ResponseError for MissingSessionMiddleware {
@@ -221,7 +221,7 @@ impl ResponseError for MissingSessionMiddleware {
     }
 }
 
-/// Returns a line of text with the [status of the error](SessionError::status_code). Inside a
+/// Responds with a line of text and the [status of the error](SessionError::status_code). Inside a
 /// [`SessionMiddleware`] with [`on_error`](SessionMiddleware::on_error), `on_error` creates the
 /// response instead.
 impl ResponseError for SessionError {
@@ -235,7 +235,7 @@ impl ResponseError for SessionError {
     }
 }
 
-/// Returns a line of text with the [status of the error](CacheError::status_code).
+/// Responds with a line of text and the [status of the error](CacheError::status_code).
 impl ResponseError for CacheError {
     fn status_code(&self) -> StatusCode {
         status(self.answer().0)

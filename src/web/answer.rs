@@ -21,7 +21,7 @@ fn of_backend(error: &codex_traits::Error) -> (u16, &'static str) {
         ErrorKind::Connection | ErrorKind::Timeout => OK_LATER,
         // The server is loading, failing over, or moving a slot.
         ErrorKind::Server if error.is_retryable() => OK_LATER,
-        // The server is out of memory, is read-only by configuration, or lacks a permission: an
+        // The server is out of memory, is read-only by configuration, or denies a permission: an
         // operator has to act.
         ErrorKind::Server | ErrorKind::Config => REFUSED,
         // A record of another type, or an argument that no backend accepts: a bug in the program.
@@ -42,13 +42,13 @@ impl SessionError {
         self.answer().0
     }
 
-    /// Returns the status and a text for the visitor, who learns nothing about the store.
+    /// Returns the status and a text for the visitor, which reveals nothing about the store.
     pub(crate) fn answer(&self) -> (u16, &'static str) {
         match self {
             Self::Gone => (400, "Your session has ended. Please log in again.\n"),
             Self::Conflict => OK_LATER,
             Self::Backend(error) => of_backend(error),
-            Self::TooLarge { .. } => (500, "The session is full, so that this change was not saved.\n"),
+            Self::TooLarge { .. } => (500, "The session is full, so this change was not saved.\n"),
             _ => BROKEN,
         }
     }

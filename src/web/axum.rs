@@ -28,9 +28,10 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 type Respond = dyn Fn(&SessionError) -> Response + Send + Sync;
 
-/// Gives each request a [`Session`] and each response its cookie; see [the module](super).
+/// A layer that gives each request a [`Session`] and each response its cookie; see [the
+/// module](super).
 ///
-/// Put layers that can cancel a handler (timeouts) outside this layer by adding them after it. See
+/// Put layers that can cancel a handler (timeouts) outside this layer, by adding them after it. See
 /// [all or nothing](super#all-or-nothing).
 ///
 /// ```
@@ -58,7 +59,7 @@ pub struct SessionLayer {
 
 middleware_settings!(SessionLayer, Response, "a layer");
 
-/// Creates a layer from settings that other middleware shares.
+/// Creates a layer from settings that it can share with other middleware.
 impl From<Sessions> for SessionLayer {
     fn from(sessions: Sessions) -> Self {
         Self {
@@ -102,7 +103,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        // The clone may not be ready, so the future takes the service that is ready.
+        // The clone may not be ready, so move the ready service into the future.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let SessionLayer { sessions, on_error } = self.layer.clone();
@@ -111,7 +112,7 @@ where
         Box::pin(async move {
             let mut response = inner.call(request).await?.into_response();
             let returned = response.extensions_mut().remove::<Failure>();
-            // A handler that failed on the session has not done its work, regardless of the
+            // A handler that returned a session error has not done its work, regardless of the
             // response's status.
             let outcome = match &returned {
                 Some(_) => session.finish_without_saving().await,
@@ -142,10 +143,10 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
     }
 }
 
-/// The rejection of a handler's [`Session`] argument: no [`SessionLayer`] is around its route. The
+/// The rejection of a [`Session`] argument when no [`SessionLayer`] wraps the handler's route. The
 /// response is a 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a handler takes a session, and there is no SessionLayer around its route: add one with `Router::layer`")]
+#[error("a handler takes a session, but no SessionLayer wraps its route: add one with `Router::layer`")]
 pub struct MissingSessionLayer;
 
 impl IntoResponse for MissingSessionLayer {
@@ -155,12 +156,12 @@ impl IntoResponse for MissingSessionLayer {
     }
 }
 
-/// An extension of the response of a handler that failed with a session error, so that the layer
-/// can replace the response.
+/// An extension that marks the response of a handler that returned a session error, so that the
+/// layer can replace the response.
 #[derive(Clone)]
 struct Failure(Arc<SessionError>);
 
-/// Returns a line of text with the [status of the error](SessionError::status_code). Inside a
+/// Responds with a line of text and the [status of the error](SessionError::status_code). Inside a
 /// [`SessionLayer`] with [`on_error`](SessionLayer::on_error), `on_error` creates the response
 /// instead.
 impl IntoResponse for SessionError {
@@ -172,7 +173,7 @@ impl IntoResponse for SessionError {
     }
 }
 
-/// Returns a line of text with the [status of the error](CacheError::status_code).
+/// Responds with a line of text and the [status of the error](CacheError::status_code).
 impl IntoResponse for CacheError {
     fn into_response(self) -> Response {
         tracing::warn!(reason = %self, "a handler failed on its cache");

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write as _, time::Duration};
 use super::headers::CookieHeader;
 use crate::session::{SessionError, SessionKey};
 
-/// The longest cookie that browsers keep: the length of name and value together, in bytes.
+/// The longest cookie that browsers accept: the combined length of name and value, in bytes.
 const MAX_NAME_AND_VALUE: usize = 4096;
 /// The longest session key that is accepted from a cookie, in bytes.
 const MAX_KEY: usize = 128;
@@ -15,8 +15,8 @@ const MAX_ATTRIBUTE: usize = 1024;
 /// The name and attributes of the session cookie. The defaults are safe. They equal Django's,
 /// except that Django does not set `Secure`.
 ///
-/// A layer checks the settings when it takes the cookie, and returns an error if a browser would
-/// drop it.
+/// A layer checks the settings when the cookie is set, and returns an error if a browser would drop
+/// the cookie.
 #[derive(Debug, Clone)]
 pub struct SessionCookie {
     name: Cow<'static, str>,
@@ -30,7 +30,7 @@ pub struct SessionCookie {
 /// The cross-site requests that carry the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
-    /// No requests, not even links that the user follows.
+    /// No cross-site requests, not even links that the user follows.
     Strict,
     /// Only links that the user follows.
     #[default]
@@ -69,7 +69,8 @@ impl Default for SessionCookie {
 }
 
 impl SessionCookie {
-    /// Returns `sessionid`, path `/`, no domain, `HttpOnly`, `Secure`, `SameSite=Lax`.
+    /// Returns the default cookie: `sessionid`, path `/`, no domain, `HttpOnly`, `Secure`,
+    /// `SameSite=Lax`.
     pub fn new() -> Self {
         Self::default()
     }
@@ -91,9 +92,9 @@ impl SessionCookie {
         self
     }
 
-    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`. By default there is no domain, and the
-    /// cookie is for this host only. With a domain, the cookie is sent to all subdomains, and each
-    /// of them can set it.
+    /// Sets the domain, Django's `SESSION_COOKIE_DOMAIN`. By default there is no domain, and only
+    /// this host gets the cookie. With a domain, the cookie is sent to all subdomains, and each of
+    /// them can set it.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
@@ -170,7 +171,7 @@ impl SessionCookie {
         Ok(())
     }
 
-    /// Returns the first value under this name that can be a session key.
+    /// Returns the first cookie of this name whose value can be a session key.
     pub(super) fn key_in(&self, headers: &impl CookieHeader) -> Option<SessionKey> {
         let mut values = headers
             .cookie_headers()
@@ -221,7 +222,7 @@ impl SessionCookie {
     }
 }
 
-/// Returns whether this is a character of RFC 9110's `token`.
+/// Returns whether the byte is allowed in RFC 9110's `token`.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

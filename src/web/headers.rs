@@ -5,9 +5,9 @@ use std::{iter, slice};
 /// The `Cookie` header of a request in a framework's type: text, bytes, a list of headers, or
 /// nothing.
 ///
-/// Prefer bytes. Another application's cookie in the header may not be UTF-8, and a framework's
-/// conversion to text then fails for the session's cookie too. HTTP/2 allows several `Cookie`
-/// headers in a request: pass all of them.
+/// Prefer bytes: if another application's cookie in the header is not UTF-8, a framework's
+/// conversion to text loses the session's cookie too. HTTP/2 allows several `Cookie` headers in a
+/// request: pass all of them.
 pub trait CookieHeader {
     /// Returns the header values, in order.
     fn cookie_headers(&self) -> impl Iterator<Item = &[u8]>;
@@ -55,11 +55,11 @@ impl CookieHeader for &http::HeaderMap {
 
 #[cfg(feature = "http")]
 impl super::Outcome {
-    /// Adds `Set-Cookie` and `Vary: Cookie` to a response if this request needs them. The cookie is
-    /// marked as sensitive, so that layers that log headers omit it.
+    /// Adds `Set-Cookie` and `Vary: Cookie` to a response if it needs them. The cookie is marked as
+    /// sensitive, so that layers that log headers omit it.
     pub fn apply(&self, headers: &mut http::HeaderMap) {
         use http::{HeaderValue, header};
-        // The cookie's settings were checked and a key is ASCII, so the conversion does not fail.
+        // The cookie's settings were checked and a key is ASCII, so the conversion cannot fail.
         if let Some(mut cookie) = self
             .set_cookie
             .as_deref()
@@ -79,7 +79,7 @@ impl super::Outcome {
     }
 }
 
-/// Returns whether a `Vary` header names `Cookie`, or everything.
+/// Returns whether a `Vary` header names `Cookie`, or is `*`.
 #[cfg(any(feature = "http", feature = "actix"))]
 pub(super) fn names_cookie(vary: &[u8]) -> bool {
     vary.split(|byte| *byte == b',').any(|name| {

@@ -7,7 +7,7 @@
 //! | actix-web | `actix::SessionMiddleware` (feature `actix`) | `docs/actix-web.md` |
 //! | any other | [`RequestSession`], in a middleware of a few lines | `docs/other-frameworks.md` |
 //!
-//! In each of them, [`Session`] is the session of the request. In axum:
+//! In each of them, a handler gets the session of the request as a [`Session`]. In axum:
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -43,20 +43,20 @@
 //! |---|---|---|
 //! | was not accessed | is not read | does not change |
 //! | was read | does not change | does not change |
-//! | was changed | is saved, or created | is set, with the session's expiry age, or without one if it ends with the browser |
-//! | was flushed, or emptied by changes | is removed | is removed, if this request has removed the record |
+//! | was changed | is saved, or created | is set, with the session's expiry age as `Max-Age`, or without `Max-Age` if it ends with the browser |
+//! | was flushed, or emptied by changes | is removed | is removed, if this request removed the record |
 //! | is not in the store (expired, ended, never stored) | | does not change |
 //!
 //! A response never removes a cookie for any other reason: while a request with an old key is in
 //! progress, the response of a login may have set a new cookie. A key that is not in the store is
-//! harmless and is never adopted: the visitor gets a new key on the next save.
+//! harmless. It is never adopted: the visitor gets a new key on the next save.
 //!
 //! A response carries `Vary: Cookie` if the session was accessed, or if the response sets or
 //! removes the cookie.
 //!
 //! # All or nothing
 //!
-//! A response of 500 and above, or of 408, saves nothing: the handler failed, or a timeout
+//! A response with status 500 or above, or 408, saves nothing: the handler failed, or a timeout
 //! cancelled it. A [flush](Session::flush) has already happened by then and is not undone. A
 //! request whose client disconnects saves nothing either.
 //!
@@ -64,8 +64,9 @@
 //! axum, add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. A
 //! timeout inside the session layer drops the handler halfway and sends a response in its place,
 //! and the session layer sees only that response. With 408 (the default of tower-http's
-//! `TimeoutLayer`), 503 or 504 nothing is saved. With another status the changes made so far are
-//! saved. A warning is logged if a response of 408 or 504 loses changes.
+//! `TimeoutLayer`), 503 or 504, nothing is saved. With a status below 500 other than 408, the
+//! changes made so far are saved. A warning is logged if a response with status 408 or 504 discards
+//! changes.
 //!
 //! # Logins
 //!
@@ -73,8 +74,7 @@
 //! use codex_kv::{Login, SessionError, web::Session};
 //!
 //! async fn log_in(session: Session) -> Result<&'static str, SessionError> {
-//!     // Once the password is checked: a new key, so that nobody who planted the old one is
-//!     // logged in too.
+//!     // Check the password first. `login` replaces the key, which prevents session fixation.
 //!     session.login(&Login::new("42")).await?;
 //!     Ok("welcome")
 //! }
@@ -88,12 +88,12 @@
 //! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends all sessions of the user,
 //! including this session.
 //!
-//! # Requests side by side
+//! # Concurrent requests
 //!
 //! If another request of the same browser has saved meanwhile, the changes of this request are
 //! merged into the saved data, name by name (see
 //! [`SessionStore::save_merged`](crate::SessionStore::save_merged)). If two requests set different
-//! names, both values stay. If they set the same name, the last saved value stays. Use
+//! names, both values are kept. If they set the same name, the value that was saved last wins. Use
 //! [`Session::update`] for a value that is computed from its previous value (a counter, a cart): a
 //! merge computes it again, so that no request's update is lost.
 //!
@@ -101,14 +101,14 @@
 //!
 //! | failure | response |
 //! |---|---|
-//! | the store is down, even if the handler ignored the error: an outage is never a visitor who is not logged in | 503 |
+//! | the store is down, even if the handler ignored the error: an outage never makes a visitor look logged out | 503 |
 //! | the session was ended elsewhere while this request changed it | 400, as in Django |
 //! | a missing permission, a record of another type, a value that is not JSON or is read as another type, a session beyond the size limit | 500 |
 //!
 //! [`SessionError::status_code`](crate::SessionError::status_code) has the complete list. The
-//! layers' `on_error` sets another response, also for errors that handlers return. A cookie that
-//! cannot be a session key never reaches the store; the request counts as a request without a
-//! session.
+//! layers' `on_error` replaces the responses, including those for errors that handlers return. A
+//! cookie that cannot be a session key never reaches the store; the request is treated as one
+//! without a session.
 //!
 //! # Known limitations
 //!
@@ -116,7 +116,7 @@
 //! does not prevent all CSRF: GET requests with side effects, other applications on subdomains of
 //! the same site, and old browsers remain vulnerable. Add tower-http's `CsrfLayer`, as
 //! `examples/web` does. `docs/web-security.md` in the repository lists the attacks that are
-//! covered.
+//! prevented.
 
 #[cfg(feature = "actix")]
 pub mod actix;

@@ -1,4 +1,4 @@
-//! Results of closures on a session.
+//! The results of closures on a session.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ pub trait SessionOutput {
     /// The value of the `Result`, or the plain value.
     type Value;
 
-    /// Converts to a `Result`.
+    /// Converts the output to a `Result`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The session of a request for middleware: begun with the request's cookie, finished with the
-//! response's status.
+//! The session of a request, as middleware sees it: begun with the request's cookie, finished with
+//! the response's status.
 
 use std::{fmt, ops::Deref};
 
@@ -13,7 +13,7 @@ use crate::session::{SessionCodec, SessionError, SessionKey, SessionStore};
 /// [`begin`](Self::begin) it with the request's `Cookie` header, give the handler a clone of
 /// [`session`](Self::session), and [`finish`](Self::finish) it with the status of the response.
 /// This type implements all rules: the session is loaded on first access, `finish` saves and merges
-/// changes and gives a login its new key, and a response of 500 and above saves nothing.
+/// changes and gives a login its new key, and a response with status 500 or above saves nothing.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, Login, SessionError, SessionStore, web::RequestSession};
@@ -58,9 +58,9 @@ pub struct Outcome {
     /// Whether the response depends on the request's cookie and needs `Vary: Cookie`, so that no
     /// shared cache serves it to another visitor.
     pub vary: bool,
-    /// The reason why the session was not saved. The handler's response is wrong then: send
-    /// [`status_code`](SessionError::status_code) in its place. Always `None` if the response
-    /// itself was a failure.
+    /// The reason why the session was not saved. If it is set, the handler's response is wrong:
+    /// send one with [`status_code`](SessionError::status_code) in its place. Always `None` if the
+    /// handler itself failed.
     pub error: Option<SessionError>,
 }
 
@@ -77,7 +77,7 @@ impl RequestSession {
         }
     }
 
-    /// Returns the session for the handler. Clones are the same session.
+    /// Returns the session for the handler. All clones refer to the same session.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -85,10 +85,10 @@ impl RequestSession {
     /// Saves the session, and returns its effects on the response. Every later call on the session
     /// fails with [`SessionError::Finished`].
     ///
-    /// A `status` of 500 and above, or of 408 (a timeout has cancelled the handler), saves nothing.
+    /// With a `status` of 500 or above, or 408 (a timeout cancelled the handler), nothing is saved.
     /// A [flush](Session::flush) has already happened by then and is not undone.
     ///
-    /// A response of 408 or 504 that loses changes is logged as a warning, because it indicates a
+    /// A status of 408 or 504 that discards changes is logged as a warning, because it indicates a
     /// timeout inside the session layer.
     pub async fn finish(self, status: u16) -> Outcome {
         if matches!(status, 408 | 504) && self.session.has_changes().await {
@@ -116,7 +116,7 @@ impl RequestSession {
     }
 }
 
-/// The verbs of the session.
+/// Gives access to the methods of the session.
 impl Deref for RequestSession {
     type Target = Session;
 

@@ -10,9 +10,9 @@ use crate::session::{KeyOnCommit, Login, Session as Loaded, SessionError, Sessio
 
 /// The session of a request: an argument of a handler.
 ///
-/// Clones are the same session, so middleware and handler see each other's changes. The first
-/// access loads the session, and changes are saved after the handler. After that, every method
-/// fails with [`SessionError::Finished`], because changes would no longer be saved.
+/// All clones refer to the same session, so middleware and handlers see each other's changes. The
+/// first access loads the session, and changes are saved after the handler. After that, every
+/// method fails with [`SessionError::Finished`], because changes would no longer be saved.
 ///
 /// The error converts to a response, so a handler can return `Result<_, SessionError>` and use `?`.
 #[derive(Clone)]
@@ -109,7 +109,7 @@ impl Session {
     /// Sets a value that is computed from its previous value (`None` if there is none), and returns
     /// it. Concurrent requests of a browser lose no update: if another request has saved meanwhile,
     /// the value is computed again from the saved value. `change` can therefore run many times and
-    /// should have no other effects. The returned value is the value that this request saw.
+    /// should have no other effects. This method returns the value before any merge.
     ///
     /// ```
     /// # use codex_kv::{SessionError, web::Session};
@@ -135,7 +135,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn remove(&self, name: &str) -> Result<bool, SessionError> {
         self.with(|session| session.remove(name)).await
     }
@@ -144,7 +144,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn contains_key(&self, name: &str) -> Result<bool, SessionError> {
         self.with(|session| session.contains_key(name)).await
     }
@@ -153,7 +153,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn is_empty(&self) -> Result<bool, SessionError> {
         self.with(|session| session.is_empty()).await
     }
@@ -162,8 +162,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The same errors as [`with`](Self::with), and [`SessionError::InvalidArgument`] as with
-    /// [`crate::Session::set_expiry`].
+    /// The same errors as [`with`](Self::with) and [`crate::Session::set_expiry`].
     pub async fn set_expiry(&self, expiry: impl Into<SessionExpiry> + Send) -> Result<(), SessionError> {
         self.with(|session| session.set_expiry(expiry)).await
     }
@@ -173,7 +172,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn key(&self) -> Result<Option<SessionKey>, SessionError> {
         self.with(|session| session.key().cloned()).await
     }
@@ -182,18 +181,19 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn user(&self) -> Result<Option<String>, SessionError> {
         self.with(|session| session.user()).await
     }
 
-    /// Logs the user in, like [`SessionStore::login`](crate::SessionStore::login). After the
-    /// handler, the session gets its new key, and another user's session ends. Check the password
-    /// first.
+    /// Logs the user in, like [`SessionStore::login`](crate::SessionStore::login). The new key is
+    /// stored after the handler, and the session of another user who was logged in ends then. Check
+    /// the password first.
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with), and [`SessionError::InvalidArgument`] as with
+    /// [`SessionStore::login`](crate::SessionStore::login).
     pub async fn login(&self, login: &Login) -> Result<(), SessionError> {
         let mut state = self.open().await?;
         let session = self.load(&mut state).await?;
@@ -211,17 +211,18 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush).
+    /// The same errors as [`flush`](Self::flush).
     pub async fn logout(&self) -> Result<(), SessionError> {
         self.flush().await
     }
 
     /// Gives the session a new key after the handler, and keeps its data. Call it when the user's
-    /// rights change, against session fixation. A response of 500 and above keeps the old key.
+    /// rights change, against session fixation. A response with status 500 or above, or 408, keeps
+    /// the old key.
     ///
     /// # Errors
     ///
-    /// As [`with`](Self::with).
+    /// The same errors as [`with`](Self::with).
     pub async fn cycle_key(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
         self.load(&mut state).await?;
@@ -278,7 +279,7 @@ impl Session {
         };
         Outcome {
             // A response that carries a session key depends on the cookie too, even if no handler
-            // asked for the session.
+            // accessed the session.
             vary: state.accessed || set_cookie.is_some(),
             set_cookie,
             error,
@@ -293,8 +294,7 @@ impl Session {
 
     /// Ends the session without saving, unless [`finish`](Self::finish) has ended it.
     pub(super) fn close(&self) {
-        // A handle that outlives its request may hold the lock. Its change would be lost either
-        // way.
+        // A handle that outlives its request may hold the lock. Its changes are lost either way.
         if let Ok(mut state) = self.shared.state.try_lock() {
             state.finished = true;
         }

@@ -7,8 +7,8 @@ use codex_traits::KvBackend;
 use super::{CookieHeader, RequestSession, SessionCookie, store::Store};
 use crate::session::{SessionCodec, SessionError, SessionStore};
 
-/// A store together with its cookie, which a middleware keeps for the whole service. Clones are
-/// cheap handles.
+/// A store and its cookie, which a middleware holds for the whole service. Clones are cheap
+/// handles.
 ///
 /// ```
 /// use codex_kv::{AnyBackend, SessionError, SessionStore, web::{SessionCookie, Sessions}};
@@ -54,9 +54,9 @@ impl Sessions {
     /// # Errors
     ///
     /// [`SessionError::Config`] if a browser would drop the cookie: if the name is not a token, the
-    /// path has no `/`, the domain is not a host name, a prefix (`__Host-`, `__Secure-`,
-    /// `__Http-`), `SameSite=None` or `Partitioned` lacks its required attributes, or the cookie is
-    /// longer than 4,096 bytes.
+    /// path does not begin with `/`, the domain is not a host name, a prefix (`__Host-`,
+    /// `__Secure-`, `__Http-`), `SameSite=None` or `Partitioned` lacks its required attributes, or
+    /// name and value can exceed 4,096 bytes.
     pub fn cookie(mut self, cookie: SessionCookie) -> Result<Self, SessionError> {
         cookie.check()?;
         Arc::make_mut(&mut self.shared).cookie = cookie;
@@ -65,11 +65,12 @@ impl Sessions {
 
     /// Renews the session and the cookie with every request of a visitor who has a session:
     /// Django's `SESSION_SAVE_EVERY_REQUEST`. The data of an unchanged session is not written
-    /// again. The setting costs a load and an `EXPIRE` per request.
+    /// again. The setting costs a load and an `EXPIRE` per request. If the store has an idle
+    /// timeout or a touch interval, renewals are still limited to one per interval.
     ///
-    /// Every response then carries a cookie. A response that arrives after the response of a
-    /// concurrent login can put the old key back into the browser, which logs the visitor out. For
-    /// pages that poll, prefer the store's idle timeout.
+    /// Every response to such a visitor then sets the cookie. A response that arrives after the
+    /// response of a concurrent login can put the old key back into the browser, which logs the
+    /// visitor out. For pages that poll, prefer the store's idle timeout.
     #[must_use]
     pub fn save_every_request(mut self) -> Self {
         Arc::make_mut(&mut self.shared).save = SaveWhen::EveryRequest;
@@ -107,8 +108,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// Implements the settings of every framework's middleware, on its fields `sessions` and
-/// `on_error`.
+/// Implements the settings of a framework's middleware on its fields `sessions` and `on_error`.
 #[cfg(any(feature = "actix", feature = "axum"))]
 macro_rules! middleware_settings {
     ($middleware:ident, $response:ty, $article:literal) => {

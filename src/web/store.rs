@@ -1,4 +1,4 @@
-//! A session store without type parameters, so that a handler's argument has none.
+//! A session store without type parameters, so that the `Session` argument of a handler has none.
 
 use std::{future::Future, pin::Pin};
 

@@ -1,4 +1,4 @@
-//! Caches and sessions without `async`.
+//! Tests of the blocking caches and session stores.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! Closures that panic: their callers panic or get an error, and all other callers continue.
+//! Tests of closures that panic: their callers panic or get an error, and all other callers
+//! continue.
 
 use std::{
     convert::Infallible,

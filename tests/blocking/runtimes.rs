@@ -1,4 +1,4 @@
-//! Calls from inside an async program.
+//! Tests of calls from inside an async program.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn a_call_on_a_runtimes_own_thread_is_an_error() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             is_refused(&cache());
         });
-        // A task, again and again.
+        // A task that calls again and again.
         runtime.block_on(async {
             let task = tokio::spawn(async {
                 for _ in 0..300 {
@@ -115,7 +115,7 @@ fn a_call_inside_spawn_blocking_works() {
             }
         });
     }
-    // On a thread that was a worker's until now.
+    // On a thread that was a worker thread until now.
     multi_thread().block_on(async {
         let task = tokio::spawn(async {
             let cache = cache();

@@ -1,4 +1,4 @@
-//! Calls from threads.
+//! Tests of calls from several threads.
 
 use std::{
     convert::Infallible,

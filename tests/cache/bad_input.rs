@@ -1,4 +1,4 @@
-//! Arguments that are refused before the backend is called.
+//! Tests of arguments that are refused before the backend is called.
 
 use std::time::Duration;
 

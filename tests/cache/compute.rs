@@ -1,4 +1,4 @@
-//! The errors of computing a missing value.
+//! Tests of the errors when computing a missing value.
 
 use std::{error::Error as _, sync::Arc};
 

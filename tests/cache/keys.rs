@@ -48,7 +48,7 @@ fn ckey_05_namespaced_key_joins_what_is_not_empty() {
     }
 }
 
-/// A subscriber that counts warnings and keeps their text.
+/// A subscriber that counts warnings and records their text.
 #[derive(Clone, Default)]
 struct Warnings {
     count: Arc<AtomicUsize>,
@@ -84,8 +84,8 @@ impl Subscriber for Warnings {
 /// Returns how many warnings a new cache logs for this key, read twice and at another version.
 fn warnings_for(key: &str) -> usize {
     let warnings = Warnings::default();
-    // With a single subscriber, `tracing` asks only the thread that first reaches an event, and may
-    // disable it for all threads.
+    // With a single subscriber, `tracing` asks only the thread that reaches an event first, and may
+    // then disable the event for all threads.
     let _second = Dispatch::new(warnings.clone());
     with_default(warnings.clone(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

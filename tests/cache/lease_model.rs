@@ -2,12 +2,12 @@
 //! and a crash.
 //!
 //! A step of the model is a request to the store, or a local action of a process. The database
-//! holds a version. A deleter and a setter increment it before they change the key. A loader
+//! holds a version. The deleter and the setter increment it before they change the key. A loader
 //! computes the version that it reads.
 
 use stateright::{Checker as _, Model, Property};
 
-/// A rule of the protocol that a model can omit.
+/// A rule of the protocol, which a model can omit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guard {
     /// A fill replaces exactly the loader's own claim.

@@ -1,4 +1,4 @@
-//! Tests of caches that do not depend on the backend, of counts, and of generated values. The
+//! Tests of caches: clauses that do not depend on the backend, counts, and generated values. The
 //! clauses for any backend are in `codex_kv::conformance`; `tests/conformance` runs them.
 #![allow(
     clippy::unwrap_used,

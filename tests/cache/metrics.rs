@@ -1,4 +1,4 @@
-//! The counts of a cache, through the `metrics` facade.
+//! Tests of the counts of a cache through the `metrics` facade.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Leases across real processes: this test program starts itself.
+//! Tests of leases across real processes. This test program starts itself as child processes.
 
 use std::{
     convert::Infallible,
@@ -126,6 +126,6 @@ async fn load_06_a_killed_process_delays_the_others_by_at_most_its_lease() {
     let delay = started.elapsed();
     println!("the others were delayed by {delay:?}");
     assert_eq!(number(&backend, "runs").await, 2);
-    // The bound includes the computation itself and a busy machine.
+    // The bound allows for the computation itself and a busy machine.
     assert!(delay < LEASE + Duration::from_secs(3), "{delay:?}");
 }

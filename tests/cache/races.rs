@@ -1,4 +1,4 @@
-//! The histories of the model on real stores: loaders in two processes against deletes and sets.
+//! The races of the lease model on real stores: loaders in two processes against deletes and sets.
 //!
 //! `CODEX_RACES` is the number of rounds on each store (`scripts/long cache` runs 10,000).
 
@@ -41,7 +41,7 @@ fn loader<B: KvBackend>(cache: &Cache<B>, database: &Arc<AtomicU64>) -> Loader<u
     })
 }
 
-/// Counts the rounds after which an outdated value is stored.
+/// Returns the number of rounds that end with an outdated value in the store.
 async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
     let mut outdated = 0;
     for round in 0..rounds {
@@ -77,7 +77,7 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
         for load in loads {
             load.await.unwrap();
         }
-        // Wait until the background refresh has ended and no claim is left.
+        // Wait until the background refresh has ended and left no claim.
         let started = Instant::now();
         let stored = loop {
             assert!(started.elapsed() < MINUTE / 4, "round {round}: a claim was left behind");
@@ -90,7 +90,7 @@ async fn outdated<B: KvBackend + Clone>(backend: B, rounds: usize) -> usize {
             }
         };
         outdated += usize::from(stored.is_some_and(|stored| stored == "0"));
-        // A refresh with a voided claim may still be running towards its refusal.
+        // A refresh whose claim was voided may still be running, and will be refused.
         backend.del(&[&caches[0].make_key(&key)]).await.unwrap();
     }
     outdated

@@ -1,5 +1,5 @@
-//! Comparison with Django's own cache with JSON values, on one Redis: the same generated calls give
-//! the same results and the same values in the end, except for the documented differences.
+//! A comparison with Django's own cache, with JSON values on one Redis. The same generated calls
+//! give the same results and leave the same values, except for the documented differences.
 //!
 //! `CODEX_DJANGO_CALLS` is the number of calls (`scripts/long cache` makes 10,000).
 
@@ -27,7 +27,7 @@ fn python() -> Result<String, Unavailable> {
     Ok(String::from_utf8_lossy(&made.stdout).trim().to_owned())
 }
 
-/// Returns calls as JSON lists: the verb and its arguments, as Python takes them.
+/// Returns calls as JSON lists: the verb, then its arguments in Python's notation.
 fn calls(count: usize) -> Vec<Value> {
     let key = || (0..6).prop_map(|number| format!("k{number}"));
     let value = || {
@@ -109,7 +109,8 @@ fn is_documented(call: &Value, ours: &Value, theirs: &Value) -> bool {
     match call[0].as_str().unwrap() {
         // ctime-04: Django returns whether a time to live was removed.
         "touch" => call[2].is_null() && *ours == json!(true) && *theirs == json!(false),
-        // Django stores and removes the value. In the end nothing is stored, so nothing was added.
+        // Django stores and then removes the value. Nothing stays stored, so `add` returns `false`
+        // here.
         "add" => call[3] == json!(0) && *ours == json!(false) && *theirs == json!(true),
         _ => false,
     }
@@ -129,11 +130,11 @@ async fn cverb_01_the_verbs_answer_as_djangos_do() {
         .spawn()
         .unwrap();
     let mut lines: Vec<String> = calls.iter().map(ToString::to_string).collect();
-    // The last line ends too.
+    // The last line needs a line break too.
     lines.push(String::new());
     let lines = lines.join("\n");
     let mut input = django.stdin.take().unwrap();
-    // In a separate thread, because both pipes have limited buffers.
+    // Write in a separate thread, because both pipes have limited buffers.
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()).unwrap());
     let output = django.wait_with_output().unwrap();
     writer.join().unwrap();

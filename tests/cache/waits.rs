@@ -30,7 +30,7 @@ async fn cverb_14_a_wait_is_ten_seconds_unless_set() {
     );
 }
 
-/// A waiter on an executor that is not tokio, and on a tokio runtime without a timer.
+/// Waits on an executor other than tokio, and on a tokio runtime without a timer.
 #[test]
 fn cverb_14_a_wait_ends_on_any_executor() {
     let waited = || async {
@@ -52,7 +52,7 @@ fn cverb_14_a_wait_ends_on_any_executor() {
     std::thread::spawn(move || block_on(waited())).join().unwrap();
 }
 
-/// Polls the future until it is done: a minimal executor.
+/// Polls the future until it is done, as a minimal executor.
 fn block_on(future: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -1,4 +1,4 @@
-//! Tests of single forms.
+//! Tests of each form on its own.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -103,7 +103,7 @@ fn cval_06_every_golden_form_is_read_and_written() {
 
 fn golden_decimal(text: &str) {
     match text {
-        // 107 bits, which is more than a `Decimal` holds.
+        // 107 bits, which is more than a `Decimal` can hold.
         "123456789012345678901234567890.12" => {
             let error = coder::load_decimal::<Decimal>(text).unwrap_err();
             assert!(error.to_string().contains("at most 96 bits"), "{error}");
@@ -285,7 +285,7 @@ fn cval_06_a_moment_that_cannot_be_written_is_an_error() {
     for year in [-1, 0, 10_000] {
         assert!(coder::dump_date(&NaiveDate::from_ymd_opt(year, 1, 1).unwrap()).is_err());
     }
-    // Year 1 here is year 0 in UTC.
+    // Year 1 at this offset is year 0 in UTC.
     let early = "0001-01-01T00:00:00+05:30";
     read_and_written::<_, DateTime<FixedOffset>>(early);
     assert!(coder::dump_datetime(&coder::load_datetime::<DateTime<Utc>>(early).unwrap()).is_err());

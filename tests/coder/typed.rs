@@ -1,4 +1,4 @@
-//! Tests of types, inside whole values, whose serde form differs from the coder's form.
+//! Tests of types inside whole values whose serde form differs from the coder's form.
 
 use std::{
     borrow::Cow,
@@ -164,13 +164,12 @@ fn cval_08_bytes_are_hex_wherever_they_lie() {
     assert_eq!(dumped(&[1_u8, 2][..]), json!("0102"));
     assert_eq!(dumped(&(&[1_u8, 2][..],)), json!(["0102"]));
     assert_eq!(dumped(&(Cow::Borrowed(&[1_u8, 2][..]),)), json!(["0102"]));
-    // Empty bytes in an option are read as `None`, like every value that is written as the empty
-    // text.
+    // Empty bytes in an option are read as `None`, like every value that is written as empty text.
     assert_eq!(
         coder::load::<Option<Vec<u8>>, _>(dumped(&Some(Vec::<u8>::new()))).unwrap(),
         None
     );
-    // The wrong length.
+    // A wrong length, and text that is not hexadecimal.
     coder::load::<[u8; 2], _>(json!("010203")).unwrap_err();
     coder::load::<Vec<u8>, _>(json!("0g")).unwrap_err();
 }

@@ -119,7 +119,7 @@ fn cache() -> Cache<MemoryBackend> {
 #[test]
 fn cval_08_dump_turns_every_leaf_into_its_form() {
     let dumped = serde_json::to_value(coder::dump(&everything())).unwrap_err();
-    // A `Value` cannot hold 128 bits; a text can.
+    // A `Value` cannot hold 128-bit integers; text can.
     assert!(dumped.to_string().contains("number out of range"), "{dumped}");
     let text = serde_json::to_string(&coder::dump(&Everything {
         numbers: (-1, 1, -0.5, 1),
@@ -272,7 +272,7 @@ async fn cval_06_the_serde_modules_write_and_read_the_forms() {
         "digest": "00ff", "short": "0102", "body": "0068656c6c6f", "tags": ["a", "b"], "gift": "1", "note": ["1", "n"], "reason": "",
     });
     let cache = cache();
-    // Forms do not change if the whole value is dumped too.
+    // The forms do not change if the whole value is dumped too.
     for dumped_too in [false, true] {
         if dumped_too {
             cache.set("k", &coder::dump(&order()), Timeout::Default).await.unwrap();

@@ -1,4 +1,4 @@
-//! The suite of caches over a Redis Cluster: leases and groups need conditions on single keys only.
+//! The suite of caches on a Redis Cluster. Leases and groups need conditions on single keys only.
 
 use std::time::Duration;
 

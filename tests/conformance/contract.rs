@@ -1,5 +1,5 @@
-//! Tests that the lists equal the contract documents, and that a run reports no unrun clause as
-//! passed.
+//! Tests that the lists equal the contract documents, and that a run never reports a clause as
+//! passed that did not run.
 
 use codex_kv::{
     conformance::{cache_clauses, run_cache, run_cache_only, run_session_only, session_clauses},
@@ -8,7 +8,7 @@ use codex_kv::{
 
 use crate::faulty_backend::FaultyBackendHarness;
 
-/// Returns the clauses of a contract, each on a single line.
+/// Returns the ids and texts of a contract's clauses, each text on a single line.
 fn written(contract: &str) -> Vec<(String, String)> {
     let mut clauses: Vec<(String, String)> = Vec::new();
     for line in contract.lines() {

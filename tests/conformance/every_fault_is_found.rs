@@ -1,4 +1,5 @@
-//! Every faulty backend fails the clauses of caches and session stores that its fault breaks.
+//! Tests that every faulty backend fails the clauses of caches and session stores that its fault
+//! breaks.
 
 use codex_kv::{
     conformance::{cache_clauses, run_cache_only, run_session_only, session_clauses},
@@ -83,7 +84,8 @@ macro_rules! altered {
     )*};
 }
 
-// The wrapper from the kit's own tests, which alters one aspect of the calls to the memory backend.
+// The wrapper from the test kit's own tests, which alters one aspect of the calls to the memory
+// backend.
 altered! {
     TrimsKeys [ckey_03]
     TrimsKeyEnds [ckey_03]

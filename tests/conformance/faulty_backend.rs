@@ -78,7 +78,8 @@ impl FaultyBackend {
         self.fault == Some(fault)
     }
 
-    /// Breaks the backend. `miss` is the reply of a broken backend during an outage.
+    /// Checks whether the backend is in service. `miss` is the reply of a backend that treats
+    /// outages as misses.
     fn ask<T>(&self, operation: &'static str, miss: T) -> std::result::Result<(), Result<T>> {
         if !self.is_down.load(Ordering::SeqCst) {
             return Ok(());
@@ -113,7 +114,7 @@ impl FaultyBackend {
     }
 }
 
-/// Ends a verb during an outage.
+/// Returns early from a verb during an outage.
 macro_rules! ask {
     ($self:ident, $operation:literal, $miss:expr) => {
         if let Err(answer) = $self.ask($operation, $miss) {

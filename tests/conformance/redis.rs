@@ -22,9 +22,9 @@ struct Redis {
     /// The lease of the last store. A clause uses one store at a time, so the previous store is no
     /// longer in use.
     database: Mutex<Database>,
-    /// A server that can be taken out of service, started on first use, and the number of its
-    /// databases in use.
+    /// A server that can be taken out of service, which is started on first use.
     fragile: OnceCell<FragileRedis>,
+    /// The number of that server's databases in use.
     used: AtomicU32,
 }
 
@@ -53,8 +53,8 @@ impl Harness for Redis {
         RedisBackend::connect(&url).await.unwrap()
     }
 
-    /// Returns the granularity. Redis reads the clock when a key is accessed; the rest allows for
-    /// the round trip on a busy machine.
+    /// Returns a granularity that allows for a round trip on a busy machine, because Redis reads
+    /// its clock when a key is accessed.
     fn time(&self) -> Time {
         Time::Real {
             granularity: Duration::from_millis(60),

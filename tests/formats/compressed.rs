@@ -64,7 +64,7 @@ fn cval_11_the_inflated_size_is_bounded() {
     format.deserialize::<String>(&kept).unwrap_err();
 }
 
-/// A false length causes no allocation.
+/// A false length in the header causes no allocation of that length.
 #[test]
 fn cval_11_a_false_claim_takes_no_memory() {
     let format = Compressed::new(Json).max_inflated(usize::MAX);

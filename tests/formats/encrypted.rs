@@ -32,14 +32,14 @@ async fn cval_11_an_encrypted_value_is_bound_to_its_stored_key() {
     assert!(!stored.windows(4).any(|part| part == b"4242"));
     assert_eq!(cache.get::<String>("card").await.unwrap().as_deref(), Some("4242"));
 
-    // Moved to another key, or to another version.
+    // A value that was moved to another key or version is refused.
     for key in ["shop:1:other", "shop:2:card"] {
         let outcome = cache.backend().set(key, stored.clone(), SetOptions::new()).await;
         assert!(outcome.unwrap().is_written());
     }
     is_refused(&cache.get::<String>("other").await);
     is_refused(&cache.with_version(2).get::<String>("card").await);
-    // Another cache on the store, with another key.
+    // Another cache on the same store, with another encryption key.
     let other = Cache::builder(*cache.backend())
         .key_prefix("shop")
         .serializer(format(2))

@@ -81,7 +81,7 @@ fn cval_09_what_messagepack_writes_it_reads() {
     }
 }
 
-/// A reader that recursed to the declared depth would overflow its stack.
+/// A reader that recurses to the depth of the input would overflow its stack.
 #[test]
 fn cval_11_hostile_bytes_are_an_error() {
     let link = b"\x81\xa4Link";

@@ -14,7 +14,7 @@ fn keys() -> KeyRing {
 
 const KEY: &str = "shop:1:k";
 
-/// The bytes of a value in a format, and the result of reading other bytes in it.
+/// A format, with functions that write a value in it and that read any bytes in it.
 struct Format {
     name: &'static str,
     write: fn(&Value) -> Bytes,

@@ -1,4 +1,4 @@
-//! Near caches on a Redis Cluster.
+//! Tests of near caches on a Redis Cluster.
 
 use std::time::Duration;
 

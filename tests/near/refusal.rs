@@ -1,9 +1,9 @@
-//! Stores that cannot track are refused when the near cache is built.
+//! Tests that stores that cannot track are refused when the near cache is built.
 
 use codex_kv::{ErrorKind, near::NearBackend, redis::RedisBackend};
 use codex_testkit::{redis::RedisServer, require};
 
-/// Returns the error of a near cache for a user with these rights.
+/// Returns the error of building a near cache as a user with these permissions.
 async fn refusal(rights: &[&str]) -> codex_kv::Error {
     let server = RedisServer::start().expect("a redis-server");
     let mut command = vec!["ACL", "SETUSER", "near", "on", ">secret", "~*", "&*"];

@@ -43,7 +43,7 @@ fn near_13_reads_on_another_runtime_are_bounded_while_the_first_is_not_driven() 
             let began_late = is_over;
             match value {
                 Ok(value) if began_late => {
-                    // This read may have begun within the bound; the next read begins after it.
+                    // This read may have begun within the bound, but the next read begins after it.
                     let again = near.get("k").await;
                     assert!(
                         again.is_err() || again.unwrap() == Some(Bytes::from("new")),

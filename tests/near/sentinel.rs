@@ -1,4 +1,4 @@
-//! A test of a fail-over through Sentinel that closes no connection of the old primary.
+//! A test of a failover through Sentinel that closes no connection of the old primary.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn near_05_near_09_a_demoted_primary_is_left_within_the_bound() {
         .command(&["SENTINEL", "FAILOVER", RedisSentinel::NAME])
         .unwrap();
     let started = Instant::now();
-    // Read continuously, because an idle near cache would ask the store again.
+    // Read continuously: after an idle period, the near cache would go to the store.
     let new = loop {
         let _ = near.get("k").await;
         match sentinels.primary() {

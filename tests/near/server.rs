@@ -41,7 +41,7 @@ impl OneServer {
     }
 }
 
-/// Returns the number of calls of GET and MGET that the server has counted.
+/// Returns how many GET and MGET calls the server has counted.
 pub(crate) fn reads_of(server: &RedisServer) -> Option<u64> {
     let Ok(Value::BulkString(text)) = server.command(&["INFO", "commandstats"]) else {
         return None;
@@ -87,7 +87,7 @@ impl NearHarness for OneServer {
         MAX_STALENESS
     }
 
-    /// Allows far more than the some 100 µs that a push takes, because the machine may be busy.
+    /// Allows far more than the roughly 100 µs that a push takes, because the machine may be busy.
     fn push_time(&self) -> Duration {
         Duration::from_secs(5)
     }

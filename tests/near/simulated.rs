@@ -21,7 +21,7 @@ impl TokioClock {
 
 impl Clock for TokioClock {
     fn now(&self) -> Duration {
-        // Not zero, which can mean never.
+        // Never zero, which can mean "never".
         self.0.elapsed() + Duration::from_secs(1)
     }
 

@@ -1,4 +1,4 @@
-//! Servers that cannot track, and settings out of range.
+//! Tests of servers that cannot track and of settings out of range.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn near_12_missing_rights_are_named() {
         assert!(error.to_string().contains(missing), "{error}");
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
-    // These suffice.
+    // These permissions suffice.
     let rights = "ACL SETUSER e on >secret ~* resetchannels +client|tracking +client|trackinginfo +client|setname +get +pttl \
                   +ping +hello +set +unlink +multi +exec";
     server.command(&rights.split(' ').collect::<Vec<_>>()).unwrap();

@@ -1,4 +1,4 @@
-//! The contract of `KvBackend` on a near cache of a single server and of a cluster: near-01.
+//! The contract of `KvBackend` on a near cache over a single server and over a cluster (near-01).
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use crate::support::Near;
 
 const STALENESS: Duration = Duration::from_millis(300);
 
-/// A small limit, which an endless reply exceeds soon. The backends under an outage have it.
+/// A small limit, which an endless reply exceeds soon. Backends that go through an outage use it.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// Connects a near cache with a long command timeout, because many tests share few cores.
@@ -71,7 +71,8 @@ impl Harness for OneServer {
         self.server.time()
     }
 
-    /// Returns a limit for a hundred thousand calls while several servers share few cores.
+    /// Returns a limit that suffices for a hundred thousand calls while several servers share few
+    /// cores.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(300)
     }
@@ -121,7 +122,7 @@ impl Breaker for PastTheLease {
     fn begin(&self, kind: OutageKind) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.0.begin(kind).await;
-            // Does not use a runtime's timer, because a clause may run on its own runtime.
+            // Sleeps without a runtime's timer, because a clause may run on its own runtime.
             std::thread::sleep(STALENESS);
         })
     }

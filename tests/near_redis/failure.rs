@@ -42,7 +42,7 @@ async fn near_05_a_black_hole_ends_the_hits_after_max_staleness() {
             last_hit = Instant::now();
         }
     }
-    // The 50 ms cover the time between the last request before the fault and the fault.
+    // The 50 ms allow for the time between the last request and the fault.
     assert!(last_hit.duration_since(since) <= staleness + Duration::from_millis(50));
     proxy.set_fault(Fault::None);
     comes_back(&near, "new").await;
@@ -84,7 +84,7 @@ async fn near_09_a_lost_connection_drops_everything_and_tracking_comes_back() {
         put(&near, "k", &value).await;
         keep(&near, "k").await;
         let flushes = near.stats().flushes;
-        // Its push is lost with the connection.
+        // The push is lost with the connection.
         server.command(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
         server.command(&["SET", "k", "new"]).unwrap();
         comes_to(&near, "k", Some("new")).await;
@@ -107,7 +107,7 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     let server = require!("redis", RedisServer::start());
     let near = near(&server.url()).await;
     for round in 0..50_u32 {
-        // The key is not cached for a while after this.
+        // A new key each time, because a dropped write keeps its key from being cached for a while.
         let key = &format!("k-{round}");
         put(&near, key, "old").await;
         keep(&near, key).await;
@@ -118,8 +118,8 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
             // The write is sent and not awaited, unless the reply has already arrived.
             let _ = futures_util::poll!(write.as_mut());
         }
-        // Whether or not it reached the store, the near cache and the store agree after the latency
-        // of a push.
+        // Whether or not the write reached the store, the near cache and the store agree once a
+        // push has had time to arrive.
         tokio::time::sleep(Duration::from_millis(5)).await;
         let Value::BulkString(stored) = server.command(&["GET", key]).unwrap() else {
             panic!("the key is there")
@@ -128,8 +128,8 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     }
 }
 
-/// A runtime that is not driven holds the tracked connection. Reads on another runtime use other
-/// connections, and take over the tracked connection.
+/// A runtime that is not driven owns the tracked connection. Reads on another runtime use other
+/// connections, and then take over the tracked connection.
 #[test]
 fn near_13_a_runtime_that_is_not_driven_holds_nobody_up() {
     let server = require!("redis", RedisServer::start());

@@ -28,7 +28,7 @@ fn seconds() -> u64 {
     std::env::var("NEAR_SECONDS").map_or(60, |seconds| seconds.parse().expect("NEAR_SECONDS is a number"))
 }
 
-/// Reads a clock that the processes share.
+/// Reads a clock that all processes share.
 fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(since.as_micros()).unwrap()
@@ -76,7 +76,7 @@ async fn reader_process() {
     let builder = NearBackend::builder(redis.build().await.unwrap()).max_bytes(MAX_BYTES);
     let near = builder.max_staleness(STALENESS).build().await.unwrap();
     let end = Instant::now() + Duration::from_secs(seconds());
-    // The last time at which a read of a version began.
+    // Each task returns the last time at which a read of each version began.
     let mut tasks = Vec::new();
     for task in 0..TASKS {
         let near = near.clone();
@@ -137,7 +137,7 @@ async fn no_read_is_older_than_max_staleness_whatever_happens() {
         .map(|process| std::env::temp_dir().join(format!("near-{}-{process}", std::process::id())))
         .collect();
     let done = Arc::new(AtomicBool::new(false));
-    // The time at which the next version of a key was acknowledged.
+    // For each version of a key, the time at which the next version was acknowledged.
     let replaced: Arc<Mutex<HashMap<(usize, u64), u64>>> = Arc::default();
     let writer = {
         let (server, done, replaced) = (Arc::clone(&server), Arc::clone(&done), Arc::clone(&replaced));
@@ -152,8 +152,8 @@ async fn no_read_is_older_than_max_staleness_whatever_happens() {
                 let value = format!("key-{key} {version}");
                 let options = SetOptions::expires_after(Duration::from_secs(20));
                 let written = redis.set(&format!("key-{key}"), value.into(), options).await;
-                // An unacknowledged write may or may not have replaced the version, so it is not
-                // checked.
+                // An unacknowledged write may or may not have replaced the version, so the version
+                // is not checked.
                 if written.is_ok() {
                     replaced.lock().unwrap().insert((key, version - 1), micros());
                 }

@@ -50,7 +50,7 @@ pub(crate) async fn keep(near: &Near, key: &str) -> Option<String> {
     panic!("the key is never kept: {:?}", near.stats());
 }
 
-/// Reads a key until it has this value, as it must after the latency of a push.
+/// Reads a key until it has this value, which it must have once the push has arrived.
 pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
     let mut last = None;
     for _ in 0..400 {
@@ -63,7 +63,7 @@ pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
     panic!("expected {expected:?}, got {last:?}");
 }
 
-/// Returns how often the server has run a command.
+/// Returns how many times the server has run a command.
 pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
     let info = match server.command(&["INFO", "commandstats"]).unwrap() {
         Value::BulkString(info) => String::from_utf8(info).unwrap(),

@@ -30,7 +30,7 @@ fn scod_01_and_02_golden_payloads_are_read_and_written() {
     }
 }
 
-// Values from Rust must have Python's spelling.
+// Values from Rust are spelt as Python spells them.
 #[test]
 fn scod_01_values_from_rust_are_spelt_as_python_does() {
     let mut data = SessionData::new();
@@ -65,7 +65,7 @@ fn scod_01_values_from_rust_are_spelt_as_python_does() {
     let python =
         "[1e+16,1e-07,123456789.125,5e-324,1.7976931348623157e+308,-0.0,1.0,0.0001,1e-05,1.5e+300,1000000000000000.0]";
     assert_eq!(data.get_json("f"), Some(python));
-    // Python has no 32-bit floats. The digits are those of the 32-bit float.
+    // Python has no 32-bit floats. The digits are the shortest for the 32-bit value.
     data.insert("f", &[0.1_f32, 1e20]).unwrap();
     assert_eq!(data.get_json("f"), Some("[0.1,1e+20]"));
 }

@@ -48,7 +48,7 @@ fn scod_06_deep_nesting_is_no_stack_overflow() {
     assert_eq!(there_and_back(&json), json);
 }
 
-/// Returns `depth` arrays in one another.
+/// Returns `depth` nested arrays.
 fn nested(depth: usize) -> serde_json::Value {
     (0..depth).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]))
 }
@@ -113,8 +113,8 @@ fn scod_07_a_payload_past_the_limit_is_refused() {
     );
     assert!(wide.decode(bomb.as_bytes()).is_ok());
 
-    // A text of exactly the limit is accepted and one more byte is refused: compressed and plain,
-    // on read and on write.
+    // Text of exactly the limit is accepted and one byte more is refused, compressed and plain, on
+    // read and on write.
     for json in [format!(r#"{{"a":"{}"}}"#, "a".repeat(92)), r#"{"q":"xy"}"#.to_owned()] {
         let payload = encode(&wide, &json);
         let data = SessionData::from_json(&json).unwrap();
@@ -130,7 +130,7 @@ fn scod_07_a_payload_past_the_limit_is_refused() {
 
 #[test]
 fn scod_06_a_signed_body_that_is_cut_is_unreadable() {
-    // Signed by hand, because the codec writes none of them.
+    // Signed here, because the codec never writes such payloads.
     let sign = |signed: &str| {
         use base64::Engine as _;
         use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -71,7 +71,7 @@ fn encode(codec: &DjangoSigned, json: &str) -> String {
     String::from_utf8(payload.into()).unwrap()
 }
 
-/// Returns the text as `codec` reads it back: encoded, decoded, and written as JSON text.
+/// Returns the JSON text after a round trip through the codec.
 fn there_and_back(json: &str) -> String {
     let codec = codec();
     codec.decode(encode(&codec, json).as_bytes()).unwrap().to_json()

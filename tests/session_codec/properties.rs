@@ -1,4 +1,4 @@
-//! Properties of any data.
+//! Tests of properties that hold for any data.
 
 use codex_kv::session::{SessionCodec, SessionData};
 use proptest::prelude::*;

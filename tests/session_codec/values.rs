@@ -94,7 +94,7 @@ fn scod_05_a_raw_value_takes_the_numbers_of_python() {
             format!(r#"{{"b":{value},"c":[{value}]}}"#)
         );
 
-        // The value is neither another number nor `null`.
+        // The value is never read as another number or as `null`.
         assert!(
             matches!(data.get::<f64>("a"), Err(CodecError::WrongType { .. })),
             "{value}"

@@ -28,7 +28,7 @@ fn broken() -> (Broken, SessionStore<Broken>) {
     (backend.clone(), support::store(backend))
 }
 
-/// Fails every call after this many calls.
+/// Fails every call after this many more calls.
 fn fail_after(backend: &Broken, calls: u64) {
     let fault = Fault::request_lost(Loss::Connection).after(calls);
     backend.inner().inner().inject(fault);
@@ -45,12 +45,12 @@ fn take_verbs(backend: &Broken) -> Vec<&'static str> {
     calls.iter().map(|call| call.verb.name()).collect()
 }
 
-/// Writes that are answered as refused.
+/// An interceptor that answers writes as refused.
 #[derive(Debug, Clone, Default)]
 struct Refusals {
     /// The number of new keys that are reported as taken.
     taken: Arc<AtomicUsize>,
-    /// Whether another client is always faster.
+    /// Whether another client always writes first.
     contended: Arc<AtomicBool>,
 }
 
@@ -98,7 +98,7 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend() {
         "aaaaaaaa\r\nFLUSHALL",
         &"a".repeat(129),
     ] {
-        // The verbs take a key instead of text, so parsing is the only way to the store.
+        // The verbs take a key rather than text, so parsing is the only way to the store.
         if let Ok(key) = cookie.parse::<SessionKey>() {
             store.load(&key).await.unwrap();
         }
@@ -260,8 +260,8 @@ impl Subscriber for Log {
 #[tokio::test]
 async fn sverb_05_an_unreadable_session_is_logged_without_key_and_payload() {
     let log = Log::default();
-    // With a single subscriber, `tracing` asks only the thread that first reaches an event, and may
-    // disable it for all threads.
+    // With a single subscriber, `tracing` asks only the thread that reaches an event first, and may
+    // then disable the event for all threads.
     let _second = tracing::Dispatch::new(log.clone());
     let _guard = tracing::subscriber::set_default(log.clone());
     let (backend, store) = broken();

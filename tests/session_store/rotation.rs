@@ -37,7 +37,8 @@ impl Process {
     }
 }
 
-/// Asserts that users can move between processes of both versions before and after each step.
+/// Asserts that users stay logged in while they move between processes of both versions in each
+/// step.
 async fn nobody_is_logged_out(steps: &[Process]) {
     let mut users = Vec::new();
     for versions in steps.windows(2) {

@@ -1,4 +1,4 @@
-//! Helpers of these tests.
+//! Helpers for these tests.
 
 use codex_kv::{DjangoSigned, KvBackend, Session, SessionKey, SessionStore};
 

@@ -33,7 +33,7 @@ impl Chromium {
             command.arg("--port=0");
         };
         let start = || Process::start(&driver, free, |line| line.contains("started successfully on port"));
-        // Seen on a busy machine: it ended before it said that it had started.
+        // On a busy machine chromedriver can exit before it reports that it has started, so retry.
         let driver = (0..5).find_map(|_| start()).expect("chromedriver starts");
         Ok(Self { driver, browser })
     }
@@ -43,7 +43,7 @@ impl Chromium {
         self.visitor_of(shop.url(), shop.name).await
     }
 
-    /// Returns the same for any service; `name` is for screenshots.
+    /// Returns a new browser for any service. `name` appears in the names of screenshots.
     pub(crate) async fn visitor_of(&self, url: &str, name: &'static str) -> Visitor {
         let arguments = [
             "--headless=new",
@@ -73,8 +73,8 @@ impl Chromium {
     }
 }
 
-/// Runs the actions of the visitors and closes their browsers in any case, because the driver would
-/// leave them running.
+/// Runs the actions of the visitors, then closes their browsers even after a panic, because the
+/// driver would leave them running.
 pub(crate) async fn closing(
     visitors: impl IntoIterator<Item = Visitor>,
     what_they_do: impl Future<Output = ()> + Send + 'static,

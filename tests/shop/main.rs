@@ -1,5 +1,5 @@
-//! Tests of the shop of `examples/web`, as a separate process, in headless Chromium, on memory and
-//! on a real Redis.
+//! Tests of the shop of `examples/web` with headless Chromium. The shop runs as a separate process,
+//! on memory and on a real Redis.
 //!
 //! Screenshots are stored in `CODEX_ARTIFACTS`, or in `target/tmp/shop`.
 
@@ -105,10 +105,10 @@ async fn a_visitor_becomes_ada(ada: &Visitor) {
     assert_eq!(after.same_site().map(|site| site.to_string()).as_deref(), Some("Lax"));
 }
 
-/// Makes concurrent requests, and uses a second browser of the same user.
+/// Makes concurrent requests, also from a second browser of the same user.
 async fn ada_shops(ada: &Visitor, other: &Visitor) {
     let visits: u64 = ada.text("#visits").await.parse().unwrap();
-    // Each redirect ends on the shop's page, which counts.
+    // Each redirect ends on the shop's page, which counts visits.
     let statuses = ada
         .script_async(
             "const done = arguments[arguments.length - 1];

@@ -1,4 +1,4 @@
-//! The same tests without a browser, for machines without Chromium, and tests of requests that no
+//! The same tests without a browser, for machines without Chromium, and tests with requests that no
 //! browser sends.
 
 use std::{

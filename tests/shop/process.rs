@@ -1,4 +1,4 @@
-//! Child processes that end with the test in any case.
+//! Child processes that always end with the test.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -22,13 +22,13 @@ kill "$reader" 2>/dev/null
 pub(crate) struct Process {
     shell: Child,
     input: Option<ChildStdin>,
-    /// Its output.
+    /// The line that announced it.
     pub(crate) line: String,
 }
 
 impl Process {
     /// Runs the program and waits for the line that `is_it` accepts. Returns `None` if the program
-    /// ends before.
+    /// ends first.
     pub(crate) fn start(
         program: &Path,
         configure: impl FnOnce(&mut Command),
@@ -73,8 +73,8 @@ impl Shop {
                 .env("PORT", "0")
                 .env("SECRET_KEY", "a secret of the tests");
         };
-        // Cargo sets it for tests of the package that has the program; tests/frameworks shares this
-        // file and never starts the shop.
+        // Cargo sets this variable only for the package that contains the program.
+        // `tests/frameworks` shares this file and never starts the shop.
         let Some(program) = option_env!("CARGO_BIN_EXE_shop") else {
             panic!("the shop belongs to the package of the example");
         };

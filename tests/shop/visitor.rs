@@ -26,7 +26,7 @@ impl Visitor {
         format!("{}{path}", self.shop)
     }
 
-    /// Waits until the page is loaded.
+    /// Opens a page, and waits until it is loaded.
     pub(crate) async fn open(&self, path: &str) {
         self.goto(&self.url(path)).await;
     }
@@ -121,7 +121,7 @@ impl Visitor {
     }
 
     pub(crate) async fn close(self) {
-        // If the browser is gone, it is closed already.
+        // If this fails, the browser is already gone.
         let _ = self.client.close().await;
     }
 }

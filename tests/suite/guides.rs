@@ -1,4 +1,4 @@
-//! The Rust blocks of the guides that need more than the facade, as doctests.
+//! Doctests of the Rust blocks in the guides that need more than the facade.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/testing-without-redis.md")]

@@ -144,7 +144,7 @@ impl Page {
     }
 }
 
-/// A visitor.
+/// A browser of one visitor, which keeps the session cookie.
 #[derive(Clone)]
 pub(crate) struct Browser {
     app: Router,

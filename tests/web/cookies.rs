@@ -1,4 +1,4 @@
-//! Tests of the content of `Set-Cookie` and of the responses that carry it.
+//! Tests of the content of `Set-Cookie`, and of which responses carry it.
 
 use axum::http::header;
 use codex_kv::{
@@ -127,7 +127,7 @@ async fn an_expired_session_is_a_visitor_without_one() {
     assert_eq!((page.body.as_str(), page.set_cookie()), ("nothing", None));
 }
 
-/// A poll that carries the key from before a login is answered after it.
+/// A poll that carries the key from before a login is answered after the login.
 #[tokio::test]
 async fn scook_01_a_late_answer_to_a_request_that_reads_does_not_undo_a_login() {
     let mut browser = Browser::new(app(MemoryBackend::new()));

@@ -1,4 +1,4 @@
-//! Tests of handlers that do not complete: either all of their changes are saved or none.
+//! Tests of handlers that do not complete: either all of their changes are saved, or none.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ struct About {
     users: HashMap<String, User>,
 }
 
-/// The project, served until this is dropped.
+/// The served project. Dropping this value stops the server.
 pub(crate) struct Django {
     process: Child,
     about: About,
@@ -55,8 +55,7 @@ impl Django {
             .env("REDIS_URL", redis_url)
             .env("SECRET_KEY", SECRET)
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            // The child ends with this process in any case, because its standard input is closed
-            // then.
+            // The child always ends with this process, because its standard input is closed then.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

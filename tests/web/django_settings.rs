@@ -13,7 +13,8 @@ use crate::{
     side_by_side::{Store, start_axum},
 };
 
-/// Zones west and east of Greenwich, with half hours and across the date line.
+/// Zones west and east of Greenwich, including one with a half-hour offset and one near the date
+/// line.
 const ZONES: [&str; 3] = ["America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland"];
 
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +87,7 @@ struct Both {
 }
 
 /// Returns the parts of a `Set-Cookie` header that define the cookie's lifetime and scope. The two
-/// frameworks order them differently. Rust adds `Secure`, and Django adds the time of `Max-Age` as
-/// a date.
+/// frameworks order them differently. Rust adds `Secure`, and Django adds `Max-Age` as a date.
 fn attributes(reply: &Reply) -> Vec<String> {
     let cookie = reply.set_cookie.as_deref().expect("a cookie is set");
     let parts = cookie.split(';').skip(1).map(|part| part.trim().to_lowercase());
@@ -175,7 +175,7 @@ impl Both {
                 );
                 let age = visitor.ask(service, "/age");
                 let seconds: u64 = age.strip_suffix(" False").unwrap().parse().unwrap();
-                // Minus the time that the requests take on a busy machine.
+                // Up to 60 s, minus the time that the requests take on a busy machine.
                 assert!((30..60).contains(&seconds), "{:?}: {age}", self.settings);
                 let reply = visitor.reply(service, "/write/a", "1");
                 assert_eq!(
@@ -236,7 +236,7 @@ impl Both {
     }
 }
 
-/// Returns the time from now to the expiry that the page of a date sets.
+/// Returns the time this many seconds from now, or in the past if they are negative.
 pub(crate) fn in_seconds(seconds: i64) -> std::time::SystemTime {
     let now = std::time::SystemTime::now();
     let by = Duration::from_secs(seconds.unsigned_abs());

@@ -138,7 +138,7 @@ async fn the_answer_to_each_error_can_be_set() {
     browser.get("/set/name/Ada").await;
     assert_eq!(browser.get("/lost").await.headers["location"], "/login");
 
-    // An error from a handler gets the same response as an error of the layer itself.
+    // An error that a handler returns gets the same response as an error of the layer itself.
     let backend = watched();
     let app = routes().layer(SessionLayer::new(store(backend.clone())).on_error(respond));
     let mut browser = Browser::new(app);

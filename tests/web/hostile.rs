@@ -55,7 +55,8 @@ fn hand_made(of_another: &SessionKey) -> Vec<Vec<u8>> {
     cookies
 }
 
-/// Returns invalid keys, made of raw bytes and of texts that cause problems for servers and stores.
+/// Returns invalid keys, made of raw bytes and of texts that can cause problems for servers and
+/// stores.
 fn random() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         r"[ -~]{0,200}".prop_map(String::into_bytes),
@@ -108,7 +109,7 @@ async fn skey_03_a_hostile_cookie_never_reaches_the_backend_as_a_key_and_never_g
         "{sent} cookies, {unsendable} of them cut"
     );
 
-    // The watch itself works: it sees a read for a cookie that could be a key.
+    // The watch works: it sees a read for a cookie that could be a key.
     ada.cookie = Some("couldbeakey".to_owned());
     ada.get("/get/name").await;
     assert_eq!(take(&backend), [("get", "shop:session:couldbeakey".to_owned())]);

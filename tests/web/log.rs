@@ -7,16 +7,16 @@ use std::{
 
 use tracing::{Dispatch, Event, Metadata, Subscriber, field::Field, span, subscriber::DefaultGuard};
 
-/// Writes down every span and event, of every level.
+/// A subscriber that records every span and event, at every level.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    /// Writes down what this thread does until the guard is dropped.
+    /// Records the spans and events of this thread until the guard is dropped.
     pub(crate) fn begin() -> (Self, Recording) {
         let log = Self::default();
-        // With one subscriber, `tracing` asks only the thread that comes upon an event first, and
-        // switches it off for all.
+        // With a single subscriber, `tracing` asks only the thread that reaches an event first, and
+        // may then disable the event for all threads.
         let second = Dispatch::new(log.clone());
         let guard = tracing::subscriber::set_default(log.clone());
         (
@@ -40,7 +40,7 @@ impl Log {
     }
 }
 
-/// A log that is being written.
+/// The guard of a log that is being recorded.
 pub(crate) struct Recording {
     _guard: DefaultGuard,
     _second: Dispatch,

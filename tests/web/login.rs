@@ -75,7 +75,7 @@ async fn another_user_finds_nothing_of_the_first() {
 #[tokio::test]
 async fn a_login_that_ends_in_a_500_is_none() {
     let mut browser = Browser::new(app(store(MemoryBackend::new())));
-    // It does not end the session of the user who was logged in before either.
+    // It does not end the session of the previous user either.
     browser.get("/login/7").await;
     assert_eq!(browser.get("/login-and-fail").await.status, 500);
     assert_eq!(browser.get("/whoami").await.body, "7");
@@ -89,7 +89,7 @@ async fn a_login_that_ends_in_a_500_is_none() {
     assert_eq!(browser.get("/get/cart").await.body, "full");
 }
 
-/// A login into a session of the same user that ends before the login completes.
+/// A user logs in again within a session that ends before the login completes.
 #[tokio::test]
 async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile() {
     let store = store(MemoryBackend::new());
@@ -116,8 +116,8 @@ async fn a_second_login_of_the_same_user_is_one_though_the_first_ends_meanwhile(
     );
 }
 
-/// Two concurrent logins of one browser: both result in a session of the user, and the visitor's
-/// old key is invalid.
+/// Two concurrent logins from one browser: both result in a session of the user, and the visitor's
+/// old key becomes invalid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_clicked_twice_is_a_login() {
     let database = codex_testkit::require!("redis", Database::lease());
@@ -197,7 +197,7 @@ async fn revoke_all_is_one_write_however_many_sessions_there_are() {
     }
 }
 
-/// A session by Django's own `login` contains no generation.
+/// A session that Django's own `login` created contains no generation.
 #[tokio::test]
 async fn a_login_of_djangos_own_is_ended_too() {
     let store = store(MemoryBackend::new());
@@ -226,8 +226,8 @@ async fn an_outage_while_the_generation_is_asked_is_no_visitor_without_a_session
     let mut session = here.new_session();
     here.login(&mut session, &Login::new("42")).await.unwrap();
     let key = session.key().unwrap().clone();
-    // Another process does not know the session's user yet, so it requests the generation
-    // afterwards.
+    // Another process does not know the session's user yet, so it reads the generation in a second
+    // round trip.
     let elsewhere = store(backend.clone());
     take_down_after(&backend, 1);
     assert!(matches!(elsewhere.load(&key).await, Err(SessionError::Backend(_))));
@@ -258,7 +258,7 @@ async fn the_hash_that_ties_a_session_to_the_password_is_djangos() {
         let backend = session.get::<String>("_auth_user_backend").unwrap();
         assert_eq!(backend.as_deref(), Some("shop.auth.Backend"));
 
-        // After a change of password the same user starts with an empty session.
+        // After a change of password, the same user starts with an empty session.
         session.insert("cart", "full").unwrap();
         store.login(&mut session, &login).await.unwrap();
         assert!(session.contains_key("cart"));

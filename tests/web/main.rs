@@ -1,5 +1,5 @@
-//! Sessions in axum: what reaches the store, what the browser gets, and what becomes of requests
-//! side by side.
+//! Tests of sessions in axum: what reaches the store, what the browser gets, and how concurrent
+//! requests behave.
 
 #![allow(
     clippy::unwrap_used,

@@ -6,8 +6,8 @@ use tokio::task::JoinSet;
 
 use crate::app::{Browser, app, store};
 
-/// Repeatedly makes eight concurrent requests that set different names. Every name must be present
-/// afterwards.
+/// Makes eight concurrent requests that set different names, in each of several rounds. Asserts
+/// that every name is present afterwards.
 async fn nobodys_key_is_lost(backend: AnyBackend, rounds: u32) {
     let app = app(backend.clone());
     for round in 0..rounds {
@@ -54,7 +54,8 @@ async fn nobodys_count_is_lost(backend: AnyBackend, rounds: u32) {
     assert_eq!(session.get::<u32>("visits").unwrap(), Some(1 + 8 * rounds));
 }
 
-/// Returns the number of rounds. The full run, 1,000 rounds, is `scripts/long parallel-sessions`.
+/// Returns the number of rounds. `scripts/long parallel-sessions` makes the full run of 1,000
+/// rounds.
 fn rounds() -> u32 {
     std::env::var("CODEX_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap())
 }
@@ -98,7 +99,7 @@ async fn a_merge_does_again_what_was_done_and_not_what_differs() {
     first.insert("set", 5).unwrap();
     store.save(&mut first).await.unwrap();
 
-    // Setting the loaded value again is a change too, and it is the later change.
+    // Setting the loaded value again is a change too, and it wins because it is later.
     other.insert("same", "old").unwrap();
     assert_eq!(
         other.update("count", |count: Option<u32>| count.unwrap() + 1).unwrap(),

@@ -1,4 +1,4 @@
-//! Tests of the core of every framework's middleware.
+//! Tests of the core that every framework's middleware shares.
 
 use codex_kv::{
     KvBackend as _, Login, SessionError,
@@ -102,7 +102,7 @@ async fn another_users_session_ends_only_with_the_login() {
     let grace = cookie(request.finish(200).await.set_cookie);
     assert!(backend.get(&record).await.unwrap().is_none());
 
-    // A login and a logout in one request end both.
+    // A login and a logout in one request end both sessions.
     let request = RequestSession::begin(&store, grace.as_str());
     request.login(&Login::new("ada")).await.unwrap();
     request.logout().await.unwrap();

@@ -1,4 +1,4 @@
-//! The layer's logs and texts hold no key, no value and no cookie.
+//! Tests that the layer's logs and texts contain no key, no value and no cookie.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
         browser.get("/set/name/hunter2").await;
         cookies.push(browser.cookie.clone().unwrap());
         match round {
-            // A record that cannot be read, an outage, and a session that is as it should be.
+            // An unreadable record, an outage, and a session in order.
             0 => {
                 let broken = SetOptions::new();
                 let written = backend.set(&record(&browser.key()), "hunter2:a:b".into(), broken).await;
@@ -42,7 +42,7 @@ async fn nothing_of_a_session_is_in_a_log_or_an_answer() {
             "/flush",
         ] {
             let page = browser.get(path).await;
-            // A handler's own text is no concern of the layer's.
+            // The layer does not control a handler's own text.
             if path != "/careless" {
                 writeln!(said, "{} {}", page.status, page.body).unwrap();
             }

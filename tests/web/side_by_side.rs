@@ -81,7 +81,7 @@ async fn expire_in(session: Session, Path(seconds): Path<i64>) -> Answer {
     Ok("set".to_owned())
 }
 
-/// A handler that answers like the Django project, with Python's `True`.
+/// Responds like the Django project, with Python's `True` and `False`.
 async fn age(session: Session) -> Answer {
     session
         .with(|session| {
@@ -102,7 +102,7 @@ async fn revoke(State(shop): State<Arc<Shop>>, session: Session) -> Answer {
     Ok("revoked".to_owned())
 }
 
-/// Returns the same pages as those of `examples/django/service.py`.
+/// Starts a service with the same pages as `examples/django/service.py`.
 pub(crate) async fn start_axum(store: Store, users: HashMap<String, User>) -> Service {
     let app = Router::new()
         .route("/whoami", post(whoami))
@@ -187,7 +187,7 @@ impl Both {
     }
 
     fn values_cross_unchanged(self) {
-        // The values have the form of Python's json.dumps, so that the texts can be compared.
+        // The values are spelt as Python's `json.dumps` does, so that the texts can be compared.
         let long = format!("\"{}\"", "a".repeat(5_000));
         let values = [
             "42",
@@ -204,7 +204,7 @@ impl Both {
             let mut visitor = Visitor::default();
             for (number, value) in values.iter().enumerate() {
                 visitor.write(here, &format!("v{number}"), value);
-                // A change on the other side keeps the data of this side.
+                // A change on the other side keeps this side's data.
                 visitor.write(there, "other", &number.to_string());
                 for service in [here, there] {
                     let read = visitor.ask(service, &format!("/read/v{number}"));

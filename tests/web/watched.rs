@@ -24,8 +24,8 @@ pub(crate) fn restore(backend: &Watched) {
     backend.inner().heal();
 }
 
-/// Returns the verbs and keys since the last time. A verb with several keys appears once for each
-/// key, and a verb without keys appears with an empty key.
+/// Returns the verbs and keys since the last call. A verb with several keys appears once per key,
+/// and a verb without keys appears with an empty key.
 pub(crate) fn take(backend: &Watched) -> Vec<(&'static str, String)> {
     let calls = backend.calls();
     backend.clear();
@@ -40,7 +40,7 @@ pub(crate) fn take(backend: &Watched) -> Vec<(&'static str, String)> {
     taken
 }
 
-/// Returns the verbs since the last time.
+/// Returns the verbs since the last call.
 pub(crate) fn take_verbs(backend: &Watched) -> Vec<&'static str> {
     take(backend).into_iter().map(|(verb, _)| verb).collect()
 }

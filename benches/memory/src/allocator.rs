@@ -1,4 +1,4 @@
-//! The system's allocator, counting what it was asked for.
+//! The system's allocator, with a count of the requested bytes.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,8 +7,8 @@ use std::{
 
 pub(crate) struct Counting;
 
-/// Off while speed is measured: an atomic addition for each allocation would weigh on those that
-/// allocate more.
+/// Off while speed is measured, because an atomic addition for each allocation would penalise
+/// stores that allocate more.
 static ON: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicI64 = AtomicI64::new(0);
 static TAKEN: AtomicI64 = AtomicI64::new(0);
@@ -26,7 +26,7 @@ fn count(size: usize, sign: i64) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 1);

@@ -1,4 +1,4 @@
-//! Bytes per entry at a million, new and after each was read once.
+//! Bytes per entry at a million entries, new and after each was read once.
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ const COUNT: usize = 1_000_000;
 
 pub(crate) fn run() {
     println!("\n## Bytes per entry at {COUNT} entries, keys of 32 characters, values of {VALUE_LEN} bytes");
-    println!("  asked of the allocator (with what glibc adds): new -> each read once");
+    println!("  requested from the allocator (with glibc's overhead): new -> each read once");
     let keys = input::keys(COUNT);
     let all: [fn() -> Box<dyn Peer>; 6] = [
         || Box::new(Ours::new()),
@@ -63,7 +63,7 @@ pub(crate) fn run() {
     let real = (allocator::asked() - before) as f64;
     allocator::stop();
     println!(
-        "  codex-memory says used_bytes = {} per entry, {:+.2} % off what was asked of the allocator; len = {}",
+        "  codex-memory reports used_bytes = {} per entry, {:+.2} % off the requested bytes; len = {}",
         ours.0.used_bytes() / COUNT,
         (ours.0.used_bytes() as f64 / real - 1.0) * 100.0,
         ours.0.len()

@@ -1,5 +1,5 @@
-//! A million entries that end at the same moment: the longest call meanwhile, and the memory
-//! afterwards.
+//! A million entries that expire at the same moment: the longest call around that moment, and the
+//! memory afterwards.
 
 use std::{
     hint::black_box,
@@ -40,8 +40,8 @@ fn resident() -> f64 {
     pages * 4096.0 / 1e6
 }
 
-/// Takes as much of a processor as the store's own thread does, at its pace and as long, with no
-/// lock and no memory: the control.
+/// Runs the control: takes as much processor time as the store's own thread, at the same pace and
+/// for the same time, without locks or memory.
 fn other_work() {
     thread::sleep(Duration::from_secs(6));
     let start = Instant::now();
@@ -97,7 +97,7 @@ fn report(name: &str, fill: impl FnOnce(Duration), call: impl FnMut(usize)) -> f
     longest.as_secs_f64() * 1e3
 }
 
-/// The cases on codex-memory: whether entries expire, and whether a call in 20 is a set.
+/// The cases on codex-memory: whether entries expire, and whether one call in 20 is a set.
 const CASES: [(&str, bool, bool); 4] = [
     ("nothing expires, gets", false, false),
     ("codex-memory, gets", true, false),

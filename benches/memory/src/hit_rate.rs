@@ -1,5 +1,5 @@
-//! Hit rates beside the caches that evict, with room for 1, 5 and 20 percent of a trace's keys: a
-//! get, and a set where it missed.
+//! Hit rates compared with other caches that evict, with room for 1, 5 and 20 percent of a trace's
+//! keys. Each access is a get, and a set if it misses.
 
 use std::{collections::HashSet, fmt::Write as _};
 
@@ -13,7 +13,7 @@ use crate::{peers::now, plot, traces};
 pub(crate) const CACHES: [&str; 5] = ["codex-memory", "moka", "quick_cache", "foyer, LRU", "foyer, S3-FIFO"];
 pub(crate) const PERCENT: [usize; 3] = [1, 5, 20];
 
-/// Smaller caches are left out: each one divides its room among shards.
+/// Smaller caches are left out, because each cache divides its room among shards.
 const MIN_ENTRIES: usize = 100;
 
 /// The hit rates of one trace, in percent, by size and by cache.

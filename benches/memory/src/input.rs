@@ -1,4 +1,4 @@
-//! Keys, values and the order in which they are asked for; the same in every run.
+//! Keys, values and the order of access, the same in every run.
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ pub(crate) fn value() -> Bytes {
     Bytes::from(vec![b'v'; VALUE_LEN])
 }
 
-/// Makes `len` uniform draws among `count`.
+/// Returns `len` uniform random numbers below `count`.
 pub(crate) fn uniform(count: usize, len: usize, seed: u64) -> Vec<u32> {
     let mut random = Random::new(seed);
     (0..len).map(|_| random.below(count) as u32).collect()

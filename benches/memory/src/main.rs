@@ -1,4 +1,5 @@
-//! codex-memory beside its peers. `scripts/bench memory` runs it; arguments name the parts to run.
+//! codex-memory compared with its peers. `scripts/bench memory` runs it; arguments name the parts
+//! to run.
 
 mod allocator;
 mod bytes_per_entry;

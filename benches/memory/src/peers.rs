@@ -1,4 +1,4 @@
-//! The stores side by side, behind one face.
+//! The compared stores, behind a common trait.
 
 use std::{
     hash::BuildHasher,
@@ -13,14 +13,14 @@ use codex_memory::MemoryBackend;
 use codex_traits::{Expiry, KvBackend, OnMissing, SetOptions};
 use dashmap::DashMap;
 
-/// Long enough that nothing ends during a measurement.
+/// Long enough that nothing expires during a measurement.
 pub(crate) const TTL: Duration = Duration::from_secs(3600);
 
 pub(crate) trait Peer: Sync {
     fn name(&self) -> &'static str;
     fn get(&self, key: &String) -> Option<Bytes>;
     fn set(&self, key: &str, value: Bytes);
-    /// Adds one to the decimal number under the key, atomically where the store can.
+    /// Adds one to the decimal number under the key, atomically if the store supports that.
     fn incr(&self, key: &String);
 }
 
@@ -65,8 +65,8 @@ impl Peer for Ours {
     }
 }
 
-/// A map with a deadline beside each value. `CHECKED`: a get looks at it, which a map of values
-/// alone would not do.
+/// A map with a deadline beside each value. If `CHECKED`, a get checks the deadline, which a plain
+/// map of values would not do.
 pub(crate) struct Dash<S, const CHECKED: bool> {
     name: &'static str,
     map: DashMap<String, (Bytes, Instant), S>,
@@ -124,7 +124,7 @@ impl Peer for Moka {
     }
 }
 
-/// It has no expiry; the deadline is kept and checked by hand, as with dashmap.
+/// quick_cache has no expiry, so the deadline is stored beside the value and checked by each get.
 pub(crate) struct Quick(pub(crate) quick_cache::sync::Cache<String, (Bytes, Instant)>);
 
 impl Quick {
@@ -145,7 +145,7 @@ impl Peer for Quick {
         self.0.insert(key.to_owned(), (value, Instant::now() + TTL));
     }
     fn incr(&self, key: &String) {
-        // Not atomic: there is nothing to do it with.
+        // Not atomic: a get and then an insert.
         if let Some((old, deadline)) = self.0.get(key) {
             self.0.insert(key.to_owned(), (plus_one(&old), deadline));
         }

@@ -61,7 +61,7 @@ fn hit_rate(panel: &Area<'_>, rates: &Rates) {
         .x_label_formatter(&label)
         .draw()
         .unwrap();
-    // The first one last, so that no other line covers it.
+    // The first cache is drawn last, so that no other line covers it.
     for (cache, colour) in COLOURS.iter().enumerate().rev() {
         let points = rates.by_size.iter().enumerate();
         let points = points.map(|(at, (_, rates))| (SegmentValue::CenterOf(at), rates[cache]));

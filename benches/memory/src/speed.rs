@@ -1,5 +1,5 @@
-//! Nanoseconds of processor time per operation, in interleaved rounds, and the ratios to ours: the
-//! median of the rounds' ratios, and that of the lowest figures.
+//! Nanoseconds of processor time per operation, in interleaved rounds, and the ratios to
+//! codex-memory: the median of the rounds' ratios, and the ratio of the lowest figures.
 
 use std::{hint::black_box, thread, time::Instant};
 
@@ -122,8 +122,8 @@ pub(crate) fn run() {
         for work in all.into_iter().filter(|work| work.title().contains(&asked)) {
             let text = Bytes::from_static(b"1");
             if work == Work::Incr {
-                // Some take writes in later, or not at all under load: given time and a second
-                // turn.
+                // `incr` needs numbers. Some peers apply these writes later, or not at all under
+                // load.
                 for peer in &peers {
                     keys.iter().for_each(|key| peer.set(key, text.clone()));
                 }

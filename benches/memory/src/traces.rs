@@ -1,5 +1,5 @@
-//! Traces of cache accesses: public ones from the folder that BENCH_TRACES names, and generated
-//! ones.
+//! Traces of cache accesses: public traces from the folder that BENCH_TRACES names, and generated
+//! traces.
 
 use std::{env, fs, io, path::Path};
 
@@ -10,7 +10,7 @@ const ACCESSES: usize = 2_000_000;
 
 #[derive(Clone, Copy)]
 enum Format {
-    /// Lines of a first block and the number of blocks that follow it, as in the ARC traces.
+    /// Lines of a first block and a number of blocks, as in the ARC traces.
     Blocks,
     /// A number on each line.
     Lines,
@@ -47,7 +47,7 @@ pub(crate) struct Trace {
     pub(crate) keys: Vec<u64>,
 }
 
-/// Calls `each` with one trace after the other, so that one is in memory at a time.
+/// Calls `each` with one trace after another, so that only one is in memory at a time.
 pub(crate) fn for_each(mut each: impl FnMut(Trace)) {
     if let Ok(folder) = env::var("BENCH_TRACES") {
         for (name, file, format) in PUBLIC {

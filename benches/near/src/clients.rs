@@ -19,10 +19,10 @@ use rustis::{
     resp::BulkString,
 };
 
-/// Long enough that nothing ends during a measurement.
+/// Long enough that nothing expires during a measurement.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// Every client may keep this many keys.
+/// The number of keys that every client may cache.
 pub(crate) const KEYS: usize = 100_000;
 
 pub(crate) trait KvClient: Clone + Send + Sync + 'static {
@@ -63,7 +63,8 @@ impl RedisRs {
         let info = format!("{url}?protocol=resp3").into_connection_info().unwrap();
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let cache = CacheConfig::new().set_size(NonZeroUsize::new(KEYS).unwrap());
-        // A deadline would cost a timer per command; this peer is to be as fast as it can.
+        // Without a deadline, which would cost a timer per command: this peer should be as fast as
+        // possible.
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_cache_config(cache);
@@ -125,7 +126,7 @@ impl KvClient for Rustis {
     }
 }
 
-/// fred with the feature `i-tracking`, and a map that its invalidations remove from, in the way of
+/// fred with the feature `i-tracking`, and a map from which its invalidations remove keys, as in
 /// fred's own example.
 #[derive(Clone)]
 pub(crate) struct Fred {

@@ -1,4 +1,4 @@
-//! A `get` of a key that is kept.
+//! A `get` of a cached key.
 
 use std::hint::black_box;
 
@@ -18,7 +18,7 @@ const KEYS: usize = 100;
 const HITS: usize = 200_000;
 const ROUND_TRIPS: usize = 2000;
 
-/// The places of the rows in the table.
+/// The indexes of rows in the table.
 const MEMORY: usize = 0;
 const REDIS: usize = 6;
 
@@ -87,7 +87,7 @@ fn hits<C: KvClient>(runtime: &Runtime, client: &C, calls: usize) -> Turn {
             assert!(black_box(value).is_some());
         }
     };
-    // Fills the memory before the measurement.
+    // Fills the cache before the measurement.
     runtime.block_on(read(KEYS));
     turn(calls, || runtime.block_on(read(calls)))
 }

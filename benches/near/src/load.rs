@@ -13,13 +13,13 @@ use crate::{
 const PROCESSES: u64 = 2;
 const PLAIN: usize = 0;
 
-/// The time of load before the measurement, in which the clients fill their memory.
+/// The duration of the load before the measurement, in which the clients fill their caches.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Enough for every invalidation to arrive.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// One client: a server of its own, and two processes.
+/// A client under test, with its own server and two processes.
 struct Contest {
     server: Server,
     workers: Vec<Worker>,

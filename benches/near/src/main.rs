@@ -1,5 +1,5 @@
-//! The near cache beside the plain Redis backend, the memory backend and the client-side caches of
-//! other clients. `scripts/bench near` runs it; arguments name the parts to run.
+//! The near cache compared with the plain Redis backend, the memory backend and the client-side
+//! caches of other clients. `scripts/bench near` runs it; arguments name the parts to run.
 
 mod clients;
 mod hot;
@@ -36,7 +36,7 @@ fn key(number: usize) -> String {
     format!("bench:{number:026}")
 }
 
-/// Returns a JSON text of 200 bytes that says which write it is of.
+/// Returns a JSON text of 200 bytes that contains the number of the write.
 fn value(version: u64) -> Bytes {
     let mut text = format!(r#"{{"version":{version:020},"name":"Ada Lovelace","tags":["a","b","c"],"text":""#);
     while text.len() < LENGTH - 2 {

@@ -1,4 +1,5 @@
-//! A read that the memory does not answer, and a plain backend beside one with a near cache.
+//! Reads that miss the near cache, and reads over the backend inside it, compared with a plain
+//! backend.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,14 +51,14 @@ pub(crate) fn run() {
         "| tasks | | `RedisBackend` | a miss of `NearBackend` | ratio | the backend inside a near cache | ratio |"
     );
     println!("|---|---|---|---|---|---|---|");
-    // One task waits for each answer, so it reads fewer keys in the time.
+    // A single task waits for each answer, so it reads fewer keys.
     for (tasks, share) in [(1, 8), (64, 1)] {
         let turns = interleaved(
             rounds,
             &mut [
                 &mut || read(&runtime, &server, &redis, &keys, tasks, KEYS / share),
                 &mut || {
-                    // No key has this name, and everything that is kept is dropped.
+                    // No key has this name, but the near cache drops everything that it holds.
                     let pattern = Pattern::prefix("no key");
                     let removed = runtime.block_on(near.0.del_matching(&pattern));
                     assert_eq!(removed.unwrap(), 0);
@@ -84,7 +85,7 @@ pub(crate) fn run() {
     println!();
 }
 
-/// Reads each of the first `count` keys once, by this many tasks.
+/// Reads each of the first `count` keys once, with this many tasks.
 fn read<C: KvClient>(
     runtime: &Runtime,
     server: &Server,

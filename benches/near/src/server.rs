@@ -1,4 +1,4 @@
-//! The server of one client: nothing else is sent to it.
+//! A server for one client, which gets no other requests.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One of the two processes of the load: it connects a client, and runs what it is told by lines on
-//! its standard input.
+//! One of the two processes of the load. It connects a client, and runs the load that lines on its
+//! standard input request.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -26,7 +26,7 @@ pub(crate) const ARGUMENT: &str = "worker";
 
 const TASKS: usize = 64;
 
-/// Reads in a hundred calls; the others are writes.
+/// The number of reads in a hundred calls. The other calls are writes.
 const READS: usize = 95;
 
 const EXPONENT: f64 = 0.99;
@@ -46,7 +46,7 @@ pub(crate) const CLIENTS: [&str; 5] = [
     "fred and a `DashMap`",
 ];
 
-/// The cost of a time of load in one process.
+/// The cost of a period of load in one process.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) operations: u64,
@@ -62,8 +62,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker with this client of [`CLIENTS`]. Workers with another number write other
-    /// values.
+    /// Starts a worker with this client of [`CLIENTS`]. Workers with different numbers write
+    /// different values.
     pub(crate) fn start(client: usize, url: &str, number: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([ARGUMENT, &client.to_string(), url, &number.to_string()])
@@ -93,7 +93,8 @@ impl Worker {
         }
     }
 
-    /// Ends the worker. Returns the number of keys of which it shows another value than the server.
+    /// Ends the worker. Returns the number of keys whose value in the client differs from that in
+    /// the server.
     pub(crate) fn end(mut self) -> u64 {
         writeln!(self.input, "end").unwrap();
         let stale = self.answer()[0];
@@ -155,7 +156,7 @@ async fn load<C: KvClient>(
 ) -> Load {
     let is_over = Arc::new(AtomicBool::new(false));
     let (cpu, start) = (pairs::cpu(), Instant::now());
-    // Each time of load goes on elsewhere in the draws.
+    // Each period of load continues at another place in the draws.
     let origin = versions.load(Ordering::Relaxed) as usize;
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
@@ -193,7 +194,7 @@ async fn load<C: KvClient>(
     }
 }
 
-/// Returns the number of keys of which the client shows another value than the server holds.
+/// Returns the number of keys whose value in the client differs from that in the server.
 async fn stale<C: KvClient>(client: &C, keys: &[String], url: &str) -> u64 {
     let redis = RedisBackend::connect(url).await.unwrap();
     let mut stale = 0;
@@ -207,7 +208,7 @@ async fn stale<C: KvClient>(client: &C, keys: &[String], url: &str) -> u64 {
     stale
 }
 
-/// Draws keys by Zipf's law, and which of the calls write.
+/// Draws keys by Zipf's law, and marks the calls that write.
 fn draws(seed: u64) -> Vec<u32> {
     let mut random = Random::new(!seed);
     zipf(KEYS, EXPONENT, DRAWS, seed)

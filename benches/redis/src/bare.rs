@@ -1,6 +1,6 @@
 //! A multiplexer with nothing but the essentials: requests are appended to a shared buffer, one
 //! task writes it, another reads replies. It has no deadlines, no limits, no reconnection and no
-//! error handling, so it marks what the runtime and the loopback allow.
+//! error handling, so it shows the limit that the runtime and the loopback interface set.
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,5 @@
-//! A hit of a cache in memory by a loader and without `async`, beside that of `Cache::get`, which
-//! `steps` measures.
+//! Hits of an in-memory cache through a loader and without `async`, compared with `Cache::get`,
+//! which `steps` measures.
 
 use std::{convert::Infallible, hint::black_box, time::Duration};
 

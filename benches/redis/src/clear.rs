@@ -1,5 +1,5 @@
-//! A clear of 100,000 keys beside a bare pipelined SCAN COUNT 1000 + UNLINK, and GETs while it
-//! runs.
+//! A clear of 100,000 keys compared with a bare pipelined SCAN COUNT 1000 + UNLINK, and GETs while
+//! it runs.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -88,7 +88,7 @@ pub(crate) fn run() {
     println!();
 }
 
-/// Measures `clear` while GETs run one after another beside it.
+/// Measures `clear` while GETs run one after another.
 async fn beside(
     clear: impl Future<Output = ()> + Send + 'static,
     latencies: &mut Vec<Duration>,

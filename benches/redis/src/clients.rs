@@ -8,7 +8,7 @@ use codex_traits::{KvBackend as _, SetOptions};
 use fred::prelude::{Builder, Client, ClientLike as _, Config, Expiration, KeysInterface as _, TcpConfig};
 use redis::{AsyncConnectionConfig, IntoConnectionInfo as _, aio::MultiplexedConnection, io::tcp::TcpSettings};
 
-/// Long enough that nothing ends during a measurement.
+/// Long enough that nothing expires during a measurement.
 pub(crate) const TTL: Duration = Duration::from_secs(3600);
 
 pub(crate) trait KvClient: Clone + Send + Sync + 'static {
@@ -37,7 +37,8 @@ impl RedisRs {
     pub(crate) async fn connect(url: &str, nodelay: bool) -> Self {
         let info = url.into_connection_info().unwrap();
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(nodelay));
-        // A deadline would cost a timer per command; this peer is to be as fast as it can.
+        // Without a deadline, which would cost a timer per command: this peer should be as fast as
+        // possible.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let client = redis::Client::open(info).unwrap();
         Self(

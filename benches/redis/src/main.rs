@@ -1,5 +1,5 @@
-//! codex-redis beside its peers, on one real server. `scripts/bench redis` runs it; arguments name
-//! the parts to run.
+//! codex-redis compared with its peers, on a real server. `scripts/bench redis` runs it; arguments
+//! name the parts to run.
 
 mod bare;
 mod big;
@@ -28,7 +28,7 @@ struct Bench {
     runtime: Runtime,
 }
 
-/// The runtimes, by the names that the outside benchmark has for them.
+/// The runtimes, with their names in the outside benchmark.
 #[derive(Clone, Copy)]
 enum Workers {
     Two,

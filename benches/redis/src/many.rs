@@ -1,4 +1,4 @@
-//! `get_many` and `set_many` of 100 keys, beside one bare MGET and one bare pipeline of SETs.
+//! `get_many` and `set_many` of 100 keys, compared with a bare MGET and a bare pipeline of SETs.
 
 use std::sync::Arc;
 

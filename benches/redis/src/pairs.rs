@@ -1,4 +1,4 @@
-//! Rounds in which every candidate has its turn, and what their ratios say.
+//! Interleaved rounds in which every candidate has a turn, and statistics of their results.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 pub(crate) struct Turn {
     pub(crate) operations: f64,
     pub(crate) wall: Duration,
-    /// Processor time of this process, the client: the server is another one.
+    /// The processor time of this process, which is the client. The server is another process.
     pub(crate) cpu: Duration,
 }
 
@@ -46,8 +46,8 @@ pub(crate) fn rounds(default: usize) -> usize {
     env::var("BENCH_ROUNDS").map_or(default, |rounds| rounds.parse().expect("BENCH_ROUNDS is a number"))
 }
 
-/// Runs each candidate once a round, beginning with another one each time, and once before to warm
-/// up. The result is by candidate.
+/// Runs each candidate once to warm up, and then once per round. Each round begins with the next
+/// candidate. The results are grouped by candidate.
 pub(crate) fn interleaved<T>(rounds: usize, candidates: &mut [&mut dyn FnMut() -> T]) -> Vec<Vec<T>> {
     let mut turns: Vec<Vec<T>> = candidates.iter().map(|_| Vec::with_capacity(rounds)).collect();
     for candidate in candidates.iter_mut() {
@@ -72,7 +72,7 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Returns the median of the ratios of each round.
+/// Returns the median of the ratios of the rounds.
 pub(crate) fn ratio<T>(ours: &[T], theirs: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     median(
         ours.iter()
@@ -81,7 +81,7 @@ pub(crate) fn ratio<T>(ours: &[T], theirs: &[T], figure: impl Fn(&T) -> f64) -> 
     )
 }
 
-/// Returns the time that this percentage of the times stays under.
+/// Returns this percentile of the times.
 pub(crate) fn percentile(times: &mut [Duration], percent: f64) -> Duration {
     times.sort_unstable();
     let at = (times.len() as f64 * percent / 100.0) as usize;

@@ -1,5 +1,5 @@
-//! Work that needs no server: encoding and decoding a session, a cache's get from memory, a call
-//! through the trait.
+//! Work that needs no server: encoding and decoding a session, a get from an in-memory cache, and a
+//! call through the trait.
 
 use std::{
     collections::HashMap,
@@ -280,7 +280,7 @@ fn cache(rounds: usize) {
 /// that is chosen at run time.
 fn the_trait(rounds: usize) {
     const CALLS: usize = 200_000;
-    // As callers do: many calls within one poll.
+    // Makes many calls within one poll, as callers do.
     async fn through<B: KvBackend>(backend: &B, keys: &[String]) {
         for number in 0..CALLS {
             drop(black_box(backend.get(&keys[number % keys.len()]).await.unwrap()));

@@ -1,4 +1,5 @@
-//! A cache read and a session load by 64 tasks, beside hitbox-redis and tower-sessions-redis-store.
+//! A cache read and a session load by 64 tasks, compared with hitbox-redis and
+//! tower-sessions-redis-store.
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::{
     plot::{self, Cell},
 };
 
-/// As many as the server's dictionary and the processor's caches make a difference for.
+/// Enough keys that the server's dictionary and the processor's caches affect the speed.
 const KEYS: usize = 100_000;
 
 const OURS: usize = 0;

@@ -39,7 +39,7 @@ pub fn print_costs() {
     }
 }
 
-/// Returns the best of five, each of many calls.
+/// Returns the microseconds per call in the best of five runs of many calls.
 fn microseconds(mut call: impl FnMut() -> bool) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..5 {

@@ -1,4 +1,5 @@
-//! Browsers: each has one connection and one cookie, and asks again as soon as it is answered.
+//! Simulated browsers. Each has a connection and its cookies, and sends the next request as soon as
+//! the last is answered.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,7 @@ use tokio::{
 pub struct Server {
     name: String,
     port: u16,
-    /// The process whose processor time is told, if it is known.
+    /// The process whose processor time is reported, if it is known.
     pid: Option<u32>,
 }
 
@@ -33,8 +34,8 @@ impl Server {
         }
     }
 
-    /// Returns the user and system time of the process and those that it waits for, in seconds,
-    /// from `/proc` (proc(5)): a hundredth each.
+    /// Returns the user and system time of the process and its children, in seconds. `/proc` counts
+    /// hundredths of a second; see proc(5).
     fn processor_seconds(&self) -> Option<f64> {
         let ticks = |pid: u32| -> Option<f64> {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -66,7 +67,7 @@ pub async fn compare(servers: Vec<Server>, path: &str, connections: usize, secon
     }
     for round in 0..rounds {
         for turn in 0..servers.len() {
-            // Each begins once, so that none always comes after the same one.
+            // Each round begins with another server.
             let at = (turn + round) % servers.len();
             all[at].push(ask(&servers[at], path, connections, seconds).await);
         }
@@ -126,9 +127,9 @@ async fn ask(server: &Server, path: &str, connections: usize, seconds: Duration)
     }
 }
 
-/// Counts for some time, and checks each number: a server that forgets, or fails, is not measured.
-/// The time begins when each browser has its session: the first page, which logs in, is not
-/// counted.
+/// Requests the page for some time and checks each count, so a server that loses a count or fails
+/// is not measured. The time begins when every browser has its session. The first page, which logs
+/// in, does not count.
 async fn browse(port: u16, path: String, logged_in: Arc<Barrier>, seconds: Duration) -> Vec<f64> {
     let mut times = Vec::new();
     let mut cookies = BTreeMap::new();
@@ -154,8 +155,8 @@ async fn browse(port: u16, path: String, logged_in: Arc<Barrier>, seconds: Durat
         };
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{cookie}\r\n");
         buffer.clear();
-        // A server may close a connection between two requests (gunicorn does); then a browser asks
-        // again on another, and waits longer.
+        // A server may close a connection between two requests, as gunicorn does. The browser then
+        // repeats the request on a new connection, and the wait counts.
         if connection.write_all(request.as_bytes()).await.is_err()
             || !matches!(connection.read_buf(&mut buffer).await, Ok(1..))
         {
@@ -176,7 +177,7 @@ async fn browse(port: u16, path: String, logged_in: Arc<Barrier>, seconds: Durat
         };
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert_eq!(body.parse(), Ok(visit), "a count is lost");
-        // axum_session sets more than one.
+        // axum_session sets several cookies.
         for set in headers(head, "set-cookie") {
             let pair = set.split(';').next().unwrap_or_default();
             if let Some((name, value)) = pair.split_once('=') {

@@ -1,11 +1,11 @@
-//! Pages that count, served on Redis by codex-kv and its peers, and a load of browsers for any of
-//! them. Run by `scripts/bench web`.
+//! Pages that count visits, served by codex-kv and its peers on Redis, and a load of simulated
+//! browsers. Run by `scripts/bench web`.
 //!
 //! * `codex-web-bench serve codex|tower|axum-session|codex-actix|actix-session REDIS_URL` serves on
 //!   a free port, which it prints.
 //! * `codex-web-bench codec` prints the cost of signing and reading a session.
-//! * `codex-web-bench load PATH CONNECTIONS SECONDS NAME=PORT[=PID] …` asks each server in turn,
-//!   once per `BENCH_ROUNDS`, and prints a table.
+//! * `codex-web-bench load PATH CONNECTIONS SECONDS NAME=PORT[=PID] …` loads each server in turn,
+//!   for `BENCH_ROUNDS` rounds, and prints a table.
 
 mod codec;
 mod load;
@@ -18,7 +18,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["codec"] => codec::print_costs(),
-        // These have runtimes of their own.
+        // These have their own runtimes.
         ["serve", "codex-actix", url] => serve::codex_actix(url),
         ["serve", "actix-session", url] => serve::actix(url),
         _ => run(&arguments),

@@ -1,5 +1,6 @@
-//! The same two pages on each library. Both count this visitor's visits in the session and answer
-//! the number. `/` keeps nothing else; `/shop` is that of a user who is logged in and has a cart.
+//! The same two pages in each library. Both count the visitor's visits in the session and return
+//! the number. `/` stores nothing else. `/shop` is the page of a user who is logged in and has a
+//! cart.
 
 mod actix;
 mod axum_session;
@@ -13,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use tokio::net::TcpListener;
 
-/// The age of sessions and cookies: that of codex-kv and Django unless set.
+/// The maximum age of sessions and cookies, which is the default of codex-kv and Django.
 const TWO_WEEKS: u64 = 1_209_600;
 
-/// The texts that `/shop` keeps beside the counter and the user: about 280 bytes of JSON in all.
+/// The texts that `/shop` stores beside the counter and the user, about 280 bytes of JSON in total.
 const TEXTS: [(&str, &str); 4] = [
     ("_auth_user_backend", "django.contrib.auth.backends.ModelBackend"),
     (

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Outage, Serializer, Timeout, blocking};
 
-/// The verbs below go through the blocking cache, on other threads, if there is a blocking cache.
+/// A cache whose verbs below go through the blocking cache, on other threads, if there is one.
 pub(crate) type Cache<B = AnyBackend, S = Json> = Paired<crate::Cache<B, S>, blocking::Cache<B, S>>;
 
 pub(crate) type CacheBuilder<B = AnyBackend, S = Json> =
@@ -45,8 +45,8 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
     }
 }
 
-/// Returns the JSON of a value, so that it can be sent to another thread; `None` if it has none, or
-/// if the cache has another format.
+/// Returns the JSON of a value, which can be sent to another thread. Returns `None` if the value
+/// has no JSON form or the cache uses another format.
 fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>> {
     if TypeId::of::<S>() != TypeId::of::<Json>() {
         return None;
@@ -55,7 +55,7 @@ fn raw<S: Serializer, T: Serialize + ?Sized>(value: &T) -> Option<Box<RawValue>>
     RawValue::from_string(String::from_utf8(json.to_vec()).ok()?).ok()
 }
 
-/// Verbs whose arguments can be sent to another thread.
+/// Defines verbs whose arguments can be sent to another thread.
 macro_rules! sent {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
         pub(crate) async fn $name(&self, key: &str, $($argument: $type),*) -> Result<$output, CacheError> {
@@ -210,8 +210,8 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
-    /// Computes as the async verb does. The closure runs here, because it borrows; the thread that
-    /// holds the place waits for it.
+    /// Computes like the async verb. The closure runs in this task, because it borrows; the thread
+    /// that makes the blocking call waits for its result.
     pub(crate) async fn get_or_try_set_with<T, E, F, Fut>(
         &self,
         key: &str,

@@ -52,7 +52,7 @@ impl Face {
     }
 }
 
-/// Returns the async store of a store.
+/// Returns the async store behind a store.
 #[cfg(not(feature = "blocking"))]
 pub(super) fn asynchronous<B, C>(store: SessionStore<B, C>) -> SessionStore<B, C> {
     store

@@ -2,8 +2,9 @@
 
 use std::{fmt, ops::Deref};
 
-/// An async cache or session store, and the blocking type that shares its state if calls go through
-/// that. Verbs that the blocking type does not offer go through the async type.
+/// An async cache or session store, together with the blocking type that shares its state if calls
+/// go through the blocking type. Verbs that the blocking type does not offer go through the async
+/// type.
 #[derive(Clone)]
 pub(crate) struct Paired<A, K> {
     pub(super) blocking: Option<K>,
@@ -47,7 +48,7 @@ pub(crate) enum EitherBuilder<A, K> {
     Blocking(K),
 }
 
-/// Makes settings that both builders have.
+/// Defines the settings that both builders have.
 macro_rules! settings {
     ($($name:ident($argument:ident: $type:ty);)*) => {$(
         pub(crate) fn $name(self, $argument: $type) -> Self {

@@ -11,14 +11,15 @@ use crate::{
     session::UserSession,
 };
 
-/// The verbs below go through the blocking store, on other threads, if there is a blocking store.
+/// A session store whose verbs below go through the blocking store, on other threads, if there is
+/// one.
 pub(crate) type SessionStore<B = AnyBackend, C = DjangoSigned> =
     Paired<crate::SessionStore<B, C>, blocking::SessionStore<B, C>>;
 
 pub(crate) type SessionStoreBuilder<B = AnyBackend, C = DjangoSigned> =
     EitherBuilder<crate::SessionStoreBuilder<B, C>, blocking::SessionStoreBuilder<B, C>>;
 
-/// Returns the async store of a store.
+/// Returns the async store behind a store.
 pub(crate) fn asynchronous<B, C>(store: SessionStore<B, C>) -> crate::SessionStore<B, C> {
     store.rest
 }

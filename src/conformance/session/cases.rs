@@ -11,7 +11,8 @@ use crate::{
     session::{SessionCodec, SessionData},
 };
 
-/// A codec of bare JSON: a difference in the data is a difference at the same place in the payload.
+/// A codec of bare JSON, in which a difference in the data is a difference at the same place in the
+/// payload.
 struct Plain;
 
 impl SessionCodec for Plain {
@@ -26,7 +27,7 @@ impl SessionCodec for Plain {
 
 fn text(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
-    // Other characters are escaped and differ in more than one place.
+    // Other characters may be escaped, and then differ in more than one place.
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric())
         .then(|| text.to_owned())
@@ -39,7 +40,7 @@ async fn stored_with<B: KvBackend, C: SessionCodec>(store: &SessionStore<B, C>, 
     store.load(&key(&session)).await.unwrap().expect("it was saved")
 }
 
-/// Asserts that no comparing verb confuses two nearly equal payloads.
+/// Asserts that no verb that compares payloads confuses two nearly equal ones.
 pub(super) async fn a_nearly_equal_payload_is_a_change<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.sessions().project("shop").codec(Plain).build().unwrap();
     for length in [1, 65, 1025, 4096, 100_000] {
@@ -128,8 +129,8 @@ pub(super) async fn payloads_of_every_size_are_kept<B: KvBackend>(cx: &Cx<B>) {
             "a flushed session of {length} letters"
         );
     }
-    // The same with signed and compressed payloads, in which texts that differ at the end share a
-    // prefix.
+    // The same with signed and compressed payloads. Texts that differ at the end share a prefix
+    // there.
     let signed = cx.store();
     for length in [100, 10_000, 300_000] {
         let value = text(&letters(length, 0)).unwrap();
@@ -211,7 +212,8 @@ pub(super) async fn nearly_equal_keys_are_different_sessions<B: KvBackend>(cx: &
     }
 }
 
-/// Asserts that every storing verb keeps expiry ages of every magnitude as the time to live.
+/// Asserts that every verb that stores a session sets its expiry age as the time to live, at every
+/// magnitude.
 pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let long = text(&letters(5000, 0)).unwrap();

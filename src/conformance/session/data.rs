@@ -30,7 +30,7 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
         ("key", |session| drop(session.key().cloned()), false, false),
         ("get", |session| drop(session.get::<u8>("a")), true, false),
         (
-            "get of a missing one",
+            "get of a missing value",
             |session| drop(session.get::<u8>("b")),
             true,
             false,
@@ -44,7 +44,7 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
         ("keys", |session| assert_eq!(session.keys().count(), 1), true, false),
         ("insert", |session| session.insert("b", 2).unwrap(), true, true),
         (
-            "insert of the same",
+            "insert of the same value",
             |session| session.insert("a", 1).unwrap(),
             true,
             true,
@@ -57,7 +57,7 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
         ),
         ("remove", |session| assert!(session.remove("a")), true, true),
         (
-            "remove of a missing one",
+            "remove of a missing value",
             |session| assert!(!session.remove("b")),
             true,
             false,

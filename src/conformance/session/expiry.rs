@@ -65,7 +65,7 @@ async fn the_time_to_live_is_the_expiry_age<B: KvBackend>(cx: &Cx<B>) {
 async fn a_relative_expiry_begins_anew_with_each_save<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();
-    // A whole number of seconds. Two fifths of it suffice for a few calls.
+    // A whole number of seconds, two fifths of which suffice for a few calls.
     let age = Duration::from_secs(1 + cx.clock.short().as_secs());
     session.set_expiry(age).unwrap();
     assert!(session.is_modified());
@@ -79,7 +79,7 @@ async fn a_relative_expiry_begins_anew_with_each_save<B: KvBackend>(cx: &Cx<B>) 
 
     for _ in 0..2 {
         cx.clock.pass(age * 3 / 5).await;
-        let mut loaded = store.load(&key(&session)).await.unwrap().expect("its time began anew");
+        let mut loaded = store.load(&key(&session)).await.unwrap().expect("the save renewed it");
         assert_eq!(loaded.expiry_age(), age);
         store.save(&mut loaded).await.unwrap();
     }
@@ -110,8 +110,8 @@ async fn an_expiry_too_long_for_any_store_is_an_error<B: KvBackend>(cx: &Cx<B>) 
 }
 
 async fn an_absolute_expiry_floors_to_whole_seconds<B: KvBackend>(cx: &Cx<B>) {
-    // The store's clock does not advance here, even if the backend's does: the remaining time
-    // depends only on the two times.
+    // The store's clock does not advance here, even if the backend's does, so the remaining time
+    // depends only on `now` and the expiry.
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
     let mut session = store.create().await.unwrap();
@@ -158,7 +158,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     session.set_expiry(Duration::from_secs(300)).unwrap();
     assert!(
         matches!(store.save(&mut session).await, Err(SessionError::Gone)),
-        "it is not written back to life"
+        "a save does not recreate it"
     );
 
     // Another client stored a negative number of seconds.
@@ -179,7 +179,8 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.delete(&key(&stale)).await.unwrap());
     assert!(matches!(store.save(&mut stale).await, Err(SessionError::Gone)));
 
-    // A session that was never stored stays unstored; a new key would belong to no record.
+    // A session that was never stored stays unstored, because its new key would belong to no
+    // record.
     let mut unstored = store.new_session();
     unstored.set_expiry(past).unwrap();
     store.save(&mut unstored).await.unwrap();

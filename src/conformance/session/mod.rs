@@ -32,7 +32,7 @@ mod clauses {
 #[derive(Debug)]
 pub struct SessionContract;
 
-/// The same clauses through the session stores without `async`.
+/// The same clauses, through the blocking session stores.
 #[cfg(feature = "blocking")]
 pub(super) struct BlockingSessionContract;
 
@@ -54,7 +54,7 @@ crate::__codex_kv_session_clauses!(contract);
 const SECRET: &str = "codex-wire-vectors-secret-key-0001";
 
 impl<B: KvBackend> Cx<B> {
-    /// Returns a builder with a codec, and with the clock of the store.
+    /// Returns a builder with a codec and the clock of the clause.
     fn sessions(&self) -> SessionStoreBuilder<Arc<B>, DjangoSigned> {
         self.face
             .sessions(self.backend.clone())
@@ -62,12 +62,12 @@ impl<B: KvBackend> Cx<B> {
             .clock(self.time_of_day())
     }
 
-    /// Returns a store of the project `shop`.
+    /// Returns a session store with the project `shop`.
     fn store(&self) -> SessionStore<Arc<B>> {
         self.sessions().project("shop").build().unwrap()
     }
 
-    /// Returns the same, and a watch on its calls to the backend.
+    /// Returns the same store with a watch on its calls to the backend.
     fn watched_store(&self) -> (SessionStore<Watched<B>>, Watch) {
         let watched = self.watched();
         let watch = watched.interceptor().clone();

@@ -48,7 +48,7 @@ struct KeyVector {
 async fn the_stored_key_is_project_prefix_and_session_key<B: KvBackend>(cx: &Cx<B>) {
     let file: serde_json::Value = serde_json::from_str(include_str!("../../../tests/data/cache.json")).unwrap();
     let vectors: Vec<KeyVector> = serde_json::from_value(file["session_keys"].clone()).unwrap();
-    assert_eq!(vectors.len(), 5, "the golden file was cut");
+    assert_eq!(vectors.len(), 5, "the golden file is incomplete");
     for vector in vectors {
         let store = cx
             .sessions()
@@ -70,11 +70,11 @@ async fn the_stored_key_is_project_prefix_and_session_key<B: KvBackend>(cx: &Cx<
     let stored = format!("session:{}", created.as_str());
     assert!(
         cx.backend.get(&stored).await.unwrap().is_some(),
-        "the prefix is `session` unless set"
+        "the default prefix is `session`"
     );
 }
 
-/// Stores a payload by Django under a generated key, and returns the key.
+/// Stores a payload of Django under a fixed key, and returns the key.
 async fn plant<B: KvBackend>(cx: &Cx<B>, payload: &str) -> SessionKey {
     let key: SessionKey = "djangodjangodjangodjangodjango00".parse().unwrap();
     let payload = Bytes::copy_from_slice(payload.as_bytes());
@@ -141,7 +141,7 @@ impl SessionCodec for Plain {
     }
 
     fn decode(&self, payload: &[u8]) -> Result<SessionData, CodecError> {
-        let text = std::str::from_utf8(payload).map_err(|_| CodecError::Malformed("no UTF-8"))?;
+        let text = std::str::from_utf8(payload).map_err(|_| CodecError::Malformed("not UTF-8"))?;
         SessionData::from_json(text)
     }
 }

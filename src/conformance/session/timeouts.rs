@@ -54,7 +54,7 @@ const ZONES: [(&str, &str); 3] = [
     ("Pacific/Kiritimati", "2023-11-15T12:13:50"),
 ];
 
-/// Returns a store of a time zone with a stopped clock.
+/// Returns a store with this time zone and a stopped clock.
 fn store_of_zone<B: KvBackend>(cx: &Cx<B>, zone: &str) -> SessionStore<Arc<B>> {
     let built = cx.sessions().project("shop").clock(now).time_zone(zone).build();
     built.unwrap()
@@ -72,7 +72,7 @@ async fn a_date_without_an_offset_is_read_in_the_zone<B: KvBackend>(cx: &Cx<B>) 
             cx.assert_ttl(&record(&key(&session)), seconds(left)).await;
             assert!(
                 store.load(&key(&session)).await.unwrap().is_some(),
-                "it lives on in {zone}"
+                "it is still live in {zone}"
             );
         }
     }
@@ -106,8 +106,8 @@ async fn an_unknown_zone_builds_no_store<B: KvBackend>(cx: &Cx<B>) {
     }
 }
 
-/// The clock of a store, which advances independently of the backend's clock. The store's
-/// arithmetic then does not depend on records that the backend has already removed.
+/// A clock for a store, which advances independently of the backend's clock. It tests the store's
+/// arithmetic on records that the backend has not expired yet.
 #[derive(Clone)]
 struct Later(Arc<AtomicU64>);
 
@@ -230,7 +230,7 @@ async fn a_login_that_another_program_made_is_limited_too<B: KvBackend>(cx: &Cx<
 }
 
 async fn a_session_that_is_used_lives_on_and_one_that_is_not_ends<B: KvBackend>(cx: &Cx<B>) {
-    // A whole number of seconds. Two fifths of it suffice for a few calls.
+    // A whole number of seconds, two fifths of which suffice for a few calls.
     let idle = seconds(1 + cx.clock.short().as_secs());
     let store = cx
         .sessions()
@@ -268,7 +268,7 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     store.login(&mut session, &Login::new("42")).await.unwrap();
     let stored = record(&key(&session));
     let header = format!("sessionid={}", key(&session).as_str());
-    assert!(!store.renewal_is_due(&session), "the login has renewed it");
+    assert!(!store.renewal_is_due(&session), "the login renewed it");
 
     for (left, renews) in [(1_000, false), (950, false), (880, true), (1, true), (2_000, true)] {
         let expiry = crate::Expiry::After(seconds(left));

@@ -89,7 +89,7 @@ async fn live_sessions_are_listed_by_an_id_that_is_no_key<B: KvBackend>(cx: &Cx<
         assert!(device.created <= device.last_seen);
         assert!(
             store.load(&device.id.parse().unwrap()).await.unwrap().is_none(),
-            "an id opens nothing"
+            "an id loads no session"
         );
         assert!(!format!("{device:?}").contains(&device.id));
     }
@@ -125,15 +125,15 @@ async fn a_session_is_ended_by_its_id<B: KvBackend>(cx: &Cx<B>) {
     );
     let theirs = log_in(&store, "43", "theirs").await;
     let id = phone.login_id().unwrap();
-    assert!(!store.end("43", &id).await.unwrap(), "it is another user's");
+    assert!(!store.end("43", &id).await.unwrap(), "it belongs to another user");
     assert!(!store.end("42", &theirs.login_id().unwrap()).await.unwrap());
-    assert!(!store.end("42", key(&phone).as_str()).await.unwrap(), "a key is no id");
+    assert!(!store.end("42", key(&phone).as_str()).await.unwrap(), "not by its key");
     assert!(!store.end("42", "").await.unwrap());
     assert!(store.end("42", &id).await.unwrap());
     assert!(!store.exists(&key(&phone)).await.unwrap());
     assert!(lives(&store, &laptop).await && lives(&store, &theirs).await);
     assert_eq!(labels(&store, "42").await, ["laptop"]);
-    assert!(!store.end("42", &id).await.unwrap(), "it is ended already");
+    assert!(!store.end("42", &id).await.unwrap(), "it has already ended");
 }
 
 async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
@@ -153,7 +153,7 @@ async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
     assert!(!lives(&store, &other).await);
     assert!(store.load(&django).await.unwrap().is_none(), "it was not listed");
     assert!(lives(&store, &theirs).await);
-    let loaded = store.load(&key(&this)).await.unwrap().expect("this one goes on");
+    let loaded = store.load(&key(&this)).await.unwrap().expect("this session stays");
     assert_eq!(loaded.get::<u8>("concurrent").unwrap(), Some(1));
     assert_eq!(loaded.get::<u8>("unsaved").unwrap(), Some(2));
     assert_eq!(labels(&store, "42").await, ["this"]);
@@ -175,9 +175,9 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
     let theirs = log_in(&store, "43", "theirs").await;
     store.flush(&mut second).await.unwrap();
     let third = log_in(&store, "42", "third").await;
-    assert!(lives(&store, &first).await, "one that was logged out counts no more");
+    assert!(lives(&store, &first).await, "a flushed session does not count");
     let fourth = log_in(&store, "42", "fourth").await;
-    assert!(!store.exists(&key(&first)).await.unwrap(), "the oldest gave way");
+    assert!(!store.exists(&key(&first)).await.unwrap(), "the oldest was ended");
     assert!(lives(&store, &third).await && lives(&store, &fourth).await && lives(&store, &theirs).await);
     assert_eq!(labels(&store, "42").await, ["fourth", "third"]);
 
@@ -198,15 +198,15 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(
         live,
         store.sessions("42").await.unwrap().len(),
-        "all that live are listed"
+        "all live sessions are listed"
     );
     assert!((1..=2).contains(&live), "{live}");
 }
 
 async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
     let (store, watch) = cx.watched_store();
-    // The first write is the session, the second the list: another login comes between the read and
-    // the write of the list.
+    // The first write is the session, and the second is the list. Another login comes between the
+    // read and the write of the list.
     watch.before("set", async {});
     let other = cx.store();
     watch.before("set", async move {
@@ -250,7 +250,7 @@ async fn a_session_that_is_ended_while_its_key_changes_stays_ended<B: KvBackend>
     let old = key(&session);
     let change = store.update(&old, |session| session.insert("theirs", 1)).await;
     change.unwrap();
-    // The new record and the list are written, and the old record is about to be removed.
+    // The new record and the list have been written, and the old record is about to be removed.
     let other = store.clone();
     watch.before("del_if_equals", async move {
         assert!(other.end("42", &id).await.unwrap());
@@ -272,8 +272,8 @@ async fn a_lost_list_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
             Some(garbage) => cx.put(&list_of("42"), garbage).await,
         }
         assert_eq!(store.sessions("42").await.unwrap(), []);
-        assert!(lives(&store, &phone).await, "no session is lost");
-        assert!(!lives(&store, &ended).await, "and no end");
+        assert!(lives(&store, &phone).await, "no session is lost with the list");
+        assert!(!lives(&store, &ended).await, "an ended session stays ended");
         phone.insert("a", 1).unwrap();
         store.save(&mut phone).await.unwrap();
 
@@ -296,7 +296,7 @@ async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
     let long = cx.backend.ttl(&list_of("42")).await.unwrap();
     assert!(
         matches!(long, Ttl::Remaining(left) if left > Duration::from_secs(399 * 86_400)),
-        "the list ends by itself: {long:?}"
+        "the list expires by itself: {long:?}"
     );
     let laptop = log_in(&store, "42", "laptop").await;
     let full = cx.stored(&list_of("42")).await.unwrap().len();
@@ -306,7 +306,7 @@ async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
 
     store.revoke_all("42").await.unwrap();
     assert!(store.exists(&key(&phone)).await.unwrap());
-    assert_eq!(store.sessions("42").await.unwrap(), [], "what is revoked is not listed");
+    assert_eq!(store.sessions("42").await.unwrap(), [], "revoked ones are not listed");
     assert_eq!(cx.stored(&list_of("42")).await, None);
 }
 
@@ -321,7 +321,7 @@ async fn the_list_is_bounded<B: KvBackend>(cx: &Cx<B>) {
         (listed.len(), listed[0].as_str(), listed[99].as_str()),
         (100, "102", "3")
     );
-    assert!(lives(&store, &sessions[0]).await, "one that is not listed lives");
+    assert!(lives(&store, &sessions[0]).await, "an unlisted session stays live");
 }
 
 async fn loading_a_login_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
@@ -336,7 +336,7 @@ async fn loading_a_login_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(watch.take(), ["get_many"], "one round trip");
     }
 
-    // Another store has to load the session once first.
+    // Another store needs a first load, which takes two round trips.
     let (other, watch) = cx.watched_store();
     assert!(lives(&other, &session).await);
     assert_eq!(watch.take(), ["get", "get"]);
@@ -361,15 +361,15 @@ async fn what_is_remembered_is_verified<B: KvBackend>(cx: &Cx<B>) {
     let loaded = store.load(&key(&ada)).await.unwrap().unwrap();
     assert_eq!(loaded.user().as_deref(), Some("bob"));
     store.revoke_all("bob").await.unwrap();
-    assert!(!lives(&store, &ada).await, "whose it was does not count");
+    assert!(!lives(&store, &ada).await, "the remembered user does not count");
 
-    // A session after a logout and another login.
+    // A session in which a user logs out and then logs in again.
     let mut session = log_in(&store, "carol", "c").await;
     session.clear();
     store.save(&mut session).await.unwrap();
     assert!(lives(&store, &session).await);
     store.revoke_all("carol").await.unwrap();
-    assert!(lives(&store, &session).await, "it is nobody's");
+    assert!(lives(&store, &session).await, "no user is logged in to it");
     session.insert("_auth_user_id", "carol").unwrap();
     store.save(&mut session).await.unwrap();
     assert!(!lives(&store, &session).await);

@@ -68,7 +68,7 @@ clauses! {
     }
 }
 
-/// Returns every stored byte of a session, or `None` if there is no record.
+/// Returns the stored bytes of a session, or `None` if there is no record.
 async fn stored<B: KvBackend>(cx: &Cx<B>, key: &SessionKey) -> Option<Bytes> {
     cx.backend.get(&record(key)).await.unwrap()
 }
@@ -104,7 +104,7 @@ async fn save_of_a_deleted_session_is_gone_and_writes_nothing<B: KvBackend>(cx: 
     assert!(store.delete(&key(&session)).await.unwrap());
     assert!(matches!(store.save(&mut session).await, Err(SessionError::Gone)));
     assert_eq!(stored(cx, &key(&session)).await, None);
-    assert!(session.is_modified(), "what was not saved is still to be");
+    assert!(session.is_modified(), "the unsaved changes are kept");
     assert!(matches!(store.touch(&session).await, Err(SessionError::Gone)));
     let updated = store.update(&key(&session), |session| session.insert("a", 1)).await;
     assert!(matches!(updated, Err(SessionError::Gone)));
@@ -217,7 +217,7 @@ async fn update_returns_what_the_closure_does<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(
         stored(cx, &session).await,
         before,
-        "where the closure fails nothing is saved"
+        "nothing is saved if the closure fails"
     );
 }
 
@@ -257,7 +257,7 @@ async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
             store.update(&session, increment).await,
             Err(SessionError::Gone)
         ));
-        assert_eq!(stored(cx, &session).await, Some(payload), "it is left as it is");
+        assert_eq!(stored(cx, &session).await, Some(payload), "it stays unchanged");
         assert!(store.exists(&session).await.unwrap());
     }
 }
@@ -309,8 +309,8 @@ async fn cycle_key_of_a_session_deleted_elsewhere_is_gone<B: KvBackend>(cx: &Cx<
     let old = key(&session);
     store.delete(&old).await.unwrap();
     assert!(matches!(store.cycle_key(&mut session).await, Err(SessionError::Gone)));
-    assert_eq!(key(&session), old, "the session is as before");
-    assert_eq!(count(cx).await, 0, "a logout elsewhere stays one");
+    assert_eq!(key(&session), old, "the session is unchanged");
+    assert_eq!(count(cx).await, 0, "a logout elsewhere stays in effect");
 }
 
 async fn cycle_key_of_a_session_changed_elsewhere_is_a_conflict<B: KvBackend>(cx: &Cx<B>) {
@@ -327,7 +327,7 @@ async fn cycle_key_of_a_session_changed_elsewhere_is_a_conflict<B: KvBackend>(cx
     assert_eq!(
         (key(&session), session.is_modified()),
         (old.clone(), true),
-        "the session is as before"
+        "the session is unchanged"
     );
     assert_eq!(stored(cx, &old).await, theirs, "the other's change is intact");
     assert_eq!(count(cx).await, 1);
@@ -340,7 +340,7 @@ async fn flush_removes_the_record_and_gives_an_empty_session<B: KvBackend>(cx: &
     store.update(&old, increment).await.unwrap();
     store.flush(&mut session).await.unwrap();
     assert!(session.is_empty() && session.is_modified() && session.key().is_none());
-    assert_eq!(count(cx).await, 0, "changed elsewhere or not");
+    assert_eq!(count(cx).await, 0, "even if it was changed");
 
     store.flush(&mut session).await.unwrap();
     store.save(&mut session).await.unwrap();
@@ -354,7 +354,7 @@ async fn delete_and_exists<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.exists(&session).await.unwrap());
     assert!(store.delete(&session).await.unwrap());
     assert!(!store.exists(&session).await.unwrap());
-    assert!(!store.delete(&session).await.unwrap(), "what is not there was deleted");
+    assert!(!store.delete(&session).await.unwrap(), "a missing session was deleted");
 }
 
 async fn clear_expired_says_that_it_does_nothing<B: KvBackend>(cx: &Cx<B>) {
@@ -393,7 +393,7 @@ async fn touch_renews_the_time_alone<B: KvBackend>(cx: &Cx<B>) {
         matches!(ttl, Ttl::Remaining(left) if left > Duration::from_secs(90)),
         "the time to live is {ttl:?}"
     );
-    assert_eq!(stored(cx, &key(&session)).await, before, "a change elsewhere stays");
+    assert_eq!(stored(cx, &key(&session)).await, before, "a change elsewhere is kept");
     assert!(matches!(
         store.touch(&store.new_session()).await,
         Err(SessionError::Gone)
@@ -454,7 +454,7 @@ pub(super) async fn sverb_06_an_outage_is_an_error_from_every_verb<H: Harness>(c
     let checked = every_verb(&store, &mut session, kind).await;
     outage.end().await;
     checked?;
-    part("the session is as before", async {
+    part("the session is unchanged", async {
         assert_eq!(session.get::<u64>("a").unwrap(), Some(1));
     })
     .await
@@ -470,7 +470,7 @@ async fn every_verb<B: KvBackend>(store: &SessionStore<B>, session: &mut Session
     fails("create", store.create().await.map(drop))?;
     fails("load", store.load(&key).await.map(drop))?;
     fails("save", store.save(session).await)?;
-    fails("save of a new one", store.save(&mut store.new_session()).await)?;
+    fails("save of a new session", store.save(&mut store.new_session()).await)?;
     fails("update", store.update(&key, |_| Ok(())).await)?;
     fails("delete", store.delete(&key).await.map(drop))?;
     fails("exists", store.exists(&key).await.map(drop))?;

@@ -1,4 +1,4 @@
-//! Clauses on the view of browsers: keys in cookies, cookies in responses, and a status for each
+//! Clauses on what a browser sees: keys in cookies, cookies in responses, and a status for each
 //! failure.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ clauses! {
     }
 }
 
-/// Returns the `Cookie` header of a browser after this outcome.
+/// Returns the `Cookie` header that a browser sends after this outcome.
 fn cookie(outcome: &Outcome) -> String {
     let set_cookie = outcome.set_cookie.as_deref().expect("a cookie is set");
     set_cookie.split(';').next().unwrap().to_owned()
@@ -154,10 +154,10 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
         );
         let again = RequestSession::begin(&store, cookie.as_str());
         again.flush().await.unwrap();
-        assert_eq!(again.finish(status).await.set_cookie, None, "it is ended already");
+        assert_eq!(again.finish(status).await.set_cookie, None, "it has already ended");
     }
 
-    // The last value is removed, and the session expires.
+    // The last value is removed, or the session expires.
     let cookie = visitor(&store).await;
     let emptied = RequestSession::begin(&store, cookie.as_str());
     assert!(emptied.remove("name").await.unwrap());
@@ -305,7 +305,8 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!((outcome.error.unwrap().status_code(), outcome.set_cookie), (503, None));
     assert_eq!(name(&store, &cookie).await.as_deref(), Some("Ada"));
 
-    // The session ends between them. This is not an outage, and the visitor has to log in again.
+    // The session ends between the load and the save. This is not an outage: the visitor has to log
+    // in again.
     let request = RequestSession::begin(&store, cookie.as_str());
     request.insert("name", "Grace").await.unwrap();
     store.delete(&key_of(&cookie)).await.unwrap();
@@ -330,7 +331,7 @@ async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(
         name(&store, &cookie).await.as_deref(),
         Some("Ada"),
-        "nothing else is lost"
+        "the other changes are kept"
     );
 
     let mut large = store.load(&key_of(&cookie)).await.unwrap().unwrap();

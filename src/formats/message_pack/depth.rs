@@ -3,24 +3,24 @@
 /// The maximum number of arrays and maps around a value, the same as for JSON.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// The reason why bytes are refused.
+/// The reason that bytes are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// The value is truncated, has trailing bytes, or contains the byte that MessagePack does not
-    /// define.
+    /// The value is truncated, is followed by trailing bytes, or contains the marker that
+    /// MessagePack leaves undefined.
     Malformed,
     TooDeep,
 }
 
-/// Checks that `bytes` are exactly one value, nested no deeper than [`MAX_DEPTH`]. Time and memory
-/// do not depend on the lengths that the bytes declare.
+/// Checks that `bytes` are exactly one value, nested no deeper than [`MAX_DEPTH`]. The cost does
+/// not depend on the lengths that the bytes declare.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
     let mut rest = bytes;
     // The number of remaining values in each open array and map.
     let mut open: Vec<u64> = Vec::new();
     loop {
         if let Next::Container { children } = next(&mut rest).ok_or(Unreadable::Malformed)? {
-            // An empty array or map is a level too, as in JSON.
+            // An empty array or map also counts as a level, as in JSON.
             if open.len() == MAX_DEPTH {
                 return Err(Unreadable::TooDeep);
             }
@@ -48,7 +48,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Unreadable> {
 
 enum Next {
     Leaf,
-    /// An array or map with this many elements, or keys and values.
+    /// An array with this many elements, or a map with this many keys and values.
     Container {
         children: u64,
     },

@@ -46,7 +46,7 @@ const SALT: &str = "django.contrib.sessions.SessionStore";
 /// ```
 #[derive(Clone)]
 pub struct DjangoSigned {
-    /// The current secret first. Kept because the salt may be set later.
+    /// The current secret first. Kept so that `with_salt` can derive the signers again.
     secrets: Vec<SecretKey>,
     /// The signers of the secrets, in the same order.
     signers: Vec<Signer>,
@@ -60,7 +60,7 @@ impl DjangoSigned {
 
     /// Creates a codec that signs and verifies with this secret, Django's `SECRET_KEY`.
     ///
-    /// An empty secret is an error when the store is built, and in every `encode` and `decode`.
+    /// An empty secret is an error when the store is built and in every `encode` and `decode`.
     pub fn new(secret: impl Into<SecretKey>) -> Self {
         Self {
             secrets: Vec::new(),
@@ -215,18 +215,19 @@ impl fmt::Debug for DjangoSigned {
     }
 }
 
-/// HMAC-SHA256 with the key already processed, which is most of the cost of a short message. Wiped
-/// when dropped.
+/// HMAC-SHA256 with a processed key, because processing the key is most of the cost of a short
+/// message. Wiped when dropped.
 #[derive(Clone)]
 struct Signer(Hmac<Sha256>);
 
 impl Signer {
     fn new(salt: &str, secret: &SecretKey) -> Self {
-        // `Signer.signature` adds a word to the salt.
+        // Django's `Signer.signature` appends this word to the salt.
         let derived = Sha256::new().chain_update(salt).chain_update("signer");
         let derived = derived.chain_update(secret.as_bytes());
         let mut key = Zeroizing::new([0; 64]);
-        // A key shorter than a block is padded with zeros (RFC 2104), so the block is the key.
+        // RFC 2104 pads a key shorter than a block with zeros, so this block is equivalent to the
+        // key.
         key[..32].copy_from_slice(&derived.finalize());
         Self(Hmac::new((&*key).into()))
     }
@@ -241,8 +242,7 @@ impl Signer {
     }
 }
 
-/// Decodes the bytes as Latin-1, as Django does. Django writes ASCII only, so a copy is the
-/// exception.
+/// Decodes the bytes as Latin-1, as Django does. Django writes only ASCII, which needs no copy.
 fn latin1(json: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(json) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),
@@ -255,8 +255,8 @@ fn split_last_colon(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..colon], &bytes[colon + 1..]))
 }
 
-/// Returns whole seconds since 1970, negative before, rounded towards zero as Python's
-/// `int(time.time())`.
+/// Returns the whole seconds since 1970, rounded towards zero like Python's `int(time.time())`.
+/// Earlier times are negative.
 fn unix_seconds(now: SystemTime) -> i64 {
     let seconds = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    // A payload that cannot fit is refused without decoding.
+    // A payload that is certainly too long is refused without decoding.
     #[test]
     fn a_body_that_is_too_long_is_not_decoded() {
         let codec = DjangoSigned::new("secret").with_max_size(12);

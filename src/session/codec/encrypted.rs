@@ -57,7 +57,7 @@ impl<C> Encrypted<C> {
 }
 
 impl<C: SessionCodec> SessionCodec for Encrypted<C> {
-    /// Returns a payload that is bound to no record. Only [`decode`](Self::decode) reads it back.
+    /// Returns a payload that is not bound to a record. Only [`decode`](Self::decode) can read it.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError> {
         self.encode_for("", data, now)
     }

@@ -37,8 +37,8 @@ pub struct MigratingCodec<W, R> {
 }
 
 impl<W, R> MigratingCodec<W, R> {
-    /// Creates a codec that writes and reads with `writes`, and reads with `also_reads` if `writes`
-    /// cannot read.
+    /// Creates a codec that writes with `writes`. It reads with `writes` first, and with
+    /// `also_reads` if that fails.
     pub fn new(writes: W, also_reads: R) -> Self {
         Self { writes, also_reads }
     }

@@ -51,19 +51,19 @@ use super::{CodecError, SessionData};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no session codec",
+    message = "`{Self}` is not a session codec",
     label = "a session store needs a codec",
-    note = "give the builder one before `build`: `.codec(DjangoSigned::new(secret))`"
+    note = "set a codec before `build`: `.codec(DjangoSigned::new(secret))`"
 )]
 pub trait SessionCodec: Send + Sync + 'static {
     /// Returns the bytes to store for `data`, written at `now`.
     ///
     /// # Errors
     ///
-    /// [`CodecError::TooLarge`] if the data exceeds the limit that the codec reads back.
+    /// [`CodecError::TooLarge`] if the data exceeds the codec's size limit.
     fn encode(&self, data: &SessionData, now: SystemTime) -> Result<Bytes, CodecError>;
 
-    /// Returns the data of stored bytes. The bytes are untrusted, and no input may cause a panic.
+    /// Returns the data of stored bytes. The bytes are untrusted: no input may cause a panic.
     ///
     /// # Errors
     ///

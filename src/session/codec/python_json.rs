@@ -2,8 +2,8 @@
 //! it.
 //!
 //! It differs from the JSON of RFC 8259 in two ways: every non-ASCII character is escaped, and
-//! `NaN`, `Infinity` and `-Infinity` are numbers. These numbers are read, kept and written back,
-//! but never created from a Rust value.
+//! `NaN`, `Infinity` and `-Infinity` are numbers. These numbers are read and written back
+//! unchanged, but never created from a Rust value.
 
 use std::{borrow::Cow, fmt, io};
 
@@ -35,10 +35,10 @@ pub(crate) fn value_to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>
             CodecError::Unwritable(if error.is_io() {
                 TOO_DEEP
             } else {
-                "it holds NaN, an infinity, raw bytes or a map key that is no text, or its `Serialize` failed"
+                "it holds NaN, an infinity, raw bytes or a map key that is not text, or its `Serialize` failed"
             })
         })?;
-    let text = String::from_utf8(text).map_err(|_| CodecError::Unwritable("its `Serialize` wrote no UTF-8"))?;
+    let text = String::from_utf8(text).map_err(|_| CodecError::Unwritable("its `Serialize` wrote invalid UTF-8"))?;
     Ok(text.into())
 }
 
@@ -62,8 +62,7 @@ pub(crate) fn to_json(data: &SessionData) -> String {
 pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecError> {
     let entries = match serde_json::from_str::<Entries<'_>>(text) {
         Ok(entries) => entries.0,
-        // Python's non-JSON numbers are rare, so they are searched for only after JSON parsing has
-        // failed.
+        // Python's non-JSON numbers are rare, so look for them only after JSON parsing has failed.
         Err(error) => match without_python_numbers(text) {
             Some(standard) => serde_json::from_str::<Entries<'_>>(&standard)
                 .map(|entries| entries.taken_from(&standard, text))
@@ -75,7 +74,7 @@ pub(crate) fn from_json(text: &str) -> Result<IndexMap<Name, Box<str>>, CodecErr
     Ok(entries.into_iter().map(|(name, value)| (name, owned(value))).collect())
 }
 
-/// Keeps only the kind of an error, because the message of `serde_json` may contain the value.
+/// Reduces an error to its kind, because the message of `serde_json` may contain the value.
 fn malformed(error: &serde_json::Error) -> CodecError {
     CodecError::Malformed(if error.is_data() {
         "the JSON is not an object"
@@ -85,11 +84,11 @@ fn malformed(error: &serde_json::Error) -> CodecError {
 }
 
 /// The entries in the order of the text, including duplicate names. The map that receives them
-/// resolves duplicates as Python does: the position of the first and the value of the last.
+/// resolves duplicates as Python does: a name gets its first position and its last value.
 pub(super) struct Entries<'a>(Vec<(Name, &'a str)>);
 
 impl Entries<'_> {
-    /// Returns the entries with their values taken from the same positions of another text with the
+    /// Returns the entries with their values taken from the same positions in `text`, which has the
     /// same layout.
     pub(super) fn taken_from<'b>(self, layout: &str, text: &'b str) -> Vec<(Name, &'b str)> {
         let start = layout.as_ptr().addr();
@@ -126,8 +125,8 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 impl<'de> Deserialize<'de> for Name {
-    /// Reads bytes, because `serde_json` gives a lone surrogate (`"\ud800"`) as WTF-8 there and
-    /// refuses it as text.
+    /// Reads the name as bytes: `serde_json` passes a lone surrogate (`"\ud800"`) to them as WTF-8,
+    /// and refuses it in text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 

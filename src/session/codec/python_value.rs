@@ -1,7 +1,7 @@
 //! A reader of values whose text contains Python's non-JSON numbers (`NaN`).
 //!
 //! The reader splits objects and arrays, so that a [`RawValue`] at any depth gets its unchanged
-//! text, and unused values are skipped. All other types read their part as JSON and refuse such a
+//! text and unused values are skipped. All other types parse their part as JSON and refuse such a
 //! number.
 
 use std::borrow::Cow;
@@ -22,7 +22,7 @@ use crate::cache::MAX_DEPTH;
 /// covers it.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// The text of a value, and the number of arrays and objects around it.
+/// The text of a value, and the number of enclosing arrays and objects.
 #[derive(Clone, Copy)]
 pub(super) struct PythonValue<'a> {
     text: &'a str,
@@ -54,7 +54,7 @@ impl<'a> PythonValue<'a> {
         let named = entries.map(|(name, value)| Some((name.as_str()?.to_owned(), inside(value))));
         named
             .collect::<Option<_>>()
-            .ok_or_else(|| Error::custom("a name is no text"))
+            .ok_or_else(|| Error::custom("a name is not text"))
     }
 
     fn elements(self) -> Result<Vec<Self>, Error> {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// A secret key. It is never printed, and its memory is wiped when it is dropped.
 ///
-/// Converts from text or bytes. Pass an owned `String` or `Vec`, so that no second copy remains in
+/// Converts from text or bytes. Pass an owned `String` or `Vec`, so that no unwiped copy remains in
 /// memory.
 ///
 /// ```

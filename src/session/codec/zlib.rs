@@ -37,7 +37,7 @@ pub(super) fn deflated(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     }
     if text.len() <= quick_zlib::LONGEST {
         let quick = quick_zlib::deflated(text);
-        // If the gain is small, the general compressor decides, so that every text that Django
+        // If the gain is small, let the general compressor decide, so that every text that Django
         // would compress is compressed.
         if quick.len() <= text.len() / 5 * 4 && quick.len() <= limit {
             return Some(quick);
@@ -50,8 +50,8 @@ fn compressed(text: &[u8], limit: usize) -> Option<Vec<u8>> {
     DEFLATE.with_borrow_mut(|deflate| {
         deflate.reset();
         let mut out = Vec::with_capacity(limit);
-        // The compressor stops when the buffer is full. The stream is incomplete then, and the
-        // plain form is used.
+        // The compressor stops when the buffer is full. The stream is then incomplete, and the
+        // caller uses the plain form.
         let status = deflate.compress_vec(text, &mut out, FlushCompress::Finish).ok()?;
         (status == Status::StreamEnd && out.len() <= limit).then_some(out)
     })
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(inflated(&whole, usize::MAX).unwrap().len(), 5_000);
     }
 
-    /// Texts of few and of many distinct bytes, which decide the benefit of a dynamic code.
+    /// The number of distinct bytes decides whether a dynamic code helps, so the texts vary it.
     #[test]
     fn what_is_not_tried_is_never_shorter() {
         let mut state = 1_u64;

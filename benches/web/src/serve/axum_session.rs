@@ -29,7 +29,7 @@ pub async fn axum_session(url: &str) {
     let pool = SingleRedisPool::new(client, 16, Some(64));
     let age = Duration::seconds(i64::try_from(TWO_WEEKS).expect("it fits"));
     let config = SessionConfig::default()
-        // Unless set, a process answers from its own memory, so that two processes disagree.
+        // By default a process answers from its own memory, so that two processes can disagree.
         .with_memory_lifetime(Duration::ZERO)
         .with_mode(SessionMode::Persistent)
         .with_lifetime(age)

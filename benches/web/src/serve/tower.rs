@@ -30,7 +30,7 @@ fn answer(page: Result<String, Error>) -> Result<String, StatusCode> {
 }
 
 pub async fn tower(url: &str) {
-    // As many connections as the store's own documentation has, unless told otherwise.
+    // As many connections as in the store's own documentation, unless `BENCH_POOL` is set.
     let connections = std::env::var("BENCH_POOL").map_or(6, |count| count.parse().expect("a number"));
     let config = Config::from_url(url).expect("a URL");
     let pool = Pool::new(config, None, None, None, connections).expect("a pool");

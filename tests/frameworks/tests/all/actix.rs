@@ -78,8 +78,8 @@ async fn careless(session: Session) -> String {
     count.map_or_else(|_| "nobody".to_owned(), |count| count.unwrap_or(0).to_string())
 }
 
-/// Creates the service and a browser that keeps its cookie. A macro, because the type of the
-/// service has no name.
+/// Creates the service and a browser that keeps its cookie. This is a macro because the type of the
+/// service cannot be named.
 macro_rules! browser {
     ($middleware:expr) => {{
         let app = App::new()
@@ -230,7 +230,8 @@ async fn settings_are_those_of_the_core() {
     assert!(matches!(refused, Err(SessionError::Config(_))));
 }
 
-/// A middleware between the handler and the sessions fails after the handler has logged a user in.
+/// A middleware between the handler and the session middleware fails after the handler has logged a
+/// user in.
 #[actix_web::test]
 async fn an_error_of_a_middleware_carries_the_cookie() {
     let app = App::new()

@@ -1,4 +1,4 @@
-//! The acceptance tests of `actix-session` on the store for it.
+//! The acceptance tests of `actix-session` on this crate's store for it.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ async fn the_store_answers_as_theirs(backend: AnyBackend) {
         .unwrap();
     assert_ne!(updated.as_ref(), "expired");
 
-    // Additional tests: every call, and the option that refuses ended sessions.
+    // Additional tests of every call and of the option that refuses ended sessions.
     let stored = store.save(state("Ada"), &minute).await.unwrap();
     assert_eq!(store.load(&stored).await.unwrap(), Some(state("Ada")));
     let ended = key(stored.as_ref());

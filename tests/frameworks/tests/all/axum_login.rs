@@ -127,7 +127,7 @@ async fn logs_in_reads_and_logs_out(backend: AnyBackend) {
     };
     assert_eq!(stolen.get("/whoami").await.1, "ada");
 
-    // A second login has another id, and the id of the first login is invalid.
+    // A second login has a different id, and the id of the first login is no longer valid.
     assert_eq!(browser.get("/logout").await.0, 200);
     assert_eq!(browser.get("/whoami").await.1, "nobody");
     assert_eq!(stolen.get("/whoami").await.1, "nobody");

@@ -1,5 +1,5 @@
-//! Tests with the real `SessionManagerLayer` of both versions, and with `CachingSessionStore` with
-//! the store as either half.
+//! Tests with the real `SessionManagerLayer` of both versions, and with a `CachingSessionStore`
+//! that uses the store as either half.
 
 use codex_kv::AnyBackend;
 use codex_testkit::redis::Database;
@@ -78,7 +78,7 @@ macro_rules! for_version {
                 the_layer_counts_and_forgets(TowerSessionStore::new(backend).project("shop")).await;
             }
 
-            /// Uses an empty cache half, as after a restart, and a filled cache half.
+            /// Tests an empty cache half, as after a restart, and a filled one.
             pub(super) async fn the_store_works_as_either_half(cache: AnyBackend, store: AnyBackend) {
                 let halves = |prefix: &str| {
                     let cache = TowerSessionStore::new(cache.clone())
@@ -118,7 +118,7 @@ macro_rules! for_version {
                 cache.save(&ended).await.unwrap();
                 assert_eq!(cache.load(&ended.id).await.unwrap(), None);
 
-                // Without the option the contract of a store applies: a missing session is not
+                // Without `as_cache`, the contract of a store applies: a missing session is not
                 // saved.
                 let store = TowerSessionStore::new(backend);
                 assert!(store.save(&record()).await.is_err());
