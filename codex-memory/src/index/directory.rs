@@ -218,12 +218,21 @@ impl Directory {
         true
     }
 
-    /// Halves the directory while no bucket needs the last bit of its prefixes.
+    /// Halves the directory while no bucket needs the last bit of its prefixes. Works in place,
+    /// because the shard is locked and an allocation can wait for another thread.
     fn shrink_directory(&mut self) {
         let has_twins = |directory: &[u32]| directory.as_chunks().0.iter().all(|[one, other]| one == other);
+        let before = self.cells.len();
         while self.cells.len() > 1 && has_twins(&self.cells) {
-            self.cells = self.cells.iter().copied().step_by(2).collect();
+            let half = self.cells.len() / 2;
+            for at in 1..half {
+                self.cells[at] = self.cells[2 * at];
+            }
+            self.cells.truncate(half);
             self.shift += 1;
+        }
+        if self.cells.len() < before {
+            self.cells.shrink_to_fit();
         }
     }
 
