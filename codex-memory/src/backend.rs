@@ -26,9 +26,9 @@ use crate::{
 ///
 /// # Expiry
 ///
-/// An expired entry is never returned: each call checks the deadline itself, and expiry is exact. A
-/// background thread of this crate frees the memory of expired entries within a fraction of a
-/// second.
+/// An expired entry is never returned: each call checks the deadline itself, and expiry is exact.
+/// On the system's clock, a background thread of this crate frees the memory of expired entries
+/// within a fraction of a second. On the caller's clock, writes free it.
 ///
 /// The default clock is the operating system's monotonic clock, so setting the wall clock expires
 /// nothing. On Linux the monotonic clock stops while the machine is suspended, so entries live
@@ -39,9 +39,10 @@ use crate::{
 /// The store ends with its process, unless it is [dumped](Self::dump) or has a [snapshot
 /// file](MemoryBuilder::snapshot_file). After a `fork` without `exec`, the child has a copy of the
 /// store but not its threads. Reads and writes work, and expired entries are never returned. Only
-/// [`reclaim_expired`](Self::reclaim_expired) frees their memory, and no periodic snapshots are
-/// written. As with any lock, a `fork` while another thread is inside a call can leave that call's
-/// shard locked in the child.
+/// [`reclaim_expired`](Self::reclaim_expired) frees their memory, also in stores that the child
+/// creates, and no periodic snapshots are written. As with any lock, a shard that another thread
+/// has locked at the time of the `fork` stays locked in the child. The background threads also lock
+/// shards.
 #[derive(Clone)]
 pub struct MemoryBackend {
     pub(crate) store: Arc<Store>,
@@ -80,7 +81,7 @@ impl MemoryBackend {
     }
 
     /// Returns the number of entries in the store. An expired entry counts until its memory is
-    /// freed, a fraction of a second later.
+    /// freed.
     pub fn len(&self) -> usize {
         self.store.entries()
     }
@@ -124,8 +125,8 @@ impl MemoryBackend {
     ///
     /// Applications rarely need this. On the system's clock, a background thread does the same ten
     /// times a second. On the caller's clock, each write removes at most a few dozen expired
-    /// entries of its shard. Tests that count bytes on a [`ManualClock`](crate::ManualClock) need
-    /// this method.
+    /// entries of its shard, so tests that count entries or bytes on a
+    /// [`ManualClock`](crate::ManualClock) need this method.
     pub fn reclaim_expired(&self) -> usize {
         self.store
             .shards()
@@ -134,7 +135,8 @@ impl MemoryBackend {
     }
 
     /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns the number of
-    /// entries in it. After `Ok`, the entries survive a crash of the process or the machine.
+    /// entries in it. Blocks until the file is synced: after `Ok`, the entries survive a crash of
+    /// the process or the machine.
     ///
     /// # Errors
     ///

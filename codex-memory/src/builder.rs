@@ -81,8 +81,9 @@ impl MemoryBuilder {
 
     /// Sets a function that is called with the key and the value of each evicted entry. The
     /// function runs after the removal, in the thread of the write that needed the room. It may
-    /// call the store. A panic in it is caught. It is not called for entries that are removed or
-    /// have expired.
+    /// call the store, but a write that needs room in turn calls it again, without a limit on the
+    /// recursion. A panic in it is caught. It is not called for entries that are removed or have
+    /// expired.
     pub fn on_eviction(mut self, listener: impl Fn(&str, Bytes) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
@@ -101,9 +102,10 @@ impl MemoryBuilder {
     /// Each snapshot is written to a second file with the suffix `.new`, synced, and renamed, so
     /// the file is always a complete snapshot. **A crash loses the writes since the last complete
     /// snapshot began**: at most the writes of one interval and of the time that a snapshot takes.
-    /// A clean shutdown, which drops the last handle, loses nothing. [`MemoryBackend::save`] writes
-    /// the file immediately. If a snapshot cannot be written,
-    /// [`health`](codex_traits::KvBackend::health) fails until a later snapshot succeeds.
+    /// If a snapshot cannot be written, [`health`](codex_traits::KvBackend::health) fails until a
+    /// later snapshot succeeds. Dropping the last handle blocks until the last snapshot is written,
+    /// and loses nothing if that succeeds. It cannot report an error: to see one, call
+    /// [`MemoryBackend::save`], which writes the file immediately, before the shutdown.
     ///
     /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix,
     /// only the owner of the file can read it. Only one store at a time may use a file.

@@ -41,8 +41,9 @@ impl Store {
 
     #[inline]
     pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        // Comes before the clock is read, because reading the clock waits for all earlier loads.
-        // The key is then loaded in parallel with the block that the previous write freed.
+        // The key is hashed before the clock is read, because reading the clock waits for all
+        // earlier loads. The key is then loaded in parallel with the block that the previous write
+        // freed.
         let place = self.locate(key);
         let span = self.span(options.expiry, "set")?;
         let is_packed = value::prepare(&mut bytes);

@@ -13,7 +13,7 @@ use crate::{
 /// A page stops after about this many entries, even if the count hint is larger.
 const MAX_PAGE: usize = 10_000;
 
-/// The most steps of pattern matching under a shard's lock, which take tens of microseconds.
+/// The maximum number of matching steps under a shard's lock. They take tens of microseconds.
 /// Matching a glob can take as many steps as the product of its length and the key's length.
 const MAX_STEPS: usize = 100_000;
 

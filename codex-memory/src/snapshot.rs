@@ -78,8 +78,9 @@ impl MemoryBackend {
     /// was set back, they live longer by that time.
     ///
     /// The whole snapshot is read and checked before the store is changed. The entries read take no
-    /// more memory than the limits of the store allow. A store that evicts keeps the last entries
-    /// that fit its limits.
+    /// more memory than the limits of the store allow. A store that evicts loads the last entries
+    /// that fit its limits. If there is no room for them beside its own entries, it evicts entries
+    /// of both. `load` may read from `reader` beyond the end of the snapshot.
     ///
     /// # Errors
     ///
@@ -108,8 +109,8 @@ impl WallClock {
         }
     }
 
-    /// Returns a deadline as wall time. Rounds up to the millisecond, so that no entry expires
-    /// early.
+    /// Returns a deadline as wall time. Rounds the remaining time up, but the wall time is rounded
+    /// down, so an entry can expire up to a millisecond early.
     fn unix_deadline(&self, deadline: Duration) -> i64 {
         let left = deadline.saturating_sub(self.now).as_nanos().div_ceil(1_000_000);
         self.unix_millis.saturating_add(i64::try_from(left).unwrap_or(i64::MAX))

@@ -105,7 +105,8 @@ impl RedisBuilder {
     /// [`ErrorKind::Connection`](codex_traits::ErrorKind::Connection) or
     /// [`ErrorKind::Timeout`](codex_traits::ErrorKind::Timeout) if the server cannot be reached
     /// within [`connect_timeout`](Self::connect_timeout);
-    /// [`ErrorKind::Server`](codex_traits::ErrorKind::Server) if it is still loading its data.
+    /// [`ErrorKind::Server`](codex_traits::ErrorKind::Server) if it is still loading its data. The
+    /// given nodes of a cluster are tried one after another, each with its own timeout.
     pub async fn build(self) -> Result<RedisBackend> {
         let checked = self.check()?;
         let is_lazy = checked.lazy;

@@ -1,8 +1,8 @@
 //! The commands of the verbs, and Lua scripts for operations that Redis has no command for.
 //!
-//! A script is atomic: no other command runs in the meantime, and time stands still. Each script
-//! writes at most once, so a failed script has changed nothing. The scripts use `pcall` and return
-//! its result, so that an error keeps its code on servers before 7.0 too.
+//! A script is atomic: no other command runs and no key expires in the meantime. Each script writes
+//! at most once, so a failed script has changed nothing. The scripts use `pcall` and return its
+//! result, so that an error keeps its code on servers before 7.0 too.
 //!
 //! A read-only replica refuses a script only when the script writes. A script with nothing to write
 //! therefore issues a write that changes nothing: it unlinks a missing key, or runs `SET` with `NX`

@@ -89,7 +89,8 @@ const COUNTED_FIRST: [&str; 7] = [
 /// therefore a `redis::AsyncCommands`.
 ///
 /// Commands go over the same connections as the backend's own calls, with the same deadline, the
-/// same limits and the same reconnects. Each command is sent once. A clone is cheap.
+/// same limits and the same reconnects. A command that may have run is never repeated. A clone is
+/// cheap.
 ///
 /// ```no_run
 /// use codex_redis::RedisBackend;
@@ -112,9 +113,11 @@ const COUNTED_FIRST: [&str; 7] = [
 ///
 /// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or
 /// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent. Use a separate
-/// connection for it. A transaction is an atomic [`redis::Pipeline`]. On a cluster a command goes
-/// to the node of its key, a pipeline of several keys to several nodes, and a transaction to the
-/// node of its first key.
+/// connection for it. A transaction is an atomic [`redis::Pipeline`].
+///
+/// On a cluster a command goes to the node of its key, a pipeline of several keys to several nodes,
+/// and a transaction to the node of its first key. The first argument of most commands counts as
+/// the key. `KEYS`, `SCAN`, `CONFIG` and `SCRIPT` therefore reach a single node.
 ///
 /// # Cancellation
 ///

@@ -20,9 +20,9 @@
 //!
 //! # Deadline
 //!
-//! A call has one deadline, [500 ms by default](RedisBuilder::command_timeout). It covers waiting
-//! for a turn, connecting, and the answer, including a second round trip for a script that is new
-//! to the server and redirections in a cluster. Only a call's own data extends its deadline, by one
+//! A call has one deadline, [500 ms by default](RedisBuilder::command_timeout). It covers
+//! admission, connecting, and the answer, including a second round trip for a script that is new to
+//! the server and redirections in a cluster. Only a call's own data extends its deadline, by one
 //! second for every 8 MiB that it sends or has received, and never beyond
 //! [`transfer_timeout`](RedisBuilder::transfer_timeout). `del_matching` has one deadline per page.
 //!
@@ -51,15 +51,15 @@
 //!
 //! A scan walks every master and records the finished slots in its cursor. Slots that move away or
 //! come back meanwhile can make it repeat keys, but never miss them. An unreachable node is an
-//! error. A node that restarts between two pages ends the guarantee, as it does on one server.
+//! error. If a node restarts between two pages, the guarantee is lost, as on a single server.
 //!
 //! `get_many` is not a snapshot in a cluster, and `del_matching` takes two round trips per page.
 //!
 //! # Connections
 //!
 //! Any number of calls share a connection. Requests that are ready at the same time are written
-//! together. A single call is not delayed to wait for others. Requests of more than 64 KiB use
-//! [connections of their own](RedisBuilder::connections), and while a connection receives a large
+//! together. A single call is not delayed to wait for others. Requests of more than 64 KiB share
+//! the [second connection](RedisBuilder::connections), and while a connection carries a large
 //! value, small requests use another. A small request that was sent just before a large answer
 //! began waits for that answer.
 //!

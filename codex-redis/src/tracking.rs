@@ -1,4 +1,4 @@
-//! Client tracking: reads whose changes the server pushes.
+//! Client tracking: the server pushes the changes of keys that were read.
 
 use std::{fmt, sync::Arc};
 

@@ -92,7 +92,8 @@ pub trait Harness: Send + Sync {
     ///
     /// The clause closes `backend`, starts the process, kills it during its writes, and then opens
     /// the store with [`reopen_from_storage`](Self::reopen_from_storage). The process is usually
-    /// the test program itself, running an ignored test that does nothing else. See
+    /// the test program itself, running an ignored test that does nothing else. Do not start it
+    /// through a shell or `cargo`, because only the started process is killed. See
     /// `examples/durable_backend.rs`.
     fn killable_writer(&self, backend: &Self::Backend) -> Option<Command> {
         let _ = backend;
@@ -113,13 +114,13 @@ pub trait Harness: Send + Sync {
     }
 
     /// Returns the secrets, besides keys and values, that no error, `Debug` output or log line may
-    /// show: the password, if the store has one.
+    /// show: the password, if the store has one. No secret may be empty.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Returns the time after which a clause counts as failed. The default is 90 s, ten times what
-    /// a fast store needs for the longest clause.
+    /// Returns the time after which a clause counts as failed, including its repetitions on a busy
+    /// machine. The default is 90 s, ten times what a fast store needs for the longest clause.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(90)
     }

@@ -60,7 +60,7 @@ pub enum Fault {
     Flood {
         /// The beginning of an answer. It may be empty.
         head: &'static [u8],
-        /// The repeated bytes.
+        /// The repeated bytes: at least 1 byte, and at most 64 KiB.
         item: &'static [u8],
     },
 }
@@ -312,7 +312,7 @@ async fn replies(
             return Ok(());
         }
         let chunk = &buffer[..read];
-        // An error means that the proxy is gone.
+        // Cannot fail, because this task holds the sender.
         if changes.wait_for(|control| control.fault != Fault::Stall).await.is_err() {
             return Ok(());
         }

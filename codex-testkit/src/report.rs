@@ -9,11 +9,12 @@ pub enum Outcome {
     Passed,
     /// The clause does not hold. The text says what was expected and what happened.
     Failed(String),
-    /// The clause does not apply, for this reason. It does not count as passed.
+    /// The clause does not apply, would harm the store, or is expected to fail, for this reason. It
+    /// does not count as passed.
     Skipped(&'static str),
 }
 
-/// The outcome of a run, clause by clause, in the order of the contract.
+/// The outcome of a run, clause by clause, in the order of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "a report that nobody looks at hides failures"]
 pub struct Report {

@@ -36,7 +36,8 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
     }
 
     /// Returns the loader, which calls `load` with a key to compute the key's value. The function
-    /// runs on a thread where it may block.
+    /// runs on a thread where it may block. At most 512 such functions run at a time, tokio's
+    /// default; further calls wait for one of them to finish.
     pub fn load<T, E, F>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,

@@ -106,8 +106,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// The same errors as [`save`](Self::save), but `Conflict` only after a thousand attempts in a
-    /// row.
+    /// The same errors as [`save`](Self::save), but `Conflict` only after a thousand attempts.
     pub fn save_merged(&self, session: &mut Session) -> Result<(), SessionError> {
         wait(self.0.save_merged(session))
     }
@@ -189,7 +188,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// The same errors as [`save`](Self::save).
+    /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged), and
+    /// [`SessionError::InvalidArgument`] as in the async method.
     pub fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         wait(self.0.login(session, login))
     }

@@ -84,7 +84,7 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 impl CacheError {
-    /// Returns whether the backend could not be reached or did not answer.
+    /// Returns whether the backend could not be reached, did not answer or refused the request.
     pub(super) fn is_outage(&self) -> bool {
         let Self::Backend(error) = self else { return false };
         matches!(

@@ -21,7 +21,8 @@ pub struct CacheStats {
     pub misses: u64,
     /// Computations that ended, including those that failed.
     pub computations: u64,
-    /// Callers that got the value or error of another caller's computation.
+    /// Callers that got the value of another caller's computation or, from a
+    /// [`Loader`](crate::Loader), its error.
     pub coalesced: u64,
     /// Computed values that were not stored because the key was deleted or replaced meanwhile,
     /// another writer was faster, or the lease had expired.

@@ -16,7 +16,8 @@ pub enum Timeout {
     Default,
     /// Forever. Clears an existing time to live.
     Never,
-    /// This duration. Zero stores nothing and removes an existing value.
+    /// This duration. With zero, nothing is stored, and the verbs that replace or renew a value
+    /// remove it.
     After(Duration),
 }
 

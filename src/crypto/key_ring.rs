@@ -16,8 +16,8 @@ use chacha20poly1305::{
 
 use super::EncryptionKey;
 
-/// The first byte of every sealed value. No text begins with it, so a plain payload is never
-/// mistaken for a sealed payload.
+/// The first byte of every sealed value. It is a control character, with which no session codec of
+/// this crate begins a plain payload, so a plain payload is never mistaken for a sealed payload.
 const VERSION: u8 = 0x01;
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;

@@ -22,8 +22,9 @@ impl Time {
         }
     }
 
-    /// Returns a time that is never before the present, and at most a few kernel ticks after it.
-    /// Every hit calls this, so it must be cheap.
+    /// Returns a time that is at most a few kernel ticks after the present. It is not before the
+    /// present, unless a kernel tick is late by more than a whole tick. Every hit calls this, so it
+    /// must be cheap.
     #[inline]
     pub(super) fn latest(&self) -> u64 {
         match self {

@@ -85,7 +85,7 @@ impl Nodes {
         }
     }
 
-    /// Returns the time until which the present answers of a node are valid, or 0 if its stream is
+    /// Returns the time until which the current answers of a node are valid, or 0 if its stream is
     /// not proven.
     pub(super) fn lease_of(&self, node: NodeId) -> u64 {
         self.lease(node, u64::MAX)

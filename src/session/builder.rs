@@ -143,7 +143,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
 
     /// Sets the minimum interval between renewals of a session that is used but not changed. With
     /// an [`idle_timeout`](Self::idle_timeout), the default is a tenth of it, but at most 60 s.
-    /// Without an idle timeout, this setting restarts the [cookie age](Self::cookie_age) on use.
+    /// Without an idle timeout, sessions are renewed on use only if this interval is set; a renewal
+    /// then restarts the [cookie age](Self::cookie_age).
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = Some(interval);
         self
@@ -164,9 +165,9 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     /// is logged and counts as missing, as in Django.
     ///
     /// A visitor whose session counts as missing gets a new session on the next save, which logs
-    /// the visitor out. With `true`, the request fails instead and the cookie stays. A process with
+    /// the visitor out. With `true`, the load fails instead and the cookie stays. A process with
     /// the wrong secret, or a process that was deployed before the others could read its codec,
-    /// then logs no users out. A record that stays unreadable fails every request of its visitor
+    /// then logs no users out. A record that stays unreadable fails every request that accesses it
     /// until it expires or is deleted. See [`MigratingCodec`](super::MigratingCodec) for changing
     /// the codec without unreadable sessions.
     pub fn fail_on_unreadable(mut self, fail: bool) -> Self {

@@ -22,7 +22,7 @@ use super::SessionError;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey(Box<str>);
 
-/// The reason to refuse the text of a cookie. It does not show the text.
+/// The error for text that cannot be a session key. It does not contain the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a session key is 8 to 128 characters of A-Z, a-z, 0-9, `_` and `-`")]
 pub struct InvalidSessionKey;

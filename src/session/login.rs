@@ -190,19 +190,19 @@ pub(super) fn user_of(data: &SessionData) -> Option<Cow<'_, str>> {
 }
 
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
-    /// Logs the user in: stores the session under a new key, against session fixation, and removes
-    /// the old record. The visitor's data is kept. If another user was logged in (or the same user
-    /// before a change of password), all data is removed.
+    /// Logs the user in: stores the session under a new key, which prevents session fixation, and
+    /// removes the old record. The visitor's data is kept. If another user was logged in (or the
+    /// same user before a change of password), all data is removed.
     ///
     /// The login is added to the list of the user's [sessions](Self::sessions), and the store's
     /// [`absolute_timeout`](super::SessionStoreBuilder::absolute_timeout) begins.
     ///
     /// # Errors
     ///
-    /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged). If the backend fails after
-    /// the new record was stored, the session has the new key, and another user's record may remain
-    /// until it expires. [`SessionError::InvalidArgument`] if the label has more than 1,024 bytes,
-    /// or if the login would be remembered for zero seconds or beyond the year 9999.
+    /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged). If another user was logged
+    /// in and the backend fails, that user's record may remain until it expires, even if the call
+    /// is repeated. [`SessionError::InvalidArgument`] if the label has more than 1,024 bytes, or if
+    /// the login would be remembered for zero seconds or beyond the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         let replaced = self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;

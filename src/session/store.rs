@@ -140,7 +140,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Backend`] if the store fails.
+    /// [`SessionError::Backend`] if the backend fails. [`SessionError::Codec`] or
+    /// [`SessionError::TooLarge`] for an unreadable session, if the store is set to fail on it.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
         let presumed = self.shared.users.get(key);
         let Some((session, asked)) = self.read(key, presumed).await? else {
@@ -283,12 +284,14 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Renews the session's time to live without writing its data: the record lives for the [expiry
-    /// age](Session::expiry_age) from now. Changes that were made elsewhere stay.
+    /// age](Session::expiry_age) from now. Data that was changed elsewhere stays, but the time to
+    /// live follows the expiry of this session, even if the stored expiry was changed meanwhile. An
+    /// expiry age of zero removes the record.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] if the record is missing, [`SessionError::Backend`] if the backend
-    /// fails.
+    /// [`SessionError::Gone`] if the record is missing, and [`SessionError::Backend`] if the
+    /// backend fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
@@ -300,7 +303,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Gives the session a new key and keeps its data, including unsaved changes. Call it when a
-    /// user logs in, against session fixation.
+    /// user logs in, to prevent session fixation.
     ///
     /// The record is stored under the new key first. Then the old record is removed if it still
     /// equals the loaded record. If it does not, the new record is removed again and the session
@@ -309,9 +312,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Gone`] and [`SessionError::Conflict`] as with [`save`](Self::save), and the
-    /// errors of [`create`](Self::create). If the backend fails or the call is dropped after the
-    /// new record was stored, the session has the new key, and the old record may remain until it
-    /// expires.
+    /// errors of [`create`](Self::create). If the backend fails to remove the old record, the
+    /// session has the new key, and the old record may remain until it expires. If the call is
+    /// dropped, the session has either key, and the record of the other key may remain.
     pub async fn cycle_key(&self, session: &mut Session) -> Result<(), SessionError> {
         let now = self.now();
         let Some(old_key) = session.key.clone().filter(|_| !session.expiry_age_at(now).is_zero()) else {

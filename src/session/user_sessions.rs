@@ -38,8 +38,9 @@ pub struct UserSession {
     pub id: String,
     /// The time of the login.
     pub created: SystemTime,
-    /// The time of the last save, touch or renewal. The value is too early if the absolute timeout
-    /// or a fixed date shortened the time to live, and never too late.
+    /// The time of the last save, touch or renewal. It is derived from the record's time to live:
+    /// it is too early if the absolute timeout or a fixed date shortened that time, and too late
+    /// until the next renewal if a timeout of the store was shortened.
     pub last_seen: SystemTime,
     /// The [label](super::Login::label) of the login.
     pub label: Option<String>,
@@ -107,6 +108,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     /// Ends a session of a user, by its id from [`sessions`](Self::sessions), and returns whether
     /// it existed. The record is deleted even if it was changed elsewhere.
+    ///
+    /// The list has one key for each id. If a [`cycle_key`](Self::cycle_key) was dropped or failed
+    /// halfway, the session can remain under its old key; [`revoke_all`](Self::revoke_all) ends it.
     ///
     /// # Errors
     ///

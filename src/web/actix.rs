@@ -105,7 +105,7 @@ where
     }
 }
 
-/// A service inside a [`SessionMiddleware`].
+/// A service wrapped by a [`SessionMiddleware`].
 #[derive(Debug)]
 pub struct SessionService<S> {
     service: S,

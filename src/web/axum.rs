@@ -80,7 +80,7 @@ impl<S> Layer<S> for SessionLayer {
     }
 }
 
-/// A service inside a [`SessionLayer`].
+/// A service wrapped by a [`SessionLayer`].
 #[derive(Debug, Clone)]
 pub struct SessionService<S> {
     inner: S,

@@ -58,7 +58,7 @@
 //!
 //! A response with status 500 or above, or 408, saves nothing: the handler failed, or a timeout
 //! cancelled it. A [flush](Session::flush) has already happened by then and is not undone. A
-//! request whose client disconnects saves nothing either.
+//! request whose client disconnects before the handler has finished saves nothing either.
 //!
 //! Put a timeout outside the session layer, so that the whole request ends without an effect. In
 //! axum, add it after the `SessionLayer`; in actix-web, `wrap` it after the `SessionMiddleware`. A

@@ -37,7 +37,7 @@ struct State {
     ended: bool,
     accessed: bool,
     finished: bool,
-    /// The reason why the session could not be loaded, in case the handler ignored the error.
+    /// The last failure of the backend in this request, in case the handler ignored the error.
     failure: Option<SessionError>,
 }
 
@@ -217,8 +217,8 @@ impl Session {
     }
 
     /// Gives the session a new key after the handler, and keeps its data. Call it when the user's
-    /// rights change, against session fixation. A response with status 500 or above, or 408, keeps
-    /// the old key.
+    /// rights change, to prevent session fixation. A response with status 500 or above, or 408,
+    /// keeps the old key.
     ///
     /// # Errors
     ///
@@ -323,8 +323,7 @@ impl Session {
         } else if session.expiry_age().is_zero() {
             state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {
-            // Only the time to live is renewed, which cannot conflict with another request's
-            // change.
+            // Only the time to live is written, so no data of another request is overwritten.
             match store.touch(session).await {
                 // Another request has ended the session. This request has no changes to lose.
                 Err(SessionError::Gone) => return Ok(CookieChange::None),

@@ -42,6 +42,10 @@ impl ManualClock {
     }
 
     /// Advances the monotonic time and the wall time.
+    ///
+    /// # Panics
+    ///
+    /// If one of the times overflows.
     pub fn advance(&self, by: Duration) {
         self.change(|times| {
             times.elapsed += by;
@@ -60,8 +64,7 @@ impl ManualClock {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Times) -> T) -> T {
-        // A panic in another thread cannot leave the times half-written, so a poisoned lock is
-        // safe.
+        // Only an overflow in `advance` can poison the lock. Both times are still valid then.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

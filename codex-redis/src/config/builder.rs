@@ -44,7 +44,7 @@ use super::{
 /// | [`keepalive`](Self::keepalive) | TCP keepalive; on Linux, data that stays unacknowledged for 10 s also ends the connection |
 /// | [`client_name`](Self::client_name) | the name in the server's `CLIENT LIST` |
 /// | [`resp`](Self::resp) | the protocol version |
-/// | [`slow_command`](Self::slow_command) | the duration from which a round trip is reported by a `tracing` event |
+/// | [`slow_command`](Self::slow_command) | the duration above which a round trip is reported by a `tracing` event |
 ///
 /// `docs/redis.md` in the repository lists the default of each with its reason, and its name in a
 /// URL.

@@ -36,7 +36,7 @@ const VERIFIED: Advice = Text(
     "remove it, because certificates are always verified; tls_ca_file names an authority and tls_server_name a host",
 );
 const BYTES: Advice = Text("remove it, because values are bytes");
-const RETRY: Advice = Text("remove it, because calls that were not executed are sent again within command_timeout");
+const RETRY: Advice = Text("remove it, because only safe calls are sent again, and errors say which calls to retry");
 const POOLED: Advice = Text(
     "remove it, because any number of calls share a connection; connections=2 and max_in_flight=1024 are the defaults",
 );

@@ -218,7 +218,8 @@ where
     }
 }
 
-/// Sends commands on a new connection, as a part of the dial and within its timeout.
+/// Sends commands on a new connection as a part of the dial. Their deadline is a connect timeout
+/// from now; the caller limits the dial as a whole.
 pub(crate) async fn ask(
     connection: &Connection,
     commands: &[Command<'_>],

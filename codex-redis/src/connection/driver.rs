@@ -285,7 +285,8 @@ pub(super) struct Reader<R> {
     parts: Parts,
     /// The number of replies in a part.
     part: usize,
-    /// The number of replies that the oldest request still needs. Fewer would complete no call.
+    /// The number of replies that the oldest request still needs. A smaller part would complete no
+    /// call.
     missing: usize,
     /// The offset in the stream of replies at which the reply to the oldest request begins.
     front: u64,

@@ -18,7 +18,7 @@ use super::metrics as count;
 /// A host and a port. The host of a Unix socket is its path, and there is no port.
 pub(crate) type Peer<'a> = (Cow<'a, str>, Option<u16>);
 
-/// The duration from which a round trip counts as slow, and the server that the event names.
+/// The duration above which a round trip counts as slow, and the server that the event names.
 pub(crate) struct Slow<'a> {
     pub(crate) above: Duration,
     pub(crate) database: u32,

@@ -130,7 +130,7 @@ impl Sentinels {
         ];
         let answers = match server.request(deadline, Request::all(&question)).await {
             Ok(answers) => answers.into_vec(),
-            // The Sentinel was reached and refused the login.
+            // Usually a refused login. Other refusals of a dial have this kind too.
             Err(failure) if failure.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
             Err(_) => return Word::Silent,
         };
@@ -154,8 +154,8 @@ impl Locate for Sentinels {
         self.ask_all().await
     }
 
-    /// Checks the role. Sentinels that do not know of a fail-over yet name a server that is a
-    /// replica by now.
+    /// Checks the role. Sentinels that do not know of a fail-over yet may still name a server that
+    /// is now a replica.
     async fn verify(&self, connection: &Connection, settings: &Settings) -> Result<(), DialError> {
         let role = ask(connection, &[Command::read("ROLE")], settings).await?;
         match role.first() {

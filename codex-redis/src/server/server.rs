@@ -287,7 +287,7 @@ pub(super) fn answered(replies: &Replies) -> Outcome {
 fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
     match answer {
         Ok(Err(lost)) => *lost,
-        // The reader notifies all calls that it abandons, so there is always an answer.
+        // The end of a connection notifies all its calls, so there is always an answer.
         Ok(Ok(_)) | Err(_) => Lost::Broken {
             is_sent: true,
             is_begun: true,

@@ -1,10 +1,10 @@
-//! The tracked connection to a server: reads whose changes the server pushes, and proofs that it
-//! still does.
+//! The tracked connection to a server. It carries reads of keys whose changes the server pushes,
+//! and proofs that the server still does so.
 //!
-//! There is at most one tracked connection at a time, whichever runtimes read, because the pushes
-//! of two connections would have no defined order. The runtime that opens the connection drives it.
-//! A call on another runtime waits only briefly for the connection, and ends it if it does not
-//! answer, because the runtime of the connection may not be driven.
+//! All runtimes share one tracked connection at a time, because the pushes of two connections would
+//! have no defined order. The runtime that opens the connection drives it. A call on another
+//! runtime waits only briefly for the connection, and ends it if it does not answer, because the
+//! runtime of the connection may not be driven.
 
 use std::{
     fmt,
@@ -178,7 +178,7 @@ impl<L: Locate> Tracked<L> {
         let (sender, outcome) = watch::channel(None);
         *state = State::Opening {
             number,
-            // Covers the dial and the checks after it.
+            // Leaves time for the dial and the checks after it.
             until: now + self.settings.connect_timeout.saturating_mul(2),
             failures,
             outcome: outcome.clone(),

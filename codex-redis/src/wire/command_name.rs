@@ -41,7 +41,7 @@ pub(crate) fn known(word: &[u8]) -> &'static str {
 }
 
 fn find(name: &'static str) -> Option<&'static Name> {
-    // The first word of two.
+    // Only the first word of a two-word name is listed.
     let word = name.split(' ').next().unwrap_or_default();
     NAMES.iter().find(|known| known.alone == word)
 }

@@ -206,7 +206,7 @@ pub(crate) fn page(reply: Value, asked: u64) -> Result<(u64, Vec<String>)> {
         let Value::BulkString(key) = key else {
             return Err(Failure::unexpected());
         };
-        // Another program wrote a key that is not UTF-8, and no key of ours can name it.
+        // Skip keys that are not UTF-8: another program wrote them, and a `&str` cannot name them.
         if let Ok(text) = String::from_utf8(key) {
             texts.push(text);
         }

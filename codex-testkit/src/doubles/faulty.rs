@@ -134,13 +134,13 @@ impl<B> Intercepted<B, FaultSchedule> {
         faults.scheduled.push(Scheduled::new(fault, stream));
     }
 
-    /// Removes every fault. A call that is already delayed is executed after its delay.
+    /// Removes every fault. A call that has already begun still meets the faults that struck it.
     pub fn heal(&self) {
         self.interceptor.faults().scheduled.clear();
     }
 
-    /// Returns the faults that have struck so far, in the order of the calls. A test that checks
-    /// them cannot pass merely because no fault occurred.
+    /// Returns the faults that have struck so far, in the order in which the calls began. A test
+    /// that checks them cannot pass merely because no fault occurred.
     pub fn injected(&self) -> Vec<Injected> {
         self.interceptor.faults().injected.clone()
     }

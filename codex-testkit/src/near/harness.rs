@@ -49,7 +49,8 @@ pub trait NearHarness: Send + Sync {
         None
     }
 
-    /// Returns the size of `near` in bytes, and its limit. The default is `None`.
+    /// Returns the size of `near` in bytes, and its limit. The default is `None`. The clause about
+    /// memory reads at most 3,000 values of 1 KiB, so a limit of more than 2 MiB is not tested.
     fn memory(&self, near: &Self::Near) -> Option<(u64, u64)> {
         let _ = near;
         None

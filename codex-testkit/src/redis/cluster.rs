@@ -140,8 +140,8 @@ impl RedisCluster {
     }
 
     /// Returns an empty cluster of three masters without replicas, for exclusive use until it is
-    /// dropped. The tests of a process share a few such clusters. A cluster with a killed node is
-    /// not used again.
+    /// dropped. The tests of a process share a few such clusters. After
+    /// [`kill_one`](ClusterLease::kill_one), a cluster is not used again.
     ///
     /// # Errors
     ///

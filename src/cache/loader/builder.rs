@@ -121,7 +121,8 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
     }
 
     /// Sets how long a caller waits for another caller's computation before it begins a new
-    /// computation. The default is the cache's [`max_wait`](crate::CacheBuilder::max_wait).
+    /// computation. If another caller has begun that computation first, it waits for it for as long
+    /// again. The default is the cache's [`max_wait`](crate::CacheBuilder::max_wait).
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
         self

@@ -11,7 +11,7 @@ pub(crate) enum Redirect {
     Moved(Address),
     /// The key is moving to another node, or has moved there.
     Ask(Address),
-    /// No node can serve the key now. A node will soon.
+    /// No node can serve the key at the moment. The state is transient.
     Later,
 }
 

@@ -206,7 +206,7 @@ impl Cluster {
             let answers = self.ask_node(deadline, master, Request::all(&question)).await?;
             let mut answers = reply::all_accepted(answers.into_vec())?.into_iter();
             for key in reply::array(answers.next().unwrap_or_default())? {
-                // No key of ours can name a key that is not UTF-8.
+                // Skip keys that are not UTF-8, because a `&str` cannot name them.
                 if let Value::BulkString(key) = key
                     && let Ok(key) = String::from_utf8(key)
                     && pattern.matches(&key)
