@@ -98,6 +98,9 @@ mod guides {
     #[doc = include_str!("../docs/cluster.md")]
     struct Cluster;
 
+    #[doc = include_str!("../docs/near-cache.md")]
+    struct NearCache;
+
     #[doc = include_str!("../docs/sessions.md")]
     struct Sessions;
 

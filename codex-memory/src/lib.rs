@@ -50,3 +50,8 @@ pub use time::clock::{Clock, ManualClock};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;
+
+/// Runs the code of the guide as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/memory.md")]
+struct Guide;
