@@ -104,7 +104,7 @@ impl Gate {
     fn try_take(&self) -> bool {
         let more = |taken| (taken < self.limit).then_some(taken + 1);
         self.taken
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
             .is_ok()
     }
 
