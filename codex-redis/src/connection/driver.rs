@@ -206,7 +206,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             let limits = &self.shared.limits;
-            let received = self.shared.received.load(Ordering::Relaxed);
             let mut queue = self.shared.queue();
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
             if expired.is_stalled {
@@ -222,6 +221,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if let Some(next) = expired.next {
                 self.timer.as_mut().reset(next);
             }
+            // Read with the queue locked, so that it is about the request that is the oldest now.
+            let received = self.shared.received.load(Ordering::Relaxed);
         }
         false
     }
@@ -383,8 +384,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let mut queue = self.shared.queue();
         for (value, memory, end) in self.ready.drain(..) {
             match queue.answer(value, memory, now, &self.shared.unclaimed) {
-                None => return Err(End::Surplus),
-                Some(true) => self.front = end,
+                None => {
+                    is_surplus = true;
+                    break;
+                }
+                Some(true) => {
+                    self.front = end;
+                    is_popped = true;
+                }
                 Some(false) => {}
             }
         }
@@ -395,6 +402,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let requests = queue.waiting.len();
         let each = queue.missing.checked_div(requests).unwrap_or(1);
         self.part = self.parts.requests(requests) * each.clamp(1, MOST_EACH);
+        let (mut is_popped, mut is_surplus) = (false, false);
         self.missing = queue.waiting.front().map_or(0, Waiting::missing);
         if queue.closed && queue.waiting.is_empty() {
             // The connection takes no more requests, and the last call has its answer.
@@ -402,6 +410,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         Ok(())
     }
+        if is_popped {
+            // Otherwise the progress of this reply would extend the deadline of the next request.
+            self.shared.received.store(0, Ordering::Relaxed);
+        }
+        if is_surplus {
+            return Err(End::Surplus);
+        }
 
     fn tell_whether_clogged(&self) {
         let is_long = self.decoder.missing() > LARGE;

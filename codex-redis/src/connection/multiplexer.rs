@@ -116,7 +116,8 @@ pub(super) struct Shared {
     /// Locked during a write, so that the number of written bytes is exact when the connection
     /// ends.
     written: Mutex<Written>,
-    /// The number of bytes that have arrived of the reply to the oldest request.
+    /// The number of bytes that have arrived of the reply to the oldest request. Reset with the
+    /// queue locked when that request leaves the queue.
     pub(super) received: AtomicU64,
     /// Memory of answers that their calls have not taken yet.
     pub(super) unclaimed: Arc<AtomicUsize>,
