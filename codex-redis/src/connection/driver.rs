@@ -163,20 +163,30 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         is_stalled
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn tell_whether_clogged(&self) {
         let is_clogged = self.chunks.iter().any(Chunk::is_large);
         if self.shared.clogged_out.load(Ordering::Relaxed) != is_clogged {
             self.shared.clogged_out.store(is_clogged, Ordering::Relaxed);
         }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tell_whether_clogged();
         while let Some(chunk) = self.chunks.front() {
             let bytes = chunk.as_slice();
             let mut written = self.shared.written();
             if written.is_closed {
                 return Poll::Pending;
             }
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.at..]))?;
-            written.bytes += count as u64;
+            let rest = &bytes[self.at..];
+            let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, rest));
+            written.bytes += match &outcome {
+                Ok(count) => *count as u64,
+                Err(_) if self.shared.limits.writes_records => rest.len() as u64,
+                Err(_) => 0,
+            };
             drop(written);
+            let count = outcome?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -184,12 +194,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.at += count;
             if self.at == bytes.len() {
                 self.at = 0;
-                if let Some(Chunk::Small(mut bytes)) = self.chunks.pop_front()
-                    && bytes.capacity() <= KEPT
-                    && bytes.capacity() > self.spare.capacity()
-                {
-                    bytes.clear();
-                    self.spare = bytes;
+                match self.chunks.pop_front() {
+                    Some(Chunk::Small(mut bytes))
+                        if bytes.capacity() <= KEPT && bytes.capacity() > self.spare.capacity() =>
+                    {
+                        bytes.clear();
+                        self.spare = bytes;
+                    }
+                    // The next look may be far away: the task sleeps after its last chunk.
+                    Some(chunk) if chunk.is_large() => self.tell_whether_clogged(),
+                    _ => {}
                 }
             }
         }
@@ -207,6 +221,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             let limits = &self.shared.limits;
             let mut queue = self.shared.queue();
+            // Read with the queue locked, so that it is about the request that is the oldest now.
+            let received = self.shared.received.load(Ordering::Relaxed);
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
             if expired.is_stalled {
                 // Keep the queue locked: a call that has just failed must not send its next request
@@ -221,8 +237,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if let Some(next) = expired.next {
                 self.timer.as_mut().reset(next);
             }
-            // Read with the queue locked, so that it is about the request that is the oldest now.
-            let received = self.shared.received.load(Ordering::Relaxed);
         }
         false
     }
@@ -382,6 +396,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let now = Instant::now();
         let mut queue = self.shared.queue();
+        let (mut is_popped, mut is_surplus) = (false, false);
         for (value, memory, end) in self.ready.drain(..) {
             match queue.answer(value, memory, now, &self.shared.unclaimed) {
                 None => {
@@ -395,21 +410,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Some(false) => {}
             }
         }
-        queue.timeouts = 0;
-        self.unanswered_bytes = 0;
-        self.ready_memory = 0;
-        self.held = queue.held;
-        let requests = queue.waiting.len();
-        let each = queue.missing.checked_div(requests).unwrap_or(1);
-        self.part = self.parts.requests(requests) * each.clamp(1, MOST_EACH);
-        let (mut is_popped, mut is_surplus) = (false, false);
-        self.missing = queue.waiting.front().map_or(0, Waiting::missing);
-        if queue.closed && queue.waiting.is_empty() {
-            // The connection takes no more requests, and the last call has its answer.
-            return Err(End::Stopped);
-        }
-        Ok(())
-    }
         if is_popped {
             // Otherwise the progress of this reply would extend the deadline of the next request.
             self.shared.received.store(0, Ordering::Relaxed);
@@ -417,6 +417,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if is_surplus {
             return Err(End::Surplus);
         }
+        queue.timeouts = 0;
+        self.unanswered_bytes = 0;
+        self.ready_memory = 0;
+        self.held = queue.held;
+        let requests = queue.waiting.len();
+        let each = queue.missing.checked_div(requests).unwrap_or(1);
+        self.part = self.parts.requests(requests) * each.clamp(1, MOST_EACH);
+        self.missing = queue.waiting.front().map_or(0, Waiting::missing);
+        if queue.closed && queue.waiting.is_empty() {
+            // The connection takes no more requests, and the last call has its answer.
+            return Err(End::Stopped);
+        }
+        Ok(())
+    }
 
     fn tell_whether_clogged(&self) {
         let is_long = self.decoder.missing() > LARGE;
