@@ -137,7 +137,8 @@ where
 fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8>>, Vec<Step>) {
     let mut commands = Vec::with_capacity(5);
     let mut steps = Vec::with_capacity(5);
-    if let Some(login) = login {
+    // A server without a password refuses an empty one.
+    if let Some(login) = login.filter(|login| !login.is_empty()) {
         let mut auth = Command::new("AUTH").secret();
         if let Some(user) = &login.user {
             auth = auth.arg(user);
