@@ -154,6 +154,17 @@ pub(crate) struct DialError {
     source: Option<Source>,
     is_retryable: bool,
 }
+    reason: Reason,
+}
+
+/// The step of a dial that the server refused, for callers that know a better remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The login is missing or wrong.
+    Login,
+    /// The server does not accept RESP3.
+    Resp3,
+    Other,
 
 impl DialError {
     /// Converts to the failure of a call, which was not sent.
@@ -190,9 +201,19 @@ impl DialError {
             source: None,
             is_retryable,
         }
+            reason: Reason::Other,
     }
 
     /// Returns the error for a wrong setting, here or at the server. Dialling again does not help.
+    pub(crate) fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     pub(crate) fn config(message: &'static str) -> Self {
         Self::new(ErrorKind::Config, message, false)
     }
