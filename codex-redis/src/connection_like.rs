@@ -65,6 +65,9 @@ const BLOCKING: [&str; 10] = [
     "WAITAOF",
 ];
 
+/// Commands that block with the option `BLOCK`. The keys follow the word `STREAMS`.
+const STREAM_READS: [&str; 2] = ["XREAD", "XREADGROUP"];
+
 /// Commands without a key that any node of a cluster can answer.
 const ANYWHERE: [&str; 5] = ["ECHO", "PING", "PUBLISH", "TIME", "COMMAND"];
 
@@ -113,7 +116,8 @@ const COUNTED_FIRST: [&str; 7] = [
 ///
 /// A command that would change the connection for everyone (`SELECT`, `SUBSCRIBE`, `WATCH`, …) or
 /// block it (`BLPOP`, `XREAD` with `BLOCK`, …) is refused without being sent. Use a separate
-/// connection for it. A transaction is an atomic [`redis::Pipeline`].
+/// connection for it. A transaction is an atomic [`redis::Pipeline`]. An empty command is refused
+/// too, because the server does not answer it.
 ///
 /// On a cluster a command goes to the node of its key, a pipeline of several keys to several nodes,
 /// and a transaction to the node of its first key. The first argument of most commands counts as
@@ -247,18 +251,44 @@ fn packed(cmd: &Cmd) -> Command<'static> {
 /// Refuses a command that must not run on a shared connection.
 fn check(cmd: &Cmd) -> RedisResult<()> {
     let mut words = words(cmd);
-    let name = words.next().unwrap_or_default();
-    let is_stream_read = is_one_of(name, &["XREAD", "XREADGROUP"]);
+    // The server sends no reply to a command without words, so the call would take the reply to the
+    // next call.
+    let Some(name) = words.next() else {
+        let empty = "the command is empty; name a command, for example with `redis::cmd(\"PING\")`";
+        return Err(RedisError::from((redis::ErrorKind::InvalidClientConfig, empty)));
+    };
     let refused = if is_one_of(name, &OF_THE_CONNECTION)
         || (is_one_of(name, &["CLIENT"]) && !words.next().is_some_and(|word| is_one_of(word, &OF_THE_CLIENT)))
     {
         "this command changes the connection, which is shared; use a separate connection for it"
-    } else if is_one_of(name, &BLOCKING) || (is_stream_read && words.any(|word| is_one_of(word, &["BLOCK"]))) {
+    } else if is_one_of(name, &BLOCKING) || (is_one_of(name, &STREAM_READS) && skip_stream_options(&mut words)) {
         "this command blocks the connection, which is shared; use a separate connection for it"
     } else {
         return Ok(());
     };
     Err(RedisError::from((redis::ErrorKind::InvalidClientConfig, refused)))
+}
+
+/// Skips the options of a command that reads streams, up to and including `STREAMS`. Returns
+/// whether the command blocks.
+///
+/// A group, a consumer or a stream may have the name of an option.
+fn skip_stream_options<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut blocks = false;
+    while let Some(word) = words.next() {
+        if is_one_of(word, &["STREAMS"]) {
+            break;
+        }
+        let is_block = is_one_of(word, &["BLOCK"]);
+        blocks |= is_block;
+        let arguments = if is_one_of(word, &["GROUP"]) {
+            2
+        } else {
+            usize::from(is_block || is_one_of(word, &["COUNT", "CLAIM"]))
+        };
+        words.by_ref().take(arguments).for_each(drop);
+    }
+    blocks
 }
 
 /// The node for a command on a cluster.
@@ -297,12 +327,9 @@ fn key(cmd: &Cmd) -> Key {
         let count = words.next();
         return counted(count, words.next());
     }
-    if is_one_of(name, &["XREAD", "XREADGROUP"]) {
-        let mut rest = words.skip_while(|word| !is_one_of(word, &["STREAMS"]));
-        rest.next();
-        return rest.next().map_or(Key::Unknown, |key| Key::At(key.to_owned()));
-    }
-    if is_one_of(name, &KEY_SECOND) {
+    if is_one_of(name, &STREAM_READS) {
+        skip_stream_options(&mut words);
+    } else if is_one_of(name, &KEY_SECOND) {
         words.next();
     }
     words.next().map_or(Key::Unknown, |key| Key::At(key.to_owned()))
@@ -354,12 +381,22 @@ mod tests {
             "BLPOP k 0",
             "XREAD BLOCK 0 STREAMS s 0",
             "xreadgroup group g c block 5 streams s 0",
+            "XREADGROUP GROUP streams c BLOCK 0 STREAMS s >",
             "WAIT 1 0",
             "RESET",
         ] {
             assert!(check(&words(text)).is_err(), "{text}");
         }
-        for text in ["GET k", "ZADD k 1 m", "XREAD STREAMS s 0", "CLIENT LIST", "SET WATCH 1"] {
+        assert!(check(&Cmd::new()).is_err(), "an empty command");
+        for text in [
+            "GET k",
+            "ZADD k 1 m",
+            "XREAD STREAMS s 0",
+            "XREAD STREAMS block 0",
+            "XREADGROUP GROUP block c STREAMS s >",
+            "CLIENT LIST",
+            "SET WATCH 1",
+        ] {
             assert!(check(&words(text)).is_ok(), "{text}");
         }
         for (text, expected) in [
@@ -367,6 +404,7 @@ mod tests {
             ("EVAL code 1 k a", "k"),
             ("ZUNION 2 k l", "k"),
             ("XREAD COUNT 1 STREAMS k 0", "k"),
+            ("XREADGROUP GROUP streams c STREAMS k >", "k"),
             ("OBJECT ENCODING k", "k"),
         ] {
             assert!(

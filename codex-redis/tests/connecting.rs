@@ -140,6 +140,37 @@ async fn credentials_are_asked_for_at_each_login() {
 }
 
 #[tokio::test]
+async fn a_provider_that_panics_fails_the_dial() {
+    let server = require!("redis", RedisServer::start());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let provider = {
+        let asked = Arc::clone(&asked);
+        move || {
+            let earlier = asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                assert!(earlier == usize::MAX, "the provider has a bug");
+                Ok(Credentials::password(SECRET))
+            }
+        }
+    };
+    let builder = RedisBackend::builder().url(&server.url()).connections(1);
+    let built = tokio::time::timeout(Duration::from_secs(20), builder.credentials(provider).build()).await;
+    let error = assert_kind("connect", built.unwrap(), ErrorKind::Connection);
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_empty_password_without_a_user_is_no_login() {
+    let server = require!("redis", RedisServer::start());
+    let builder = || RedisBackend::builder().tcp("127.0.0.1", server.port());
+    builder().password("").build().await.unwrap();
+    builder().username("").password("").build().await.unwrap();
+    let empty = || async { Ok(Credentials::password("")) };
+    builder().credentials(empty).build().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_provider_that_never_answers_ends_with_the_dial() {
     let server = require!("redis", RedisServer::start());
     let builder = RedisBackend::builder()

@@ -80,6 +80,39 @@ async fn errors_are_the_servers_own_and_what_would_change_the_connection_is_refu
 }
 
 #[tokio::test]
+async fn an_empty_command_is_refused_and_takes_no_reply_of_another_call() {
+    let database = require!("redis", Database::lease());
+    let backend = RedisBackend::builder()
+        .url(&database.patient_url())
+        .connections(1)
+        .build()
+        .await
+        .unwrap();
+    let mut connection = backend.connection();
+    let mut behind = backend.connection();
+    let _: () = connection.set("s", "v").await.unwrap();
+    let empty = redis::Cmd::new();
+    let (refused, value) = tokio::join!(
+        empty.query_async::<redis::Value>(&mut connection),
+        behind.get::<_, String>("s"),
+    );
+    assert_eq!(value.unwrap(), "v");
+    let error = refused.unwrap_err();
+    assert!(error.to_string().contains("empty"), "{error}");
+    for is_atomic in [false, true] {
+        let mut pipe = redis::pipe();
+        if is_atomic {
+            pipe.atomic();
+        }
+        pipe.get("s").add_command(redis::Cmd::new()).get("t");
+        let error = pipe.query_async::<redis::Value>(&mut connection).await.unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
+    }
+    let value: String = connection.get("s").await.unwrap();
+    assert_eq!(value, "v");
+}
+
+#[tokio::test]
 async fn a_command_has_the_deadline_of_the_backend() {
     let server = require!("redis", RedisServer::start());
     let backend = RedisBackend::builder()

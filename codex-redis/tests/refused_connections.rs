@@ -239,6 +239,28 @@ async fn a_server_without_room_for_a_connection_says_so() {
 }
 
 #[tokio::test]
+async fn a_sentinel_that_refuses_is_told_by_its_own_reason() {
+    for (answer, kind, reason) in [
+        (
+            &b"-ERR max number of clients reached\r\n"[..],
+            ErrorKind::Server,
+            "connection limit",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ErrorKind::Config, "speaks HTTP"),
+        (
+            b"-NOAUTH Authentication required.\r\n",
+            ErrorKind::Config,
+            "sentinel_password",
+        ),
+    ] {
+        let address = refusing_server(answer, true).await;
+        let built = RedisBackend::connect(&format!("redis-sentinel://{address}/main")).await;
+        let error = assert_kind(&String::from_utf8_lossy(answer), built, kind);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_told() {
     for (url, reason) in [
         ("redis://127.0.0.1:1", "nothing listens"),

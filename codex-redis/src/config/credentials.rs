@@ -45,6 +45,13 @@ pub(crate) struct Login {
     pub(crate) password: Zeroizing<String>,
 }
 
+impl Login {
+    /// Returns whether user name and password are both empty, as from unset variables.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.user.as_deref().unwrap_or_default().is_empty() && self.password.is_empty()
+    }
+}
+
 impl From<Credentials> for Login {
     fn from(credentials: Credentials) -> Self {
         Self {

@@ -4,7 +4,7 @@ mod authority;
 mod parts;
 mod scheme;
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use codex_traits::Result;
 use percent_encoding::percent_decode_str;
@@ -24,7 +24,6 @@ pub(crate) const DEFAULT_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// The settings of a URL. A setting that the URL leaves out is `None`.
-#[derive(Debug)]
 pub(crate) struct Parsed<'a> {
     pub(crate) target: Target,
     pub(crate) tls: bool,
@@ -32,6 +31,18 @@ pub(crate) struct Parsed<'a> {
     pub(crate) login: Option<Login>,
     /// The text after the `?`, not decoded.
     pub(crate) query: &'a str,
+}
+
+impl fmt::Debug for Parsed<'_> {
+    // The query may contain a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parsed")
+            .field("target", &self.target)
+            .field("tls", &self.tls)
+            .field("database", &self.database)
+            .field("login", &self.login)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A deployment, and the database if the path names it.

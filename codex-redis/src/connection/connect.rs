@@ -202,11 +202,16 @@ where
     R: AsyncRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin + Send + 'static,
 {
+    #[cfg(feature = "tls")]
+    let writes_records = settings.tls.is_some();
+    #[cfg(not(feature = "tls"))]
+    let writes_records = false;
     let limits = Limits {
         unanswered: settings.max_in_flight.saturating_mul(UNANSWERED),
         reply_bytes: settings.max_reply_bytes,
         timeouts: settings.timeouts_before_redial,
         patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
+        writes_records,
     };
     Connection {
         id: NEXT.fetch_add(1, Ordering::Relaxed),

@@ -163,20 +163,30 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         is_stalled
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn tell_whether_clogged(&self) {
         let is_clogged = self.chunks.iter().any(Chunk::is_large);
         if self.shared.clogged_out.load(Ordering::Relaxed) != is_clogged {
             self.shared.clogged_out.store(is_clogged, Ordering::Relaxed);
         }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tell_whether_clogged();
         while let Some(chunk) = self.chunks.front() {
             let bytes = chunk.as_slice();
             let mut written = self.shared.written();
             if written.is_closed {
                 return Poll::Pending;
             }
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.at..]))?;
-            written.bytes += count as u64;
+            let rest = &bytes[self.at..];
+            let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, rest));
+            written.bytes += match &outcome {
+                Ok(count) => *count as u64,
+                Err(_) if self.shared.limits.writes_records => rest.len() as u64,
+                Err(_) => 0,
+            };
             drop(written);
+            let count = outcome?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -184,12 +194,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.at += count;
             if self.at == bytes.len() {
                 self.at = 0;
-                if let Some(Chunk::Small(mut bytes)) = self.chunks.pop_front()
-                    && bytes.capacity() <= KEPT
-                    && bytes.capacity() > self.spare.capacity()
-                {
-                    bytes.clear();
-                    self.spare = bytes;
+                match self.chunks.pop_front() {
+                    Some(Chunk::Small(mut bytes))
+                        if bytes.capacity() <= KEPT && bytes.capacity() > self.spare.capacity() =>
+                    {
+                        bytes.clear();
+                        self.spare = bytes;
+                    }
+                    // The next look may be far away: the task sleeps after its last chunk.
+                    Some(chunk) if chunk.is_large() => self.tell_whether_clogged(),
+                    _ => {}
                 }
             }
         }
@@ -206,8 +220,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     fn expire(&mut self, cx: &mut Context<'_>) -> bool {
         while self.armed.is_some() && self.timer.as_mut().poll(cx).is_ready() {
             let limits = &self.shared.limits;
-            let received = self.shared.received.load(Ordering::Relaxed);
             let mut queue = self.shared.queue();
+            // Read with the queue locked, so that it is about the request that is the oldest now.
+            let received = self.shared.received.load(Ordering::Relaxed);
             let expired = queue.expire(Instant::now(), received, limits.timeouts, limits.patience);
             if expired.is_stalled {
                 // Keep the queue locked: a call that has just failed must not send its next request
@@ -381,12 +396,26 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let now = Instant::now();
         let mut queue = self.shared.queue();
+        let (mut is_popped, mut is_surplus) = (false, false);
         for (value, memory, end) in self.ready.drain(..) {
             match queue.answer(value, memory, now, &self.shared.unclaimed) {
-                None => return Err(End::Surplus),
-                Some(true) => self.front = end,
+                None => {
+                    is_surplus = true;
+                    break;
+                }
+                Some(true) => {
+                    self.front = end;
+                    is_popped = true;
+                }
                 Some(false) => {}
             }
+        }
+        if is_popped {
+            // Otherwise the progress of this reply would extend the deadline of the next request.
+            self.shared.received.store(0, Ordering::Relaxed);
+        }
+        if is_surplus {
+            return Err(End::Surplus);
         }
         queue.timeouts = 0;
         self.unanswered_bytes = 0;

@@ -1,8 +1,9 @@
 //! Reasons for a failed dial, the end of a connection, and a request without an answer.
 
-use std::io;
+use std::{io, panic::AssertUnwindSafe};
 
 use codex_traits::ErrorKind;
+use futures_util::FutureExt as _;
 
 use crate::{
     config::credentials::ProviderError,
@@ -153,6 +154,17 @@ pub(crate) struct DialError {
     pub(crate) message: &'static str,
     source: Option<Source>,
     is_retryable: bool,
+    reason: Reason,
+}
+
+/// The step of a dial that the server refused, for callers that know a better remedy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The login is missing or wrong.
+    Login,
+    /// The server does not accept RESP3.
+    Resp3,
+    Other,
 }
 
 impl DialError {
@@ -189,7 +201,17 @@ impl DialError {
             message,
             source: None,
             is_retryable,
+            reason: Reason::Other,
         }
+    }
+
+    pub(crate) fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// Returns the error for a wrong setting, here or at the server. Dialling again does not help.
@@ -262,4 +284,14 @@ impl From<NotSent> for DialError {
     fn from(_: NotSent) -> Self {
         Self::unreachable(BROKEN)
     }
+}
+
+/// Returns the outcome of a dial, or an error if a function of the application panicked in it.
+/// Otherwise the dial would end without an outcome, and the next call would dial at once.
+pub(crate) async fn catch_panic<T>(dial: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+    // Nothing of a dial that panicked is used again.
+    let outcome = AssertUnwindSafe(dial).catch_unwind().await;
+    outcome.unwrap_or(Err(DialError::unreachable(
+        "the dial panicked: look for the message of the panic, and fix the credentials provider or the address map",
+    )))
 }

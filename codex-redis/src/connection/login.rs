@@ -5,11 +5,15 @@
 
 use std::io;
 
+use codex_traits::ErrorKind;
 use redis::ServerError;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-use super::{failure::DialError, probe};
+use super::{
+    failure::{DialError, Reason},
+    probe,
+};
 use crate::{
     config::{
         credentials::Login,
@@ -137,7 +141,8 @@ where
 fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8>>, Vec<Step>) {
     let mut commands = Vec::with_capacity(5);
     let mut steps = Vec::with_capacity(5);
-    if let Some(login) = login {
+    // A server without a password refuses an empty one.
+    if let Some(login) = login.filter(|login| !login.is_empty()) {
         let mut auth = Command::new("AUTH").secret();
         if let Some(user) = &login.user {
             auth = auth.arg(user);
@@ -170,7 +175,7 @@ fn introduction(login: Option<&Login>, settings: &Settings) -> (Zeroizing<Vec<u8
 fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
     let text = error.details().unwrap_or_default();
     let is_unknown = error.code() == "ERR" && text.starts_with("unknown command");
-    Err(match (step, error.code()) {
+    let refused = match (step, error.code()) {
         (_, "ERR") if text.starts_with("max number of clients") => DialError::server(
             "the server has reached its connection limit: raise its `maxclients`, or lower `connections` and the number of \
              processes",
@@ -221,7 +226,15 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
             "the server has no database of this number: use a smaller one, or raise its setting `databases`",
         ),
         (Step::Ping, _) => DialError::server("the server answered a PING with an error"),
-    })
+    };
+    // Errors of the other kinds are about the server's state, at any step.
+    let reason = match (step, error.code()) {
+        _ if refused.kind != ErrorKind::Config || error.code() == "DENIED" => Reason::Other,
+        (Step::Login, _) | (_, "NOAUTH") => Reason::Login,
+        (Step::Protocol, _) => Reason::Resp3,
+        _ => Reason::Other,
+    };
+    Err(refused.with_reason(reason))
 }
 
 /// Returns the error for bytes that are not RESP. It does not show them, because they may be a
@@ -269,6 +282,11 @@ fn closed(step: Step, error: Option<&io::Error>) -> DialError {
                  or be a proxy without a server"
         }
     };
+    let reason = match step {
+        Step::Protocol => Reason::Resp3,
+        _ => Reason::Other,
+    };
     DialError::unreachable(message)
         .because(error.map_or(Some(io::ErrorKind::UnexpectedEof), |error| Some(error.kind())))
+        .with_reason(reason)
 }

@@ -53,7 +53,7 @@ const ROOM: usize = 64 << 20;
 /// The unit in which the room is shared, in bytes.
 const SHARE: usize = 64 << 10;
 
-/// The limits of a connection.
+/// The limits of a connection, and the way in which its stream writes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Requests without an answer.
@@ -64,6 +64,8 @@ pub(crate) struct Limits {
     pub(crate) timeouts: u32,
     /// The time that the oldest request may be overdue before the connection counts as stalled.
     pub(crate) patience: Duration,
+    /// Whether a write that fails may have sent some of its bytes, as TLS does record by record.
+    pub(crate) writes_records: bool,
 }
 
 /// An observer of a connection, notified in the order of the stream.
@@ -116,7 +118,8 @@ pub(super) struct Shared {
     /// Locked during a write, so that the number of written bytes is exact when the connection
     /// ends.
     written: Mutex<Written>,
-    /// The number of bytes that have arrived of the reply to the oldest request.
+    /// The number of bytes that have arrived of the reply to the oldest request. Reset with the
+    /// queue locked when that request leaves the queue.
     pub(super) received: AtomicU64,
     /// Memory of answers that their calls have not taken yet.
     pub(super) unclaimed: Arc<AtomicUsize>,

@@ -33,6 +33,8 @@ struct Gate {
     limit: usize,
     /// Calls in flight, and permits in `handed_over`.
     taken: AtomicUsize,
+    /// Calls that will take a permit from `handed_over`. A call that is shed is never counted,
+    /// because a permit that is handed over to it would be lost if no other call may wait.
     waiting: AtomicUsize,
     /// Permits that ended calls have handed over to waiting calls, in the order of arrival.
     handed_over: Semaphore,
@@ -104,7 +106,7 @@ impl Gate {
     fn try_take(&self) -> bool {
         let more = |taken| (taken < self.limit).then_some(taken + 1);
         self.taken
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, more)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
             .is_ok()
     }
 
@@ -123,10 +125,7 @@ impl Gate {
 
     #[cold]
     async fn wait(&self, deadline: Deadline, most: usize) -> Result<(), Failure> {
-        let _waiter = Waiter::new(&self.waiting);
-        if self.waiting.load(Ordering::Relaxed) > most {
-            return Err(overloaded());
-        }
+        let _waiter = Waiter::new(&self.waiting, most).ok_or_else(overloaded)?;
         if self.try_take() {
             return Ok(());
         }
@@ -157,9 +156,11 @@ impl Drop for Permit<'_> {
 struct Waiter<'a>(&'a AtomicUsize);
 
 impl<'a> Waiter<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::SeqCst);
-        Self(waiting)
+    /// Counts a call that waits. Returns `None` if `most` calls wait already.
+    fn new(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let more = |waiting| (waiting < most).then_some(waiting + 1);
+        let counted = waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        counted.is_ok().then_some(Self(waiting))
     }
 }
 
@@ -182,4 +183,46 @@ fn no_turn() -> Failure {
         "too many calls were under way to begin within the deadline",
     )
     .not_executed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_shed_takes_no_permit_with_it() {
+        const THREADS: usize = 4;
+        const CALLS: usize = 20_000;
+        let gate = Gate::new(1);
+        let at = Instant::now() + Duration::from_secs(60);
+        let deadline = Deadline {
+            at,
+            latest: at,
+            verb: "get",
+        };
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..CALLS {
+                        if gate.try_take() {
+                            gate.give_back();
+                        } else {
+                            match gate.wait(deadline, 0).now_or_never() {
+                                Some(Ok(())) => gate.give_back(),
+                                Some(Err(_)) => {}
+                                None => panic!("a call waits, and none may"),
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(gate.handed_over.available_permits(), 0);
+        assert_eq!(gate.taken.load(Ordering::SeqCst), 0);
+        assert_eq!(gate.waiting.load(Ordering::SeqCst), 0);
+    }
 }

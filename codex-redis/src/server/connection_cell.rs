@@ -8,7 +8,10 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::locate::{Endpoint, Locate};
-use crate::connection::{connect::Connection, failure::DialError};
+use crate::connection::{
+    connect::Connection,
+    failure::{DialError, catch_panic},
+};
 
 /// The outcome of a dial; `None` while it is in progress. Any number of calls can wait for it, and
 /// none of them can cancel it.
@@ -90,7 +93,7 @@ impl ConnectionCell {
         let (result, dialled) = watch::channel(None);
         let cell = Arc::clone(self);
         tokio::spawn(async move {
-            let outcome = endpoint.dial().await.map(Arc::new);
+            let outcome = catch_panic(endpoint.dial()).await.map(Arc::new);
             *cell.state_mut() = match &outcome {
                 Ok(connection) => State::Ready(Arc::clone(connection)),
                 // A dial that timed out does not lengthen the pause, so that calls soon notice a

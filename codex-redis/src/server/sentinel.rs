@@ -21,7 +21,7 @@ use crate::{
     config::settings::{Address, Settings},
     connection::{
         connect::{Connection, ask},
-        failure::DialError,
+        failure::{DialError, Reason},
         multiplexer::Deadline,
     },
     observe,
@@ -128,12 +128,14 @@ impl Sentinels {
             Command::read("SENTINEL GET-MASTER-ADDR-BY-NAME").arg(&self.name),
             Command::read("SENTINEL MASTER").arg(&self.name),
         ];
-        let answers = match server.request(deadline, Request::all(&question)).await {
-            Ok(answers) => answers.into_vec(),
-            // Usually a refused login. Other refusals of a dial have this kind too.
-            Err(failure) if failure.kind() == ErrorKind::Server => return Word::Refused(no_entry()),
-            Err(_) => return Word::Silent,
+        // Dialled separately, because the failure of a request no longer has the reason.
+        if let Ok(Ok(Err(error))) = timeout_at(deadline.at, server.dialled()).await {
+            return not_connected(error);
+        }
+        let Ok(answers) = server.request(deadline, Request::all(&question)).await else {
+            return Word::Silent;
         };
+        let answers = answers.into_vec();
         if let Some(error) = answers.iter().find_map(server_error) {
             return refused(error);
         }
@@ -180,6 +182,16 @@ impl Locate for Sentinels {
 
 fn no_entry() -> DialError {
     DialError::config("the Sentinels require a login, or refused it: set sentinel_username and sentinel_password")
+}
+
+/// Returns the word of a Sentinel that could not be dialled. One that cannot be reached is silent,
+/// because the others may answer.
+fn not_connected(error: DialError) -> Word {
+    match (error.reason(), error.kind) {
+        (Reason::Login, _) => Word::Refused(no_entry()),
+        (_, ErrorKind::Config | ErrorKind::Server) => Word::Refused(error),
+        _ => Word::Silent,
+    }
 }
 
 fn refused(error: &ServerError) -> Word {

@@ -75,9 +75,13 @@ impl<L: Locate> Server<L> {
 
     /// Waits for a connection. A failure has the kind for the call that builds a handle.
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
+        self.dialled().await?.map_err(DialError::into_connect_failure)
+    }
+
+    /// Waits for a connection. Returns the reason of a failed dial.
+    pub(super) async fn dialled(&self) -> Result<Result<(), DialError>, Failure> {
         let pool = self.pool()?;
-        pool.connection(false).await.map_err(DialError::into_connect_failure)?;
-        Ok(())
+        Ok(pool.connection(false).await.map(drop))
     }
 
     /// Sends one command. Returns an error of the server as a reply.

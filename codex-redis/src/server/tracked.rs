@@ -33,7 +33,7 @@ use crate::{
     config::settings::{RespVersion, Settings},
     connection::{
         connect::{Connection, ask, open},
-        failure::{DialError, Lost},
+        failure::{DialError, Lost, catch_panic},
         multiplexer::{Answering, Deadline},
     },
     observe::{Name, Outcome, RoundTrip},
@@ -189,7 +189,7 @@ impl<L: Locate> Tracked<L> {
         let tracked = Arc::clone(self);
         let id = runtime.id();
         runtime.spawn(async move {
-            let opened = Box::pin(tracked.dial(id)).await;
+            let opened = Box::pin(catch_panic(tracked.dial(id))).await;
             let _ = sender.send(Some(tracked.settle(number, failures, opened)));
         });
         Some(outcome)

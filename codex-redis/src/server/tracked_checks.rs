@@ -3,7 +3,7 @@
 use redis::{ServerError, Value};
 
 use crate::{
-    connection::failure::DialError,
+    connection::failure::{DialError, Reason},
     wire::{Command, Failure, error::server_error, reply::text},
 };
 use codex_traits::ErrorKind;
@@ -118,13 +118,12 @@ pub(super) fn canary_not_written(failure: &Failure) -> DialError {
     }
 }
 
-/// Returns the error for a connection that was refused. An error that suggests `resp=2` fits only
-/// the other connections, so it is replaced.
+/// Returns the error for a connection that was refused. The remedy `resp=2` fits only the other
+/// connections, so a refusal of RESP3 is replaced.
 pub(super) fn not_connected(error: DialError) -> DialError {
-    if error.message.contains("resp=2") {
-        no_resp3()
-    } else {
-        error
+    match error.reason() {
+        Reason::Resp3 => no_resp3(),
+        Reason::Login | Reason::Other => error,
     }
 }
 
@@ -317,6 +316,14 @@ mod tests {
     fn info(flags: &[&str]) -> Value {
         let flags = flags.iter().map(|flag| text_value(flag)).collect();
         Value::Map(vec![(text_value("flags"), Value::Set(flags))])
+    }
+
+    #[test]
+    fn only_a_refusal_of_resp3_is_replaced() {
+        let error = DialError::unreachable("the server closed the connection: `resp=2` sends no HELLO");
+        assert!(not_connected(error.clone()).message.contains("closed"));
+        let replaced = not_connected(error.with_reason(Reason::Resp3));
+        assert!(replaced.message.contains("needs RESP3"));
     }
 
     #[test]

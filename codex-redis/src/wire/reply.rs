@@ -55,7 +55,11 @@ impl Replies {
         let mut replies = self.into_vec();
         // The error of EXEC only says that there was an earlier error.
         if let Some(error) = replies.iter().find_map(server_error) {
-            return Err(refused(error, true));
+            // After a refused MULTI, for example for a user without `+multi`, each command runs by
+            // itself.
+            let is_open = replies.first().is_some_and(|reply| server_error(reply).is_none());
+            let none_ran = is_open || replies.iter().all(|reply| server_error(reply).is_some());
+            return Err(refused(error, none_ran));
         }
         match replies.pop() {
             Some(Value::Array(answers)) if answers.len() == count => Ok(answers),
@@ -234,6 +238,22 @@ mod tests {
     use codex_traits::ErrorKind;
 
     use super::*;
+
+    #[test]
+    fn after_a_refused_multi_the_commands_may_have_run() {
+        let reply = |line: &str| redis::parse_redis_value(line.as_bytes()).unwrap();
+        let (refused, abort) = ("-NOPERM no\r\n", "-EXECABORT no\r\n");
+        for (lines, may_have_executed) in [
+            ([refused, ":1\r\n", "-ERR EXEC without MULTI\r\n"], true),
+            ([refused, refused, "-ERR EXEC without MULTI\r\n"], false),
+            (["+OK\r\n", refused, abort], false),
+            (["+OK\r\n", "+QUEUED\r\n", "-NOPERM no\r\n"], false),
+        ] {
+            let replies = Replies::Several(lines.iter().map(|line| reply(line)).collect());
+            let failure = replies.executed(1).unwrap_err();
+            assert_eq!(failure.may_have_executed(), may_have_executed, "{lines:?}");
+        }
+    }
 
     #[test]
     fn answers_that_a_command_cannot_give_are_failures() {

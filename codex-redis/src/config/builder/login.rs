@@ -15,7 +15,7 @@ impl RedisBuilder {
     }
 
     /// Sets the password, without percent-encoding. It is wiped from memory when the handle is
-    /// dropped.
+    /// dropped. An empty password without a user name means no login.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Zeroizing::new(password.into()));
         self

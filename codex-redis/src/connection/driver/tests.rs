@@ -13,13 +13,13 @@ use std::{
 
 use redis::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::Instant,
 };
 
 use super::super::{
-    failure::End,
-    multiplexer::{Deadline, Limits, Multiplexer, Watch},
+    failure::{End, Lost},
+    multiplexer::{Deadline, LARGE, Limits, Multiplexer, Watch},
 };
 use crate::wire::{Command, Request};
 
@@ -54,7 +54,66 @@ const LIMITS: Limits = Limits {
     reply_bytes: usize::MAX,
     timeouts: 4,
     patience: Duration::from_secs(1),
+    writes_records: false,
 };
+
+/// A stream whose first write fails.
+struct Broken;
+
+impl AsyncWrite for Broken {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn far() -> Deadline {
+    let at = Instant::now() + Duration::from_secs(60);
+    Deadline {
+        at,
+        latest: at,
+        verb: "set",
+    }
+}
+
+#[tokio::test]
+async fn a_write_of_several_records_that_fails_may_have_sent_some() {
+    for writes_records in [false, true] {
+        let limits = Limits {
+            writes_records,
+            ..LIMITS
+        };
+        let (reader, _peer) = tokio::io::duplex(64);
+        let connection = Multiplexer::new(reader, Broken, limits, Box::new(Ignored));
+        let answer = connection.send(&Request::one(&Command::read("PING")), None, far());
+        let lost = answer.unwrap().await.unwrap().unwrap_err();
+        assert!(
+            matches!(lost, Lost::Broken { is_sent, .. } if is_sent == writes_records),
+            "{lost:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_large_request_no_longer_clogs_the_connection_once_it_is_written() {
+    let (reader, _peer) = tokio::io::duplex(64);
+    let connection = Multiplexer::new(reader, tokio::io::sink(), LIMITS, Box::new(Ignored));
+    let value = "v".repeat(2 * LARGE);
+    let command = Command::new("SET").arg("k").arg(&value);
+    let _answer = connection.send(&Request::one(&command), None, far()).unwrap();
+    assert!(connection.is_clogged());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!connection.is_clogged());
+}
 
 // Uses a socket, so that the runtime finds its readiness and the passed deadline at the same time.
 #[cfg(unix)]

@@ -149,7 +149,9 @@ impl Cluster {
         };
         let own = read_own(Some(&nodes))?;
         let slots = if let Some(walk) = walk {
-            walk.slots.intersection(&own.settled)
+            // Slots that have left split the ranges. The slots that no longer fit into a cursor are
+            // scanned again later.
+            position.next_of(&walk.slots.intersection(&own.settled))
         } else {
             if let Some((_, to)) = own.leaving.iter().find(|(slot, _)| *slot == first) {
                 let keys = self.leaving_slot(deadline, master, to, &nodes, first, pattern).await?;
@@ -267,13 +269,17 @@ fn read_own(answer: Option<&Value>) -> Result<Own> {
 
 impl Position {
     /// Returns as many of these slots as a cursor can hold, from the lowest unfinished slot on.
+    ///
+    /// Always takes the range that begins with the lowest unfinished slot, or the scan would not
+    /// advance. This range joins a finished range, or begins with slot 0 and adds the one range
+    /// beyond the maximum that a cursor can have.
     fn next_of(&self, settled: &SlotSet) -> SlotSet {
         let mut next = SlotSet::default();
         for (first, last) in settled.without(&self.done).ranges() {
             let mut more = next.clone();
             more.insert(*first, *last);
-            // The first range closes a gap, so at least one range fits.
-            if more.ranges().len() > MOST_RANGES || self.done.with(&more).ranges().len() > MOST_RANGES {
+            let fits = more.ranges().len() <= MOST_RANGES && self.done.with(&more).ranges().len() <= MOST_RANGES;
+            if !fits && Some(*first) != self.done.first_missing() {
                 break;
             }
             next = more;
@@ -351,4 +357,57 @@ fn read_slots(text: &str) -> Option<SlotSet> {
         slots.insert(first, last);
     }
     Some(slots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns this many ranges of one slot each, from `first` on.
+    fn scattered(first: u16, ranges: u16) -> SlotSet {
+        let mut slots = SlotSet::default();
+        slots.extend((0..ranges).map(|at| (first + 2 * at, first + 2 * at)));
+        slots
+    }
+
+    #[test]
+    fn a_walk_whose_slots_leave_keeps_a_cursor_that_can_be_read() {
+        for done in [SlotSet::default(), scattered(0, 30), scattered(2000, 30)] {
+            let mut position = Position { done, walk: None };
+            let slots = position.next_of(&scattered(1, 500));
+            assert!(!slots.is_empty());
+            position.walk = Some(Walk {
+                slots: slots.clone(),
+                node: "f".repeat(40),
+                cursor: u64::MAX,
+            });
+            assert_eq!(Position::read(&position.write().unwrap()).unwrap(), position);
+            position.done = position.done.with(&slots);
+            position.walk = None;
+            assert_eq!(Position::read(&position.write().unwrap()).unwrap(), position);
+        }
+    }
+
+    #[test]
+    fn the_lowest_unfinished_slot_always_fits() {
+        // The first slots left the node that was walked, so the finished ranges do not begin at 0.
+        let mut position = Position {
+            done: scattered(100, 40),
+            walk: None,
+        };
+        assert!(position.next_of(&scattered(3, 1)).is_empty());
+        let mut few = SlotSet::default();
+        few.insert(0, 50);
+        let mut whole = SlotSet::default();
+        whole.insert(0, SLOTS - 1);
+        for settled in [few, whole] {
+            while let Some(first) = position.done.first_missing().filter(|first| settled.contains(*first)) {
+                let next = position.next_of(&settled);
+                assert!(next.contains(first));
+                position.done = position.done.with(&next);
+                assert!(position.done.first_missing().is_none() || Position::read(&position.write().unwrap()).is_ok());
+            }
+        }
+        assert_eq!(position.done.first_missing(), None);
+    }
 }

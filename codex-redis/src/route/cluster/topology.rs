@@ -2,12 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use codex_traits::ErrorKind;
-use futures_util::future::select_ok;
+use futures_util::{FutureExt as _, future::select_ok};
 use tokio::{
     runtime::{Handle, Id},
     sync::watch,
@@ -94,7 +95,8 @@ impl Cluster {
         let cluster = Arc::clone(self);
         runtime.spawn(async move {
             sleep_until(earliest).await;
-            cluster.look().await;
+            // An address map that panics must not make the refreshes follow each other at once.
+            let _ = AssertUnwindSafe(cluster.look()).catch_unwind().await;
             cluster.refreshes.state().last = Some(Instant::now());
             drop(over);
         });

@@ -158,6 +158,10 @@ fn canary(cluster: &Arc<Cluster>, address: &Address) -> Canary {
     let (cluster, address): (Weak<Cluster>, _) = (Arc::downgrade(cluster), address.clone());
     Box::new(move || {
         let map = cluster.upgrade()?.map();
+        // Without a slot of the node every try would fail.
+        if !map.masters().iter().any(|master| *master.server.place() == address) {
+            return None;
+        }
         let chance = getrandom::u64().unwrap_or_default();
         (0..TRIES)
             .map(|at| format!("codex-kv:near:{chance:016x}{at}"))
