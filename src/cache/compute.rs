@@ -43,6 +43,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// being computed, the value is returned to the callers that are already waiting, and is not
     /// stored. A later caller computes the value again.
     ///
+    /// A write whose outcome is unknown is an exception. If the first caller is dropped, or its
+    /// write times out, while the store has not executed the write yet, a `delete` that follows can
+    /// overtake it. The outdated value is then stored until its timeout.
+    ///
     /// # Errors
     ///
     /// [`ComputeError::Compute`] if the closure fails; nothing is stored then.
