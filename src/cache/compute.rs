@@ -139,7 +139,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             Ok(Some(stored)) => return Ok((stored, None)),
             Ok(None) => {}
             Err(error) => {
-                if let Some(stored) = self.instead_of(key, error)? {
+                if let Some(stored) = self.instead_of_again(key, error)? {
                     return Ok((stored, None));
                 }
             }

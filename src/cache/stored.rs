@@ -79,6 +79,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
+    /// Returns the result of the second read of a call that failed in the backend. The first read
+    /// was counted and logged, so an outage is not counted again.
+    #[cold]
+    pub(super) fn instead_of_again(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
+        match &self.shared.outage {
+            Some(outage) if error.is_outage() => Ok(outage.last(key)),
+            _ => self.instead_of(key, error),
+        }
+    }
+
     /// Returns the bytes of `key`, without a marker.
     #[inline]
     pub(super) async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
