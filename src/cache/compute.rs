@@ -160,8 +160,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             self.take_back(key, &encoded),
         );
         match written.await {
-            Some(Ok(None)) => Ok((encoded, Some(value))),
+            Some(Ok(None)) => {
+                self.saw(key, Some(&encoded));
+                Ok((encoded, Some(value)))
+            }
             Some(Ok(Some(there))) => {
+                self.saw(key, Some(&there));
                 self.count(Event::RefusedFill);
                 Ok((there, None))
             }
