@@ -127,7 +127,7 @@ struct Inner<T, E, B, S> {
     settings: Settings,
     checked: Result<(), &'static str>,
     load: Box<dyn Fn(String) -> BoxFuture<'static, Result<T, E>> + Send + Sync>,
-    flights: LoaderFlights<E>,
+    flights: Arc<LoaderFlights<E>>,
     failed: Failed,
 }
 

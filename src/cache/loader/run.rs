@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use codex_traits::{Expiry, KvBackend};
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
         timer::within,
     },
     Inner, LoadState, Loaded,
-    flight::{Flight, FlightValue, Join, Outcome},
+    flight::{Ended, Flight, FlightValue, Join, Opened, Outcome},
     lease::{Claimed, Prepared, WhenBusy},
 };
 
@@ -41,13 +41,6 @@ pub(super) enum Why {
 tokio::task_local! {
     /// The loader and the keys that this task is computing.
     static COMPUTING: (usize, Vec<String>);
-}
-
-/// An opened flight, which its task must end.
-pub(super) struct Opened<E> {
-    pub(super) flight: Arc<Flight<E>>,
-    pub(super) sender: watch::Sender<Option<Outcome<E>>>,
-    pub(super) fill: Arc<Fill>,
 }
 
 /// Returns the runtime for the tasks of computations.
@@ -156,18 +149,7 @@ where
             Ok(Prepared::Busy) => Err(ComputeError::Aborted),
             Err(error) => Err(error.into()),
         };
-        self.end_flight(stored_key, &opened, Some(outcome));
-    }
-
-    /// Ends a flight. If there is no outcome, the callers that joined it compute the value
-    /// themselves once the sender is dropped.
-    pub(super) fn end_flight(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
-        // Closed before the waiting callers wake, so that a later caller starts a new computation
-        // instead of getting an old error.
-        self.flights.close(stored_key, &opened.flight);
-        if let Some(outcome) = outcome {
-            opened.sender.send_replace(Some(outcome));
-        }
+        opened.end(Ended::With(outcome));
     }
 
     /// Runs the caller's function.
@@ -199,7 +181,11 @@ where
         claimed: &Claimed,
         computed: Result<T, ComputeError<E>>,
     ) -> Outcome<E> {
-        let encoded = computed.and_then(|value| Ok(self.cache.encode(key, &value)?));
+        // A panic of the value's `Serialize` must not leave a lease behind either.
+        let encoded = computed.and_then(|value| {
+            let encode = AssertUnwindSafe(|| self.cache.encode(key, &value));
+            Ok(catch_unwind(encode).map_err(|_| ComputeError::Aborted)??)
+        });
         let bytes = match encoded {
             Ok(bytes) => bytes,
             Err(error) => {
