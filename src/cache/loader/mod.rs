@@ -115,7 +115,8 @@ pub enum LoadState {
 ///
 /// If a computation fails, all callers that wait for it get its error. If a background refresh
 /// fails, callers get the stale value, the failure is logged and counted, and the next attempt
-/// begins after [`retry_after`](LoaderBuilder::retry_after).
+/// begins after [`retry_after`](LoaderBuilder::retry_after). A refresh also fails if its result
+/// cannot be encoded or stored.
 pub struct Loader<T, E, B = AnyBackend, S = Json> {
     inner: Arc<Inner<T, E, B, S>>,
     batch: Option<Arc<BatchFn<T, E>>>,

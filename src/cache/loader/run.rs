@@ -149,7 +149,23 @@ where
             Ok(Prepared::Busy) => Err(ComputeError::Aborted),
             Err(error) => Err(error.into()),
         };
+        if why == Why::Stale && outcome.is_err() {
+            self.retry_later(stored_key);
+        }
         opened.end(Ended::With(outcome));
+    }
+
+    /// Records and logs a failed refresh. The error itself may contain a value, so it is not
+    /// logged.
+    fn retry_later(&self, key: &StoredKey) {
+        let retry_after = self.settings.retry_after;
+        self.failed.failed(key, retry_after);
+        tracing::warn!(
+            cache = self.cache.name(),
+            loader = self.name,
+            ?retry_after,
+            "a refresh failed; the stale value is returned until the next attempt"
+        );
     }
 
     /// Runs the caller's function.
@@ -189,7 +205,7 @@ where
         let bytes = match encoded {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.report(key, why);
+                self.cache.count(Event::Error);
                 self.release(key, claimed).await;
                 return Err(error);
             }
@@ -212,7 +228,7 @@ where
                     // The key may have been claimed after the write that outdated the result.
                     self.release(key, claimed).await;
                 }
-                Some(Err(error)) => self.not_stored(error)?,
+                Some(Err(error)) => self.not_stored(key, why, error)?,
             }
         }
         Ok(FlightValue {
@@ -224,30 +240,18 @@ where
 
     /// Handles a computed value that could not be stored: returns the error, unless the cache's
     /// `on_outage` setting covers it and there is no lease.
-    fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
+    fn not_stored(&self, key: &StoredKey, why: Why, error: CacheError) -> Result<(), CacheError> {
         let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
         self.cache.count(Event::Error);
         if !is_forgiven {
             return Err(error);
         }
         tracing::warn!(cache = self.cache.name(), loader = self.name, %error, "a computed value could not be stored");
-        Ok(())
-    }
-
-    /// Counts and logs a failed computation. The error itself may contain a value, so it is not
-    /// logged.
-    fn report(&self, key: &StoredKey, why: Why) {
-        self.cache.count(Event::Error);
         if why == Why::Stale {
-            let retry_after = self.settings.retry_after;
-            self.failed.failed(key, retry_after);
-            tracing::warn!(
-                cache = self.cache.name(),
-                loader = self.name,
-                ?retry_after,
-                "a refresh failed; the stale value is returned until the next attempt"
-            );
+            // The stored value is still stale.
+            self.retry_later(key);
         }
+        Ok(())
     }
 
     /// Returns the expiry for a value that is about to be stored.
