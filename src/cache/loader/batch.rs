@@ -18,7 +18,7 @@ use super::{
     run::{Why, runtime},
 };
 
-/// The maximum number of keys that are read, or computed separately, concurrently.
+/// The maximum number of keys that are read, claimed, stored or computed separately, concurrently.
 const AT_A_TIME: usize = 256;
 
 /// The function of [`Loader::batch`].

@@ -105,7 +105,8 @@ pub enum LoadState {
 /// Django reads a placeholder as `None`, a miss. While a marker is present, `incr` by another
 /// program fails. The verbs of [`Cache`] never return a marker. In a process whose cache has no
 /// loader with a lease, `has_key`, `add` and `touch` treat a key that is being computed as
-/// existing.
+/// existing. In every process, the results of `delete`, `delete_many`, `invalidate` and a `touch`
+/// with a timeout of zero count such a key as existing.
 ///
 /// # Runtime
 ///
