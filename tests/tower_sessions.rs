@@ -66,6 +66,7 @@ on_every_backend! {
     create_does_not_overwrite,
     a_save_after_a_delete_does_not_resurrect,
     a_session_whose_time_has_passed_is_not_stored,
+    a_cache_does_not_restore_a_session_that_was_saved_after_its_end,
     what_is_no_record_is_an_error,
     sessions_of_tower_sessions_work_on_it,
 }
@@ -125,6 +126,18 @@ async fn a_session_whose_time_has_passed_is_not_stored(backend: AnyBackend) {
     living.expiry_date = passed.expiry_date;
     store.save(&living).await.unwrap();
     assert_eq!(backend.get(&key(&living)).await.unwrap(), None);
+}
+
+async fn a_cache_does_not_restore_a_session_that_was_saved_after_its_end(backend: AnyBackend) {
+    let cache = store(&backend).as_cache();
+    let mut ended = record(300);
+    cache.save(&ended).await.unwrap();
+    let in_flight = ended.clone();
+    cache.delete(&ended.id).await.unwrap();
+    ended.expiry_date = record(-1).expiry_date;
+    cache.save(&ended).await.unwrap();
+    cache.save(&in_flight).await.unwrap();
+    assert_eq!(cache.load(&ended.id).await.unwrap(), None);
 }
 
 async fn what_is_no_record_is_an_error(backend: AnyBackend) {

@@ -97,9 +97,9 @@ impl<B: KvBackend> TowerSessionStore<B> {
     ///
     /// `CachingSessionStore` fills its cache with `save`, so `save` of the cache half also writes a
     /// record that is missing, after a restart or a miss. `create` writes under the id that the
-    /// authoritative store has chosen, and an unreadable record is a miss. A deleted session is
-    /// remembered for an hour, so that a request that loaded it before its deletion cannot restore
-    /// it.
+    /// authoritative store has chosen, and an unreadable record is a miss. A session that was
+    /// deleted, or saved after its expiry date, is remembered for an hour, so that a request that
+    /// loaded it before cannot restore it.
     ///
     /// A cache in the memory of one process does not see changes by other processes. Use it in a
     /// service with a single process, or on a shared backend.
@@ -147,8 +147,9 @@ impl<B: KvBackend> TowerSessionStore<B> {
     async fn save_record<R: Record>(&self, record: &R) -> Result<(), Failure> {
         let key = self.records.key(record.id());
         let Some(left) = time_left(record) else {
-            self.records.backend.del(&[&key]).await?;
-            return Ok(());
+            // A cache writes a tombstone, because another request that is still in flight could
+            // fill the missing key again.
+            return self.delete_record(record.id()).await;
         };
         let value = record.encode()?;
         match self.contract {

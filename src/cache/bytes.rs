@@ -83,7 +83,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             if is_over(expiry) {
                 return Ok(default);
             }
-            let there = self.add_or_fetch(&key, default.clone(), expiry).await;
+            let there = self.add_or_see(&key, default.clone(), expiry).await;
             Ok(self.counted(there)?.unwrap_or(default))
         }
     }

@@ -43,6 +43,10 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// being computed, the value is returned to the callers that are already waiting, and is not
     /// stored. A later caller computes the value again.
     ///
+    /// A write whose outcome is unknown is an exception. If the first caller is dropped, or its
+    /// write times out, while the store has not executed the write yet, a `delete` that follows can
+    /// overtake it. The outdated value is then stored until its timeout.
+    ///
     /// # Errors
     ///
     /// [`ComputeError::Compute`] if the closure fails; nothing is stored then.
@@ -135,7 +139,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             Ok(Some(stored)) => return Ok((stored, None)),
             Ok(None) => {}
             Err(error) => {
-                if let Some(stored) = self.instead_of(key, error)? {
+                if let Some(stored) = self.instead_of_again(key, error)? {
                     return Ok((stored, None));
                 }
             }
@@ -156,8 +160,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             self.take_back(key, &encoded),
         );
         match written.await {
-            Some(Ok(None)) => Ok((encoded, Some(value))),
+            Some(Ok(None)) => {
+                self.saw(key, Some(&encoded));
+                Ok((encoded, Some(value)))
+            }
             Some(Ok(Some(there))) => {
+                self.saw(key, Some(&there));
                 self.count(Event::RefusedFill);
                 Ok((there, None))
             }

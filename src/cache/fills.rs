@@ -56,10 +56,15 @@ impl Fills {
     pub(super) async fn outdate<'a>(&'a self, max_wait: Duration, keys: Keys<'a>) -> Outdating<'a> {
         // Created first, so that a cancelled call still marks the fills.
         let outdating = Outdating { fills: self, keys };
-        for mark in outdating.mark() {
-            // The lock is free unless the fill is writing at this moment.
-            let _ = within(max_wait, mark.writing.lock()).await;
-        }
+        let marks = outdating.mark();
+        // One limit for all of them: several fills may be stuck.
+        let _ = within(max_wait, async {
+            for mark in &marks {
+                // The lock is free unless the fill is writing at this moment.
+                drop(mark.writing.lock().await);
+            }
+        })
+        .await;
         outdating
     }
 
@@ -156,5 +161,37 @@ impl Drop for Fill {
             }
         }
         self.fills.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        sync::Arc,
+        time::Duration,
+    };
+
+    use futures_util::FutureExt as _;
+
+    use super::{Fill, Fills, Keys};
+
+    #[tokio::test(start_paused = true)]
+    async fn stuck_writes_delay_a_verb_by_one_limit() {
+        let fills = Arc::new(Fills::default());
+        let begun: Vec<_> = (0..5).map(|at| fills.begin(&at.to_string())).collect();
+        let mut stuck: Vec<_> = begun
+            .iter()
+            .map(|fill| Box::pin(fill.write(pending::<()>(), ready(()))))
+            .collect();
+        for write in &mut stuck {
+            assert!(write.as_mut().now_or_never().is_none());
+        }
+        let limit = Duration::from_secs(10);
+        let started = tokio::time::Instant::now();
+        drop(fills.outdate(limit, Keys::All).await);
+        let waited = started.elapsed();
+        assert!(waited >= limit && waited < limit * 2, "{waited:?}");
+        assert!(begun.iter().all(Fill::is_outdated));
     }
 }

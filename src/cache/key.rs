@@ -16,6 +16,7 @@ const INLINE: usize = 128;
 const MAX_CHARS: usize = 250;
 
 /// A stored key, kept on the stack if it is short.
+#[derive(Clone)]
 pub(super) enum StoredKey {
     Inline(ArrayString<INLINE>),
     Heap(String),

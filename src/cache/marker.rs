@@ -151,6 +151,14 @@ impl Stored {
     }
 }
 
+/// The bound on the difference between two readings of the same time to live.
+///
+/// A near cache subtracts the whole latency of the read that it kept, so a claim made from its
+/// answer is below the time to live in the store. A later exact reading then exceeds the claim. A
+/// lease whose time to live was extended by less than this bound counts as new, which delays its
+/// takeover by less than the bound.
+const READING_ERROR: Duration = Duration::from_secs(1);
+
 /// The time to live of a key at the moment when a lease was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim(Duration);
@@ -162,10 +170,13 @@ impl Claim {
     }
 
     /// Returns whether a lease of this length has expired according to the store's clock. If the
-    /// time to live was extended or removed since the claim, the age is unknown and the lease
-    /// counts as expired.
+    /// time to live was extended by [`READING_ERROR`] or more, or removed, since the claim, the age
+    /// is unknown and the lease counts as expired.
     pub(super) fn has_passed(self, lease: Duration, remaining: Option<Duration>) -> bool {
-        let age = remaining.and_then(|remaining| self.0.checked_sub(remaining));
+        let age = remaining.and_then(|remaining| match self.0.checked_sub(remaining) {
+            Some(age) => Some(age),
+            None => (remaining.saturating_sub(self.0) < READING_ERROR).then_some(Duration::ZERO),
+        });
         age.is_none_or(|age| age >= lease)
     }
 }
@@ -203,10 +214,54 @@ pub(super) fn leased(value: &[u8], remaining: Duration) -> Result<Bytes, CacheEr
 fn claim(kind: Kind, value: &[u8], remaining: Duration) -> Result<Bytes, CacheError> {
     let token = getrandom::u64()
         .map_err(|_| CacheError::invalid("the operating system's random generator failed: no lease can be claimed"))?;
+    // Rounded up: a claim below the time to live could not be told from an extended one.
+    let millis = remaining.as_nanos().div_ceil(1_000_000);
     let marker = Marker {
         kind,
         token,
-        millis: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+        millis: u64::try_from(millis).unwrap_or(u64::MAX),
     };
     Ok(marker.append_to(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(60);
+
+    fn claim_of(stored: Bytes) -> Claim {
+        match Stored::read(stored) {
+            Stored::Leased { claim, .. } | Stored::Placeholder { claim, .. } => claim,
+            Stored::Value(_) => panic!("expected a marker"),
+        }
+    }
+
+    #[test]
+    fn a_claim_covers_the_time_to_live_that_it_was_made_from() {
+        for nanos in [1, 999_999, 1_000_000, 1_000_001, 59_999_999_999] {
+            let remaining = Duration::from_nanos(nanos);
+            let claim = claim_of(leased(b"7", remaining).unwrap());
+            assert!(claim.0 >= remaining, "{claim:?} for {remaining:?}");
+            assert!(
+                claim.0 - remaining < Duration::from_millis(1),
+                "{claim:?} for {remaining:?}"
+            );
+            assert!(!claim.has_passed(LEASE, Some(remaining)), "{remaining:?}");
+        }
+        assert_eq!(claim_of(placeholder(LEASE).unwrap()).0, LEASE);
+    }
+
+    #[test]
+    fn a_reading_slightly_above_the_claim_is_that_of_a_new_lease() {
+        let claim = Claim::at(LEASE);
+        let millis = |millis| Some(LEASE + Duration::from_millis(millis));
+        for above in [0, 1, 50, 999] {
+            assert!(!claim.has_passed(LEASE, millis(above)), "{above} ms above the claim");
+        }
+        assert!(claim.has_passed(LEASE, millis(1000)), "the time to live was extended");
+        assert!(claim.has_passed(LEASE, None), "the time to live was removed");
+        assert!(!claim.has_passed(LEASE, Some(Duration::from_millis(1))));
+        assert!(claim.has_passed(LEASE, Some(Duration::ZERO)));
+    }
 }

@@ -284,7 +284,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         if is_over(expiry) {
             return Ok(default);
         }
-        match self.counted(self.add_or_fetch(&key, value, expiry).await)? {
+        match self.counted(self.add_or_see(&key, value, expiry).await)? {
             Some(stored) => self.counted(self.decode(&key, &stored)),
             None => Ok(default),
         }

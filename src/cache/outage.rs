@@ -19,7 +19,7 @@ pub enum Outage {
     /// has seen no value, the read is a miss.
     ///
     /// The cache keeps up to 1,000 values of at most 16 KiB each: values that were read, and values
-    /// that `set`, `set_bytes`, `set_many` or a loader wrote.
+    /// that were written by a verb other than `incr` and `incr_version`, or by a loader.
     Stale,
 }
 

@@ -79,6 +79,16 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
     }
 
+    /// Returns the result of the second read of a call that failed in the backend. The first read
+    /// was counted and logged, so an outage is not counted again.
+    #[cold]
+    pub(super) fn instead_of_again(&self, key: &StoredKey, error: CacheError) -> Result<Option<Bytes>, CacheError> {
+        match &self.shared.outage {
+            Some(outage) if error.is_outage() => Ok(outage.last(key)),
+            _ => self.instead_of(key, error),
+        }
+    }
+
     /// Returns the bytes of `key`, without a marker.
     #[inline]
     pub(super) async fn fetch(&self, key: &StoredKey) -> Result<Option<Bytes>, CacheError> {
@@ -133,11 +143,31 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         }
         let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
         if self.uses_leases() {
-            return Ok(self.add_or_fetch(key, value, expiry).await?.is_none());
+            return Ok(self.add_or_see(key, value, expiry).await?.is_none());
         }
         let options = SetOptions::if_absent().with_expiry(expiry);
-        let outcome = self.shared.backend.set(key, marker::plain(value), options).await?;
+        let outcome = self
+            .shared
+            .backend
+            .set(key, marker::plain(value.clone()), options)
+            .await?;
+        if outcome.is_written() {
+            self.saw(key, Some(&value));
+        }
         Ok(outcome.is_written())
+    }
+
+    /// Does the same as [`add_or_fetch`](Self::add_or_fetch), and remembers the value that the key
+    /// has afterwards for an outage.
+    pub(super) async fn add_or_see(
+        &self,
+        key: &StoredKey,
+        value: Bytes,
+        expiry: Expiry,
+    ) -> Result<Option<Bytes>, CacheError> {
+        let there = self.add_or_fetch(key, value.clone(), expiry).await?;
+        self.saw(key, Some(there.as_ref().unwrap_or(&value)));
+        Ok(there)
     }
 
     /// Stores the value if the key has none; otherwise returns the existing value. The expiry must

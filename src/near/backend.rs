@@ -129,7 +129,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
                 }
                 Ok(hit.value.map(|value| (value, self.0.left(hit.deadline))))
             }
-            Err(_) => Box::pin(self.0.fetch_with_ttl(key)).await,
+            Err(NotKept::Nothing) => Box::pin(self.0.fetch_with_ttl(key)).await,
+            Err(NotKept::Large) => Box::pin(self.0.fetch_large_with_ttl(key)).await,
         }
     }
 

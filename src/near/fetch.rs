@@ -38,6 +38,15 @@ impl<R: Tracking> Inner<R> {
         Ok(value)
     }
 
+    /// Reads a value that was too large to be kept, and its time to live, over an untracked
+    /// connection.
+    pub(super) async fn fetch_large_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
+        self.state.count_miss();
+        let found = self.backend.get_with_ttl(key).await?;
+        self.state.drop_kept(key);
+        Ok(found)
+    }
+
     /// Reads a value and its time to live from the store, and keeps the answer.
     pub(super) async fn fetch_with_ttl(self: &Arc<Self>, key: &str) -> Result<Option<(Bytes, Ttl)>> {
         let note = self.state.note(key);

@@ -10,6 +10,7 @@ mod bad_input;
 mod compute;
 mod keys;
 mod lease_model;
+mod loaders;
 mod metrics;
 mod processes;
 mod races;

@@ -7,22 +7,18 @@ use std::{
 };
 
 use codex_traits::KvBackend;
-use futures_util::{
-    FutureExt as _, StreamExt as _, TryStreamExt as _,
-    future::{BoxFuture, join_all},
-    stream,
-};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     super::{ComputeError, Serializer, key::StoredKey},
     Found, Inner, LoadState, Loaded, Loader,
-    flight::Join,
+    flight::{Ended, Join, Opened},
     lease::{Claimed, Prepared, WhenBusy},
-    run::{Opened, Why, runtime},
+    run::{Why, runtime},
 };
 
-/// The maximum number of keys that are read, or computed separately, concurrently.
+/// The maximum number of keys that are read, claimed, stored or computed separately, concurrently.
 const AT_A_TIME: usize = 256;
 
 /// The function of [`Loader::batch`].
@@ -134,6 +130,8 @@ where
             });
             return computed.buffer_unordered(AT_A_TIME).try_collect().await;
         };
+        // Checked before a flight is opened, which would otherwise never be run.
+        let runtime = runtime()?;
         let (mut own, mut others) = (Vec::new(), Vec::new());
         for (key, stored_key) in missing {
             let begin = || inner.cache.shared.fills.begin(&stored_key);
@@ -144,20 +142,23 @@ where
         }
         let flights: Vec<_> = own
             .iter()
-            .map(|(key, _, opened)| (key.clone(), Arc::clone(&opened.flight)))
+            .map(|(key, stored_key, opened)| (key.clone(), stored_key.clone(), Arc::clone(&opened.flight)))
             .collect();
         if !own.is_empty() {
             let (inner, batch) = (Arc::clone(inner), Arc::clone(batch));
-            runtime()?.spawn(async move { inner.run_batch(own, &*batch).await });
+            runtime.spawn(async move { inner.run_batch(own, &*batch).await });
         }
         let mut loaded = Vec::new();
-        for (key, flight) in flights {
-            // A key without an outcome has no value.
-            if let Some(outcome) = flight.outcome().await {
-                let value = outcome?;
-                let stored_key = inner.cache.stored_key(&key);
-                let value = inner.loaded(&stored_key, &value.bytes, value.state, value.age)?;
-                loaded.push((key, value));
+        // The stored key is kept, because `Group::invalidate` changes the stored keys of a group.
+        for (key, stored_key, flight) in flights {
+            match flight.ended().await {
+                Some(Ended::With(outcome)) => {
+                    let value = outcome?;
+                    let value = inner.loaded(&stored_key, &value.bytes, value.state, value.age)?;
+                    loaded.push((key, value));
+                }
+                Some(Ended::WithoutValue) => {}
+                None => return Err(ComputeError::Aborted),
             }
         }
         let waited = stream::iter(others).map(|(key, stored_key)| async move {
@@ -181,25 +182,27 @@ where
 {
     /// Runs the flights of many keys with one computation.
     async fn run_batch(&self, entries: Vec<Entry<E>>, batch: &BatchFn<T, E>) {
-        let prepared = join_all(
-            entries
-                .iter()
-                .map(|(_, stored_key, _)| self.prepare(stored_key, Why::Missing, WhenBusy::Tell)),
-        );
+        let prepared = stream::iter(0..entries.len())
+            .map(|at| self.prepare(&entries[at].1, Why::Missing, WhenBusy::Tell))
+            .buffered(AT_A_TIME)
+            .collect::<Vec<_>>();
         let prepared = prepared.await;
         let (mut claimed, mut busy) = (Vec::new(), Vec::new());
         for (entry, prepared) in entries.into_iter().zip(prepared) {
             let (key, stored_key, opened) = entry;
             match prepared {
                 Ok(Prepared::Compute(claim)) => claimed.push((key, stored_key, opened, claim)),
-                Ok(Prepared::Done(value)) => self.end_flight(&stored_key, &opened, Some(Ok(value))),
+                Ok(Prepared::Done(value)) => opened.end(Ended::With(Ok(value))),
                 Ok(Prepared::Busy) => busy.push((key, stored_key, opened)),
-                Err(error) => self.end_flight(&stored_key, &opened, Some(Err(error.into()))),
+                Err(error) => opened.end(Ended::With(Err(error.into()))),
             }
         }
-        let waiting = join_all(busy.into_iter().map(|(key, stored_key, opened)| async move {
+        let waiting = busy.into_iter().map(|(key, stored_key, opened)| async move {
             self.run(&key, &stored_key, Why::Missing, opened).await;
-        }));
+        });
+        // Collected first, because the compiler cannot prove that a stream of a closure is `Send`.
+        let waiting: Vec<_> = waiting.collect();
+        let waiting = stream::iter(waiting).for_each_concurrent(AT_A_TIME, |run| run);
         tokio::join!(waiting, self.compute_batch(claimed, batch));
     }
 
@@ -218,18 +221,20 @@ where
                 None => values.remove(&key).map(Ok),
             };
             async move {
-                let outcome = if let Some(computed) = computed {
+                let ended = if let Some(computed) = computed {
                     let finished = self.finish(&stored_key, Why::Missing, &opened.fill, &claim, computed);
-                    Some(finished.await)
+                    Ended::With(finished.await)
                 } else {
                     self.release(&stored_key, &claim).await;
-                    None
+                    Ended::WithoutValue
                 };
-                self.end_flight(&stored_key, &opened, outcome);
+                opened.end(ended);
             }
         });
         // Collected first because the closure mutably borrows the values.
         let finishes: Vec<_> = finishes.collect();
-        join_all(finishes).await;
+        stream::iter(finishes)
+            .for_each_concurrent(AT_A_TIME, |finish| finish)
+            .await;
     }
 }

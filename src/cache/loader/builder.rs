@@ -11,10 +11,7 @@ use codex_traits::{Expiry, KvBackend};
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Inner, Loader,
-    flight::{Failed, LoaderFlights},
-};
+use super::{Inner, Loader, flight::Failed};
 use crate::{Json, Serializer, cache::Cache};
 
 /// The default delay before a failed refresh is retried.
@@ -155,7 +152,7 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
                 name: self.name,
                 settings: self.settings,
                 load: Box::new(move |key| load(key).boxed()),
-                flights: LoaderFlights::default(),
+                flights: Arc::default(),
                 failed: Failed::default(),
             }),
             batch: None,

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
-use super::{super::fills::Fill, ComputeError, LoadState, run::Opened};
+use super::{super::fills::Fill, ComputeError, LoadState};
 
 /// The value of a computation, kept as bytes because its type need not be `Clone`.
 #[derive(Debug, Clone)]
@@ -21,19 +21,70 @@ pub(super) struct FlightValue {
 
 pub(super) type Outcome<E> = Result<FlightValue, ComputeError<E>>;
 
+/// The end of a computation.
+#[derive(Debug)]
+pub(super) enum Ended<E> {
+    With(Outcome<E>),
+    /// The batch function returned no value for the key.
+    WithoutValue,
+}
+
+// Implemented by hand because `derive` would require `E: Clone`.
+impl<E> Clone for Ended<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::With(outcome) => Self::With(outcome.clone()),
+            Self::WithoutValue => Self::WithoutValue,
+        }
+    }
+}
+
 /// A computation, which runs in its own task.
 pub(super) struct Flight<E> {
-    /// Closed without an outcome if the task panics or its runtime shuts down.
-    outcome: watch::Receiver<Option<Outcome<E>>>,
+    /// Closed without an end if the task panics or its runtime shuts down.
+    ended: watch::Receiver<Option<Ended<E>>>,
     fill: Arc<Fill>,
 }
 
 impl<E: Send + Sync> Flight<E> {
-    /// Returns the outcome, or `None` if the task ended without one.
+    /// Returns the outcome, or `None` if the task died or there is no value.
     pub(super) async fn outcome(&self) -> Option<Outcome<E>> {
-        let mut outcome = self.outcome.clone();
-        let ended = outcome.wait_for(Option::is_some).await;
-        ended.ok().and_then(|outcome| outcome.clone())
+        match self.ended().await? {
+            Ended::With(outcome) => Some(outcome),
+            Ended::WithoutValue => None,
+        }
+    }
+
+    /// Returns the end of the computation, or `None` if the task died.
+    pub(super) async fn ended(&self) -> Option<Ended<E>> {
+        let mut ended = self.ended.clone();
+        let ended = ended.wait_for(Option::is_some).await;
+        ended.ok().and_then(|ended| ended.clone())
+    }
+}
+
+/// An opened flight, which its task must end. Dropping it closes the flight.
+pub(super) struct Opened<E> {
+    pub(super) flight: Arc<Flight<E>>,
+    pub(super) fill: Arc<Fill>,
+    sender: watch::Sender<Option<Ended<E>>>,
+    key: String,
+    flights: Arc<LoaderFlights<E>>,
+}
+
+impl<E> Opened<E> {
+    /// Ends the flight.
+    pub(super) fn end(self, ended: Ended<E>) {
+        // Closed before the waiting callers wake, so that a later caller starts a new computation
+        // instead of getting an old error.
+        self.flights.close(&self.key, &self.flight);
+        self.sender.send_replace(Some(ended));
+    }
+}
+
+impl<E> Drop for Opened<E> {
+    fn drop(&mut self) {
+        self.flights.close(&self.key, &self.flight);
     }
 }
 
@@ -58,7 +109,7 @@ impl<E> LoaderFlights<E> {
     /// result is outdated, its task has ended, the caller has `given_up` on it, or the caller
     /// computes `alone`.
     pub(super) fn join(
-        &self,
+        self: &Arc<Self>,
         key: &str,
         given_up: Option<&Arc<Flight<E>>>,
         alone: bool,
@@ -69,22 +120,28 @@ impl<E> LoaderFlights<E> {
             && let Some(flight) = flights.get(key)
             && !flight.fill.is_outdated()
             && !given_up.is_some_and(|other| Arc::ptr_eq(other, flight))
-            && flight.outcome.has_changed().is_ok()
+            && flight.ended.has_changed().is_ok()
         {
             return Join::Existing(Arc::clone(flight));
         }
-        let (sender, outcome) = watch::channel(None);
+        let (sender, ended) = watch::channel(None);
         let fill = Arc::new(begin());
         let flight = Arc::new(Flight {
-            outcome,
+            ended,
             fill: Arc::clone(&fill),
         });
         flights.insert(key.to_owned(), Arc::clone(&flight));
-        Join::Opened(Opened { flight, sender, fill })
+        Join::Opened(Opened {
+            flight,
+            fill,
+            sender,
+            key: key.to_owned(),
+            flights: Arc::clone(self),
+        })
     }
 
     /// Prevents later callers from joining this flight.
-    pub(super) fn close(&self, key: &str, flight: &Arc<Flight<E>>) {
+    fn close(&self, key: &str, flight: &Arc<Flight<E>>) {
         let mut flights = self.lock();
         if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
             flights.remove(key);
@@ -136,5 +193,24 @@ impl Failed {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use super::{super::super::fills::Fills, Join, LoaderFlights};
+
+    #[test]
+    fn a_flight_that_is_never_run_is_closed() {
+        let (flights, fills) = (Arc::<LoaderFlights<Infallible>>::default(), Arc::<Fills>::default());
+        let join = || flights.join("k", None, false, || fills.begin("k"));
+        let Join::Opened(opened) = join() else {
+            panic!("there was no flight to join");
+        };
+        assert!(matches!(join(), Join::Existing(_)));
+        drop(opened);
+        assert!(flights.lock().is_empty());
     }
 }

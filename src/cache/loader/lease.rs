@@ -87,7 +87,7 @@ where
                 Ok(found) => found,
                 // A lease never fails open: without the store, nothing is computed.
                 Err(error) if self.settings.lease.is_some() => return self.cache.counted(Err(error.into())),
-                Err(error) => return self.prepare_without_store(key, error.into()),
+                Err(error) => return self.prepare_without_store(key, why, error.into()),
             };
             if why != Why::Refresh
                 && let Some(value) = self.existing_value(found.clone(), why)
@@ -175,8 +175,13 @@ where
         }
     }
 
-    fn prepare_without_store(&self, key: &StoredKey, error: CacheError) -> Result<Prepared, CacheError> {
-        Ok(match self.cache.instead_of(key, error)? {
+    fn prepare_without_store(&self, key: &StoredKey, why: Why, error: CacheError) -> Result<Prepared, CacheError> {
+        let last = match why {
+            Why::Refresh => self.cache.instead_of(key, error)?,
+            // The caller's look-up was counted.
+            Why::Missing | Why::Stale => self.cache.instead_of_again(key, error)?,
+        };
+        Ok(match last {
             Some(bytes) => Prepared::Done(FlightValue {
                 bytes,
                 state: LoadState::Stale,

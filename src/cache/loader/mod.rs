@@ -105,7 +105,8 @@ pub enum LoadState {
 /// Django reads a placeholder as `None`, a miss. While a marker is present, `incr` by another
 /// program fails. The verbs of [`Cache`] never return a marker. In a process whose cache has no
 /// loader with a lease, `has_key`, `add` and `touch` treat a key that is being computed as
-/// existing.
+/// existing. In every process, the results of `delete`, `delete_many`, `invalidate` and a `touch`
+/// with a timeout of zero count such a key as existing.
 ///
 /// # Runtime
 ///
@@ -115,7 +116,8 @@ pub enum LoadState {
 ///
 /// If a computation fails, all callers that wait for it get its error. If a background refresh
 /// fails, callers get the stale value, the failure is logged and counted, and the next attempt
-/// begins after [`retry_after`](LoaderBuilder::retry_after).
+/// begins after [`retry_after`](LoaderBuilder::retry_after). A refresh also fails if its result
+/// cannot be encoded or stored.
 pub struct Loader<T, E, B = AnyBackend, S = Json> {
     inner: Arc<Inner<T, E, B, S>>,
     batch: Option<Arc<BatchFn<T, E>>>,
@@ -127,7 +129,7 @@ struct Inner<T, E, B, S> {
     settings: Settings,
     checked: Result<(), &'static str>,
     load: Box<dyn Fn(String) -> BoxFuture<'static, Result<T, E>> + Send + Sync>,
-    flights: LoaderFlights<E>,
+    flights: Arc<LoaderFlights<E>>,
     failed: Failed,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use codex_traits::{Expiry, KvBackend};
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
         timer::within,
     },
     Inner, LoadState, Loaded,
-    flight::{Flight, FlightValue, Join, Outcome},
+    flight::{Ended, Flight, FlightValue, Join, Opened, Outcome},
     lease::{Claimed, Prepared, WhenBusy},
 };
 
@@ -41,13 +41,6 @@ pub(super) enum Why {
 tokio::task_local! {
     /// The loader and the keys that this task is computing.
     static COMPUTING: (usize, Vec<String>);
-}
-
-/// An opened flight, which its task must end.
-pub(super) struct Opened<E> {
-    pub(super) flight: Arc<Flight<E>>,
-    pub(super) sender: watch::Sender<Option<Outcome<E>>>,
-    pub(super) fill: Arc<Fill>,
 }
 
 /// Returns the runtime for the tasks of computations.
@@ -156,18 +149,23 @@ where
             Ok(Prepared::Busy) => Err(ComputeError::Aborted),
             Err(error) => Err(error.into()),
         };
-        self.end_flight(stored_key, &opened, Some(outcome));
+        if why == Why::Stale && outcome.is_err() {
+            self.retry_later(stored_key);
+        }
+        opened.end(Ended::With(outcome));
     }
 
-    /// Ends a flight. If there is no outcome, the callers that joined it compute the value
-    /// themselves once the sender is dropped.
-    pub(super) fn end_flight(&self, stored_key: &StoredKey, opened: &Opened<E>, outcome: Option<Outcome<E>>) {
-        // Closed before the waiting callers wake, so that a later caller starts a new computation
-        // instead of getting an old error.
-        self.flights.close(stored_key, &opened.flight);
-        if let Some(outcome) = outcome {
-            opened.sender.send_replace(Some(outcome));
-        }
+    /// Records and logs a failed refresh. The error itself may contain a value, so it is not
+    /// logged.
+    fn retry_later(&self, key: &StoredKey) {
+        let retry_after = self.settings.retry_after;
+        self.failed.failed(key, retry_after);
+        tracing::warn!(
+            cache = self.cache.name(),
+            loader = self.name,
+            ?retry_after,
+            "a refresh failed; the stale value is returned until the next attempt"
+        );
     }
 
     /// Runs the caller's function.
@@ -199,11 +197,15 @@ where
         claimed: &Claimed,
         computed: Result<T, ComputeError<E>>,
     ) -> Outcome<E> {
-        let encoded = computed.and_then(|value| Ok(self.cache.encode(key, &value)?));
+        // A panic of the value's `Serialize` must not leave a lease behind either.
+        let encoded = computed.and_then(|value| {
+            let encode = AssertUnwindSafe(|| self.cache.encode(key, &value));
+            Ok(catch_unwind(encode).map_err(|_| ComputeError::Aborted)??)
+        });
         let bytes = match encoded {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.report(key, why);
+                self.cache.count(Event::Error);
                 self.release(key, claimed).await;
                 return Err(error);
             }
@@ -226,7 +228,7 @@ where
                     // The key may have been claimed after the write that outdated the result.
                     self.release(key, claimed).await;
                 }
-                Some(Err(error)) => self.not_stored(error)?,
+                Some(Err(error)) => self.not_stored(key, why, error)?,
             }
         }
         Ok(FlightValue {
@@ -238,30 +240,18 @@ where
 
     /// Handles a computed value that could not be stored: returns the error, unless the cache's
     /// `on_outage` setting covers it and there is no lease.
-    fn not_stored(&self, error: CacheError) -> Result<(), CacheError> {
+    fn not_stored(&self, key: &StoredKey, why: Why, error: CacheError) -> Result<(), CacheError> {
         let is_forgiven = self.cache.shared.outage.is_some() && self.settings.lease.is_none() && error.is_outage();
         self.cache.count(Event::Error);
         if !is_forgiven {
             return Err(error);
         }
         tracing::warn!(cache = self.cache.name(), loader = self.name, %error, "a computed value could not be stored");
-        Ok(())
-    }
-
-    /// Counts and logs a failed computation. The error itself may contain a value, so it is not
-    /// logged.
-    fn report(&self, key: &StoredKey, why: Why) {
-        self.cache.count(Event::Error);
         if why == Why::Stale {
-            let retry_after = self.settings.retry_after;
-            self.failed.failed(key, retry_after);
-            tracing::warn!(
-                cache = self.cache.name(),
-                loader = self.name,
-                ?retry_after,
-                "a refresh failed; the stale value is returned until the next attempt"
-            );
+            // The stored value is still stale.
+            self.retry_later(key);
         }
+        Ok(())
     }
 
     /// Returns the expiry for a value that is about to be stored.
