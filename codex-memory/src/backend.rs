@@ -128,10 +128,7 @@ impl MemoryBackend {
     /// entries of its shard, so tests that count entries or bytes on a
     /// [`ManualClock`](crate::ManualClock) need this method.
     pub fn reclaim_expired(&self) -> usize {
-        self.store
-            .shards()
-            .map(|shard| self.store.reap_shard(shard, || {}))
-            .sum()
+        self.store.reap_all()
     }
 
     /// Writes the [snapshot file](MemoryBuilder::snapshot_file) now, and returns the number of

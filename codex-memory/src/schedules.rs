@@ -193,6 +193,28 @@ fn reaping_removes_nothing_that_was_written_since() {
 }
 
 #[test]
+fn a_store_whose_entries_have_all_expired_has_room() {
+    explore(|| {
+        let (store, clock) = store(Some(at_most(1, WhenFull::Refuse)));
+        set(&store, "old", "v", &SetOptions::expires_after(SECOND)).unwrap();
+        clock.advance(SECOND);
+        let done = race(
+            &store,
+            vec![
+                |store| {
+                    for shard in store.shards() {
+                        store.reap_shard(shard, || {});
+                    }
+                    true
+                },
+                |store| set(store, "new", "v", &SetOptions::new()).unwrap(),
+            ],
+        );
+        assert_eq!((done, store.entries()), (vec![true, true], 1));
+    });
+}
+
+#[test]
 fn a_scan_meets_every_key_that_exists_all_along() {
     explore(|| {
         // One shard, so that all keys compete for the same lock and room.

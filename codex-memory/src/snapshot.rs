@@ -33,7 +33,7 @@ use bytes::Bytes;
 
 use crate::{
     MemoryBackend,
-    accounting::{charge::charge, limits::Limits},
+    accounting::charge::charge,
     cursor::ScanCursor,
     index::{
         key,
@@ -184,7 +184,7 @@ impl Store {
                 "a snapshot of a version that this library cannot read: expected version 1",
             ));
         }
-        let mut staged = Staging::new(self.limits());
+        let mut staged = Staging::new(self);
         let mut count: u64 = 0;
         loop {
             let deadline = match read_array(&mut reader)? {
@@ -238,7 +238,7 @@ impl Store {
 
 /// The entries of a snapshot that has not been checked to its end, within the limits of the store.
 struct Staging<'a> {
-    limits: Option<&'a Limits>,
+    store: &'a Store,
     entries: VecDeque<StagedEntry>,
     /// The sum of the entries' charges.
     charged: usize,
@@ -252,9 +252,9 @@ struct StagedEntry {
 }
 
 impl<'a> Staging<'a> {
-    fn new(limits: Option<&'a Limits>) -> Self {
+    fn new(store: &'a Store) -> Self {
         Self {
-            limits,
+            store,
             entries: VecDeque::new(),
             charged: 0,
         }
@@ -263,13 +263,17 @@ impl<'a> Staging<'a> {
     /// Makes room for an entry before its bytes are read. Returns `false` if the entry must be
     /// skipped, because it alone exceeds the limits of a store that evicts.
     fn make_room(&mut self, key_len: u64, value_len: u64) -> io::Result<bool> {
-        let Some(limits) = self.limits else { return Ok(true) };
+        let Some(limits) = self.store.limits() else {
+            return Ok(true);
+        };
         let len = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
         let footprint = key::footprint(len(key_len)).saturating_add(value::compact_footprint(len(value_len)));
         let charge = charge(footprint);
         if !limits.evicts() {
             let charged = self.charged.saturating_add(charge);
-            return if limits.has_room(self.entries.len() + 1, charged) {
+            let has_room = || limits.has_room(self.entries.len() + 1, charged);
+            // Expired entries are charged until they are removed.
+            return if has_room() || (self.store.reap_all() > 0 && has_room()) {
                 Ok(true)
             } else {
                 Err(io::Error::new(

@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -109,8 +110,13 @@ impl Writer {
     /// failure.
     fn save_changes(&self) {
         let saved = *lock(&self.saved);
-        if self.store.changes() != saved || lock(&self.state).failure.is_some() {
-            let _ = self.save();
+        if self.store.changes() == saved && lock(&self.state).failure.is_none() {
+            return;
+        }
+        // The caller's clock and the owner of a value may panic. The thread must survive for the
+        // next snapshot. The panic hook has already reported the panic.
+        if catch_unwind(AssertUnwindSafe(|| self.save())).is_err() {
+            lock(&self.state).failure = Some(io::ErrorKind::Other);
         }
     }
 
@@ -138,10 +144,15 @@ impl Writer {
     }
 }
 
-/// Creates a file that only its owner can read, if the system supports that.
+/// Creates a file that only its owner can read, if the system supports that. Replaces an existing
+/// file, because opening it would keep its permissions and follow a symbolic link.
 fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)

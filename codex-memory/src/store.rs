@@ -35,9 +35,9 @@ const MAX_SHARDS: usize = 64;
 /// eviction needs entries to choose from.
 const ENTRIES_PER_SHARD: usize = 512;
 
-/// The number of times that a write makes room before it gives up. Other writes can take the room
-/// each time.
-const MAX_ATTEMPTS: usize = 1000;
+/// The number of times that a write frees the room that it needs before it gives up. Other writes
+/// can take the room each time.
+const MAX_LOSSES: usize = 1000;
 
 /// The entries of one backend.
 #[derive(Debug)]
@@ -117,6 +117,13 @@ pub(crate) enum Plan<T> {
     },
 }
 
+/// The room that a write needs in addition to the room of the entry that it replaces.
+#[derive(Clone, Copy, Default)]
+struct Needed {
+    entries: usize,
+    bytes: usize,
+}
+
 /// The outcome of a search for room.
 enum Room {
     Found,
@@ -184,8 +191,8 @@ impl Store {
         self.limits.as_ref().map_or(0, Limits::evictions)
     }
 
-    // A poisoned lock is safe to use: the caller's code runs only under read locks, so a panic in
-    // it cannot leave a shard half-changed.
+    // A poisoned lock is safe to use: the caller's code runs only under read locks and, if it is a
+    // clock, before a change. A panic in it cannot leave a shard half-changed.
     #[inline]
     pub(crate) fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         self.shards[shard].0.read().unwrap_or_else(PoisonError::into_inner)
@@ -206,13 +213,17 @@ impl Store {
     ) -> T {
         let place = self.locate(key);
         self.sweep_before_write(place.shard);
-        let reading = self.time.reading();
+        // Declared before the lock, so that the entry is dropped after the lock is released.
+        let removed;
+        let answer;
         let mut shard = self.write(place.shard);
-        let (answer, removed) = change(&mut shard, place.hash, reading);
-        drop(shard);
+        let reading = self.time.reading();
+        (answer, removed) = change(&mut shard, place.hash, reading);
+        // Under the lock: a call that finds the entry gone also finds its room.
         if let Some(entry) = &removed {
             self.release(entry);
         }
+        drop(shard);
         answer
     }
 
@@ -246,10 +257,10 @@ impl Store {
         sum: impl FnOnce(&Entry) -> Result<i64>,
     ) -> Option<Result<i64>> {
         self.sweep_before_write(place.shard);
-        let reading = self.time.reading();
         // Declared before the lock, so that the old value is dropped after the lock is released.
         let mut value;
         let mut shard = self.write(place.shard);
+        let reading = self.time.reading();
         let slot = shard.find(place.hash, key)?;
         let entry = shard.live_at(slot, reading)?;
         let sum = match sum(entry) {
@@ -277,19 +288,25 @@ impl Store {
         mut plan: impl FnMut(&Shard, u32, Reading<'_>, &mut Option<Value>) -> Plan<T>,
     ) -> Result<T> {
         self.sweep_before_write(place.shard);
-        for _ in 0..MAX_ATTEMPTS {
-            let reading = self.time.reading();
+        let (mut losses, mut freed) = (0, 0);
+        while losses < MAX_LOSSES {
             let mut shard = self.write(place.shard);
+            let reading = self.time.reading();
             let (slot, deadline, answer) = match plan(&shard, place.hash, reading, value) {
                 Plan::Leave(answer) => return Ok(answer),
                 Plan::Put { slot, deadline, answer } => (slot, deadline, answer),
             };
+            let mut needed = Needed::default();
             let room = match &self.limits {
                 None => Room::Found,
                 Some(limits) => {
                     let replaced = slot.map(|slot| shard.value_footprint_at(slot));
                     let charges = Charges::new(key, value.as_ref(), replaced);
-                    self.find_room(limits, &mut shard, slot.is_none(), charges, reading)
+                    needed = Needed {
+                        entries: usize::from(slot.is_none()),
+                        bytes: charges.growth(),
+                    };
+                    self.find_room(limits, &mut shard, needed, &charges, reading)
                 }
             };
             if matches!(room, Room::Found)
@@ -306,11 +323,23 @@ impl Store {
                 return Ok(answer);
             }
             drop(shard);
+            // A single large value can need the room of any number of entries, so only the room
+            // that was taken by others counts. Each removed entry frees the place of an entry.
+            if freed >= needed.bytes {
+                (losses, freed) = (losses + 1, 0);
+            }
             match room {
                 Room::Never => break,
-                Room::Made(evicted, key) => self.notify_eviction(&key, evicted, reading),
-                _ if self.make_room(place.shard) => {}
-                _ => break,
+                Room::Made(evicted, key) => {
+                    freed += charge(evicted.footprint);
+                    self.notify_eviction(&key, evicted, reading);
+                }
+                _ => match self.make_room(place.shard) {
+                    Some(bytes) => freed += bytes,
+                    // Another call may have removed entries since.
+                    None if self.has_room(needed) => losses += 1,
+                    None => break,
+                },
             }
         }
         // Only a bounded store can be out of room.
@@ -329,17 +358,19 @@ impl Store {
     #[cold]
     fn sweep_some(&self, shard: usize) {
         let mut garbage = Garbage::default();
+        let mut shard = self.write(shard);
         let reading = self.time.reading();
-        self.write(shard).sweep_next(reading, &mut garbage);
+        shard.sweep_next(reading, &mut garbage);
         self.release_garbage(&garbage);
     }
 
-    fn release_garbage(&self, garbage: &Garbage) {
-        if let Some(limits) = &self.limits {
-            for entry in &garbage.entries {
-                limits.release(1, charge(entry.footprint()));
-            }
-        }
+    /// Releases the charges of removed entries, and returns their sum. Call it under the lock: a
+    /// write that finds nothing to remove must find the room.
+    fn release_garbage(&self, garbage: &Garbage) -> usize {
+        let Some(limits) = &self.limits else { return 0 };
+        let bytes = garbage.entries.iter().map(|entry| charge(entry.footprint())).sum();
+        limits.release(garbage.entries.len(), bytes);
+        bytes
     }
 
     fn release(&self, entry: &Removed) {
@@ -358,20 +389,29 @@ impl Store {
     }
 
     /// Makes room in any shard, starting with the shard after `shard`. Removes expired entries if
-    /// there are any, and otherwise evicts an entry.
-    fn make_room(&self, shard: usize) -> bool {
+    /// there are any, and otherwise evicts an entry. Returns the freed bytes, or `None` if there is
+    /// nothing to remove.
+    fn make_room(&self, shard: usize) -> Option<usize> {
         let count = self.shards.len();
-        let others = (1..=count).map(|step| (shard + step) % count);
-        self.reap_any(others.clone()) || others.into_iter().any(|shard| self.evict_from(shard))
+        let mut others = (1..=count).map(|step| (shard + step) % count);
+        self.reap_any(others.clone())
+            .or_else(|| others.find_map(|shard| self.evict_from(shard)))
     }
 
-    fn evict_from(&self, shard: usize) -> bool {
+    fn evict_from(&self, shard: usize) -> Option<usize> {
+        let mut shard = self.write(shard);
         let reading = self.time.reading();
-        let evicted = self.write(shard).evict(reading);
-        let Some((entry, key)) = evicted else { return false };
+        let (entry, key) = shard.evict(reading)?;
         self.release(&entry);
+        drop(shard);
+        let bytes = charge(entry.footprint);
         self.notify_eviction(&key, entry, reading);
-        true
+        Some(bytes)
+    }
+
+    fn has_room(&self, needed: Needed) -> bool {
+        let fits = |limits: &Limits| limits.has_room(needed.entries, needed.bytes);
+        self.limits.as_ref().is_none_or(fits)
     }
 
     /// Charges the difference between the entry's size before and after the write. If there is no
@@ -380,15 +420,15 @@ impl Store {
         &self,
         limits: &Limits,
         shard: &mut Shard,
-        is_new: bool,
-        Charges { before, after }: Charges,
+        needed: Needed,
+        charges: &Charges,
         reading: Reading<'_>,
     ) -> Room {
-        if limits.reserve(usize::from(is_new), after.saturating_sub(before)) {
-            limits.release(0, before.saturating_sub(after));
+        if limits.reserve(needed.entries, needed.bytes) {
+            limits.release(0, charges.before.saturating_sub(charges.after));
             return Room::Found;
         }
-        if after > limits.max_bytes() {
+        if charges.after > limits.max_bytes() {
             return Room::Never;
         }
         match shard.evict(reading) {
@@ -422,25 +462,42 @@ impl Store {
 
     /// Removes the expired entries of one shard in steps, and returns their number. Calls `pause`
     /// after each step. Other calls are served between the steps.
-    pub(crate) fn reap_shard(&self, shard: usize, mut pause: impl FnMut()) -> usize {
+    pub(crate) fn reap_shard(&self, shard: usize, pause: impl FnMut()) -> usize {
+        self.reap(shard, pause).0
+    }
+
+    /// Removes the expired entries of one shard as [`reap_shard`](Self::reap_shard) does, and
+    /// returns their number and the sum of their charges.
+    fn reap(&self, shard: usize, mut pause: impl FnMut()) -> (usize, usize) {
         let reading = self.time.reading();
         let may_have_any = reading.is_past(self.read(shard).earliest());
         let mut next = may_have_any.then_some(0);
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         while let Some(from) = next {
             let mut garbage = Garbage::with_room();
-            next = self.write(shard).sweep(from, reading, &mut garbage);
+            let mut shard = self.write(shard);
+            next = shard.sweep(from, reading, &mut garbage);
             count += garbage.entries.len();
-            self.release_garbage(&garbage);
+            bytes += self.release_garbage(&garbage);
+            drop(shard);
             drop(garbage);
             pause();
         }
-        count
+        (count, bytes)
     }
 
-    /// Removes expired entries from the first of these shards that has any.
-    fn reap_any(&self, mut shards: impl Iterator<Item = usize>) -> bool {
-        shards.any(|shard| self.reap_shard(shard, || {}) > 0)
+    /// Removes the expired entries of all shards, and returns their number.
+    pub(crate) fn reap_all(&self) -> usize {
+        self.shards().map(|shard| self.reap_shard(shard, || {})).sum()
+    }
+
+    /// Removes expired entries from the first of these shards that has any, and returns the freed
+    /// bytes.
+    fn reap_any(&self, mut shards: impl Iterator<Item = usize>) -> Option<usize> {
+        shards.find_map(|shard| match self.reap(shard, || {}) {
+            (0, _) => None,
+            (_, bytes) => Some(bytes),
+        })
     }
 
     pub(crate) fn has_expiring(&self) -> bool {

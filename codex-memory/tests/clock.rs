@@ -1,10 +1,18 @@
 //! The caller's clock, and deadlines that are so distant that they are stored in another form.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use codex_memory::{ManualClock, MemoryBackend};
-use codex_traits::{ErrorKind, KvBackend, SetOptions, Ttl};
+use codex_memory::{Clock, ManualClock, MemoryBackend};
+use codex_traits::{ErrorKind, Expiry, KvBackend, SetOptions, Ttl};
+use futures_util::FutureExt as _;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// From this many nanoseconds on, a deadline is stored in whole milliseconds.
@@ -84,5 +92,69 @@ async fn a_deadline_just_where_nanoseconds_end_is_kept() {
         assert!(store.get("k").await.unwrap().is_some());
         clock.advance(Duration::from_secs(2));
         assert_eq!(store.get("k").await.unwrap(), None);
+    }
+}
+
+/// A clock that stops in the thread named "slow" at each reading, until it is told to go on or for
+/// a moment. The reading is the time before the stop.
+#[derive(Debug, Clone)]
+struct Slow {
+    time: ManualClock,
+    stopped: Sender<()>,
+    go_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl Clock for Slow {
+    fn now(&self) -> Duration {
+        let now = Clock::now(&self.time);
+        if thread::current().name() == Some("slow") {
+            let _ = self.stopped.send(());
+            let _ = self.go_on.lock().unwrap().recv_timeout(Duration::from_millis(100));
+        }
+        now
+    }
+
+    fn system_time(&self) -> SystemTime {
+        self.time.system_time()
+    }
+}
+
+// A call never waits, so it is done when it was polled once.
+fn get(store: &MemoryBackend) -> bool {
+    store.get("k").now_or_never().unwrap().unwrap().is_some()
+}
+
+#[test]
+fn an_entry_that_was_found_expired_is_not_revived_by_a_call_that_read_the_clock_before() {
+    // A write reads the clock when it sweeps, and again for its own key.
+    for reading in [1, 2] {
+        let ((stopped, was_stopped), (tell, go_on)) = (channel(), channel());
+        let time = ManualClock::new();
+        let clock = Slow {
+            time: time.clone(),
+            stopped,
+            go_on: Arc::new(Mutex::new(go_on)),
+        };
+        let store = MemoryBackend::with_clock(clock);
+        let options = SetOptions::expires_after(HOUR);
+        assert!(store.set("k", "v".into(), options).now_or_never().unwrap().is_ok());
+        let slow = store.clone();
+        let persist = move || slow.expire("k", Expiry::Never).now_or_never().unwrap().unwrap();
+        let slow = thread::Builder::new().name("slow".to_owned()).spawn(persist).unwrap();
+        for at in 1..=reading {
+            was_stopped.recv().unwrap();
+            if at < reading {
+                tell.send(()).unwrap();
+            }
+        }
+        time.advance(HOUR);
+        let was_found = get(&store);
+        let _ = tell.send(());
+        let was_persisted = slow.join().unwrap();
+        assert_eq!(
+            (was_found, get(&store)),
+            (was_persisted, was_persisted),
+            "reading {reading}"
+        );
     }
 }

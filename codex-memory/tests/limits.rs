@@ -133,6 +133,19 @@ async fn what_is_larger_than_the_store_is_refused_and_evicts_nothing() {
 }
 
 #[tokio::test]
+async fn a_large_value_may_evict_any_number_of_entries() {
+    let store = MemoryBackend::builder().max_bytes(1 << 20);
+    let store = store.when_full(WhenFull::Evict).build().unwrap();
+    for key in 0..5_000 {
+        assert!(put(&store, &format!("key {key}"), vec![b'v'; 100]).await.unwrap());
+    }
+    let before = store.evictions();
+    assert!(put(&store, "large", vec![b'v'; 512 << 10]).await.unwrap());
+    let evicted = store.evictions() - before;
+    assert!(evicted > 1_000 && store.len() > 1_000, "{evicted} evictions");
+}
+
+#[tokio::test]
 async fn what_fits_exactly_is_taken() {
     // 166 bytes for the entry and its short key, 24 for a one-byte value.
     for (most, fits) in [(189, false), (190, true)] {

@@ -187,6 +187,20 @@ async fn a_store_without_room_is_left_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_has_expired_is_no_reason_to_refuse_a_snapshot() {
+    let clock = ManualClock::new();
+    let store = MemoryBackend::builder().max_entries(5).clock(clock.clone());
+    let store = store.build().unwrap();
+    for key in ["v", "w", "x", "y", "z"] {
+        put(&store, key, "v", Expiry::After(SECOND)).await.unwrap();
+    }
+    clock.advance(SECOND);
+    let bytes = dumped(&small(&clock).await.unwrap()).unwrap();
+    assert_eq!(store.load(&bytes[..]).unwrap(), 4);
+    assert_eq!(store.len(), 4);
+}
+
+#[tokio::test]
 async fn bytes_have_to_suffice_as_well_as_entries() {
     let clock = ManualClock::new();
     let original = MemoryBackend::with_clock(clock.clone());

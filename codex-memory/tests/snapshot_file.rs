@@ -7,10 +7,14 @@ use std::{
     io::{BufRead, BufReader, ErrorKind as IoErrorKind},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
-use codex_memory::{ManualClock, MemoryBackend};
+use codex_memory::{Clock, ManualClock, MemoryBackend};
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
 
 /// The directory of one test, removed when the test ends.
@@ -114,6 +118,64 @@ async fn a_snapshot_that_cannot_be_written_fails_the_health_check_and_keeps_the_
     fs::remove_dir(&new).unwrap();
     assert_eq!(store.save().unwrap(), 2);
     assert!(store.health().await.is_ok());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_lies_in_the_way_changes_neither_the_permissions_nor_another_file() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let directory = Directory::new("in-the-way");
+    let store = open(&directory.file(), HOUR).unwrap();
+    let (new, other) = (directory.0.join("snapshot.new"), directory.0.join("other"));
+    let mode = || fs::metadata(directory.file()).unwrap().permissions().mode() & 0o777;
+    fs::write(&new, "").unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!((store.save().unwrap(), mode()), (0, 0o600));
+    fs::write(&other, "of someone else").unwrap();
+    symlink(&other, &new).unwrap();
+    assert_eq!((store.save().unwrap(), mode()), (0, 0o600));
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of someone else");
+    assert!(fs::symlink_metadata(directory.file()).unwrap().is_file());
+}
+
+/// A clock that panics in the thread that writes snapshots.
+#[derive(Debug, Clone)]
+struct Panicking(Arc<AtomicBool>, ManualClock);
+
+impl Clock for Panicking {
+    fn now(&self) -> Duration {
+        let is_writer = std::thread::current().name() == Some("codex-memory-snapshot");
+        assert!(!(is_writer && self.0.load(Ordering::SeqCst)), "the clock's own");
+        self.1.now()
+    }
+
+    fn system_time(&self) -> SystemTime {
+        self.1.system_time()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_a_snapshot_is_written_fails_the_health_check_until_the_next_one() {
+    let directory = Directory::new("panic");
+    let panics = Arc::new(AtomicBool::new(true));
+    let store = MemoryBackend::builder()
+        .clock(Panicking(panics.clone(), ManualClock::new()))
+        .snapshot_file(directory.file())
+        .every(Duration::from_millis(5))
+        .build()
+        .unwrap();
+    put(&store, "a", SetOptions::new()).await;
+    for is_well in [false, true] {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.health().await.is_ok() != is_well {
+            assert!(Instant::now() < deadline, "health: {:?}", store.health().await);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panics.store(false, Ordering::SeqCst);
+    }
+    let file = fs::File::open(directory.file()).unwrap();
+    assert_eq!(MemoryBackend::new().load(file).unwrap(), 1);
 }
 
 #[tokio::test]

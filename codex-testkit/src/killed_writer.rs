@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -159,11 +159,21 @@ fn watch(mut command: Command, enough: u64) -> Checked<Answered> {
     let killed = child.kill().and_then(|()| child.wait());
     let (mut answered, lines) = answered?;
     killed.map_err(|error| Failure::Broken(format!("the writer cannot be killed: {error}")))?;
-    // Lines that were in the pipe at the time of the kill count too.
-    for line in lines {
-        answered.read(&line);
+    // Lines that were in the pipe at the time of the kill count too. A process that the writer has
+    // started can keep the pipe open.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => answered.read(&line),
+            Err(RecvTimeoutError::Disconnected) => return Ok(answered),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Failure::Broken(format!(
+                    "the standard output of the writer was still open {PATIENCE:?} after the kill: \
+                     `killable_writer` must start the writer itself, and not by another process"
+                )));
+            }
+        }
     }
-    Ok(answered)
 }
 
 /// Reads the writer's lines until `enough` writes were acknowledged.

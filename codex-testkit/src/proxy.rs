@@ -6,9 +6,9 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -23,6 +23,9 @@ use tokio::{
 
 use crate::runtime::{runtime, sleep};
 
+/// The time that the system has to release the port of a listener that was closed.
+const RELEASE: Duration = Duration::from_secs(20);
+
 /// A fault of a [`Proxy`] on its existing and future connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,7 +33,9 @@ pub enum Fault {
     /// Passes everything on.
     #[default]
     None,
-    /// Cuts all connections and closes the listener. New connections are refused.
+    /// Cuts all connections and closes the listener. New connections are refused. After the fault
+    /// the proxy listens on the same port again. If another process has taken the port for 20 s,
+    /// the proxy panics, and refuses connections for good.
     Refuse,
     /// Passes requests on and holds the answers back until the fault ends.
     Stall,
@@ -60,7 +65,8 @@ pub enum Fault {
     Flood {
         /// The beginning of an answer. It may be empty.
         head: &'static [u8],
-        /// The repeated bytes: at least 1 byte, and at most 64 KiB.
+        /// The repeated bytes. They are sent in blocks of about 64 KiB, or one by one if they are
+        /// longer. If there are none, only `head` is sent.
         item: &'static [u8],
     },
 }
@@ -194,6 +200,7 @@ async fn serve(
 ) {
     let mut listener = Some(first);
     let mut changes = control.subscribe();
+    let mut released_by = Instant::now() + RELEASE;
     loop {
         if changes.borrow_and_update().fault == Fault::Refuse {
             // Without a listener, the operating system refuses connections.
@@ -201,13 +208,20 @@ async fn serve(
             if changes.changed().await.is_err() {
                 return;
             }
+            released_by = Instant::now() + RELEASE;
             continue;
         }
         let Some(listening) = &listener else {
             match TcpListener::bind(address).await {
                 Ok(bound) => listener = Some(bound),
                 // The port is still being released.
-                Err(_) => sleep(Duration::from_millis(5)).await,
+                Err(error) => {
+                    assert!(
+                        Instant::now() < released_by,
+                        "the proxy cannot listen on {address} again: {error}"
+                    );
+                    sleep(Duration::from_millis(5)).await;
+                }
             }
             continue;
         };
@@ -266,9 +280,10 @@ async fn exchange(
 ) -> io::Result<()> {
     let mut cut = control.subscribe();
     let (from_client, to_client) = client.into_split();
+    let is_dead = AtomicBool::new(false);
     tokio::select! {
-        done = requests(from_client, to_server, control) => done,
-        done = replies(from_server, to_client, control, flooded) => done,
+        done = requests(from_client, to_server, control, &is_dead) => done,
+        done = replies(from_server, to_client, control, flooded, &is_dead) => done,
         _ = cut.wait_for(|control| control.generation > generation) => Ok(()),
     }
 }
@@ -277,6 +292,7 @@ async fn requests(
     mut from: OwnedReadHalf,
     mut to: impl AsyncWrite + Unpin,
     control: &watch::Sender<Control>,
+    is_dead: &AtomicBool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
@@ -286,8 +302,8 @@ async fn requests(
             return Ok(());
         }
         let fault = control.borrow().fault;
+        stop_if_dead(fault, is_dead).await;
         match fault {
-            Fault::HalfOpen => return future::pending().await,
             Fault::CutRequestsAfter(limit) if passed + read >= limit => {
                 return to.write_all(&buffer[..limit.saturating_sub(passed)]).await;
             }
@@ -302,6 +318,7 @@ async fn replies(
     mut to: OwnedWriteHalf,
     control: &watch::Sender<Control>,
     flooded: &AtomicU64,
+    is_dead: &AtomicBool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
@@ -309,6 +326,8 @@ async fn replies(
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
+            // A peer that has vanished does not close the connection.
+            stop_if_dead(Fault::None, is_dead).await;
             return Ok(());
         }
         let chunk = &buffer[..read];
@@ -317,6 +336,7 @@ async fn replies(
             return Ok(());
         }
         let fault = control.borrow().fault;
+        stop_if_dead(fault, is_dead).await;
         match fault {
             Fault::CutBeforeReply | Fault::Refuse => return Ok(()),
             Fault::CutNextReply => {
@@ -332,8 +352,7 @@ async fn replies(
                 }
                 to.write_all(chunk).await?;
             }
-            Fault::HalfOpen => return future::pending().await,
-            Fault::Flood { head, item } => return flood(to, head, item, control, flooded).await,
+            Fault::Flood { head, item } => return flood(to, fault, head, item, control, flooded).await,
             Fault::CutAfterReply => return to.write_all(chunk).await,
             Fault::HalfFrame => return to.write_all(&chunk[..read / 2]).await,
             Fault::ResetAfter(limit) if passed + read >= limit => {
@@ -347,7 +366,7 @@ async fn replies(
                 sleep(delay).await;
                 to.write_all(chunk).await?;
             }
-            Fault::None | Fault::Stall | Fault::ResetAfter(_) | Fault::CutRequestsAfter(_) => {
+            Fault::None | Fault::Stall | Fault::HalfOpen | Fault::ResetAfter(_) | Fault::CutRequestsAfter(_) => {
                 to.write_all(chunk).await?;
             }
         }
@@ -355,19 +374,32 @@ async fn replies(
     }
 }
 
-/// Writes `head` and then `item` repeatedly until the fault ends.
+/// Waits for ever if the connection is dead, or dies now. Both directions die together.
+async fn stop_if_dead(fault: Fault, is_dead: &AtomicBool) {
+    if fault == Fault::HalfOpen {
+        is_dead.store(true, Ordering::Relaxed);
+    }
+    if is_dead.load(Ordering::Relaxed) {
+        future::pending().await
+    }
+}
+
+/// Writes `head` and then `item` repeatedly until `fault` ends.
 async fn flood(
     mut to: OwnedWriteHalf,
+    fault: Fault,
     head: &[u8],
     item: &[u8],
     control: &watch::Sender<Control>,
     flooded: &AtomicU64,
 ) -> io::Result<()> {
-    let fault = control.borrow().fault;
     let mut changes = control.subscribe();
-    let items = item.repeat((64 << 10) / item.len().max(1));
+    let items = item.repeat(((64 << 10) / item.len().max(1)).max(1));
     let endless = async {
         to.write_all(head).await?;
+        if items.is_empty() {
+            return future::pending().await;
+        }
         loop {
             to.write_all(&items).await?;
             flooded.fetch_add(items.len() as u64, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     future::Future,
     num::NonZero,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, PoisonError,
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::{FutureExt as _, future::try_join_all};
 use tokio::{
     runtime::{Builder, Handle, Runtime, RuntimeFlavor},
     sync::Barrier,
@@ -129,9 +130,13 @@ pub(crate) async fn join<T>(task: JoinHandle<Checked<T>>) -> Checked<T> {
 
 fn died(error: JoinError) -> Failure {
     Failure::Broken(match error.try_into_panic() {
-        Ok(payload) => format!("a task panicked: {}", panic_message(&*payload)),
+        Ok(payload) => return panicked(&*payload),
         Err(error) => format!("a task did not end: {error}"),
     })
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Failure {
+    Failure::Broken(format!("a task panicked: {}", panic_message(payload)))
 }
 
 /// Returns the message of a panic.
@@ -159,10 +164,13 @@ where
             let mut answers = Vec::with_capacity(rounds);
             for round in 0..rounds {
                 gate.pass((round + 1) * racers).await;
-                answers.push(run(racer, round).await);
+                let run = run.clone();
+                let call = AssertUnwindSafe(async move { run(racer, round).await });
+                let answer = call.catch_unwind().await;
+                answers.push(answer.unwrap_or_else(|payload| Err(panicked(&*payload))));
             }
-            // Errors are returned only now, because a racer that returned early would leave the
-            // others waiting at the gate.
+            // Errors and panics are returned only now, because a racer that ended early would leave
+            // the others waiting at the gate.
             answers.into_iter().collect()
         }))
     });
@@ -184,5 +192,21 @@ impl Gate {
         while self.ready.load(Ordering::Acquire) < all {
             yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_racer_that_panics_ends_the_race() {
+        let raced = race(3, 2, |racer, round| async move {
+            assert!((racer, round) != (1, 0), "the racer's own");
+            Ok(racer)
+        });
+        let raced = async { tokio::time::timeout(Duration::from_secs(60), raced).await };
+        let ended = runtime().block_on(raced);
+        assert!(matches!(ended, Ok(Err(Failure::Broken(text))) if text.contains("the racer's own")));
     }
 }

@@ -8,4 +8,5 @@ mod doubles {
     mod faulty;
     mod mocked;
     mod recording;
+    mod tracking;
 }

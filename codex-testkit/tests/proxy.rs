@@ -167,3 +167,52 @@ async fn one_answer_alone_is_lost() {
     let mut client = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(ask(&mut client, 2).await.unwrap(), [2; 8]);
 }
+
+#[tokio::test]
+async fn a_flood_repeats_items_of_any_length() {
+    const LONG: &[u8] = &[7; 100_000];
+    for item in [&b"x"[..], LONG] {
+        let (proxy, mut client) = proxied().await;
+        proxy.set_fault(Fault::Flood { head: b"head", item });
+        client.write_all(&[1]).await.unwrap();
+        let mut answer = vec![0; 4 + 2 * LONG.len()];
+        client.read_exact(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with(b"head") && answer.ends_with(item),
+            "{} bytes",
+            item.len()
+        );
+    }
+    // Without an item, nothing follows the head, and the fault can still end.
+    let (proxy, mut client) = proxied().await;
+    proxy.set_fault(Fault::Flood {
+        head: b"head",
+        item: b"",
+    });
+    client.write_all(&[1]).await.unwrap();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).await.unwrap();
+    proxy.set_fault(Fault::None);
+    let end = timeout(Duration::from_secs(20), client.read(&mut answer)).await;
+    assert_eq!((end.unwrap().unwrap(), proxy.flooded_bytes()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_connection_dies_in_both_directions() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start(listener.local_addr().unwrap()).await.unwrap();
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    client.write_all(&[1]).await.unwrap();
+    assert_eq!(server.read_u8().await.unwrap(), 1);
+    proxy.set_fault(Fault::HalfOpen);
+    client.write_all(&[2]).await.unwrap();
+    assert!(timeout(Duration::from_millis(100), server.read_u8()).await.is_err());
+    proxy.set_fault(Fault::None);
+    // The request has found the connection dead, so a message from the server finds it dead too,
+    // and so does the end of the server's side.
+    server.write_all(&[3]).await.unwrap();
+    drop(server);
+    let answer = timeout(Duration::from_millis(100), client.read_u8()).await;
+    assert!(answer.is_err(), "{answer:?}");
+}

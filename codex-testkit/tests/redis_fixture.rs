@@ -14,7 +14,7 @@ use std::{
 };
 
 use codex_testkit::{
-    redis::{Database, RedisContainer, RedisServer, Value},
+    redis::{Database, RedisCluster, RedisContainer, RedisServer, Value},
     require,
     require::Unavailable,
 };
@@ -123,6 +123,27 @@ fn a_private_server_takes_arguments() {
     assert_eq!(server.command(&["PING"]).unwrap(), Value::SimpleString("PONG".into()));
     let error = RedisServer::start_with(["--no-such-setting", "1"]).unwrap_err();
     assert!(error.to_string().contains("ended at once"), "{error}");
+}
+
+#[test]
+fn a_password_is_not_in_the_debug_output() {
+    let server = require!("redis", RedisServer::start_with(["--requirepass", "secret"]));
+    let text = format!("{server:?}");
+    assert!(
+        !text.contains("secret") && text.contains(&server.port().to_string()),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_cluster_with_a_dead_node_is_not_leased_again() {
+    let cluster = require!("redis", RedisCluster::lease());
+    let url = cluster.url();
+    cluster.masters()[0].kill();
+    drop(cluster);
+    let other = RedisCluster::lease().unwrap();
+    assert_ne!(other.url(), url);
+    assert!(other.masters().iter().all(|node| node.command(&["PING"]).is_ok()));
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl Charges {
             after: key + value.map_or(0, Value::footprint),
         }
     }
+
+    /// Returns the bytes that the write needs in addition.
+    pub(crate) fn growth(&self) -> usize {
+        self.after.saturating_sub(self.before)
+    }
 }
 
 #[cfg(test)]

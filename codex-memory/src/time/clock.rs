@@ -93,9 +93,10 @@ pub(crate) enum TimeSource {
 }
 
 impl TimeSource {
-    /// Returns a reading. Take it before a write lock, because the caller's clock must not run
-    /// under one. The system's clock is read only when needed: entries without a deadline never
-    /// need it.
+    /// Returns a reading. A write takes it under its lock: with an earlier reading, it could revive
+    /// an entry that another call has already found expired. It takes it before any change, because
+    /// the caller's clock may panic. The system's clock is read only when needed: entries without a
+    /// deadline never need it.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         match self {

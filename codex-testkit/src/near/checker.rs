@@ -240,9 +240,9 @@ impl Checker<'_> {
             let has_expired = state.version.is_some();
             let is_possible = read.ended.is_none_or(|ended| {
                 state.begun.tick < ended.tick
-                    && state
-                        .ttl
-                        .is_none_or(|ttl| state.begun.at + ttl <= ended.at + self.bounds.slack)
+                    && state.ttl.is_none_or(|ttl| {
+                        state.begun.at.saturating_add(ttl) <= ended.at.saturating_add(self.bounds.slack)
+                    })
             });
             if !is_possible || (has_expired && state.ttl.is_none()) {
                 continue;
@@ -311,7 +311,7 @@ impl Checker<'_> {
             for (newer, overwriting) in self.states.iter().enumerate() {
                 let age = overwriting.reached.and_then(|end| read.begun.at.checked_sub(end.at));
                 if self.order.is_older(state, newer)
-                    && age.is_some_and(|age| age > limit + slack)
+                    && age.is_some_and(|age| age > limit.saturating_add(slack))
                     && !self.may_be_lost(*overwriting, read)
                 {
                     let (name, age) = (self.name(newer), age.unwrap_or_default());
@@ -322,9 +322,9 @@ impl Checker<'_> {
         let State { ttl, reached, .. } = self.states[state];
         if !has_expired
             && let (Some(ttl), Some(end)) = (ttl, reached)
-            && read.begun.at > end.at + ttl + slack
+            && read.begun.at > end.at.saturating_add(ttl).saturating_add(slack)
         {
-            let late = read.begun.at.saturating_sub(end.at + ttl);
+            let late = read.begun.at.saturating_sub(end.at.saturating_add(ttl));
             return Some((Rule::TimeToLive, format!("its time to live had been over for {late:?}")));
         }
         None

@@ -140,34 +140,33 @@ impl RedisCluster {
     }
 
     /// Returns an empty cluster of three masters without replicas, for exclusive use until it is
-    /// dropped. The tests of a process share a few such clusters. After
-    /// [`kill_one`](ClusterLease::kill_one), a cluster is not used again.
+    /// dropped. The tests of a process share a few such clusters. A cluster of which a node was
+    /// killed, by [`kill_one`](ClusterLease::kill_one) or otherwise, is not used again.
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start), or if the cluster could not be emptied.
+    /// As for [`start`](Self::start).
     pub fn lease() -> Result<ClusterLease, Unavailable> {
-        let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let cluster = match free {
-            Some(cluster) => cluster,
-            // Leaked: the servers end with this process anyway. With the long timeout, no node
-            // counts as down because the machine is busy.
-            None => Box::leak(Box::new(Self::start_with(false, 60_000)?)),
-        };
-        let lease = ClusterLease {
-            cluster,
-            is_broken: AtomicBool::new(false),
-        };
-        for master in &cluster.masters {
-            if let Err(error) = master.command(&["FLUSHALL"]) {
-                lease.is_broken.store(true, Ordering::Relaxed);
-                return Err(Unavailable::new(format!(
-                    "a used cluster could not be emptied: {error}"
-                )));
+        loop {
+            let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(cluster) = free else { break };
+            let lease = ClusterLease::of(cluster);
+            if cluster.masters.iter().all(is_emptied) {
+                return Ok(lease);
             }
+            lease.is_broken.store(true, Ordering::Relaxed);
         }
-        Ok(lease)
+        // Leaked: the servers end with this process anyway. With the long timeout, no node counts
+        // as down because the machine is busy.
+        let cluster = Box::leak(Box::new(Self::start_with(false, 60_000)?));
+        Ok(ClusterLease::of(cluster))
     }
+}
+
+/// Empties a master of a used cluster. Returns `false` if it is down, or has lost its slots by a
+/// restart.
+fn is_emptied(master: &RedisServer) -> bool {
+    master.command(&["FLUSHALL"]).is_ok() && text(master, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
 }
 
 static POOL: Mutex<Vec<&'static RedisCluster>> = Mutex::new(Vec::new());
@@ -180,6 +179,13 @@ pub struct ClusterLease {
 }
 
 impl ClusterLease {
+    fn of(cluster: &'static RedisCluster) -> Self {
+        Self {
+            cluster,
+            is_broken: AtomicBool::new(false),
+        }
+    }
+
     /// Kills one of the three masters, as in a crash. The cluster is not leased again.
     pub fn kill_one(&self) {
         self.is_broken.store(true, Ordering::Relaxed);

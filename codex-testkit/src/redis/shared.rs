@@ -1,6 +1,6 @@
 //! The server that the tests of a process share.
 
-use std::{env, sync::OnceLock};
+use std::{env, fmt, sync::OnceLock};
 
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _};
 
@@ -10,7 +10,6 @@ use crate::require::Unavailable;
 const URL_VARIABLE: &str = "CODEX_TEST_REDIS_URL";
 
 /// The shared server.
-#[derive(Debug)]
 pub(super) enum Shared {
     /// A server that the user named. It may hold data.
     Given {
@@ -22,6 +21,17 @@ pub(super) enum Shared {
     Process(Box<RedisServer>),
     /// A container that the tests have started.
     Container(RedisContainer, Numbers),
+}
+
+// Without the URL and the settings, which may hold a password.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given { info, .. } => f.debug_tuple("Given").field(info.addr()).finish(),
+            Self::Process(server) => f.debug_tuple("Process").field(server).finish(),
+            Self::Container(container, _) => f.debug_tuple("Container").field(container).finish(),
+        }
+    }
 }
 
 /// Returns the shared server. The first call starts it, and its result is kept, even if it is an

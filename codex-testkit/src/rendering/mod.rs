@@ -132,6 +132,7 @@ fn title(group: &str) -> &str {
         "set" => "Writing",
         "cond" => "Conditions",
         "exp" => "Expiry",
+        "ttl" => "Time to live",
         "del" => "Deleting",
         "many" => "Many keys at once",
         "incr" => "Counting",

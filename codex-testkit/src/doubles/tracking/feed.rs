@@ -60,6 +60,7 @@ impl Tracking for TrackingStore {
                 listener: listener.clone(),
                 is_open: is_open.clone(),
                 routes: routes.clone(),
+                is_closed: AtomicBool::new(false),
             };
             tokio::spawn(stream.run(receiver));
             streams.push(Handle { requests, is_open });

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use codex_traits::{NodeId, TrackingListener, Ttl};
 use tokio::{
     sync::{
-        mpsc::{UnboundedReceiver, unbounded_channel},
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
     time::{Instant, sleep, sleep_until},
@@ -59,6 +59,8 @@ pub(super) struct Stream {
     pub(super) listener: Arc<dyn TrackingListener>,
     pub(super) is_open: Arc<AtomicBool>,
     pub(super) routes: Arc<Mutex<Routes>>,
+    /// Whether the listener knows that the current connection has ended.
+    pub(super) is_closed: AtomicBool,
 }
 
 /// The reason why a stream ended.
@@ -74,10 +76,6 @@ impl Stream {
         loop {
             let hides = !is_first && self.has(TrackingDefect::HidesReconnects);
             let ended = self.run_once(&mut requests, hides).await;
-            self.is_open.store(false, Ordering::SeqCst);
-            if !self.has(TrackingDefect::HidesReconnects) {
-                self.listener.closed(self.place);
-            }
             is_first = false;
             // Dropping these requests fails their callers, which must not happen before the
             // listener knows.
@@ -104,6 +102,7 @@ impl Stream {
             let node = server.primary(self.shard);
             (node, server.add_reader(node, self.program, send.clone()))
         };
+        self.is_closed.store(false, Ordering::SeqCst);
         if !hides {
             self.listener.opening(self.place);
         }
@@ -145,8 +144,9 @@ impl Stream {
                 }
                 () = until(next_request) => {
                     let Some((_, request)) = requested.pop_front() else { continue };
-                    let Some(frame) = self.execute(node, reader, request) else { break Ended::Closed };
-                    let _ = send.send(frame);
+                    if !self.execute(node, reader, request, &send) {
+                        break Ended::Closed;
+                    }
                 }
                 request = requests.recv() => {
                     let Some(request) = request else { break Ended::FeedIsGone };
@@ -159,27 +159,36 @@ impl Stream {
         self.is_open.store(false, Ordering::SeqCst);
         if !self.has(TrackingDefect::HidesReconnects) {
             // The listener must learn of the end before the dropped requests fail.
-            self.listener.closed(self.place);
+            self.tell_closed();
         }
         ended
     }
 
-    /// Executes a request on the node. Returns `None` if the connection is closed.
-    fn execute(&self, node: usize, reader: u64, request: Request) -> Option<Frame> {
+    /// Tells the listener that the connection has ended, unless it knows.
+    fn tell_closed(&self) {
+        if !self.is_closed.swap(true, Ordering::SeqCst) {
+            self.listener.closed(self.place);
+        }
+    }
+
+    /// Executes a request on the node, and sends the answer. Returns `false` if the connection is
+    /// closed.
+    fn execute(&self, node: usize, reader: u64, request: Request, send: &UnboundedSender<Frame>) -> bool {
         let mut server = self.shared.lock();
         if !server.has_reader(reader) {
-            return None;
+            return false;
         }
-        Some(match request {
+        let frame = match request {
             Request::Read { keys, tell } => {
-                if keys.iter().any(|key| server.shard_of(key) != self.shard) {
-                    return Some(Frame::Values(None, tell));
-                }
-                let values = keys.iter().map(|key| server.read(node, Some(reader), key)).collect();
-                Frame::Values(Some(values), tell)
+                let has_moved = keys.iter().any(|key| server.shard_of(key) != self.shard);
+                let read = |key: &String| server.read(node, Some(reader), key);
+                Frame::Values((!has_moved).then(|| keys.iter().map(read).collect()), tell)
             }
             Request::Prove { tell } => Frame::Proof(self.is_proof(node, &server), tell),
-        })
+        };
+        // Under the lock, because a node sends an answer before the report of a later change.
+        let _ = send.send(frame);
+        true
     }
 
     fn is_proof(&self, node: usize, server: &super::Server) -> bool {
@@ -226,7 +235,7 @@ impl Stream {
                 if has_moved {
                     *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = self.shared.lock().routes();
                     if !self.has(TrackingDefect::IgnoresEpoch) {
-                        self.listener.closed(self.place);
+                        self.tell_closed();
                     }
                 }
                 // The caller may have given up.
@@ -235,7 +244,7 @@ impl Stream {
             }
             Frame::Proof(holds, tell) => {
                 if !holds {
-                    self.listener.closed(self.place);
+                    self.tell_closed();
                 }
                 let _ = tell.send(holds);
                 holds

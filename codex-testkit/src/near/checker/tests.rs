@@ -288,3 +288,21 @@ fn the_message_names_the_clause_and_shows_the_history() {
     );
     assert!(text.contains("Write { version: 2, ttl: None }"), "{text}");
 }
+
+#[test]
+fn the_longest_durations_are_no_bounds() {
+    let bounds = Bounds::new(Duration::MAX)
+        .with_push_time(Duration::MAX)
+        .with_slack(Duration::MAX);
+    let what = What::Write {
+        version: 1,
+        ttl: Some(Duration::MAX),
+    };
+    let calls = [
+        call(BARE, what, 10, 20),
+        write(BARE, 2, 30, 40),
+        read(NEAR, 1, 5_000, 5_010),
+        miss(OTHER, 5_000, 5_010),
+    ];
+    assert!(check(&calls, &bounds).is_ok());
+}
