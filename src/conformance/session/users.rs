@@ -24,6 +24,7 @@ clauses! {
         logins_at_once_are_all_listed
         a_new_key_keeps_the_id
         a_session_that_is_ended_while_its_key_changes_stays_ended
+        a_session_whose_key_changes_while_the_list_is_read_is_listed
     }
     suser_02_the_list_is_advisory {
         a_lost_list_loses_nothing
@@ -259,6 +260,17 @@ async fn a_session_that_is_ended_while_its_key_changes_stays_ended<B: KvBackend>
     assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
     assert!(!store.exists(&old).await.unwrap());
     assert!(!store.exists(&key(&session)).await.unwrap());
+}
+
+async fn a_session_whose_key_changes_while_the_list_is_read_is_listed<B: KvBackend>(cx: &Cx<B>) {
+    let (watched, watch) = cx.watched_store();
+    let store = cx.store();
+    let mut session = log_in(&store, "42", "phone").await;
+    // The list has been read, and the record under the old key is about to be read.
+    watch.before("get_with_ttl", async move {
+        store.cycle_key(&mut session).await.unwrap();
+    });
+    assert_eq!(labels(&watched, "42").await, ["phone"]);
 }
 
 async fn a_lost_list_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
