@@ -358,7 +358,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if matches!(lost, SessionError::Conflict)
             && let Some((user, login)) = listed(&session.data)
         {
-            self.enlist(&user, &login.id, old_key).await?;
+            self.enlist(&user, &login.id, old_key, Some(old_key)).await?;
         }
         Err(lost)
     }
@@ -410,7 +410,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         left: (Duration, SystemTime),
     ) -> Result<(), SessionError> {
         if let Some((user, login)) = listed(&session.data)
-            && let Err(error) = self.enlist(&user, &login.id, &key).await
+            && let Err(error) = self.enlist(&user, &login.id, &key, session.key.as_ref()).await
         {
             // If the delete fails too, a record under an unknown key stays until it expires.
             let _ = self.delete(&key).await;

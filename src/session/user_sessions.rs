@@ -177,12 +177,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Adds the login to the user's list with the session's `key`, and ends the oldest sessions
-    /// beyond the limit.
-    pub(super) async fn enlist(&self, user: &str, id: &str, key: &SessionKey) -> Result<(), SessionError> {
+    /// beyond the limit. `old_key` is the key whose record the session replaces. Without that
+    /// record the session has ended, so it ends no other session and the result is `Gone`.
+    pub(super) async fn enlist(
+        &self,
+        user: &str,
+        id: &str,
+        key: &SessionKey,
+        old_key: Option<&SessionKey>,
+    ) -> Result<(), SessionError> {
         for _ in 0..ATTEMPTS {
             let mut list = self.list(user).await?;
             list.entries.insert(id, key.as_str())?;
-            self.make_room(&mut list, id).await?;
+            self.make_room(&mut list, id, old_key).await?;
             if self.store_list(user, &list).await? {
                 return Ok(());
             }
@@ -190,7 +197,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::Conflict)
     }
 
-    async fn make_room(&self, list: &mut List, newest: &str) -> Result<(), SessionError> {
+    async fn make_room(&self, list: &mut List, newest: &str, old_key: Option<&SessionKey>) -> Result<(), SessionError> {
         let limit = self.policy().sessions_per_user.map_or(MOST_LISTED, Into::into);
         if list.entries.len() <= limit {
             return Ok(());
@@ -205,6 +212,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let (oldest, kept) = live.split_at(too_many.min(live.len()));
         // End the sessions before they leave the list, so that no live session is unlisted.
         if self.policy().sessions_per_user.is_some() && !oldest.is_empty() {
+            // A login in another browser may have ended this session to make room for itself.
+            if let Some(old_key) = old_key
+                && !self.exists(old_key).await?
+            {
+                return Err(SessionError::Gone);
+            }
             let ended: Vec<&str> = oldest.iter().map(|&index| names[index]).collect();
             self.backend().del(&ended).await?;
         }
