@@ -199,7 +199,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// The errors of [every verb](Self#errors).
+    /// [`SessionError::InvalidArgument`] if the user id is empty, and the errors of [every
+    /// verb](Self#errors).
     pub fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         wait(self.0.revoke_all(user))
     }

@@ -127,6 +127,7 @@ impl Login {
 
     /// Returns the record of this login for the session.
     fn record(&self, session: &Session) -> Result<LoginRecord, SessionError> {
+        check_user(&self.user)?;
         if self.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
             return Err(SessionError::InvalidArgument(
                 "the label of a login must not be longer than 1,024 bytes",
@@ -177,6 +178,17 @@ impl Session {
     pub fn login_id(&self) -> Option<String> {
         LoginRecord::of(self.data()).map(|login| login.id)
     }
+}
+
+/// Returns an error if the id is empty. With an empty key prefix too, the user's generation would
+/// be stored under a key that a cookie can name.
+pub(super) fn check_user(user: &str) -> Result<(), SessionError> {
+    if user.is_empty() {
+        return Err(SessionError::InvalidArgument(
+            "the id of a user must not be empty; pass the id under which the program keeps the user",
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the user's id as text. Django stores text; another program may store a number.

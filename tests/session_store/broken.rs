@@ -6,12 +6,13 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use codex_kv::{
-    Condition, DjangoSigned, ErrorKind, Result, SessionError, SessionKey, SessionStore, SetOutcome,
+    Condition, DjangoSigned, ErrorKind, Login, Result, SessionError, SessionKey, SessionStore, SetOutcome,
     memory::MemoryBackend,
     testkit::doubles::{Fault, FaultyBackend, Intercepted, Interceptor, Loss, RecordingBackend, Reply, Request, Verb},
 };
@@ -202,6 +203,16 @@ async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_take
     assert_eq!(key(&session), old, "the session is as before");
     let theirs = store.load(&old).await.unwrap().unwrap();
     assert_eq!(theirs.get::<u64>("theirs").unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn an_empty_user_id_is_refused() {
+    let (backend, store) = broken();
+    let refused = store.login(&mut store.new_session(), &Login::new("")).await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    let refused = store.revoke_all("").await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    assert_eq!(take_verbs(&backend), [""; 0]);
 }
 
 #[tokio::test]
