@@ -128,8 +128,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Returns the session with this key. Returns `None` if the session is missing, expired or
-    /// unreadable, if its user was [revoked](Self::revoke_all) since its login, or if its login has
-    /// ended. Creates nothing.
+    /// unreadable, if its user was [revoked](Self::revoke_all) since its login, if its login has
+    /// ended, or if its own expiry date has passed. Creates nothing.
     ///
     /// An unreadable session (signed with another secret, damaged, beyond the size limit) is logged
     /// as a warning, without its key and payload. A store that is set to
@@ -177,7 +177,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         };
         let now = self.now();
         match self.codec().decode_for(&record, &found.payload) {
-            Ok(data) if self.policy().login_is_over(&data, now) => Ok(None),
+            Ok(data) if self.policy().is_over(&data, now) => Ok(None),
             Ok(data) => {
                 let session = Session::new(data, self.shared.policy.clone());
                 let mut session = session.stored_as(key.clone(), found.payload);
@@ -286,15 +286,21 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Renews the session's time to live without writing its data: the record lives for the [expiry
     /// age](Session::expiry_age) from now. Data that was changed elsewhere stays, but the time to
     /// live follows the expiry of this session, even if the stored expiry was changed meanwhile. An
-    /// expiry age of zero removes the record.
+    /// expiry age of zero removes the record if it has not changed since it was loaded.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] if the record is missing, and [`SessionError::Backend`] if the
+    /// [`SessionError::Gone`] if the record is missing, [`SessionError::Conflict`] if the expiry
+    /// age is zero and the record was changed elsewhere, and [`SessionError::Backend`] if the
     /// backend fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
+        if age.is_zero() {
+            // Another client may have extended the expiry meanwhile.
+            let stored = session.stored.as_ref().ok_or(SessionError::Gone)?;
+            return Box::pin(self.remove_exactly(&self.record(key), stored)).await;
+        }
         if self.backend().expire(&self.record(key), Expiry::After(age)).await? {
             Ok(())
         } else {

@@ -111,7 +111,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 let login = LoginRecord::of(&data).filter(|login| login.id == *id)?;
                 let is_live = user_of(&data).as_deref() == Some(user)
                     && generation_of(&data) == generation
-                    && !self.policy().login_is_over(&data, now);
+                    && !self.policy().is_over(&data, now);
                 is_live.then(|| self.described(login, &data, left, now))
             });
             match session {

@@ -316,17 +316,22 @@ impl Session {
             }
         } else if session.key().is_none() {
             return Ok(state.removal());
+        } else if (save == SaveWhen::EveryRequest || store.renews()) && session.expiry_age().is_zero() {
+            // The session has expired. A commit removes exactly the record that was loaded.
+            match store.commit(session, KeyOnCommit::Keep).await {
+                // Another request has ended the session. This request has no changes to lose.
+                Err(SessionError::Gone) => return Ok(CookieChange::None),
+                removed => state.ended |= removed?,
+            }
         } else if save == SaveWhen::Modified || store.renews() {
             if !store.renew(session).await? {
                 return Ok(state.removal());
             }
-        } else if session.expiry_age().is_zero() {
-            state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {
             // Only the time to live is written, so no data of another request is overwritten.
             match store.touch(session).await {
-                // Another request has ended the session. This request has no changes to lose.
-                Err(SessionError::Gone) => return Ok(CookieChange::None),
+                // Another request has ended or saved the session, and its response has the cookie.
+                Err(SessionError::Gone | SessionError::Conflict) => return Ok(CookieChange::None),
                 touched => touched?,
             }
         }

@@ -216,6 +216,42 @@ async fn an_empty_user_id_is_refused() {
 }
 
 #[tokio::test]
+async fn a_touch_removes_no_session_that_was_changed_elsewhere() {
+    let (_, store) = broken();
+    let mut session = store.create().await.unwrap();
+    let key = key(&session);
+    store.update(&key, |session| session.insert("theirs", 1)).await.unwrap();
+    session.set_expiry(SystemTime::UNIX_EPOCH).unwrap();
+    let touched = store.touch(&session).await;
+    assert!(matches!(touched, Err(SessionError::Conflict)), "{touched:?}");
+    assert!(store.exists(&key).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_is_missing_after_its_own_date_though_its_record_is_not() {
+    const START: u64 = 1_700_000_000;
+    let seconds = Arc::new(AtomicU64::new(START));
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let clock = seconds.clone();
+    let store = SessionStore::builder(MemoryBackend::new())
+        .codec(DjangoSigned::new(SECRET))
+        .clock(move || at(clock.load(Ordering::SeqCst)))
+        .build()
+        .unwrap();
+    let held = store.create().await.unwrap();
+    let key = key(&held);
+    let change = store.update(&key, |session| session.set_expiry(at(START + 60)));
+    change.await.unwrap();
+    // This session still has the default expiry, so the record outlives the date.
+    store.touch(&held).await.unwrap();
+    seconds.fetch_add(59, Ordering::SeqCst);
+    assert!(store.load(&key).await.unwrap().is_some());
+    seconds.fetch_add(1, Ordering::SeqCst);
+    assert!(store.exists(&key).await.unwrap());
+    assert!(store.load(&key).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn sverb_06_no_error_and_no_debug_shows_key_value_or_secret() {
     let (_, store) = broken();
     let mut session = store.create().await.unwrap();
