@@ -239,10 +239,10 @@ impl Session {
     /// [`SessionError::Finished`] after the response.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
-        let key = match &state.loaded {
-            Some(loaded) => loaded.key().or(state.replaced.as_ref()),
-            None => self.shared.presented.as_ref(),
-        };
+        // A load hides a record that is unreadable, revoked or past its timeout, and a login of
+        // another user takes the key out of the session.
+        let presented = self.shared.presented.as_ref().filter(|_| !state.ended);
+        let key = state.loaded.as_ref().and_then(Loaded::key).or(presented);
         let removed = match key {
             Some(key) => self.store().delete(key).await,
             None => Ok(false),

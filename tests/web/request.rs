@@ -1,14 +1,14 @@
 //! Tests of the core that every framework's middleware shares.
 
 use codex_kv::{
-    KvBackend as _, Login, SessionError,
+    DjangoSigned, KvBackend as _, Login, SessionError, SessionStore,
     memory::MemoryBackend,
     web::{RequestSession, Sessions},
 };
 
 use crate::{
     app::store,
-    watched::{take, take_verbs, watched},
+    watched::{restore, take, take_down_after, take_verbs, watched},
 };
 
 fn cookie(set_cookie: Option<String>) -> String {
@@ -109,6 +109,32 @@ async fn another_users_session_ends_only_with_the_login() {
     assert!(request.finish(200).await.set_cookie.unwrap().contains("Max-Age=0"));
     let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
     assert!(backend.get(&record).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_logout_removes_a_record_that_the_load_hid() {
+    let backend = MemoryBackend::new();
+    let here = store(backend.clone());
+    for is_revoked in [false, true] {
+        let request = RequestSession::begin(&here, None);
+        request.login(&Login::new("ada")).await.unwrap();
+        let ada = cookie(request.finish(200).await.set_cookie);
+        let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+        let reader = if is_revoked {
+            here.revoke_all("ada").await.unwrap();
+            here.clone()
+        } else {
+            let builder = SessionStore::builder(backend.clone()).project("shop");
+            builder.codec(DjangoSigned::new("another secret")).build().unwrap()
+        };
+        let request = RequestSession::begin(&reader, ada.as_str());
+        assert_eq!(request.user().await.unwrap(), None);
+        assert!(backend.get(&record).await.unwrap().is_some());
+        request.logout().await.unwrap();
+        let removal = request.finish(200).await.set_cookie;
+        assert!(removal.is_some_and(|removal| removal.contains("Max-Age=0")));
+        assert!(backend.get(&record).await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]
