@@ -379,6 +379,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if let Some(key) = &session.key {
             self.delete(key).await?;
         }
+        self.end_replaced(session).await?;
         session.clear();
         session.key = None;
         session.stored = None;

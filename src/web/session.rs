@@ -31,8 +31,6 @@ struct Shared {
 struct State {
     loaded: Option<Loaded>,
     key: KeyOnCommit,
-    /// The key of another user's session that a login in this request replaces.
-    replaced: Option<SessionKey>,
     /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
@@ -198,8 +196,7 @@ impl Session {
         let mut state = self.open().await?;
         let session = self.load(&mut state).await?;
         match self.store().login(session, login).await {
-            Ok(replaced) => {
-                state.replaced = state.replaced.take().or(replaced);
+            Ok(()) => {
                 state.key = KeyOnCommit::Cycle;
                 Ok(())
             }
@@ -254,7 +251,6 @@ impl Session {
         state.failure = None;
         state.loaded = Some(self.store().new_session());
         state.key = KeyOnCommit::Keep;
-        state.replaced = None;
         Ok(())
     }
 
@@ -311,9 +307,7 @@ impl Session {
         let store = self.store();
         if session.is_modified() || state.key == KeyOnCommit::Cycle {
             state.ended |= store.commit(session, state.key).await?;
-            if let Some(replaced) = state.replaced.take() {
-                store.delete(&replaced).await?;
-            }
+            store.end_replaced(session).await?;
         } else if session.key().is_none() {
             return Ok(state.removal());
         } else if (save == SaveWhen::EveryRequest || store.renews()) && session.expiry_age().is_zero() {

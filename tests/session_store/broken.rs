@@ -206,6 +206,29 @@ async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_take
 }
 
 #[tokio::test]
+async fn a_repeated_login_ends_the_session_of_the_previous_user() {
+    let (backend, store) = broken();
+    // The calls of the second login: the generation, the new record, the list (read and written),
+    // and the removal.
+    for calls in 1..5 {
+        let mut session = store.new_session();
+        store.login(&mut session, &Login::new("ada")).await.unwrap();
+        let ada = key(&session);
+        fail_after(&backend, calls);
+        let failed = store.login(&mut session, &Login::new("bob")).await;
+        assert!(
+            matches!(failed, Err(SessionError::Backend(_))),
+            "after {calls}: {failed:?}"
+        );
+        heal(&backend);
+        assert!(store.exists(&ada).await.unwrap(), "a login that failed ends nothing");
+        store.login(&mut session, &Login::new("bob")).await.unwrap();
+        assert!(!store.exists(&ada).await.unwrap(), "after {calls}");
+        assert!(store.exists(&key(&session)).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn an_empty_user_id_is_refused() {
     let (backend, store) = broken();
     let refused = store.login(&mut store.new_session(), &Login::new("")).await;
