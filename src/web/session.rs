@@ -1,6 +1,13 @@
 //! The session of a request, as handlers see it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, MutexGuard};
@@ -25,6 +32,8 @@ struct Shared {
     presented: Option<SessionKey>,
     // Held across the load, so that concurrent accesses in a request load only once.
     state: Mutex<State>,
+    // Outside the mutex, because a handle that outlives its request may hold the lock.
+    finished: AtomicBool,
 }
 
 #[derive(Default)]
@@ -34,7 +43,6 @@ struct State {
     /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
-    finished: bool,
     /// The last failure of the backend in this request, in case the handler ignored the error.
     failure: Option<SessionError>,
 }
@@ -51,6 +59,7 @@ impl Session {
             sessions,
             presented,
             state: Mutex::default(),
+            finished: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -257,7 +266,7 @@ impl Session {
     /// Saves the session and returns its effects on the response. Saves nothing if `failed`.
     pub(super) async fn finish(&self, failed: bool) -> Outcome {
         let mut state = self.shared.state.lock().await;
-        state.finished = true;
+        self.shared.finished.store(true, Ordering::Release);
         let saved = match state.failure.take() {
             _ if failed => Ok(state.removal()),
             Some(error) => Err(error),
@@ -290,10 +299,7 @@ impl Session {
 
     /// Ends the session without saving, unless [`finish`](Self::finish) has ended it.
     pub(super) fn close(&self) {
-        // A handle that outlives its request may hold the lock. Its changes are lost either way.
-        if let Ok(mut state) = self.shared.state.try_lock() {
-            state.finished = true;
-        }
+        self.shared.finished.store(true, Ordering::Release);
     }
 
     async fn save(&self, state: &mut State) -> Result<CookieChange, SessionError> {
@@ -340,7 +346,7 @@ impl Session {
 
     async fn open(&self) -> Result<MutexGuard<'_, State>, SessionError> {
         let mut state = self.shared.state.lock().await;
-        if state.finished {
+        if self.shared.finished.load(Ordering::Acquire) {
             return Err(SessionError::Finished);
         }
         state.accessed = true;

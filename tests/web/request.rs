@@ -138,6 +138,15 @@ async fn a_logout_removes_a_record_that_the_load_hid() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_dropped_while_a_handle_is_in_use_is_finished() {
+    let request = RequestSession::begin(&store(MemoryBackend::new()), None);
+    let session = request.session().clone();
+    session.with(|_| drop(request)).await.unwrap();
+    let late = session.insert("late", 1).await;
+    assert!(matches!(late, Err(SessionError::Finished)), "{late:?}");
+}
+
+#[tokio::test]
 async fn a_closure_needs_one_question_mark() {
     let store = store(MemoryBackend::new());
     let request = RequestSession::begin(&store, None);
