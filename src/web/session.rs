@@ -43,8 +43,17 @@ struct State {
     /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
-    /// The last failure of the backend in this request, in case the handler ignored the error.
-    failure: Option<SessionError>,
+    /// The failures in this request, in case the handler ignored the errors. A failure is forgotten
+    /// when the same step succeeds later.
+    failures: Vec<(Step, SessionError)>,
+}
+
+/// A step of a request that calls the store before the end of the handler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Load,
+    Login,
+    Flush,
 }
 
 enum CookieChange {
@@ -206,10 +215,11 @@ impl Session {
         let session = self.load(&mut state).await?;
         match self.store().login(session, login).await {
             Ok(()) => {
+                state.forget(Step::Login);
                 state.key = KeyOnCommit::Cycle;
                 Ok(())
             }
-            Err(error) => Err(state.remember(error)),
+            Err(error) => Err(state.remember(Step::Login, error)),
         }
     }
 
@@ -255,9 +265,9 @@ impl Session {
         };
         match removed {
             Ok(removed) => state.ended |= removed,
-            Err(error) => return Err(state.remember(error)),
+            Err(error) => return Err(state.remember(Step::Flush, error)),
         }
-        state.failure = None;
+        state.failures.clear();
         state.loaded = Some(self.store().new_session());
         state.key = KeyOnCommit::Keep;
         Ok(())
@@ -267,9 +277,9 @@ impl Session {
     pub(super) async fn finish(&self, failed: bool) -> Outcome {
         let mut state = self.shared.state.lock().await;
         self.shared.finished.store(true, Ordering::Release);
-        let saved = match state.failure.take() {
+        let saved = match state.failures.pop() {
             _ if failed => Ok(state.removal()),
-            Some(error) => Err(error),
+            Some((_, error)) => Err(error),
             None => self.save(&mut state).await,
         };
         let (change, error) = match saved {
@@ -361,10 +371,10 @@ impl Session {
             };
             match found {
                 Ok(found) => {
-                    state.failure = None;
+                    state.forget(Step::Load);
                     state.loaded = found;
                 }
-                Err(error) => return Err(state.remember(error)),
+                Err(error) => return Err(state.remember(Step::Load, error)),
             }
         }
         Ok(state.loaded.get_or_insert_with(|| self.store().new_session()))
@@ -376,13 +386,21 @@ impl Session {
 }
 
 impl State {
-    /// Remembers an outage, so that the response can report it even if the handler ignores the
-    /// error.
-    fn remember(&mut self, error: SessionError) -> SessionError {
-        if let SessionError::Backend(error) = &error {
-            self.failure = Some(error.clone().into());
-        }
+    /// Remembers an outage or an unreadable session, so that the response can report it even if the
+    /// handler ignores the error.
+    fn remember(&mut self, step: Step, error: SessionError) -> SessionError {
+        let copy = match &error {
+            SessionError::Backend(error) => error.clone().into(),
+            _ => return error,
+        };
+        self.forget(step);
+        self.failures.push((step, copy));
         error
+    }
+
+    /// Forgets the failure of a step that has succeeded now.
+    fn forget(&mut self, step: Step) {
+        self.failures.retain(|(failed, _)| *failed != step);
     }
 
     /// Removes the cookie only if this request ended its session. A login in another request may

@@ -112,6 +112,44 @@ async fn another_users_session_ends_only_with_the_login() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_repeated_after_an_outage_is_saved() {
+    let backend = watched();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    take_down_after(&backend, 0);
+    assert!(request.login(&Login::new("ada")).await.is_err());
+    restore(&backend);
+    request.login(&Login::new("ada")).await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(outcome.error.is_none() && outcome.set_cookie.is_some(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_logout_that_failed_is_reported_though_a_later_read_succeeds() {
+    let backend = watched();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    request.login(&Login::new("ada")).await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    take_down_after(&backend, 0);
+    assert!(request.logout().await.is_err());
+    restore(&backend);
+    assert_eq!(request.user().await.unwrap().as_deref(), Some("ada"));
+    let outcome = request.finish(200).await;
+    assert!(matches!(outcome.error, Some(SessionError::Backend(_))), "{outcome:?}");
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    take_down_after(&backend, 0);
+    assert!(request.logout().await.is_err());
+    restore(&backend);
+    request.logout().await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(outcome.error.is_none() && outcome.set_cookie.is_some(), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_logout_removes_a_record_that_the_load_hid() {
     let backend = MemoryBackend::new();
     let here = store(backend.clone());
