@@ -391,6 +391,8 @@ impl State {
     fn remember(&mut self, step: Step, error: SessionError) -> SessionError {
         let copy = match &error {
             SessionError::Backend(error) => error.clone().into(),
+            SessionError::Codec(error) => SessionError::Codec(error.clone()),
+            SessionError::TooLarge { limit } => SessionError::TooLarge { limit: *limit },
             _ => return error,
         };
         self.forget(step);

@@ -176,6 +176,21 @@ async fn a_logout_removes_a_record_that_the_load_hid() {
 }
 
 #[tokio::test]
+async fn an_unreadable_session_is_reported_though_the_handler_ignores_it() {
+    let backend = MemoryBackend::new();
+    let request = RequestSession::begin(&store(backend.clone()), None);
+    request.insert("name", "Ada").await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+    let strict = SessionStore::builder(backend).project("shop").fail_on_unreadable(true);
+    let strict = strict.codec(DjangoSigned::new("another secret")).build().unwrap();
+    let request = RequestSession::begin(&strict, ada.as_str());
+    assert_eq!(request.user().await.unwrap_or(None), None);
+    let outcome = request.finish(200).await;
+    assert!(matches!(outcome.error, Some(SessionError::Codec(_))), "{outcome:?}");
+    assert_eq!(outcome.set_cookie, None);
+}
+
+#[tokio::test]
 async fn a_request_that_is_dropped_while_a_handle_is_in_use_is_finished() {
     let request = RequestSession::begin(&store(MemoryBackend::new()), None);
     let session = request.session().clone();
