@@ -149,7 +149,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`], and the errors of [every verb](Self#errors).
+    /// [`SessionError::Gone`] and [`SessionError::Conflict`] as in the async method, and the errors
+    /// of [every verb](Self#errors).
     pub fn touch(&self, session: &Session) -> Result<(), SessionError> {
         wait(self.0.touch(session))
     }
@@ -199,7 +200,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// # Errors
     ///
-    /// The errors of [every verb](Self#errors).
+    /// [`SessionError::InvalidArgument`] if the user id is empty, and the errors of [every
+    /// verb](Self#errors).
     pub fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         wait(self.0.revoke_all(user))
     }

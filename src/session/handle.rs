@@ -35,6 +35,9 @@ pub struct Session {
     pub(super) key: Option<SessionKey>,
     /// The exact bytes last seen under that key; `None` if nothing is stored.
     pub(super) stored: Option<Bytes>,
+    /// The keys of other users' sessions that a login replaced and whose records still exist. They
+    /// are kept here, so that a repeated login removes them if the first attempt failed.
+    pub(super) replaced: Vec<SessionKey>,
     pub(super) data: SessionData,
     /// `Relaxed` suffices: the flag is read after the request.
     accessed: AtomicBool,
@@ -51,6 +54,7 @@ impl Session {
         Self {
             key: None,
             stored: None,
+            replaced: Vec::new(),
             data,
             accessed: AtomicBool::new(false),
             modified: false,

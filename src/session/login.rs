@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    SecretKey, Session, SessionCodec, SessionData, SessionError, SessionExpiry, SessionKey, SessionStore,
+    SecretKey, Session, SessionCodec, SessionData, SessionError, SessionExpiry, SessionStore,
     login_record::{LOGIN, LoginRecord},
 };
 
@@ -127,6 +127,7 @@ impl Login {
 
     /// Returns the record of this login for the session.
     fn record(&self, session: &Session) -> Result<LoginRecord, SessionError> {
+        check_user(&self.user)?;
         if self.label.as_ref().is_some_and(|label| label.len() > LONGEST_LABEL) {
             return Err(SessionError::InvalidArgument(
                 "the label of a login must not be longer than 1,024 bytes",
@@ -179,6 +180,17 @@ impl Session {
     }
 }
 
+/// Returns an error if the id is empty. With an empty key prefix too, the user's generation would
+/// be stored under a key that a cookie can name.
+pub(super) fn check_user(user: &str) -> Result<(), SessionError> {
+    if user.is_empty() {
+        return Err(SessionError::InvalidArgument(
+            "the id of a user must not be empty; pass the id under which the program keeps the user",
+        ));
+    }
+    Ok(())
+}
+
 /// Returns the user's id as text. Django stores text; another program may store a number.
 pub(super) fn user_of(data: &SessionData) -> Option<Cow<'_, str>> {
     let json = data.get_json(USER).filter(|json| *json != "null")?;
@@ -200,31 +212,34 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// The same errors as [`cycle_key_merged`](Self::cycle_key_merged). If another user was logged
-    /// in and the backend fails, that user's record may remain until it expires, even if the call
-    /// is repeated. [`SessionError::InvalidArgument`] if the label has more than 1,024 bytes, or if
-    /// the login would be remembered for zero seconds or beyond the year 9999.
+    /// in and the backend fails, that user's record may remain; repeat the call with the same
+    /// session to remove it. [`SessionError::InvalidArgument`] if the user id is empty, if the
+    /// label has more than 1,024 bytes, or if the login would be remembered for zero seconds or
+    /// beyond the year 9999.
     pub async fn login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
-        let replaced = self.prepare_login(session, login).await?;
+        self.prepare_login(session, login).await?;
         self.cycle_key_merged(session).await?;
-        if let Some(replaced) = replaced {
-            self.delete(&replaced).await?;
+        self.end_replaced(session).await
+    }
+
+    /// Removes the records of other users' sessions that a login replaced. Call it after the
+    /// session is stored.
+    pub(crate) async fn end_replaced(&self, session: &mut Session) -> Result<(), SessionError> {
+        while let Some(key) = session.replaced.last() {
+            self.delete(key).await?;
+            session.replaced.pop();
         }
         Ok(())
     }
 
-    /// Performs the steps of a login that need no new key. Returns the key of another user's
-    /// session, which the caller deletes after this session is stored.
-    pub(crate) async fn prepare_login(
-        &self,
-        session: &mut Session,
-        login: &Login,
-    ) -> Result<Option<SessionKey>, SessionError> {
+    /// Performs the steps of a login that need no new key. The caller stores the session, and then
+    /// [ends the sessions that it replaced](Self::end_replaced).
+    pub(crate) async fn prepare_login(&self, session: &mut Session, login: &Login) -> Result<(), SessionError> {
         // Every step that is likely to fail comes before the first change.
         let record = login.record(session)?;
         let generation = self.generation(&login.user).await?;
-        let mut replaced = None;
         if login.is_another_than(&session.data) {
-            replaced = session.key.take();
+            session.replaced.extend(session.key.take());
             session.stored = None;
             session.clear();
         }
@@ -249,6 +264,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 session.remove(GENERATION);
             }
         }
-        Ok(replaced)
+        Ok(())
     }
 }

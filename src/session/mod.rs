@@ -18,6 +18,7 @@ mod error;
 mod expiry;
 mod handle;
 mod key;
+mod load;
 mod login;
 mod login_record;
 mod policy;

@@ -84,9 +84,14 @@ impl Policy {
         end.map_or(Duration::ZERO, |end| end.duration_since(now).unwrap_or_default())
     }
 
-    /// Returns whether the login has ended, regardless of the record's time to live.
-    pub(super) fn login_is_over(&self, data: &SessionData, now: SystemTime) -> bool {
-        self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
+    /// Returns whether the session has ended, regardless of the record's time to live: its login is
+    /// over, or its own expiry date has passed.
+    ///
+    /// A date without an offset does not count. After a daylight saving change, the record may
+    /// outlive it, as in Django.
+    pub(super) fn is_over(&self, data: &SessionData, now: SystemTime) -> bool {
+        let has_passed = matches!(self.kept(data), Kept::At(date) if date <= now);
+        has_passed || self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
     }
 
     /// Returns whether using a session renews it, as saving it does.

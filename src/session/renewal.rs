@@ -29,7 +29,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// writing its data. Returns whether it did. If so, the caller must send the cookie again.
     ///
     /// Call it at the end of each request that used the session without saving it; a save renews
-    /// too. A session that was ended elsewhere is not renewed, which is not an error.
+    /// too. A session that was ended elsewhere is not renewed, which is not an error. A session
+    /// whose expiry has passed is removed instead, as [`touch`](Self::touch) does.
     ///
     /// # Errors
     ///
@@ -41,10 +42,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         match self.touch(session).await {
             Ok(()) => {
                 let now = self.now();
-                session.left = Some((session.expiry_age_at(now), now));
-                Ok(true)
+                let age = session.expiry_age_at(now);
+                session.left = Some((age, now));
+                Ok(!age.is_zero())
             }
-            Err(SessionError::Gone) => Ok(false),
+            // Another client has ended the session, or has saved it, which renews it.
+            Err(SessionError::Gone | SessionError::Conflict) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -5,7 +5,10 @@ use std::future::Future;
 use bytes::Bytes;
 use codex_traits::{KvBackend, SetOptions};
 
-use super::{SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::GENERATION};
+use super::{
+    SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
+    login::{GENERATION, check_user},
+};
 
 /// A user whose generation was read together with a session, and the result.
 pub(super) struct Asked {
@@ -38,13 +41,15 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// [`SessionError::Backend`] if the backend fails; the sessions may have been ended then.
-    /// [`SessionError::Generator`] if the random generator fails.
+    /// [`SessionError::Generator`] if the random generator fails. [`SessionError::InvalidArgument`]
+    /// if the user id is empty.
     pub async fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
         self.new_generation(user).await.map(drop)
     }
 
     /// Gives the user a new generation that no session has.
     pub(super) async fn new_generation(&self, user: &str) -> Result<String, SessionError> {
+        check_user(user)?;
         // Random rather than a counter: if a counter was lost and restarted, old sessions would
         // become valid again.
         let generation = SessionKey::generate()?.as_str().to_owned();

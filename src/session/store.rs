@@ -7,15 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions, Ttl};
-use futures_util::future::try_join;
+use codex_traits::{AnyBackend, Condition, Expiry, KvBackend, KvBackendExt as _, SetOptions};
 
 use super::{
     CodecMissing, DjangoSigned, Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStoreBuilder,
     login::user_of,
     login_record::{LOGIN, LoginRecord},
     policy::Policy,
-    revocation::Asked,
     users::UserMemory,
 };
 
@@ -79,13 +77,6 @@ struct Shared<B, C> {
     users: UserMemory,
 }
 
-/// A stored record and the values that were read together with it.
-struct Found {
-    payload: Bytes,
-    left: Option<Duration>,
-    asked: Option<Asked>,
-}
-
 impl<B: KvBackend> SessionStore<B> {
     /// Returns the builder of a store on `backend`. Set a codec before
     /// [`build`](SessionStoreBuilder::build).
@@ -111,7 +102,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Returns a session that is not stored yet. The first [`save`](Self::save) gives it a key. Use
     /// it for visitors who may never need a session.
     pub fn new_session(&self) -> Session {
-        Session::new(SessionData::new(), self.shared.policy.clone())
+        self.session_of(SessionData::new())
     }
 
     /// Creates an empty session and stores it under a new key.
@@ -125,102 +116,6 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let mut session = self.new_session();
         self.store_anew(&mut session, self.now()).await?;
         Ok(session)
-    }
-
-    /// Returns the session with this key. Returns `None` if the session is missing, expired or
-    /// unreadable, if its user was [revoked](Self::revoke_all) since its login, or if its login has
-    /// ended. Creates nothing.
-    ///
-    /// An unreadable session (signed with another secret, damaged, beyond the size limit) is logged
-    /// as a warning, without its key and payload. A store that is set to
-    /// [fail](SessionStoreBuilder::fail_on_unreadable) returns an error instead.
-    ///
-    /// A load takes one round trip, except for this store's first load of a logged-in session; see
-    /// [`revoke_all`](Self::revoke_all).
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError::Backend`] if the backend fails. [`SessionError::Codec`] or
-    /// [`SessionError::TooLarge`] for an unreadable session, if the store is set to fail on it.
-    pub async fn load(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
-        let presumed = self.shared.users.get(key);
-        let Some((session, asked)) = self.read(key, presumed).await? else {
-            return Ok(None);
-        };
-        let Some(user) = user_of(&session.data) else {
-            if asked.is_some() {
-                self.shared.users.forget(key);
-            }
-            return Ok(Some(session));
-        };
-        let asked = asked.filter(|asked| *asked.user == *user);
-        if asked.is_none() {
-            self.shared.users.remember(key, &user);
-        }
-        let is_revoked = self.is_revoked(&user, &session.data, asked).await?;
-        Ok((!is_revoked).then_some(session))
-    }
-
-    /// Loads like [`load`](Self::load), but ignores the generation of the session.
-    pub(super) async fn load_unrevoked(&self, key: &SessionKey) -> Result<Option<Session>, SessionError> {
-        Ok(self.read(key, None).await?.map(|(session, _)| session))
-    }
-
-    async fn read(
-        &self,
-        key: &SessionKey,
-        user: Option<Arc<str>>,
-    ) -> Result<Option<(Session, Option<Asked>)>, SessionError> {
-        let record = self.record(key);
-        let Some(found) = self.find(&record, user).await? else {
-            return Ok(None);
-        };
-        let now = self.now();
-        match self.codec().decode_for(&record, &found.payload) {
-            Ok(data) if self.policy().login_is_over(&data, now) => Ok(None),
-            Ok(data) => {
-                let session = Session::new(data, self.shared.policy.clone());
-                let mut session = session.stored_as(key.clone(), found.payload);
-                session.left = found.left.map(|left| (left, now));
-                Ok(Some((session, found.asked)))
-            }
-            Err(error) if self.policy().fail_on_unreadable => Err(error.into()),
-            Err(error) => {
-                tracing::warn!(reason = %error, "a stored session cannot be read and counts as missing");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Reads the record. In the same round trip it reads the time to live if sessions are renewed,
-    /// and the generation of the session's presumed user.
-    async fn find(&self, record: &str, user: Option<Arc<str>>) -> Result<Option<Found>, SessionError> {
-        let (found, asked) = match (user, self.policy().renews()) {
-            (None, false) => (self.backend().get(record).await?.map(|payload| (payload, None)), None),
-            (None, true) => (self.find_with_ttl(record).await?, None),
-            (Some(user), false) => {
-                let generation = self.generation_record(&user);
-                let mut values = self.backend().get_many(&[record, &generation]).await?.into_iter();
-                let payload = values.next().flatten();
-                let asked = values.next().map(|generation| Asked { user, generation });
-                (payload.map(|payload| (payload, None)), asked)
-            }
-            (Some(user), true) => {
-                let generation = self.generation_record(&user);
-                let generation = async { Ok(self.backend().get(&generation).await?) };
-                let (found, generation) = try_join(self.find_with_ttl(record), generation).await?;
-                (found, Some(Asked { user, generation }))
-            }
-        };
-        Ok(found.map(|(payload, left)| Found { payload, left, asked }))
-    }
-
-    async fn find_with_ttl(&self, record: &str) -> Result<Option<(Bytes, Option<Duration>)>, SessionError> {
-        let found = self.backend().get_with_ttl(record).await?;
-        Ok(found.map(|(payload, ttl)| match ttl {
-            Ttl::Remaining(left) => (payload, Some(left)),
-            _ => (payload, None),
-        }))
     }
 
     /// Stores the session for its [expiry age](Session::expiry_age) if the record has not changed
@@ -286,15 +181,21 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Renews the session's time to live without writing its data: the record lives for the [expiry
     /// age](Session::expiry_age) from now. Data that was changed elsewhere stays, but the time to
     /// live follows the expiry of this session, even if the stored expiry was changed meanwhile. An
-    /// expiry age of zero removes the record.
+    /// expiry age of zero removes the record if it has not changed since it was loaded.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Gone`] if the record is missing, and [`SessionError::Backend`] if the
+    /// [`SessionError::Gone`] if the record is missing, [`SessionError::Conflict`] if the expiry
+    /// age is zero and the record was changed elsewhere, and [`SessionError::Backend`] if the
     /// backend fails.
     pub async fn touch(&self, session: &Session) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let age = session.expiry_age_at(self.now());
+        if age.is_zero() {
+            // Another client may have extended the expiry meanwhile.
+            let stored = session.stored.as_ref().ok_or(SessionError::Gone)?;
+            return Box::pin(self.remove_exactly(&self.record(key), stored)).await;
+        }
         if self.backend().expire(&self.record(key), Expiry::After(age)).await? {
             Ok(())
         } else {
@@ -358,7 +259,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if matches!(lost, SessionError::Conflict)
             && let Some((user, login)) = listed(&session.data)
         {
-            self.enlist(&user, &login.id, old_key).await?;
+            self.enlist(&user, &login.id, old_key, Some(old_key)).await?;
         }
         Err(lost)
     }
@@ -373,6 +274,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if let Some(key) = &session.key {
             self.delete(key).await?;
         }
+        self.end_replaced(session).await?;
         session.clear();
         session.key = None;
         session.stored = None;
@@ -410,7 +312,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         left: (Duration, SystemTime),
     ) -> Result<(), SessionError> {
         if let Some((user, login)) = listed(&session.data)
-            && let Err(error) = self.enlist(&user, &login.id, &key).await
+            && let Err(error) = self.enlist(&user, &login.id, &key, session.key.as_ref()).await
         {
             // If the delete fails too, a record under an unknown key stays until it expires.
             let _ = self.delete(&key).await;
@@ -454,6 +356,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         })
     }
 
+    /// Returns a session with this data that is not stored yet.
+    pub(super) fn session_of(&self, data: SessionData) -> Session {
+        Session::new(data, self.shared.policy.clone())
+    }
+
     pub(super) fn project(&self) -> &str {
         &self.shared.project
     }
@@ -472,6 +379,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 
     pub(super) fn policy(&self) -> &Policy {
         &self.shared.policy
+    }
+
+    pub(super) fn users(&self) -> &UserMemory {
+        &self.shared.users
     }
 
     pub(super) fn now(&self) -> SystemTime {

@@ -29,6 +29,10 @@ const MOST_LISTED: usize = 100;
 /// cookie.
 const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
 
+/// The maximum number of times that [`SessionStore::sessions`] reads the list if other clients
+/// change it meanwhile.
+const READS: usize = 8;
+
 /// A session in the list of [`SessionStore::sessions`].
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,7 +62,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// The list contains the latest sessions that [`login`](Self::login) began, at most 100 per
     /// user. It does not contain logins by Django. The call takes two round trips, and a third if
-    /// it prunes the list.
+    /// it prunes the list. It repeats them if another client changes the list meanwhile.
     ///
     /// To find the session of a request, compare the ids with [`Session::login_id`].
     ///
@@ -81,6 +85,20 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     ///
     /// [`SessionError::Backend`] if the store fails.
     pub async fn sessions(&self, user: &str) -> Result<Vec<UserSession>, SessionError> {
+        let mut reads = 1;
+        loop {
+            let (live, is_current) = self.read_sessions(user).await?;
+            // A session whose key was changed between the two reads is live under its new key.
+            if is_current || reads == READS {
+                return Ok(live);
+            }
+            reads += 1;
+        }
+    }
+
+    /// Returns the live sessions, the latest login first, and removes the others from the list. The
+    /// second value is false if another client changed the list meanwhile.
+    async fn read_sessions(&self, user: &str) -> Result<(Vec<UserSession>, bool), SessionError> {
         let (list, generation) = try_join(self.list(user), self.generation(user)).await?;
         let keys: Vec<(String, SessionKey)> = list.keys().collect();
         let found = try_join_all(keys.iter().map(|(_, key)| self.stored_with_ttl(key))).await?;
@@ -93,7 +111,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 let login = LoginRecord::of(&data).filter(|login| login.id == *id)?;
                 let is_live = user_of(&data).as_deref() == Some(user)
                     && generation_of(&data) == generation
-                    && !self.policy().login_is_over(&data, now);
+                    && !self.policy().is_over(&data, now);
                 is_live.then(|| self.described(login, &data, left, now))
             });
             match session {
@@ -101,9 +119,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
                 None => dead.push(id.as_str()),
             }
         }
-        self.prune(user, list, &dead).await?;
+        let is_current = self.prune(user, list, &dead).await?;
         live.reverse();
-        Ok(live)
+        Ok((live, is_current))
     }
 
     /// Ends a session of a user, by its id from [`sessions`](Self::sessions), and returns whether
@@ -159,12 +177,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     }
 
     /// Adds the login to the user's list with the session's `key`, and ends the oldest sessions
-    /// beyond the limit.
-    pub(super) async fn enlist(&self, user: &str, id: &str, key: &SessionKey) -> Result<(), SessionError> {
+    /// beyond the limit. `old_key` is the key whose record the session replaces. Without that
+    /// record the session has ended, so it ends no other session and the result is `Gone`.
+    pub(super) async fn enlist(
+        &self,
+        user: &str,
+        id: &str,
+        key: &SessionKey,
+        old_key: Option<&SessionKey>,
+    ) -> Result<(), SessionError> {
         for _ in 0..ATTEMPTS {
             let mut list = self.list(user).await?;
             list.entries.insert(id, key.as_str())?;
-            self.make_room(&mut list, id).await?;
+            self.make_room(&mut list, id, old_key).await?;
             if self.store_list(user, &list).await? {
                 return Ok(());
             }
@@ -172,7 +197,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Err(SessionError::Conflict)
     }
 
-    async fn make_room(&self, list: &mut List, newest: &str) -> Result<(), SessionError> {
+    async fn make_room(&self, list: &mut List, newest: &str, old_key: Option<&SessionKey>) -> Result<(), SessionError> {
         let limit = self.policy().sessions_per_user.map_or(MOST_LISTED, Into::into);
         if list.entries.len() <= limit {
             return Ok(());
@@ -187,6 +212,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let (oldest, kept) = live.split_at(too_many.min(live.len()));
         // End the sessions before they leave the list, so that no live session is unlisted.
         if self.policy().sessions_per_user.is_some() && !oldest.is_empty() {
+            // A login in another browser may have ended this session to make room for itself.
+            if let Some(old_key) = old_key
+                && !self.exists(old_key).await?
+            {
+                return Err(SessionError::Gone);
+            }
             let ended: Vec<&str> = oldest.iter().map(|&index| names[index]).collect();
             self.backend().del(&ended).await?;
         }
@@ -198,19 +229,19 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    async fn prune(&self, user: &str, mut list: List, dead: &[&str]) -> Result<(), SessionError> {
+    /// Removes the dead sessions from the list. Returns false if another client changed the list
+    /// meanwhile, which leaves it as it is.
+    async fn prune(&self, user: &str, mut list: List, dead: &[&str]) -> Result<bool, SessionError> {
         let unreadable = list.entries.len() > list.keys().count();
         if dead.is_empty() && !unreadable {
-            return Ok(());
+            return Ok(true);
         }
         let live: Vec<(String, SessionKey)> = list.keys().filter(|(id, _)| !dead.contains(&id.as_str())).collect();
         list.entries.clear();
         for (id, key) in live {
             list.entries.insert(&id, key.as_str())?;
         }
-        // If another writer was faster, its list is newer, and the next read prunes again.
-        let _written = self.store_list(user, &list).await?;
-        Ok(())
+        self.store_list(user, &list).await
     }
 
     /// Reads the list. An unreadable list counts as empty, and the next login replaces it.

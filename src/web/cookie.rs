@@ -192,8 +192,10 @@ impl SessionCookie {
     pub(super) fn set(&self, key: &SessionKey, max_age: Option<Duration>) -> String {
         let mut cookie = self.with_value(key.as_str());
         if let Some(max_age) = max_age {
+            // Rounded up: `Max-Age=0` would remove the cookie of a session that is still live.
+            let seconds = max_age.as_secs().saturating_add(u64::from(max_age.subsec_nanos() > 0));
             // Writing to a `String` cannot fail, here and below.
-            let _ = write!(cookie, "; Max-Age={}", max_age.as_secs());
+            let _ = write!(cookie, "; Max-Age={seconds}");
         }
         cookie
     }
@@ -357,6 +359,15 @@ mod tests {
             new().same_site(SameSite::Strict).over_plain_http(),
         ] {
             assert!(cookie.check().is_ok(), "{cookie:?}");
+        }
+    }
+
+    #[test]
+    fn the_age_is_rounded_up_to_whole_seconds() {
+        let key = KEY.parse().unwrap();
+        for (age, seconds) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2), (0, 0)] {
+            let cookie = SessionCookie::new().set(&key, Some(Duration::from_millis(age)));
+            assert!(cookie.ends_with(&format!("; Max-Age={seconds}")), "{age} ms: {cookie}");
         }
     }
 

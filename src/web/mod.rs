@@ -102,6 +102,7 @@
 //! | failure | response |
 //! |---|---|
 //! | the store is down, even if the handler ignored the error: an outage never makes a visitor look logged out | 503 |
+//! | a session cannot be read, and the store [fails on it](crate::SessionStoreBuilder::fail_on_unreadable), even if the handler ignored the error | 500 |
 //! | the session was ended elsewhere while this request changed it | 400, as in Django |
 //! | a missing permission, a record of another type, a value that is not JSON or is read as another type, a session beyond the size limit | 500 |
 //!

@@ -1,6 +1,13 @@
 //! The session of a request, as handlers see it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, MutexGuard};
@@ -25,20 +32,28 @@ struct Shared {
     presented: Option<SessionKey>,
     // Held across the load, so that concurrent accesses in a request load only once.
     state: Mutex<State>,
+    // Outside the mutex, because a handle that outlives its request may hold the lock.
+    finished: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     loaded: Option<Loaded>,
     key: KeyOnCommit,
-    /// The key of another user's session that a login in this request replaces.
-    replaced: Option<SessionKey>,
     /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
-    finished: bool,
-    /// The last failure of the backend in this request, in case the handler ignored the error.
-    failure: Option<SessionError>,
+    /// The failures in this request, in case the handler ignored the errors. A failure is forgotten
+    /// when the same step succeeds later.
+    failures: Vec<(Step, SessionError)>,
+}
+
+/// A step of a request that calls the store before the end of the handler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Load,
+    Login,
+    Flush,
 }
 
 enum CookieChange {
@@ -53,6 +68,7 @@ impl Session {
             sessions,
             presented,
             state: Mutex::default(),
+            finished: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -198,12 +214,12 @@ impl Session {
         let mut state = self.open().await?;
         let session = self.load(&mut state).await?;
         match self.store().login(session, login).await {
-            Ok(replaced) => {
-                state.replaced = state.replaced.take().or(replaced);
+            Ok(()) => {
+                state.forget(Step::Login);
                 state.key = KeyOnCommit::Cycle;
                 Ok(())
             }
-            Err(error) => Err(state.remember(error)),
+            Err(error) => Err(state.remember(Step::Login, error)),
         }
     }
 
@@ -239,32 +255,31 @@ impl Session {
     /// [`SessionError::Finished`] after the response.
     pub async fn flush(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
-        let key = match &state.loaded {
-            Some(loaded) => loaded.key().or(state.replaced.as_ref()),
-            None => self.shared.presented.as_ref(),
-        };
+        // A load hides a record that is unreadable, revoked or past its timeout, and a login of
+        // another user takes the key out of the session.
+        let presented = self.shared.presented.as_ref().filter(|_| !state.ended);
+        let key = state.loaded.as_ref().and_then(Loaded::key).or(presented);
         let removed = match key {
             Some(key) => self.store().delete(key).await,
             None => Ok(false),
         };
         match removed {
             Ok(removed) => state.ended |= removed,
-            Err(error) => return Err(state.remember(error)),
+            Err(error) => return Err(state.remember(Step::Flush, error)),
         }
-        state.failure = None;
+        state.failures.clear();
         state.loaded = Some(self.store().new_session());
         state.key = KeyOnCommit::Keep;
-        state.replaced = None;
         Ok(())
     }
 
     /// Saves the session and returns its effects on the response. Saves nothing if `failed`.
     pub(super) async fn finish(&self, failed: bool) -> Outcome {
         let mut state = self.shared.state.lock().await;
-        state.finished = true;
-        let saved = match state.failure.take() {
+        self.shared.finished.store(true, Ordering::Release);
+        let saved = match state.failures.pop() {
             _ if failed => Ok(state.removal()),
-            Some(error) => Err(error),
+            Some((_, error)) => Err(error),
             None => self.save(&mut state).await,
         };
         let (change, error) = match saved {
@@ -294,10 +309,7 @@ impl Session {
 
     /// Ends the session without saving, unless [`finish`](Self::finish) has ended it.
     pub(super) fn close(&self) {
-        // A handle that outlives its request may hold the lock. Its changes are lost either way.
-        if let Ok(mut state) = self.shared.state.try_lock() {
-            state.finished = true;
-        }
+        self.shared.finished.store(true, Ordering::Release);
     }
 
     async fn save(&self, state: &mut State) -> Result<CookieChange, SessionError> {
@@ -311,22 +323,25 @@ impl Session {
         let store = self.store();
         if session.is_modified() || state.key == KeyOnCommit::Cycle {
             state.ended |= store.commit(session, state.key).await?;
-            if let Some(replaced) = state.replaced.take() {
-                store.delete(&replaced).await?;
-            }
+            store.end_replaced(session).await?;
         } else if session.key().is_none() {
             return Ok(state.removal());
+        } else if (save == SaveWhen::EveryRequest || store.renews()) && session.expiry_age().is_zero() {
+            // The session has expired. A commit removes exactly the record that was loaded.
+            match store.commit(session, KeyOnCommit::Keep).await {
+                // Another request has ended the session. This request has no changes to lose.
+                Err(SessionError::Gone) => return Ok(CookieChange::None),
+                removed => state.ended |= removed?,
+            }
         } else if save == SaveWhen::Modified || store.renews() {
             if !store.renew(session).await? {
                 return Ok(state.removal());
             }
-        } else if session.expiry_age().is_zero() {
-            state.ended |= store.commit(session, KeyOnCommit::Keep).await?;
         } else {
             // Only the time to live is written, so no data of another request is overwritten.
             match store.touch(session).await {
-                // Another request has ended the session. This request has no changes to lose.
-                Err(SessionError::Gone) => return Ok(CookieChange::None),
+                // Another request has ended or saved the session, and its response has the cookie.
+                Err(SessionError::Gone | SessionError::Conflict) => return Ok(CookieChange::None),
                 touched => touched?,
             }
         }
@@ -341,7 +356,7 @@ impl Session {
 
     async fn open(&self) -> Result<MutexGuard<'_, State>, SessionError> {
         let mut state = self.shared.state.lock().await;
-        if state.finished {
+        if self.shared.finished.load(Ordering::Acquire) {
             return Err(SessionError::Finished);
         }
         state.accessed = true;
@@ -356,10 +371,10 @@ impl Session {
             };
             match found {
                 Ok(found) => {
-                    state.failure = None;
+                    state.forget(Step::Load);
                     state.loaded = found;
                 }
-                Err(error) => return Err(state.remember(error)),
+                Err(error) => return Err(state.remember(Step::Load, error)),
             }
         }
         Ok(state.loaded.get_or_insert_with(|| self.store().new_session()))
@@ -371,13 +386,23 @@ impl Session {
 }
 
 impl State {
-    /// Remembers an outage, so that the response can report it even if the handler ignores the
-    /// error.
-    fn remember(&mut self, error: SessionError) -> SessionError {
-        if let SessionError::Backend(error) = &error {
-            self.failure = Some(error.clone().into());
-        }
+    /// Remembers an outage or an unreadable session, so that the response can report it even if the
+    /// handler ignores the error.
+    fn remember(&mut self, step: Step, error: SessionError) -> SessionError {
+        let copy = match &error {
+            SessionError::Backend(error) => error.clone().into(),
+            SessionError::Codec(error) => SessionError::Codec(error.clone()),
+            SessionError::TooLarge { limit } => SessionError::TooLarge { limit: *limit },
+            _ => return error,
+        };
+        self.forget(step);
+        self.failures.push((step, copy));
         error
+    }
+
+    /// Forgets the failure of a step that has succeeded now.
+    fn forget(&mut self, step: Step) {
+        self.failures.retain(|(failed, _)| *failed != step);
     }
 
     /// Removes the cookie only if this request ended its session. A login in another request may

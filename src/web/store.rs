@@ -17,13 +17,9 @@ pub(super) trait Store: Send + Sync {
     fn renews(&self) -> bool;
     fn renew<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<bool, SessionError>>;
     fn delete<'a>(&'a self, key: &'a SessionKey) -> BoxFuture<'a, Result<bool, SessionError>>;
-    /// Prepares the login. Returns the key of another user's session, which the caller deletes
-    /// afterwards.
-    fn login<'a>(
-        &'a self,
-        session: &'a mut Session,
-        login: &'a Login,
-    ) -> BoxFuture<'a, Result<Option<SessionKey>, SessionError>>;
+    /// Prepares the login. After the commit, the caller ends the sessions that it replaced.
+    fn login<'a>(&'a self, session: &'a mut Session, login: &'a Login) -> BoxFuture<'a, Result<(), SessionError>>;
+    fn end_replaced<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<(), SessionError>>;
     /// Stores the changes of a request. Returns whether it removed the record of the session's old
     /// key without storing a new record.
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>>;
@@ -54,12 +50,12 @@ impl<B: KvBackend, C: SessionCodec> Store for SessionStore<B, C> {
         Box::pin(self.delete(key))
     }
 
-    fn login<'a>(
-        &'a self,
-        session: &'a mut Session,
-        login: &'a Login,
-    ) -> BoxFuture<'a, Result<Option<SessionKey>, SessionError>> {
+    fn login<'a>(&'a self, session: &'a mut Session, login: &'a Login) -> BoxFuture<'a, Result<(), SessionError>> {
         Box::pin(self.prepare_login(session, login))
+    }
+
+    fn end_replaced<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<(), SessionError>> {
+        Box::pin(self.end_replaced(session))
     }
 
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>> {

@@ -6,12 +6,13 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use codex_kv::{
-    Condition, DjangoSigned, ErrorKind, Result, SessionError, SessionKey, SessionStore, SetOutcome,
+    Condition, DjangoSigned, ErrorKind, Login, Result, SessionError, SessionKey, SessionStore, SetOutcome,
     memory::MemoryBackend,
     testkit::doubles::{Fault, FaultyBackend, Intercepted, Interceptor, Loss, RecordingBackend, Reply, Request, Verb},
 };
@@ -202,6 +203,75 @@ async fn sverb_07_what_was_lost_is_told_also_where_the_new_record_cannot_be_take
     assert_eq!(key(&session), old, "the session is as before");
     let theirs = store.load(&old).await.unwrap().unwrap();
     assert_eq!(theirs.get::<u64>("theirs").unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_repeated_login_ends_the_session_of_the_previous_user() {
+    let (backend, store) = broken();
+    // The calls of the second login: the generation, the new record, the list (read and written),
+    // and the removal.
+    for calls in 1..5 {
+        let mut session = store.new_session();
+        store.login(&mut session, &Login::new("ada")).await.unwrap();
+        let ada = key(&session);
+        fail_after(&backend, calls);
+        let failed = store.login(&mut session, &Login::new("bob")).await;
+        assert!(
+            matches!(failed, Err(SessionError::Backend(_))),
+            "after {calls}: {failed:?}"
+        );
+        heal(&backend);
+        assert!(store.exists(&ada).await.unwrap(), "a login that failed ends nothing");
+        store.login(&mut session, &Login::new("bob")).await.unwrap();
+        assert!(!store.exists(&ada).await.unwrap(), "after {calls}");
+        assert!(store.exists(&key(&session)).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_user_id_is_refused() {
+    let (backend, store) = broken();
+    let refused = store.login(&mut store.new_session(), &Login::new("")).await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    let refused = store.revoke_all("").await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    assert_eq!(take_verbs(&backend), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_touch_removes_no_session_that_was_changed_elsewhere() {
+    let (_, store) = broken();
+    let mut session = store.create().await.unwrap();
+    let key = key(&session);
+    store.update(&key, |session| session.insert("theirs", 1)).await.unwrap();
+    session.set_expiry(SystemTime::UNIX_EPOCH).unwrap();
+    let touched = store.touch(&session).await;
+    assert!(matches!(touched, Err(SessionError::Conflict)), "{touched:?}");
+    assert!(store.exists(&key).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_is_missing_after_its_own_date_though_its_record_is_not() {
+    const START: u64 = 1_700_000_000;
+    let seconds = Arc::new(AtomicU64::new(START));
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let clock = seconds.clone();
+    let store = SessionStore::builder(MemoryBackend::new())
+        .codec(DjangoSigned::new(SECRET))
+        .clock(move || at(clock.load(Ordering::SeqCst)))
+        .build()
+        .unwrap();
+    let held = store.create().await.unwrap();
+    let key = key(&held);
+    let change = store.update(&key, |session| session.set_expiry(at(START + 60)));
+    change.await.unwrap();
+    // This session still has the default expiry, so the record outlives the date.
+    store.touch(&held).await.unwrap();
+    seconds.fetch_add(59, Ordering::SeqCst);
+    assert!(store.load(&key).await.unwrap().is_some());
+    seconds.fetch_add(1, Ordering::SeqCst);
+    assert!(store.exists(&key).await.unwrap());
+    assert!(store.load(&key).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
 //! Tests of the core that every framework's middleware shares.
 
 use codex_kv::{
-    KvBackend as _, Login, SessionError,
+    DjangoSigned, KvBackend as _, Login, SessionError, SessionStore,
     memory::MemoryBackend,
     web::{RequestSession, Sessions},
 };
 
 use crate::{
     app::store,
-    watched::{take, take_verbs, watched},
+    watched::{restore, take, take_down_after, take_verbs, watched},
 };
 
 fn cookie(set_cookie: Option<String>) -> String {
@@ -109,6 +109,94 @@ async fn another_users_session_ends_only_with_the_login() {
     assert!(request.finish(200).await.set_cookie.unwrap().contains("Max-Age=0"));
     let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
     assert!(backend.get(&record).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_login_that_is_repeated_after_an_outage_is_saved() {
+    let backend = watched();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    take_down_after(&backend, 0);
+    assert!(request.login(&Login::new("ada")).await.is_err());
+    restore(&backend);
+    request.login(&Login::new("ada")).await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(outcome.error.is_none() && outcome.set_cookie.is_some(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_logout_that_failed_is_reported_though_a_later_read_succeeds() {
+    let backend = watched();
+    let store = store(backend.clone());
+    let request = RequestSession::begin(&store, None);
+    request.login(&Login::new("ada")).await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    take_down_after(&backend, 0);
+    assert!(request.logout().await.is_err());
+    restore(&backend);
+    assert_eq!(request.user().await.unwrap().as_deref(), Some("ada"));
+    let outcome = request.finish(200).await;
+    assert!(matches!(outcome.error, Some(SessionError::Backend(_))), "{outcome:?}");
+
+    let request = RequestSession::begin(&store, ada.as_str());
+    take_down_after(&backend, 0);
+    assert!(request.logout().await.is_err());
+    restore(&backend);
+    request.logout().await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(outcome.error.is_none() && outcome.set_cookie.is_some(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_logout_removes_a_record_that_the_load_hid() {
+    let backend = MemoryBackend::new();
+    let here = store(backend.clone());
+    for is_revoked in [false, true] {
+        let request = RequestSession::begin(&here, None);
+        request.login(&Login::new("ada")).await.unwrap();
+        let ada = cookie(request.finish(200).await.set_cookie);
+        let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+        let reader = if is_revoked {
+            here.revoke_all("ada").await.unwrap();
+            here.clone()
+        } else {
+            let builder = SessionStore::builder(backend.clone()).project("shop");
+            builder.codec(DjangoSigned::new("another secret")).build().unwrap()
+        };
+        let request = RequestSession::begin(&reader, ada.as_str());
+        assert_eq!(request.user().await.unwrap(), None);
+        assert!(backend.get(&record).await.unwrap().is_some());
+        request.logout().await.unwrap();
+        let removal = request.finish(200).await.set_cookie;
+        assert!(removal.is_some_and(|removal| removal.contains("Max-Age=0")));
+        assert!(backend.get(&record).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_session_is_reported_though_the_handler_ignores_it() {
+    let backend = MemoryBackend::new();
+    let request = RequestSession::begin(&store(backend.clone()), None);
+    request.insert("name", "Ada").await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+    let strict = SessionStore::builder(backend).project("shop").fail_on_unreadable(true);
+    let strict = strict.codec(DjangoSigned::new("another secret")).build().unwrap();
+    let request = RequestSession::begin(&strict, ada.as_str());
+    assert_eq!(request.user().await.unwrap_or(None), None);
+    let outcome = request.finish(200).await;
+    assert!(matches!(outcome.error, Some(SessionError::Codec(_))), "{outcome:?}");
+    assert_eq!(outcome.set_cookie, None);
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_while_a_handle_is_in_use_is_finished() {
+    let request = RequestSession::begin(&store(MemoryBackend::new()), None);
+    let session = request.session().clone();
+    session.with(|_| drop(request)).await.unwrap();
+    let late = session.insert("late", 1).await;
+    assert!(matches!(late, Err(SessionError::Finished)), "{late:?}");
 }
 
 #[tokio::test]

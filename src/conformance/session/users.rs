@@ -24,6 +24,8 @@ clauses! {
         logins_at_once_are_all_listed
         a_new_key_keeps_the_id
         a_session_that_is_ended_while_its_key_changes_stays_ended
+        a_session_whose_key_changes_while_the_list_is_read_is_listed
+        a_new_key_ends_no_login_that_has_taken_its_place
     }
     suser_02_the_list_is_advisory {
         a_lost_list_loses_nothing
@@ -259,6 +261,37 @@ async fn a_session_that_is_ended_while_its_key_changes_stays_ended<B: KvBackend>
     assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
     assert!(!store.exists(&old).await.unwrap());
     assert!(!store.exists(&key(&session)).await.unwrap());
+}
+
+async fn a_session_whose_key_changes_while_the_list_is_read_is_listed<B: KvBackend>(cx: &Cx<B>) {
+    let (watched, watch) = cx.watched_store();
+    let store = cx.store();
+    let mut session = log_in(&store, "42", "phone").await;
+    // The list has been read, and the record under the old key is about to be read.
+    watch.before("get_with_ttl", async move {
+        store.cycle_key(&mut session).await.unwrap();
+    });
+    assert_eq!(labels(&watched, "42").await, ["phone"]);
+}
+
+async fn a_new_key_ends_no_login_that_has_taken_its_place<B: KvBackend>(cx: &Cx<B>) {
+    let limit = NonZeroUsize::new(1).unwrap();
+    let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
+    let watched = cx.watched();
+    let watch = watched.interceptor().clone();
+    let cycling = cx.face.sessions(watched).codec(DjangoSigned::new(SECRET));
+    let cycling = cycling.clock(cx.time_of_day()).project("shop").sessions_per_user(limit);
+    let cycling = cycling.build().unwrap();
+
+    let mut first = log_in(&store, "42", "first").await;
+    // The record under the new key is stored, and the list is about to be read.
+    let other = store.clone();
+    watch.before("get", async move {
+        log_in(&other, "42", "second").await;
+    });
+    let cycled = cycling.cycle_key(&mut first).await;
+    assert!(matches!(cycled, Err(SessionError::Gone)), "{cycled:?}");
+    assert_eq!(labels(&store, "42").await, ["second"]);
 }
 
 async fn a_lost_list_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
