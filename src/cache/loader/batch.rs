@@ -182,11 +182,13 @@ where
 {
     /// Runs the flights of many keys with one computation.
     async fn run_batch(&self, entries: Vec<Entry<E>>, batch: &BatchFn<T, E>) {
-        let prepared = stream::iter(0..entries.len())
-            .map(|at| self.prepare(&entries[at].1, Why::Missing, WhenBusy::Tell))
-            .buffered(AT_A_TIME)
-            .collect::<Vec<_>>();
-        let prepared = prepared.await;
+        // The futures are boxed, here and below, because the compiler cannot prove that a stream of
+        // unnamed futures that borrow is `Send`.
+        let prepared: Vec<_> = entries
+            .iter()
+            .map(|(_, stored_key, _)| self.prepare(stored_key, Why::Missing, WhenBusy::Tell).boxed())
+            .collect();
+        let prepared: Vec<_> = stream::iter(prepared).buffered(AT_A_TIME).collect().await;
         let (mut claimed, mut busy) = (Vec::new(), Vec::new());
         for (entry, prepared) in entries.into_iter().zip(prepared) {
             let (key, stored_key, opened) = entry;
@@ -197,12 +199,13 @@ where
                 Err(error) => opened.end(Ended::With(Err(error.into()))),
             }
         }
-        let waiting = busy.into_iter().map(|(key, stored_key, opened)| async move {
-            self.run(&key, &stored_key, Why::Missing, opened).await;
-        });
-        // Collected first, because the compiler cannot prove that a stream of a closure is `Send`.
-        let waiting: Vec<_> = waiting.collect();
-        let waiting = stream::iter(waiting).for_each_concurrent(AT_A_TIME, |run| run);
+        let waiting: Vec<BoxFuture<'_, ()>> = busy
+            .into_iter()
+            .map(|(key, stored_key, opened)| {
+                async move { self.run(&key, &stored_key, Why::Missing, opened).await }.boxed()
+            })
+            .collect();
+        let waiting = all(waiting);
         tokio::join!(waiting, self.compute_batch(claimed, batch));
     }
 
@@ -230,11 +233,18 @@ where
                 };
                 opened.end(ended);
             }
+            .boxed()
         });
         // Collected first because the closure mutably borrows the values.
-        let finishes: Vec<_> = finishes.collect();
-        stream::iter(finishes)
-            .for_each_concurrent(AT_A_TIME, |finish| finish)
-            .await;
+        let finishes: Vec<BoxFuture<'_, ()>> = finishes.collect();
+        all(finishes).await;
     }
+}
+
+/// Runs all futures, a limited number of them concurrently.
+async fn all(futures: Vec<BoxFuture<'_, ()>>) {
+    stream::iter(futures)
+        .buffer_unordered(AT_A_TIME)
+        .collect::<Vec<()>>()
+        .await;
 }
