@@ -2,7 +2,7 @@
 //!
 //! One thread serves all stores of the process that run on the system's clock. It starts with the
 //! first entry that has a deadline, and sleeps while no entry has a deadline. Ten times a second,
-//! as often as Redis, it removes the entries that have expired since. It removes at most 63 entries
+//! as often as Redis, it removes the entries that have expired since. It removes at most 39 entries
 //! each time it locks a shard, and pauses after each 200 µs of work. It therefore hardly delays
 //! calls, and takes at most half of one processor.
 

@@ -473,14 +473,18 @@ impl Store {
         let may_have_any = reading.is_past(self.read(shard).earliest());
         let mut next = may_have_any.then_some(0);
         let (mut count, mut bytes) = (0, 0);
+        let mut garbage = if may_have_any {
+            Garbage::with_room()
+        } else {
+            Garbage::default()
+        };
         while let Some(from) = next {
-            let mut garbage = Garbage::with_room();
             let mut shard = self.write(shard);
             next = shard.sweep(from, reading, &mut garbage);
             count += garbage.entries.len();
             bytes += self.release_garbage(&garbage);
             drop(shard);
-            drop(garbage);
+            garbage.clear();
             pause();
         }
         (count, bytes)

@@ -380,7 +380,7 @@ async fn stop_if_dead(fault: Fault, is_dead: &AtomicBool) {
         is_dead.store(true, Ordering::Relaxed);
     }
     if is_dead.load(Ordering::Relaxed) {
-        future::pending().await
+        future::pending::<()>().await;
     }
 }
 

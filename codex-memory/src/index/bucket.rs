@@ -122,6 +122,20 @@ impl Bucket {
         }
     }
 
+    /// Adds the entries of another bucket. Returns the smaller of the two buffers, empty, for the
+    /// caller to drop.
+    pub(crate) fn absorb(&mut self, mut other: Self) -> Vec<Entry> {
+        // The larger buffer usually has room for all, so that nothing is allocated.
+        if other.entries.capacity() > self.entries.capacity() {
+            std::mem::swap(self, &mut other);
+        }
+        let mut entries = other.entries;
+        for entry in entries.drain(..) {
+            self.push(entry);
+        }
+        entries
+    }
+
     /// Sets `earliest` to the earliest deadline of the entries.
     pub(crate) fn refresh_earliest(&mut self) {
         let ends = self.entries.iter().map(|entry| entry.deadline);

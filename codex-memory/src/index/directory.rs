@@ -183,24 +183,23 @@ impl Directory {
             drop(bucket.shrink());
             removed
         });
-        while self.merge(self.bucket_of(hash)) {}
+        while self.merge(self.bucket_of(hash)).is_some() {}
         removed
     }
 
-    /// Merges a bucket with its sibling if both are nearly empty.
-    fn merge(&mut self, at: usize) -> bool {
+    /// Merges a bucket with its sibling if both are nearly empty. Returns the memory of the bucket
+    /// that is gone, for the caller to drop.
+    fn merge(&mut self, at: usize) -> Option<Vec<Entry>> {
         let len = self.buckets[at].len();
-        let Some((whole, other)) = self.prefixes[at].whole().filter(|_| len <= MERGED) else {
-            return false;
-        };
+        let (whole, other) = self.prefixes[at].whole().filter(|_| len <= MERGED)?;
         let from = self.bucket_of(other.first());
         if self.prefixes[from] != other || len + self.buckets[from].len() > MERGED {
-            return false;
+            return None;
         }
-        let mut gone = std::mem::take(&mut self.buckets[from]);
+        let gone = std::mem::take(&mut self.buckets[from]);
         let bucket = &mut self.buckets[at];
         let before = gone.footprint() + bucket.footprint();
-        gone.move_into(bucket, |_| true);
+        let buffer = bucket.absorb(gone);
         self.prefixes[at] = whole;
         self.bucket_bytes = self.bucket_bytes + bucket.footprint() - before;
         self.cells_of(whole).fill(number(at));
@@ -215,7 +214,7 @@ impl Directory {
             self.prefixes.shrink_to(self.buckets.len() * 2);
         }
         self.shrink_directory();
-        true
+        Some(buffer)
     }
 
     /// Halves the directory while no bucket needs the last bit of its prefixes. Works in place,
@@ -256,7 +255,9 @@ impl Directory {
             garbage.buffers.extend(bucket.shrink());
             bucket.refresh_earliest();
         });
-        while self.merge(self.bucket_of(from)) {}
+        while let Some(buffer) = self.merge(self.bucket_of(from)) {
+            garbage.buffers.push(buffer);
+        }
     }
 
     /// Returns a lower bound of the entries' deadlines.
@@ -467,6 +468,29 @@ mod tests {
             (directory.len(), directory.earliest(), directory.bucket_bytes),
             (0, Deadline::NEVER, 0)
         );
+    }
+
+    #[test]
+    fn a_sweep_hands_the_memory_of_merged_buckets_to_the_caller() {
+        let keys = spread(200);
+        let mut directory = filled(&keys);
+        let (buckets, bytes) = (directory.buckets.len(), directory.bucket_bytes);
+        let end = Deadline::after_nanos(1, 0);
+        for (key, &hash) in keys.iter().skip(5) {
+            let slot = directory.find(hash, key.as_bytes()).unwrap();
+            directory.set_deadline_at(slot, end);
+        }
+        let mut garbage = Garbage::default();
+        let mut from = Some(0);
+        while let Some(hash) = from {
+            directory.remove_expired(hash, |deadline| deadline == end, &mut garbage);
+            assert_sound(&directory);
+            from = directory.at(hash).1;
+        }
+        assert_eq!((directory.len(), garbage.entries.len()), (5, 195));
+        assert!(directory.buckets.len() < buckets && directory.bucket_bytes < bytes);
+        assert!(garbage.buffers.len() >= buckets - directory.buckets.len());
+        assert!(garbage.buffers.iter().all(Vec::is_empty));
     }
 
     #[test]

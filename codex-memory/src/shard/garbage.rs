@@ -7,7 +7,7 @@ use crate::{index::bucket::BUCKET_CAPACITY, index::entry::Entry};
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
     pub(crate) entries: Vec<Entry>,
-    /// The memory of buckets that have become empty.
+    /// The memory of buckets that are empty or were merged with another.
     pub(crate) buffers: Vec<Vec<Entry>>,
 }
 
@@ -18,7 +18,13 @@ impl Garbage {
     pub(crate) fn with_room() -> Self {
         Self {
             entries: Vec::with_capacity(2 * BUCKET_CAPACITY),
-            buffers: Vec::with_capacity(BUCKET_CAPACITY),
+            buffers: Vec::with_capacity(2 * BUCKET_CAPACITY),
         }
+    }
+
+    /// Drops the entries and the buffers, and keeps the room for the next step.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.buffers.clear();
     }
 }

@@ -14,6 +14,10 @@ use crate::{
 /// The number of buckets that one step of a sweep checks.
 const BUCKETS_PER_STEP: usize = 64;
 
+/// A step of a sweep ends once it has removed this many entries. It removes at most 39, because a
+/// bucket is swept whole.
+const ENTRIES_PER_STEP: usize = BUCKET_CAPACITY / 4;
+
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     directory: Directory,
@@ -162,9 +166,9 @@ impl Shard {
         Some((self.remove(slot)?, key))
     }
 
-    /// Removes the expired entries of a few buckets, starting at the hash `from`. Removes fewer
-    /// entries than two buckets hold, so that no call waits long for the lock. Returns the hash to
-    /// continue with, or `None` at the end.
+    /// Removes the expired entries of a few buckets, starting at the hash `from`. Ends with the
+    /// bucket in which the number of removed entries reaches [`ENTRIES_PER_STEP`], so that no call
+    /// waits long for the lock. Returns the hash to continue with, or `None` at the end.
     pub(crate) fn sweep(&mut self, from: u32, reading: Reading<'_>, garbage: &mut Garbage) -> Option<u32> {
         if self.expiring == 0 || !reading.is_past(self.earliest) {
             return None;
@@ -185,7 +189,7 @@ impl Shard {
                 return None;
             };
             from = next;
-            if garbage.entries.len() >= BUCKET_CAPACITY {
+            if garbage.entries.len() >= ENTRIES_PER_STEP {
                 break;
             }
         }
@@ -381,14 +385,17 @@ mod tests {
             next = shard.sweep(from, NOW, &mut garbage);
             assert_eq!([garbage.entries.capacity(), garbage.buffers.capacity()], buffers);
             let removed = garbage.entries.len();
-            assert!(removed < 2 * BUCKET_CAPACITY && garbage.entries.iter().all(|entry| entry.deadline == at(10)));
-            assert!(removed >= BUCKET_CAPACITY || next.is_none());
+            assert!(
+                removed < BUCKET_CAPACITY + ENTRIES_PER_STEP
+                    && garbage.entries.iter().all(|entry| entry.deadline == at(10))
+            );
+            assert!(removed >= ENTRIES_PER_STEP || next.is_none());
             count += removed;
             steps += 1;
         }
         assert_eq!((count, shard.len(), shard.earliest()), (1500, 1500, at(11)));
         assert!(
-            (1500 / (2 * BUCKET_CAPACITY)..=1500 / BUCKET_CAPACITY + 1).contains(&steps),
+            (1500 / (BUCKET_CAPACITY + ENTRIES_PER_STEP)..=1500 / ENTRIES_PER_STEP + 1).contains(&steps),
             "{steps} steps"
         );
         // All entries have expired by now. The sweeps of writes must cover the whole shard.
