@@ -203,7 +203,7 @@ fn load_10_a_batch_whose_runtime_ends_is_an_error() {
     });
     let off_a_runtime = loader.get_many(["a"]).now_or_never().unwrap();
     assert!(
-        matches!(off_a_runtime, Err(ComputeError::Cache(CacheError::InvalidArgument(_)))),
+        matches!(&off_a_runtime, Err(ComputeError::Cache(error)) if matches!(**error, CacheError::InvalidArgument(_))),
         "{off_a_runtime:?}"
     );
     let mut call = Box::pin(loader.get_many(["a"]));
