@@ -313,8 +313,3 @@ impl<B: fmt::Debug> fmt::Debug for TowerSessionStore<B> {
             .finish()
     }
 }
-
-/// Runs the guide's code as a doctest.
-#[cfg(all(doctest, feature = "memory"))]
-#[doc = include_str!("../../docs/from-tower-sessions.md")]
-struct FromTowerSessions;

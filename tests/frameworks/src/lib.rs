@@ -1,1 +1,5 @@
-//! An empty library; see `tests`.
+//! Doctests of the guide that needs the real tower-sessions; see also `tests`.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-tower-sessions.md")]
+struct FromTowerSessions;
