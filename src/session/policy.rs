@@ -90,7 +90,7 @@ impl Policy {
     /// A date without an offset does not count. After a daylight saving change, the record may
     /// outlive it, as in Django.
     pub(super) fn is_over(&self, data: &SessionData, now: SystemTime) -> bool {
-        let has_passed = matches!(self.kept(data), Kept::At(date) if date <= now);
+        let has_passed = matches!(self.kept(data), Kept::At(end) if end <= now);
         has_passed || self.login_left(LoginRecord::of(data).as_ref(), now).is_zero()
     }
 

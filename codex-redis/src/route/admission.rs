@@ -160,7 +160,8 @@ impl<'a> Waiter<'a> {
     fn new(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
         let more = |waiting| (waiting < most).then_some(waiting + 1);
         let counted = waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        counted.is_ok().then_some(Self(waiting))
+        // Made only if it was counted, because dropping it ends the count.
+        counted.is_ok().then(|| Self(waiting))
     }
 }
 
@@ -193,17 +194,39 @@ mod tests {
 
     use super::*;
 
+    fn far() -> Deadline {
+        let at = Instant::now() + Duration::from_secs(60);
+        Deadline {
+            at,
+            latest: at,
+            verb: "get",
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_shed_is_not_counted() {
+        let gate = Gate::new(1);
+        assert!(gate.try_take());
+        assert!(gate.wait(far(), 0).now_or_never().unwrap().is_err());
+        let mut waiting = Box::pin(gate.wait(far(), 1));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(gate.wait(far(), 1).now_or_never().unwrap().is_err());
+        assert_eq!(gate.waiting.load(Ordering::SeqCst), 1);
+        drop(waiting);
+        assert_eq!(gate.waiting.load(Ordering::SeqCst), 0);
+    }
+
     #[test]
     fn a_call_that_is_shed_takes_no_permit_with_it() {
         const THREADS: usize = 4;
         const CALLS: usize = 20_000;
         let gate = Gate::new(1);
-        let at = Instant::now() + Duration::from_secs(60);
-        let deadline = Deadline {
-            at,
-            latest: at,
-            verb: "get",
-        };
+        let deadline = far();
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
