@@ -244,7 +244,7 @@ mod tests {
             let claim = claim_of(leased(b"7", remaining).unwrap());
             assert!(claim.0 >= remaining, "{claim:?} for {remaining:?}");
             assert!(
-                claim.0 - remaining < Duration::from_millis(1),
+                claim.0.saturating_sub(remaining) < Duration::from_millis(1),
                 "{claim:?} for {remaining:?}"
             );
             assert!(!claim.has_passed(LEASE, Some(remaining)), "{remaining:?}");
