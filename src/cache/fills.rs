@@ -57,14 +57,10 @@ impl Fills {
         // Created first, so that a cancelled call still marks the fills.
         let outdating = Outdating { fills: self, keys };
         let marks = outdating.mark();
-        // One limit for all of them: several fills may be stuck.
-        let _ = within(max_wait, async {
-            for mark in &marks {
-                // The lock is free unless the fill is writing at this moment.
-                drop(mark.writing.lock().await);
-            }
-        })
-        .await;
+        if !marks.is_empty() {
+            // One limit for all of them: several fills may be stuck.
+            let _ = within(max_wait, all_written(&marks)).await;
+        }
         outdating
     }
 
@@ -72,6 +68,13 @@ impl Fills {
     /// is held leaves at most one stale fill, whose only cost is that every verb takes the lock.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Mark>>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the fills that are writing.
+async fn all_written(marks: &[Arc<Mark>]) {
+    for mark in marks {
+        drop(mark.writing.lock().await);
     }
 }
 
