@@ -103,13 +103,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             return Ok(());
         }
         let _outdating = self.shared.fills.outdate(self.shared.max_wait, Keys::One(key)).await;
+        let written = self.to_see(&value);
         // An unconditional write is never refused.
         let _ = self
             .shared
             .backend
-            .set(key, marker::plain(value.clone()), SetOptions::new().with_expiry(expiry))
+            .set(key, marker::plain(value), SetOptions::new().with_expiry(expiry))
             .await?;
-        self.saw(key, Some(&value));
+        self.saw(key, written.as_ref());
         Ok(())
     }
 
@@ -145,14 +146,11 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         if self.uses_leases() {
             return Ok(self.add_or_see(key, value, expiry).await?.is_none());
         }
+        let added = self.to_see(&value);
         let options = SetOptions::if_absent().with_expiry(expiry);
-        let outcome = self
-            .shared
-            .backend
-            .set(key, marker::plain(value.clone()), options)
-            .await?;
+        let outcome = self.shared.backend.set(key, marker::plain(value), options).await?;
         if outcome.is_written() {
-            self.saw(key, Some(&value));
+            self.saw(key, added.as_ref());
         }
         Ok(outcome.is_written())
     }
@@ -165,8 +163,9 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         value: Bytes,
         expiry: Expiry,
     ) -> Result<Option<Bytes>, CacheError> {
-        let there = self.add_or_fetch(key, value.clone(), expiry).await?;
-        self.saw(key, Some(there.as_ref().unwrap_or(&value)));
+        let added = self.to_see(&value);
+        let there = self.add_or_fetch(key, value, expiry).await?;
+        self.saw(key, there.as_ref().or(added.as_ref()));
         Ok(there)
     }
 
@@ -225,6 +224,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     }
 
     #[inline]
+    /// Returns a clone of a value that is about to be written, if the cache has an `on_outage`
+    /// setting. Without it nothing is cloned, so that the backend can take over the buffer.
+    fn to_see(&self, value: &Bytes) -> Option<Bytes> {
+        self.shared.outage.as_ref().map(|_| value.clone())
+    }
+
     pub(super) fn saw(&self, key: &StoredKey, value: Option<&Bytes>) {
         if let Some(outage) = &self.shared.outage {
             outage.saw(key, value);

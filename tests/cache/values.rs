@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use codex_kv::{Json, Serializer as _};
+use codex_kv::{Cache, Json, Outage, Serializer as _, SetOutcome, Timeout};
+use codex_testkit::doubles::MockBackend;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -45,5 +46,25 @@ proptest! {
         for error in [Json.deserialize::<u8>(&bytes).err(), Json.deserialize::<BTreeMap<String, f64>>(&bytes).err()] {
             prop_assert!(error.is_none_or(|error| error.is_decode()));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_written_value_is_shared_only_for_an_outage() {
+    for outage in [None, Some(Outage::Stale)] {
+        let mut backend = MockBackend::new();
+        let writes = backend.expect_set().times(2);
+        writes.returning(move |_, value, _| {
+            // A backend can take over a buffer that nobody shares.
+            assert_eq!(value.is_unique(), outage.is_none());
+            Ok(SetOutcome::Written)
+        });
+        let mut builder = Cache::builder(backend).key_prefix("shop");
+        if let Some(outage) = outage {
+            builder = builder.on_outage(outage);
+        }
+        let cache = builder.build().unwrap();
+        cache.set_bytes("k", vec![7; 2000], Timeout::Default).await.unwrap();
+        assert!(cache.add_bytes("k", vec![7; 2000], Timeout::Default).await.unwrap());
     }
 }

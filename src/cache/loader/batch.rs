@@ -214,7 +214,8 @@ where
             return;
         }
         let keys: Vec<String> = claimed.iter().map(|(key, ..)| key.clone()).collect();
-        let (mut values, failed) = match self.computed(|| batch(keys.clone()), keys.clone()).await {
+        let requested = keys.clone();
+        let (mut values, failed) = match self.computed(|| batch(requested), keys).await {
             Ok(values) => (values, None),
             Err(error) => (HashMap::new(), Some(error)),
         };
