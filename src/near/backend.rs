@@ -117,7 +117,7 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
             }
             // Boxed, because it would enlarge the future of a hit.
             Err(NotKept::Nothing) => Box::pin(self.0.fetch(key)).await,
-            Err(NotKept::Large) => Box::pin(self.0.fetch_large(key)).await,
+            Err(NotKept::Large) => Box::pin(self.0.fetch_large(key, self.0.backend.get(key))).await,
         }
     }
 
@@ -130,7 +130,10 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
                 Ok(hit.value.map(|value| (value, self.0.left(hit.deadline))))
             }
             Err(NotKept::Nothing) => Box::pin(self.0.fetch_with_ttl(key)).await,
-            Err(NotKept::Large) => Box::pin(self.0.fetch_large_with_ttl(key)).await,
+            Err(NotKept::Large) => {
+                let read = self.0.backend.get_with_ttl(key);
+                Box::pin(self.0.fetch_large(key, read)).await
+            }
         }
     }
 

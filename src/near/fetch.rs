@@ -1,6 +1,6 @@
 //! Reads that the memory cannot answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use codex_traits::{Result, TrackedRead, Tracking, TrackingFeed as _, Ttl};
@@ -30,19 +30,10 @@ impl<R: Tracking> Inner<R> {
         Ok(value)
     }
 
-    /// Reads a value that was too large to be kept, over an untracked connection.
-    pub(super) async fn fetch_large(&self, key: &str) -> Result<Option<Bytes>> {
+    /// Runs `read`, an untracked read of a value that was too large to be kept.
+    pub(super) async fn fetch_large<T>(&self, key: &str, read: impl Future<Output = Result<T>>) -> Result<T> {
         self.state.count_miss();
-        let value = self.backend.get(key).await?;
-        self.state.drop_kept(key);
-        Ok(value)
-    }
-
-    /// Reads a value that was too large to be kept, and its time to live, over an untracked
-    /// connection.
-    pub(super) async fn fetch_large_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
-        self.state.count_miss();
-        let found = self.backend.get_with_ttl(key).await?;
+        let found = read.await?;
         self.state.drop_kept(key);
         Ok(found)
     }
