@@ -396,13 +396,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
         let now = Instant::now();
         let mut queue = self.shared.queue();
-        let (mut is_popped, mut is_surplus) = (false, false);
+        let mut is_popped = false;
         for (value, memory, end) in self.ready.drain(..) {
             match queue.answer(value, memory, now, &self.shared.unclaimed) {
-                None => {
-                    is_surplus = true;
-                    break;
-                }
+                None => return Err(End::Surplus),
                 Some(true) => {
                     self.front = end;
                     is_popped = true;
@@ -413,9 +410,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if is_popped {
             // Otherwise the progress of this reply would extend the deadline of the next request.
             self.shared.received.store(0, Ordering::Relaxed);
-        }
-        if is_surplus {
-            return Err(End::Surplus);
         }
         queue.timeouts = 0;
         self.unanswered_bytes = 0;
