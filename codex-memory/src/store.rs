@@ -1,5 +1,7 @@
 //! The shards of a store, and the atomic step of every operation.
 
+mod room;
+
 use std::{
     hash::{BuildHasher, Hasher},
     ops::{Deref, DerefMut, Range},
@@ -9,6 +11,7 @@ use std::{
 use codex_traits::Result;
 use hashbrown::DefaultHashBuilder;
 
+use self::room::{Needed, Room};
 use crate::{
     accounting::{
         charge::{Charges, charge},
@@ -115,24 +118,6 @@ pub(crate) enum Plan<T> {
         deadline: Deadline,
         answer: T,
     },
-}
-
-/// The room that a write needs in addition to the room of the entry that it replaces.
-#[derive(Clone, Copy, Default)]
-struct Needed {
-    entries: usize,
-    bytes: usize,
-}
-
-/// The outcome of a search for room.
-enum Room {
-    Found,
-    /// An entry of the shard was evicted, so there may be room now.
-    Made(Removed, String),
-    /// The shard has nothing to evict.
-    NotHere,
-    /// The entry alone exceeds the limits of the store.
-    Never,
 }
 
 impl Store {
@@ -387,58 +372,6 @@ impl Store {
             limits.evicted(key, evicted.content);
         }
     }
-
-    /// Makes room in any shard, starting with the shard after `shard`. Removes expired entries if
-    /// there are any, and otherwise evicts an entry. Returns the freed bytes, or `None` if there is
-    /// nothing to remove.
-    fn make_room(&self, shard: usize) -> Option<usize> {
-        let count = self.shards.len();
-        let mut others = (1..=count).map(|step| (shard + step) % count);
-        self.reap_any(others.clone())
-            .or_else(|| others.find_map(|shard| self.evict_from(shard)))
-    }
-
-    fn evict_from(&self, shard: usize) -> Option<usize> {
-        let mut shard = self.write(shard);
-        let reading = self.time.reading();
-        let (entry, key) = shard.evict(reading)?;
-        self.release(&entry);
-        drop(shard);
-        let bytes = charge(entry.footprint);
-        self.notify_eviction(&key, entry, reading);
-        Some(bytes)
-    }
-
-    fn has_room(&self, needed: Needed) -> bool {
-        let fits = |limits: &Limits| limits.has_room(needed.entries, needed.bytes);
-        self.limits.as_ref().is_none_or(fits)
-    }
-
-    /// Charges the difference between the entry's size before and after the write. If there is no
-    /// room for it, evicts an entry of this shard, if it has any.
-    fn find_room(
-        &self,
-        limits: &Limits,
-        shard: &mut Shard,
-        needed: Needed,
-        charges: &Charges,
-        reading: Reading<'_>,
-    ) -> Room {
-        if limits.reserve(needed.entries, needed.bytes) {
-            limits.release(0, charges.before.saturating_sub(charges.after));
-            return Room::Found;
-        }
-        if charges.after > limits.max_bytes() {
-            return Room::Never;
-        }
-        match shard.evict(reading) {
-            None => Room::NotHere,
-            Some((evicted, key)) => {
-                self.release(&evicted);
-                Room::Made(evicted, key)
-            }
-        }
-    }
 }
 
 /// Expiry.
@@ -470,14 +403,12 @@ impl Store {
     /// returns their number and the sum of their charges.
     fn reap(&self, shard: usize, mut pause: impl FnMut()) -> (usize, usize) {
         let reading = self.time.reading();
-        let may_have_any = reading.is_past(self.read(shard).earliest());
-        let mut next = may_have_any.then_some(0);
+        if !reading.is_past(self.read(shard).earliest()) {
+            return (0, 0);
+        }
         let (mut count, mut bytes) = (0, 0);
-        let mut garbage = if may_have_any {
-            Garbage::with_room()
-        } else {
-            Garbage::default()
-        };
+        let mut garbage = Garbage::with_room();
+        let mut next = Some(0);
         while let Some(from) = next {
             let mut shard = self.write(shard);
             next = shard.sweep(from, reading, &mut garbage);
