@@ -136,6 +136,12 @@ async fn the_reason_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_save_to_disk_takes_connections() {
+    let address = refusing_server(b"+OK\r\n-MISCONF Redis is configured to save RDB snapshots\r\n", true).await;
+    RedisBackend::connect(&format!("redis://{address}")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_proxy_that_closes_on_a_command_is_told_by_that_command() {
     let address = refusing_server(b"", true).await;
     let builder = || RedisBackend::builder().url(&format!("redis://{address}"));

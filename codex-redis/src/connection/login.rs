@@ -194,7 +194,8 @@ fn refusal(step: Step, error: &ServerError) -> Result<(), DialError> {
              `RedisBuilder::password`",
         ),
         // A user without these rights can still read and write, and even an error answers the PING.
-        (Step::Name, _) | (Step::Ping, "NOPERM") => return Ok(()),
+        // A server that cannot save to disk refuses a PING as it refuses writes, and can be read.
+        (Step::Name, _) | (Step::Ping, "NOPERM" | "MISCONF") => return Ok(()),
         (Step::Ping, _) if is_unknown => return Ok(()),
         (Step::Login, _) if text.contains("without any password configured") || text.contains("no password is set") => {
             DialError::config(
