@@ -96,6 +96,28 @@ fn outside_a_runtime_a_call_is_an_error_and_no_panic() {
     assert!(error.to_string().contains("tokio"), "{error}");
 }
 
+#[test]
+fn on_a_runtime_that_is_shut_down_a_call_is_an_error_and_no_endless_loop() {
+    let database = require!("redis", Database::lease());
+    for runtime in [current_thread(), multi_thread()] {
+        let backend = runtime.block_on(RedisBackend::connect(&database.url())).unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let error = support::assert_kind("get", handle.block_on(backend.get("k")), ErrorKind::Connection);
+        assert!(error.to_string().contains("shut down"), "{error}");
+        assert!(!error.may_have_executed(), "{error:?}");
+        // Without the budget that `block_on` gives to a task.
+        let guard = handle.enter();
+        let call = pin!(backend.get("k"));
+        let Poll::Ready(result) = call.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits")
+        };
+        support::assert_kind("get", result, ErrorKind::Connection);
+        drop(guard);
+        current_thread().block_on(backend.get("k")).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn life_09_a_dropped_clone_and_a_panic_harm_no_other() {
     let database = require!("redis", Database::lease());

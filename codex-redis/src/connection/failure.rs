@@ -223,6 +223,11 @@ impl DialError {
         Self::new(ErrorKind::Connection, message, true)
     }
 
+    /// Returns the error for a dial on a runtime that is shut down.
+    pub(crate) fn shut_down() -> Self {
+        Self::unreachable("the runtime of this call is shut down; call the backend on another runtime")
+    }
+
     pub(crate) fn late(message: &'static str) -> Self {
         Self::new(ErrorKind::Timeout, message, true)
     }

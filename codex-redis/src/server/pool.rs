@@ -110,9 +110,10 @@ impl<L: Locate> Pool<L> {
             match (ready, dialling, resting) {
                 (Some(ready), ..) => return Ok(ready),
                 (None, Some((cell, dialled)), _) => {
-                    if let Some(outcome) = outcome(dialled).await {
-                        return Ok((cell, outcome?));
-                    }
+                    // A runtime that is shut down drops each dial at once, so another dial would
+                    // not help.
+                    let outcome = outcome(dialled).await.ok_or_else(DialError::shut_down)?;
+                    return Ok((cell, outcome?));
                 }
                 (None, None, Some(reason)) => return Err(reason),
                 // There is at least one cell, and each is in one of the three states.
