@@ -1,6 +1,6 @@
 //! The checks of the settings when a handle is built.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use codex_traits::Result;
 use zeroize::Zeroizing;
@@ -39,6 +39,10 @@ impl RedisBuilder {
             (
                 !matches!(addresses, [Address::Unix(path)] if path.as_os_str().is_empty()),
                 "unix_socket: the path must not be empty",
+            ),
+            (
+                !matches!(addresses, [Address::Unix(path)] if !can_be_socket(path)),
+                "unix_socket: the path must be at most about 100 bytes long, and hold no NUL; use a shorter path or a link",
             ),
             (
                 cfg!(unix) || !matches!(addresses, [Address::Unix(_)]),
@@ -179,6 +183,17 @@ fn source(
     }
 }
 
+/// Returns whether the system accepts this path for a Unix socket.
+#[cfg(unix)]
+fn can_be_socket(path: &Path) -> bool {
+    std::os::unix::net::SocketAddr::from_pathname(path).is_ok()
+}
+
+#[cfg(not(unix))]
+fn can_be_socket(_: &Path) -> bool {
+    true
+}
+
 fn in_range(timeout: Duration) -> bool {
     (Duration::from_millis(1)..=Duration::from_secs(24 * 3600)).contains(&timeout)
 }
@@ -217,7 +232,18 @@ mod tests {
         for (builder, setting) in vec![
             (RedisBuilder::new().tcp("", 1), "tcp"),
             (RedisBuilder::new().tcp("h", 0), "tcp"),
-            (RedisBuilder::new().unix_socket(""), "unix_socket"),
+            (
+                RedisBuilder::new().unix_socket(""),
+                "unix_socket: the path must not be empty",
+            ),
+            (
+                RedisBuilder::new().unix_socket(format!("/tmp/{}", "x".repeat(200))),
+                "unix_socket: the path must be at most",
+            ),
+            (
+                RedisBuilder::new().url("unix:///tmp/a%00b"),
+                "unix_socket: the path must be at most",
+            ),
             (RedisBuilder::new().sentinel("", [("h", 1)]), "sentinel"),
             (RedisBuilder::new().sentinel::<String>("main", []), "sentinel"),
             (RedisBuilder::new().sentinel("main", [("h", 0)]), "sentinel"),
