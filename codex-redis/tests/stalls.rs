@@ -152,6 +152,25 @@ async fn life_14_a_reply_within_the_bound_is_an_answer() {
 }
 
 #[tokio::test]
+async fn life_14_a_value_of_exactly_the_bound_is_an_answer() {
+    const BOUND: usize = 64 << 10;
+    let (url, _) = answering(|word| {
+        let value = format!("${BOUND}\r\n{}\r\n", "x".repeat(BOUND));
+        let reply = if word == "MGET" {
+            format!("*1\r\n{value}")
+        } else {
+            value
+        };
+        Some((Duration::ZERO, reply))
+    })
+    .await;
+    let backend = builder(&url).max_reply_bytes(BOUND).build().await.unwrap();
+    assert_eq!(backend.get("k").await.unwrap().unwrap().len(), BOUND);
+    let values = backend.get_many(&["k"]).await.unwrap();
+    assert_eq!(values[0].as_ref().unwrap().len(), BOUND);
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_resp_are_called_that() {
     let url = server(|_, mut stream| async move {
         let mut buffer = vec![0; 4096];

@@ -44,6 +44,10 @@ const CONFIRMED_FOR: u64 = 1000;
 /// The replies to calls that were dropped or timed out are still to come.
 const UNANSWERED: usize = 4;
 
+/// The memory around a value in its reply, in bytes. A value of exactly `max_reply_bytes` can be
+/// read, by GET, MGET or a transaction.
+const AROUND: usize = 1 << 10;
+
 /// An open connection. It ends when its last holder drops it.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -208,7 +212,7 @@ where
     let writes_records = false;
     let limits = Limits {
         unanswered: settings.max_in_flight.saturating_mul(UNANSWERED),
-        reply_bytes: settings.max_reply_bytes,
+        reply_bytes: settings.max_reply_bytes.saturating_add(AROUND),
         timeouts: settings.timeouts_before_redial,
         patience: settings.command_timeout.saturating_mul(settings.timeouts_before_redial),
         writes_records,
