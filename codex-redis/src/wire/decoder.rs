@@ -266,7 +266,7 @@ impl Decoder {
             b'+' if text == b"OK" => Item::Value(Value::Okay),
             b'+' => {
                 self.charge(text.len() + ALLOCATION)?;
-                Item::Value(Value::SimpleString(string(text)?))
+                Item::Value(string(text))
             }
             b':' => Item::Value(Value::Int(integer(text)?)),
             b'-' => {
@@ -274,6 +274,8 @@ impl Decoder {
                 Item::Value(error(line)?)
             }
             b'*' | b'~' | b'%' | b'>' | b'|' => match length(text)? {
+                // A push or an attribute is no reply, so it cannot stand for one.
+                None if matches!(kind, b'>' | b'|') => return Err(Malformed),
                 None => Item::Value(Value::Nil),
                 Some(entries) => {
                     // Each entry of a map is two items.

@@ -27,8 +27,13 @@ pub(super) fn end_of_line(bytes: &mut &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-pub(super) fn string(text: &[u8]) -> Result<String, DecodeError> {
-    String::from_utf8(text.to_vec()).map_err(|_| Malformed)
+/// Returns a simple string. The status of a user's script may be any bytes, and must not end the
+/// connection that others share.
+pub(super) fn string(text: &[u8]) -> Value {
+    match String::from_utf8(text.to_vec()) {
+        Ok(text) => Value::SimpleString(text),
+        Err(error) => Value::BulkString(error.into_bytes()),
+    }
 }
 
 pub(super) fn integer(text: &[u8]) -> Result<i64, DecodeError> {

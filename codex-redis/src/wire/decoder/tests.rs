@@ -98,6 +98,13 @@ fn resp3_is_read_as_what_resp2_has_for_it() {
 }
 
 #[test]
+fn a_status_that_is_no_utf_8_is_a_value() {
+    let stream = b"+\xff\xfe\r\n:1\r\n";
+    let expected = vec![Value::BulkString(vec![0xff, 0xfe]), Value::Int(1)];
+    assert_eq!(parse(stream, stream.len()), Ok(expected));
+}
+
+#[test]
 fn what_is_no_reply_is_refused() {
     let endless = "+".repeat(LONGEST_LINE + 2);
     let deep = "*1\r\n".repeat(DEEPEST + 1);
@@ -109,6 +116,9 @@ fn what_is_no_reply_is_refused() {
         ":1x\r\n",
         ":9223372036854775808\r\n",
         "$-2\r\n",
+        ">-1\r\n",
+        "|-1\r\n",
+        "*1\r\n|-1\r\n",
         "$1\r\nabc\r\n",
         "+a\n",
         "#x\r\n",
