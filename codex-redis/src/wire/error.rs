@@ -196,9 +196,13 @@ pub(crate) fn server_error(value: &Value) -> Option<&ServerError> {
 /// `alone` states that no other part of the request can have been executed.
 pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let details = error.details().unwrap_or_default();
+    let (code, details) = match error.code() {
+        "EXECABORT" => cause_of_abort(details),
+        code => (code, details),
+    };
     // Kind, message, and whether the same call can succeed later. The server decides each of these
     // before it runs the command.
-    let (kind, message, later) = match error.code() {
+    let (kind, message, later) = match code {
         "WRONGTYPE" => (ErrorKind::Data, "the key holds another type than a plain value", false),
         "OOM" => (ErrorKind::Server, "the server is out of memory (OOM)", false),
         "NOAUTH" => (ErrorKind::Server, "the server wants a login first (NOAUTH)", false),
@@ -241,6 +245,18 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
             "the keys are in different slots of the cluster (CROSSSLOT): connect with a redis-cluster:// URL, and give the keys of a transaction one hash tag",
             false,
         ),
+        // Scripts do not get the code NOPERM. Earlier commands of the script may have run.
+        _ if details.starts_with("The user executing the script can't")
+            || details.starts_with("ACL failure in script") =>
+        {
+            let message = "the server's user has no permission for a command of a script (NOPERM)";
+            return Failure::new(ErrorKind::Server, message).refusal();
+        }
+        _ if details.contains("invalid bulk length") => (
+            ErrorKind::Server,
+            "the request is larger than the server accepts: store less, or raise its `proto-max-bulk-len`",
+            false,
+        ),
         _ if details.contains("invalid expire time") => return Failure(Cause::Contract(Contract::TooLong)),
         _ if details.contains("value is not an integer") => return Failure::not_an_integer(),
         _ if details.contains("would overflow") => return Failure(Cause::Contract(Contract::Overflow)),
@@ -249,6 +265,16 @@ pub(crate) fn refused(error: &ServerError, alone: bool) -> Failure {
     let failure = Failure::new(kind, message).refusal();
     let failure = if alone { failure.not_executed() } else { failure };
     if later { failure.retryable() } else { failure }
+}
+
+/// Returns the code and the text of the error for which the server refused `EXEC`, as in
+/// "Transaction discarded because of: NOPERM …". There is none if an earlier reply holds the cause.
+fn cause_of_abort(details: &str) -> (&str, &str) {
+    let cause = details.split_once("because of: ");
+    let cause = cause.map(|(_, cause)| cause.split_once(' ').unwrap_or((cause, "")));
+    cause
+        .filter(|(code, _)| known_code(code) != "other")
+        .unwrap_or(("EXECABORT", details))
 }
 
 /// Returns the failure for an error reply to a command that may have had an effect.
@@ -316,6 +342,27 @@ mod tests {
             ("-UNKILLABLE x\r\n", "(UNKILLABLE)"),
             ("-HUNTER2 x\r\n", "(other)"),
             ("-hunter2\r\n", "(other)"),
+            (
+                "-EXECABORT Transaction discarded because of previous errors.\r\n",
+                "(EXECABORT)",
+            ),
+            (
+                "-EXECABORT Transaction discarded because of: NOPERM hunter2\r\n",
+                "permission for this (NOPERM)",
+            ),
+            (
+                "-EXECABORT Transaction discarded because of: hunter2\r\n",
+                "(EXECABORT)",
+            ),
+            (
+                "-ERR The user executing the script can't run this command or subcommand script: hunter2\r\n",
+                "a command of a script (NOPERM)",
+            ),
+            (
+                "-ERR ACL failure in script: User hunter2 has no permissions\r\n",
+                "a command of a script (NOPERM)",
+            ),
+            ("-ERR Protocol error: invalid bulk length\r\n", "proto-max-bulk-len"),
         ] {
             let Ok(Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else {
                 panic!("{line}")
