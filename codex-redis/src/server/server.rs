@@ -141,9 +141,7 @@ impl<L: Locate> Server<L> {
                                 );
                                 return Ok(replies);
                             }
-                            if is_read_only(&replies) {
-                                cell.evict_older(connection, READ_ONLY_PATIENCE, "the server is read-only");
-                            }
+                            look_at_errors(cell, connection, &request, &replies);
                             Ok(replies)
                         }
                         lost => Box::pin(self.again(&pool, &mut seen, timing.deadline, &request, lost_of(&lost))).await,
@@ -209,7 +207,9 @@ impl<L: Locate> Server<L> {
         match sent.answer.await {
             Ok(Ok(answer)) => {
                 seen.answered(answer.at());
-                Ok(answer.into_replies())
+                let replies = answer.into_replies();
+                look_at_errors(sent.cell, sent.connection, request, &replies);
+                Ok(replies)
             }
             lost => Err(lost_of(&lost).into()),
         }
@@ -297,6 +297,18 @@ fn lost_of(answer: &Result<Result<Answer, Lost>, RecvError>) -> Lost {
             is_begun: true,
             end: End::Stopped,
         },
+    }
+}
+
+/// Evicts a connection that is of no more use, as these replies show.
+#[cold]
+fn look_at_errors(cell: &ConnectionCell, connection: u64, request: &Request<'_, '_>, replies: &Replies) {
+    if is_read_only(replies) {
+        cell.evict_older(connection, READ_ONLY_PATIENCE, "the server is read-only");
+    }
+    if request.is_transaction() && replies.leave_it_open() {
+        // Every later command would be queued and never run.
+        cell.evict(connection, "the server does not end transactions");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codex_traits::{SetOutcome, Ttl, parse_integer};
-use redis::Value;
+use redis::{ServerError, Value};
 
 use super::error::{Failure, refused, server_error};
 
@@ -45,23 +45,41 @@ impl Replies {
 
     /// Returns whether the server answered any command with an error.
     pub(crate) fn has_error(&self) -> bool {
-        self.as_slice()
-            .iter()
-            .any(|reply| matches!(reply, Value::ServerError(_)))
+        self.error().is_some()
+    }
+
+    /// Returns the first error.
+    fn error(&self) -> Option<&ServerError> {
+        self.as_slice().iter().find_map(server_error)
+    }
+
+    /// Returns the first error of a refused transaction, and whether none of its commands ran. The
+    /// error of EXEC only says that there was an earlier error.
+    pub(crate) fn refusal(&self) -> Option<(&ServerError, bool)> {
+        let error = self.error()?;
+        let replies = self.as_slice();
+        // After a refused MULTI, for example for a user without `+multi`, each command runs by
+        // itself.
+        let is_open = replies.first().is_some_and(|reply| server_error(reply).is_none());
+        let none_ran = is_open || replies.iter().all(|reply| server_error(reply).is_some());
+        Some((error, none_ran))
+    }
+
+    /// Returns whether these replies to a transaction leave it open: the server accepted `MULTI`
+    /// and refused `EXEC` without aborting the transaction.
+    pub(crate) fn leave_it_open(&self) -> bool {
+        let replies = self.as_slice();
+        let refused = replies.last().and_then(server_error);
+        refused.is_some_and(|error| error.code() != "EXECABORT")
+            && replies.first().is_some_and(|reply| server_error(reply).is_none())
     }
 
     /// Returns the answers of `EXEC` in a transaction of `count` commands, one reply per command.
     pub(crate) fn executed(self, count: usize) -> Result<Vec<Value>> {
-        let mut replies = self.into_vec();
-        // The error of EXEC only says that there was an earlier error.
-        if let Some(error) = replies.iter().find_map(server_error) {
-            // After a refused MULTI, for example for a user without `+multi`, each command runs by
-            // itself.
-            let is_open = replies.first().is_some_and(|reply| server_error(reply).is_none());
-            let none_ran = is_open || replies.iter().all(|reply| server_error(reply).is_some());
+        if let Some((error, none_ran)) = self.refusal() {
             return Err(refused(error, none_ran));
         }
-        match replies.pop() {
+        match self.into_vec().pop() {
             Some(Value::Array(answers)) if answers.len() == count => Ok(answers),
             _ => Err(Failure::unexpected()),
         }

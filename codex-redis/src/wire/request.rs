@@ -280,6 +280,10 @@ impl<'r, 'a> Request<'r, 'a> {
         }
     }
 
+    pub(crate) fn is_transaction(&self) -> bool {
+        self.is_transaction
+    }
+
     /// Returns whether a part of the request can have an effect before its last byte arrives.
     pub(crate) fn runs_in_parts(&self) -> bool {
         !self.is_transaction && self.replies() > 1
