@@ -151,9 +151,15 @@ impl Call<'_> {
 
     /// Ends the call, and attaches its verb to a failure.
     pub(crate) fn end<T>(self, outcome: Outcome<T>) -> Result<T> {
+        self.end_as(outcome, false)
+    }
+
+    /// Ends the call, and attaches its verb to a failure. A value may be an error of the server,
+    /// with which the call counts as refused.
+    pub(crate) fn end_as<T>(self, outcome: Outcome<T>, is_refused: bool) -> Result<T> {
         match outcome {
             Ok(value) => {
-                self.counted.end("ok");
+                self.counted.end(if is_refused { "refused" } else { "ok" });
                 Ok(value)
             }
             Err(failure) => {

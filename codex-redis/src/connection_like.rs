@@ -7,9 +7,10 @@ use redis::{Arg, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value, aio
 
 use crate::{
     backend::RedisBackend,
+    config::settings::RespVersion,
     connection::multiplexer::Deadline,
     route::Servers,
-    wire::{Command, Failure, command_name},
+    wire::{Command, Failure, Request, command_name, reply::Replies},
 };
 
 /// Commands that would change the connection, which all calls share.
@@ -157,7 +158,9 @@ impl RedisConnection {
                 Key::Unknown => Err(no_key()),
             },
         };
-        call.end(answer).map_err(redis_error)?.extract_error()
+        let is_refused = matches!(answer, Ok(Value::ServerError(_)));
+        let reply = call.end_as(answer, is_refused).map_err(redis_error)?;
+        self.in_resp2(cmd, reply).extract_error()
     }
 
     async fn pipeline(&self, pipeline: &Pipeline, offset: usize, count: usize) -> RedisResult<Vec<Value>> {
@@ -165,20 +168,49 @@ impl RedisConnection {
             check(cmd)?;
         }
         if pipeline.is_empty() {
-            return Ok(Vec::new());
+            let executed = pipeline.is_transaction().then(|| Value::Array(Vec::new()));
+            return Ok(executed.into_iter().collect());
         }
         let call = self.0.begin("command").await.map_err(redis_error)?;
         let deadline = call.deadline();
         let commands: Vec<_> = pipeline.cmd_iter().map(packed).collect();
-        let answers = if pipeline.is_transaction() {
-            self.transaction(deadline, pipeline, &commands)
-                .await
-                .map(|answers| vec![Value::Array(answers)])
-        } else {
-            let answers = self.all(deadline, pipeline, &commands).await;
-            answers.map(|answers| answers.into_iter().skip(offset).take(count).collect())
+        let converted = |answers: Vec<Value>| {
+            let answers = pipeline.cmd_iter().zip(answers);
+            answers.map(|(cmd, answer)| self.in_resp2(cmd, answer))
         };
-        call.end(answers).map_err(redis_error)
+        if !pipeline.is_transaction() {
+            let answers = call.end(self.all(deadline, pipeline, &commands).await);
+            return Ok(converted(answers.map_err(redis_error)?)
+                .skip(offset)
+                .take(count)
+                .collect());
+        }
+        let replies = self.transaction(deadline, pipeline, &commands).await;
+        let refusal = replies.as_ref().ok().and_then(Replies::refusal);
+        // Otherwise some commands ran outside of a transaction, which the server's error does not
+        // say.
+        if let Some((error, true)) = refusal {
+            let error = error.clone();
+            call.end_as(replies, true).map_err(redis_error)?;
+            return Err(error.into());
+        }
+        let answers = replies.and_then(|replies| replies.executed(commands.len()));
+        let answers = call.end(answers).map_err(redis_error)?;
+        Ok(vec![Value::Array(converted(answers).collect())])
+    }
+
+    /// Converts a reply in RESP3 to the form that it has in RESP2. The decoder gives a map as the
+    /// list of its keys and values. RESP2 does the same, but gives streams as a list of pairs.
+    fn in_resp2(&self, cmd: &Cmd, reply: Value) -> Value {
+        match reply {
+            Value::Array(items)
+                if self.0.router().settings().resp == RespVersion::Resp3
+                    && words(cmd).next().is_some_and(|name| is_one_of(name, &STREAM_READS)) =>
+            {
+                Value::Array(pairs(items))
+            }
+            reply => reply,
+        }
     }
 
     async fn all(
@@ -201,9 +233,9 @@ impl RedisConnection {
         deadline: Deadline,
         pipeline: &Pipeline,
         commands: &[Command<'_>],
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Replies, Failure> {
         match &self.0.router().servers {
-            Servers::One(server) => server.transaction(deadline, commands).await,
+            Servers::One(server) => server.request(deadline, Request::transaction(commands)).await,
             Servers::Cluster(cluster) => {
                 let first = pipeline.cmd_iter().next().map_or(Key::Unknown, key);
                 cluster.transaction(deadline, &first.or_failure()?, commands).await
@@ -229,6 +261,16 @@ impl ConnectionLike for RedisConnection {
     fn get_db(&self) -> i64 {
         self.0.router().settings().database.into()
     }
+}
+
+/// Returns the items two by two.
+fn pairs(items: Vec<Value>) -> Vec<Value> {
+    let mut pairs = Vec::with_capacity(items.len() / 2);
+    let mut items = items.into_iter();
+    while let (Some(first), Some(second)) = (items.next(), items.next()) {
+        pairs.push(Value::Array(vec![first, second]));
+    }
+    pairs
 }
 
 fn words(cmd: &Cmd) -> impl Iterator<Item = &[u8]> {
@@ -259,6 +301,8 @@ fn check(cmd: &Cmd) -> RedisResult<()> {
     };
     let refused = if is_one_of(name, &OF_THE_CONNECTION)
         || (is_one_of(name, &["CLIENT"]) && !words.next().is_some_and(|word| is_one_of(word, &OF_THE_CLIENT)))
+        // The debugger takes over the connection at the next script.
+        || (is_one_of(name, &["SCRIPT"]) && words.next().is_some_and(|word| is_one_of(word, &["DEBUG"])))
     {
         "this command changes the connection, which is shared; use a separate connection for it"
     } else if is_one_of(name, &BLOCKING) || (is_one_of(name, &STREAM_READS) && skip_stream_options(&mut words)) {
@@ -378,6 +422,8 @@ mod tests {
             "CLIENT REPLY OFF",
             "client tracking on",
             "CLIENT",
+            "SCRIPT DEBUG YES",
+            "script debug sync",
             "BLPOP k 0",
             "XREAD BLOCK 0 STREAMS s 0",
             "xreadgroup group g c block 5 streams s 0",
@@ -395,6 +441,7 @@ mod tests {
             "XREAD STREAMS block 0",
             "XREADGROUP GROUP block c STREAMS s >",
             "CLIENT LIST",
+            "SCRIPT FLUSH",
             "SET WATCH 1",
         ] {
             assert!(check(&words(text)).is_ok(), "{text}");

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use codex_redis::RedisBackend;
+use codex_redis::{RedisBackend, RespVersion};
 use codex_testkit::{
     redis::{Database, RedisCluster, RedisServer},
     require,
 };
-use codex_traits::KvBackend;
+use codex_traits::{ErrorKind, KvBackend, KvBackendExt};
 use redis::AsyncCommands;
 
 #[tokio::test]
@@ -110,6 +110,97 @@ async fn an_empty_command_is_refused_and_takes_no_reply_of_another_call() {
     }
     let value: String = connection.get("s").await.unwrap();
     assert_eq!(value, "v");
+}
+
+#[tokio::test]
+async fn the_error_of_a_transaction_is_the_servers_own() {
+    let database = require!("redis", Database::lease());
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
+    let mut connection = backend.connection();
+    for (command, text) in [
+        ("NOSUCHCOMMAND", "unknown command"),
+        ("LPUSH", "wrong number of arguments"),
+    ] {
+        let mut pipe = redis::pipe();
+        pipe.atomic().set("s", "v").cmd(command);
+        let error = pipe.query_async::<redis::Value>(&mut connection).await.unwrap_err();
+        assert!(error.code().is_some() && error.to_string().contains(text), "{error:?}");
+        assert!(!backend.exists("s").await.unwrap());
+    }
+    let empty: Vec<redis::Value> = redis::pipe().atomic().query_async(&mut connection).await.unwrap();
+    assert_eq!(empty, []);
+}
+
+#[tokio::test]
+async fn streams_are_the_same_in_both_versions() {
+    type Streams = Vec<(String, Vec<(String, Vec<String>)>)>;
+    let database = require!("redis", Database::lease());
+    let mut expected = None;
+    for version in [RespVersion::Resp2, RespVersion::Resp3] {
+        let settings = RedisBackend::builder().url(&database.patient_url()).resp(version);
+        let mut connection = settings.build().await.unwrap().connection();
+        for (stream, id) in [("a", "1-1"), ("a", "2-1"), ("b", "9-1")] {
+            let mut add = redis::cmd("XADD");
+            add.arg(stream).arg(id).arg("field").arg("value");
+            // The second round adds nothing, because the ids exist.
+            let _ = add.query_async::<redis::Value>(&mut connection).await;
+        }
+        let mut read = redis::cmd("xread");
+        read.arg("STREAMS").arg("a").arg("b").arg("0").arg("0");
+        let found: Streams = read.query_async(&mut connection).await.unwrap();
+        assert_eq!((found.len(), found[0].1.len()), (2, 2), "{version:?}");
+        let (in_pipe,): (Streams,) = redis::pipe()
+            .add_command(read.clone())
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let (_, in_transaction): (i64, Streams) = redis::pipe()
+            .atomic()
+            .cmd("XLEN")
+            .arg("a")
+            .add_command(read)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!((&found, &found), (&in_pipe, &in_transaction), "{version:?}");
+        let none = redis::cmd("XREAD").arg("STREAMS").arg("c").arg("0").to_owned();
+        assert_eq!(
+            none.query_async::<Option<Streams>>(&mut connection).await.unwrap(),
+            None
+        );
+        assert_eq!(*expected.get_or_insert(found.clone()), found);
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_utf_8_harms_no_other_call() {
+    let database = require!("redis", Database::lease());
+    let settings = RedisBackend::builder().url(&database.patient_url()).connections(1);
+    let backend = settings.build().await.unwrap();
+    let mut connection = backend.connection();
+    let script = "return redis.status_reply('\\255')";
+    let eval = redis::cmd("EVAL").arg(script).arg(0).to_owned();
+    let (status, value) = tokio::join!(eval.query_async::<Vec<u8>>(&mut connection), backend.get("k"));
+    assert_eq!((status.unwrap(), value.unwrap()), (vec![255], None));
+}
+
+#[tokio::test]
+async fn a_server_without_exec_fails_only_the_calls_that_need_it() {
+    let server = require!("redis", RedisServer::start_with(["--rename-command", "EXEC", ""]));
+    let settings = RedisBackend::builder().url(&server.url()).connections(1);
+    let backend = settings.build().await.unwrap();
+    for _ in 0..3 {
+        let error = backend.get_with_ttl("k").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Server, "{error}");
+        let mut connection = backend.connection();
+        let transaction = redis::pipe().atomic().get("k").to_owned();
+        let error = transaction
+            .query_async::<redis::Value>(&mut connection)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("unknown command"), "{error}");
+        assert_eq!(backend.get("k").await.unwrap(), None);
+    }
 }
 
 #[tokio::test]

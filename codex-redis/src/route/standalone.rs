@@ -59,7 +59,8 @@ impl Standalone {
         replies.executed(commands.len())
     }
 
-    async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
+    /// Sends a request. Returns errors of the server as replies.
+    pub(crate) async fn request(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
         match self {
             Self::Fixed(server) => server.request(deadline, request).await,
             Self::Elected(server) => server.request(deadline, request).await,

@@ -32,7 +32,7 @@ use crate::{
     config::settings::{Address, Settings},
     connection::multiplexer::Deadline,
     server::Server,
-    wire::{Command, Failure, Request},
+    wire::{Command, Failure, Request, reply::Replies},
 };
 
 pub(crate) struct Cluster {
@@ -97,24 +97,23 @@ impl Cluster {
     }
 
     /// Sends a transaction to the node that serves `key`, which must serve all keys of the
-    /// transaction. Follows no redirection.
+    /// transaction. Follows no redirection. Returns errors of the server as replies.
     pub(crate) async fn transaction(
         self: &Arc<Self>,
         deadline: Deadline,
         key: &[u8],
         commands: &[Command<'_>],
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Replies, Failure> {
         if self.map().owner(slot_of(key)).is_none() {
             self.refreshed(deadline).await;
         }
         let map = self.map();
         let master = map.owner(slot_of(key)).ok_or_else(execute::nobody)?;
         let answer = master.server.request(deadline, Request::transaction(commands)).await;
-        let executed = answer.and_then(|replies| replies.executed(commands.len()));
-        if executed.is_err() {
+        if !answer.as_ref().is_ok_and(|replies| !replies.has_error()) {
             self.refresh();
         }
-        executed
+        answer
     }
 
     /// Sends one command to a random master.
