@@ -291,7 +291,7 @@ impl Store {
                         entries: usize::from(slot.is_none()),
                         bytes: charges.growth(),
                     };
-                    self.find_room(limits, &mut shard, needed, &charges, reading)
+                    self.find_room(limits, &mut shard, needed, &charges, slot, reading)
                 }
             };
             if matches!(room, Room::Found)
@@ -319,7 +319,7 @@ impl Store {
                     freed += charge(evicted.footprint);
                     self.notify_eviction(&key, evicted, reading);
                 }
-                _ => match self.make_room(place.shard) {
+                _ => match self.make_room(place, key) {
                     Some(bytes) => freed += bytes,
                     // Another call may have removed entries since.
                     None if self.has_room(needed) => losses += 1,

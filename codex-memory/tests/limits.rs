@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend, WhenFull};
-use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Result, SetOptions, SetOutcome};
+use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, Result, SetOptions, SetOutcome, Ttl};
 
 /// Sets `key` and returns whether it was written.
 async fn put(store: &MemoryBackend, key: &str, value: impl Into<Bytes>) -> Result<bool> {
@@ -117,6 +117,33 @@ async fn bytes_are_counted_with_all_that_an_entry_takes() {
 }
 
 #[tokio::test]
+async fn many_small_entries_leave_no_memory_behind_when_large_ones_replace_them() {
+    let most = 16 << 20;
+    let store = MemoryBackend::builder().max_bytes(most);
+    let store = store.when_full(WhenFull::Evict).build().unwrap();
+    let empty = store.used_bytes();
+    for (kind, entries, len) in [
+        (0, 100_000, 1),
+        (1, 100, 1 << 20),
+        (2, 100_000, 0),
+        (3, 300, 60_000),
+        (4, 20, 7 << 20),
+    ] {
+        for key in 0..entries {
+            assert!(put(&store, &format!("{kind} {key}"), vec![b'v'; len]).await.unwrap());
+        }
+        let used = store.used_bytes();
+        assert!(used <= most + most / 20 + empty, "{used} bytes after values of {len}");
+    }
+    store.del_matching(&Pattern::all()).await.unwrap();
+    assert!(
+        store.used_bytes() < 10 * empty,
+        "{} bytes, {empty} at first",
+        store.used_bytes()
+    );
+}
+
+#[tokio::test]
 async fn what_is_larger_than_the_store_is_refused_and_evicts_nothing() {
     for when_full in [WhenFull::Refuse, WhenFull::Evict] {
         let store = MemoryBackend::builder()
@@ -143,6 +170,47 @@ async fn a_large_value_may_evict_any_number_of_entries() {
     assert!(put(&store, "large", vec![b'v'; 512 << 10]).await.unwrap());
     let evicted = store.evictions() - before;
     assert!(evicted > 1_000 && store.len() > 1_000, "{evicted} evictions");
+}
+
+#[tokio::test]
+async fn a_write_that_needs_room_does_not_evict_its_own_key() {
+    let minute = Duration::from_secs(60);
+    let keep = SetOptions::new().with_expiry(Expiry::Keep);
+    let if_equal = Condition::IfEquals(vec![b'o'; 100].into());
+    for options in [
+        keep.clone(),
+        SetOptions::if_present().with_expiry(Expiry::Keep),
+        keep.with_condition(if_equal),
+    ] {
+        // One shard, and several: their entries go when the own shard has no other entry left.
+        for (most, size) in [(20_000, 600), (20_000, 5_000), (20_000, 19_800), (400_000, 390_000)] {
+            let told: Arc<Mutex<Vec<String>>> = Arc::default();
+            let store = MemoryBackend::builder().max_bytes(most).when_full(WhenFull::Evict);
+            let store = store.on_eviction({
+                let told = told.clone();
+                move |key, _| told.lock().unwrap().push(key.to_owned())
+            });
+            let store = store.build().unwrap();
+            // The oldest entry, which was never read, is the first to be evicted.
+            let expiring = SetOptions::expires_after(minute);
+            let old = store.set("own", vec![b'o'; 100].into(), expiring).await.unwrap();
+            assert!(old.is_written());
+            // 166 bytes for each entry, 120 for its value.
+            for key in 1..most / 286 {
+                assert!(put(&store, &format!("key {key}"), vec![b'v'; 100]).await.unwrap());
+            }
+            assert_eq!(store.evictions(), 0);
+            let outcome = store
+                .set("own", vec![b'n'; size].into(), options.clone())
+                .await
+                .unwrap();
+            assert!(outcome.is_written(), "{size} bytes");
+            let ttl = store.ttl("own").await.unwrap();
+            assert!(matches!(ttl, Ttl::Remaining(left) if left <= minute), "{ttl:?}");
+            let told = told.lock().unwrap();
+            assert!(!told.is_empty() && told.iter().all(|key| key != "own"));
+        }
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,11 @@ impl Directory {
         self.buckets.get(slot.bucket as usize)?.entries().get(slot.at as usize)
     }
 
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.buckets.get_mut(slot.bucket as usize)?.entry_mut(slot.at as usize)
+    }
+
     /// Sets the deadline of the entry in a slot, and returns the entry with its old deadline.
     #[inline]
     pub(crate) fn set_deadline_at(&mut self, slot: Slot, deadline: Deadline) -> Option<(&mut Entry, Deadline)> {

@@ -52,6 +52,10 @@ impl Entry {
         self.node & !PACKED
     }
 
+    pub(crate) fn set_node(&mut self, node: u32) {
+        self.node = self.node & PACKED | node & !PACKED;
+    }
+
     /// Swaps the entry's value with `value`.
     #[inline]
     pub(crate) fn swap(&mut self, value: &mut Value) {

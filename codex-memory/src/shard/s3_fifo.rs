@@ -33,6 +33,14 @@ const SMALL_SHARE: usize = 50;
 /// Marks the absence of a node.
 const END: u32 = u32::MAX;
 
+/// As many free nodes and old ghosts are not worth freeing.
+const SPARE: usize = 16;
+
+/// Returns the number of evicted entries to remember beside this many entries.
+fn ghosts_for(entries: usize) -> usize {
+    entries * 2 / 3
+}
+
 /// Reads are counted up to this: two bits, as in the paper.
 const MAX_READS: u8 = 3;
 
@@ -52,8 +60,8 @@ enum Queue {
 struct Node {
     /// The half of the key's hash by which the directory finds the entry.
     hash: u32,
+    /// The neighbours in the node's queue, or in the list of free nodes.
     older: u32,
-    /// In a free node, the next free node.
     newer: u32,
     queue: Queue,
     /// The number of reads since eviction last checked the entry, at most [`MAX_READS`].
@@ -73,8 +81,7 @@ struct List {
 #[derive(Debug)]
 pub(crate) struct S3Fifo {
     nodes: Vec<Node>,
-    /// The first free node.
-    free: u32,
+    free: List,
     small: List,
     main: List,
     ghosts: Ghosts,
@@ -100,6 +107,19 @@ impl List {
         self.len += 1;
     }
 
+    /// Records the new place of a node of this list.
+    fn moved(&mut self, nodes: &mut [Node], to: u32) {
+        let Node { older, newer, .. } = nodes[to as usize];
+        match nodes.get_mut(older as usize) {
+            Some(node) => node.newer = to,
+            None => self.oldest = to,
+        }
+        match nodes.get_mut(newer as usize) {
+            Some(node) => node.older = to,
+            None => self.newest = to,
+        }
+    }
+
     fn unlink(&mut self, nodes: &mut [Node], at: u32) {
         let Node { older, newer, .. } = nodes[at as usize];
         match nodes.get_mut(older as usize) {
@@ -118,7 +138,7 @@ impl S3Fifo {
     pub(crate) fn new() -> Self {
         Self {
             nodes: Vec::new(),
-            free: END,
+            free: List::EMPTY,
             small: List::EMPTY,
             main: List::EMPTY,
             ghosts: Ghosts::default(),
@@ -162,10 +182,11 @@ impl S3Fifo {
     }
 
     fn place_node(&mut self, node: Node) -> u32 {
-        if let Some(place) = self.nodes.get_mut(self.free as usize) {
-            let next = place.newer;
-            *place = node;
-            return std::mem::replace(&mut self.free, next);
+        let free = self.free.newest;
+        if free != END {
+            self.free.unlink(&mut self.nodes, free);
+            self.nodes[free as usize] = node;
+            return free;
         }
         if self.nodes.len() == self.nodes.capacity() {
             self.nodes.reserve_exact(self.nodes.len() / 8 + 1);
@@ -183,8 +204,45 @@ impl S3Fifo {
         let queue = std::mem::replace(&mut node.queue, Queue::None);
         if let Some(list) = self.list(queue) {
             list.0.unlink(list.1, at);
-            self.nodes[at as usize].newer = std::mem::replace(&mut self.free, at);
+            self.free.push(&mut self.nodes, at);
         }
+    }
+
+    /// Frees memory that only the entries of earlier times needed, in at most this many small
+    /// steps. After many small entries were replaced by a few large ones, that memory would exceed
+    /// the limit of the store. Each removal is followed by two steps, so few nodes stay free.
+    pub(crate) fn trim(&mut self, directory: &mut Directory, steps: usize) {
+        let total = self.small.len + self.main.len;
+        for _ in 0..steps {
+            if self.free.len <= total / 8 + SPARE || self.drop_last_node(directory).is_none() {
+                break;
+            }
+        }
+        if self.nodes.capacity() > self.nodes.len() + self.nodes.len() / 4 + SPARE {
+            self.nodes.shrink_to(self.nodes.len() + self.nodes.len() / 8);
+        }
+        self.ghosts.trim(ghosts_for(total), steps);
+    }
+
+    /// Frees the last node, whose entry moves to a free node.
+    fn drop_last_node(&mut self, directory: &mut Directory) -> Option<()> {
+        let last = u32::try_from(self.nodes.len().checked_sub(1)?).ok()?;
+        let (hash, queue) = self.nodes.last().map(|node| (node.hash, node.queue))?;
+        if queue == Queue::None {
+            self.free.unlink(&mut self.nodes, last);
+        } else {
+            let slot = directory.find_node(hash, last)?;
+            // The oldest free node. It is not the last node, which is in use.
+            let at = self.free.oldest;
+            self.free.unlink(&mut self.nodes, at);
+            directory.get_mut(slot)?.set_node(at);
+            self.nodes.swap(at as usize, last as usize);
+            if let Some((list, nodes)) = self.list(queue) {
+                list.moved(nodes, at);
+            }
+        }
+        self.nodes.pop();
+        Some(())
     }
 
     fn list(&mut self, queue: Queue) -> Option<(&mut List, &mut [Node])> {
@@ -195,8 +253,14 @@ impl S3Fifo {
         }
     }
 
-    /// Returns the entry to evict, which stays in its queue, or `None` if there is no entry.
-    pub(crate) fn victim(&mut self, directory: &Directory, is_past: impl Fn(Deadline) -> bool) -> Option<Slot> {
+    /// Returns the entry to evict, which stays in its queue, or `None` if there is no entry. The
+    /// entry of the node `spared` is evicted only if it has expired.
+    pub(crate) fn victim(
+        &mut self,
+        directory: &Directory,
+        spared: Option<u32>,
+        is_past: impl Fn(Deadline) -> bool,
+    ) -> Option<Slot> {
         self.evicted = true;
         loop {
             let total = self.small.len + self.main.len;
@@ -208,14 +272,18 @@ impl S3Fifo {
             if is_past(directory.get(slot)?.deadline) {
                 return Some(slot);
             }
+            let is_spared = spared == Some(at);
+            if is_spared && total == 1 {
+                return None;
+            }
             let reads = *node.reads.get_mut();
-            if reads == 0 {
-                self.ghosts.put(node.hash, total * 2 / 3);
+            if reads == 0 && !is_spared {
+                self.ghosts.put(node.hash, ghosts_for(total));
                 return Some(slot);
             }
-            // The loop ends, because each iteration lowers a read count or moves an entry to the
-            // main queue.
-            *node.reads.get_mut() = if from_small { 0 } else { reads - 1 };
+            // The loop ends, because each iteration lowers a read count, moves an entry to the main
+            // queue or meets the spared entry, which is followed by another entry.
+            *node.reads.get_mut() = if from_small { 0 } else { reads.saturating_sub(1) };
             node.queue = Queue::Main;
             list.unlink(&mut self.nodes, at);
             self.main.push(&mut self.nodes, at);
@@ -260,6 +328,24 @@ impl Ghosts {
         self.order.push_back(hash);
         self.table
             .insert_unique(spread(hash), Ghost { hash, number }, |ghost| spread(ghost.hash));
+    }
+
+    /// Forgets some hashes if there are far too many, and frees memory that is no longer needed.
+    /// The slack leaves the steady state to [`put`](Self::put).
+    fn trim(&mut self, most: usize, steps: usize) {
+        for _ in 0..steps {
+            if self.order.len() <= 2 * most + SPARE {
+                break;
+            }
+            self.forget_oldest();
+        }
+        let needed = most.max(self.order.len());
+        if self.order.capacity() > 3 * needed + SPARE {
+            self.order.shrink_to(needed);
+        }
+        if self.table.capacity() > 3 * needed + SPARE {
+            self.table.shrink_to(needed, |ghost| spread(ghost.hash));
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -395,7 +481,7 @@ mod tests {
                     continue;
                 }
                 if held.len() == most {
-                    let slot = fifo.victim(&directory, |end| end.is_past(now)).unwrap();
+                    let slot = fifo.victim(&directory, None, |end| end.is_past(now)).unwrap();
                     let victim = directory.remove(slot).unwrap();
                     assert_eq!(Some(victim.hash), model.victim(|hash| ends_of(hash).is_past(now)));
                     assert_eq!(held.remove(&victim.hash), Some(victim.node()));
@@ -435,7 +521,7 @@ mod tests {
                 continue;
             }
             if held.len() == ROOM as usize {
-                let slot = fifo.victim(&directory, |_| false).unwrap();
+                let slot = fifo.victim(&directory, None, |_| false).unwrap();
                 let victim = directory.remove(slot).unwrap();
                 fifo.unlink_node(victim.node());
                 held.remove(&victim.hash);
@@ -449,9 +535,71 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_freed_as_entries_go_and_the_others_keep_their_order() {
+        for kept in [0, 1, 10, 1000] {
+            let (mut fifo, mut directory, mut model) = (S3Fifo::new(), Directory::default(), Model::default());
+            let mut random = 7;
+            let insert = |fifo: &mut S3Fifo, directory: &mut Directory, model: &mut Model, hash: u32| {
+                let node = fifo.admit(hash);
+                model.admit(hash);
+                directory.insert(Entry::new(hash, "k", Value::packed(b"v"), Deadline::NEVER, node));
+            };
+            let mut hashes: Vec<u32> = (1..=5000_u32).map(|number| number.wrapping_mul(0x9E37_79B9)).collect();
+            for &hash in &hashes {
+                insert(&mut fifo, &mut directory, &mut model, hash);
+            }
+            for _ in 0..5000 {
+                let hash = hashes[next(&mut random) as usize % hashes.len()];
+                let slot = directory.find(hash, b"k").unwrap();
+                fifo.record_read(directory.get(slot).unwrap().node());
+                model.record_read(hash);
+            }
+            while hashes.len() > kept {
+                let hash = hashes.swap_remove(next(&mut random) as usize % hashes.len());
+                let slot = directory.find(hash, b"k").unwrap();
+                let node = directory.remove(slot).unwrap().node();
+                fifo.unlink_node(node);
+                model.unlink_node(hash);
+                fifo.trim(&mut directory, 2);
+                assert!(fifo.free.len <= hashes.len() / 8 + SPARE);
+                assert_eq!(fifo.nodes.len(), hashes.len() + fifo.free.len);
+                assert!(fifo.nodes.capacity() <= fifo.nodes.len() + fifo.nodes.len() / 4 + SPARE);
+            }
+            // Freed nodes are used again, beside nodes that have moved.
+            for number in 0..100_u32 {
+                insert(&mut fifo, &mut directory, &mut model, !number.wrapping_mul(0x9E37_79B9));
+            }
+            for _ in 0..kept + 100 {
+                let slot = fifo.victim(&directory, None, |_| false).unwrap();
+                let victim = directory.remove(slot).unwrap();
+                assert_eq!(Some(victim.hash), model.victim(|_| false));
+                fifo.unlink_node(victim.node());
+                model.unlink_node(victim.hash);
+                fifo.trim(&mut directory, 2);
+            }
+            assert!(fifo.victim(&directory, None, |_| false).is_none());
+        }
+    }
+
+    #[test]
+    fn ghosts_of_a_larger_cache_are_forgotten_and_their_memory_is_freed() {
+        let mut ghosts = Ghosts::default();
+        for hash in 0..10_000_u32 {
+            ghosts.put(hash.wrapping_mul(0x9E37_79B9), 10_000);
+        }
+        let full = ghosts.footprint();
+        for _ in 0..10_000 {
+            ghosts.trim(10, 2);
+        }
+        assert_eq!(ghosts.order.len(), 2 * 10 + SPARE);
+        assert!(ghosts.footprint() < full / 20, "{} of {full}", ghosts.footprint());
+        assert!(ghosts.take(9_999_u32.wrapping_mul(0x9E37_79B9)));
+    }
+
+    #[test]
     fn nothing_is_evicted_from_an_empty_shard() {
         let mut fifo = S3Fifo::new();
-        assert!(fifo.victim(&Directory::default(), |_| false).is_none());
+        assert!(fifo.victim(&Directory::default(), None, |_| false).is_none());
         fifo.record_read(0);
         fifo.unlink_node(0);
         assert_eq!(fifo.footprint(), 0);

@@ -1,5 +1,7 @@
 //! The entries of one shard, and their totals.
 
+use std::time::Duration;
+
 use crate::{
     index::bucket::BUCKET_CAPACITY,
     index::directory::{Directory, Slot},
@@ -138,6 +140,7 @@ impl Shard {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Removed> {
         let entry = self.directory.remove(slot)?;
         self.forget(&entry);
+        self.trim(1);
         Some(Removed {
             deadline: entry.deadline,
             footprint: entry.footprint(),
@@ -158,10 +161,20 @@ impl Shard {
         }
     }
 
-    /// Removes the entry that S3-FIFO chooses, and returns it with its key.
-    pub(crate) fn evict(&mut self, reading: Reading<'_>) -> Option<(Removed, String)> {
+    /// Frees memory of the eviction queues after this many removals. Every entry that was removed
+    /// must have been forgotten.
+    fn trim(&mut self, removals: usize) {
+        if let Some(fifo) = &mut self.fifo {
+            fifo.trim(&mut self.directory, 2 * removals);
+        }
+    }
+
+    /// Removes the entry that S3-FIFO chooses, and returns it with its key. Spares the entry in the
+    /// slot `spared`, unless it has expired.
+    pub(crate) fn evict(&mut self, spared: Option<Slot>, reading: Reading<'_>) -> Option<(Removed, String)> {
+        let spared = spared.and_then(|slot| self.directory.get(slot)).map(Entry::node);
         let fifo = self.fifo.as_mut()?;
-        let slot = fifo.victim(&self.directory, |end| reading.is_past(end))?;
+        let slot = fifo.victim(&self.directory, spared, |end| reading.is_past(end))?;
         let key = key_text(self.directory.get(slot)?.key());
         Some((self.remove(slot)?, key))
     }
@@ -173,8 +186,13 @@ impl Shard {
         if self.expiring == 0 || !reading.is_past(self.earliest) {
             return None;
         }
-        let now = reading.now();
-        let mut from = from;
+        let before = garbage.entries.len();
+        let next = self.sweep_step(from, reading.now(), garbage);
+        self.trim(garbage.entries.len() - before);
+        next
+    }
+
+    fn sweep_step(&mut self, mut from: u32, now: Duration, garbage: &mut Garbage) -> Option<u32> {
         for _ in 0..BUCKETS_PER_STEP {
             let (bucket, next) = self.directory.at(from);
             if bucket.earliest.is_past(now) {
@@ -267,7 +285,7 @@ pub(crate) fn key_text(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::collections::BTreeMap;
 
     use bytes::Bytes;
 

@@ -1,11 +1,12 @@
 //! The search for room in a bounded store.
 
-use super::Store;
+use super::{Location, Store};
 use crate::{
     accounting::{
         charge::{Charges, charge},
         limits::Limits,
     },
+    index::directory::Slot,
     shard::shard::{Removed, Shard},
     time::clock::Reading,
 };
@@ -29,20 +30,22 @@ pub(super) enum Room {
 }
 
 impl Store {
-    /// Makes room in any shard, starting with the shard after `shard`. Removes expired entries if
-    /// there are any, and otherwise evicts an entry. Returns the freed bytes, or `None` if there is
-    /// nothing to remove.
-    pub(super) fn make_room(&self, shard: usize) -> Option<usize> {
+    /// Makes room for a write of `key` in any shard, starting with the shard after its own. Removes
+    /// expired entries if there are any, and otherwise evicts an entry. Returns the freed bytes, or
+    /// `None` if there is nothing to remove.
+    pub(super) fn make_room(&self, place: Location, key: &str) -> Option<usize> {
         let count = self.shards.len();
-        let mut others = (1..=count).map(|step| (shard + step) % count);
+        let mut others = (1..=count).map(|step| (place.shard + step) % count);
         self.reap_any(others.clone())
-            .or_else(|| others.find_map(|shard| self.evict_from(shard)))
+            .or_else(|| others.find_map(|shard| self.evict_from(shard, place, key)))
     }
 
-    fn evict_from(&self, shard: usize) -> Option<usize> {
+    fn evict_from(&self, shard: usize, place: Location, spared: &str) -> Option<usize> {
+        let is_own = shard == place.shard;
         let mut shard = self.write(shard);
         let reading = self.time.reading();
-        let (entry, key) = shard.evict(reading)?;
+        let spared = if is_own { shard.find(place.hash, spared) } else { None };
+        let (entry, key) = shard.evict(spared, reading)?;
         self.release(&entry);
         drop(shard);
         let bytes = charge(entry.footprint);
@@ -56,13 +59,15 @@ impl Store {
     }
 
     /// Charges the difference between the entry's size before and after the write. If there is no
-    /// room for it, evicts an entry of this shard, if it has any.
+    /// room for it, evicts an entry of this shard, if it has any. Spares the entry in `slot`, which
+    /// is being written: its condition and its deadline depend on its old state.
     pub(super) fn find_room(
         &self,
         limits: &Limits,
         shard: &mut Shard,
         needed: Needed,
         charges: &Charges,
+        slot: Option<Slot>,
         reading: Reading<'_>,
     ) -> Room {
         if limits.reserve(needed.entries, needed.bytes) {
@@ -72,7 +77,7 @@ impl Store {
         if charges.after > limits.max_bytes() {
             return Room::Never;
         }
-        match shard.evict(reading) {
+        match shard.evict(slot, reading) {
             None => Room::NotHere,
             Some((evicted, key)) => {
                 self.release(&evicted);
