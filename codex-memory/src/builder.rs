@@ -108,7 +108,8 @@ impl MemoryBuilder {
     /// [`MemoryBackend::save`], which writes the file immediately, before the shutdown.
     ///
     /// Values are not encrypted: anyone who can read the file can read the sessions in it. On Unix,
-    /// only the owner of the file can read it. Only one store at a time may use a file.
+    /// only the owner of the file can read it. Only one store at a time may use a file. `build`
+    /// resolves a relative path and symbolic links, once.
     pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot_file = Some(path.into());
         self

@@ -320,7 +320,10 @@ fn write_record(writer: &mut impl Write, record: &Record) -> io::Result<()> {
 
 fn read_array<const N: usize>(reader: &mut impl Read) -> io::Result<[u8; N]> {
     let mut array = [0; N];
-    reader.read_exact(&mut array)?;
+    reader.read_exact(&mut array).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => truncated(),
+        _ => error,
+    })?;
     Ok(array)
 }
 
@@ -334,7 +337,7 @@ fn read_vec(reader: &mut impl Read, len: u64) -> io::Result<Vec<u8>> {
         bytes.shrink_to_fit();
         Ok(bytes)
     } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
+        Err(truncated())
     }
 }
 
@@ -342,8 +345,15 @@ fn skip(reader: &mut impl Read, len: u64) -> io::Result<()> {
     if io::copy(&mut reader.take(len), &mut io::sink())? == len {
         Ok(())
     } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
+        Err(truncated())
     }
+}
+
+fn truncated() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "a truncated snapshot of a memory store, or an empty file",
+    )
 }
 
 fn invalid(message: &'static str) -> io::Error {

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -43,6 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SnapshotFile {
     /// Loads the file into the store, or creates the file, and starts the thread.
     pub(crate) fn open(store: Arc<Store>, path: PathBuf, interval: Duration) -> io::Result<Self> {
+        let path = resolve(&path)?;
         let is_new = match File::open(&path) {
             Ok(file) => {
                 store.load(file)?;
@@ -135,12 +136,34 @@ impl Writer {
         let mut new = OsString::from(&self.path);
         new.push(".new");
         let new = PathBuf::from(new);
-        let file = create(&new)?;
+        let written = self.replace_by(&new);
+        if written.is_err() {
+            // An incomplete snapshot would take up a full disk until the next attempt.
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// Writes a new file and gives it the name of the snapshot file.
+    fn replace_by(&self, new: &Path) -> io::Result<u64> {
+        let file = create(new)?;
         let count = self.store.dump(&file)?;
         file.sync_all()?;
-        fs::rename(&new, &self.path)?;
+        fs::rename(new, &self.path)?;
         sync_directory(&self.path)?;
         Ok(count)
+    }
+}
+
+/// Returns the absolute path of the file that a path leads to, even if the file does not exist. A
+/// rename replaces a symbolic link itself, and the process can change its directory.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            Ok(target) => resolve(&path.parent().unwrap_or(Path::new("")).join(target)),
+            Err(_) => path::absolute(path),
+        },
+        resolved => resolved,
     }
 }
 

@@ -139,6 +139,73 @@ async fn a_file_that_lies_in_the_way_changes_neither_the_permissions_nor_another
     assert!(fs::symlink_metadata(directory.file()).unwrap().is_file());
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_symbolic_link_leads_to_the_file_and_stays() {
+    use std::os::unix::fs::symlink;
+
+    let directory = Directory::new("link");
+    let (data, link) = (directory.0.join("data"), directory.file());
+    fs::create_dir(&data).unwrap();
+    symlink("data/real", &link).unwrap();
+    // The file does not exist before the first round.
+    for round in 0..2 {
+        let store = open(&link, HOUR).unwrap();
+        assert_eq!(store.len(), round);
+        put(&store, &round.to_string(), SetOptions::new()).await;
+        drop(store);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let real = fs::File::open(data.join("real")).unwrap();
+        assert_eq!(MemoryBackend::new().load(real).unwrap(), round as u64 + 1);
+    }
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    let circle = directory.0.join("circle");
+    symlink(&circle, &circle).unwrap();
+    assert_eq!(open(&circle, HOUR).unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
+async fn an_incomplete_snapshot_does_not_stay() {
+    let directory = Directory::new("incomplete");
+    let store = open(&directory.file(), HOUR).unwrap();
+    // A directory in the place of the file makes the last step fail.
+    fs::remove_file(directory.file()).unwrap();
+    fs::create_dir(directory.file()).unwrap();
+    put(&store, "a", SetOptions::new()).await;
+    assert!(store.save().is_err());
+    drop(store);
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+const CHILD_DIRECTORY: &str = "CODEX_MEMORY_TEST_CHILD_DIRECTORY";
+
+/// Changes the directory of its process after a store was built on a relative path.
+#[tokio::test]
+async fn child_of_the_directory_test() {
+    let Some(directory) = std::env::var_os(CHILD_DIRECTORY) else {
+        return;
+    };
+    std::env::set_current_dir(&directory).unwrap();
+    let store = open(Path::new("snapshot"), HOUR).unwrap();
+    std::env::set_current_dir("elsewhere").unwrap();
+    put(&store, "a", SetOptions::new()).await;
+}
+
+#[test]
+fn a_relative_path_is_that_of_the_start() {
+    let directory = Directory::new("relative");
+    fs::create_dir(directory.0.join("elsewhere")).unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_of_the_directory_test"])
+        .env(CHILD_DIRECTORY, &directory.0)
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    let file = fs::File::open(directory.file()).unwrap();
+    assert_eq!(MemoryBackend::new().load(file).unwrap(), 1);
+    assert_eq!(fs::read_dir(directory.0.join("elsewhere")).unwrap().count(), 0);
+}
+
 /// A clock that panics in the thread that writes snapshots.
 #[derive(Debug, Clone)]
 struct Panicking(Arc<AtomicBool>, ManualClock);
