@@ -202,6 +202,15 @@ fn a_function_without_async_asks_a_blocking_cache() {
 }
 
 #[tokio::test]
+async fn a_timeout_can_use_an_argument_that_the_body_moves() {
+    #[cached(cache = CACHE, timeout = Duration::from_secs(60 + name.len() as u64))]
+    async fn owned(name: String) -> Result<String, CacheError> {
+        Ok(name)
+    }
+    assert_eq!(owned("a".into()).await.unwrap(), "a");
+}
+
+#[tokio::test]
 async fn an_argument_without_a_key_is_an_error() {
     #[cached(cache = CACHE)]
     async fn root(number: f64) -> Result<f64, Failure> {

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, Ident, LitStr, Result};
+use syn::{Error, Ident, LitStr, Result, ext::IdentExt as _};
 
 use crate::{function::Function, loader, options::Options};
 
@@ -26,14 +26,20 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     let body = &function.item.block;
     let run = if is_async {
         quote! {
-            let __codex_cache = ::codex_kv::__private::cache(&#cache);
+            let __codex_cache = match &#cache {
+                __codex_cache => ::codex_kv::__private::cache(__codex_cache),
+            };
+            // Evaluated before the closure takes the arguments.
+            let __codex_timeout = #timeout;
             let __codex_compute = || ::codex_kv::__private::typed::<#output, _>(async move #body);
             let __codex_outcome =
-                __codex_cache.get_or_try_set_with(&__codex_key, #timeout, __codex_compute).await;
+                __codex_cache.get_or_try_set_with(&__codex_key, __codex_timeout, __codex_compute).await;
         }
     } else {
         quote! {
-            let __codex_cache = ::codex_kv::__private::blocking_cache(&#cache);
+            let __codex_cache = match &#cache {
+                __codex_cache => ::codex_kv::__private::blocking_cache(__codex_cache),
+            };
             let __codex_timeout = #timeout;
             let __codex_compute = move || -> #output #body;
             let __codex_outcome =
@@ -119,7 +125,7 @@ pub(crate) fn name(options: &Options, function: &Function) -> LitStr {
     options
         .name
         .clone()
-        .unwrap_or_else(|| LitStr::new(&function.name().to_string(), function.name().span()))
+        .unwrap_or_else(|| LitStr::new(&function.name().unraw().to_string(), function.name().span()))
 }
 
 pub(crate) fn map_error(options: &Options) -> TokenStream {

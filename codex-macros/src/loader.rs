@@ -36,13 +36,17 @@ pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenS
     };
     let (cache, load, get) = if function.is_async() {
         (
-            quote!(::codex_kv::__private::cache(&#cache)),
+            quote!(match &#cache {
+                __codex_cache => ::codex_kv::__private::cache(__codex_cache),
+            }),
             quote!(::codex_kv::__private::typed::<#output, _>(async move { #arguments #body })),
             quote!(__codex_loader.get(&__codex_key).await),
         )
     } else {
         (
-            quote!(::codex_kv::Cache::from(::codex_kv::__private::blocking_cache(&#cache))),
+            quote!(::codex_kv::Cache::from(match &#cache {
+                __codex_cache => ::codex_kv::__private::blocking_cache(__codex_cache),
+            })),
             quote!(::codex_kv::__private::on_a_thread(move || -> #output { #arguments #body })),
             quote!(::codex_kv::__private::wait(__codex_loader.get(&__codex_key))),
         )
@@ -53,7 +57,8 @@ pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenS
             static __CODEX_LOADER: ::codex_kv::__private::LoaderCell<#output> = ::codex_kv::__private::LoaderCell::new();
             #key
             let __codex_loader = __CODEX_LOADER.get_or_init(|| {
-                #cache.loader(#name)#(#settings)*.load(|__codex_key: ::std::string::String| #load)
+                let __codex_cache = #cache;
+                __codex_cache.loader(#name)#(#settings)*.load(|__codex_key: ::std::string::String| #load)
             });
             ::codex_kv::__private::settle(#get, #map_error)
         },
