@@ -26,6 +26,9 @@ const WORKERS: usize = 2;
 const ON_A_RUNTIME: &str = "a blocking call was made on a thread of an async runtime, which would stall its other tasks; use the \
                             async `codex_kv::Cache` or `codex_kv::SessionStore`, or call it inside `tokio::task::spawn_blocking`";
 
+const THREAD_ENDS: &str = "a blocking call was made while the thread's local variables are being destroyed, when no async runtime can be \
+                           entered; make it before the thread ends";
+
 const FORKED: &str = "the process was forked after its first blocking call, and the background runtime has no threads in \
                       this process; make the first call after the fork, or start another program instead";
 
@@ -33,8 +36,12 @@ const FORKED: &str = "the process was forked after its first blocking call, and 
 ///
 /// Fails on a thread of an async runtime, without polling the future.
 pub(crate) fn wait<T, E: From<Error>>(future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    if is_runtime_thread() {
-        return Err(refusal(ON_A_RUNTIME).into());
+    match Handle::try_current() {
+        Ok(_) if is_runtime_thread() => return Err(refusal(ON_A_RUNTIME).into()),
+        // In the destructor of a thread-local variable, entering a runtime would panic, and such a
+        // panic aborts the process.
+        Err(error) if error.is_thread_local_destroyed() => return Err(refusal(THREAD_ENDS).into()),
+        _ => {}
     }
     let background = background()?;
     let _context = background.runtime.enter();
@@ -122,7 +129,9 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     thread_local! {
         static PARKER: RefCell<Option<(Arc<Parker>, Waker)>> = const { RefCell::new(None) };
     }
-    let (parker, waker) = PARKER.take().unwrap_or_else(|| {
+    // In the destructor of another thread-local variable, this one may already be destroyed.
+    let kept = PARKER.try_with(RefCell::take).ok().flatten();
+    let (parker, waker) = kept.unwrap_or_else(|| {
         let parker = Arc::new(Parker {
             thread: thread::current(),
             is_woken: AtomicBool::new(false),
@@ -131,21 +140,18 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
         (parker, waker)
     });
     let outcome = run(&parker, &waker);
-    PARKER.set(Some((parker, waker)));
+    let _ = PARKER.try_with(|kept| kept.replace(Some((parker, waker))));
     outcome
 }
 
-/// Returns whether this thread is running tasks of a tokio runtime, in which case it must not
-/// block.
+/// Returns whether this thread, on which a tokio runtime is entered, is running the runtime's tasks,
+/// in which case it must not block.
 ///
 /// tokio reveals this only by panicking, and a program may abort on a panic. This function observes
 /// two effects instead: the scheduler of a worker defers a task that yields, and the cooperative
 /// budget of a task is limited. Neither holds on a thread of `spawn_blocking`, in `block_in_place`,
 /// or if a runtime is merely entered.
 fn is_runtime_thread() -> bool {
-    if Handle::try_current().is_err() {
-        return false;
-    }
     if is_put_off_by_a_scheduler() {
         return true;
     }

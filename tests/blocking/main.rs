@@ -7,4 +7,5 @@
 
 mod panics;
 mod runtimes;
+mod thread_locals;
 mod threads;
