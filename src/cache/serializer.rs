@@ -115,7 +115,9 @@ pub trait Serializer: fmt::Debug + Send + Sync + 'static {
 /// |---|---|---|
 /// | `u128`, `i128` in a `#[serde(flatten)]` field, an untagged or an internally tagged enum | serde buffers the value there, and its buffer holds 64 bits | a plain field, or a string |
 /// | a map with integer or bool keys (`HashMap<u32, _>`) in the same places | the buffer keeps the keys as text | a plain field, or string keys |
-/// | `Option<Option<T>>`, `Option<()>` | two values have one `null`: `Some(None)` is read as `None` | an enum |
+/// | `Option<Option<T>>`, `Option<()>`, an `Option` of another type with a `null`, such as `Value` | two values have one `null`: `Some(None)` is read as `None` | an enum |
+/// | a `#[serde(flatten)]` field, or a newtype variant of an internally tagged enum, with a field or map key of the same name as another field or the tag | the name is written twice, and reading is an error | distinct names |
+/// | map keys of an untagged enum | JSON keys are text: `1` is read as `"1"` | string keys |
 ///
 /// serde treats a `Vec<u8>` as a sequence, so it becomes a list of numbers; see
 /// [`Cache::set_bytes`](crate::Cache::set_bytes).

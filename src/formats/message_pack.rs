@@ -39,6 +39,18 @@ use depth::{MAX_DEPTH, Unreadable};
 /// # Limits
 ///
 /// Writing or reading a value nested in more than 127 arrays and maps fails.
+///
+/// # Types that MessagePack cannot read back
+///
+/// serde hides these types from the writer, so their values are stored but cannot be read back
+/// unchanged:
+///
+/// | type | why | use instead |
+/// |---|---|---|
+/// | in a `#[serde(flatten)]` field, an untagged or an internally tagged enum: `u128`, `i128`, and types with a binary form, such as `Uuid` and `IpAddr` | serde buffers the value there, and reads the buffer as 64 bits and as text | a plain field, or a string |
+/// | `Option<Option<T>>`, `Option<()>`, an `Option` of another type with a nil, such as `Value` | two values have one nil: `Some(None)` is read as `None` | an enum |
+/// | a `#[serde(flatten)]` field, or a newtype variant of an internally tagged enum, with a field or map key of the same name as another field or the tag | the name is written twice, and reading is an error | distinct names |
+/// | [`RawValue`](serde_json::value::RawValue) | only `serde_json` reads it | a string |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MessagePack;
 
