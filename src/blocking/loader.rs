@@ -1,11 +1,19 @@
 //! Blocking loaders.
 
-use std::{collections::HashMap, fmt, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::executor::wait;
-use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Loaded, Serializer};
+use crate::{AnyBackend, CacheError, ComputeError, Json, KvBackend, Loaded, Serializer, cache::Computing};
 
 /// The settings of a [`Loader`], the same as those of
 /// [`codex_kv::LoaderBuilder`](crate::LoaderBuilder).
@@ -37,7 +45,8 @@ impl<B: KvBackend, S: Serializer> LoaderBuilder<B, S> {
 
     /// Returns the loader, which calls `load` with a key to compute the key's value. The function
     /// runs on a thread where it may block. At most 512 such functions run at a time, tokio's
-    /// default; further calls wait for one of them to finish.
+    /// default; further calls wait for one of them to finish. If a function requests another key
+    /// from a loader, the function of that key gets its own thread and does not count.
     pub fn load<T, E, F>(self, load: F) -> Loader<T, E, B, S>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -63,6 +72,20 @@ where
 
 /// Runs `compute` on a thread that may block. A panic resumes in the caller.
 pub(crate) async fn on_a_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> T {
+    let Some(computing) = Computing::current() else {
+        return on_a_pooled_thread(compute).await;
+    };
+    let is_nested = computing.is_nested();
+    // Passed on, so that a function that requests its own key gets an error on that thread too.
+    let compute = move || computing.scope(compute);
+    if is_nested {
+        on_an_own_thread(compute).await
+    } else {
+        on_a_pooled_thread(compute).await
+    }
+}
+
+async fn on_a_pooled_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(compute).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
@@ -70,6 +93,27 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(compute: impl FnOnce() -> T +
             // The runtime is shutting down and will drop this future too.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+/// Runs the function of a key that another function requested. All threads of the pool may be
+/// waiting for such functions.
+async fn on_an_own_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = oneshot::channel();
+    let runtime = Handle::current();
+    let started = thread::Builder::new()
+        .name("codex-kv-nested".to_owned())
+        .spawn(move || {
+            let _context = runtime.enter();
+            // Fails if the computation's task was dropped.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(compute)));
+        });
+    match (started, receiver.await) {
+        (Ok(_), Ok(Ok(value))) => value,
+        (Ok(_), Ok(Err(panic))) => resume_unwind(panic),
+        // Unwinds as tokio does if it cannot start a thread. The loader reports an aborted
+        // computation.
+        _ => resume_unwind(Box::new("no thread could be started for a nested computation")),
     }
 }
 

@@ -59,6 +59,8 @@ use timeout::is_over;
 #[cfg(feature = "messagepack")]
 pub(crate) use json::data_category;
 pub(crate) use json::{Depth, MAX_DEPTH, TOO_DEEP};
+#[cfg(feature = "blocking")]
+pub(crate) use loader::Computing;
 pub(crate) use strict::Strict;
 
 /// Typed values on a [`KvBackend`].

@@ -3,14 +3,18 @@
 use std::{
     convert::Infallible,
     sync::{
-        Barrier,
+        Arc, Barrier, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use codex_kv::{ComputeError, Timeout, blocking::Cache, memory::MemoryBackend};
+use codex_kv::{
+    ComputeError, Timeout,
+    blocking::{Cache, Loader},
+    memory::MemoryBackend,
+};
 
 fn cache() -> Cache<MemoryBackend> {
     Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap()
@@ -101,4 +105,23 @@ fn no_wake_up_is_lost() {
             });
         }
     });
+}
+
+/// The function runs on another thread than the task of the computation.
+#[test]
+fn a_function_that_requests_its_own_key_gets_an_error() {
+    let own: Arc<OnceLock<Loader<u8, String, MemoryBackend>>> = Arc::default();
+    let inside = Arc::clone(&own);
+    let loader = cache().loader("l").load(move |key| {
+        let answer = inside.get().unwrap().get(if key == "a" { "b" } else { &key });
+        answer.map(|loaded| loaded.value).map_err(|error| format!("{error:?}"))
+    });
+    own.set(loader).unwrap();
+    let loader = own.get().unwrap();
+    for key in ["b", "a"] {
+        let Err(ComputeError::Compute(error)) = loader.get(key) else {
+            panic!("a function got the value that it computes")
+        };
+        assert!(error.contains("requested its own key"), "{error}");
+    }
 }

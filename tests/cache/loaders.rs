@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::pending,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use codex_kv::{
-    Cache, CacheError, CodecError, ComputeError, Error, ErrorKind, Expiry, Json, KvBackend as _, LoadState, Outage,
-    Result, Serializer, SetOptions, memory::MemoryBackend,
+    Cache, CacheError, CodecError, ComputeError, Error, ErrorKind, Expiry, Json, KvBackend as _, LoadState, Loader,
+    Outage, Result, Serializer, SetOptions, memory::MemoryBackend,
 };
 use codex_testkit::doubles::{Intercepted, Interceptor, Reply, Request, Verb};
 use futures_util::FutureExt as _;
@@ -246,5 +246,64 @@ async fn stat_01_a_read_during_an_outage_counts_once() {
         let loader = cache.loader("l").load(|_| async { Ok::<_, Infallible>(1) });
         assert_eq!(loader.get("k").await.unwrap().value, 1);
         assert_eq!(cache.stats().outage_reads, 2, "{outage:?}");
+    }
+}
+
+/// Two keys whose functions request each other would wait for each other.
+#[tokio::test]
+async fn load_01_a_circle_of_keys_is_an_error() {
+    type Circle = Loader<u8, String, MemoryBackend>;
+    for is_batch in [false, true] {
+        let circle: Arc<OnceLock<Circle>> = Arc::default();
+        let next = |circle: &Arc<OnceLock<Circle>>, key: &str| {
+            let (circle, next) = (Arc::clone(circle), if key == "a" { "b" } else { "a" });
+            async move {
+                let found = circle.get().unwrap().get_many([next]).await;
+                found
+                    .map(|found| found[next].value)
+                    .map_err(|error| format!("{error:?}"))
+            }
+        };
+        let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+        let inside = Arc::clone(&circle);
+        let mut loader = cache.loader("l").load(move |key| next(&inside, &key));
+        if is_batch {
+            let inside = Arc::clone(&circle);
+            loader = loader.batch(move |keys: Vec<String>| {
+                let value = next(&inside, &keys[0]);
+                async move { value.await.map(|value| keys.into_iter().map(move |key| (key, value))) }
+            });
+        }
+        circle.set(loader).unwrap();
+        let loader = circle.get().unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(5), loader.get_many(["a"])).await;
+        let Err(ComputeError::Compute(error)) = answer.unwrap() else {
+            panic!("expected an error, with a batch function: {is_batch}")
+        };
+        assert!(error.contains("requested its own key"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn load_06_a_value_that_the_store_refuses_leaves_no_lease() {
+    let backend = MemoryBackend::builder().max_bytes(1 << 20).build().unwrap();
+    let cache = Cache::builder(backend.clone()).key_prefix("shop").build().unwrap();
+    let is_large = Arc::new(AtomicBool::new(true));
+    let large = Arc::clone(&is_large);
+    let loader = cache.loader("l").lease(MINUTE).stale_for(MINUTE * 10).load(move |_| {
+        let length = if large.load(Ordering::SeqCst) { 2 << 20 } else { 1 };
+        async move { Ok::<_, Infallible>("x".repeat(length)) }
+    });
+    for stored in [None, Some("\"old\"")] {
+        if let Some(stored) = stored {
+            cache.set_bytes("k", stored, MINUTE).await.unwrap();
+        }
+        is_large.store(true, Ordering::SeqCst);
+        assert!(matches!(loader.refresh("k").await, Err(ComputeError::Cache(_))));
+        let left = backend.get("shop:1:k").await.unwrap();
+        assert_eq!(left.as_deref(), stored.map(str::as_bytes));
+        is_large.store(false, Ordering::SeqCst);
+        let answer = tokio::time::timeout(Duration::from_secs(5), loader.refresh("k")).await;
+        assert_eq!(answer.unwrap().unwrap().value, "x");
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Found, Inner, LoadState, Loaded, Loader,
     flight::{Ended, Join, Opened},
     lease::{Claimed, Prepared, WhenBusy},
-    run::{Why, runtime},
+    run::{Computing, Why, runtime},
 };
 
 /// The maximum number of keys that are read, claimed, stored or computed separately, concurrently.
@@ -133,6 +133,9 @@ where
         // Checked before a flight is opened, which would otherwise never be run.
         let runtime = runtime()?;
         let (mut own, mut others) = (Vec::new(), Vec::new());
+        for (key, _) in &missing {
+            inner.check_recursion(key)?;
+        }
         for (key, stored_key) in missing {
             let begin = || inner.cache.shared.fills.begin(&stored_key);
             match inner.flights.join(&stored_key, None, false, begin) {
@@ -145,8 +148,8 @@ where
             .map(|(key, stored_key, opened)| (key.clone(), stored_key.clone(), Arc::clone(&opened.flight)))
             .collect();
         if !own.is_empty() {
-            let (inner, batch) = (Arc::clone(inner), Arc::clone(batch));
-            runtime.spawn(async move { inner.run_batch(own, &*batch).await });
+            let (inner, batch, parent) = (Arc::clone(inner), Arc::clone(batch), Computing::current());
+            runtime.spawn(async move { inner.run_batch(own, &*batch, parent).await });
         }
         let mut loaded = Vec::new();
         // The stored key is kept, because `Group::invalidate` changes the stored keys of a group.
@@ -181,7 +184,7 @@ where
     S: Serializer,
 {
     /// Runs the flights of many keys with one computation.
-    async fn run_batch(&self, entries: Vec<Entry<E>>, batch: &BatchFn<T, E>) {
+    async fn run_batch(&self, entries: Vec<Entry<E>>, batch: &BatchFn<T, E>, parent: Option<Arc<Computing>>) {
         // The futures are boxed, here and below, because the compiler cannot prove that a stream of
         // unnamed futures that borrow is `Send`.
         let prepared: Vec<_> = entries
@@ -202,20 +205,26 @@ where
         let waiting: Vec<BoxFuture<'_, ()>> = busy
             .into_iter()
             .map(|(key, stored_key, opened)| {
-                async move { self.run(&key, &stored_key, Why::Missing, opened).await }.boxed()
+                let parent = parent.clone();
+                async move { self.run(&key, &stored_key, Why::Missing, opened, parent).await }.boxed()
             })
             .collect();
         let waiting = all(waiting);
-        tokio::join!(waiting, self.compute_batch(claimed, batch));
+        tokio::join!(waiting, self.compute_batch(claimed, batch, parent));
     }
 
-    async fn compute_batch(&self, claimed: Vec<(String, StoredKey, Opened<E>, Claimed)>, batch: &BatchFn<T, E>) {
+    async fn compute_batch(
+        &self,
+        claimed: Vec<(String, StoredKey, Opened<E>, Claimed)>,
+        batch: &BatchFn<T, E>,
+        parent: Option<Arc<Computing>>,
+    ) {
         if claimed.is_empty() {
             return;
         }
         let keys: Vec<String> = claimed.iter().map(|(key, ..)| key.clone()).collect();
         let requested = keys.clone();
-        let (mut values, failed) = match self.computed(|| batch(requested), keys).await {
+        let (mut values, failed) = match self.computed(|| batch(requested), keys, parent).await {
             Ok(values) => (values, None),
             Err(error) => (HashMap::new(), Some(error)),
         };
@@ -225,14 +234,12 @@ where
                 None => values.remove(&key).map(Ok),
             };
             async move {
-                let ended = if let Some(computed) = computed {
-                    let finished = self.finish(&stored_key, Why::Missing, &opened.fill, &claim, computed);
-                    Ended::With(finished.await)
+                if let Some(computed) = computed {
+                    self.finish(&stored_key, Why::Missing, opened, &claim, computed).await;
                 } else {
                     self.release(&stored_key, &claim).await;
-                    Ended::WithoutValue
-                };
-                opened.end(ended);
+                    opened.end(Ended::WithoutValue);
+                }
             }
             .boxed()
         });

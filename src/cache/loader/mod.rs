@@ -24,6 +24,8 @@ use super::{
 use batch::BatchFn;
 use builder::Settings;
 use flight::{Failed, LoaderFlights};
+#[cfg(feature = "blocking")]
+pub(crate) use run::Computing;
 use run::Why;
 
 /// A value from a loader, with its metadata.
@@ -89,7 +91,9 @@ pub enum LoadState {
 /// A key is computed once per process, for any number of tasks that request it. The computation
 /// runs in its own task, so dropping a caller does not stop it. With a
 /// [`lease`](LoaderBuilder::lease), a key is computed once across processes. Clones share
-/// everything. A `load` function that requests its own key from its own loader gets an error.
+/// everything. A `load` function that requests its own key from its own loader gets an error, also
+/// if it does so through the functions of other keys. A request from a task that the function
+/// spawned is not recognised.
 ///
 /// If the key is deleted or replaced while it is being computed, the result is returned to the
 /// callers that are already waiting, and is not stored. Without a lease, this applies to changes

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use codex_traits::{Expiry, KvBackend};
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,9 +39,48 @@ pub(super) enum Why {
     Refresh,
 }
 
+/// The keys that a loader is computing, and the computation that waits for them.
+#[derive(Debug)]
+pub(crate) struct Computing {
+    loader: usize,
+    keys: Vec<String>,
+    parent: Option<Arc<Computing>>,
+}
+
+impl Computing {
+    /// Returns the computation that this task runs, if it runs one.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        COMPUTING.try_with(Arc::clone).ok()
+    }
+
+    /// Calls `run` as a part of this computation, on a thread that does not run its task.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn scope<T>(self: Arc<Self>, run: impl FnOnce() -> T) -> T {
+        COMPUTING.sync_scope(self, run)
+    }
+
+    /// Returns whether another computation waits for this one.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_nested(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// Returns whether this computation, or one that waits for it, is computing the key.
+    fn includes(&self, loader: usize, key: &str) -> bool {
+        let mut next = Some(self);
+        while let Some(computing) = next {
+            if computing.loader == loader && computing.keys.iter().any(|other| other == key) {
+                return true;
+            }
+            next = computing.parent.as_deref();
+        }
+        false
+    }
+}
+
 tokio::task_local! {
-    /// The loader and the keys that this task is computing.
-    static COMPUTING: (usize, Vec<String>);
+    /// The computation that this task runs.
+    static COMPUTING: Arc<Computing>;
 }
 
 /// Returns the runtime for the tasks of computations.
@@ -63,11 +103,7 @@ where
         stored_key: &StoredKey,
         why: Why,
     ) -> Result<Loaded<T>, ComputeError<E>> {
-        let is_inside = COMPUTING
-            .try_with(|(loader, computed)| *loader == self.id() && computed.iter().any(|computed| computed == key));
-        if is_inside.unwrap_or(false) {
-            return Err(CacheError::invalid("a loader's function requested its own key from that loader").into());
-        }
+        self.check_recursion(key)?;
         let mut given_up = None;
         // First the running flight, then its replacement, then a flight for this caller alone.
         for is_last in [false, false, true] {
@@ -92,6 +128,16 @@ where
         Err(ComputeError::Aborted)
     }
 
+    /// Fails if a computation of this key waits for the caller.
+    pub(super) fn check_recursion(&self, key: &str) -> Result<(), CacheError> {
+        if Computing::current().is_some_and(|computing| computing.includes(self.id(), key)) {
+            return Err(CacheError::invalid(
+                "a loader's function requested its own key from that loader, directly or through the functions of other keys",
+            ));
+        }
+        Ok(())
+    }
+
     /// Joins the flight of a key. Returns the flight and whether it was opened for this caller.
     fn join(
         self: &Arc<Self>,
@@ -109,8 +155,10 @@ where
             Join::Opened(opened) => {
                 let flight = Arc::clone(&opened.flight);
                 let (inner, key, stored_key) = (Arc::clone(self), key.to_owned(), stored_key.to_string());
+                // Nobody waits for the refresh of a stale value.
+                let parent = if why == Why::Stale { None } else { Computing::current() };
                 runtime.spawn(async move {
-                    inner.run(&key, &StoredKey::Heap(stored_key), why, opened).await;
+                    inner.run(&key, &StoredKey::Heap(stored_key), why, opened, parent).await;
                 });
                 (flight, true)
             }
@@ -135,14 +183,21 @@ where
     }
 
     /// Runs a flight to completion, in a spawned task.
-    pub(super) async fn run(&self, key: &str, stored_key: &StoredKey, why: Why, opened: Opened<E>) {
+    pub(super) async fn run(
+        &self,
+        key: &str,
+        stored_key: &StoredKey,
+        why: Why,
+        opened: Opened<E>,
+        parent: Option<Arc<Computing>>,
+    ) {
         let prepared = self.prepare(stored_key, why, WhenBusy::Wait).await;
         let outcome = match prepared {
             Ok(Prepared::Compute(claimed)) => {
                 let computed = self
-                    .computed(|| (self.load)(key.to_owned()), vec![key.to_owned()])
+                    .computed(|| (self.load)(key.to_owned()), vec![key.to_owned()], parent)
                     .await;
-                self.finish(stored_key, why, &opened.fill, &claimed, computed).await
+                return self.finish(stored_key, why, opened, &claimed, computed).await;
             }
             Ok(Prepared::Done(value)) => Ok(value),
             // Unreachable: `WhenBusy::Wait` never returns `Busy`.
@@ -173,12 +228,18 @@ where
         &self,
         compute: impl FnOnce() -> Fut,
         keys: Vec<String>,
+        parent: Option<Arc<Computing>>,
     ) -> Result<R, ComputeError<E>> {
         let span = tracing::debug_span!("codex.cache.compute", cache = self.cache.name(), loader = self.name);
         let started = Instant::now();
         // Called inside the future, because the function may panic before it returns a future.
         let computation = async { compute().await };
-        let computed = COMPUTING.scope((self.id(), keys), computation.instrument(span));
+        let computing = Arc::new(Computing {
+            loader: self.id(),
+            keys,
+            parent,
+        });
+        let computed = COMPUTING.scope(computing, computation.instrument(span));
         // A panic must not leave a lease behind. The panic hook has already reported it.
         let computed = AssertUnwindSafe(computed).catch_unwind().await;
         self.cache.count(Event::Computed(started.elapsed()));
@@ -188,17 +249,36 @@ where
         }
     }
 
-    /// Stores the computed value, or releases the lease.
+    /// Stores the value of a computation and ends its flight.
     pub(super) async fn finish(
+        &self,
+        key: &StoredKey,
+        why: Why,
+        opened: Opened<E>,
+        claimed: &Claimed,
+        value: Result<T, ComputeError<E>>,
+    ) {
+        let Finished { outcome, keeps_lease } = self.store(key, why, &opened.fill, claimed, value).await;
+        if why == Why::Stale && outcome.is_err() {
+            self.retry_later(key);
+        }
+        opened.end(Ended::With(outcome));
+        if keeps_lease {
+            self.release(key, claimed).await;
+        }
+    }
+
+    /// Stores the computed value, or releases the lease.
+    async fn store(
         &self,
         key: &StoredKey,
         why: Why,
         fill: &Fill,
         claimed: &Claimed,
-        computed: Result<T, ComputeError<E>>,
-    ) -> Outcome<E> {
+        value: Result<T, ComputeError<E>>,
+    ) -> Finished<E> {
         // A panic of the value's `Serialize` must not leave a lease behind either.
-        let encoded = computed.and_then(|value| {
+        let encoded = value.and_then(|value| {
             let encode = AssertUnwindSafe(|| self.cache.encode(key, &value));
             Ok(catch_unwind(encode).map_err(|_| ComputeError::Aborted)??)
         });
@@ -207,14 +287,14 @@ where
             Err(error) => {
                 self.cache.count(Event::Error);
                 self.release(key, claimed).await;
-                return Err(error);
+                return Err(error).into();
             }
         };
         let expiry = match self.expiry() {
             Ok(expiry) => expiry,
             Err(error) => {
                 self.release(key, claimed).await;
-                return Err(error.into());
+                return Err(error.into()).into();
             }
         };
         if !claimed.is_stored || is_over(expiry) {
@@ -228,14 +308,16 @@ where
                     // The key may have been claimed after the write that outdated the result.
                     self.release(key, claimed).await;
                 }
-                Some(Err(error)) => self.not_stored(key, why, error)?,
+                Some(Err(error)) => {
+                    let answer = self.not_stored(key, why, error);
+                    return Finished {
+                        outcome: answer.map(|()| computed(bytes)).map_err(ComputeError::from),
+                        keeps_lease: true,
+                    };
+                }
             }
         }
-        Ok(FlightValue {
-            bytes,
-            state: LoadState::Computed,
-            age: Duration::ZERO,
-        })
+        Ok(computed(bytes)).into()
     }
 
     /// Handles a computed value that could not be stored: returns the error, unless the cache's
@@ -271,5 +353,30 @@ where
 
     fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
+    }
+}
+
+/// The end of a computation.
+struct Finished<E> {
+    outcome: Outcome<E>,
+    /// Whether the lease is still held because the value could not be stored. It is released after
+    /// the flight has ended: the store may be unreachable, and callers need not wait for it twice.
+    keeps_lease: bool,
+}
+
+impl<E> From<Outcome<E>> for Finished<E> {
+    fn from(outcome: Outcome<E>) -> Self {
+        Self {
+            outcome,
+            keeps_lease: false,
+        }
+    }
+}
+
+fn computed(bytes: Bytes) -> FlightValue {
+    FlightValue {
+        bytes,
+        state: LoadState::Computed,
+        age: Duration::ZERO,
     }
 }
