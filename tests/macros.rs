@@ -211,6 +211,27 @@ async fn a_timeout_can_use_an_argument_that_the_body_moves() {
 }
 
 #[tokio::test]
+async fn the_cache_can_be_a_fallible_or_conditional_expression() {
+    #[cached(cache = CACHE.group("macros").await?)]
+    async fn in_a_group(id: u8) -> Result<u8, CacheError> {
+        Ok(id)
+    }
+    #[cached(cache = if id == 1 { &*CACHE } else { &OTHER })]
+    async fn r#match(id: u8) -> Result<u8, CacheError> {
+        Ok(id)
+    }
+    static OTHER: LazyLock<Cache<MemoryBackend>> = LazyLock::new(|| CACHE.with_version(2));
+    assert_eq!(in_a_group(7).await.unwrap(), 7);
+    let group = CACHE.group("macros").await.unwrap();
+    assert!(group.has_key("in_a_group:[7]").await.unwrap());
+    for id in [1, 2] {
+        assert_eq!(r#match(id).await.unwrap(), id);
+    }
+    assert!(CACHE.has_key("match:[1]").await.unwrap());
+    assert!(OTHER.has_key("match:[2]").await.unwrap());
+}
+
+#[tokio::test]
 async fn an_argument_without_a_key_is_an_error() {
     #[cached(cache = CACHE)]
     async fn root(number: f64) -> Result<f64, Failure> {

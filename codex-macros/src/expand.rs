@@ -1,8 +1,8 @@
 //! The expansion of the attribute.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Error, Ident, LitStr, Result, ext::IdentExt as _};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Error, Ident, LitStr, Result, ext::IdentExt as _, spanned::Spanned as _};
 
 use crate::{function::Function, loader, options::Options};
 
@@ -18,7 +18,8 @@ pub(crate) fn expand(options: &Options, function: Function) -> Result<TokenStrea
 fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     let key = key(options, function)?;
     let is_async = function.is_async();
-    let Options { cache, timeout, .. } = options;
+    let timeout = &options.timeout;
+    let cache = cache(options, is_async);
     let map_error = map_error(options);
     let timeout = timeout.as_ref().map(|(_, timeout)| quote!(#timeout));
     let timeout = timeout.unwrap_or_else(|| quote!(::codex_kv::Timeout::Default));
@@ -26,9 +27,7 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
     let body = &function.item.block;
     let run = if is_async {
         quote! {
-            let __codex_cache = match &#cache {
-                __codex_cache => ::codex_kv::__private::cache(__codex_cache),
-            };
+            let __codex_cache = #cache;
             // Evaluated before the closure takes the arguments.
             let __codex_timeout = #timeout;
             let __codex_compute = || ::codex_kv::__private::typed::<#output, _>(async move #body);
@@ -37,9 +36,7 @@ fn computed(options: &Options, function: &Function) -> Result<TokenStream> {
         }
     } else {
         quote! {
-            let __codex_cache = match &#cache {
-                __codex_cache => ::codex_kv::__private::blocking_cache(__codex_cache),
-            };
+            let __codex_cache = #cache;
             let __codex_timeout = #timeout;
             let __codex_compute = move || -> #output #body;
             let __codex_outcome =
@@ -65,6 +62,24 @@ pub(crate) fn with_body(function: &Function, body: &TokenStream) -> TokenStream 
         #(#attributes)*
         #visibility #signature {
             #body
+        }
+    }
+}
+
+/// Returns an expression for a handle of the cache.
+pub(crate) fn cache(options: &Options, is_async: bool) -> TokenStream {
+    let cache = &options.cache;
+    // An error about the type points at the option.
+    let span = cache.span().resolved_at(Span::call_site());
+    let handle = if is_async {
+        quote_spanned!(span=> ::codex_kv::__private::cache)
+    } else {
+        quote_spanned!(span=> ::codex_kv::__private::blocking_cache)
+    };
+    // In an argument of the call, the expected type would reach into an `if` or a `?`.
+    quote_spanned! {span=>
+        match &#cache {
+            __codex_cache => #handle(__codex_cache),
         }
     }
 }

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::{Error, FnArg, Pat, Result, Type};
 
 use crate::{
-    expand::{default_key, map_error, name, with_body},
+    expand::{cache, default_key, map_error, name, with_body},
     function::Function,
     options::Options,
 };
@@ -27,7 +27,9 @@ pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenS
     let patterns = function.arguments.iter().map(|argument| &argument.pattern);
     let kinds = function.arguments.iter().map(|argument| &argument.kind);
     let settings = options.loader.iter().map(|(setting, value)| quote!(.#setting(#value)));
-    let (cache, output, body) = (&options.cache, &function.output, &function.item.block);
+    let output = &function.output;
+    // Without the body's braces, about which the compiler would warn.
+    let body = &function.item.block.stmts;
     let arguments = quote! {
         let (#(#patterns,)*): (#(#kinds,)*) = match ::codex_kv::__private::arguments(#name, &__codex_key) {
             ::core::result::Result::Ok(arguments) => arguments,
@@ -36,18 +38,17 @@ pub(crate) fn expand(options: &Options, mut function: Function) -> Result<TokenS
     };
     let (cache, load, get) = if function.is_async() {
         (
-            quote!(match &#cache {
-                __codex_cache => ::codex_kv::__private::cache(__codex_cache),
-            }),
-            quote!(::codex_kv::__private::typed::<#output, _>(async move { #arguments #body })),
+            cache(options, true),
+            quote!(::codex_kv::__private::typed::<#output, _>(async move { #arguments #(#body)* })),
             quote!(__codex_loader.get(&__codex_key).await),
         )
     } else {
         (
-            quote!(::codex_kv::Cache::from(match &#cache {
-                __codex_cache => ::codex_kv::__private::blocking_cache(__codex_cache),
-            })),
-            quote!(::codex_kv::__private::on_a_thread(move || -> #output { #arguments #body })),
+            {
+                let cache = cache(options, false);
+                quote!(::codex_kv::Cache::from(#cache))
+            },
+            quote!(::codex_kv::__private::on_a_thread(move || -> #output { #arguments #(#body)* })),
             quote!(::codex_kv::__private::wait(__codex_loader.get(&__codex_key))),
         )
     };
