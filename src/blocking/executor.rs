@@ -144,8 +144,8 @@ fn with_parker<T>(run: impl FnOnce(&Parker, &Waker) -> T) -> T {
     outcome
 }
 
-/// Returns whether this thread, on which a tokio runtime is entered, is running the runtime's tasks,
-/// in which case it must not block.
+/// Returns whether this thread, on which a tokio runtime is entered, is running the tasks of the
+/// runtime, in which case it must not block.
 ///
 /// tokio reveals this only by panicking, and a program may abort on a panic. This function observes
 /// two effects instead: the scheduler of a worker defers a task that yields, and the cooperative
