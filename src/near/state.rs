@@ -196,7 +196,7 @@ impl State {
         let node = read.node?;
         let (kind, deadline) = match (&read.value, read.ttl) {
             (Some(_), Ttl::Persistent) => (Kind::Present, NEVER),
-            (Some(_), Ttl::Remaining(left)) => (Kind::Present, noted.sent.saturating_add(nanos(left))),
+            (Some(_), Ttl::Remaining(left)) => (Kind::Present, deadline(noted.sent, left)?),
             (None, Ttl::Missing) if self.keys_move => (Kind::Absent, noted.sent.saturating_add(self.max_staleness)),
             (None, Ttl::Missing) => (Kind::Absent, NEVER),
             // The value and the time to live are from different moments.
@@ -322,6 +322,13 @@ impl fmt::Debug for State {
     }
 }
 
+/// Returns the end of a time to live, or `None` if it is too far away to be represented: after 584
+/// years.
+fn deadline(sent: u64, left: Duration) -> Option<u64> {
+    let left = u64::try_from(left.as_nanos()).ok()?;
+    sent.checked_add(left).filter(|deadline| *deadline != NEVER)
+}
+
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -364,6 +371,24 @@ mod tests {
         // An answer to the earlier read that arrives last leaves the kept answer too.
         assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
         assert_eq!(kept(&state), Some(Bytes::from("2")));
+    }
+
+    #[test]
+    fn a_time_to_live_that_does_not_fit_is_not_kept_as_none_at_all() {
+        let state = state(false);
+        let settle = |millis| {
+            let noted = state.note(KEY);
+            let left = Ttl::Remaining(Duration::from_millis(millis));
+            state.settle(KEY, &noted, &TrackedRead::on(NodeId::ONLY, Some("1".into()), left))
+        };
+        for (millis, settled) in [
+            (18_000_000_000_000, Settled::Kept),
+            (18_446_744_073_710, Settled::Refused),
+            (i64::MAX.unsigned_abs(), Settled::Refused),
+        ] {
+            assert_eq!(settle(millis), settled, "{millis} ms");
+            assert_eq!(kept(&state).is_some(), settled == Settled::Kept);
+        }
     }
 
     #[test]
