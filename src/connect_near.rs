@@ -20,9 +20,11 @@ pub(crate) struct NearSettings {
 /// Removes the settings of a near cache from a URL. Returns the remaining URL and the settings, if
 /// any.
 ///
-/// A query that contains an `@` may be part of a password, so it is left unchanged.
+/// A query that contains an `@` may be part of a password. It is left unchanged unless the Redis
+/// backend reads it as settings too.
 pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
-    let Some((front, query)) = url.rsplit_once('?').filter(|(_, query)| !query.contains('@')) else {
+    let is_query = |(front, query): &(&str, &str)| !query.contains('@') || are_settings(front, query);
+    let Some((front, query)) = url.rsplit_once('?').filter(is_query) else {
         return Ok((url.to_owned(), None));
     };
     let (mut size, mut staleness, mut max_value) = (None, None, None);
@@ -67,6 +69,23 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
         format!("{front}?{rest}")
     };
     Ok((url, Some(settings)))
+}
+
+/// Returns whether `query` consists of settings, although it contains an `@`: it follows the path of
+/// a socket or a server, and each part has the form `name=value`.
+fn are_settings(front: &str, query: &str) -> bool {
+    let rest = front.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let server = authority.rsplit('@').next().unwrap_or_default();
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+    let is_server = !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        !name.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let mut parts = query.split('&').filter(|part| !part.is_empty());
+    (rest.starts_with('/') || is_server)
+        && parts.all(|part| part.split_once('=').is_some_and(|(name, _)| is_name(name)))
 }
 
 /// Returns the error for a near cache of a lazily connected backend.
@@ -139,7 +158,19 @@ mod tests {
         assert_eq!(near.max_staleness, Some(Duration::from_millis(500)));
         let (url, near) = split("redis://h?near=1GiB").unwrap();
         assert_eq!((url.as_str(), near.unwrap().max_bytes), ("redis://h", 1 << 30));
-        for plain in ["redis://h", "redis://h?connections=3", "redis://:a?near=1MiB&b@h/1"] {
+        // An `@` in a setting is none of a password.
+        for front in ["redis://h", "redis://u:p@h:6379/0", "redis+unix:///tmp/socket"] {
+            let (url, near) = split(&format!("{front}?client_name=a@b&near=1MiB")).unwrap();
+            assert_eq!(url, format!("{front}?client_name=a@b"));
+            assert_eq!(near.unwrap().max_bytes, 1 << 20);
+        }
+        for plain in [
+            "redis://h",
+            "redis://h?connections=3",
+            "redis://:a?near=1MiB&b@h/1",
+            "redis://:a?near=1MiB&b=c@h/1",
+            "redis://u:a?near=1MiB&b=c@h/1",
+        ] {
             assert_eq!(split(plain).unwrap(), (plain.to_owned(), None));
         }
     }
