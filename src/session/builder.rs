@@ -151,7 +151,8 @@ impl<B: KvBackend, C> SessionStoreBuilder<B, C> {
     }
 
     /// Limits the number of sessions per user. A [login](SessionStore::login) beyond the limit ends
-    /// the user's oldest session.
+    /// the user's oldest session. A login that replaces a session of the same user in the same
+    /// browser is not beyond the limit.
     ///
     /// Only sessions in the list of [`sessions`](SessionStore::sessions) count, so a login by
     /// Django does not. There is no limit by default.

@@ -42,6 +42,10 @@ impl Changes {
         }
     }
 
+    pub(super) fn include(&self, name: &str) -> bool {
+        self.by_name.contains_key(name.as_bytes())
+    }
+
     /// Returns `fresh` with the changes applied to it, name by name. Replaced values come from
     /// `here`; computed values are computed again.
     ///

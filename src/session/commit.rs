@@ -2,7 +2,10 @@
 
 use codex_traits::KvBackend;
 
-use super::{Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore, login::user_of};
+use super::{
+    Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
+    login::{USER, user_of},
+};
 
 /// The number of attempts to store a change. Each failed attempt means that another client's change
 /// was stored meanwhile. No realistic number of concurrent writers makes a task lose a thousand
@@ -21,6 +24,8 @@ pub(super) enum Write<'a> {
     Cycle,
     /// The state of a session after a request.
     Request(KeyOnCommit),
+    /// The same for a session of this user, whose generation is being replaced.
+    RequestAs(KeyOnCommit, &'a str),
 }
 
 /// The session's key after a request.
@@ -36,6 +41,8 @@ impl Write<'_> {
     fn goes_on_alone(self, session: &Session) -> bool {
         match self {
             Self::Request(key) => key == KeyOnCommit::Cycle || session.holds_nothing(),
+            // Only a login of this request is a login without the record.
+            Self::RequestAs(..) => session.logs_in(),
             _ => false,
         }
     }
@@ -139,6 +146,24 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         self.write(session, Write::Request(key)).await
     }
 
+    /// Ends all other sessions of the user, and stores the changes of a request like
+    /// [`commit`](Self::commit). A session to which the user is no longer logged in is not spared.
+    pub(crate) async fn commit_alone(
+        &self,
+        session: &mut Session,
+        key: KeyOnCommit,
+        user: &str,
+    ) -> Result<bool, SessionError> {
+        if user_of(&session.data).as_deref() != Some(user) {
+            self.revoke_all(user).await?;
+            return self.commit(session, key).await;
+        }
+        self.end_all_but(session, user).await?;
+        let removed = self.write(session, Write::RequestAs(key, user)).await?;
+        self.list_again(session).await;
+        Ok(removed)
+    }
+
     /// Saves the session. If another client has changed it, merges and retries in a loop. Returns
     /// whether it removed a record without storing a new record.
     ///
@@ -170,8 +195,13 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
             // Checked in each iteration: a merge can add another request's values to an empty
             // session.
             Write::Request(_) if session.holds_nothing() => Box::pin(self.discard(session)).await,
-            Write::Cycle | Write::Request(KeyOnCommit::Cycle) => Box::pin(self.cycle_key(session)).await,
-            Write::Save | Write::SaveAs(_) | Write::Request(KeyOnCommit::Keep) => self.save(session).await,
+            Write::Cycle | Write::Request(KeyOnCommit::Cycle) | Write::RequestAs(KeyOnCommit::Cycle, _) => {
+                Box::pin(self.cycle_key(session)).await
+            }
+            Write::Save
+            | Write::SaveAs(_)
+            | Write::Request(KeyOnCommit::Keep)
+            | Write::RequestAs(KeyOnCommit::Keep, _) => self.save(session).await,
         }
     }
 
@@ -179,9 +209,10 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     async fn rebase(&self, session: &mut Session, write: Write<'_>) -> Result<(), SessionError> {
         let key = session.key.as_ref().ok_or(SessionError::Gone)?;
         let fresh = match write {
-            Write::SaveAs(user) => {
+            Write::SaveAs(user) | Write::RequestAs(_, user) => {
                 let fresh = self.load_unrevoked(key).await?;
-                fresh.filter(|fresh| user_of(&fresh.data).as_deref() == Some(user))
+                // Before a login of this request, the stored session has no user.
+                fresh.filter(|fresh| user_of(&fresh.data).map_or(session.logs_in(), |stored| stored == user))
             }
             _ => self.load(key).await?,
         };
@@ -205,6 +236,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 }
 
 impl Session {
+    /// Returns whether the unsaved changes include a login.
+    fn logs_in(&self) -> bool {
+        self.changes.include(USER) && self.data.contains_key(USER)
+    }
+
     /// Reduces the session to its unsaved changes, as a session that is not stored yet.
     fn detach(&mut self) -> Result<(), SessionError> {
         self.data = self.changes.applied_to(SessionData::new(), &self.data)?;

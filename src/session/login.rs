@@ -17,7 +17,7 @@ use super::{
 
 /// The names under which Django's `login` stores the user (`SESSION_KEY`, `BACKEND_SESSION_KEY`,
 /// `HASH_SESSION_KEY` of `django.contrib.auth`).
-const USER: &str = "_auth_user_id";
+pub(super) const USER: &str = "_auth_user_id";
 const AUTH_BACKEND: &str = "_auth_user_backend";
 const AUTH_HASH: &str = "_auth_user_hash";
 /// The name under which a session stores the generation that its user had at the login. It is

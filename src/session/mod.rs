@@ -42,6 +42,7 @@ pub use handle::Session;
 pub use key::{InvalidSessionKey, SessionKey};
 pub use login::Login;
 pub use store::SessionStore;
+pub(crate) use user_sessions::NOBODY_IS_LOGGED_IN;
 pub use user_sessions::UserSession;
 
 pub use crate::CodecError;

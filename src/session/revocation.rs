@@ -3,11 +3,12 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use codex_traits::{KvBackend, SetOptions};
+use codex_traits::{Condition, KvBackend, SetOptions};
 
 use super::{
-    SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
-    login::{GENERATION, check_user},
+    Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
+    commit::ATTEMPTS,
+    login::{GENERATION, check_user, user_of},
 };
 
 /// A user whose generation was read together with a session, and the result.
@@ -44,20 +45,41 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// [`SessionError::Generator`] if the random generator fails. [`SessionError::InvalidArgument`]
     /// if the user id is empty.
     pub async fn revoke_all(&self, user: &str) -> Result<(), SessionError> {
-        self.new_generation(user).await.map(drop)
+        // An unconditional write is never refused.
+        self.new_generation(user, Condition::Always).await.map(drop)
     }
 
-    /// Gives the user a new generation that no session has.
-    pub(super) async fn new_generation(&self, user: &str) -> Result<String, SessionError> {
+    /// Gives the user a new generation, and the session with it, so that all other sessions of the
+    /// user end. The caller saves the session. Fails with `Gone` if the session was revoked since
+    /// it was loaded, so that it does not become valid again.
+    pub(super) async fn end_all_but(&self, session: &mut Session, user: &str) -> Result<(), SessionError> {
+        let mut current = generation_of(&session.data);
+        for _ in 0..ATTEMPTS {
+            let condition = current.map_or(Condition::IfAbsent, |current| Condition::IfEquals(current.into()));
+            if let Some(generation) = self.new_generation(user, condition).await? {
+                return session.insert(GENERATION, &generation);
+            }
+            // Another request of the same browser may have ended the other sessions meanwhile.
+            let key = session.key.as_ref().ok_or(SessionError::Gone)?;
+            let fresh = self.load(key).await?;
+            let fresh = fresh.filter(|fresh| user_of(&fresh.data).as_deref() == Some(user));
+            current = generation_of(&fresh.ok_or(SessionError::Gone)?.data);
+        }
+        Err(SessionError::Conflict)
+    }
+
+    /// Gives the user a new generation that no session has, and returns it. Returns `None` if the
+    /// current generation does not meet the condition.
+    async fn new_generation(&self, user: &str, condition: Condition) -> Result<Option<String>, SessionError> {
         check_user(user)?;
         // Random rather than a counter: if a counter was lost and restarted, old sessions would
         // become valid again.
         let generation = SessionKey::generate()?.as_str().to_owned();
         let record = self.generation_record(user);
         let value = Bytes::copy_from_slice(generation.as_bytes());
-        // An unconditional write is never refused.
-        let _written = self.backend().set(&record, value, SetOptions::new()).await?;
-        Ok(generation)
+        let options = SetOptions::new().with_condition(condition);
+        let written = self.backend().set(&record, value, options).await?;
+        Ok(written.is_written().then_some(generation))
     }
 
     /// Returns whether the user of a session was revoked since the login. `asked` is the user's
@@ -89,6 +111,6 @@ pub(super) fn generation_of(data: &SessionData) -> Option<String> {
     data.get::<String>(GENERATION).ok().flatten()
 }
 
-fn text_of(stored: &Bytes) -> String {
+pub(super) fn text_of(stored: &Bytes) -> String {
     String::from_utf8_lossy(stored).into_owned()
 }

@@ -14,6 +14,7 @@ use super::{
     login::user_of,
     login_record::{LOGIN, LoginRecord},
     policy::Policy,
+    user_sessions::Replaced,
     users::UserMemory,
 };
 
@@ -259,7 +260,11 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         if matches!(lost, SessionError::Conflict)
             && let Some((user, login)) = listed(&session.data)
         {
-            self.enlist(&user, &login.id, old_key, Some(old_key)).await?;
+            let replaced = Replaced {
+                key: Some(old_key),
+                others: &session.replaced,
+            };
+            self.enlist(&user, &login.id, old_key, replaced).await?;
         }
         Err(lost)
     }
@@ -311,8 +316,12 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         payload: Bytes,
         left: (Duration, SystemTime),
     ) -> Result<(), SessionError> {
+        let replaced = Replaced {
+            key: session.key.as_ref(),
+            others: &session.replaced,
+        };
         if let Some((user, login)) = listed(&session.data)
-            && let Err(error) = self.enlist(&user, &login.id, &key, session.key.as_ref()).await
+            && let Err(error) = self.enlist(&user, &login.id, &key, replaced).await
         {
             // If the delete fails too, a record under an unknown key stays until it expires.
             let _ = self.delete(&key).await;
@@ -391,7 +400,7 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
 }
 
 /// Returns the user and the login of a session that belongs in the user's list.
-fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
+pub(super) fn listed(data: &SessionData) -> Option<(String, LoginRecord)> {
     Some((user_of(data)?.into_owned(), LoginRecord::of(data)?))
 }
 

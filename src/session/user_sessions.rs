@@ -16,9 +16,10 @@ use futures_util::future::{try_join, try_join_all};
 use super::{
     Session, SessionCodec, SessionData, SessionError, SessionKey, SessionStore,
     commit::{ATTEMPTS, Write},
-    login::{GENERATION, user_of},
+    login::user_of,
     login_record::LoginRecord,
-    revocation::generation_of,
+    revocation::{generation_of, text_of},
+    store::listed,
 };
 
 /// The maximum number of logins in a user's list, unless the store has a lower limit. The oldest
@@ -32,6 +33,10 @@ const LIST_AGE: Duration = Duration::from_secs(400 * 86_400);
 /// The maximum number of times that [`SessionStore::sessions`] reads the list if other clients
 /// change it meanwhile.
 const READS: usize = 8;
+
+/// The error of a session without a user whose other sessions are to end.
+pub(crate) const NOBODY_IS_LOGGED_IN: SessionError =
+    SessionError::InvalidArgument("no user is logged in to this session, so there are no other sessions to end");
 
 /// A session in the list of [`SessionStore::sessions`].
 #[derive(Clone, PartialEq, Eq)]
@@ -57,11 +62,32 @@ struct List {
     stored: Option<Bytes>,
 }
 
+/// The user of a list, and the user's generation, which a live session has.
+struct Listed<'a> {
+    user: &'a str,
+    generation: Option<String>,
+}
+
+/// The keys whose records a new session replaces.
+#[derive(Clone, Copy)]
+pub(super) struct Replaced<'a> {
+    /// The key of the same session, whose record must still exist.
+    pub(super) key: Option<&'a SessionKey>,
+    /// The keys of sessions that a login in the same browser ends.
+    pub(super) others: &'a [SessionKey],
+}
+
+impl Replaced<'_> {
+    fn contains(&self, key: &SessionKey) -> bool {
+        self.key == Some(key) || self.others.contains(key)
+    }
+}
+
 impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Returns the live sessions of a user, the latest login first, for a "my devices" page.
     ///
     /// The list contains the latest sessions that [`login`](Self::login) began, at most 100 per
-    /// user. It does not contain logins by Django. The call takes two round trips, and a third if
+    /// user, or as many as the store's limit. It does not contain logins by Django. The call takes two round trips, and a third if
     /// it prunes the list. It repeats them if another client changes the list meanwhile.
     ///
     /// To find the session of a request, compare the ids with [`Session::login_id`].
@@ -103,25 +129,32 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         let keys: Vec<(String, SessionKey)> = list.keys().collect();
         let found = try_join_all(keys.iter().map(|(_, key)| self.stored_with_ttl(key))).await?;
         let now = self.now();
+        let user = Listed { user, generation };
         let mut live = Vec::new();
         let mut dead = Vec::new();
         for ((id, key), found) in keys.iter().zip(found) {
             let session = found.and_then(|(payload, left)| {
                 let data = self.codec().decode_for(&self.record(key), &payload).ok()?;
-                let login = LoginRecord::of(&data).filter(|login| login.id == *id)?;
-                let is_live = user_of(&data).as_deref() == Some(user)
-                    && generation_of(&data) == generation
-                    && !self.policy().is_over(&data, now);
-                is_live.then(|| self.described(login, &data, left, now))
+                let login = self.live_login(&data, id, &user, now)?;
+                Some(self.described(login, &data, left, now))
             });
             match session {
                 Some(session) => live.push(session),
                 None => dead.push(id.as_str()),
             }
         }
-        let is_current = self.prune(user, list, &dead).await?;
+        let is_current = self.prune(user.user, list, &dead).await?;
         live.reverse();
         Ok((live, is_current))
+    }
+
+    /// Returns the login of a session's data if it is the live login of the list's `id`.
+    fn live_login(&self, data: &SessionData, id: &str, user: &Listed<'_>, now: SystemTime) -> Option<LoginRecord> {
+        let login = LoginRecord::of(data).filter(|login| login.id == id)?;
+        let is_live = user_of(data).as_deref() == Some(user.user)
+            && generation_of(data) == user.generation
+            && !self.policy().is_over(data, now);
+        is_live.then_some(login)
     }
 
     /// Ends a session of a user, by its id from [`sessions`](Self::sessions), and returns whether
@@ -162,58 +195,112 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// # Errors
     ///
     /// [`SessionError::InvalidArgument`] if no user is logged in. [`SessionError::Gone`] if this
-    /// session was ended elsewhere; the other sessions are ended nevertheless. Otherwise the same
-    /// errors as [`save_merged`](Self::save_merged). If the backend fails halfway, this session may
-    /// have ended with the others.
+    /// session was ended elsewhere: if it was revoked, the call has no effect, and otherwise the
+    /// other sessions are ended nevertheless. Otherwise the same errors as
+    /// [`save_merged`](Self::save_merged). If the backend fails halfway, this session may have ended
+    /// with the others.
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         let Some(user) = session.user() else {
-            return Err(SessionError::InvalidArgument(
-                "no user is logged in to this session, so there are no other sessions to end",
-            ));
+            return Err(NOBODY_IS_LOGGED_IN);
         };
-        let generation = self.new_generation(&user).await?;
-        session.insert(GENERATION, &generation)?;
-        self.write(session, Write::SaveAs(&user)).await.map(drop)
+        self.end_all_but(session, &user).await?;
+        self.write(session, Write::SaveAs(&user)).await?;
+        self.list_again(session).await;
+        Ok(())
+    }
+
+    /// Adds the session to its user's list if it is missing there. Between the user's new generation
+    /// and the save of the session, a reader of the list takes the session for an ended one.
+    pub(super) async fn list_again(&self, session: &Session) {
+        let (Some(key), Some((user, login))) = (&session.key, listed(&session.data)) else {
+            return;
+        };
+        let nothing = Replaced { key: None, others: &[] };
+        let added = async {
+            if session.stored.is_some() && self.list(&user).await?.key(&login.id).as_ref() != Some(key) {
+                self.enlist(&user, &login.id, key, nothing).await?;
+            }
+            Ok::<_, SessionError>(())
+        };
+        // The others have ended and the session is saved. The list is only a hint.
+        let _ = added.await;
     }
 
     /// Adds the login to the user's list with the session's `key`, and ends the oldest sessions
-    /// beyond the limit. `old_key` is the key whose record the session replaces. Without that
-    /// record the session has ended, so it ends no other session and the result is `Gone`.
+    /// beyond the limit. Sessions that are `replaced` do not count. If the session replaces its own
+    /// record and that record is missing, the session has ended, so it ends no other session and
+    /// the result is `Gone`.
     pub(super) async fn enlist(
         &self,
         user: &str,
         id: &str,
         key: &SessionKey,
-        old_key: Option<&SessionKey>,
+        replaced: Replaced<'_>,
     ) -> Result<(), SessionError> {
+        let mut room = usize::MAX;
         for _ in 0..ATTEMPTS {
             let mut list = self.list(user).await?;
             list.entries.insert(id, key.as_str())?;
-            self.make_room(&mut list, id, old_key).await?;
-            if self.store_list(user, &list).await? {
-                return Ok(());
+            self.make_room(user, &mut list, id, replaced, room).await?;
+            match self.store_list(user, &list).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // The codec's size limit is meant for sessions. It must not prevent a login, so the
+                // list drops its oldest logins.
+                Err(SessionError::TooLarge { .. }) if room > 1 => room = (list.entries.len() / 2).max(1),
+                Err(error) => return Err(error),
             }
         }
         Err(SessionError::Conflict)
     }
 
-    async fn make_room(&self, list: &mut List, newest: &str, old_key: Option<&SessionKey>) -> Result<(), SessionError> {
+    /// Ends the oldest sessions beyond the store's limit, and reduces the list to at most `room`
+    /// sessions.
+    async fn make_room(
+        &self,
+        user: &str,
+        list: &mut List,
+        newest: &str,
+        replaced: Replaced<'_>,
+        room: usize,
+    ) -> Result<(), SessionError> {
         let limit = self.policy().sessions_per_user.map_or(MOST_LISTED, Into::into);
-        if list.entries.len() <= limit {
+        let room = room.min(limit);
+        if list.entries.len() <= room {
             return Ok(());
         }
-        let others: Vec<(String, SessionKey)> = list.keys().filter(|(id, _)| id != newest).collect();
+        // The list keeps a replaced session until it is read: if the new key is taken back, the
+        // session goes on under the old key.
+        let others: Vec<(String, SessionKey)> = list
+            .keys()
+            .filter(|(id, key)| id != newest && !replaced.contains(key))
+            .collect();
         let records: Vec<String> = others.iter().map(|(_, key)| self.record(key)).collect();
-        let names: Vec<&str> = records.iter().map(String::as_str).collect();
+        let generation = self.generation_record(user);
+        let names: Vec<&str> = records.iter().chain([&generation]).map(String::as_str).collect();
         let found = self.backend().get_many(&names).await?;
-        let is_live = |index: &usize| found.get(*index).is_some_and(Option::is_some);
+        let user = Listed {
+            user,
+            generation: found.last().and_then(Option::as_ref).map(text_of),
+        };
+        let now = self.now();
+        let is_live = |index: &usize| {
+            let Some(payload) = found.get(*index).and_then(Option::as_ref) else {
+                return false;
+            };
+            // An unreadable record counts as live, because another process may be able to read it.
+            let data = self.codec().decode_for(&records[*index], payload);
+            data.map_or(true, |data| {
+                self.live_login(&data, &others[*index].0, &user, now).is_some()
+            })
+        };
         let live: Vec<usize> = (0..others.len()).filter(is_live).collect();
-        let too_many = (live.len() + 1).saturating_sub(limit);
-        let (oldest, kept) = live.split_at(too_many.min(live.len()));
+        let beyond = |most: usize| (live.len() + 1).saturating_sub(most).min(live.len());
+        let (oldest, kept) = (&live[..beyond(limit)], &live[beyond(room)..]);
         // End the sessions before they leave the list, so that no live session is unlisted.
         if self.policy().sessions_per_user.is_some() && !oldest.is_empty() {
             // A login in another browser may have ended this session to make room for itself.
-            if let Some(old_key) = old_key
+            if let Some(old_key) = replaced.key
                 && !self.exists(old_key).await?
             {
                 return Err(SessionError::Gone);

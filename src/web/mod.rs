@@ -85,6 +85,7 @@
 //! }
 //! ```
 //!
+//! [`Session::end_others`] ends all other sessions of the user, on all devices.
 //! [`SessionStore::revoke_all`](crate::SessionStore::revoke_all) ends all sessions of the user,
 //! including this session.
 //!

@@ -13,7 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Outcome, SessionOutput, Sessions, settings::SaveWhen, store::Store};
-use crate::session::{KeyOnCommit, Login, Session as Loaded, SessionError, SessionExpiry, SessionKey};
+use crate::session::{
+    KeyOnCommit, Login, NOBODY_IS_LOGGED_IN, Session as Loaded, SessionError, SessionExpiry, SessionKey,
+};
 
 /// The session of a request: an argument of a handler.
 ///
@@ -40,6 +42,8 @@ struct Shared {
 struct State {
     loaded: Option<Loaded>,
     key: KeyOnCommit,
+    /// The user whose other sessions end after the handler.
+    ends_others_of: Option<String>,
     /// Whether this request has removed the record of the browser's key.
     ended: bool,
     accessed: bool,
@@ -223,6 +227,31 @@ impl Session {
         }
     }
 
+    /// Ends all other sessions of the user who is logged in, like
+    /// [`SessionStore::end_others`](crate::SessionStore::end_others): "log out all other devices".
+    /// This session stays. The others end after the handler, and none ends if the response has
+    /// status 500 or above, or 408.
+    ///
+    /// ```
+    /// # use codex_kv::{SessionError, web::Session};
+    /// # async fn password_was_changed(session: Session) -> Result<(), SessionError> {
+    /// session.cycle_key().await?;
+    /// session.end_others().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same errors as [`with`](Self::with), and [`SessionError::InvalidArgument`] if no user is
+    /// logged in.
+    pub async fn end_others(&self) -> Result<(), SessionError> {
+        let mut state = self.open().await?;
+        let user = self.load(&mut state).await?.user();
+        state.ends_others_of = Some(user.ok_or(NOBODY_IS_LOGGED_IN)?);
+        Ok(())
+    }
+
     /// Logs the user out. Equivalent to [`flush`](Self::flush).
     ///
     /// # Errors
@@ -304,7 +333,9 @@ impl Session {
     /// Returns whether the session has unsaved changes.
     pub(super) async fn has_changes(&self) -> bool {
         let state = self.shared.state.lock().await;
-        state.key == KeyOnCommit::Cycle || state.loaded.as_ref().is_some_and(Loaded::is_modified)
+        state.key == KeyOnCommit::Cycle
+            || state.ends_others_of.is_some()
+            || state.loaded.as_ref().is_some_and(Loaded::is_modified)
     }
 
     /// Ends the session without saving, unless [`finish`](Self::finish) has ended it.
@@ -321,7 +352,10 @@ impl Session {
             return Ok(CookieChange::None);
         };
         let store = self.store();
-        if session.is_modified() || state.key == KeyOnCommit::Cycle {
+        if let Some(user) = &state.ends_others_of {
+            state.ended |= store.commit_alone(session, state.key, user).await?;
+            store.end_replaced(session).await?;
+        } else if session.is_modified() || state.key == KeyOnCommit::Cycle {
             state.ended |= store.commit(session, state.key).await?;
             store.end_replaced(session).await?;
         } else if session.key().is_none() {

@@ -23,6 +23,13 @@ pub(super) trait Store: Send + Sync {
     /// Stores the changes of a request. Returns whether it removed the record of the session's old
     /// key without storing a new record.
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>>;
+    /// Does the same, and ends all other sessions of the user.
+    fn commit_alone<'a>(
+        &'a self,
+        session: &'a mut Session,
+        key: KeyOnCommit,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<bool, SessionError>>;
 }
 
 impl<B: KvBackend, C: SessionCodec> Store for SessionStore<B, C> {
@@ -60,5 +67,14 @@ impl<B: KvBackend, C: SessionCodec> Store for SessionStore<B, C> {
 
     fn commit<'a>(&'a self, session: &'a mut Session, key: KeyOnCommit) -> BoxFuture<'a, Result<bool, SessionError>> {
         Box::pin(self.commit(session, key))
+    }
+
+    fn commit_alone<'a>(
+        &'a self,
+        session: &'a mut Session,
+        key: KeyOnCommit,
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<bool, SessionError>> {
+        Box::pin(self.commit_alone(session, key, user))
     }
 }

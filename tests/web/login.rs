@@ -27,6 +27,21 @@ fn app<B: KvBackend>(store: SessionStore<B>) -> Router {
         session.logout().await?;
         Ok::<_, SessionError>("out")
     };
+    let end_others = |session: Session, Path(then): Path<String>| async move {
+        session.end_others().await?;
+        match then.as_str() {
+            "cycle" => session.cycle_key().await?,
+            "logout" => session.logout().await?,
+            "fail" => return Ok(axum::http::StatusCode::BAD_GATEWAY),
+            other => session.insert("then", other.to_owned()).await?,
+        }
+        Ok::<_, SessionError>(axum::http::StatusCode::OK)
+    };
+    let login_alone = |session: Session, Path(user): Path<String>| async move {
+        session.login(&Login::new(user)).await?;
+        session.end_others().await?;
+        Ok::<_, SessionError>("in")
+    };
     let whoami = |session: Session| async move {
         let user = session.user().await?;
         Ok::<_, SessionError>(user.unwrap_or_else(|| "nobody".to_owned()))
@@ -35,6 +50,8 @@ fn app<B: KvBackend>(store: SessionStore<B>) -> Router {
         .route("/login/{user}", get(login))
         .route("/login-and-fail", get(login_and_fail))
         .route("/logout", get(logout))
+        .route("/end-others/{then}", get(end_others))
+        .route("/login-alone/{user}", get(login_alone))
         .route("/whoami", get(whoami))
         .layer(SessionLayer::new(store))
 }
@@ -133,6 +150,106 @@ async fn a_login_that_is_clicked_twice_is_a_login() {
             assert_eq!(browser.peek("/whoami").await.body, "42");
         }
         assert_eq!(browser.peek("/whoami").await.body, "nobody");
+    }
+}
+
+async fn the_other_sessions_end(backend: AnyBackend) {
+    let store = store(backend);
+    let app = app(store.clone());
+    let logged_in = async |user: &str| {
+        let mut browser = Browser::new(app.clone());
+        browser.get(&format!("/login/{user}")).await;
+        browser
+    };
+    let is_logged_in = async |browser: &Browser| browser.peek("/whoami").await.body != "nobody";
+    let theirs = logged_in("43").await;
+    let mut this = logged_in("42").await;
+    this.get("/set/cart/full").await;
+    for (then, changes_key) in [("insert", false), ("cycle", true)] {
+        let other = logged_in("42").await;
+        let page = this.peek("/end-others/fail").await;
+        assert_eq!((page.status.as_u16(), page.set_cookie()), (502, None));
+        assert!(is_logged_in(&other).await, "a failed response ends no session");
+        let key = this.key();
+        assert_eq!(this.get(&format!("/end-others/{then}")).await.status, 200);
+        assert_eq!(this.key() != key, changes_key, "{then}");
+        assert!(is_logged_in(&this).await && !is_logged_in(&other).await, "{then}");
+        assert_eq!(store.sessions("42").await.unwrap().len(), 1);
+    }
+    assert_eq!(this.get("/get/then").await.body, "insert");
+    assert_eq!(this.get("/get/cart").await.body, "full");
+
+    // In the request of the login, from a visitor's session and from a session of the same user.
+    let mut visitor = Browser::new(app.clone());
+    visitor.get("/set/cart/full").await;
+    for browser in [&mut visitor, &mut this] {
+        let other = logged_in("42").await;
+        browser.get("/login-alone/42").await;
+        assert!(is_logged_in(browser).await && !is_logged_in(&other).await);
+    }
+    assert!(!is_logged_in(&visitor).await);
+
+    // Before a logout, and without a login.
+    let other = logged_in("42").await;
+    this.get("/end-others/logout").await;
+    assert_eq!(this.cookie, None);
+    assert!(!is_logged_in(&other).await);
+    assert_eq!(Browser::new(app.clone()).get("/end-others/insert").await.status, 500);
+    assert!(is_logged_in(&theirs).await);
+}
+
+#[tokio::test]
+async fn the_other_sessions_of_a_user_end_on_memory() {
+    the_other_sessions_end(AnyBackend::new(MemoryBackend::new())).await;
+}
+
+#[tokio::test]
+async fn the_other_sessions_of_a_user_end_on_redis() {
+    let database = codex_testkit::require!("redis", Database::lease());
+    let backend = RedisBackend::connect(&database.patient_url()).await.unwrap();
+    the_other_sessions_end(AnyBackend::new(backend)).await;
+}
+
+/// Another request of the same browser saves, logs in or ends the session before the others end.
+#[tokio::test]
+async fn the_other_sessions_end_beside_another_request() {
+    for (change, status, stays) in [("save", 200, true), ("end", 400, false), ("revoke", 400, false)] {
+        for cycles in [false, true] {
+            let store = store(MemoryBackend::new());
+            let elsewhere = store.clone();
+            let handler = move |session: Session| async move {
+                session.end_others().await?;
+                if cycles {
+                    session.cycle_key().await?;
+                }
+                let key = session.key().await?.unwrap();
+                match change {
+                    "save" => elsewhere.update(&key, |session| session.insert("theirs", "1")).await?,
+                    "end" => drop(elsewhere.delete(&key).await?),
+                    _ => elsewhere.revoke_all("42").await?,
+                }
+                Ok::<_, SessionError>("ended")
+            };
+            let app = Router::new()
+                .route("/beside", get(handler))
+                .layer(SessionLayer::new(store.clone()));
+            let app = app.merge(self::app(store.clone()));
+            let mut other = Browser::new(app.clone());
+            other.get("/login/42").await;
+            let mut browser = Browser::new(app);
+            browser.get("/login/42").await;
+            let page = browser.get("/beside").await;
+            assert_eq!(page.status.as_u16(), status, "{change}, cycles: {cycles}");
+            assert_eq!(
+                browser.get("/whoami").await.body == "42",
+                stays,
+                "{change}, cycles: {cycles}"
+            );
+            assert_eq!(other.get("/whoami").await.body, "nobody");
+            if change == "save" {
+                assert_eq!(browser.get("/get/theirs").await.body, "1");
+            }
+        }
     }
 }
 

@@ -20,7 +20,10 @@ clauses! {
         live_sessions_are_listed_by_an_id_that_is_no_key
         a_session_is_ended_by_its_id
         all_others_are_ended_listed_or_not
+        ending_the_others_restores_no_revoked_session
         the_oldest_gives_way_to_a_login_too_many
+        a_login_in_place_of_a_session_ends_no_other
+        an_ended_session_gives_way_before_a_live_one
         logins_at_once_are_all_listed
         a_new_key_keeps_the_id
         a_session_that_is_ended_while_its_key_changes_stays_ended
@@ -31,6 +34,7 @@ clauses! {
         a_lost_list_loses_nothing
         the_list_is_pruned_when_it_is_read
         the_list_is_bounded
+        a_size_limit_of_the_codec_prevents_no_login
     }
     suser_03_loading_a_login_is_one_round_trip {
         loading_a_login_is_one_round_trip
@@ -169,6 +173,31 @@ async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
 }
 
+async fn ending_the_others_restores_no_revoked_session<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    for revoked_before in [false, true] {
+        if revoked_before {
+            store.revoke_all("42").await.unwrap();
+        }
+        let mut this = log_in(&store, "42", "this").await;
+        let mut copy = store.load(&key(&this)).await.unwrap().unwrap();
+        let mut other = log_in(&store, "42", "other").await;
+        store.end_others(&mut this).await.unwrap();
+        let ended = store.end_others(&mut other).await;
+        assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
+        assert!(!lives(&store, &other).await && lives(&store, &this).await);
+        // Two requests of the same browser are the same session.
+        store.end_others(&mut copy).await.unwrap();
+        assert!(lives(&store, &this).await);
+
+        store.revoke_all("42").await.unwrap();
+        let later = log_in(&store, "42", "later").await;
+        let ended = store.end_others(&mut copy).await;
+        assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
+        assert!(!lives(&store, &copy).await && lives(&store, &later).await);
+    }
+}
+
 async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
     let limit = NonZeroUsize::new(2).unwrap();
     let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
@@ -203,6 +232,55 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
         "all live sessions are listed"
     );
     assert!((1..=2).contains(&live), "{live}");
+}
+
+async fn a_login_in_place_of_a_session_ends_no_other<B: KvBackend>(cx: &Cx<B>) {
+    for limit in [1, 2, 3] {
+        let limit = NonZeroUsize::new(limit).unwrap();
+        let user = &format!("user {limit}");
+        let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
+        let mut others = Vec::new();
+        for _ in 1..limit.get() {
+            others.push(log_in(&store, user, "other").await);
+        }
+        let mut this = log_in(&store, user, "this").await;
+        this.insert("cart", 1).unwrap();
+        // The same user, with and without a change of the password, and after a change elsewhere.
+        let logins = [
+            Login::new(user),
+            Login::django(user, "new", SECRET),
+            Login::django(user, "newer", SECRET),
+        ];
+        for login in logins {
+            let changed = store.update(&key(&this), |session| session.insert("theirs", 1)).await;
+            changed.unwrap();
+            let replaced = key(&this);
+            store.login(&mut this, &login.label("this")).await.unwrap();
+            assert!(lives(&store, &this).await, "limit {limit}");
+            assert!(!store.exists(&replaced).await.unwrap());
+            for other in &others {
+                assert!(lives(&store, other).await, "limit {limit}");
+            }
+            assert_eq!(store.sessions(user).await.unwrap().len(), limit.get());
+            store.login(&mut this, &Login::new(user).label("this")).await.unwrap();
+        }
+        let next = log_in(&store, user, "next").await;
+        let listed = store.sessions(user).await.unwrap();
+        assert_eq!(listed.len(), limit.get(), "another session counts");
+        assert_eq!(Some(&listed[0].id), next.login_id().as_ref());
+    }
+}
+
+async fn an_ended_session_gives_way_before_a_live_one<B: KvBackend>(cx: &Cx<B>) {
+    let limit = NonZeroUsize::new(2).unwrap();
+    let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
+    let mut first = log_in(&store, "42", "first").await;
+    let second = log_in(&store, "42", "second").await;
+    store.end_others(&mut first).await.unwrap();
+    assert!(store.exists(&key(&second)).await.unwrap(), "its record is still there");
+    let third = log_in(&store, "42", "third").await;
+    assert!(lives(&store, &first).await && lives(&store, &third).await);
+    assert_eq!(labels(&store, "42").await, ["third", "first"]);
 }
 
 async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
@@ -355,6 +433,26 @@ async fn the_list_is_bounded<B: KvBackend>(cx: &Cx<B>) {
         (100, "102", "3")
     );
     assert!(lives(&store, &sessions[0]).await, "an unlisted session stays live");
+}
+
+async fn a_size_limit_of_the_codec_prevents_no_login<B: KvBackend>(cx: &Cx<B>) {
+    for most in [None, NonZeroUsize::new(90)] {
+        let codec = DjangoSigned::new(SECRET).with_max_size(2_048);
+        let mut store = cx.sessions().project("shop").codec(codec);
+        let user = format!("user {most:?}");
+        if let Some(most) = most {
+            store = store.sessions_per_user(most);
+        }
+        let store = store.build().unwrap();
+        let mut sessions = Vec::new();
+        for number in 0..40 {
+            sessions.push(log_in(&store, &user, &number.to_string()).await);
+        }
+        assert_eq!(store.sessions(&user).await.unwrap()[0].label.as_deref(), Some("39"));
+        for session in &sessions {
+            assert!(lives(&store, session).await, "an unlisted session stays live");
+        }
+    }
 }
 
 async fn loading_a_login_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {

@@ -47,6 +47,11 @@ async fn whoami(session: Session) -> Answer {
     Ok(session.user().await?.unwrap_or_else(|| "nobody".to_owned()))
 }
 
+async fn end_others(session: Session) -> Answer {
+    session.end_others().await?;
+    Ok("alone".to_owned())
+}
+
 async fn log_out(session: Session) -> Answer {
     session.logout().await?;
     Ok("out".to_owned())
@@ -88,6 +93,7 @@ macro_rules! browser {
             .route("/read", get().to(read))
             .route("/login/{name}", get().to(log_in))
             .route("/whoami", get().to(whoami))
+            .route("/end-others", get().to(end_others))
             .route("/logout", get().to(log_out))
             .route("/fail", get().to(fail))
             .route("/timed-out", get().to(timed_out))
@@ -168,6 +174,14 @@ async fn counts_logs_in_and_out(backend: AnyBackend) {
     }
     assert_eq!(ask("/missing", &mut cookie).await.status, 404);
     assert_eq!(ask("/read", &mut cookie).await.body, "7", "another status saves");
+
+    // The other session of the user ends, and this session stays.
+    let mut elsewhere = None;
+    ask("/login/ada", &mut elsewhere).await;
+    assert_eq!(ask("/end-others", &mut cookie).await.body, "alone");
+    assert_eq!(ask("/whoami", &mut elsewhere).await.body, "nobody");
+    assert_eq!(ask("/whoami", &mut cookie).await.body, "ada");
+    assert_eq!(ask("/end-others", &mut None).await.status, 500);
 
     let mut stolen = cookie.clone();
     let reply = ask("/logout", &mut cookie).await;
