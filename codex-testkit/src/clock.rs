@@ -82,7 +82,8 @@ impl Clock {
     /// Returns a time to live that is short but leaves time for a few calls.
     pub fn short(&self) -> Duration {
         match self.time {
-            Time::Virtual(_) => Duration::from_secs(1),
+            // As with `noticeable`, no whole seconds.
+            Time::Virtual(_) => Duration::from_millis(1_100),
             Time::Real { granularity } => {
                 self.depend_on_time();
                 granularity * 4 + Duration::from_millis(60)
@@ -93,7 +94,8 @@ impl Clock {
     /// Returns a time that is long enough to change a time to live noticeably.
     pub fn noticeable(&self) -> Duration {
         match self.time {
-            Time::Virtual(_) => Duration::from_secs(7),
+            // No whole seconds, so that a time to live that is rounded to seconds differs.
+            Time::Virtual(_) => Duration::from_millis(7_321),
             Time::Real { .. } => self.tolerance() * 4 + Duration::from_millis(10),
         }
     }

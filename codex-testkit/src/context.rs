@@ -43,6 +43,13 @@ impl<'h, H: Harness> Context<'h, H> {
         }
     }
 
+    /// Returns a second handle to the store if the harness provides one, or else a clone.
+    pub(crate) fn second(&self, store: &Store<H::Backend>) -> Store<H::Backend> {
+        self.harness
+            .reopen(store.backend())
+            .map_or_else(|| store.clone(), |backend| self.adopt(backend))
+    }
+
     /// Returns the harness's outage switch. The clause's calls then have deadlines, which a busy
     /// machine can miss.
     pub(crate) async fn outage(&self) -> Option<Outage> {

@@ -4,7 +4,7 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-use codex_traits::{Error, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl};
+use codex_traits::{Condition, Error, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl};
 
 use crate::{
     context::Store,
@@ -44,7 +44,7 @@ impl Made {
 }
 
 /// The initial value of each key.
-const BEFORE: [(&str, &str); 12] = [
+const BEFORE: [(&str, &str); 14] = [
     ("get", "here"),
     ("set", "old"),
     ("del", "old"),
@@ -57,6 +57,8 @@ const BEFORE: [(&str, &str); 12] = [
     ("incr", "5"),
     ("del_matching", "old"),
     ("get_with_ttl", "here"),
+    ("set(IfPresent)", "old"),
+    ("set(IfEquals)", "old"),
 ];
 
 /// Writes the initial values.
@@ -65,6 +67,7 @@ pub(crate) async fn prepare<B: KvBackend>(store: &Store<B>) -> Checked {
         store.put(key, value).await?;
         store.is_persistent(key).await?;
     }
+    store.del(&["set(IfAbsent)"]).await?;
     ensure_eq!(store.get("get").await?, Some(Bytes::from_static(b"here")), "get");
     Ok(())
 }
@@ -74,6 +77,7 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
     let new = || Bytes::from_static(b"new");
     let entries = [("set_many", new())];
     let matching = Pattern::glob("del_matching");
+    let equal = SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(b"old")));
     let (
         get,
         set,
@@ -88,6 +92,9 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
         refused,
         del_matching,
         get_with_ttl,
+        if_absent,
+        if_present,
+        if_equals,
     ) = tokio::join!(
         store.get("get"),
         store.set("set", new(), SetOptions::new()),
@@ -102,6 +109,9 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
         store.incr("missing", 1, OnMissing::Refuse),
         store.del_matching(&matching),
         store.get_with_ttl("get_with_ttl"),
+        Box::pin(store.set("set(IfAbsent)", new(), SetOptions::if_absent())),
+        Box::pin(store.set("set(IfPresent)", new(), SetOptions::if_present())),
+        Box::pin(store.set("set(IfEquals)", new(), equal)),
     );
     vec![
         Made::new("get", Effect::Reads, get, "Some(b\"here\")"),
@@ -122,6 +132,9 @@ pub(crate) async fn make_every_call<B: KvBackend>(store: &Store<B>) -> Vec<Made>
             get_with_ttl,
             "Some((b\"here\", Persistent))",
         ),
+        Made::new("set(IfAbsent)", Effect::Grows, if_absent, "Written"),
+        Made::new("set(IfPresent)", Effect::Grows, if_present, "Written"),
+        Made::new("set(IfEquals)", Effect::Grows, if_equals, "Written"),
     ]
 }
 
@@ -145,7 +158,9 @@ async fn scan<B: KvBackend>(store: &Store<B>) -> Result<Vec<String>, Error> {
 /// Returns whether a writing call was executed, or `None` for a verb that only reads.
 pub(crate) async fn is_applied<B: KvBackend>(store: &Store<B>, verb: &str) -> Checked<Option<bool>> {
     Ok(match verb {
-        "set" | "set_many" => Some(store.get(verb).await?.as_deref() == Some(b"new")),
+        "set" | "set_many" | "set(IfAbsent)" | "set(IfPresent)" | "set(IfEquals)" => {
+            Some(store.get(verb).await?.as_deref() == Some(b"new"))
+        }
         "del" | "del_if_equals" | "del_matching" => Some(store.get(verb).await?.is_none()),
         "expire" => Some(store.ttl(verb).await? != Ttl::Persistent),
         "incr" => Some(store.get(verb).await?.as_deref() == Some(b"6")),

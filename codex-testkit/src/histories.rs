@@ -80,10 +80,11 @@ pub async fn check_histories<H: Harness>(harness: &H, histories: usize, seed: u6
 /// Records `histories` histories and checks them.
 pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories: usize, shape: Shape) -> Checked {
     let store = cx.store().await;
+    let handles = [store.clone(), cx.second(&store)];
     let time = cx.virtual_time().cloned();
     let ticks = Arc::new(AtomicU64::new(0));
     let recorded = race(shape.tasks, histories, move |task, history| {
-        let (store, ticks, time) = (store.clone(), ticks.clone(), time.clone());
+        let (store, ticks, time) = (handles[task % 2].clone(), ticks.clone(), time.clone());
         async move {
             let mut random = Random::new(shape.seed.wrapping_add((history * shape.tasks + task) as u64));
             let mut calls = Vec::with_capacity(shape.each);
@@ -94,15 +95,15 @@ pub(crate) async fn record_and_check<H: Harness>(cx: &Context<'_, H>, histories:
                     time.advance(TTL);
                 }
                 let (key, op) = (random.below(shape.keys), draw(&mut random));
-                let name = format!("key {history} {key}");
+                let (name, way) = (format!("key {history} {key}"), random.below(4));
                 let is_dropped = shape.dropped.is_some_and(|one_of| random.below(one_of) == 0);
                 let begun = ticks.fetch_add(1, Ordering::SeqCst);
                 let answer = if is_dropped {
-                    poll_some(call(&store, &name, op), 1 + random.below(3))
+                    poll_some(call(&store, &name, op, way), 1 + random.below(3))
                         .await
                         .transpose()?
                 } else {
-                    Some(call(&store, &name, op).await?)
+                    Some(call(&store, &name, op, way).await?)
                 };
                 let ended = answer.map_or(u64::MAX, |_| ticks.fetch_add(1, Ordering::SeqCst));
                 let made = Call {
@@ -146,16 +147,26 @@ fn draw(random: &mut Random) -> Op {
     }
 }
 
-async fn call<B: KvBackend>(store: &Store<B>, key: &str, op: Op) -> Checked<Answer> {
+/// Makes the call, through a verb that `way` chooses among those that do the same.
+async fn call<B: KvBackend>(store: &Store<B>, key: &str, op: Op, way: u64) -> Checked<Answer> {
     let text = |value: i64| Bytes::from(value.to_string());
     let set =
         async |value, options| Checked::Ok(Answer::Done(store.set(key, text(value), options).await?.is_written()));
     Ok(match op {
         Op::Get => {
-            let value = store.get(key).await?;
+            let value = match way {
+                0 => store.get_many(&[key]).await?.pop().flatten(),
+                1 => store.get_with_ttl(key).await?.map(|(value, _)| value),
+                _ => store.get(key).await?,
+            };
             let number = value.as_deref().map(parse_integer);
             ensure!(number != Some(None), "get answered what was never written");
             Answer::Value(number.flatten())
+        }
+        Op::Set { value, ends } if way == 0 => {
+            let expiry = if ends { Expiry::After(TTL) } else { Expiry::Never };
+            store.set_many(&[(key, text(value))], expiry).await?;
+            Answer::Done(true)
         }
         Op::Set { value, ends: false } => set(value, SetOptions::new()).await?,
         Op::Set { value, ends: true } => set(value, SetOptions::expires_after(TTL)).await?,
@@ -163,6 +174,7 @@ async fn call<B: KvBackend>(store: &Store<B>, key: &str, op: Op) -> Checked<Answ
         Op::SetIfEquals { old, value } => {
             set(value, SetOptions::new().with_condition(Condition::IfEquals(text(old)))).await?
         }
+        Op::Del if way < 2 => Answer::Done(store.expire(key, Expiry::After(Duration::ZERO)).await?),
         Op::Del => Answer::Done(store.del(&[key]).await? == 1),
         Op::DelIfEquals { old } => Answer::Done(store.del_if_equals(key, &text(old)).await?),
         Op::Incr => Answer::Value(store.incr(key, 1, OnMissing::Create(Expiry::Never)).await?),

@@ -13,17 +13,18 @@ pub fn classes() -> Vec<Class> {
     classes
 }
 
-/// Returns long keys that differ in the first or the last byte or in length, at lengths where
-/// stores truncate.
+/// Returns long keys that differ in the first, the middle or the last byte or in length, at lengths
+/// where stores truncate.
 fn long() -> Vec<String> {
     let mut keys = Vec::new();
-    for length in [63, 64, 128, 250, 255, 256, 512, 1024, 4096, 65_535, 65_536] {
+    for length in [63, 64, 128, 250, 255, 256, 512, 1024, 4096, 65_535, 65_536, 100_001] {
         let middle = "k".repeat(length - 2);
         keys.extend([
             format!("a{middle}a"),
             format!("a{middle}b"),
             format!("b{middle}a"),
             format!("a{middle}A"),
+            format!("a{}K{}a", &middle[..length / 2 - 1], &middle[length / 2..]),
         ]);
     }
     keys
@@ -146,6 +147,36 @@ const CLASSES: &[(&str, &[&str])] = &[
         ],
     ),
     ("prefixes", &["p", "pp", "ppp", "p:", "p:p", "P", "pq", "q"]),
+    (
+        "paths",
+        &[
+            ".", "b", "..", "a", "a/", "a.", "./a", "../a", "a/.", "a/..", "a/../b", "a/./b", ".a", "...",
+        ],
+    ),
+    (
+        "percent signs",
+        &[
+            "%", "%2", "%%", "a%", "%25", "%2525", "%zz", "25", "2", "%zzz", "a%a", "%41", "A",
+        ],
+    ),
+    (
+        "ends of the code space",
+        &[
+            "z\u{e000}",
+            "z",
+            "z\u{7f}",
+            "z\u{10ffff}",
+            "z\u{d7ff}",
+            "z🦀",
+            "z\u{ffff}",
+            "z\u{10ffff}z",
+            "z\u{10000}",
+            "z🦀z",
+            "\u{10ffff}",
+            "z\u{7f}z",
+            "z\u{d7ff}z",
+        ],
+    ),
 ];
 
 #[cfg(test)]

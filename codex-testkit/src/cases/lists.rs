@@ -1,7 +1,7 @@
 //! Lists of keys by length, and lists that name keys more than once.
 
-/// Numbers of keys in a call: 0, 1, a few, and the limits of stores plus 1.
-pub const COUNTS: [usize; 12] = [0, 1, 2, 8, 9, 100, 101, 257, 1001, 1025, 5001, 10_000];
+/// Numbers of keys in a call: 0, 1, a few, and whole batches of stores, with and without a rest.
+pub const COUNTS: [usize; 15] = [0, 1, 2, 8, 9, 100, 101, 256, 257, 1000, 1001, 1024, 1025, 5001, 10_000];
 
 /// The counts for a clause that makes many calls per count.
 pub const FEW_COUNTS: [usize; 6] = [0, 1, 8, 9, 101, 1001];

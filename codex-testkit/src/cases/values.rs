@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 /// Lengths at which stores and clients change the representation of a value, and their neighbours.
-pub const LENGTHS: [usize; 22] = [
+pub const LENGTHS: [usize; 26] = [
     0,
     1,
     2,
     64,
     65,
+    128,
     255,
     256,
     257,
@@ -18,9 +19,12 @@ pub const LENGTHS: [usize; 22] = [
     4095,
     4096,
     4097,
+    16_383,
+    16_384,
     65_535,
     65_536,
     65_537,
+    1_000_000,
     (1 << 20) - 1,
     1 << 20,
     (1 << 20) + 1,
@@ -32,10 +36,13 @@ pub const LENGTHS: [usize; 22] = [
 pub const FEW_LENGTHS: [usize; 7] = [0, 1, 64, 65, 1024, 65_537, (1 << 20) - 1];
 
 /// The lengths at which values are compared.
-pub const COMPARED_LENGTHS: [usize; 8] = [1, 8, 32, 64, 65, 1025, 4096, 1 << 20];
+pub const COMPARED_LENGTHS: [usize; 9] = [1, 8, 32, 64, 65, 1025, 4096, 65_537, 1 << 20];
+
+/// A length that stores and clients treat as large: more than 64 KiB, and no multiple of a block.
+pub const LARGE: usize = 70_001;
 
 /// Short values that a store would alter if it treated them as text.
-pub const TEXTS: [&[u8]; 30] = [
+pub const TEXTS: [&[u8]; 40] = [
     b"",
     b"\0",
     b" ",
@@ -66,6 +73,17 @@ pub const TEXTS: [&[u8]; 30] = [
     b"e\xcc\x81",
     b"\xc3\xa9",
     b"%00\\x00",
+    b"(nil)",
+    b"-1",
+    b"OK",
+    b"{\"a\": 1}",
+    b"[1, 2]",
+    b"YQ==",
+    // The first bytes of compressed data: gzip, zlib, Zstandard and LZ4.
+    b"\x1f\x8b\x08\x00a",
+    b"x\x9ca",
+    b"\x28\xb5\x2f\xfda",
+    b"\x04\x22\x4d\x18a",
 ];
 
 /// Returns a value of `length` letters. Values of neighbouring seeds differ in every byte.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, OnMissing, Pattern, SetOptions};
 
-use super::matrix::second;
 use crate::{
     Harness, Model, Op,
     cases::values::letters,
@@ -22,7 +21,7 @@ const KEYS: [&str; 8] = ["k", "K", "k ", " k", "k\0", "{k}", "k*", "kk"];
 /// answer.
 pub(super) async fn agrees_with_the_model<H: Harness>(cx: &Context<'_, H>, seed: u64, calls: usize) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     let mut model = Model::new();
     let mut random = Random::new(seed);
     let is_virtual = cx.virtual_time().is_some();

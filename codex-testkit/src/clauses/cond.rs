@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use codex_traits::{Condition, Expiry, KvBackend, SetOptions, SetOutcome};
 
-use super::matrix::{When, for_each, second, sets};
+use super::matrix::{When, for_each, sets, sets_of_the_same_value};
 use crate::{
     Harness,
-    cases::values::{COMPARED_LENGTHS, letters, near},
+    cases::values::{COMPARED_LENGTHS, LARGE, letters, near},
     context::{Context, Store},
     failure::{Checked, ensure, ensure_eq},
     runtime::race,
@@ -17,6 +17,9 @@ use crate::{
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 const RACERS: usize = 16;
 const ROUNDS: usize = 1000;
+
+/// The number of rounds of a race that comes beside another one.
+const FEW_ROUNDS: usize = 250;
 
 fn if_equals(expected: &'static str) -> SetOptions {
     SetOptions::new().with_condition(Condition::IfEquals(Bytes::from_static(expected.as_bytes())))
@@ -49,7 +52,10 @@ pub(crate) async fn cond_01_if_absent_writes_once<H: Harness>(cx: &Context<'_, H
         store.holds("timed", "1").await?;
         store.has_ttl("timed", HUNDRED_SECONDS, set).await?;
     }
-    Box::pin(sets(cx, &store, &[When::IfAbsent], 65)).await
+    for_each(cx, &[65, LARGE * 2], |length| {
+        sets(cx, &store, &[When::IfAbsent], length)
+    })
+    .await
 }
 
 pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -77,12 +83,53 @@ pub(crate) async fn cond_02_if_absent_writes_over_an_expired_key<H: Harness>(cx:
     for key in keys {
         store.holds(key, "new").await?;
     }
-    Ok(())
+    // A lock whose holder has died is taken over in this way, so the takeover has one winner too.
+    let keys: Vec<String> = (0..FEW_ROUNDS).map(|round| format!("takeover {round}")).collect();
+    let old: Vec<(&str, Bytes)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Bytes::from_static(b"old")))
+        .collect();
+    store.set_many(&old, Expiry::After(cx.short())).await?;
+    cx.outlive(cx.short()).await;
+    let other = cx.second(&store);
+    has_one_winner([&store, &other], Condition::IfAbsent, "takeover", FEW_ROUNDS).await
 }
 
 pub(crate) async fn cond_03_if_present_creates_nothing<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    creates_nothing(cx, &store, &SetOptions::if_present()).await
+    creates_nothing(cx, &store, &SetOptions::if_present()).await?;
+    // In every order of a set and a removal, the key is gone afterwards.
+    let other = cx.second(&store);
+    let key = |round: usize| format!("race {round}");
+    let keys: Vec<String> = (0..FEW_ROUNDS).map(key).collect();
+    store.fill(&keys).await?;
+    race(4, FEW_ROUNDS, {
+        let handles = [store.clone(), other];
+        move |racer, round| {
+            let store = handles[racer % 2].clone();
+            let key = key(round);
+            async move {
+                if (racer + round) % 4 == 0 {
+                    // Either verb removes the key.
+                    if round % 2 == 0 {
+                        store.del(&[&key]).await?;
+                    } else {
+                        store.expire(&key, Expiry::After(Duration::ZERO)).await?;
+                    }
+                } else {
+                    let _ = store
+                        .set(&key, Bytes::from_static(b"new"), SetOptions::if_present())
+                        .await?;
+                }
+                Ok(())
+            }
+        }
+    })
+    .await?;
+    for key in &keys {
+        store.lacks(key).await?;
+    }
+    Ok(())
 }
 
 /// Checks that a set with this condition is refused on a missing, a removed and an expired key,
@@ -126,7 +173,9 @@ pub(crate) async fn cond_04_if_present_writes_on_a_present_key<H: Harness>(cx: &
     store.put("empty", "").await?;
     store.write("empty", "1", SetOptions::if_present()).await?;
     store.holds("empty", "1").await?;
-    for_each(cx, &[0, 1, 4096], |length| sets(cx, &store, &[When::IfPresent], length)).await
+    let lengths = [0, 1, 4096, LARGE * 2];
+    for_each(cx, &lengths, |length| sets(cx, &store, &[When::IfPresent], length)).await?;
+    Box::pin(sets_of_the_same_value(cx, &store, &[When::IfPresent])).await
 }
 
 pub(crate) async fn cond_05_if_equals_compares_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -178,12 +227,19 @@ pub(crate) async fn cond_06_if_equals_creates_nothing<H: Harness>(cx: &Context<'
     Ok(())
 }
 
-/// Checks that exactly one racer wrote in each round, and that its value is stored.
-async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, what: &'static str) -> Checked {
-    let racing = store.clone();
+/// Checks that exactly one racer wrote in each round, and that its value is stored. The racers
+/// share two handles, because a lock of the handle is no lock of the store.
+async fn has_one_winner<B: KvBackend>(
+    handles: [&Store<B>; 2],
+    condition: Condition,
+    what: &'static str,
+    rounds: usize,
+) -> Checked {
+    let store = handles[0];
+    let racing = handles.map(Store::clone);
     let key = move |round: usize| format!("{what} {round}");
-    let outcomes = race(RACERS, ROUNDS, move |racer, round| {
-        let (store, condition) = (racing.clone(), condition.clone());
+    let outcomes = race(RACERS, rounds, move |racer, round| {
+        let (store, condition) = (racing[racer % 2].clone(), condition.clone());
         let key = key(round);
         async move {
             let options = SetOptions::new().with_condition(condition);
@@ -191,7 +247,7 @@ async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, wh
         }
     })
     .await?;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let won = |racer: &usize| outcomes[*racer].get(round) == Some(&SetOutcome::Written);
         let winners: Vec<usize> = (0..RACERS).filter(won).collect();
         ensure!(
@@ -206,12 +262,13 @@ async fn has_one_winner<B: KvBackend>(store: &Store<B>, condition: Condition, wh
 
 pub(crate) async fn cond_07_of_many_racers_one_wins<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    has_one_winner(&store, Condition::IfAbsent, "IfAbsent").await?;
+    let other = cx.second(&store);
+    has_one_winner([&store, &other], Condition::IfAbsent, "IfAbsent", ROUNDS).await?;
     let keys: Vec<String> = (0..ROUNDS).map(|round| format!("IfEquals {round}")).collect();
     let old = Bytes::from_static(b"old");
     let entries: Vec<(&str, Bytes)> = keys.iter().map(|key| (key.as_str(), old.clone())).collect();
     store.set_many(&entries, Expiry::Never).await?;
-    has_one_winner(&store, Condition::IfEquals(old), "IfEquals").await
+    has_one_winner([&store, &other], Condition::IfEquals(old), "IfEquals", ROUNDS).await
 }
 
 pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -270,9 +327,9 @@ pub(crate) async fn cond_08_del_if_equals_is_one_step<H: Harness>(cx: &Context<'
         .map(|key| (key.as_str(), Bytes::from_static(b"old")))
         .collect();
     store.set_many(&old, Expiry::Never).await?;
-    let racing = store.clone();
+    let racing = [store.clone(), cx.second(&store)];
     let removed = race(4, ROUNDS, move |racer, round| {
-        let store = racing.clone();
+        let store = racing[racer / 2].clone();
         let key = key(round);
         async move {
             // The racers take turns as the writer.
@@ -304,15 +361,18 @@ pub(crate) async fn cond_09_if_equals_treats_the_ttl_as_any_set<H: Harness>(cx: 
         (COMPARED, 1),
         (COMPARED, 65),
         (COMPARED, 4096),
+        (COMPARED, LARGE * 2),
         (BESIDE, 64),
     ];
     let store = cx.store().await;
-    for_each(cx, &cases, |(conditions, length)| sets(cx, &store, conditions, length)).await
+    for_each(cx, &cases, |(conditions, length)| sets(cx, &store, conditions, length)).await?;
+    // A lease is renewed in this way.
+    Box::pin(sets_of_the_same_value(cx, &store, COMPARED)).await
 }
 
 pub(crate) async fn cond_10_equality_is_of_all_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     for length in COMPARED_LENGTHS {
         let held = letters(length, 0);
         let key = format!("{length} bytes");
@@ -343,5 +403,30 @@ pub(crate) async fn cond_10_equality_is_of_all_bytes<H: Harness>(cx: &Context<'_
         ensure_eq!(removed, true, "del_if_equals with all {length} bytes");
         other.lacks(&key).await?;
     }
+    compares_beyond_a_mebibyte(&store).await
+}
+
+/// Checks the comparison of a value that the store may refuse.
+async fn compares_beyond_a_mebibyte<B: KvBackend>(store: &Store<B>) -> Checked {
+    let held = letters((2 << 20) + 1, 0);
+    if store.set("long", held.clone(), SetOptions::new()).await.is_err() {
+        return Ok(());
+    }
+    for place in [0, 1 << 20, held.len() - 1] {
+        let mut near = held.to_vec();
+        near[place] ^= 1;
+        let condition = Condition::IfEquals(near.clone().into());
+        let options = SetOptions::new().with_condition(condition);
+        let outcome = store.set("long", Bytes::from_static(b"new"), options).await?;
+        let what = format!("where byte {place} of {} differs", held.len());
+        ensure_eq!(outcome, SetOutcome::Refused, "set(IfEquals) {what}");
+        ensure_eq!(store.del_if_equals("long", &near).await?, false, "del_if_equals {what}");
+    }
+    ensure_eq!(
+        store.del_if_equals("long", &held).await?,
+        true,
+        "del_if_equals with all {} bytes",
+        held.len()
+    );
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use codex_traits::{Expiry, KvBackend, Pattern, SetOptions};
 
-use super::matrix::second;
 use crate::{
     Harness,
     cases::lists::{self, COUNTS},
@@ -114,7 +113,7 @@ pub(crate) async fn del_05_a_removed_key_has_no_ttl_afterwards<H: Harness>(cx: &
 
 pub(crate) async fn del_06_the_last_of_many_is_removed_too<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     for count in COUNTS {
         let keys = lists::keys("key", count);
         let kept = lists::keys("kept", count.min(3));

@@ -7,8 +7,9 @@ use codex_traits::{Condition, Expiry, KvBackend, OnMissing, Pattern, SetOptions}
 
 use crate::{
     Harness,
+    cases::lists,
     context::{Context, Stamp, Store},
-    failure::{Checked, Failure, ensure_eq},
+    failure::{Checked, Failure, ensure, ensure_eq},
     killed_writer::{check, write_and_kill},
 };
 
@@ -87,6 +88,25 @@ async fn write_all<B: KvBackend>(store: &Store<B>, short: Duration) -> Checked<V
     store.put("limited", "1").await?;
     let (_, at) = store.timed(store.expire("limited", Expiry::After(ttl))).await?;
     keep("limited", "1", Some((ttl, at)));
+    // Keys and values that a file of lines or of texts would not hold.
+    store.put("", "1").await?;
+    keep("", "1", None);
+    for key in ["two\nlines", "tab\t", "nul\0", "a,b;c=\"d\"", "é", " "] {
+        store.put(key, "two\nlines\0").await?;
+        keep(key, "two\nlines\0", None);
+    }
+    // Writes with the other conditions and expiries.
+    store.put("present", "old").await?;
+    store.write("present", "new", SetOptions::if_present()).await?;
+    keep("present", "new", None);
+    let at = store.put_for("kept", "old", ttl).await?;
+    store
+        .write("kept", "new", SetOptions::new().with_expiry(Expiry::Keep))
+        .await?;
+    keep("kept", "new", Some((ttl, at)));
+    let exact = Duration::from_millis(123_456);
+    let at = store.put_for("exact", "1", exact).await?;
+    keep("exact", "1", Some((exact, at)));
     // These keys are gone immediately, or after `short`.
     for key in ["del", "del_if_equals", "expire", "matching"] {
         store.put(key, "1").await?;
@@ -106,6 +126,9 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
     let large: Bytes = (0..=250).cycle().take(1 << 20).collect();
     store.put("large", large.clone()).await?;
     let kept = write_all(&store, cx.short()).await?;
+    // More keys than a store loads in one step.
+    let more = lists::keys("more", 2500);
+    store.fill(&more).await?;
     // Twice, because the first reopening may lose the data that it reads.
     for _ in 0..2 {
         store = reopened(cx, store, async {
@@ -127,9 +150,15 @@ pub(crate) async fn dur_01_a_reopened_store_has_everything<H: Harness>(cx: &Cont
         let found = store.keys(&Pattern::all(), 10).await?;
         ensure_eq!(
             found.len(),
-            kept.len() + 1,
+            kept.len() + 1 + more.len(),
             "number of keys after the store was opened again"
         );
+        for key in &more {
+            ensure!(
+                found.contains(key),
+                "scan left out {key:?} after the store was opened again"
+            );
+        }
     }
     // A deadline from before the close must still hold after the store is reopened.
     let at = store.put_for("later", "1", cx.short()).await?;

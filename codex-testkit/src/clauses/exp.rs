@@ -12,10 +12,11 @@ pub(crate) use clocks::{exp_12_the_wall_clock_changes_nothing, exp_13_every_hand
 use super::matrix::{expires, for_each, reads};
 use crate::{
     Harness,
-    cases::{durations::MILLIS, values::FEW_LENGTHS},
+    cases::{durations::MILLIS, lists, values::FEW_LENGTHS},
     clauses::set::{LONGEST, TOO_LONG},
     context::{Context, Stamp, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, show},
+    runtime::race,
 };
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
@@ -56,6 +57,7 @@ pub(crate) async fn exp_01_ttl_says_what_is_left<H: Harness>(cx: &Context<'_, H>
 
 pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
+    long_ones_stay(cx, &store).await?;
     if cx.virtual_time().is_none() {
         for ttl in [Duration::from_millis(20), cx.short()] {
             ends_in_time(cx, &store, ttl).await?;
@@ -63,15 +65,40 @@ pub(crate) async fn exp_02_never_early_and_hardly_late<H: Harness>(cx: &Context<
         return Ok(());
     }
     let millisecond = Duration::from_millis(1);
-    // At most a month, because the clock belongs to the harness, and the next clause continues from
-    // this time.
-    for millis in [2, 10, 999, 1000, 1001, 60_000, 30 * 86_400_000] {
+    // At most two months, because the clock belongs to the harness, and the next clause continues
+    // from this time. A 32-bit count of milliseconds overflows after 50 days.
+    for millis in [2, 10, 999, 1000, 1001, 60_000, 60 * 86_400_000] {
         let ttl = Duration::from_millis(millis);
         store.put_for("k", "v", ttl).await?;
         cx.pass(ttl.saturating_sub(millisecond)).await;
         store.holds("k", "v").await?;
         cx.pass(millisecond + cx.tolerance()).await;
         ensure_eq!(store.get("k").await?, None, "get past the end of {ttl:?}");
+    }
+    Ok(())
+}
+
+/// Checks that keys stay whose time to live ends early if a timer counts in 31 or 32 bits.
+async fn long_ones_stay<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Checked {
+    let few = Duration::from_millis(5);
+    let wholes = [
+        Duration::from_millis(1 << 31),
+        Duration::from_millis(1 << 32),
+        Duration::from_secs(1 << 31),
+        Duration::from_secs(1 << 32),
+    ];
+    let mut keys = Vec::new();
+    for whole in wholes {
+        let ttl = whole + few;
+        let (set, expired) = (format!("set for {ttl:?}"), format!("expire after {ttl:?}"));
+        store.put_for(&set, "v", ttl).await?;
+        store.put(&expired, "v").await?;
+        expire(store, &expired, Expiry::After(ttl)).await?;
+        keys.extend([set, expired]);
+    }
+    cx.outlive(few).await;
+    for key in &keys {
+        store.holds(key, "v").await?;
     }
     Ok(())
 }
@@ -128,7 +155,24 @@ pub(crate) async fn exp_03_an_expired_key_is_gone_for_every_verb<H: Harness>(cx:
         for key in keys {
             store.put_for(key, "5", cx.short()).await?;
         }
+        let more = lists::keys("more", 300);
+        let entries: Vec<(&str, Bytes)> = more
+            .iter()
+            .map(|key| (key.as_str(), Bytes::from_static(b"5")))
+            .collect();
+        store.set_many(&entries, Expiry::After(cx.short())).await?;
         cx.outlive(cx.short() + rest).await;
+
+        // A long list may be handled in another way than a short list.
+        let names: Vec<&str> = more.iter().map(String::as_str).collect();
+        let (first, second) = names.split_at(150);
+        let got = store.get_many(first).await?;
+        ensure_eq!(
+            got.iter().flatten().count(),
+            0,
+            "number of values that get_many of 150 expired keys found"
+        );
+        ensure_eq!(store.del(second).await?, 0, "del of 150 expired keys");
 
         ensure_eq!(store.get("get").await?, None, "get");
         ensure_eq!(
@@ -292,6 +336,38 @@ pub(crate) async fn exp_05_expire_creates_nothing<H: Harness>(cx: &Context<'_, H
         store.del(&[key]).await?;
     }
     ensure_eq!(store.keys(&Pattern::all(), 10).await?.len(), 0, "number of keys");
+    brings_nothing_back(cx, &store).await
+}
+
+/// Checks that an `expire` that races with a removal or with a set brings no old value back.
+async fn brings_nothing_back<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Checked {
+    const ROUNDS: usize = 250;
+    let key = |round: usize| format!("race {round}");
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    store.fill(&keys).await?;
+    let handles = [store.clone(), cx.second(store)];
+    race(4, ROUNDS, move |racer, round| {
+        let store = handles[racer % 2].clone();
+        let key = key(round);
+        async move {
+            if (racer + round / 2) % 4 != 0 {
+                store.expire(&key, Expiry::After(HUNDRED_SECONDS)).await?;
+            } else if round % 2 == 0 {
+                store.del(&[&key]).await?;
+            } else {
+                store.put(&key, "new").await?;
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    for (round, key) in keys.iter().enumerate() {
+        if round % 2 == 0 {
+            store.lacks(key).await?;
+        } else {
+            store.holds(key, "new").await?;
+        }
+    }
     Ok(())
 }
 
@@ -320,6 +396,14 @@ pub(crate) async fn exp_07_expire_lengthens_and_shortens<H: Harness>(cx: &Contex
         let at = expire(&store, "k", Expiry::After(ttl)).await?;
         store.has_ttl("k", ttl, at).await?;
         store.holds("k", "v").await?;
+    }
+    // A small change is a change too.
+    for millis in [100_000, 100_400, 100_395, 99_990] {
+        let ttl = Duration::from_millis(millis);
+        let at = expire(&store, "k", Expiry::After(ttl)).await?;
+        store.has_ttl("k", ttl, at).await?;
+        let set = store.put_for("set", "v", ttl).await?;
+        store.has_ttl("set", ttl, set).await?;
     }
     let at = expire(&store, "k", Expiry::After(HUNDRED_SECONDS)).await?;
     cx.pass(cx.noticeable()).await;
@@ -391,10 +475,12 @@ pub(crate) async fn exp_10_an_old_deadline_spares_a_newer_value<H: Harness>(cx: 
         "present",
         "many",
         "extended",
+        "absent",
     ];
     for key in keys {
         store.put_for(key, "old", life).await?;
     }
+    store.put_for("counter", "old", life).await?;
     let set = store.put_for("longer", "new", HUNDRED_SECONDS).await?;
     store.put("never", "new").await?;
     store.del(&["removed first"]).await?;
@@ -409,17 +495,21 @@ pub(crate) async fn exp_10_an_old_deadline_spares_a_newer_value<H: Harness>(cx: 
         .write("extended", "new", SetOptions::new().with_expiry(Expiry::Keep))
         .await?;
     expire(&store, "extended", Expiry::After(HUNDRED_SECONDS)).await?;
+    store.del(&["absent", "counter"]).await?;
+    store.write("absent", "new", SetOptions::if_absent()).await?;
+    store.incr("counter", 1, OnMissing::Create(Expiry::Never)).await?;
     // Twice, because a sweeper may run late.
     for _ in 0..2 {
         cx.outlive(life).await;
         for key in keys {
             store.holds(key, "new").await?;
         }
+        store.holds("counter", "1").await?;
     }
     store.has_ttl("longer", HUNDRED_SECONDS, set).await?;
     ensure_eq!(
         store.keys(&Pattern::all(), 10).await?.len(),
-        keys.len(),
+        keys.len() + 1,
         "number of keys"
     );
     Ok(())
@@ -431,7 +521,7 @@ pub(crate) async fn exp_11_too_long_is_invalid<H: Harness>(cx: &Context<'_, H>) 
     store.put("persistent", "v").await?;
     cx.pass(cx.noticeable()).await;
     for ttl in TOO_LONG {
-        for key in ["timed", "persistent"] {
+        for key in ["timed", "persistent", "missing"] {
             let got = store.expire(key, Expiry::After(ttl)).await;
             ensure_kind(
                 got,

@@ -7,7 +7,7 @@ use codex_traits::{
     Capability, Condition, ErrorKind, Expiry, KvBackend, KvBackendExt, OnMissing, Pattern, SetOptions, SetOutcome, Ttl,
 };
 
-use super::matrix::{for_each, reads, second, values};
+use super::matrix::{for_each, reads, values};
 use crate::{
     Foreign, Harness,
     cases::{
@@ -94,6 +94,23 @@ pub(crate) async fn get_04_reading_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>
     store.keys(&Pattern::all(), 10).await?;
     store.has_ttl("k", ttl, set).await?;
     store.is_persistent("persistent").await?;
+    if cx.virtual_time().is_some() {
+        // A store may refresh what is read shortly before its end.
+        let keys = ["get", "get_many", "get_with_ttl", "ttl", "scan"];
+        let mut set = Vec::new();
+        for key in keys {
+            set.push(store.put_for(key, "v", ttl).await?);
+        }
+        cx.pass(ttl - Duration::from_millis(300)).await;
+        store.get("get").await?;
+        store.get_many(&["get_many"]).await?;
+        store.get_with_ttl("get_with_ttl").await?;
+        store.ttl("ttl").await?;
+        store.keys(&Pattern::glob("scan"), 10).await?;
+        for (key, set) in keys.into_iter().zip(set) {
+            store.has_ttl(key, ttl, set).await?;
+        }
+    }
     for_each(cx, &FEW_LENGTHS, |length| reads(cx, &store, length)).await
 }
 
@@ -143,13 +160,14 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
         &long,
         &longer,
     ];
-    for key in keys {
+    // The values are short, because a store may refuse a value that is longer than the longest key.
+    for (number, key) in keys.iter().enumerate() {
         store.lacks(key).await?;
-        store.put(key, format!("value of {} {}", key.len(), key)).await?;
+        store.put(key, format!("value {number}")).await?;
     }
     // Read only after all writes: if the store confuses keys, they have overwritten each other.
-    for key in keys {
-        store.holds(key, format!("value of {} {}", key.len(), key)).await?;
+    for (number, key) in keys.iter().enumerate() {
+        store.holds(key, format!("value {number}")).await?;
     }
     let found = store.keys(&Pattern::all(), 1000).await?;
     for key in keys {
@@ -171,7 +189,7 @@ pub(crate) async fn get_05_a_key_is_any_utf8_text<H: Harness>(cx: &Context<'_, H
 async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[String]) -> Checked {
     const TTL: Duration = Duration::from_secs(100);
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     let value = |number: usize| Bytes::from(number.to_string());
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
     let entries: Vec<(&str, Bytes)> = names.iter().enumerate().map(|(at, key)| (*key, value(at))).collect();
@@ -237,12 +255,14 @@ async fn keys_are_apart<H: Harness>(cx: &Context<'_, H>, class: &str, keys: &[St
     has_values(&store, class, &names, value, "set(IfEquals)").await?;
 
     second_ones_are_removed(&store, &other, class, &names).await?;
-    // The key as a prefix pattern must find the key.
+    // The key as a prefix pattern must find the key, and every other key that begins with it.
+    let stayed = || names.iter().skip(1).step_by(2);
     for (at, key) in names.iter().enumerate().skip(1).step_by(2) {
         let found = store.keys(&Pattern::prefix(key), 100).await?;
+        let begin_with_it = stayed().filter(|name| name.starts_with(key));
         ensure!(
-            found.contains(*key) && found.iter().all(|found| found.starts_with(key)),
-            "scan by the prefix {} of {class} found {} keys, and not itself or others",
+            begin_with_it.clone().all(|name| found.contains(*name)) && found.len() == begin_with_it.count(),
+            "scan by the prefix {} of {class} found {} keys, and not exactly those that begin with it",
             show(key),
             found.len()
         );
@@ -315,6 +335,28 @@ pub(crate) async fn get_06_another_type_is_a_data_error<H: Harness>(cx: &Context
     ensure!(
         cx.harness.is_planted(store.backend(), &list).await,
         "get of a list removed the list, or `Harness::is_planted` does not see it"
+    );
+    // The list is neither a missing key nor an empty value, so none of these calls replaces it.
+    for on_missing in [OnMissing::Create(Expiry::Never), OnMissing::Refuse] {
+        let what = format!("incr of a list with {on_missing:?}");
+        ensure_kind(store.incr("list", 1, on_missing).await, ErrorKind::Data, &what)?;
+    }
+    store.refused("list", "1", SetOptions::if_absent()).await?;
+    let empty = SetOptions::new().with_condition(Condition::IfEquals(Bytes::new()));
+    // These two may fail, because they cannot compare the list with a value.
+    let compared = store.set("list", Bytes::from_static(b"1"), empty).await;
+    ensure!(
+        !matches!(compared, Ok(SetOutcome::Written)),
+        "set(IfEquals) of a list with the empty value: it was written"
+    );
+    let removed = store.del_if_equals("list", b"").await;
+    ensure!(
+        !matches!(removed, Ok(true)),
+        "del_if_equals of a list with the empty value: it was removed"
+    );
+    ensure!(
+        cx.harness.is_planted(store.backend(), &list).await,
+        "incr, set(IfAbsent), set(IfEquals) or del_if_equals replaced a list"
     );
     Ok(())
 }

@@ -71,6 +71,22 @@ pub(crate) async fn glob_01_star_and_question_mark<H: Harness>(cx: &Context<'_, 
             (b"AB", &["AB"]),
         ],
     )
+    .await?;
+    // The parts between stars do not overlap, and come in order.
+    let keys = [
+        "a", "aa", "ab", "abc", "abbc", "abcbc", "aba", "ababa", "abaaba", "axyc", "ayxc", "axbyc",
+    ];
+    matches(
+        cx,
+        &keys,
+        &[
+            (b"ab*bc", &["abbc", "abcbc"]),
+            (b"aba*aba", &["abaaba"]),
+            (b"a*a", &["aa", "aba", "ababa", "abaaba"]),
+            (b"*ab*ba*", &["ababa", "abaaba"]),
+            (b"a*x*y*c", &["axyc", "axbyc"]),
+        ],
+    )
     .await
 }
 
@@ -87,6 +103,8 @@ pub(crate) async fn glob_02_classes_and_ranges<H: Harness>(cx: &Context<'_, H>) 
             (b"h[c-a]llo", &["hallo", "hbllo", "hcllo"]),
             (b"h[b-b]llo", &["hbllo"]),
             (b"h[a-bd-e]llo", &["hallo", "hbllo", "hdllo", "hello"]),
+            // A range does not continue: `-` and `e` are two more bytes.
+            (b"h[a-c-e]llo", &["hallo", "hbllo", "hcllo", "hello", "h-llo"]),
             (b"h[A-Z]llo", &["hAllo"]),
             (b"h[a][e]llo", &["haello"]),
             (b"[f-h]*", &keys),
@@ -105,6 +123,7 @@ pub(crate) async fn glob_03_negated_classes<H: Harness>(cx: &Context<'_, H>) -> 
             (b"h[!e]llo", &["hello", "h!llo"]),
             (b"h[a^]llo", &["hallo", "h^llo"]),
             (b"h[^a-e]llo", &["h!llo", "h^llo"]),
+            (b"h[^c-a]llo", &["hello", "h!llo", "h^llo"]),
             (b"h[^^]llo", &["hallo", "hello", "h!llo", "hbllo"]),
             // No byte is excluded, so any byte matches.
             (b"h[^]llo", &["hallo", "hello", "h!llo", "h^llo", "hbllo"]),
@@ -132,7 +151,9 @@ pub(crate) async fn glob_04_a_bracket_can_end_a_range<H: Harness>(cx: &Context<'
             (b"[a-", &["-", "a"]),
         ],
     )
-    .await
+    .await?;
+    // A dash can end a range too.
+    matches(cx, &["h+", "h,", "h-", "h.", "h]"], &[(b"h[+--]", &["h+", "h,", "h-"])]).await
 }
 
 pub(crate) async fn glob_05_empty_and_unclosed_classes<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -153,6 +174,11 @@ pub(crate) async fn glob_05_empty_and_unclosed_classes<H: Harness>(cx: &Context<
             (b"[^]", &["a", "b", "c", "d", "[", "]", "^"]),
             (b"]", &["]"]),
             (b"a]", &["a]"]),
+            // As in Redis, and not as in POSIX: `]` ends the class also at its beginning, and there
+            // are no named classes.
+            (b"[]a]", &[]),
+            (b"[^]a]", &[]),
+            (b"[[:alpha:]]", &["[]", "a]"]),
         ],
     )
     .await
@@ -184,6 +210,8 @@ pub(crate) async fn glob_06_escapes<H: Harness>(cx: &Context<'_, H>) -> Checked 
             (b"\\\\\\*", &["\\*"]),
             (b"[\\", &["\\"]),
             (b"[\\\\]", &["\\"]),
+            // A backslash that ends a range is itself.
+            (b"[a-\\c]", &["a", "]", "^", "\\", "c"]),
         ],
     )
     .await

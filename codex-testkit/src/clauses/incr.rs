@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
 
 use super::matrix::increments;
@@ -70,7 +71,18 @@ pub(crate) async fn incr_01_a_missing_key_starts_at_zero<H: Harness>(cx: &Contex
         ErrorKind::InvalidArgument,
         "incr that creates for no time",
     )?;
-    store.lacks("zero").await
+    store.lacks("zero").await?;
+    // The expiry must be valid even if an existing counter does not use it.
+    for invalid in [Duration::ZERO, Duration::MAX] {
+        for key in ["timed", "never"] {
+            let got = store.incr(key, 1, OnMissing::Create(Expiry::After(invalid))).await;
+            let what = format!("incr of an existing counter with Create(After({invalid:?}))");
+            ensure_kind(got, ErrorKind::InvalidArgument, &what)?;
+        }
+    }
+    store.holds("never", "10").await?;
+    store.is_persistent("never").await?;
+    store.has_ttl("timed", HUNDRED_SECONDS, created).await
 }
 
 pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -91,7 +103,39 @@ pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> 
     gives(&store, "short", 1, CREATE, 6).await?;
     cx.outlive(cx.short()).await;
     store.lacks("short").await?;
-    Box::pin(increments(cx)).await
+    Box::pin(increments(cx)).await?;
+    // Increments that race with an `expire`: in every order the counter has a TTL afterwards.
+    const ROUNDS: usize = 250;
+    let key = |round: usize| format!("race {round}");
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    let entries: Vec<(&str, Bytes)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Bytes::from_static(b"5")))
+        .collect();
+    store.set_many(&entries, Expiry::Never).await?;
+    let handles = [store.clone(), cx.second(&store)];
+    race(4, ROUNDS, move |racer, round| {
+        let store = handles[racer % 2].clone();
+        let key = key(round);
+        async move {
+            if (racer + round) % 4 == 0 {
+                store.expire(&key, Expiry::After(HUNDRED_SECONDS)).await?;
+            } else {
+                store.incr(&key, 1, OnMissing::Refuse).await?;
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    for key in &keys {
+        store.holds(key, "8").await?;
+        let ttl = store.ttl(key).await?;
+        ensure!(
+            matches!(ttl, Ttl::Remaining(_)),
+            "ttl of {key:?} after an incr and an expire at the same time: got {ttl:?}"
+        );
+    }
+    Ok(())
 }
 
 pub(crate) async fn incr_03_any_delta<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -168,7 +212,9 @@ async fn are_data_errors<H: Harness>(cx: &Context<'_, H>, cases: &[(&'static [u8
 }
 
 pub(crate) async fn incr_05_what_is_no_integer_is_a_data_error<H: Harness>(cx: &Context<'_, H>) -> Checked {
-    let texts: [&[u8]; 20] = [
+    const ZEROS: [u8; 99] = [b'0'; 99];
+    const ONES: [u8; 100] = [b'1'; 100];
+    let texts: [&[u8]; 29] = [
         b"",
         b" 1",
         b"1 ",
@@ -189,6 +235,16 @@ pub(crate) async fn incr_05_what_is_no_integer_is_a_data_error<H: Harness>(cx: &
         b"\xd9\xa1",
         b"9223372036854775808",
         b"-9223372036854775809",
+        b"\t1",
+        b"1\t",
+        b"\r1",
+        b"1,000",
+        // 1 modulo 2^64, and modulo 2^128.
+        b"18446744073709551617",
+        b"340282366920938463463374607431768211457",
+        b"a text that is longer than any number, and longer than what a store may hold inside its index",
+        &ZEROS,
+        &ONES,
     ];
     are_data_errors(cx, &texts.map(|text| (text, &[1, 0][..]))).await
 }
@@ -211,9 +267,9 @@ pub(crate) async fn incr_07_no_increment_is_lost<H: Harness>(cx: &Context<'_, H>
         if let Some(start) = start {
             store.put(key, i64::to_string(&start)).await?;
         }
-        let racing = store.clone();
-        let sums = race(TASKS, EACH, move |_, _| {
-            let store = racing.clone();
+        let racing = [store.clone(), cx.second(&store)];
+        let sums = race(TASKS, EACH, move |task, _| {
+            let store = racing[task % 2].clone();
             async move { Ok(store.incr(key, 1, CREATE).await?) }
         })
         .await?;
@@ -224,6 +280,39 @@ pub(crate) async fn incr_07_no_increment_is_lost<H: Harness>(cx: &Context<'_, H>
         ensure!(
             sums.iter().copied().eq((1..=4000).map(Some)),
             "of {TASKS} tasks with {EACH} increments each, two were told the same sum"
+        );
+    }
+    restarts_once(cx).await
+}
+
+/// Checks increments that race for counters that have expired and were not swept. Only one of them
+/// starts again at zero.
+async fn restarts_once<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const TASKS: usize = 4;
+    const ROUNDS: usize = 250;
+    let store = cx.store().await;
+    let key = |round: usize| format!("expired {round}");
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    let entries: Vec<(&str, Bytes)> = keys
+        .iter()
+        .map(|key| (key.as_str(), Bytes::from_static(b"5")))
+        .collect();
+    store.set_many(&entries, Expiry::After(cx.short())).await?;
+    cx.outlive(cx.short()).await;
+    let racing = [store.clone(), cx.second(&store)];
+    let sums = race(TASKS, ROUNDS, move |task, round| {
+        let store = racing[task % 2].clone();
+        let key = key(round);
+        async move { Ok(store.incr(&key, 1, CREATE).await?) }
+    })
+    .await?;
+    for round in 0..ROUNDS {
+        let mut sums: Vec<Option<i64>> = sums.iter().map(|task| task[round]).collect();
+        sums.sort_unstable();
+        ensure_eq!(
+            sums,
+            [Some(1), Some(2), Some(3), Some(4)],
+            "sums of {TASKS} increments of an expired counter, round {round}"
         );
     }
     Ok(())

@@ -12,13 +12,16 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Capability, Expiry, KvBackend, Pattern, Ttl, parse_integer};
 
-use super::matrix::{second, set_manys};
+use super::matrix::set_manys;
 use crate::{
     Foreign, Harness,
-    cases::lists::{self, COUNTS, FEW_COUNTS},
+    cases::{
+        lists::{self, COUNTS, FEW_COUNTS},
+        values::{LARGE, letters},
+    },
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_same},
-    runtime::{join, spawn},
+    runtime::{join, race, spawn},
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "answers are options")]
@@ -53,6 +56,24 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
     for count in COUNTS {
         Box::pin(are_in_order(cx, count)).await?;
     }
+    // Large values may arrive later than small values.
+    let (one, two) = (letters(LARGE, 1), letters(LARGE, 2));
+    store.put("one", one.clone()).await?;
+    store.put("two", two.clone()).await?;
+    let got = store.get_many(&["one", "a", "x", "two", "b", "one"]).await?;
+    let expected = [
+        Some(one.clone()),
+        value("value of a"),
+        None,
+        Some(two),
+        value("value of b"),
+        Some(one),
+    ];
+    ensure_eq!(got.len(), 6, "number of answers of get_many of large and small values");
+    for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        let what = format!("get_many of large and small values, answer {at}");
+        ensure_same(got.as_ref(), expected.as_ref(), &what)?;
+    }
     Ok(())
 }
 
@@ -60,7 +81,7 @@ pub(crate) async fn many_01_answers_in_the_order_asked<H: Harness>(cx: &Context<
 /// keys twice.
 async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     let keys = lists::keys("key", count);
     store
         .fill(
@@ -70,9 +91,18 @@ async fn are_in_order<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked 
                 .map(|(_, key)| key),
         )
         .await?;
-    let places = lists::with_duplicates(count);
+    // Exactly as many keys as `count` says, and then a list that names many of them twice.
+    for places in [(0..count).collect(), lists::with_duplicates(count)] {
+        answers_match(&other, &keys, places).await?;
+    }
+    Ok(())
+}
+
+/// Checks `get_many` of the keys at `places`, every third of which is missing.
+async fn answers_match<B: KvBackend>(store: &Store<B>, keys: &[String], places: Vec<usize>) -> Checked {
+    let count = keys.len();
     let asked: Vec<&str> = places.iter().map(|at| keys[*at].as_str()).collect();
-    let got = other.get_many(&asked).await?;
+    let got = store.get_many(&asked).await?;
     ensure_eq!(
         got.len(),
         asked.len(),
@@ -134,13 +164,61 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     for count in COUNTS {
         Box::pin(all_are_written(cx, count)).await?;
     }
+    callers_do_not_block_each_other(cx).await
+}
+
+/// Checks calls of several tasks on the same keys in opposite orders. A store that locks the keys in
+/// the order given deadlocks.
+async fn callers_do_not_block_each_other<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const TASKS: usize = 4;
+    const ROUNDS: usize = 100;
+    let store = cx.store().await;
+    let handles = [store.clone(), cx.second(&store)];
+    // Beyond the deadline of a call, because a remote store waits for locks on the server.
+    let patience = cx.deadline() + Duration::from_secs(3);
+    let keys = lists::keys("contended", 8);
+    let racing = keys.clone();
+    race(TASKS, ROUNDS, move |task, round| {
+        let store = handles[task % 2].clone();
+        let mut keys = racing.clone();
+        async move {
+            if task >= TASKS / 2 {
+                keys.reverse();
+            }
+            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let value = Bytes::from(task.to_string());
+            let entries: Vec<(&str, Bytes)> = names.iter().map(|key| (*key, value.clone())).collect();
+            let calls = async {
+                store.set_many(&entries, Expiry::Never).await?;
+                if round % 2 == 0 {
+                    store.del(&names).await?;
+                } else {
+                    store.get_many(&names).await?;
+                }
+                Checked::Ok(())
+            };
+            tokio::time::timeout(patience, calls).await.map_err(|_| {
+                Failure::Broken(format!(
+                    "set_many, del and get_many of {TASKS} tasks on the same keys, in opposite orders, do not end"
+                ))
+            })?
+        }
+    })
+    .await?;
+    let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let left = store.get_many(&names).await?;
+    ensure_eq!(
+        left.iter().flatten().count(),
+        names.len(),
+        "number of keys that were written"
+    );
     Ok(())
 }
 
 /// Checks that `set_many` writes each of `count` entries, including the last, with its expiry.
 async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     let keys = lists::keys("key", count);
     let entries: Vec<(&str, Bytes)> = keys
         .iter()
@@ -176,6 +254,19 @@ async fn all_are_written<H: Harness>(cx: &Context<'_, H>, count: usize) -> Check
                 ),
             }
         }
+    }
+    // Every entry has its time to live, not only those whose rest was read.
+    if count > 100 {
+        store.set_many(&entries, Expiry::After(cx.short())).await?;
+        cx.outlive(cx.short()).await;
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let got = other.get_many(&names).await?;
+        let stays = got.iter().position(Option::is_some);
+        ensure!(
+            stays.is_none(),
+            "set_many of {count} entries for {:?}: entry {stays:?} is still there afterwards",
+            cx.short()
+        );
     }
     Ok(())
 }
@@ -218,6 +309,8 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
     const OVERLAPS: u64 = 100;
     /// The time limit, in case reads and writes never overlap on this machine.
     const LONGEST: Duration = Duration::from_secs(2);
+    /// More keys than most stores take in one step.
+    const LONG_LIST: usize = 1100;
     let store = cx.store().await;
     let snapshot = store.capabilities().contains(Capability::AtomicMany);
     store.put("first", "0").await?;
@@ -253,10 +346,17 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
         }
     });
     let mut reads = 0;
+    // Missing keys in between, so that a store that divides long lists takes several steps.
+    let between = lists::keys("missing", if snapshot { LONG_LIST } else { 0 });
+    let few = ["second", "first", "second"];
+    let mut many = vec!["second"];
+    many.extend(between.iter().map(String::as_str));
+    many.extend(["first", "second"]);
     while !stopped.load(Ordering::SeqCst) || reads == 0 {
         let least = done.load(Ordering::SeqCst);
         let before = begun.load(Ordering::SeqCst);
-        let got = store.get_many(&["second", "first", "second"]).await?;
+        let asked = if reads % 4 == 1 { &many[..] } else { &few };
+        let got = store.get_many(asked).await?;
         let most = begun.load(Ordering::SeqCst);
         reads += 1;
         overlaps.fetch_add(u64::from(most > before), Ordering::SeqCst);
@@ -317,7 +417,7 @@ pub(crate) async fn many_07_of_duplicates_the_last_value_stays<H: Harness>(cx: &
     for count in FEW_COUNTS.into_iter().chain([1000]) {
         for expiry in [Expiry::Never, Expiry::After(ttl)] {
             let store = cx.store().await;
-            let other = second(cx, &store);
+            let other = cx.second(&store);
             let keys = lists::keys("key", count);
             let places = lists::with_duplicates(count);
             let entries: Vec<(&str, Bytes)> = places
@@ -346,5 +446,16 @@ pub(crate) async fn many_07_of_duplicates_the_last_value_stays<H: Harness>(cx: &
             ensure_eq!(store.keys(&Pattern::all(), 1000).await?.len(), count, "number of keys");
         }
     }
-    Ok(())
+    // Large values may be written in another way than small values.
+    let store = cx.store().await;
+    let (large, small) = (letters(LARGE, 1), Bytes::from_static(b"small"));
+    let entries = [
+        ("ends small", large.clone()),
+        ("ends large", small.clone()),
+        ("ends small", small.clone()),
+        ("ends large", large.clone()),
+    ];
+    store.set_many(&entries, Expiry::Never).await?;
+    store.holds("ends small", small).await?;
+    store.holds("ends large", large).await
 }

@@ -14,7 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, Pattern, SetOptions, parse_integer};
+use codex_traits::{
+    Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl, parse_integer,
+};
 use futures_util::future::try_join_all;
 
 use crate::{
@@ -209,13 +211,14 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         format!("own {task}"),
     );
     let (mut begun, mut told) = (0, 0);
+    let mut timed = Vec::new();
     // The values that the target can hold: the last value written, and every value whose write was
     // dropped, because a dropped write may still arrive.
     let mut possible = BTreeSet::from(["none".to_owned()]);
     store.put(&target, "none").await?;
     for round in 0..rounds {
         let polls = random.below(6);
-        match random.below(4) {
+        match random.below(6) {
             0 => {
                 begun += u64::from(polls > 0);
                 if let Some(sum) = poll_some(store.incr(&counter, 1, CREATE), polls).await {
@@ -239,6 +242,11 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
                     );
                 }
             }
+            3 => {
+                timed.push(format!("timed {task} {round}"));
+                drop_a_timed_write(store, &timed[timed.len() - 1], round, polls).await?;
+            }
+            4 => drop_another_verb(store, &format!("other {task}"), round, polls).await?,
             _ => {
                 if let Some(values) = poll_some(store.get_many(&[&target, "never", &target]), polls).await {
                     ensure_eq!(
@@ -266,6 +274,82 @@ async fn drop_calls<B: KvBackend>(store: &Store<B>, task: u64, rounds: u64) -> C
         (told..=begun).contains(&sum),
         "{begun} increments were begun and {told} of them answered, and the counter says {sum}"
     );
+    for key in timed {
+        let ttl = store.ttl(&key).await?;
+        ensure!(
+            ttl != Ttl::Persistent,
+            "{key:?} was written with an expiry in a call that was dropped, and has none: half of the call was applied"
+        );
+    }
+    Ok(())
+}
+
+/// Drops a write with an expiry. The value must never be there without its time to live.
+async fn drop_a_timed_write<B: KvBackend>(store: &Store<B>, key: &str, round: u64, polls: u64) -> Checked {
+    const TTL: Duration = Duration::from_secs(1000);
+    let value = Bytes::from_static(b"1");
+    let options = SetOptions::expires_after(TTL);
+    match round % 4 {
+        0 => {
+            let _ = poll_some(store.set(key, value, options), polls).await.transpose()?;
+        }
+        1 => {
+            let absent = options.with_condition(Condition::IfAbsent);
+            let _ = poll_some(store.set(key, value, absent), polls).await.transpose()?;
+        }
+        2 => {
+            poll_some(store.set_many(&[(key, value)], Expiry::After(TTL)), polls)
+                .await
+                .transpose()?;
+        }
+        _ => {
+            let create = OnMissing::Create(Expiry::After(TTL));
+            poll_some(store.incr(key, 1, create), polls).await.transpose()?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops a call of one of the verbs whose answers do not matter here. The calls after it show
+/// whether it left anything locked.
+async fn drop_another_verb<B: KvBackend>(store: &Store<B>, key: &str, round: u64, polls: u64) -> Checked {
+    let value = Bytes::from_static(b"1");
+    match round % 9 {
+        0 => {
+            poll_some(store.del(&[key, "never"]), polls).await.transpose()?;
+        }
+        1 => {
+            poll_some(store.del_if_equals(key, b"1"), polls).await.transpose()?;
+        }
+        2 => {
+            poll_some(store.expire(key, Expiry::Never), polls).await.transpose()?;
+        }
+        3 => {
+            poll_some(store.ttl(key), polls).await.transpose()?;
+        }
+        4 => {
+            poll_some(store.get_with_ttl(key), polls).await.transpose()?;
+        }
+        5 => {
+            let pattern = Pattern::prefix(key);
+            let request = ScanRequest::new(&pattern).with_count_hint(10);
+            poll_some(store.scan(request), polls).await.transpose()?;
+        }
+        6 => {
+            let entries = [(key, value.clone()), (key, value)];
+            poll_some(store.set_many(&entries, Expiry::Never), polls)
+                .await
+                .transpose()?;
+        }
+        7 => {
+            let equal = SetOptions::new().with_condition(Condition::IfEquals(value.clone()));
+            let _ = poll_some(store.set(key, value, equal), polls).await.transpose()?;
+        }
+        _ => {
+            let present = SetOptions::if_present();
+            let _ = poll_some(store.set(key, value, present), polls).await.transpose()?;
+        }
+    }
     Ok(())
 }
 
@@ -306,20 +390,47 @@ pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H
                 );
             }
         }
-        // A conditional write that is sent twice would report that it lost to itself.
-        let claim = format!("claim {round}");
-        outage.begin(OutageKind::ReplyLost).await;
-        let outcome = store
-            .set(&claim, Bytes::from_static(b"mine"), SetOptions::if_absent())
-            .await;
-        outage.end().await;
-        recovers(&store, OutageKind::ReplyLost).await?;
-        ensure!(
-            !matches!(&outcome, Ok(outcome) if !outcome.is_written()),
-            "IfAbsent on a new key whose answer was lost says Refused: it was sent twice"
-        );
+        loses_not_to_itself(&store, &outage, round).await?;
     }
     ensure!(lost > 0, "the harness lost none of {ROUNDS} answers");
+    Ok(())
+}
+
+/// Loses the answer of a conditional write or of a removal. If the call were sent twice, it would
+/// report that it lost to itself.
+async fn loses_not_to_itself<B: KvBackend>(store: &Store<B>, outage: &Outage, round: u64) -> Checked {
+    let claim = format!("claim {round}");
+    let (old, mine) = (Bytes::from_static(b"old"), Bytes::from_static(b"mine"));
+    if round % 6 != 0 {
+        store.put(&claim, old.clone()).await?;
+    }
+    outage.begin(OutageKind::ReplyLost).await;
+    let (what, answer) = match round % 6 {
+        0 => {
+            let outcome = store.set(&claim, mine, SetOptions::if_absent()).await;
+            ("IfAbsent on a new key", outcome.map(|outcome| outcome.is_written()))
+        }
+        1 | 4 => {
+            let equal = SetOptions::new().with_condition(Condition::IfEquals(old));
+            let outcome = store.set(&claim, mine, equal).await;
+            ("IfEquals with the value", outcome.map(|outcome| outcome.is_written()))
+        }
+        2 => (
+            "del_if_equals with the value",
+            store.del_if_equals(&claim, b"old").await,
+        ),
+        3 => ("del of a key", store.del(&[&claim]).await.map(|count| count == 1)),
+        _ => (
+            "expire(After(0)) of a key",
+            store.expire(&claim, Expiry::After(Duration::ZERO)).await,
+        ),
+    };
+    outage.end().await;
+    recovers(store, OutageKind::ReplyLost).await?;
+    ensure!(
+        !matches!(answer, Ok(false)),
+        "{what}, whose answer was lost, says that it did nothing: it was sent twice"
+    );
     Ok(())
 }
 
@@ -399,6 +510,8 @@ pub(crate) async fn life_10_nothing_else_is_changed<H: Harness>(cx: &Context<'_,
         store.del_if_equals(&key("b"), b"").await?;
         store.keys(&Pattern::prefix("run:"), 1).await?;
         store.put_for(&key("short"), "1", cx.short()).await?;
+        // A probe writes nothing.
+        store.health().await?;
     }
     cx.outlive(cx.short()).await;
     store.del_matching(&Pattern::prefix("run:")).await?;

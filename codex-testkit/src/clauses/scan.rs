@@ -2,12 +2,13 @@
 
 mod matching;
 
-use std::{collections::BTreeSet, future::Future};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
-use codex_traits::{Cursor, ErrorKind, KvBackend, Pattern, ScanPage, ScanRequest};
+use codex_traits::{Cursor, ErrorKind, Expiry, KvBackend, Pattern, ScanPage, ScanRequest, SetOptions};
 
 use crate::{
     Harness, OutageKind,
+    cases::values::{LARGE, letters},
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
 };
@@ -109,7 +110,99 @@ pub(crate) async fn scan_01_what_stays_is_found_while_others_come_and_go<H: Harn
         }
     })
     .await?;
-    has_all(&found, &stay, "while 10,000 keys came and went")
+    has_all(&found, &stay, "while 10,000 keys came and went")?;
+    what_a_page_shows_is_used(cx).await?;
+    two_scans_at_a_time(cx).await
+}
+
+/// Scans as most programs do, which read, change or remove what a page shows before they ask for
+/// the next page.
+async fn what_a_page_shows_is_used<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    let store = cx.store().await;
+    let (stay, go) = (named("stays ", 300), named("goes ", 300));
+    let alternating: Vec<String> = stay
+        .iter()
+        .zip(&go)
+        .flat_map(|(stay, go)| [stay.clone(), go.clone()])
+        .collect();
+    store.fill(&alternating).await?;
+    let pattern = Pattern::all();
+    let mut found = BTreeSet::new();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(7);
+    for number in 0..4 * alternating.len() {
+        let page = store.scan(request).await?;
+        let going: Vec<&str> = page
+            .keys
+            .iter()
+            .map(String::as_str)
+            .filter(|key| key.starts_with("goes"))
+            .collect();
+        store.del(&going).await?;
+        // Keys that the scan has shown, and keys that it has yet to show.
+        let ahead = &stay[number * 11 % stay.len()];
+        for key in page
+            .keys
+            .iter()
+            .filter(|key| key.starts_with("stays"))
+            .take(2)
+            .chain([ahead])
+        {
+            match number % 4 {
+                0 => {
+                    store.get(key).await?;
+                }
+                1 => {
+                    store.expire(key, Expiry::After(Duration::from_secs(1000))).await?;
+                }
+                2 => store.put(key, number.to_string()).await?,
+                _ => {
+                    let keep = SetOptions::new().with_expiry(Expiry::Keep);
+                    store.write(key, "1", keep).await?;
+                }
+            }
+        }
+        found.extend(page.keys);
+        let Some(next) = page.next else {
+            return has_all(
+                &found,
+                &stay,
+                "while what each page showed was read, changed or removed",
+            );
+        };
+        request = ScanRequest::new(&pattern).with_count_hint(7).with_cursor(next);
+    }
+    Err(Failure::Broken(
+        "a scan during which its keys are changed does not end".to_owned(),
+    ))
+}
+
+/// Advances two scans in turn.
+async fn two_scans_at_a_time<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const MOST_PAGES: usize = 4000;
+    let store = cx.store().await;
+    let keys = named("key ", 500);
+    store.fill(&keys).await?;
+    let pattern = Pattern::all();
+    let mut found = [BTreeSet::new(), BTreeSet::new()];
+    let mut cursors = [Some(Cursor::start()), Some(Cursor::start())];
+    for number in 0..MOST_PAGES {
+        let at = number % 2;
+        let Some(cursor) = cursors[at].take() else { continue };
+        let request = ScanRequest::new(&pattern)
+            .with_count_hint(5 + at * 6)
+            .with_cursor(cursor);
+        let page = store.scan(request).await?;
+        found[at].extend(page.keys);
+        cursors[at] = page.next;
+    }
+    ensure!(
+        cursors.iter().all(Option::is_none),
+        "two scans at a time of 500 keys did not end in {MOST_PAGES} pages"
+    );
+    for found in &found {
+        has_all(found, &keys, "in one of two scans at a time")?;
+    }
+    Ok(())
 }
 
 fn has_all(found: &BTreeSet<String>, expected: &[String], when: &str) -> Checked {
@@ -131,7 +224,12 @@ pub(crate) async fn scan_02_only_what_is_there_is_returned<H: Harness>(cx: &Cont
         store.put(&format!("removed {number}"), "v").await?;
         ensure_eq!(store.del(&[&format!("removed {number}")]).await?, 1, "del");
     }
-    let expected: BTreeSet<String> = stay.into_iter().collect();
+    let mut expected: BTreeSet<String> = stay.into_iter().collect();
+    // A store may keep large values elsewhere, or in pieces. Each is one key all the same.
+    for (key, length) in [("empty", 0), ("large", LARGE), ("larger", 1 << 20)] {
+        store.put(key, letters(length, 0)).await?;
+        expected.insert(key.to_owned());
+    }
     cx.outlive(cx.short()).await;
     for hint in [1, 10, 1000] {
         let found = store.keys(&Pattern::all(), hint).await?;
@@ -142,6 +240,11 @@ pub(crate) async fn scan_02_only_what_is_there_is_returned<H: Harness>(cx: &Cont
         store.keys(&Pattern::prefix("expired"), 10).await?.len(),
         0,
         "expired keys"
+    );
+    ensure_eq!(
+        store.del_matching(&Pattern::prefix("large")).await?,
+        2,
+        "del_matching of two large values"
     );
     Ok(())
 }
@@ -217,7 +320,9 @@ pub(crate) async fn scan_05_the_count_is_a_hint<H: Harness>(cx: &Context<'_, H>)
     )?;
 
     let expected: BTreeSet<String> = keys.into_iter().collect();
-    for hint in [1, 7, 100, 5000, 1_000_000, usize::MAX] {
+    // The last ones are zero if they are cut to 16 or to 32 bits.
+    let wide = usize::try_from(1_u64 << 32).unwrap_or(usize::MAX);
+    for hint in [1, 7, 100, 5000, 1_000_000, usize::MAX, 1 << 16, wide] {
         let mut found = BTreeSet::new();
         let mut longest = 0;
         let pages = store
@@ -239,7 +344,37 @@ pub(crate) async fn scan_05_the_count_is_a_hint<H: Harness>(cx: &Context<'_, H>)
         );
         ensure!(hint > 100 || pages > 1, "a scan with a hint of {hint} is one page");
     }
-    Ok(())
+    hints_can_change(&store, &expected).await
+}
+
+/// Scans with another hint for each page.
+async fn hints_can_change<B: KvBackend>(store: &Store<B>, expected: &BTreeSet<String>) -> Checked {
+    let pattern = Pattern::all();
+    let mut found = BTreeSet::new();
+    let mut request = ScanRequest::new(&pattern).with_count_hint(100);
+    for hint in [1, 250, 30, 7, 400, 90].into_iter().cycle().take(2 * expected.len()) {
+        let page = store.scan(request).await?;
+        found.extend(page.keys);
+        let Some(next) = page.next else {
+            ensure!(
+                found == *expected,
+                "a scan with another hint for each page found {} of {} keys",
+                found.len(),
+                expected.len()
+            );
+            return Ok(());
+        };
+        let zero = ScanRequest::new(&pattern).with_count_hint(0).with_cursor(next.clone());
+        ensure_kind(
+            store.scan(zero).await,
+            ErrorKind::InvalidArgument,
+            "scan of a later page with a hint of 0",
+        )?;
+        request = ScanRequest::new(&pattern).with_count_hint(hint).with_cursor(next);
+    }
+    Err(Failure::Broken(
+        "a scan with another hint for each page does not end".to_owned(),
+    ))
 }
 
 pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -261,6 +396,30 @@ pub(crate) async fn scan_06_a_cursor_is_text<H: Harness>(cx: &Context<'_, H>) ->
 
     let pattern = Pattern::all();
     let first = store.scan(ScanRequest::new(&pattern).with_count_hint(10)).await?;
+    if let Some(cursor) = &first.next {
+        // A cursor that was written down is good later too, and again if an answer was lost.
+        if cx.virtual_time().is_some() {
+            cx.pass(Duration::from_secs(3600)).await;
+        }
+        for time in ["the first", "the second"] {
+            let mut found: BTreeSet<String> = first.keys.iter().cloned().collect();
+            let mut request = ScanRequest::new(&pattern)
+                .with_count_hint(10)
+                .with_cursor(cursor.clone());
+            for _ in 0..2 * all.len() {
+                let page = store.scan(request).await?;
+                found.extend(page.keys);
+                let Some(next) = page.next else { break };
+                request = ScanRequest::new(&pattern).with_count_hint(10).with_cursor(next);
+            }
+            ensure!(
+                found == all,
+                "a scan that is resumed from one cursor, {time} time: found {} of {} keys",
+                found.len(),
+                all.len()
+            );
+        }
+    }
     let genuine = first.next.map(|cursor| cursor.to_string()).unwrap_or_default();
     let mut made_up: Vec<String> = [
         "0",
@@ -372,7 +531,10 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
     /// More than any store of a thousand keys needs.
     const ENOUGH: u64 = 512 << 20;
     let store = cx.store().await;
-    store.fill(&named("key ", 1000)).await?;
+    let keys = named("key ", 1000);
+    store.fill(&keys).await?;
+    let pattern = Pattern::all();
+    let begun = store.scan(ScanRequest::new(&pattern).with_count_hint(10)).await?;
     // 100,000 scans, or 10,000 on a real server, where each scan is a round trip.
     let batch = if cx.virtual_time().is_some() { 10_000 } else { 1_000 };
     let before = abandon(cx, &store, batch).await?;
@@ -415,7 +577,18 @@ pub(crate) async fn scan_07_abandoned_scans_leak_nothing<H: Harness>(cx: &Contex
         1000,
         "number of keys afterwards"
     );
-    Ok(())
+    // The abandoned scans have not displaced the one that began before them.
+    let mut found: BTreeSet<String> = begun.keys.into_iter().collect();
+    let mut next = begun.next;
+    for _ in 0..4 * keys.len() {
+        let Some(cursor) = next else { break };
+        let page = store
+            .scan(ScanRequest::new(&pattern).with_count_hint(10).with_cursor(cursor))
+            .await?;
+        found.extend(page.keys);
+        next = page.next;
+    }
+    has_all(&found, &keys, "in a scan that began before the abandoned ones")
 }
 
 /// Begins `count` scans, abandons them after their first page, and returns the memory in use

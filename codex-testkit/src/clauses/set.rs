@@ -7,13 +7,14 @@ use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, 
 
 use super::{
     alternate::agrees_with_the_model,
-    matrix::{When, for_each, second, sets, values},
+    matrix::{When, for_each, sets, sets_of_the_same_value, values},
 };
 use crate::{
     Harness,
     cases::{durations::FRACTIONS, values as lengths},
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, ensure_same},
+    runtime::race,
 };
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
@@ -38,6 +39,19 @@ pub(crate) async fn set_01_a_set_replaces_the_value<H: Harness>(cx: &Context<'_,
                 &format!("get after {to} bytes replaced {from} bytes"),
             )?;
         }
+    }
+    // A value that differs slightly is another value, on the same key and on another key.
+    for length in [65, 4096, lengths::LARGE] {
+        let held = lengths::letters(length, 0);
+        store.put("held", held.clone()).await?;
+        for near in lengths::near(&held) {
+            store.put("k", held.clone()).await?;
+            store.put("k", near.value.clone()).await?;
+            let got = store.get("k").await?;
+            let what = format!("get after a value replaced one where {}", near.how);
+            ensure_same(got.as_ref(), Some(&near.value), &what)?;
+        }
+        store.holds("held", held).await?;
     }
     Ok(())
 }
@@ -90,7 +104,50 @@ pub(crate) async fn set_04_keep_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>) -
     store.del(&["deleted"]).await?;
     store.write("deleted", "2", keep()).await?;
     store.is_persistent("deleted").await?;
-    for_each(cx, &[0, 1, 4096], |length| sets(cx, &store, &[When::Always], length)).await
+    // A store that keeps the rest of the time, rounded up, would prolong it with each call.
+    let set = store.put_for("often", "0", HUNDRED_SECONDS).await?;
+    for number in 1..10 {
+        store.write("often", number.to_string(), keep()).await?;
+    }
+    store.has_ttl("often", HUNDRED_SECONDS, set).await?;
+    let lengths = [0, 1, 4096, lengths::LARGE * 2];
+    for_each(cx, &lengths, |length| sets(cx, &store, &[When::Always], length)).await?;
+    Box::pin(sets_of_the_same_value(cx, &store, &[When::Always])).await?;
+    keeps_what_expire_gives(cx, &store).await
+}
+
+/// Checks sets with `Keep` that race with an `expire`. In every order the key has the time to live
+/// of `expire` afterwards.
+async fn keeps_what_expire_gives<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>) -> Checked {
+    const ROUNDS: usize = 250;
+    let key = |round: usize| format!("race {round}");
+    let keys: Vec<String> = (0..ROUNDS).map(key).collect();
+    store.fill(&keys).await?;
+    let handles = [store.clone(), cx.second(store)];
+    race(4, ROUNDS, move |racer, round| {
+        let store = handles[racer % 2].clone();
+        let key = key(round);
+        async move {
+            if (racer + round) % 4 == 0 {
+                store.expire(&key, Expiry::After(HUNDRED_SECONDS)).await?;
+            } else {
+                store
+                    .write(&key, "new", SetOptions::new().with_expiry(Expiry::Keep))
+                    .await?;
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    for key in &keys {
+        store.holds(key, "new").await?;
+        let ttl = store.ttl(key).await?;
+        ensure!(
+            matches!(ttl, Ttl::Remaining(_)),
+            "ttl of {key:?} after a set with Keep and an expire at the same time: got {ttl:?}"
+        );
+    }
+    Ok(())
 }
 
 pub(crate) async fn set_05_clones_share_and_strangers_do_not<H: Harness>(cx: &Context<'_, H>) -> Checked {
@@ -231,6 +288,26 @@ pub(crate) async fn set_08_the_longest_duration_is_taken<H: Harness>(cx: &Contex
         let set = store.put_for("long", "v", ttl).await?;
         store.holds("long", "v").await?;
         store.has_ttl("long", ttl, set).await?;
+        // Every other verb that writes takes it too.
+        let options = SetOptions::expires_after(ttl);
+        store.del(&["absent", "created"]).await?;
+        let set = store
+            .write("absent", "v", options.clone().with_condition(Condition::IfAbsent))
+            .await?;
+        store.has_ttl("absent", ttl, set).await?;
+        store.put("present", "v").await?;
+        for condition in [Condition::IfPresent, Condition::IfEquals(Bytes::from_static(b"v"))] {
+            let set = store
+                .write("present", "v", options.clone().with_condition(condition))
+                .await?;
+            store.has_ttl("present", ttl, set).await?;
+        }
+        let entries = [("many", Bytes::from_static(b"v"))];
+        let ((), set) = store.timed(store.set_many(&entries, Expiry::After(ttl))).await?;
+        store.has_ttl("many", ttl, set).await?;
+        let create = OnMissing::Create(Expiry::After(ttl));
+        let (_, set) = store.timed(store.incr("created", 1, create)).await?;
+        store.has_ttl("created", ttl, set).await?;
     }
     for ttl in TOO_LONG {
         is_invalid(&store, Expiry::After(ttl), &format!("for {ttl:?}")).await?;
@@ -303,7 +380,7 @@ async fn is_exact_or_refused<B: KvBackend>(store: &Store<B>, reader: &Store<B>, 
 
 pub(crate) async fn set_10_nothing_is_cut_or_rounded_down<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
-    let other = second(cx, &store);
+    let other = cx.second(&store);
     for (ttl, rounded) in FRACTIONS {
         for way in ["set", "set(IfAbsent)", "set(IfEquals)", "set_many", "expire", "incr"] {
             let key = format!("{way} for {ttl:?}");

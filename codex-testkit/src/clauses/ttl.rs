@@ -11,12 +11,12 @@ use std::{
 use bytes::Bytes;
 use codex_traits::{Condition, ErrorKind, Expiry, KvBackend, SetOptions, Ttl};
 
-use super::matrix::{for_each, reads, second};
+use super::matrix::{for_each, reads};
 use crate::{
     Foreign, Harness,
-    cases::values::FEW_LENGTHS,
+    cases::values::{FEW_LENGTHS, LARGE},
     context::{Context, Store},
-    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind},
+    failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, show},
     runtime::{join, spawn},
 };
 
@@ -26,31 +26,38 @@ const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
 #[derive(Clone, Copy)]
 enum Writes {
     Set,
+    /// Sets large values, which a store may keep elsewhere.
+    Large,
     Compared,
     Many,
 }
 
+impl Writes {
+    /// Returns the values a and b.
+    fn values(self) -> [Bytes; 2] {
+        let length = if matches!(self, Self::Large) { LARGE } else { 1 };
+        [b"a", b"b"].map(|letter| Bytes::from(letter.repeat(length)))
+    }
+}
+
 /// Writes one of the two states: (a, no TTL) or (b, 100 s).
-async fn write<B: KvBackend>(store: &Store<B>, by: Writes, is_a: bool) -> Checked {
-    let (value, other) = if is_a { ("a", "b") } else { ("b", "a") };
+async fn write<B: KvBackend>(store: &Store<B>, by: Writes, [a, b]: &[Bytes; 2], is_a: bool) -> Checked {
+    let (value, other) = if is_a { (a, b) } else { (b, a) };
     let expiry = if is_a {
         Expiry::Never
     } else {
         Expiry::After(HUNDRED_SECONDS)
     };
+    let options = SetOptions::new().with_expiry(expiry);
     match by {
-        Writes::Set => {
-            store.write("k", value, SetOptions::new().with_expiry(expiry)).await?;
+        Writes::Set | Writes::Large => {
+            store.write("k", value.clone(), options).await?;
         }
         Writes::Compared => {
-            let options = SetOptions::new().with_expiry(expiry);
-            let options = options.with_condition(Condition::IfEquals(Bytes::from_static(other.as_bytes())));
-            store.write("k", value, options).await?;
+            let options = options.with_condition(Condition::IfEquals(other.clone()));
+            store.write("k", value.clone(), options).await?;
         }
-        Writes::Many => {
-            let entries = [("k", Bytes::from_static(value.as_bytes()))];
-            store.set_many(&entries, expiry).await?;
-        }
+        Writes::Many => store.set_many(&[("k", value.clone())], expiry).await?,
     }
     Ok(())
 }
@@ -71,7 +78,7 @@ pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Cont
             "get_with_ttl of a list",
         )?;
     }
-    for by in [Writes::Set, Writes::Compared, Writes::Many] {
+    for by in [Writes::Set, Writes::Compared, Writes::Many, Writes::Large] {
         Box::pin(is_no_mixture(cx, by)).await?;
     }
     Ok(())
@@ -85,13 +92,15 @@ async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
     const OVERLAPS: u64 = 100;
     const LONGEST: Duration = Duration::from_secs(2);
     let store = cx.store().await;
-    let reader = second(cx, &store);
-    write(&store, Writes::Set, true).await?;
+    let reader = cx.second(&store);
+    let values = by.values();
+    write(&store, Writes::Set, &values, true).await?;
     let (begun, overlaps) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let stopped = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let writer = spawn({
         let (begun, overlaps, stopped) = (begun.clone(), overlaps.clone(), stopped.clone());
+        let values = values.clone();
         async move {
             let mut checked = Ok(());
             for number in 0.. {
@@ -100,7 +109,7 @@ async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
                     break;
                 }
                 begun.fetch_add(1, Ordering::SeqCst);
-                checked = write(&store, by, number % 2 == 1).await;
+                checked = write(&store, by, &values, number % 2 == 1).await;
                 if checked.is_err() {
                     break;
                 }
@@ -110,7 +119,7 @@ async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
             checked
         }
     });
-    let checked = read_until(&reader, &stopped, &begun, &overlaps).await;
+    let checked = read_until(&reader, &values, &stopped, &begun, &overlaps).await;
     // The writer ends on its own, even if a reader has failed.
     join(writer).await?;
     checked
@@ -118,6 +127,7 @@ async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
 
 async fn read_until<B: KvBackend>(
     reader: &Store<B>,
+    [a, b]: &[Bytes; 2],
     stopped: &AtomicBool,
     begun: &AtomicU64,
     overlaps: &AtomicU64,
@@ -133,17 +143,16 @@ async fn read_until<B: KvBackend>(
                 "get_with_ttl of a key that is always there: got None".to_owned(),
             ));
         };
-        let is_one = match &value[..] {
-            b"a" => ttl == Ttl::Persistent,
-            // At most a few seconds have passed, or none on a clock that stands still.
-            b"b" => {
-                matches!(ttl, Ttl::Remaining(left) if left <= HUNDRED_SECONDS + Duration::from_millis(1) && left > HUNDRED_SECONDS / 2)
-            }
-            _ => false,
-        };
+        // At most a few seconds have passed, or none on a clock that stands still.
+        let is_timed = matches!(
+            ttl,
+            Ttl::Remaining(left) if left <= HUNDRED_SECONDS + Duration::from_millis(1) && left > HUNDRED_SECONDS / 2
+        );
+        let is_one = value == a && ttl == Ttl::Persistent || value == b && is_timed;
         ensure!(
             is_one,
-            "get_with_ttl answered {value:?} with {ttl:?}; a has none and b has 100 s: they are not of one moment"
+            "get_with_ttl answered {} with {ttl:?}; a has none and b has 100 s: they are not of one moment",
+            show(&value)
         );
         tokio::task::yield_now().await;
     }

@@ -117,6 +117,7 @@ impl FaultyBackend {
     fn now(&self) -> i64 {
         match self.fault {
             Some(Fault::WallClock) => self.clock.wall(),
+            Some(Fault::ClockWraps) => self.clock.now() % (1 << 32),
             _ => self.clock.now(),
         }
     }
@@ -135,14 +136,19 @@ impl FaultyBackend {
     fn live(&self, key: &[u8]) -> MutexGuard<'_, Keyspace> {
         let mut keyspace = self.keyspace();
         let mut ended = keyspace.entries.get(key).is_some_and(|entry| self.has_ended(entry));
-        if self.has(Fault::OldTimerRemoves)
-            && let Some(timers) = self.wrong().timers.get_mut(key)
-        {
+        let has_timers = matches!(
+            self.fault,
+            Some(Fault::OldTimerRemoves | Fault::TimerWraps | Fault::CounterEndsWithOldTimer)
+        );
+        if has_timers && let Some(timers) = self.wrong().timers.get_mut(key) {
             let before = timers.len();
             timers.retain(|deadline| *deadline > self.now());
             ended |= timers.len() < before;
         }
         if ended {
+            if self.has(Fault::LogsExpiredKeys) {
+                tracing::debug!("{} has expired", String::from_utf8_lossy(key));
+            }
             keyspace.remove(key);
         }
         keyspace
@@ -248,6 +254,11 @@ impl FaultyBackend {
         if self.has(Fault::OldTimerRemoves) {
             wrong.timers.entry(key.to_owned()).or_default().extend(deadline);
         }
+        if self.has(Fault::TimerWraps) {
+            let left = deadline.map_or(0, |deadline| deadline - self.now());
+            let timer = (left > 1 << 32).then_some(self.now() + left % (1 << 32));
+            wrong.timers.insert(key.to_owned(), timer.into_iter().collect());
+        }
         if self.has(Fault::StaleRead) {
             wrong.previous.insert(key.to_owned(), old);
         }
@@ -261,6 +272,9 @@ impl FaultyBackend {
             return expected.is_empty() && self.has(Fault::MissingEqualsEmpty);
         };
         let value = entry.value.as_deref();
+        if value.is_none() && self.has(Fault::CasReplacesForeign) {
+            return expected.is_empty();
+        }
         if self.has(Fault::EqualAsNumbers) {
             let number = |text: &[u8]| String::from_utf8_lossy(text).parse::<i64>().ok();
             if let (Some(held), Some(expected)) = (value.and_then(number), number(expected)) {
@@ -344,8 +358,16 @@ impl FaultyBackend {
             OnMissing::Refuse => None,
         };
         let mut keyspace = self.live(key);
-        let (sum, deadline) = match (keyspace.entries.get(key), create) {
+        let there = keyspace.entries.get(key);
+        let there = there.filter(|entry| entry.value.is_some() || !self.has(Fault::IncrReplacesForeign));
+        let (sum, deadline) = match (there, create) {
             (None, None) => return Ok(None),
+            (None, Some(deadline)) if self.has(Fault::CounterEndsWithOldTimer) => {
+                let mut wrong = self.wrong();
+                let old = wrong.ghosts.get(key).copied();
+                wrong.timers.insert(key.to_owned(), old.into_iter().collect());
+                (delta, deadline)
+            }
             (None, Some(deadline)) => (delta, deadline),
             (Some(entry), create) => {
                 let value = entry.value.as_deref().unwrap_or(b"a list");
@@ -389,6 +411,9 @@ impl FaultyBackend {
                 _ => return Err(Error::unreadable_cursor()),
             },
         };
+        if self.has(Fault::CursorIsAPage) {
+            return self.numbered_page(pattern, from, hint);
+        }
         let order = if self.has(Fault::ScanByIndex) {
             let sorted = keyspace.entries.keys().cloned().enumerate();
             Cow::Owned(sorted.map(|(at, key)| (at as u64, key)).collect())
@@ -396,10 +421,18 @@ impl FaultyBackend {
             Cow::Borrowed(&keyspace.order)
         };
         let mut rest = order.range(from..);
+        let skips = self.has(Fault::ScanSkipsAfterRemoval);
+        if skips && !cursor.is_start() {
+            rest.next();
+        }
+        let mut last = from;
         let keys = rest
             .by_ref()
             .take(hint)
-            .map(|(_, key)| key)
+            .map(|(position, key)| {
+                last = *position;
+                key
+            })
             .filter(|key| globs::matches(self.fault, pattern, key))
             .filter(|key| self.has(Fault::ScanShowsExpired) || !self.has_ended(&keyspace.entries[*key]))
             .filter_map(|key| {
@@ -410,7 +443,7 @@ impl FaultyBackend {
                 }
             })
             .collect();
-        let mut next = rest.next().map(|(position, _)| *position);
+        let mut next = rest.next().map(|(position, _)| if skips { last } else { *position });
         match self.fault {
             Some(Fault::ScanEndsOnGrowth) if grown > start => next = None,
             Some(Fault::ScanFollowsGrowth) if grown > start => next = next.or(Some(grown)),
@@ -424,5 +457,20 @@ impl FaultyBackend {
             .map(|position| Cursor::new(format!("{position}-{start}")))
             .transpose()?;
         Ok(ScanPage::new(keys, next))
+    }
+
+    /// Returns the page with this number, which is wrong if the hint changes.
+    fn numbered_page(&self, pattern: &Pattern, number: u64, hint: usize) -> Result<ScanPage> {
+        let keyspace = self.keyspace();
+        let hint = (hint as u64).min(1 << 20);
+        let (from, to) = (number * hint, (number + 1) * hint);
+        let keys = keyspace.order.range(from..to).map(|(_, key)| key);
+        let keys = keys
+            .filter(|key| pattern.matches(key) && !self.has_ended(&keyspace.entries[*key]))
+            .filter_map(|key| String::from_utf8(key.clone()).ok())
+            .collect();
+        let has_more = keyspace.order.range(to..).next().is_some();
+        let next = has_more.then(|| Cursor::new(format!("{}-0", number + 1)));
+        Ok(ScanPage::new(keys, next.transpose()?))
     }
 }

@@ -27,6 +27,30 @@ pub(crate) fn matches(fault: Option<Fault>, pattern: &Pattern, key: &[u8]) -> bo
             _ => pattern.matches(key),
         },
         Some(Fault::StarsBacktrack) => backtrack(glob, key),
+        Some(Fault::RangeContinues) => changed(replaced(glob, b"[a-c-e]", b"[a-e]")),
+        Some(Fault::ReversedNegationIsEmpty) => changed(replaced(glob, b"[^c-a]", b"[^]")),
+        Some(Fault::DashEndsNoRange) => changed(replaced(glob, b"+--]", b"+\\-]")),
+        Some(Fault::BracketBeginsClass) if glob.ends_with(b"a]") => {
+            changed(replaced(&replaced(glob, b"[]", b"[\\]"), b"[^]", b"[^\\]"))
+        }
+        Some(Fault::NamedClasses) => changed(replaced(glob, b"[:alpha:]", b"a-zA-Z")),
+        Some(Fault::RangeEndIsEscaped) => changed(replaced(glob, b"-\\", b"-")),
+        Some(Fault::PartsOverlap | Fault::PartsInAnyOrder) if glob.iter().all(|byte| !b"?[\\".contains(byte)) => {
+            let parts: Vec<&[u8]> = glob.split(|byte| *byte == b'*').collect();
+            match (fault, &parts[..]) {
+                (Some(Fault::PartsOverlap), [first, last]) if !key.is_empty() => {
+                    key.starts_with(first) && key.ends_with(last)
+                }
+                (Some(Fault::PartsInAnyOrder), [first, middle @ .., last]) if middle.len() > 1 => {
+                    let ends = key.strip_prefix(*first).and_then(|rest| rest.strip_suffix(*last));
+                    let contains = |part: &[u8]| {
+                        part.is_empty() || ends.is_some_and(|rest| rest.windows(part.len()).any(|at| at == part))
+                    };
+                    ends.is_some() && !key.is_empty() && middle.iter().all(|part| contains(part))
+                }
+                _ => pattern.matches(key),
+            }
+        }
         _ => pattern.matches(key),
     }
 }

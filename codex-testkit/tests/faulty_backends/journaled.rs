@@ -57,6 +57,10 @@ faults! {
     EmptyIsNotStored dur_01 "an empty value is not stored"
     LargeIsNotStored dur_01 "a value of more than 64 KiB is not stored"
     OnlyFirstReopening dur_01 "opening the store loads the journal and then empties it"
+    EmptyKeyIsNotStored dur_01 "the empty key is not stored"
+    KeysWithLinesAreNotStored dur_01 "keys with a line break are not stored"
+    OnlyAPartIsStored dur_01 "set_many stores only the first 500 entries of a call"
+    TtlIsStoredInSeconds dur_01 "TTLs are stored in whole seconds"
     AnswersBeforeStoring dur_02 "a write is answered before it is stored, in batches of eight"
     StoresWhenClosed dur_02 "writes are stored only when the store is closed"
     LastIsHeldBack dur_02 "a write is stored only together with the next write"
@@ -177,6 +181,10 @@ impl Inner {
     /// Appends the current state of the keys to the journal.
     async fn store(&self, verb: &'static str, keys: &[&str]) -> Result<()> {
         let mut lines = Vec::new();
+        let keys = match self.fault {
+            Some(JournalFault::OnlyAPartIsStored) => &keys[..keys.len().min(500)],
+            _ => keys,
+        };
         for key in keys {
             let value = self.memory.get(key).await?;
             let deadline = match self.memory.ttl(key).await? {
@@ -190,13 +198,15 @@ impl Inner {
                 Some(JournalFault::ConditionalWritesAreNotStored) => verb == "conditional set",
                 Some(JournalFault::CountersAreNotStored) => verb == "incr",
                 Some(JournalFault::EmptyIsNotStored) => value.as_ref().is_some_and(Bytes::is_empty),
+                Some(JournalFault::EmptyKeyIsNotStored) => key.is_empty(),
+                Some(JournalFault::KeysWithLinesAreNotStored) => key.contains('\n'),
                 Some(JournalFault::LargeIsNotStored) => value.as_ref().is_some_and(|value| value.len() > 65_536),
                 _ => false,
             };
-            let deadline = if self.has(JournalFault::TtlIsNotStored) {
-                0
-            } else {
-                deadline
+            let deadline = match self.fault {
+                Some(JournalFault::TtlIsNotStored) => 0,
+                Some(JournalFault::TtlIsStoredInSeconds) => deadline / 1000 * 1000,
+                _ => deadline,
             };
             if !is_lost {
                 Record {

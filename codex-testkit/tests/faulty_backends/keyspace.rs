@@ -75,6 +75,21 @@ impl Keyspace {
         Some(entry)
     }
 
+    /// Swaps the places of `key` and of the first key.
+    pub(crate) fn move_to_front(&mut self, key: &[u8]) {
+        let Some((&first, other)) = self.order.iter().next() else {
+            return;
+        };
+        let other = other.clone();
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let place = std::mem::replace(&mut entry.position, first);
+        self.order.insert(first, key.to_owned());
+        if let Some(entry) = self.entries.get_mut(&other).filter(|_| other != key) {
+            entry.position = place;
+            self.order.insert(place, other);
+        }
+    }
+
     pub(crate) fn insert(&mut self, key: &[u8], value: Option<Bytes>, deadline: Option<i64>) {
         if let Some(entry) = self.entries.get_mut(key) {
             (entry.value, entry.deadline) = (value, deadline);

@@ -16,6 +16,7 @@ use super::LATE;
 use crate::{
     Harness,
     context::{Context, Store},
+    every_verb::{make_every_call, prepare},
     failure::{Checked, Failure, ensure, ensure_eq},
     runtime::panic_message,
 };
@@ -39,7 +40,17 @@ pub(crate) async fn life_08_any_runtime_will_do<H: Harness>(cx: &Context<'_, H>)
     }
     // Without a runtime, an in-process store works, and any other store returns an error. Neither
     // may panic or hang.
-    let alone = apart(|| Ok(block_on_nothing(works(&store, 6))))?;
+    let alone = async {
+        works(&store, 6).await?;
+        Box::pin(prepare(&store)).await?;
+        for call in Box::pin(make_every_call(&store)).await {
+            ensure_eq!(call.answer?, call.truth, "{} without a runtime", call.verb);
+        }
+        Checked::Ok(())
+    };
+    // Boxed, because a thread's stack is small for the futures of all verbs.
+    let alone = Box::pin(alone);
+    let alone = apart(|| Ok(block_on_nothing(alone)))?;
     if cx.virtual_time().is_some() {
         return match alone {
             Some(works) => works,

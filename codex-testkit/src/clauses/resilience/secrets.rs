@@ -45,6 +45,7 @@ pub(crate) async fn life_07_nothing_secret_is_shown<H: Harness>(cx: &Context<'_,
                 cx.harness.plant(store.backend(), &foreign).await;
             }
             provoke(&store, &mut shown).await;
+            refuse_and_expire(cx, &store, &mut shown).await;
             for kind in kinds {
                 let Some(outage) = &outage else { break };
                 if !kind.is_of_the_store() && kind != OutageKind::ReplyLost {
@@ -128,6 +129,38 @@ async fn provoke<B: KvBackend>(store: &Store<B>, shown: &mut String) {
     keep(shown, store.del(&[KEY]).await);
     keep(shown, store.del_matching(&pattern).await);
     let _ = write!(shown, " {store:?}");
+}
+
+/// Makes calls that are refused, that expire, and that are large: what a backend may find worth a
+/// line of its log.
+async fn refuse_and_expire<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Backend>, shown: &mut String) {
+    let value = || Bytes::from_static(VALUE.as_bytes());
+    let other = Bytes::from(format!("{VALUE} and more"));
+    let brief = SetOptions::expires_after(cx.short());
+    keep(
+        shown,
+        store
+            .set(KEY, Bytes::from(VALUE.repeat(20_000)), SetOptions::new())
+            .await,
+    );
+    keep(shown, store.set(KEY, value(), SetOptions::new()).await);
+    keep(shown, store.set(KEY, value(), SetOptions::if_absent()).await);
+    let equal = SetOptions::new().with_condition(Condition::IfEquals(other.clone()));
+    keep(shown, store.set(KEY, value(), equal).await);
+    keep(shown, store.del_if_equals(KEY, &other).await);
+    // Each of these keys is first found to have expired by another verb.
+    let keys = ["get", "set", "get_many", "scan", "incr"].map(|verb| format!("{KEY}-{verb}"));
+    for key in &keys {
+        keep(shown, store.set(key, value(), brief.clone()).await);
+    }
+    cx.outlive(cx.short()).await;
+    keep(shown, store.get(&keys[0]).await);
+    keep(shown, store.set(&keys[1], value(), SetOptions::if_present()).await);
+    keep(shown, store.get_many(&[&keys[2]]).await);
+    let pattern = Pattern::prefix(KEY);
+    keep(shown, store.scan(ScanRequest::new(&pattern)).await);
+    keep(shown, store.incr(&keys[4], 1, OnMissing::Refuse).await);
+    keep(shown, store.del_matching(&pattern).await);
 }
 
 fn keep<T>(shown: &mut String, answer: Result<T, Error>) {

@@ -55,8 +55,40 @@ pub(crate) async fn scan_09_keys_that_are_not_utf8_are_left_alone<H: Harness>(cx
 pub(crate) async fn scan_11_a_prefix_matches_by_bytes<H: Harness>(cx: &Context<'_, H>) -> Checked {
     let store = cx.store().await;
     let prefixes = [
-        "", "app", "app2", "app:", "a*b", "a?b", "a[b", "a]b", "a[bc]d", "a\\b", "a^b", "a-b", "[^a]", "[a-c]", "*",
-        "**", "?", "[", "]", "\\", "\\\\", "\\*", "^", "-", "a\0b", "é", "日本", "{a,b}", "!", "[!a]", "a b", "A",
+        "",
+        "app",
+        "app2",
+        "app:",
+        "a*b",
+        "a?b",
+        "a[b",
+        "a]b",
+        "a[bc]d",
+        "a\\b",
+        "a^b",
+        "a-b",
+        "[^a]",
+        "[a-c]",
+        "*",
+        "**",
+        "?",
+        "[",
+        "]",
+        "\\",
+        "\\\\",
+        "\\*",
+        "^",
+        "-",
+        "a\0b",
+        "é",
+        "日本",
+        "{a,b}",
+        "!",
+        "[!a]",
+        "a b",
+        "A",
+        "z\u{10ffff}",
+        "z\u{7f}",
     ];
     let mut keys: BTreeSet<String> = [
         "axb", "axb:", "abd", "acd", "b", "x", "a", "ab", "aap", "e\u{301}", "ap", "appp",
@@ -64,7 +96,7 @@ pub(crate) async fn scan_11_a_prefix_matches_by_bytes<H: Harness>(cx: &Context<'
     .map(str::to_owned)
     .into();
     for prefix in prefixes {
-        for rest in ["", "x", ":1", "*", "?"] {
+        for rest in ["", "x", ":1", "*", "?", "🦀", "\u{10ffff}"] {
             keys.insert(format!("{prefix}{rest}"));
         }
     }

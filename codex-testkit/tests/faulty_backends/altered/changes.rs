@@ -3,8 +3,17 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use codex_traits::{KvBackend, Result, SetOptions};
 
-use super::{Alteration as A, Altered};
+use super::{Alteration as A, Altered, LARGE, scans::piece_of};
+
+/// The length of a value, its first and its last bytes.
+pub(super) type Outline = (usize, Vec<u8>, Vec<u8>);
+
+fn outline(value: &[u8]) -> Outline {
+    let end = value.len().min(32);
+    (value.len(), value[..end].to_vec(), value[value.len() - end..].to_vec())
+}
 
 fn trimmed(text: &[u8]) -> &[u8] {
     text.trim_ascii()
@@ -59,6 +68,18 @@ impl Altered {
             (A::CutsKeysAt65535, _) => cut(65_535).into(),
             (A::CollapsesSlashes, _) => key.replace("//", "/").into(),
             (A::KeysAreNumbers, _) => number(key).map_or(key.into(), |number| number.to_string().into()),
+            (A::LongKeysByTheirEnds, _) if key.len() > 255 && key.is_ascii() => {
+                let length = key.len();
+                format!("{}{length}{}", &key[..64], &key[length - 64..]).into()
+            }
+            (A::ManyCutsLongKeys, "get_many") | (A::CasCutsLongKeys, "cas") => cut(100_000).into(),
+            (A::DropsTrailingSlash, _) if key.len() > 1 => key.strip_suffix('/').unwrap_or(key).into(),
+            (A::DropsTrailingDot, _) if key.len() > 1 => key.strip_suffix('.').unwrap_or(key).into(),
+            (A::ResolvesParents, _) => key.split_once("/../").map_or(key, |(_, rest)| rest).into(),
+            (A::CutsAtAstral, _) => {
+                let astral = key.char_indices().skip(1).find(|(_, letter)| *letter > '\u{ffff}');
+                key[..astral.map_or(key.len(), |(at, _)| at)].into()
+            }
             (A::DropsZeroWidth, _) => key.replace(['\u{200b}', '\u{feff}', '\u{fe0f}'], "").into(),
             _ => Cow::Borrowed(key),
         }
@@ -97,6 +118,13 @@ impl Altered {
                 Some(text) => text.replace("\r\n", "\n").into(),
                 None => value,
             },
+            (Some(A::DropsGzipMagic), _) if value.starts_with(b"\x1f\x8b") => value.slice(2..),
+            (Some(A::CompactsJson), _) if value.starts_with(b"{") || value.starts_with(b"[") => {
+                value.iter().copied().filter(|byte| *byte != b' ').collect()
+            }
+            (Some(A::LosesLength128), _) if value.len() == 128 => Bytes::new(),
+            (Some(A::LosesLength16384), _) if value.len() == 16_384 => Bytes::new(),
+            (Some(A::CutsAMillion), _) if value.len() == 1_000_000 => value.slice(1..),
             (Some(A::MinusZeroIsZero), _) if &value[..] == b"-0" => Bytes::from_static(b"0"),
             (Some(A::NumbersAreCanonical), _) => match text().and_then(number) {
                 Some(number) => number.to_string().into(),
@@ -104,6 +132,71 @@ impl Altered {
             },
             _ => value,
         }
+    }
+
+    /// Returns whether a value reads as a miss.
+    pub(super) fn is_missed(&self, value: &[u8]) -> bool {
+        match self.alteration {
+            Some(A::NilIsMissing) => value == b"(nil)",
+            Some(A::MinusOneIsMissing) => value == b"-1",
+            _ => false,
+        }
+    }
+
+    /// Returns the number that `incr` wrongly takes `held` for.
+    pub(super) fn misread(&self, held: &[u8]) -> Option<i64> {
+        match self.alteration {
+            Some(A::IncrOfLongIsZero) if held.len() > 64 => Some(0),
+            Some(A::IncrTakesTab) => codex_traits::parse_integer(held.strip_prefix(b"\t")?),
+            Some(A::IncrParsesModulo)
+                if held.len() > 19 && held.first() != Some(&b'0') && held.iter().all(u8::is_ascii_digit) =>
+            {
+                let digits = held.iter().map(|digit| u64::from(digit - b'0'));
+                let number = digits.fold(0_u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(digit));
+                i64::try_from(number).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the value to store, or `None` if the store wrongly finds no change.
+    pub(super) async fn unless_similar(&self, key: &str, value: Bytes) -> Result<Option<Bytes>> {
+        if self.alteration == Some(A::SkipsSimilarValues)
+            && value.len() > 128
+            && let Some(held) = self.inner.get(key).await?
+            && outline(&held) == outline(&value)
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.shared(value)))
+    }
+
+    pub(super) fn similar_entries<'k>(&self, entries: Vec<(&'k str, Bytes)>) -> Vec<(&'k str, Bytes)> {
+        let shared = |(key, value)| (key, self.shared(value));
+        entries.into_iter().map(shared).collect()
+    }
+
+    fn shared(&self, value: Bytes) -> Bytes {
+        if self.alteration != Some(A::SharesSimilarValues) || value.len() <= 4096 {
+            return value;
+        }
+        let mut similar = self.similar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        similar.entry(outline(&value)).or_insert(value).clone()
+    }
+
+    pub(super) fn log_large(&self, key: &str, value: &[u8]) {
+        if self.alteration == Some(A::LogsLargeValues) && value.len() > LARGE {
+            tracing::warn!("the value of {key} has {} bytes", value.len());
+        }
+    }
+
+    /// Leaves a second key beside a large value.
+    pub(super) async fn leave_a_piece(&self, key: &str, value: &[u8]) -> Result<()> {
+        if self.alteration == Some(A::LargeLeavesAPiece) && value.len() > LARGE {
+            let options = SetOptions::new();
+            let _ = self.inner.set(&piece_of(key), Bytes::new(), options).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn equal(&self, verb: &str, held: &[u8], expected: &[u8]) -> bool {
@@ -141,6 +234,8 @@ impl Altered {
             Some(A::ComparesPrefixOfHeld) => held.starts_with(expected),
             Some(A::DelComparesPrefix) if is_del => held.starts_with(expected),
             Some(A::ComparesPrefixOfExpected) => expected.starts_with(held),
+            Some(A::LargeComparesWholeBlocks) if held.len() > 4096 => same_length && prefix(held.len() / 4096 * 4096),
+            Some(A::ComparesOneMib) if held.len() > 1 << 20 => same_length && prefix(1 << 20),
             Some(A::ComparesJson) => lossy(held).replace(' ', "") == lossy(expected).replace(' ', ""),
             Some(A::ComparesLossyText) => lossy(held) == lossy(expected),
             _ => held == expected,

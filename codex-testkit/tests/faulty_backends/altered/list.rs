@@ -43,6 +43,24 @@ alterations! {
     IncrByTenDropsTtl incr_02 "incr clears the TTL if the number of digits changes"
     RefuseDropsTtl incr_02 "incr with Refuse clears the TTL"
     CreateSetsExpiryOfNegative incr_02 "incr that creates a negative counter forgets its expiry"
+    CreateByZeroForgetsExpiry incr_02 "incr by 0 that creates forgets its expiry"
+    IncrTakesInvalidExpiry incr_01 "incr of an existing counter accepts an expiry of zero"
+    LargeKeepDrops set_04 "Keep drops the TTL of a value of more than 64 KiB"
+    LargeCasForgetsExpiry cond_09 "IfEquals with After stores no TTL with a value of more than 64 KiB"
+    LargeNxForgetsExpiry cond_01 "IfAbsent with After stores no TTL with a value of more than 64 KiB"
+    LargeXxForgetsExpiry cond_04 "IfPresent with After stores no TTL with a value of more than 64 KiB"
+    LargeSetManyForgetsExpiry many_03 "set_many with After stores no TTL with values of more than 64 KiB"
+    NxOverwritesLarge cond_01 "IfAbsent overwrites a value of more than 64 KiB"
+    CasOfSameValueDoesNothing cond_09 "IfEquals that writes the same value leaves the TTL"
+    XxOfSameValueDoesNothing cond_04 "IfPresent that writes the same value leaves the TTL"
+    SetOfSameValueKeepsTtl set_04 "a set of the same value with Never leaves the TTL"
+    SetManyForgetsSomeExpiries many_03 "set_many forgets the expiry of every 300th entry"
+    SmallChangesAreSkipped exp_07 "expire that changes the TTL by less than a second does nothing"
+    ManyRefreshesLate get_04 "get_many restarts a TTL of which less than a second is left"
+    ExpireTooLongOfMissingIsFalse exp_11 "expire of a missing key with a TTL that is too long is false"
+    SetManyRefusesLongTtls set_08 "set_many refuses a TTL of more than 400 years"
+    IncrRefusesLongTtls set_08 "incr refuses a TTL of more than 400 years"
+    NxRefusesLongTtls set_08 "IfAbsent refuses a TTL of more than 400 years"
 
     // Comparisons.
     ComparesOneByte cond_10 "equality compares only the first byte"
@@ -69,6 +87,8 @@ alterations! {
     DelComparesTheLastByte cond_10 "del_if_equals compares only the last byte"
     ComparesJson cond_05 "equality ignores blanks between the tokens of JSON"
     ComparesLossyText cond_05 "equality compares the values after a lossy conversion to UTF-8"
+    LargeComparesWholeBlocks cond_10 "equality of more than 4,096 bytes compares only whole blocks of that size, and the length"
+    ComparesOneMib cond_10 "equality compares only the first mebibyte and the length"
 
     // Many keys.
     DelForgetsTheLast del_06 "del of more than 8 keys leaves the last"
@@ -88,6 +108,13 @@ alterations! {
     SetManyKeepsFirstNeighbour many_07 "set_many keeps the first of two consecutive entries for a key"
     SetManyKeepsFirstOfThousand many_07 "set_many of more than 1,000 entries keeps the first value of a key"
     SetManyMergesBackwards many_07 "set_many of more than 8 entries writes them in reverse order"
+    DelForgetsAFullBatch del_06 "del of a multiple of 256 keys leaves the last 256"
+    GetManyForgetsAFullBatch many_01 "get_many of a multiple of 512 keys answers None for the last 512"
+    SetManyForgetsAFullBatch many_03 "set_many of a multiple of 1,024 entries omits the last 1,024"
+    GetManyPutsLargeLast many_01 "get_many answers values of more than 64 KiB last"
+    SetManyWritesLargeLast many_07 "set_many writes values of more than 64 KiB last"
+    AtomicManyInBatches many_05 "get_many is declared atomic, but reads 100 keys at a time"
+    LargeGetWithTtlInTwoSteps ttl_01 "get_with_ttl reads a value of more than 64 KiB first and the TTL in a second step"
 
     // Values that are cut or changed.
     CutsAtSixtyFour get_02 "values are truncated at 64 bytes"
@@ -111,6 +138,15 @@ alterations! {
     MinusZeroIsZero get_02 "-0 is stored as 0"
     NumbersAreCanonical get_02 "01 and +1 are stored as 1"
     SetManyTrims get_02 "set_many trims blanks at the ends of a value"
+    SkipsSimilarValues set_01 "a set is skipped if length and ends of the value are the same"
+    SharesSimilarValues set_01 "values of more than 4 KiB with the same length and ends are stored once"
+    DropsGzipMagic get_02 "a value that begins like gzip is stored without its first bytes"
+    CompactsJson get_02 "blanks between the tokens of JSON are dropped"
+    LosesLength128 get_02 "a value of 128 bytes comes back empty"
+    LosesLength16384 get_02 "a value of 16,384 bytes comes back empty"
+    CutsAMillion get_02 "a value of 1,000,000 bytes loses its last byte"
+    NilIsMissing get_02 "the value (nil) reads as a miss"
+    MinusOneIsMissing get_02 "the value -1 reads as a miss"
 
     // Rounding.
     RoundsDown set_10 "fractions of a millisecond are rounded down"
@@ -130,6 +166,10 @@ alterations! {
     IncrInSeconds exp_04 "incr that creates keeps whole seconds"
     NxInSeconds exp_04 "IfAbsent keeps whole seconds"
     CasInSeconds exp_04 "IfEquals keeps whole seconds"
+    KeepAddsAMillisecond set_04 "Keep adds a millisecond"
+    KeepRoundsToSeconds set_04 "Keep rounds the rest of the TTL up to whole seconds"
+    IncrRoundsToSeconds incr_02 "incr rounds the rest of the TTL up to whole seconds"
+    GetWithTtlRoundsToSeconds ttl_01 "get_with_ttl rounds the rest of the TTL up to whole seconds"
 
     // Handles.
     SecondIsAhead exp_13 "a second handle is five milliseconds ahead"
@@ -163,6 +203,61 @@ alterations! {
     CollapsesSlashes get_05 "two slashes in a key become one"
     KeysAreNumbers get_05 "a key that is a number is made canonical"
     DropsZeroWidth get_05 "zero-width characters are dropped from keys"
+    LongKeysByTheirEnds get_05 "keys of more than 255 bytes are compared by length and 64 bytes at either end"
+    ManyCutsLongKeys get_05 "get_many truncates keys at 100,000 bytes"
+    CasCutsLongKeys get_05 "IfEquals truncates keys at 100,000 bytes"
+    DropsTrailingSlash get_05 "a slash at the end of a key is dropped"
+    DropsTrailingDot get_05 "a dot at the end of a key is dropped"
+    ResolvesParents get_05 "a/../b is resolved to b"
+    CutsAtAstral get_05 "a key is truncated before a character beyond U+FFFF"
+    HidesDotKeys get_05 "scan leaves out the keys . and .."
+    HidesPercent get_05 "scan leaves out keys with a percent sign that begins no escape"
+    PrefixEndsAtFfff scan_11 "a scan by prefix leaves out keys that continue with a character beyond U+FFFF"
+    PrefixOfLastCharacter get_05 "a scan by a prefix that ends with U+10FFFF finds nothing"
+
+    // Scans.
+    OneScanAtATime scan_01 "a second scan moves the position of the first"
+    KnowsFewCursors scan_07 "only the last 64 cursors are known"
+    CursorIsGoodOnce scan_06 "a cursor can be used only once"
+    CursorExpires scan_06 "a cursor is forgotten after a minute"
+    HintInThirtyTwoBits scan_05 "a hint is truncated to 32 bits"
+    LaterHintOfZero scan_05 "a hint of zero is accepted after the first page"
+    ScanOmitsLarge scan_02 "scan leaves out values of more than 64 KiB"
+    LargeLeavesAPiece scan_02 "a value of more than 64 KiB leaves a second key"
+
+    // Several steps, and locks.
+    SetThenExpire life_04 "a set with After sets the TTL in a second step"
+    NxThenExpire life_04 "IfAbsent with After sets the TTL in a second step"
+    IncrThenExpire life_04 "incr that creates sets the TTL in a second step"
+    SetManyThenExpire life_04 "set_many with After sets the TTLs in a second step"
+    KeepInTwoSteps set_04 "Keep reads the TTL first and writes it in a second step"
+    XxInTwoSteps cond_03 "IfPresent is a get followed by a set"
+    ExpireInTwoSteps exp_05 "expire reads the value first and writes it with the TTL in a second step"
+    IncrTtlInTwoSteps incr_02 "incr reads the TTL first and sets it in a second step"
+    NxTakesOverInTwoSteps cond_02 "IfAbsent on an expired key checks first and writes in a second step"
+    IncrRestartsInTwoSteps incr_07 "incr of an expired counter checks first and writes in a second step"
+    LockIsOfTheHandle cond_07 "a conditional write locks the handle, not the store"
+    SetManyIgnoresTheLock life_06 "set_many ignores the lock of conditional writes"
+    ExpireIgnoresTheLock cond_03 "expire ignores the lock of conditional writes"
+    SetManyLocksInOrder many_03 "set_many locks its keys in the given order"
+    LargeIsWrittenInHalves life_06 "a value of more than 64 KiB is replaced in two steps"
+    DroppedDelLocks life_04 "a dropped del leaves the store locked"
+    DroppedExpireLocks life_04 "a dropped expire leaves the store locked"
+    DroppedSetManyLocks life_04 "a dropped set_many leaves the store locked"
+    DroppedScanLocks life_04 "a dropped scan leaves the store locked"
+    DroppedCasLocks life_04 "a dropped IfEquals leaves the store locked"
+
+    // Counters.
+    IncrOfLongIsZero incr_05 "incr starts at zero on a value of more than 64 bytes"
+    IncrTakesTab incr_05 "incr accepts a tab before the number"
+    IncrParsesModulo incr_05 "incr parses numbers modulo 2^64"
+
+    // Life.
+    HealthWrites life_10 "health writes a key"
+    LogsRefusals life_07 "a refused compare-and-set is logged with its key"
+    LogsLargeValues life_07 "a large value is logged with its key"
+    ScanNeedsARuntime life_08 "scan outside a runtime panics"
+    SetManyNeedsARuntime life_08 "set_many outside a runtime panics"
 }
 
 #[allow(

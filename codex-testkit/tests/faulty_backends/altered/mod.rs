@@ -5,14 +5,21 @@
 
 mod changes;
 mod list;
+mod scans;
+mod steps;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use codex_memory::{ManualClock, MemoryBackend};
 use codex_testkit::{Harness, Time, VirtualTime};
 use codex_traits::{
-    Capabilities, Capability, Condition, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest,
+    Capabilities, Capability, Condition, Error, Expiry, KvBackend, OnMissing, Pattern, Result, ScanPage, ScanRequest,
     SetOptions, SetOutcome, Ttl,
 };
 
@@ -32,12 +39,29 @@ pub(crate) struct Altered {
     one_step: Arc<tokio::sync::Mutex<()>>,
     /// The data of a second handle, or `None` for the first handle.
     second: Option<Second>,
+    steps: Arc<steps::Steps>,
+    /// The lock of this handle, which no clone shares.
+    of_handle: Arc<tokio::sync::Mutex<()>>,
+    cursors: Arc<std::sync::Mutex<scans::Cursors>>,
+    /// Values that are shared by their length and ends.
+    similar: Arc<std::sync::Mutex<BTreeMap<changes::Outline, Bytes>>>,
 }
+
+/// A value of more bytes is large.
+const LARGE: usize = 65_536;
+
+/// More than any caller needs.
+const FOUR_HUNDRED_YEARS: Duration = Duration::from_secs(401 * 365 * 86_400);
 
 #[derive(Clone)]
 struct Second {
     opened: std::time::SystemTime,
     read: Arc<std::sync::Mutex<std::collections::BTreeMap<String, Option<Bytes>>>>,
+}
+
+/// Rounds up to whole seconds.
+fn whole_seconds(left: Duration) -> Duration {
+    Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))
 }
 
 impl fmt::Debug for Altered {
@@ -104,6 +128,22 @@ impl Altered {
     async fn expiry_of_set(&self, way: &str, key: &str, value: &Bytes, expiry: Expiry) -> Result<Expiry> {
         const MINUTE: Expiry = Expiry::After(Duration::from_secs(60));
         let is_long = value.len() > 1024;
+        let is_large = value.len() > LARGE;
+        if let (Some(A::KeepAddsAMillisecond | A::KeepRoundsToSeconds), Expiry::Keep) = (self.alteration, expiry)
+            && let Ttl::Remaining(left) = self.inner.ttl(key).await?
+        {
+            return Ok(Expiry::After(if self.is(A::KeepAddsAMillisecond) {
+                left + Duration::from_millis(1)
+            } else {
+                whole_seconds(left)
+            }));
+        }
+        if self.is(A::NxRefusesLongTtls)
+            && way == "nx"
+            && matches!(expiry, Expiry::After(after) if after > FOUR_HUNDRED_YEARS)
+        {
+            return Err(Error::expiry_too_long("set"));
+        }
         let after = matches!(expiry, Expiry::After(after) if !after.is_zero() && after <= Expiry::MAX);
         Ok(match (self.alteration, way, expiry) {
             (Some(A::CasForgetsExpiry), "cas", _)
@@ -114,6 +154,28 @@ impl Altered {
                 Expiry::Never
             }
             (Some(A::LongCasForgetsExpiry), "cas", _) if after && is_long => Expiry::Never,
+            (Some(A::LargeCasForgetsExpiry), "cas", _)
+            | (Some(A::LargeNxForgetsExpiry), "nx", _)
+            | (Some(A::LargeXxForgetsExpiry), "xx", _)
+                if after && is_large =>
+            {
+                Expiry::Never
+            }
+            (Some(A::CasOfSameValueDoesNothing), "cas", _) | (Some(A::XxOfSameValueDoesNothing), "xx", _)
+                if (after || expiry == Expiry::Never) && self.inner.get(key).await?.as_ref() == Some(value) =>
+            {
+                Expiry::Keep
+            }
+            (Some(A::SetOfSameValueKeepsTtl), "set", Expiry::Never)
+                if self.inner.get(key).await?.as_ref() == Some(value) =>
+            {
+                Expiry::Keep
+            }
+            (Some(A::LargeKeepDrops), _, Expiry::Keep)
+                if self.inner.get(key).await?.is_some_and(|old| old.len() > LARGE) =>
+            {
+                Expiry::Never
+            }
             (Some(A::CasKeepsOldTtl), "cas", Expiry::Never) | (Some(A::XxNeverKeepsOldTtl), "xx", Expiry::Never) => {
                 Expiry::Keep
             }
@@ -194,6 +256,14 @@ impl Altered {
             (Some(A::DelForgetsTheLastOfTenThousand), "del") => 9999,
             _ => usize::MAX,
         };
+        let batch = match (self.alteration, verb) {
+            (Some(A::DelForgetsAFullBatch), "del") => 256,
+            (Some(A::SetManyForgetsAFullBatch), "set_many") => 1024,
+            _ => usize::MAX,
+        };
+        if count > 0 && count.is_multiple_of(batch) {
+            list.truncate(count - batch);
+        }
         if count > drop_last {
             list.pop();
         }
@@ -216,11 +286,24 @@ impl Altered {
 
 impl KvBackend for Altered {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new().with(Capability::AtomicGetWithTtl)
+        let declared = Capabilities::new().with(Capability::AtomicGetWithTtl);
+        match self.alteration {
+            Some(A::AtomicManyInBatches) => declared.with(Capability::AtomicMany),
+            _ => declared,
+        }
+    }
+
+    async fn health(&self) -> Result<()> {
+        if self.is(A::HealthWrites) {
+            let _ = self.inner.set("health", Bytes::new(), SetOptions::new()).await?;
+        }
+        self.inner.health().await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        self.read(&self.key("get", key)).await
+        self.wait_for_turn().await?;
+        let value = self.read(&self.key("get", key)).await?;
+        Ok(value.filter(|value| !self.is_missed(value)))
     }
 
     async fn get_with_ttl(&self, key: &str) -> Result<Option<(Bytes, Ttl)>> {
@@ -228,7 +311,20 @@ impl KvBackend for Altered {
         if self.is_early(&key).await? {
             return Ok(None);
         }
-        let got = self.inner.get_with_ttl(&key).await?;
+        let mut got = self.inner.get_with_ttl(&key).await?;
+        got = got.filter(|(value, _)| !self.is_missed(value));
+        if let Some((value, ttl)) = &mut got {
+            match (self.alteration, *ttl) {
+                (Some(A::LargeGetWithTtlInTwoSteps), _) if value.len() > LARGE => {
+                    tokio::task::yield_now().await;
+                    *ttl = self.inner.ttl(&key).await?;
+                }
+                (Some(A::GetWithTtlRoundsToSeconds), Ttl::Remaining(left)) => {
+                    *ttl = Ttl::Remaining(whole_seconds(left));
+                }
+                _ => {}
+            }
+        }
         Ok(got.map(|(value, ttl)| {
             let value = if self.is(A::GetWithTtlCuts) {
                 up_to(&value, 65_536)
@@ -240,14 +336,24 @@ impl KvBackend for Altered {
     }
 
     async fn set(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let key = &*self.key("set", key);
         let way = match &options.condition {
             Condition::Always => "set",
             Condition::IfAbsent => "nx",
             Condition::IfPresent => "xx",
             Condition::IfEquals(_) => "cas",
         };
+        let key = &*self.key(way, key);
+        if way == "cas" {
+            self.take_turn(A::DroppedCasLocks).await?;
+        } else {
+            self.wait_for_turn().await?;
+        }
         let value = self.value(way, value);
+        let _lock = self.lock("set").await;
+        self.remember(key, options.expiry);
+        if let Some(outcome) = self.set_in_steps(key, &value, &options).await? {
+            return Ok(outcome);
+        }
         let _one_step = self.one_step.lock().await;
         let expiry = self.expiry_of_set(way, key, &value, options.expiry).await?;
         let condition = match options.condition {
@@ -257,13 +363,29 @@ impl KvBackend for Altered {
                 Some(held) => Condition::IfEquals([&held[..], b"!"].concat().into()),
                 None => Condition::IfEquals(expected),
             },
+            Condition::IfAbsent if self.is(A::NxOverwritesLarge) => match self.inner.get(key).await? {
+                Some(held) if held.len() > LARGE => Condition::Always,
+                _ => Condition::IfAbsent,
+            },
             condition => condition,
         };
+        let Some(value) = self.unless_similar(key, value).await? else {
+            let _ = self.inner.expire(key, expiry).await?;
+            return Ok(SetOutcome::Written);
+        };
+        self.log_large(key, &value);
+        self.leave_a_piece(key, &value).await?;
         let options = SetOptions::new().with_condition(condition).with_expiry(expiry);
-        self.inner.set(key, value, options).await
+        let outcome = self.inner.set(key, value, options).await?;
+        if way == "cas" && !outcome.is_written() && self.is(A::LogsRefusals) {
+            tracing::debug!("{key} holds another value");
+        }
+        Ok(outcome)
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
+        self.take_turn(A::DroppedDelLocks).await?;
+        let _lock = self.lock("del").await;
         let given = self.keys("del", keys);
         let list = self.list("del", given.iter().map(|key| &**key).collect());
         let count = self.inner.del(&list).await?;
@@ -277,6 +399,11 @@ impl KvBackend for Altered {
 
     async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
         let key = &*self.key("del_if_equals", key);
+        self.wait_for_turn().await?;
+        let _lock = self.lock("del_if_equals").await;
+        if let Some(removed) = self.del_if_equals_in_steps(key, expected).await? {
+            return Ok(removed);
+        }
         let _one_step = self.one_step.lock().await;
         match self.inner.get(key).await? {
             Some(held) if self.equal("del_if_equals", &held, expected) => self.inner.del_if_equals(key, &held).await,
@@ -286,6 +413,14 @@ impl KvBackend for Altered {
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let key = &*self.key("expire", key);
+        self.take_turn(A::DroppedExpireLocks).await?;
+        let _lock = self.lock("expire").await;
+        if let Some(found) = self.expire_in_steps(key, expiry).await? {
+            return Ok(found);
+        }
+        if self.is(A::ExpireTooLongOfMissingIsFalse) && self.inner.ttl(key).await? == Ttl::Missing {
+            return Ok(false);
+        }
         if self.second.is_some() && self.is(A::SecondExpireIsLost) {
             return Ok(self.inner.ttl(key).await? != Ttl::Missing);
         }
@@ -295,23 +430,51 @@ impl KvBackend for Altered {
             (Some(A::ExpireOfLongPersists), Expiry::After(after)) if !after.is_zero() && is_long().await? => {
                 Expiry::Never
             }
+            (Some(A::SmallChangesAreSkipped), Expiry::After(after)) if !after.is_zero() => {
+                match self.inner.ttl(key).await? {
+                    Ttl::Remaining(left) if left.abs_diff(after) < Duration::from_secs(1) => Expiry::Keep,
+                    _ => expiry,
+                }
+            }
             _ => self.expiry("expire", expiry),
         };
         self.inner.expire(key, expiry).await
     }
 
     async fn ttl(&self, key: &str) -> Result<Ttl> {
+        self.wait_for_turn().await?;
         self.left(&self.key("ttl", key)).await
     }
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<ScanPage> {
-        self.inner.scan(request).await
+        self.take_turn(A::DroppedScanLocks).await?;
+        self.altered_page(request).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>> {
+        self.wait_for_turn().await?;
         let given = self.keys("get_many", keys);
         let list: Vec<&str> = given.iter().map(|key| &**key).collect();
-        let mut values = self.inner.get_many(&list).await?;
+        let mut values = if self.is(A::AtomicManyInBatches) {
+            let mut values = Vec::with_capacity(list.len());
+            for batch in list.chunks(100) {
+                values.extend(self.inner.get_many(batch).await?);
+                tokio::task::yield_now().await;
+            }
+            values
+        } else {
+            self.inner.get_many(&list).await?
+        };
+        if self.is(A::ManyRefreshesLate) {
+            for key in &list {
+                if matches!(self.inner.ttl(key).await?, Ttl::Remaining(left) if left < Duration::from_secs(1)) {
+                    self.inner.expire(key, Expiry::After(Duration::from_secs(100))).await?;
+                }
+            }
+        }
+        for value in &mut values {
+            *value = value.take().filter(|value| !self.is_missed(value));
+        }
         if self.second.is_some() {
             for (key, value) in list.iter().zip(&mut values) {
                 *value = self.read(key).await?;
@@ -323,6 +486,12 @@ impl KvBackend for Altered {
                 for value in values.iter_mut().flatten() {
                     *value = up_to(value, 4096);
                 }
+            }
+            Some(A::GetManyForgetsAFullBatch) if count > 0 && count.is_multiple_of(512) => {
+                values[count - 512..].fill(None);
+            }
+            Some(A::GetManyPutsLargeLast) => {
+                values.sort_by_key(|value| value.as_ref().is_some_and(|value| value.len() > LARGE));
             }
             Some(A::GetManyForgetsTheLast) if count > 100 => values[count - 1] = None,
             Some(A::GetManyForgetsTheLastOfThousand) if count > 1000 => values[count - 1] = None,
@@ -341,7 +510,13 @@ impl KvBackend for Altered {
     }
 
     async fn set_many(&self, entries: &[(&str, Bytes)], expiry: Expiry) -> Result<()> {
+        if self.is(A::SetManyNeedsARuntime) {
+            let _ = tokio::runtime::Handle::current();
+        }
+        self.take_turn(A::DroppedSetManyLocks).await?;
+        let _lock = self.lock("set_many").await;
         let keys: Vec<&str> = entries.iter().map(|(key, _)| *key).collect();
+        let _locks = self.lock_in_order(&keys).await;
         let keys = self.keys("set_many", &keys);
         let values = entries.iter().map(|(_, value)| self.value("set_many", value.clone()));
         let mut entries: Vec<(&str, Bytes)> = keys.iter().map(|key| &**key).zip(values).collect();
@@ -361,12 +536,37 @@ impl KvBackend for Altered {
         if count > 8 && self.is(A::SetManyMergesBackwards) {
             entries.reverse();
         }
+        if self.is(A::SetManyWritesLargeLast) {
+            entries.sort_by_key(|(_, value)| value.len() > LARGE);
+        }
         let entries = self.list("set_many", entries);
         let expiry = match (self.alteration, expiry) {
             (Some(A::SetManyKeepDrops), Expiry::Keep) => Expiry::Never,
+            (Some(A::SetManyRefusesLongTtls), Expiry::After(after)) if after > FOUR_HUNDRED_YEARS => {
+                return Err(Error::expiry_too_long("set_many"));
+            }
             _ => self.expiry("set_many", expiry),
         };
+        if self.set_many_in_steps(&entries, expiry).await? {
+            return Ok(());
+        }
+        for (key, value) in &entries {
+            self.remember(key, expiry);
+            self.log_large(key, value);
+            self.leave_a_piece(key, value).await?;
+        }
+        let entries = self.similar_entries(entries);
         self.inner.set_many(&entries, expiry).await?;
+        for (at, (key, value)) in entries.iter().enumerate() {
+            let forgets = match self.alteration {
+                Some(A::LargeSetManyForgetsExpiry) => value.len() > LARGE,
+                Some(A::SetManyForgetsSomeExpiries) => at % 300 == 299,
+                _ => false,
+            };
+            if forgets && matches!(expiry, Expiry::After(_)) {
+                self.inner.expire(key, Expiry::Never).await?;
+            }
+        }
         let forgotten = match self.alteration {
             Some(A::LastOfManyForgetsExpiry) => entries.len().saturating_sub(1),
             Some(A::LateOfManyForgetsExpiry) => 1000,
@@ -380,7 +580,27 @@ impl KvBackend for Altered {
 
     async fn incr(&self, key: &str, delta: i64, on_missing: OnMissing) -> Result<Option<i64>> {
         let key = &*self.key("incr", key);
+        self.wait_for_turn().await?;
+        let _lock = self.lock("incr").await;
+        if let Some(sum) = self.incr_in_steps(key, delta, on_missing).await? {
+            return Ok(sum);
+        }
         let before = self.inner.get(key).await?;
+        let on_missing = match (self.alteration, on_missing, &before) {
+            (Some(A::IncrTakesInvalidExpiry), OnMissing::Create(_), Some(_)) => OnMissing::Refuse,
+            (Some(A::IncrRefusesLongTtls), OnMissing::Create(Expiry::After(after)), _)
+                if after > FOUR_HUNDRED_YEARS =>
+            {
+                return Err(Error::expiry_too_long("incr"));
+            }
+            _ => on_missing,
+        };
+        if let Some(number) = before.as_ref().and_then(|held| self.misread(held)) {
+            let sum = number.checked_add(delta).ok_or_else(Error::integer_overflow)?;
+            let keep = SetOptions::new().with_expiry(Expiry::Keep);
+            let _ = self.inner.set(key, sum.to_string().into(), keep).await?;
+            return Ok(Some(sum));
+        }
         let asked = match on_missing {
             OnMissing::Create(expiry) => OnMissing::Create(self.expiry("incr", expiry)),
             OnMissing::Refuse => OnMissing::Refuse,
@@ -390,16 +610,23 @@ impl KvBackend for Altered {
         let drops = match self.alteration {
             Some(A::IncrByTenDropsTtl) => before.as_ref().is_some_and(|old| Some(old.len()) != digits),
             Some(A::RefuseDropsTtl) => on_missing == OnMissing::Refuse && sum.is_some(),
+            Some(A::CreateByZeroForgetsExpiry) => before.is_none() && delta == 0 && sum.is_some(),
             Some(A::CreateSetsExpiryOfNegative) => before.is_none() && sum.is_some_and(i64::is_negative),
             _ => false,
         };
         if drops {
             self.inner.expire(key, Expiry::Never).await?;
         }
+        if self.is(A::IncrRoundsToSeconds)
+            && let (Some(_), Ttl::Remaining(left)) = (&before, self.inner.ttl(key).await?)
+        {
+            self.inner.expire(key, Expiry::After(whole_seconds(left))).await?;
+        }
         Ok(sum)
     }
 
     async fn del_matching(&self, pattern: &Pattern) -> Result<u64> {
+        self.wait_for_turn().await?;
         self.inner.del_matching(pattern).await
     }
 }
@@ -428,6 +655,10 @@ impl Harness for AlteredHarness {
             clock: self.clock.clone(),
             one_step: Arc::default(),
             second: None,
+            steps: Arc::default(),
+            of_handle: Arc::default(),
+            cursors: Arc::default(),
+            similar: Arc::default(),
         }
     }
 
@@ -443,6 +674,7 @@ impl Harness for AlteredHarness {
         };
         Some(Altered {
             second: Some(second),
+            of_handle: Arc::default(),
             ..backend.clone()
         })
     }

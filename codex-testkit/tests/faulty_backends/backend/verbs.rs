@@ -64,6 +64,9 @@ impl KvBackend for FaultyBackend {
             entry.deadline = Some(self.now() + 100_000);
         }
         let value = self.read(&key)?;
+        if self.has(Fault::ReadingMovesKeys) {
+            self.keyspace().move_to_front(&key);
+        }
         if self.has(Fault::AnswersMixedUp) {
             self.wrong().answers.push_back(value);
             yield_now().await;
@@ -88,7 +91,12 @@ impl KvBackend for FaultyBackend {
                 self.write(&mut self.live(&key), &key, value, None);
                 return Err(error.not_executed());
             }
-            return Err(error);
+            return match (&options.condition, self.fault) {
+                (Condition::IfAbsent, Some(Fault::OutageRefusesNx))
+                | (Condition::IfPresent, Some(Fault::OutageRefusesXx))
+                | (Condition::IfEquals(_), Some(Fault::OutageRefusesCas)) => Ok(SetOutcome::Refused),
+                _ => Err(error),
+            };
         }
         if self.has(Fault::DroppedCallPoisons) {
             if std::mem::replace(&mut self.wrong().is_busy, true) {
@@ -121,6 +129,9 @@ impl KvBackend for FaultyBackend {
         }
         let (holds, refreshes) = match &options.condition {
             Condition::Always => (true, false),
+            Condition::IfAbsent if self.has(Fault::NxReplacesForeign) => {
+                (old.is_none_or(|entry| entry.value.is_none()), false)
+            }
             Condition::IfAbsent => (old.is_none(), self.has(Fault::RefusedNxRefreshes)),
             Condition::IfPresent => (old.is_some() || self.has(Fault::XxCreates), false),
             Condition::IfEquals(expected) => (self.equals(old, expected), self.has(Fault::RefusedCasRefreshes)),
@@ -133,7 +144,13 @@ impl KvBackend for FaultyBackend {
         }
         self.write(&mut keyspace, &key, value, deadline);
         drop(keyspace);
-        self.answer("set", SetOutcome::Written)
+        match self.answer("set", SetOutcome::Written) {
+            // The second attempt compares with the value that the first one wrote.
+            Err(_) if self.has(Fault::RetriesCas) && matches!(options.condition, Condition::IfEquals(_)) => {
+                Ok(SetOutcome::Refused)
+            }
+            answer => answer,
+        }
     }
 
     async fn del(&self, keys: &[&str]) -> Result<u64> {
@@ -157,7 +174,15 @@ impl KvBackend for FaultyBackend {
             }
             return Ok(there as u64);
         }
-        Ok(keys.iter().filter(|key| self.remove(key)).count() as u64)
+        if keys.len() > 100 && self.has(Fault::LongDelCountsExpired) {
+            let mut keyspace = self.keyspace();
+            return Ok(keys.iter().filter(|key| keyspace.remove(key).is_some()).count() as u64);
+        }
+        let remove = || keys.iter().filter(|key| self.remove(key)).count() as u64;
+        match self.answer("del", remove()) {
+            Err(_) if self.has(Fault::RetriesDel) => Ok(remove()),
+            answer => answer,
+        }
     }
 
     async fn del_if_equals(&self, key: &str, expected: &[u8]) -> Result<bool> {
@@ -172,15 +197,25 @@ impl KvBackend for FaultyBackend {
         let equal = keyspace
             .entries
             .get(&key)
-            .is_some_and(|entry| entry.value.as_deref() == Some(expected));
-        Ok(equal && keyspace.remove(&key).is_some())
+            .is_some_and(|entry| match entry.value.as_deref() {
+                None => self.has(Fault::DelRemovesForeign) && expected.is_empty(),
+                held => held == Some(expected),
+            });
+        let removed = equal && keyspace.remove(&key).is_some();
+        match self.answer("del_if_equals", removed) {
+            Err(_) if self.has(Fault::RetriesDelIfEquals) => Ok(false),
+            answer => answer,
+        }
     }
 
     async fn expire(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let key = self.key(key);
         self.ask("expire", Effect::Changes)?;
         if expiry == Expiry::After(Duration::ZERO) && !self.has(Fault::ExpireZeroPersists) {
-            return Ok(self.remove(&key));
+            return match self.answer("expire", self.remove(&key)) {
+                Err(_) if self.has(Fault::RetriesExpireZero) => Ok(false),
+                answer => answer,
+            };
         }
         let mut keyspace = self.live(&key);
         let old = keyspace.entries.get_mut(&key);
@@ -253,7 +288,8 @@ impl KvBackend for FaultyBackend {
             Some(Fault::ManyFailsOnForeign) => return keys.iter().map(|key| self.read(key)).collect(),
             _ => {}
         }
-        for key in &keys {
+        let shows_expired = keys.len() > 100 && self.has(Fault::LongGetManyShowsExpired);
+        for key in keys.iter().filter(|_| !shows_expired) {
             drop(self.live(key));
         }
         let keyspace = self.keyspace();
@@ -263,7 +299,7 @@ impl KvBackend for FaultyBackend {
                 keyspace
                     .entries
                     .get(key)
-                    .filter(|entry| !self.has_ended(entry))?
+                    .filter(|entry| shows_expired || !self.has_ended(entry))?
                     .value
                     .clone()
             })
