@@ -129,6 +129,22 @@ async fn a_login_into_a_session_ended_elsewhere_begins_anew_with_nothing_of_the_
 }
 
 #[tokio::test]
+async fn a_response_in_place_of_the_handlers_removes_the_cookie_of_an_ended_session() {
+    use axum::routing::get;
+    use codex_kv::web::Session;
+    let handler = |session: Session| async move {
+        session.flush().await?;
+        Err::<(), _>(SessionError::Gone)
+    };
+    let routes = routes().route("/flush-and-refuse", get(handler));
+    let mut browser = Browser::new(routes.layer(SessionLayer::new(store(MemoryBackend::new()))));
+    browser.get("/set/name/Ada").await;
+    let page = browser.get("/flush-and-refuse").await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.set_cookie().unwrap().contains("Max-Age=0"));
+}
+
+#[tokio::test]
 async fn the_answer_to_each_error_can_be_set() {
     let respond = |error: &SessionError| match error {
         SessionError::Gone => Redirect::to("/login").into_response(),

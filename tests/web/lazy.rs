@@ -1,6 +1,13 @@
 //! Tests that nothing is loaded before it is accessed, and that nothing unchanged is saved.
 
-use axum::{Router, body::Body, extract::Request, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::get,
+};
 use codex_kv::{
     SessionError,
     web::{Session, SessionLayer},
@@ -109,6 +116,39 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     store(backend.clone()).delete(&key).await.unwrap();
     let page = browser.get("/plain").await;
     assert_eq!((page.status, page.set_cookie()), (StatusCode::OK, None));
+}
+
+/// The headers of the handler stay beside those of the session.
+#[tokio::test]
+async fn other_cookies_and_other_reasons_to_vary_are_kept() {
+    async fn handler(session: Session, Path(vary): Path<String>) -> Result<impl IntoResponse, SessionError> {
+        session.insert("seen", &vary).await?;
+        Ok([("set-cookie", "theme=dark".to_owned()), ("vary", vary)])
+    }
+    let routes = Router::new().route("/{vary}", get(handler));
+    let app = routes.layer(SessionLayer::new(store(watched())));
+    for (vary, expected) in [
+        ("accept-encoding", &["accept-encoding", "Cookie"][..]),
+        ("x-cookie-consent", &["x-cookie-consent", "Cookie"]),
+        ("cookies", &["cookies", "Cookie"]),
+        ("cookie", &["cookie"]),
+        ("Accept, COOKIE", &["Accept, COOKIE"]),
+        ("*", &["*"]),
+    ] {
+        let path = format!("/{}", vary.replace(' ', "%20"));
+        let page = send(&app, Request::get(path).body(Body::empty()).unwrap()).await;
+        let headers = |name| -> Vec<_> {
+            page.headers
+                .get_all(name)
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect()
+        };
+        assert_eq!(headers("vary"), expected);
+        let cookies = headers("set-cookie");
+        assert_eq!((cookies.len(), cookies[0]), (2, "theme=dark"), "{vary}");
+        assert!(cookies[1].starts_with("sessionid="), "{vary}");
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ macro_rules! __codex_testkit_near_clauses {
             near_08_a_condition_asks_the_store
             near_08_a_written_value_is_not_kept
             near_08_a_removal_by_pattern_is_read
+            near_08_a_key_that_a_verb_touched_is_dropped
             near_09_a_reconnect_drops_everything
             near_09_a_fail_over_is_followed
             near_10_memory_is_bounded

@@ -52,6 +52,8 @@ async fn clear_removes_every_version_and_nothing_else<B: KvBackend>(cx: &Cx<B>) 
         "shop:-7:k",
         "shop:9223372036854775807:k",
         "shop:1:1x:",
+        "shop:1:a*b[c]?d\\",
+        "shop:1: two\nlines \0",
     ];
     let others = [
         "shop:session:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",

@@ -21,7 +21,7 @@ use super::{
     },
     MINUTE,
 };
-use crate::{CacheError, ComputeError, KvBackend, Timeout};
+use crate::{CacheError, ComputeError, KvBackend, SetOptions, Timeout};
 
 clauses! {
     cverb_08_a_missing_value_is_computed_once {
@@ -31,6 +31,7 @@ clauses! {
         an_error_is_not_given_to_who_asks_after_it
         a_dropped_caller_does_not_strand_the_others
         a_panicking_closure_does_not_strand_the_others
+        a_value_stored_since_the_miss_is_not_computed
         another_writer_that_is_faster_is_believed
         a_zero_timeout_computes_and_stores_nothing
         a_value_without_a_form_is_an_error_for_all
@@ -211,6 +212,20 @@ async fn a_panicking_closure_does_not_strand_the_others<B: KvBackend>(cx: &Cx<B>
             .unwrap(),
         1
     );
+}
+
+/// Another flight of the key can end between a caller's miss and the start of its own flight.
+async fn a_value_stored_since_the_miss_is_not_computed<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let backend = cx.backend.clone();
+    calls.before("get", async {});
+    calls.before("get", async move {
+        let set = backend.set("shop:1:k", "7".into(), SetOptions::new()).await;
+        assert!(set.unwrap().is_written());
+    });
+    let found = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<u8, Closed>(1) });
+    assert_eq!(found.await.unwrap(), 7);
+    assert_eq!(cache.stats().computations, 0);
 }
 
 async fn another_writer_that_is_faster_is_believed<B: KvBackend>(cx: &Cx<B>) {

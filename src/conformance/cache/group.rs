@@ -14,6 +14,8 @@ clauses! {
         a_value_of_several_groups_ends_with_each
         racers_for_a_new_group_agree
         a_group_without_a_name_is_refused
+        views_and_clones_stay_in_the_group
+        a_group_with_a_key_function_is_a_cache_of_its_own
     }
     group_02_old_values_are_never_seen_under_a_new_generation {
         a_value_stored_after_the_invalidation_is_not_seen
@@ -34,6 +36,7 @@ async fn a_group_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(other.get::<String>("k").await.unwrap(), None);
     // A handle that another process creates later.
     let again = cx.cache().group("user:42").await.unwrap();
+    cx.assert_ttl("shop:1:group:user:42", None).await;
     assert_eq!(again.get::<String>("k").await.unwrap().as_deref(), Some("of 42"));
     let key = user.make_key("k");
     assert!(
@@ -75,7 +78,14 @@ async fn invalidate_writes_a_new_generation_whatever_the_group_holds<B: KvBacken
         assert!(fresh.get_many::<u32>(["0", "1", "499"]).await.unwrap().is_empty());
         assert_eq!(fresh.make_key(""), other.make_key(""));
         seen.push(fresh.make_key(""));
+        // A record that expired would end the group with it.
+        cx.assert_ttl("shop:1:group:g", None).await;
     }
+    let generation = seen[0].len() - "shop:1::".len();
+    assert!(
+        generation >= 32,
+        "a generation of {generation} characters can come twice"
+    );
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 4, "a generation came twice");
@@ -97,11 +107,17 @@ async fn a_value_of_several_groups_ends_with_each<B: KvBackend>(cx: &Cx<B>) {
     let both = cache.groups(&["user:42", "tenant:7"]).await.unwrap();
     let alone = cache.group("tenant:7").await.unwrap();
     alone.set("k", &1, Timeout::Default).await.unwrap();
+    let other = cache.group("user:42").await.unwrap();
+    other.set("k", &1, Timeout::Default).await.unwrap();
     both.invalidate().await.unwrap();
-    assert_eq!(
-        cache.group("tenant:7").await.unwrap().get::<u8>("k").await.unwrap(),
-        None
-    );
+    for end in ["tenant:7", "user:42"] {
+        let alone = cache.group(end).await.unwrap();
+        assert_eq!(
+            alone.get::<u8>("k").await.unwrap(),
+            None,
+            "after the end of both: {end}"
+        );
+    }
 }
 
 async fn racers_for_a_new_group_agree<B: KvBackend>(cx: &Cx<B>) {
@@ -118,12 +134,50 @@ async fn racers_for_a_new_group_agree<B: KvBackend>(cx: &Cx<B>) {
         }
         assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
     }
+    // Another process is faster by one step.
+    let (cache, calls) = cx.counted();
+    let other = cx.cache();
+    calls.before("set", async move { drop(other.group("raced").await.unwrap()) });
+    let raced = cache.group("raced").await.unwrap().make_key("k");
+    assert_eq!(raced, cx.cache().group("raced").await.unwrap().make_key("k"));
 }
 
 async fn a_group_without_a_name_is_refused<B: KvBackend>(cx: &Cx<B>) {
     let none: [&str; 0] = [];
     let answer = cx.cache().groups(&none).await;
     assert!(matches!(answer, Err(CacheError::InvalidArgument(_))), "{answer:?}");
+}
+
+async fn views_and_clones_stay_in_the_group<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let group = cache.group("g").await.unwrap();
+    let view = group.with_version(2);
+    view.set("k", &2, Timeout::Default).await.unwrap();
+    assert_eq!(cache.with_version(2).get::<u8>("k").await.unwrap(), None);
+    assert_eq!(group.get::<u8>("k").await.unwrap(), None);
+    assert_eq!(group.with_version(2).get::<u8>("k").await.unwrap(), Some(2));
+
+    // Clones and views share the generation of the handle.
+    let clone = group.clone();
+    clone.set("k", &1, Timeout::Default).await.unwrap();
+    clone.invalidate().await.unwrap();
+    for handle in [&*group, &*clone, &group.with_version(1)] {
+        assert_eq!(handle.get::<u8>("k").await.unwrap(), None);
+    }
+    assert_eq!(view.get::<u8>("k").await.unwrap(), None);
+    assert_eq!(group.make_key("k"), clone.make_key("k"));
+}
+
+async fn a_group_with_a_key_function_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx<B>) {
+    let function = |prefix: &str, version: i64, key: &str| format!("{key}@{version}/{prefix}");
+    let cache = cx.builder().key_prefix("shop").key_function(function).build().unwrap();
+    let (one, other) = (cache.group("one").await.unwrap(), cache.group("other").await.unwrap());
+    one.set("k", &1, Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<u8>("k").await.unwrap(), None);
+    assert_eq!(other.get::<u8>("k").await.unwrap(), None);
+    assert_eq!(one.get::<u8>("k").await.unwrap(), Some(1));
+    one.invalidate().await.unwrap();
+    assert_eq!(one.get::<u8>("k").await.unwrap(), None);
 }
 
 async fn a_value_stored_after_the_invalidation_is_not_seen<B: KvBackend>(cx: &Cx<B>) {

@@ -96,6 +96,8 @@ async fn a_long_key_is_used_as_it_is<B: KvBackend>(cx: &Cx<B>) {
         "é".repeat(64),
         "k".repeat(121),
         "tab\tnew\nline nul\0".to_owned(),
+        format!("{} ", "k".repeat(300)),
+        format!(" {}\n", "k".repeat(300)),
     ] {
         cache.set(&key, &1, Timeout::Default).await.unwrap();
         assert_eq!(cache.get::<u8>(&key).await.unwrap(), Some(1));
@@ -116,4 +118,6 @@ async fn a_key_function_can_be_given<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("k@2/shop").await.unwrap(), "2");
     assert_eq!(cache.make_key("k"), "k@1/shop");
     assert_eq!(cache.get_many::<u8>(["k"]).await.unwrap()["k"], 1);
+    cache.with_version(-3).set("k", &3, Timeout::Default).await.unwrap();
+    assert_eq!(cx.stored("k@-3/shop").await.unwrap(), "3");
 }

@@ -25,6 +25,7 @@ clauses! {
         a_stale_value_is_taken_over_after_the_lease
         a_failed_computation_gives_the_lease_back
         a_key_that_was_touched_is_not_blocked
+        a_result_that_is_not_stored_gives_the_lease_back
     }
     load_07_a_deleted_or_replaced_key_voids_the_lease {
         a_missing_key_that_is_deleted_or_replaced
@@ -59,6 +60,8 @@ async fn the_others_wait_for_the_holder<B: KvBackend>(cx: &Cx<B>) {
     let holding = asked(&holder.of(process(cx)), "k");
     holder.entered.notified().await;
     let waiting = asked(&other.of(process(cx)), "k");
+    // The placeholder ends with the lease, whatever happens to its holder.
+    cx.assert_ttl("shop:1:k", MINUTE).await;
     sleep(Duration::from_millis(150)).await;
     assert_eq!(other.runs(), 0, "two processes computed one key");
     holder.leave();
@@ -191,15 +194,39 @@ async fn a_failed_computation_gives_the_lease_back<B: KvBackend>(cx: &Cx<B>) {
 }
 
 async fn a_key_that_was_touched_is_not_blocked<B: KvBackend>(cx: &Cx<B>) {
-    let (dead, other) = (Source::gated(), Source::open());
-    let holding = asked(&dead.of(process(cx)), "k");
-    dead.entered.notified().await;
-    // Another program takes the placeholder for a value and extends its time to live.
-    assert!(cx.backend.expire("shop:1:k", Expiry::Never).await.unwrap());
-    assert_eq!(get(&other.of(process(cx)), "k").await.unwrap().value, 1);
-    dead.leave();
-    holding.await.unwrap().unwrap();
-    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1");
+    for expiry in [Expiry::Never, Expiry::After(MINUTE * 20)] {
+        let (dead, other) = (Source::gated(), Source::open());
+        let holding = asked(&dead.of(process(cx)), "k");
+        dead.entered.notified().await;
+        // Another program takes the placeholder for a value and extends its time to live.
+        assert!(cx.backend.expire("shop:1:k", expiry).await.unwrap());
+        let other = other.of(process(cx).max_wait(MINUTE));
+        assert_eq!(get(&other, "k").await.unwrap().value, 1);
+        dead.leave();
+        holding.await.unwrap().unwrap();
+        assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1", "{expiry:?}");
+        assert_eq!(cx.backend.del(&["shop:1:k"]).await.unwrap(), 1);
+    }
+}
+
+async fn a_result_that_is_not_stored_gives_the_lease_back<B: KvBackend>(cx: &Cx<B>) {
+    // The value has no JSON form.
+    let unwritable = process(cx).load(|_| async { Ok::<_, super::compute::Closed>(f64::NAN) });
+    assert!(get(&unwritable, "k").await.is_err());
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    // It is not to be stored.
+    let unstored = Source::open().of(cx.cache().loader("l").fresh_for(Duration::ZERO).lease(MINUTE));
+    assert_eq!(get(&unstored, "k").await.unwrap().value, 1);
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    // The key is deleted between the miss and the claim, so the result is outdated.
+    let (cache, calls) = cx.counted();
+    let loader = Source::open().of(cache.loader("l").fresh_for(MINUTE).lease(MINUTE));
+    calls.before("get_with_ttl", async {});
+    calls.before("get_with_ttl", async move {
+        cache.delete("k").await.unwrap();
+    });
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    assert_eq!(cx.stored("shop:1:k").await, None);
 }
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;

@@ -33,9 +33,11 @@ clauses! {
         a_dropped_caller_stops_nothing
         a_panic_strands_nobody
         asking_for_its_own_key_is_an_error
+        asking_another_loader_for_a_key_of_the_same_name_is_no_error
     }
     load_02_fresh_stale_missing {
         a_fresh_value_is_not_computed_again
+        a_refresh_outdates_the_running_computation
         a_stale_value_is_answered_at_once_and_refreshed_once
         after_that_callers_wait
     }
@@ -239,6 +241,16 @@ async fn asking_for_its_own_key_is_an_error<B: KvBackend>(cx: &Cx<B>) {
     *own.lock().unwrap() = None;
 }
 
+async fn asking_another_loader_for_a_key_of_the_same_name_is_no_error<B: KvBackend>(cx: &Cx<B>) {
+    let other = cx.builder().key_prefix("other").build().unwrap();
+    let inner = Source::open().of(other.loader("inner").fresh_for(MINUTE));
+    let outer = cx.cache().loader("outer").fresh_for(MINUTE).load(move |key| {
+        let inner = inner.clone();
+        async move { Ok::<_, Closed>(inner.get(&key).await.unwrap().value + 1) }
+    });
+    assert_eq!(get(&outer, "k").await.unwrap().value, 2);
+}
+
 async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
     let source = Source::open();
     let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE));
@@ -253,6 +265,29 @@ async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
     let refreshed = spawn(async move { loader.refresh("k").await }).await.unwrap().unwrap();
     assert_eq!((refreshed.value, refreshed.state), (2, LoadState::Computed));
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "2");
+}
+
+async fn a_refresh_outdates_the_running_computation<B: KvBackend>(cx: &Cx<B>) {
+    let (gates, runs) = (Arc::<[Notify; 2]>::default(), Arc::new(AtomicUsize::new(0)));
+    let (inside, counted) = (Arc::clone(&gates), Arc::clone(&runs));
+    let builder = cx.cache().loader("l").fresh_for(MINUTE);
+    let loader: Loader<usize, Closed, _> = builder.load(move |_| {
+        let (gates, run) = (Arc::clone(&inside), counted.fetch_add(1, Ordering::SeqCst));
+        async move {
+            gates[run].notified().await;
+            Ok(run)
+        }
+    });
+    let first = asked(&loader, "k");
+    until!("the first computation begins", runs.load(Ordering::SeqCst) == 1);
+    let refreshing = loader.clone();
+    let refreshing = spawn(async move { refreshing.refresh("k").await });
+    until!("the refresh computes anew", runs.load(Ordering::SeqCst) == 2);
+    gates[0].notify_one();
+    assert_eq!(first.await.unwrap().unwrap().value, 0);
+    gates[1].notify_one();
+    assert_eq!(refreshing.await.unwrap().unwrap().value, 1);
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "1");
 }
 
 async fn a_stale_value_is_answered_at_once_and_refreshed_once<B: KvBackend>(cx: &Cx<B>) {
@@ -317,6 +352,10 @@ async fn the_state_and_the_age_are_told<B: KvBackend>(cx: &Cx<B>) {
         .unwrap();
     let got = get(&loader, "k").await.unwrap();
     assert!(got.state == LoadState::Stale && near(got.age, age), "{got:?}");
+    // The age of a value without a time to live is unknown.
+    cx.put("shop:1:k", "7").await;
+    let got = get(&loader, "k").await.unwrap();
+    assert_eq!((got.state, got.age), (LoadState::Fresh, Duration::ZERO));
 }
 
 async fn what_is_stored_is_plain_json<B: KvBackend>(cx: &Cx<B>) {
@@ -329,6 +368,18 @@ async fn what_is_stored_is_plain_json<B: KvBackend>(cx: &Cx<B>) {
     get(&loader, "k").await.unwrap();
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "{\"für\":\"k\"}".as_bytes());
     cx.assert_ttl("shop:1:k", MINUTE * 3).await;
+    // Without `fresh_for`, the cache's default timeout is the freshness.
+    for default in [Some(MINUTE), None] {
+        let cache = cx
+            .builder()
+            .key_prefix("other")
+            .default_timeout(default)
+            .build()
+            .unwrap();
+        get(&Source::open().of(cache.loader("l")), "k").await.unwrap();
+        cx.assert_ttl("other:1:k", default).await;
+        assert!(cache.delete("k").await.unwrap());
+    }
 }
 
 async fn freshness_is_the_remaining_ttl<B: KvBackend>(cx: &Cx<B>) {
@@ -341,6 +392,12 @@ async fn freshness_is_the_remaining_ttl<B: KvBackend>(cx: &Cx<B>) {
         (Some(MINUTE * 100), LoadState::Fresh),
         (None, LoadState::Fresh),
         (Some(MINUTE), LoadState::Stale),
+        // The end of the freshness is stale; a running clock has passed it.
+        (Some(MINUTE * 2), LoadState::Stale),
+        (
+            Some(MINUTE * 2 + Duration::from_millis(if cx.is_virtual { 1 } else { 30_000 })),
+            LoadState::Fresh,
+        ),
     ] {
         cache.set("k", &7, timeout).await.unwrap();
         let got = get(&loader, "k").await.unwrap();
@@ -364,7 +421,7 @@ async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     cache.set("k", &7, MINUTE).await.unwrap();
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2);
-    let loader = source.of(builder.retry_after(MINUTE * 60));
+    let loader = source.of(builder.retry_after(Duration::MAX));
     source.fails.store(true, Ordering::SeqCst);
     let errors = cache.stats().errors;
     for _ in 0..20 {
@@ -379,12 +436,16 @@ async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
         1,
         "a failed refresh was tried again before `retry_after`"
     );
+    // Another key is refreshed nevertheless.
+    cache.set("other", &7, MINUTE).await.unwrap();
+    assert_eq!(get(&loader, "other").await.unwrap().value, 7);
+    until!("the other key is refreshed", source.runs() == 2);
     // With a short `retry_after` the refresh is retried.
     let builder = cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2);
     let loader = source.of(builder.retry_after(Duration::from_millis(1)));
     until!("it is tried again", {
         assert_eq!(get(&loader, "k").await.unwrap().value, 7);
-        source.runs() >= 4
+        source.runs() >= 5
     });
     source.fails.store(false, Ordering::SeqCst);
     until!("it succeeds in the end", {
@@ -425,7 +486,8 @@ async fn jitter_spreads_deadlines<B: KvBackend>(cx: &Cx<B>) {
         let Ttl::Remaining(remaining) = cx.backend.ttl(&format!("shop:1:{key}")).await.unwrap() else {
             panic!("a value without a time to live")
         };
-        let least = (fresh_for + stale_for).mul_f64(0.49);
+        // Only the freshness is shortened. A running clock may have taken some seconds.
+        let least = stale_for + fresh_for.mul_f64(0.5) - Duration::from_secs(30);
         assert!((least..=fresh_for + stale_for).contains(&remaining), "{remaining:?}");
         deadlines.insert(remaining.as_secs() / 60);
     }

@@ -24,6 +24,8 @@ clauses! {
     load_10_many_keys_at_once {
         what_is_there_is_one_round_trip_and_what_is_missing_one_call
         a_batch_and_single_callers_compute_once
+        stale_values_are_answered_and_refreshed
+        a_key_without_a_value_keeps_no_lease
         without_a_batch_function_each_is_computed
         a_panic_in_a_batch_strands_nobody
         a_batch_that_asks_for_its_own_key_is_told
@@ -123,6 +125,37 @@ async fn a_batch_and_single_callers_compute_once<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!((got["a"].value, got["b"].value), (1, 100));
     assert_eq!(single.await.unwrap().unwrap().value, 1);
     assert_eq!((source.runs(), batches.load(Ordering::SeqCst)), (1, 1));
+}
+
+async fn stale_values_are_answered_and_refreshed<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let source = Source::open();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
+    cache.set_many([("a", 70), ("b", 80)], MINUTE).await.unwrap();
+    cache.set("c", &90, MINUTE * 3).await.unwrap();
+    let got = get_many(&loader, ["a", "b", "c"]).await.unwrap();
+    assert_eq!((got["a"].value, got["a"].state), (70, LoadState::Stale));
+    assert_eq!((got["b"].value, got["b"].state), (80, LoadState::Stale));
+    assert_eq!((got["c"].value, got["c"].state), (90, LoadState::Fresh));
+    until!("both are refreshed", {
+        let got = cache.get_many::<usize>(["a", "b"]).await.unwrap();
+        got["a"] < 70 && got["b"] < 70
+    });
+    assert_eq!(source.runs(), 2);
+}
+
+async fn a_key_without_a_value_keeps_no_lease<B: KvBackend>(cx: &Cx<B>) {
+    let calls: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
+    let counted = Arc::clone(&calls);
+    let builder = cx.cache().loader("l").fresh_for(MINUTE).lease(MINUTE);
+    let loader = Source::open().of(builder).batch(move |keys| {
+        counted.lock().unwrap().push(keys.clone());
+        async move { Ok(keys.into_iter().filter(|key| key != "unknown").map(|key| (key, 7))) }
+    });
+    let got = get_many(&loader, ["a", "unknown", "a"]).await.unwrap();
+    assert_eq!((got.len(), got["a"].value), (1, 7));
+    assert_eq!(cx.stored("shop:1:unknown").await, None);
+    assert_eq!(*calls.lock().unwrap(), [["a", "unknown"]]);
 }
 
 async fn without_a_batch_function_each_is_computed<B: KvBackend>(cx: &Cx<B>) {

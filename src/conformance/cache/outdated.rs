@@ -2,7 +2,10 @@
 
 use std::{
     future::{Future, pending},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,21 +18,28 @@ use super::{
     super::context::{Cx, clauses},
     MINUTE,
     compute::{Closed, under_way},
+    load::{Source, asked},
 };
-use crate::{KvBackend, Timeout};
+use crate::{KvBackend, Loader, SetOptions, Timeout};
 
 clauses! {
     cverb_13_an_outdated_value_is_not_stored {
         a_value_that_was_deleted_or_replaced_meanwhile_is_not_stored
         a_caller_after_the_delete_computes_anew
         a_delete_waits_for_a_value_that_is_being_stored
+        a_value_computed_during_the_delete_is_not_stored
+        a_write_that_outlasts_the_delete_is_taken_back
+        an_outdated_flight_ends_alone
         a_group_that_is_invalidated_meanwhile_stores_nothing
+        a_group_that_is_cleared_meanwhile_stores_nothing
         other_keys_are_not_affected
     }
     cverb_14_no_wait_is_without_a_bound {
         a_computation_that_is_not_polled_delays_for_max_wait
         a_closure_may_ask_for_its_own_key
         a_delete_does_not_wait_for_a_task_that_is_not_polled
+        a_loader_waits_no_longer_than_its_limit
+        a_loader_waits_for_another_process_no_longer_than_its_limit
     }
 }
 
@@ -46,6 +56,28 @@ fn verbs<B: KvBackend>() -> Vec<(&'static str, Verb<B>, Option<&'static str>)> {
         (
             "delete_many",
             |cache| async move { cache.delete_many(["k"]).await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "delete_many of several",
+            |cache| async move { cache.delete_many(["a", "b", "k"]).await.map(drop).unwrap() }.boxed(),
+            None,
+        ),
+        (
+            "set_many of several",
+            |cache| async move { cache.set_many([("a", 1), ("k", 2)], MINUTE).await.unwrap() }.boxed(),
+            Some("2"),
+        ),
+        (
+            "incr_version of a value that another program stored",
+            |cache| {
+                async move {
+                    let set = cache.backend().set("shop:1:k", "2".into(), SetOptions::new()).await;
+                    assert!(set.unwrap().is_written());
+                    cache.incr_version("k", 8).await.map(drop).unwrap();
+                }
+                .boxed()
+            },
             None,
         ),
         (
@@ -162,6 +194,100 @@ async fn a_delete_waits_for_a_value_that_is_being_stored<B: KvBackend>(cx: &Cx<B
     }
 }
 
+/// A computation that begins before the store has answered a delete may have read the old data.
+async fn a_value_computed_during_the_delete_is_not_stored<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, calls) = cx.counted();
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (computing, inside, wait) = (cache.clone(), Arc::clone(&entered), Arc::clone(&leave));
+    let (sender, begun) = tokio::sync::oneshot::channel();
+    calls.before("del", async move {
+        let task = spawn(async move {
+            let compute = || async move {
+                inside.notify_one();
+                wait.notified().await;
+                Ok::<_, Closed>(1)
+            };
+            computing.get_or_try_set_with("k", MINUTE, compute).await
+        });
+        entered.notified().await;
+        assert!(sender.send(task).is_ok());
+    });
+    cache.delete("k").await.unwrap();
+    leave.notify_one();
+    assert_eq!(begun.await.unwrap().await.unwrap().unwrap(), 1);
+    assert_eq!(
+        cx.stored("shop:1:k").await,
+        None,
+        "a value from before the delete was stored"
+    );
+}
+
+async fn a_write_that_outlasts_the_delete_is_taken_back<B: KvBackend>(cx: &Cx<B>) {
+    let watched = cx.watched();
+    let watch = watched.interceptor().clone();
+    let builder = cx.face.cache(watched).key_prefix("shop");
+    let cache = builder.max_wait(Duration::from_millis(100)).build().unwrap();
+    let (sending, send) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, gate) = (Arc::clone(&sending), Arc::clone(&send));
+    watch.before("set", async move {
+        begun.notify_one();
+        gate.notified().await;
+    });
+    let storing = cache.clone();
+    let storing = spawn(async move {
+        storing
+            .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(1) })
+            .await
+    });
+    sending.notified().await;
+    in_time("a delete", cache.delete("k")).await.unwrap();
+    send.notify_one();
+    assert_eq!(storing.await.unwrap().unwrap(), 1);
+    assert_eq!(cx.stored("shop:1:k").await, None, "the late write stayed");
+}
+
+/// The end of a computation from before a delete does not end the computation that replaced it.
+async fn an_outdated_flight_ends_alone<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (old, leave_old) = under_way(cx, &cache, Ok(1.0)).await;
+    cache.delete("k").await.unwrap();
+    let (new, leave_new) = under_way(cx, &cache, Ok(2.0)).await;
+    leave_old.notify_one();
+    assert!((old.await.unwrap().unwrap() - 1.0).abs() < f64::EPSILON);
+    let joining = cache.clone();
+    let joining = spawn(async move {
+        joining
+            .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3.0) })
+            .await
+    });
+    // There is no signal that the caller is waiting.
+    sleep(Duration::from_millis(100)).await;
+    leave_new.notify_one();
+    for caller in [new, joining] {
+        assert!((caller.await.unwrap().unwrap() - 2.0).abs() < f64::EPSILON);
+    }
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "2.0");
+}
+
+async fn a_group_that_is_cleared_meanwhile_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let group = cx.cache().group("g").await.unwrap();
+    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (computing, inside, wait) = (group.clone(), Arc::clone(&entered), Arc::clone(&leave));
+    let first = spawn(async move {
+        let compute = || async move {
+            inside.notify_one();
+            wait.notified().await;
+            Ok::<_, Closed>(1)
+        };
+        computing.get_or_try_set_with("k", MINUTE, compute).await
+    });
+    entered.notified().await;
+    group.clear().await.unwrap();
+    leave.notify_one();
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    assert_eq!(group.get::<u8>("k").await.unwrap(), None);
+}
+
 async fn a_group_that_is_invalidated_meanwhile_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let group = cache.group("g").await.unwrap();
@@ -247,4 +373,47 @@ async fn a_delete_does_not_wait_for_a_task_that_is_not_polled<B: KvBackend>(cx: 
     in_time("a delete", cache.delete("k")).await.unwrap();
     in_time("a set", cache.set("k", &3, Timeout::Default)).await.unwrap();
     assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(3));
+}
+
+async fn a_loader_waits_no_longer_than_its_limit<B: KvBackend>(cx: &Cx<B>) {
+    let short = Duration::from_millis(100);
+    // The limit of the loader itself, and that of its cache.
+    for builder in [cx.cache().loader("l").max_wait(short), impatient(cx).loader("l")] {
+        let (runs, entered, leave) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(Notify::new()),
+            Arc::new(Notify::new()),
+        );
+        let (counted, inside, gate) = (runs, Arc::clone(&entered), Arc::clone(&leave));
+        let loader: Loader<usize, Closed, _> = builder.fresh_for(MINUTE).load(move |_| {
+            let run = counted.fetch_add(1, Ordering::SeqCst);
+            let (inside, gate) = (Arc::clone(&inside), Arc::clone(&gate));
+            async move {
+                if run == 0 {
+                    inside.notify_one();
+                    gate.notified().await;
+                }
+                Ok(run)
+            }
+        });
+        let stuck = asked(&loader, "k");
+        entered.notified().await;
+        let second = in_time("a second caller of a loader", asked(&loader, "k")).await;
+        assert_eq!(second.unwrap().unwrap().value, 1);
+        leave.notify_one();
+        stuck.await.unwrap().unwrap();
+        cx.backend.del(&["shop:1:k"]).await.unwrap();
+    }
+}
+
+async fn a_loader_waits_for_another_process_no_longer_than_its_limit<B: KvBackend>(cx: &Cx<B>) {
+    let holder = Source::gated();
+    let leased = |cache: Cache<Arc<B>>| cache.loader("l").fresh_for(MINUTE).lease(MINUTE * 10);
+    let holding = asked(&holder.of(leased(cx.cache())), "k");
+    holder.entered.notified().await;
+    let other = Source::open().of(leased(cx.cache()).max_wait(Duration::from_millis(100)));
+    let waited = in_time("a caller that waits for a lease", asked(&other, "k")).await;
+    assert_eq!(waited.unwrap().unwrap().value, 1);
+    holder.leave();
+    holding.await.unwrap().unwrap();
 }

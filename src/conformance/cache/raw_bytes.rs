@@ -5,14 +5,16 @@ use std::time::Duration;
 use super::{
     super::context::{Cx, clauses},
     MINUTE,
+    load::{Source, asked},
 };
-use crate::{KvBackend, Timeout};
+use crate::{KvBackend, SetOptions, Timeout};
 
 clauses! {
     cval_10_bytes_are_stored_as_they_are {
         bytes_are_stored_as_they_are
         bytes_have_the_caches_keys_timeouts_and_versions
         add_bytes_and_get_or_set_bytes
+        bytes_that_look_like_a_lease_are_bytes
     }
 }
 
@@ -79,7 +81,43 @@ async fn add_bytes_and_get_or_set_bytes<B: KvBackend>(cx: &Cx<B>) {
         ones
     );
     assert_eq!(cx.stored("shop:1:new").await.unwrap(), ones);
+    for key in ["k", "new"] {
+        cx.assert_ttl(&cache.make_key(key), MINUTE * 5).await;
+    }
+    assert!(cache.add_bytes("added", "a", MINUTE).await.unwrap());
+    cache.get_or_set_bytes("set", "a", MINUTE).await.unwrap();
+    for key in ["added", "set"] {
+        cx.assert_ttl(&cache.make_key(key), MINUTE).await;
+    }
     let zero = Duration::ZERO;
     assert_eq!(cache.get_or_set_bytes("zero", ones.clone(), zero).await.unwrap(), ones);
     assert_eq!(cx.stored("shop:1:zero").await, None);
+
+    // Another writer is faster.
+    let (cache, watched) = cx.counted();
+    let backend = cx.backend.clone();
+    watched.before("set", async move {
+        let first = backend.set("shop:1:raced", "first".into(), SetOptions::new()).await;
+        assert!(first.unwrap().is_written());
+    });
+    assert_eq!(cache.get_or_set_bytes("raced", ones, MINUTE).await.unwrap(), "first");
+}
+
+/// Stores the bytes that a lease leaves in the store, as a copy of the store would.
+async fn bytes_that_look_like_a_lease_are_bytes<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let holder = Source::gated();
+    let holding = asked(&holder.of(cache.loader("l").fresh_for(MINUTE).lease(MINUTE)), "leased");
+    holder.entered.notified().await;
+    let marked = cx.stored("shop:1:leased").await.unwrap();
+    cache.set_bytes("set", marked.clone(), MINUTE).await.unwrap();
+    assert!(cache.add_bytes("add", marked.clone(), MINUTE).await.unwrap());
+    cache.get_or_set_bytes("or", marked.clone(), MINUTE).await.unwrap();
+    for cache in [&cache, &cx.cache()] {
+        for key in ["set", "add", "or"] {
+            assert_eq!(cache.get_bytes(key).await.unwrap().as_ref(), Some(&marked), "{key}");
+        }
+    }
+    holder.leave();
+    holding.await.unwrap().unwrap();
 }

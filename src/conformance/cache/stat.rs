@@ -2,21 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::super::face::Cache;
 use super::{
-    super::context::{Cx, clauses},
+    super::{
+        context::{Cx, clauses},
+        watched::{Watch, Watched},
+    },
     MINUTE,
     compute::{Closed, under_way},
     load::{Source, asked, get, until},
 };
-use crate::{CacheStats, KvBackend, Outage, Timeout};
+use crate::{CacheError, CacheStats, Error, ErrorKind, KvBackend, Outage, Timeout};
 
 clauses! {
     stat_01_a_cache_counts_what_it_answers {
         hits_and_misses
         computations_and_refused_fills
         loaders_count_stale_hits_and_coalesced_callers
+        loads_of_many_keys_are_counted
         errors
         reads_during_an_outage_are_counted
+        what_was_last_seen_is_answered_and_nothing_older
+        only_a_store_that_cannot_be_asked_is_an_outage
     }
 }
 
@@ -63,6 +70,25 @@ async fn computations_and_refused_fills<B: KvBackend>(cx: &Cx<B>) {
     first.await.unwrap().unwrap();
     let stats = cache.stats();
     assert_eq!((stats.computations, stats.refused_fills, stats.errors), (2, 1, 0));
+    // A caller that gets another caller's value, and another writer that is faster.
+    let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
+    let (second, misses) = (cache.clone(), cache.stats().misses);
+    let second = codex_testkit::suite::spawn(async move {
+        second
+            .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(2.0) })
+            .await
+    });
+    until!("the second caller asks", cache.stats().misses > misses);
+    codex_testkit::suite::sleep(Duration::from_millis(50)).await;
+    cx.put("shop:1:k", "7.0").await;
+    leave.notify_one();
+    for caller in [first, second] {
+        assert!((caller.await.unwrap().unwrap() - 7.0).abs() < f64::EPSILON);
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.computations, stats.refused_fills, stats.errors), (3, 2, 0));
+    // Both callers get the bytes of the other writer.
+    assert_eq!(stats.coalesced, 2);
 }
 
 async fn loaders_count_stale_hits_and_coalesced_callers<B: KvBackend>(cx: &Cx<B>) {
@@ -85,6 +111,20 @@ async fn loaders_count_stale_hits_and_coalesced_callers<B: KvBackend>(cx: &Cx<B>
     get(&loader, "k").await.unwrap();
     assert_eq!((cache.stats().hits, cache.stats().stale_hits), (stats.hits + 1, 1));
     source.leave();
+}
+
+async fn loads_of_many_keys_are_counted<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let loader = Source::open().of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
+    cache.set("fresh", &7, MINUTE * 3).await.unwrap();
+    cache.set("stale", &7, MINUTE).await.unwrap();
+    let loading = loader.clone();
+    let call = async move { loading.get_many(["fresh", "stale", "a", "b"]).await };
+    let got = codex_testkit::suite::spawn(call).await.unwrap().unwrap();
+    assert_eq!(got.len(), 4);
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.stale_hits, stats.misses), (1, 1, 2));
+    until!("all are computed", cache.stats().computations == 3);
 }
 
 async fn errors<B: KvBackend>(cx: &Cx<B>) {
@@ -157,5 +197,86 @@ async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {
             None,
             "it was stored during the outage"
         );
+    }
+}
+
+/// Returns a cache that answers reads of an outage with what it saw last, and the watch on its
+/// store.
+fn seeing<B: KvBackend>(cx: &Cx<B>) -> (Cache<Watched<B>>, Watch) {
+    let watched = cx.watched();
+    let watch = watched.interceptor().clone();
+    let builder = cx.face.cache(watched).key_prefix("shop");
+    (builder.on_outage(Outage::Stale).build().unwrap(), watch)
+}
+
+async fn what_was_last_seen_is_answered_and_nothing_older<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = seeing(cx);
+    let keys = [
+        "incr", "delete", "many", "touch", "set", "from", "set_many", "others", "longest", "longer",
+    ];
+    cache.set_many(keys.map(|key| (key, 1)), MINUTE).await.unwrap();
+    cache.with_version(2).set("from", &1, MINUTE).await.unwrap();
+    assert_eq!(cache.get_many::<u8>(keys).await.unwrap().len(), keys.len());
+    cache.incr("incr", 1).await.unwrap();
+    cache.delete("delete").await.unwrap();
+    cache.delete_many(["none", "many"]).await.unwrap();
+    cache.touch("touch", Duration::ZERO).await.unwrap();
+    cache.set("set", &1, Duration::ZERO).await.unwrap();
+    cache.incr_version("from", 1).await.unwrap();
+    cache.set_many([("none", 2), ("set_many", 2)], MINUTE).await.unwrap();
+    cx.put("shop:1:others", "3").await;
+    assert_eq!(cache.get_many::<u8>(["others"]).await.unwrap()["others"], 3);
+    // The limit is 16 KiB for each value.
+    cache.set_bytes("longest", vec![b'a'; 16 << 10], MINUTE).await.unwrap();
+    cache
+        .set_bytes("longer", vec![b'a'; (16 << 10) + 1], MINUTE)
+        .await
+        .unwrap();
+
+    watch.fail_after(0);
+    for key in ["incr", "delete", "many", "touch", "set", "from"] {
+        assert_eq!(cache.get::<u8>(key).await.unwrap(), None, "{key}");
+    }
+    assert_eq!(cache.with_version(2).get::<u8>("from").await.unwrap(), None);
+    for (key, seen) in [("set_many", 2), ("others", 3)] {
+        assert_eq!(cache.get::<u8>(key).await.unwrap(), Some(seen), "{key}");
+    }
+    assert_eq!(
+        cache.get_bytes("longest").await.unwrap().map(|seen| seen.len()),
+        Some(16 << 10)
+    );
+    assert_eq!(cache.get_bytes("longer").await.unwrap(), None);
+
+    watch.fail_after(usize::MAX);
+    cache.clear().await.unwrap();
+    watch.fail_after(0);
+    assert_eq!(cache.get::<u8>("set_many").await.unwrap(), None, "it was cleared");
+}
+
+async fn only_a_store_that_cannot_be_asked_is_an_outage<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = seeing(cx);
+    cache.set("k", &1, MINUTE).await.unwrap();
+    for (kind, is_outage) in [
+        (ErrorKind::Connection, true),
+        (ErrorKind::Timeout, true),
+        (ErrorKind::Server, true),
+        (ErrorKind::Data, false),
+        (ErrorKind::Config, false),
+        (ErrorKind::InvalidArgument, false),
+    ] {
+        watch.fail_with(Some(Error::new(kind, "get", "it fails")));
+        let answers = [
+            cache.get::<u8>("k").await,
+            cache
+                .get_many("k".split(' '))
+                .await
+                .map(|found| found.get("k").copied()),
+        ];
+        for answer in answers {
+            match answer {
+                Ok(seen) => assert!(is_outage && seen == Some(1), "{kind}: {seen:?}"),
+                Err(error) => assert!(!is_outage && matches!(error, CacheError::Backend(_)), "{kind}: {error}"),
+            }
+        }
     }
 }

@@ -114,7 +114,15 @@ async fn a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvBackend>(c
     assert_eq!(cache.get_or_set("d", 5, zero).await.unwrap(), 5);
     assert!(!cache.has_key("d").await.unwrap());
     // The shortest timeout that is not zero is stored.
-    cache.set("e", &1, Duration::from_nanos(1)).await.unwrap();
+    let shortest = Duration::from_nanos(1);
+    cache.set("e", &1, shortest).await.unwrap();
+    let is_added = cache.add("f", &1, shortest).await.unwrap();
+    assert!(is_added);
+    if cx.is_virtual {
+        for key in ["e", "f"] {
+            cx.assert_ttl(&cache.make_key(key), Duration::from_millis(1)).await;
+        }
+    }
 }
 
 async fn add_with_zero_leaves_what_is_there<B: KvBackend>(cx: &Cx<B>) {

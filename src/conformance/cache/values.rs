@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::{
     },
     cases::{values_of_every_length_come_back, what_is_stored_is_not_made_tidy},
 };
-use crate::{CacheError, CodecError, Json, KvBackend, Serializer, Timeout};
+use crate::{CacheError, CodecError, Json, KvBackend, Outage, Serializer, Timeout};
 
 pub(super) use super::{
     formats::cval_11_a_value_of_one_format_is_an_error_in_another, raw_bytes::cval_10_bytes_are_stored_as_they_are,
@@ -41,6 +42,7 @@ clauses! {
     }
     cval_05_a_serializer_can_be_given {
         a_serializer_can_be_given
+        a_serializer_leaves_the_other_settings
     }
     cval_07_an_integer_is_stored_as_its_decimal_text {
         an_integer_is_stored_as_its_decimal_text
@@ -282,6 +284,14 @@ async fn an_unreadable_value_is_an_error_and_stays<B: KvBackend>(cx: &Cx<B>) {
         }
         assert_eq!(cx.stored("shop:1:k").await.unwrap(), stored);
     }
+    // The value is more than a `u8`.
+    for stored in ["1 2", "1,", "1]", "1 null"] {
+        cx.put("shop:1:k", stored).await;
+        assert!(
+            matches!(cache.get::<u8>("k").await, Err(CacheError::Codec(_))),
+            "{stored:?} was read as a number"
+        );
+    }
     // serde_json quotes the input; codex-kv does not.
     cx.put("shop:1:k", "\"hunter2\"").await;
     let error = cache.get_or("k", 1_u8).await.unwrap_err();
@@ -316,6 +326,26 @@ async fn a_serializer_can_be_given<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("abc"));
     // `Json` is the default.
     let _: Cache<Arc<B>> = cx.cache();
+}
+
+async fn a_serializer_leaves_the_other_settings<B: KvBackend>(cx: &Cx<B>) {
+    let minute = Duration::from_secs(60);
+    let watched = cx.watched();
+    let watch = watched.interceptor().clone();
+    let builder = cx.face.cache(watched).key_prefix("shop").version(7).name("basket");
+    let builder = builder.default_timeout(minute).on_outage(Outage::Miss);
+    let builder = builder.key_function(|prefix, version, key| format!("{prefix}/{version}/{key}"));
+    let cache = builder.serializer(Mirrored).build().unwrap();
+    cache.set("k", "abc", Timeout::Default).await.unwrap();
+    assert_eq!(cx.stored("shop/7/k").await.unwrap(), "\"cba\"");
+    cx.assert_ttl("shop/7/k", minute).await;
+    assert_eq!((cache.name(), cache.version()), ("basket", 7));
+    watch.fail_after(0);
+    assert_eq!(
+        cache.get::<String>("k").await.unwrap(),
+        None,
+        "a read of an outage is a miss"
+    );
 }
 
 async fn an_integer_is_stored_as_its_decimal_text<B: KvBackend>(cx: &Cx<B>) {

@@ -49,6 +49,7 @@ clauses! {
     }
     cverb_07_get_or_set_agrees_with_whoever_was_first {
         get_or_set
+        who_loses_the_race_gets_the_other_value
         racers_agree_on_one_value
     }
     cverb_09_incr_version_moves_value_and_ttl {
@@ -70,6 +71,8 @@ async fn get_and_get_or<B: KvBackend>(cx: &Cx<B>) {
     cache.set("k", "value", Timeout::Default).await.unwrap();
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("value"));
     assert_eq!(cache.get_or("k", "default".to_owned()).await.unwrap(), "value");
+    // An unreadable value is an error, not the default.
+    assert!(matches!(cache.get_or("k", 1).await, Err(CacheError::Codec(_))));
 }
 
 async fn add_writes_only_where_nothing_is_stored<B: KvBackend>(cx: &Cx<B>) {
@@ -177,6 +180,7 @@ async fn incr_refuses_a_missing_key<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     assert!(matches!(cache.incr("k", 1).await, Err(CacheError::NotFound)));
     assert!(matches!(cache.decr("k", 1).await, Err(CacheError::NotFound)));
+    assert!(matches!(cache.incr("k", 0).await, Err(CacheError::NotFound)));
     assert!(!cache.has_key("k").await.unwrap());
     let short = cx.clock.short();
     cache.set("k", &1, short).await.unwrap();
@@ -233,6 +237,18 @@ async fn get_or_set<B: KvBackend>(cx: &Cx<B>) {
     cx.assert_ttl("shop:1:k", MINUTE).await;
     cache.set("null", &None::<u8>, Timeout::Default).await.unwrap();
     assert_eq!(cache.get_or_set("null", Some(1), Timeout::Default).await.unwrap(), None);
+}
+
+async fn who_loses_the_race_gets_the_other_value<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watched) = cx.counted();
+    let backend = cx.backend.clone();
+    watched.before("set", async move {
+        let first = backend.set("shop:1:k", "7".into(), SetOptions::new()).await;
+        assert!(first.unwrap().is_written());
+    });
+    assert_eq!(cache.get_or_set("k", 1, MINUTE).await.unwrap(), 7);
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "7");
+    cx.assert_ttl("shop:1:k", None).await;
 }
 
 async fn racers_agree_on_one_value<B: KvBackend>(cx: &Cx<B>) {
@@ -330,6 +346,15 @@ async fn a_value_written_in_the_midst_of_it_is_moved_too<B: KvBackend>(cx: &Cx<B
     assert_eq!(cx.stored("shop:1:k").await, None);
     assert_eq!(cx.stored("shop:2:k").await.unwrap(), "2");
     cx.assert_ttl("shop:2:k", None).await;
+
+    // Another caller finishes the same move.
+    cache.set("k", &3, MINUTE).await.unwrap();
+    let backend = cx.backend.clone();
+    watched.before("del_if_equals", async move {
+        assert_eq!(backend.del(&["shop:1:k"]).await.unwrap(), 1);
+    });
+    assert_eq!(cache.incr_version("k", 1).await.unwrap(), 2);
+    assert_eq!(cx.stored("shop:2:k").await.unwrap(), "3");
 }
 
 async fn decr_refuses_what_has_no_negation<B: KvBackend>(cx: &Cx<B>) {

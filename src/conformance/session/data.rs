@@ -25,7 +25,7 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
     store.save(&mut session).await.unwrap();
     let session = key(&session);
 
-    let cases: [(&str, Touch, bool, bool); 13] = [
+    let cases: [(&str, Touch, bool, bool); 14] = [
         ("nothing", |_| (), false, false),
         ("key", |session| drop(session.key().cloned()), false, false),
         ("get", |session| drop(session.get::<u8>("a")), true, false),
@@ -54,6 +54,12 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
             |session| assert!(session.insert("a", f64::NAN).is_err()),
             true,
             false,
+        ),
+        (
+            "update",
+            |session| assert_eq!(session.update("a", |a: Option<u8>| a.unwrap() + 1).unwrap(), 2),
+            true,
+            true,
         ),
         ("remove", |session| assert!(session.remove("a")), true, true),
         (

@@ -9,7 +9,7 @@ use super::{
     cases::ages_of_every_width_are_kept,
     key, record,
 };
-use crate::{ErrorKind, KvBackend, SessionError, SessionExpiry};
+use crate::{ErrorKind, Expiry, KvBackend, SessionError, SessionExpiry};
 
 clauses! {
     sexp_01_the_time_to_live_is_the_expiry_age {
@@ -28,6 +28,7 @@ clauses! {
     }
     sexp_05_a_past_expiry_removes_the_record_when_saved {
         a_past_expiry_removes_the_record_when_saved
+        a_session_is_missing_from_its_date_on
     }
     sexp_06_removing_the_expiry_goes_back_to_the_default {
         removing_the_expiry_goes_back_to_the_default
@@ -76,6 +77,9 @@ async fn a_relative_expiry_begins_anew_with_each_save<B: KvBackend>(cx: &Cx<B>) 
         "an integer of seconds, as Django keeps it"
     );
     store.save(&mut session).await.unwrap();
+    let mut fraction = store.new_session();
+    fraction.set_expiry(Duration::from_millis(1_500)).unwrap();
+    assert_eq!(fraction.expiry_age(), Duration::from_secs(2), "rounded up");
 
     for _ in 0..2 {
         cx.clock.pass(age * 3 / 5).await;
@@ -197,6 +201,34 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     other.set_expiry(past).unwrap();
     store.touch(&other).await.unwrap();
     assert!(!store.exists(&key(&touched)).await.unwrap());
+
+    // Another client may have extended the expiry since.
+    let mut stale = store.create().await.unwrap();
+    store
+        .update(&key(&stale), |session| session.insert("theirs", 1))
+        .await
+        .unwrap();
+    stale.set_expiry(past).unwrap();
+    assert!(matches!(store.touch(&stale).await, Err(SessionError::Conflict)));
+    assert!(store.exists(&key(&stale)).await.unwrap());
+}
+
+/// Another client's renewal can make a record outlive the date of its session.
+async fn a_session_is_missing_from_its_date_on<B: KvBackend>(cx: &Cx<B>) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let at = |later| {
+        let store = cx.sessions().project("shop");
+        store.clock(move || now + Duration::from_secs(later)).build().unwrap()
+    };
+    let mut session = at(0).create().await.unwrap();
+    session.set_expiry(now + Duration::from_secs(60)).unwrap();
+    at(0).save(&mut session).await.unwrap();
+    let longer = Expiry::After(TWO_WEEKS);
+    assert!(cx.backend.expire(&record(&key(&session)), longer).await.unwrap());
+    for (later, is_live) in [(59, true), (60, false), (61, false)] {
+        let loaded = at(later).load(&key(&session)).await.unwrap();
+        assert_eq!(loaded.is_some(), is_live, "after {later} s");
+    }
 }
 
 async fn removing_the_expiry_goes_back_to_the_default<B: KvBackend>(cx: &Cx<B>) {

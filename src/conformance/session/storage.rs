@@ -1,6 +1,9 @@
 //! Clauses on stored keys and payloads.
 
-use std::time::SystemTime;
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -10,7 +13,7 @@ use super::{
     SECRET, key, record,
 };
 use crate::{
-    DjangoSigned, Expiry, KvBackend, SessionError, SessionKey,
+    DjangoSigned, Expiry, KvBackend, Login, SessionError, SessionKey,
     session::{CodecError, SessionCodec, SessionData},
 };
 
@@ -31,6 +34,7 @@ clauses! {
     }
     scod_08_another_codec_can_be_given {
         another_codec
+        a_codec_leaves_the_other_settings
     }
     skey_01_the_stored_key_is_project_prefix_and_session_key {
         the_stored_key_is_project_prefix_and_session_key
@@ -64,6 +68,11 @@ async fn the_stored_key_is_project_prefix_and_session_key<B: KvBackend>(cx: &Cx<
             .unwrap();
         assert!(store.exists(&key).await.unwrap(), "{}", vector.redis_key);
     }
+
+    let spaced = cx.sessions().project(" a b ").key_prefix(" s ").build().unwrap();
+    let created = key(&spaced.create().await.unwrap());
+    let stored = format!(" a b : s :{}", created.as_str());
+    assert!(cx.backend.get(&stored).await.unwrap().is_some(), "spaces are kept");
 
     let store = cx.sessions().build().unwrap();
     let created = key(&store.create().await.unwrap());
@@ -155,6 +164,27 @@ async fn another_codec<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(stored.as_deref(), Some(br#"{"a":"\u00e9"}"#.as_slice()));
     let loaded = store.load(&key(&session)).await.unwrap().unwrap();
     assert_eq!(loaded.get::<String>("a").unwrap().as_deref(), Some("é"));
+}
+
+async fn a_codec_leaves_the_other_settings<B: KvBackend>(cx: &Cx<B>) {
+    let minute = Duration::from_secs(60);
+    let builder = cx.face.sessions(cx.backend.clone()).project("shop").key_prefix("admin");
+    let builder = builder.cookie_age(minute).browser_session(true).clock(cx.time_of_day());
+    let builder = builder
+        .sessions_per_user(NonZeroUsize::MIN)
+        .time_zone("America/Los_Angeles");
+    let store = builder.codec(Plain).build().unwrap();
+    let mut first = store.new_session();
+    store.login(&mut first, &Login::new("42")).await.unwrap();
+    assert!(first.expires_at_browser_close());
+    cx.assert_ttl(&format!("shop:admin:{}", key(&first).as_str()), minute)
+        .await;
+    let mut second = store.new_session();
+    store.login(&mut second, &Login::new("42")).await.unwrap();
+    assert!(!store.exists(&key(&first)).await.unwrap(), "the limit is one session");
+    second.set_expiry(SystemTime::UNIX_EPOCH).unwrap();
+    let date = second.get::<String>("_session_expiry").unwrap();
+    assert_eq!(date.as_deref(), Some("1969-12-31T16:00:00"));
 }
 
 async fn a_session_past_the_limit_is_neither_saved_nor_read<B: KvBackend>(cx: &Cx<B>) {

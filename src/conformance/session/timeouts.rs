@@ -33,6 +33,7 @@ clauses! {
         a_login_that_another_program_made_is_limited_too
         a_session_that_is_used_lives_on_and_one_that_is_not_ends
         renewals_are_throttled_and_renew_the_cookie
+        the_interval_has_a_default_and_needs_no_timeout
         a_remembered_login_has_its_own_time
         a_timeout_that_cannot_be_builds_no_store
     }
@@ -146,6 +147,8 @@ async fn the_record_lives_until_the_earlier_timeout<B: KvBackend>(cx: &Cx<B>) {
     let mut session = logged_in(&store, &Login::new("42")).await;
     let stored = record(&key(&session));
     assert!(session.expiry_age() <= seconds(1_000));
+    let date = session.expiry_date();
+    assert!(date <= cx.now() + seconds(1_000), "{date:?}");
     cx.assert_ttl(&stored, seconds(1_000)).await;
 
     later.pass(seconds(800));
@@ -169,6 +172,7 @@ async fn the_record_lives_until_the_earlier_timeout<B: KvBackend>(cx: &Cx<B>) {
     later.pass(seconds(700));
     assert!(store.exists(&key(&session)).await.unwrap());
     assert!(store.load(&key(&session)).await.unwrap().is_none());
+    assert_eq!(store.sessions("42").await.unwrap(), []);
     assert!(matches!(
         store.update(&key(&session), |_| Ok(())).await,
         Err(SessionError::Gone)
@@ -209,6 +213,12 @@ async fn the_absolute_timeout_survives_a_new_key_and_a_merge<B: KvBackend>(cx: &
     later.pass(seconds(600));
     store.login(&mut again, &Login::new("42")).await.unwrap();
     cx.assert_ttl(&record(&key(&again)), seconds(1_500)).await;
+
+    // The clock of the process of the login is ahead, which does not make the login last longer.
+    let behind = Later::new().store(cx, |store| store.absolute_timeout(seconds(1_500)));
+    let mut session = behind.load(&key(&again)).await.unwrap().expect("it is live");
+    behind.save(&mut session).await.unwrap();
+    cx.assert_ttl(&record(&key(&session)), seconds(1_500)).await;
 }
 
 /// Asserts that a login by Django, which records no time, is limited too.
@@ -270,7 +280,14 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     let header = format!("sessionid={}", key(&session).as_str());
     assert!(!store.renewal_is_due(&session), "the login renewed it");
 
-    for (left, renews) in [(1_000, false), (950, false), (880, true), (1, true), (2_000, true)] {
+    for (left, renews) in [
+        (1_000, false),
+        (950, false),
+        (900, true),
+        (880, true),
+        (1, true),
+        (2_000, true),
+    ] {
         let expiry = crate::Expiry::After(seconds(left));
         assert!(cx.backend.expire(&stored, expiry).await.unwrap());
         watch.take();
@@ -294,6 +311,20 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
         }
     }
 
+    // A save and a renewal both count.
+    for is_saved in [true, false] {
+        let expiry = crate::Expiry::After(seconds(10));
+        assert!(cx.backend.expire(&stored, expiry).await.unwrap());
+        let mut loaded = store.load(&key(&session)).await.unwrap().unwrap();
+        assert!(store.renewal_is_due(&loaded));
+        if is_saved {
+            store.save(&mut loaded).await.unwrap();
+        } else {
+            assert!(store.renew(&mut loaded).await.unwrap());
+        }
+        assert!(!store.renewal_is_due(&loaded), "saved: {is_saved}");
+    }
+
     // A session that was ended elsewhere is not renewed.
     assert!(
         cx.backend
@@ -312,6 +343,23 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     assert!(!plain.renew(&mut session).await.unwrap());
 }
 
+/// The default is a tenth of the idle timeout, and at most a minute.
+async fn the_interval_has_a_default_and_needs_no_timeout<B: KvBackend>(cx: &Cx<B>) {
+    let builder = || cx.sessions().project("shop");
+    let idle = |idle| builder().idle_timeout(seconds(idle));
+    let without = builder().cookie_age(seconds(10_000)).touch_interval(seconds(300));
+    for (builder, age, interval) in [(idle(300), 300, 30), (idle(2_000), 2_000, 60), (without, 10_000, 300)] {
+        let store = builder.build().unwrap();
+        let session = key(&store.create().await.unwrap());
+        for (left, is_due) in [(age - interval / 2, false), (age - interval, true), (age / 2, true)] {
+            let expiry = crate::Expiry::After(seconds(left));
+            assert!(cx.backend.expire(&record(&session), expiry).await.unwrap());
+            let loaded = store.load(&session).await.unwrap().unwrap();
+            assert_eq!(store.renewal_is_due(&loaded), is_due, "{left} s of {age} s are left");
+        }
+    }
+}
+
 async fn a_remembered_login_has_its_own_time<B: KvBackend>(cx: &Cx<B>) {
     let later = Later::new();
     let store = later.store(cx, |store| {
@@ -324,7 +372,15 @@ async fn a_remembered_login_has_its_own_time<B: KvBackend>(cx: &Cx<B>) {
     let mut session = logged_in(&store, &remembered).await;
     assert!(!session.expires_at_browser_close());
     cx.assert_ttl(&record(&key(&session)), seconds(5_000)).await;
-    later.pass(seconds(4_000));
+    later.pass(seconds(1_000));
+    let expiry = crate::Expiry::After(seconds(4_000));
+    assert!(cx.backend.expire(&record(&key(&session)), expiry).await.unwrap());
+    let listed = store.sessions("42").await.unwrap();
+    assert!(
+        listed[0].last_seen <= listed[0].created + seconds(30),
+        "it was not used since its login"
+    );
+    later.pass(seconds(3_000));
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&record(&key(&session)), seconds(1_000)).await;
     later.pass(seconds(1_000));
@@ -352,6 +408,8 @@ async fn a_timeout_that_cannot_be_builds_no_store<B: KvBackend>(cx: &Cx<B>) {
     }
     let interval = cx.sessions().idle_timeout(seconds(60)).touch_interval(seconds(60));
     assert!(matches!(interval.build(), Err(SessionError::Config(_))));
-    let interval = cx.sessions().cookie_age(seconds(60)).touch_interval(seconds(61));
-    assert!(matches!(interval.build(), Err(SessionError::Config(_))));
+    for interval in [60, 61] {
+        let interval = cx.sessions().cookie_age(seconds(60)).touch_interval(seconds(interval));
+        assert!(matches!(interval.build(), Err(SessionError::Config(_))));
+    }
 }

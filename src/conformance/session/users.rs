@@ -11,7 +11,7 @@ use super::{
     SECRET, key, record,
 };
 use crate::{
-    DjangoSigned, KvBackend, Login, Session, SessionError, SessionKey, Ttl,
+    DjangoSigned, Expiry, KvBackend, Login, Session, SessionError, SessionKey, SetOptions, Ttl,
     session::{SessionCodec, SessionData},
 };
 
@@ -19,6 +19,9 @@ clauses! {
     suser_01_the_sessions_of_a_user_are_listed_and_ended {
         live_sessions_are_listed_by_an_id_that_is_no_key
         a_session_is_ended_by_its_id
+        a_session_whose_key_changes_while_it_is_ended_is_ended
+        a_login_gives_a_new_key
+        a_login_takes_nothing_from_another_user
         all_others_are_ended_listed_or_not
         ending_the_others_restores_no_revoked_session
         the_oldest_gives_way_to_a_login_too_many
@@ -32,6 +35,7 @@ clauses! {
     }
     suser_02_the_list_is_advisory {
         a_lost_list_loses_nothing
+        every_revocation_counts
         the_list_is_pruned_when_it_is_read
         the_list_is_bounded
         a_size_limit_of_the_codec_prevents_no_login
@@ -117,6 +121,16 @@ async fn live_sessions_are_listed_by_an_id_that_is_no_key<B: KvBackend>(cx: &Cx<
     let refused = store.login(&mut store.new_session(), &labelled).await;
     assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
     assert_eq!(store.sessions("42").await.unwrap().len(), 2);
+    let longest = "x".repeat(1_024);
+    let labelled = log_in(&store, "44", &longest).await;
+    assert_eq!(labels(&store, "44").await, [longest]);
+
+    // Another program makes another user of it.
+    let change = store
+        .update(&key(&labelled), |session| session.insert("_auth_user_id", "45"))
+        .await;
+    change.unwrap();
+    assert_eq!(store.sessions("44").await.unwrap(), []);
 
     // A logged-out session is no longer listed.
     store.flush(&mut laptop).await.unwrap();
@@ -140,6 +154,77 @@ async fn a_session_is_ended_by_its_id<B: KvBackend>(cx: &Cx<B>) {
     assert!(lives(&store, &laptop).await && lives(&store, &theirs).await);
     assert_eq!(labels(&store, "42").await, ["laptop"]);
     assert!(!store.end("42", &id).await.unwrap(), "it has already ended");
+}
+
+async fn a_session_whose_key_changes_while_it_is_ended_is_ended<B: KvBackend>(cx: &Cx<B>) {
+    let (watched, watch) = cx.watched_store();
+    let store = cx.store();
+    let mut session = log_in(&store, "42", "phone").await;
+    let id = session.login_id().unwrap();
+    // The list has been read, and the record under the old key is about to be deleted.
+    let cycling = store.clone();
+    watch.before("del", async move {
+        cycling.cycle_key(&mut session).await.unwrap();
+    });
+    assert!(watched.end("42", &id).await.unwrap());
+    assert_eq!(store.sessions("42").await.unwrap(), []);
+}
+
+/// A login keeps the data, but never the key, which someone else may have chosen.
+async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.create().await.unwrap();
+    session.insert("cart", "full").unwrap();
+    store.save(&mut session).await.unwrap();
+    for is_logged_in in [false, true] {
+        assert_eq!(session.user().is_some(), is_logged_in);
+        let old = key(&session);
+        store.login(&mut session, &Login::new("42")).await.unwrap();
+        assert_ne!(key(&session), old);
+        assert!(!store.exists(&old).await.unwrap());
+        let loaded = store.load(&key(&session)).await.unwrap().expect("it is logged in");
+        assert_eq!(loaded.user().as_deref(), Some("42"));
+        assert_eq!(loaded.get::<String>("cart").unwrap().as_deref(), Some("full"));
+    }
+    assert_eq!(store.sessions("42").await.unwrap().len(), 1);
+}
+
+async fn a_login_takes_nothing_from_another_user<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let of_password = |password| Login::django("42", password, SECRET);
+    let mut session = store.new_session();
+    store.login(&mut session, &of_password("old")).await.unwrap();
+    session.insert("cart", "full").unwrap();
+    store.login(&mut session, &of_password("old")).await.unwrap();
+    assert!(session.contains_key("cart"));
+    store.login(&mut session, &of_password("new")).await.unwrap();
+    assert!(!session.contains_key("cart"), "the password was changed");
+
+    // A login for this program is none for Django.
+    session.insert("cart", "full").unwrap();
+    store.login(&mut session, &Login::new("42")).await.unwrap();
+    assert!(session.contains_key("cart"));
+    assert!(!session.contains_key("_auth_user_hash") && !session.contains_key("_auth_user_backend"));
+
+    let old = key(&session);
+    store.login(&mut session, &Login::new("43")).await.unwrap();
+    assert!(!store.exists(&old).await.unwrap());
+    let loaded = store.load(&key(&session)).await.unwrap().expect("it is logged in");
+    assert_eq!(loaded.user().as_deref(), Some("43"));
+    assert!(!loaded.contains_key("cart"));
+
+    // The last step of a login fails: a logout removes the other user's record too.
+    let (watched, watch) = cx.watched_store();
+    let mut session = log_in(&watched, "42", "this").await;
+    let old = key(&session);
+    watch.take();
+    watch.fail_after(4);
+    let failed = watched.login(&mut session, &Login::new("43")).await;
+    assert!(matches!(failed, Err(SessionError::Backend(_))), "{failed:?}");
+    watch.fail_after(usize::MAX);
+    assert!(store.exists(&old).await.unwrap());
+    watched.flush(&mut session).await.unwrap();
+    assert!(!store.exists(&old).await.unwrap());
 }
 
 async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
@@ -167,6 +252,20 @@ async fn all_others_are_ended_listed_or_not<B: KvBackend>(cx: &Cx<B>) {
     assert!(lives(&store, &this).await);
     let again = log_in(&store, "42", "again").await;
     assert!(lives(&store, &again).await && lives(&store, &this).await);
+
+    // Another program makes it another user's session before it is saved.
+    let (watched, watch) = cx.watched_store();
+    let mut this = log_in(&watched, "44", "this").await;
+    let (backend, taken) = (cx.backend.clone(), record(&key(&this)));
+    let data = SessionData::from_json(r#"{"_auth_user_id":"45"}"#).unwrap();
+    let payload: Bytes = DjangoSigned::new(SECRET).encode(&data, cx.now()).unwrap();
+    watch.before("set", async {});
+    watch.before("set", async move {
+        let written = backend.set(&taken, payload, SetOptions::new()).await;
+        assert!(written.unwrap().is_written());
+    });
+    let ended = watched.end_others(&mut this).await;
+    assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
 
     let mut nobody = store.create().await.unwrap();
     let refused = store.end_others(&mut nobody).await;
@@ -232,6 +331,17 @@ async fn the_oldest_gives_way_to_a_login_too_many<B: KvBackend>(cx: &Cx<B>) {
         "all live sessions are listed"
     );
     assert!((1..=2).contains(&live), "{live}");
+
+    // A lower limit ends as many as are too many.
+    let mut before = Vec::new();
+    for label in ["a", "b", "c"] {
+        before.push(log_in(&cx.store(), "44", label).await);
+    }
+    log_in(&store, "44", "d").await;
+    assert_eq!(labels(&store, "44").await, ["d", "c"]);
+    for ended in &before[..2] {
+        assert!(!store.exists(&key(ended)).await.unwrap());
+    }
 }
 
 async fn a_login_in_place_of_a_session_ends_no_other<B: KvBackend>(cx: &Cx<B>) {
@@ -401,6 +511,28 @@ async fn a_lost_list_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
     assert!(!lives(&store, &phone).await, "a lost list loses no revocation");
 }
 
+async fn every_revocation_counts<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let admin = cx.sessions().project("shop").key_prefix("admin").build().unwrap();
+    let mut of_admin = admin.new_session();
+    admin.login(&mut of_admin, &Login::new("42")).await.unwrap();
+    let theirs = log_in(&store, "43", "theirs").await;
+    for _ in 0..3 {
+        let session = log_in(&store, "42", "phone").await;
+        assert!(lives(&store, &session).await);
+        store.revoke_all("42").await.unwrap();
+        assert!(!lives(&store, &session).await);
+        assert!(lives(&store, &theirs).await && lives(&admin, &of_admin).await);
+        // An old session could outlive a generation that expires.
+        cx.assert_ttl("shop:session-generation:42", None).await;
+    }
+    // The generation is lost, and a login counts nevertheless.
+    let mut session = log_in(&store, "42", "phone").await;
+    assert_eq!(cx.backend.del(&["shop:session-generation:42"]).await.unwrap(), 1);
+    store.login(&mut session, &Login::new("42")).await.unwrap();
+    assert!(lives(&store, &session).await);
+}
+
 async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let phone = log_in(&store, "42", "phone").await;
@@ -409,7 +541,14 @@ async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
         matches!(long, Ttl::Remaining(left) if left > Duration::from_secs(399 * 86_400)),
         "the list expires by itself: {long:?}"
     );
+    let shorter = Expiry::After(Duration::from_secs(100));
+    assert!(cx.backend.expire(&list_of("42"), shorter).await.unwrap());
     let laptop = log_in(&store, "42", "laptop").await;
+    let renewed = cx.backend.ttl(&list_of("42")).await.unwrap();
+    assert!(
+        matches!(renewed, Ttl::Remaining(left) if left > Duration::from_secs(399 * 86_400)),
+        "a login renews the list: {renewed:?}"
+    );
     let full = cx.stored(&list_of("42")).await.unwrap().len();
     assert!(store.delete(&key(&laptop)).await.unwrap());
     assert_eq!(labels(&store, "42").await, ["phone"]);

@@ -41,6 +41,7 @@ clauses! {
     sverb_04_update_loses_nothing {
         updates_of_many_tasks_are_all_kept
         update_returns_what_the_closure_does
+        a_merge_keeps_the_changes_of_both_sides
     }
     sverb_05_load_of_what_is_missing_or_unreadable_is_none {
         load_of_a_missing_session_creates_nothing
@@ -219,6 +220,42 @@ async fn update_returns_what_the_closure_does<B: KvBackend>(cx: &Cx<B>) {
         before,
         "nothing is saved if the closure fails"
     );
+}
+
+async fn a_merge_keeps_the_changes_of_both_sides<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let theirs = async |session: &Session| {
+        let key = key(session);
+        let change = store.update(&key, |session| {
+            session.insert("theirs", 1)?;
+            increment(session)
+        });
+        change.await.unwrap();
+    };
+    let mut mine = loaded(&store).await;
+    theirs(&mine).await;
+    for _ in 0..2 {
+        mine.update("n", |n: Option<u64>| n.unwrap_or(0) + 1).unwrap();
+    }
+    assert!(mine.is_modified());
+    mine.set_expiry(Duration::from_secs(300)).unwrap();
+    store.save_merged(&mut mine).await.unwrap();
+    let merged = store.load(&key(&mine)).await.unwrap().unwrap();
+    assert_eq!(merged.get::<u64>("n").unwrap(), Some(3), "every increment is kept");
+    assert!(merged.contains_key("cart") && merged.contains_key("theirs"));
+    assert_eq!(merged.expiry_age(), Duration::from_secs(300));
+
+    let mut cleared = loaded(&store).await;
+    theirs(&cleared).await;
+    cleared.clear();
+    cleared.insert("mine", 1).unwrap();
+    store.save_merged(&mut cleared).await.unwrap();
+    let merged = store.load(&key(&cleared)).await.unwrap().unwrap();
+    assert!(
+        !merged.contains_key("cart"),
+        "it was there when the session was cleared"
+    );
+    assert!(merged.contains_key("theirs") && merged.contains_key("mine"));
 }
 
 async fn load_of_a_missing_session_creates_nothing<B: KvBackend>(cx: &Cx<B>) {

@@ -1,7 +1,13 @@
 //! Clauses on what a browser sees: keys in cookies, cookies in responses, and a status for each
 //! failure.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use super::super::face::{SessionStore, asynchronous};
 use super::{
@@ -22,6 +28,10 @@ clauses! {
         a_request_with_the_key_from_before_a_login_leaves_the_cookie
         an_unknown_key_is_ignored_and_never_taken_over
         the_request_that_ends_a_session_removes_its_cookie
+        a_cookie_is_removed_where_it_was_set
+        the_session_of_another_user_ends_with_the_login
+        a_failed_response_saves_nothing
+        a_session_that_expires_during_a_request_is_removed
         a_renewal_of_an_ended_session_leaves_the_cookie
     }
     scook_02_a_browser_session_has_no_max_age {
@@ -93,6 +103,9 @@ async fn the_first_value_that_can_be_a_key_counts<B: KvBackend>(cx: &Cx<B>) {
             Some("Ada"),
         ),
         (format!("{ada}; {other}"), Some("Ada")),
+        // Another name that begins or ends with the name.
+        (format!("sessionid2=zzzzzzzzzzzzzzzz; {ada}"), Some("Ada")),
+        (format!("my-sessionid=zzzzzzzzzzzzzzzz; {ada}"), Some("Ada")),
         (format!("{other}; {ada}"), None),
     ] {
         assert_eq!(name(&store, &header).await.as_deref(), expected, "{header}");
@@ -176,12 +189,86 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
     assert!(!store.exists(&key_of(&cookie)).await.unwrap());
 }
 
+async fn a_cookie_is_removed_where_it_was_set<B: KvBackend>(cx: &Cx<B>) {
+    let cookie = SessionCookie::new().path("/shop").domain("example.org");
+    let cookie = cookie.same_site(SameSite::Strict);
+    let sessions = Sessions::new(asynchronous(cx.store())).cookie(cookie).unwrap();
+    let request = sessions.begin(None);
+    request.insert("name", "Ada").await.unwrap();
+    let set = request.finish(200).await;
+    let request = sessions.begin(self::cookie(&set).as_str());
+    request.flush().await.unwrap();
+    let removed = request.finish(200).await.set_cookie.expect("the cookie is removed");
+    for header in [set.set_cookie.unwrap(), removed] {
+        assert!(
+            header.contains("; HttpOnly; SameSite=Strict; Secure; Path=/shop; Domain=example.org; Max-Age="),
+            "{header}"
+        );
+    }
+}
+
+async fn the_session_of_another_user_ends_with_the_login<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let login = async |header: Option<&str>, user: &str| {
+        let request = RequestSession::begin(&store, header);
+        request.login(&Login::new(user)).await.unwrap();
+        cookie(&request.finish(303).await)
+    };
+    let ada = login(None, "ada").await;
+    let bob = login(Some(&ada), "bob").await;
+    assert_ne!(ada, bob);
+    assert!(!store.exists(&key_of(&ada)).await.unwrap());
+    assert!(store.exists(&key_of(&bob)).await.unwrap());
+}
+
+async fn a_failed_response_saves_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let cookie = visitor(&store).await;
+    for status in [500, 503, 599, 408] {
+        let request = RequestSession::begin(&store, cookie.as_str());
+        request.insert("name", "Eve").await.unwrap();
+        request.cycle_key().await.unwrap();
+        assert_eq!(request.finish(status).await.set_cookie, None, "{status}");
+        assert_eq!(name(&store, &cookie).await.as_deref(), Some("Ada"), "{status}");
+    }
+    for status in [200, 303, 404, 499] {
+        let request = RequestSession::begin(&store, cookie.as_str());
+        request.insert("status", status).await.unwrap();
+        assert!(request.finish(status).await.set_cookie.is_some(), "{status}");
+        let request = RequestSession::begin(&store, cookie.as_str());
+        assert_eq!(request.get::<u16>("status").await.unwrap(), Some(status));
+        let _ = request.finish(200).await;
+    }
+}
+
+async fn a_session_that_expires_during_a_request_is_removed<B: KvBackend>(cx: &Cx<B>) {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let later = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&later);
+    let store = cx.sessions().project("shop");
+    let store = store.clock(move || start + Duration::from_secs(clock.load(Ordering::SeqCst)));
+    let store = store.build().unwrap();
+    let sessions = Sessions::new(asynchronous(store.clone())).save_every_request();
+    let request = sessions.begin(None);
+    request.insert("name", "Ada").await.unwrap();
+    request.set_expiry(start + Duration::from_secs(60)).await.unwrap();
+    let cookie = cookie(&request.finish(200).await);
+
+    let request = sessions.begin(cookie.as_str());
+    assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+    later.store(61, Ordering::SeqCst);
+    let removal = request.finish(200).await.set_cookie.expect("the cookie is removed");
+    assert!(removal.starts_with("sessionid=; "), "{removal}");
+    assert!(!store.exists(&key_of(&cookie)).await.unwrap());
+}
+
 async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     let (store, watched) = cx.watched_store();
     let sessions = Sessions::new(asynchronous(store.clone())).save_every_request();
     let cookie = visitor(&store).await;
     let renewed = sessions.begin(cookie.as_str()).finish(200).await;
     assert!(renewed.set_cookie.unwrap().starts_with(&cookie));
+    assert!(renewed.vary, "no shared cache may hand the cookie to another visitor");
 
     // Another request ends the session between this request's load and its renewal.
     let (elsewhere, ended) = (cx.store(), key_of(&cookie));
@@ -239,6 +326,14 @@ async fn a_browser_session_has_no_max_age<B: KvBackend>(cx: &Cx<B>) {
     request.insert("changed", 2).await.unwrap();
     let set_cookie = request.finish(200).await.set_cookie.unwrap();
     assert!(set_cookie.ends_with("; Max-Age=5000"), "{set_cookie}");
+    // Rounded up: zero would remove the cookie of a live session.
+    for (age, max_age) in [(1_500, "; Max-Age=2"), (2_000, "; Max-Age=2")] {
+        let store = cx.sessions().project("shop").cookie_age(Duration::from_millis(age));
+        let request = RequestSession::begin(&store.build().unwrap(), None);
+        request.insert("name", "Ada").await.unwrap();
+        let set_cookie = request.finish(200).await.set_cookie.unwrap();
+        assert!(set_cookie.ends_with(max_age), "{age} ms: {set_cookie}");
+    }
 }
 
 async fn a_cookie_that_a_browser_would_drop_is_an_error<B: KvBackend>(cx: &Cx<B>) {
@@ -249,6 +344,11 @@ async fn a_cookie_that_a_browser_would_drop_is_an_error<B: KvBackend>(cx: &Cx<B>
         new().name("__Host-a").domain("example.org"),
         new().name("__Host-a").path("/shop"),
         new().name("__Secure-a").over_plain_http(),
+        new().name("__secure-a").over_plain_http(),
+        new().name("__HOST-a").over_plain_http(),
+        new().name("__Http-a").over_plain_http(),
+        new().path("/;a"),
+        new().domain("example.org; Secure"),
         new().same_site(SameSite::None).over_plain_http(),
         new().partitioned().over_plain_http(),
         new().path("shop"),

@@ -6,9 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use codex_traits::{Expiry, KvBackend, KvBackendExt as _, Pattern, Result, SetOptions, SetOutcome};
-use futures_util::future::join;
-use tokio::time::{Instant, sleep};
+use codex_traits::{
+    Capability, Expiry, KvBackend, KvBackendExt as _, OnMissing, Pattern, Result, SetOptions, SetOutcome, Ttl,
+};
+use futures_util::{TryStreamExt as _, future::join};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{PAUSE, ROUNDS, disturb, expect, expect_soon, keep, put, put_after_a_cut, shown, value};
 use crate::{
@@ -30,7 +32,11 @@ pub(crate) async fn near_06_a_read_under_way_is_not_kept<H: NearHarness>(harness
         };
         let reading = async {
             while !is_written.load(Ordering::SeqCst) {
-                near.get(&key).await?;
+                if round % 2 == 0 {
+                    near.get(&key).await?;
+                } else {
+                    near.get_many(&["never written", &key]).await?;
+                }
                 // Under a paused clock, a loop of reads without a request would keep time from
                 // advancing.
                 sleep(Duration::from_millis(1)).await;
@@ -59,9 +65,28 @@ pub(crate) async fn near_07_a_value_ends_at_its_time<H: NearHarness>(harness: &H
             let got = near.get(&key).await?;
             let is_early = got.is_none() && written.elapsed() < ttl;
             ensure!(!is_early, "a value was gone before its time to live");
+            let most = (ttl + harness.slack()).saturating_sub(answered.elapsed());
+            if let Some((_, left)) = near.get_with_ttl(&key).await? {
+                ensure!(
+                    matches!(left, Ttl::Remaining(left) if left <= most),
+                    "the time to live of a kept value: expected at most {most:?}, got {left:?}"
+                );
+            }
             sleep(Duration::from_millis(3)).await;
         }
         expect(&near, &key, None, "a value after its time to live").await?;
+    }
+    // On a slow network, the time to live is counted from the sending of the request.
+    if harness.disturb(Disturbance::Latency(ttl / 4)).await {
+        let ttl = ttl * 2;
+        let _ = bare.set("slow", value(1), SetOptions::expires_after(ttl)).await?;
+        let answered = Instant::now();
+        while answered.elapsed() <= ttl + harness.slack() {
+            near.get("slow").await?;
+            sleep(Duration::from_millis(3)).await;
+        }
+        expect(&near, "slow", None, "a value after its time to live, on a slow network").await?;
+        harness.disturb(Disturbance::Heal).await;
     }
     Ok(())
 }
@@ -142,6 +167,48 @@ pub(crate) async fn near_08_a_removal_by_pattern_is_read<H: NearHarness>(harness
     Ok(())
 }
 
+pub(crate) async fn near_08_a_key_that_a_verb_touched_is_dropped<H: NearHarness>(harness: &H) -> Checked {
+    let (near, bare) = (harness.near().await?, harness.bare());
+    for verb in ["incr", "expire", "del_if_equals", "set_many", "del", "scan"] {
+        let (first, last) = (format!("{verb}:first"), format!("{verb}:last"));
+        // The scan shows a key whose absence is kept.
+        let old = (verb != "scan").then_some(1);
+        for key in [&first, &last] {
+            if old.is_some() {
+                put(&bare, key, 1).await?;
+            }
+            keep(harness, &near, key).await?;
+        }
+        // Without this, the report may arrive before the answer.
+        let is_held = harness.disturb(Disturbance::HoldStreams).await;
+        match verb {
+            "incr" => drop(near.incr(&last, 1, OnMissing::Refuse).await?),
+            "expire" => drop(near.expire(&last, Expiry::After(Duration::ZERO)).await?),
+            "del_if_equals" => drop(near.del_if_equals(&last, &value(1)).await?),
+            "set_many" => {
+                let entries = [(&*first, value(2)), (&*last, value(2))];
+                near.set_many(&entries, Expiry::Never).await?;
+            }
+            "del" => drop(near.del(&[&first, &last]).await?),
+            _ => {
+                put(&bare, &last, 2).await?;
+                let pattern = Pattern::prefix("scan:");
+                let keys: Vec<String> = near.scan_all(&pattern).try_collect().await?;
+                ensure!(keys.contains(&last), "a scan does not show a key");
+            }
+        }
+        let got = timeout(harness.push_time(), shown(&near, &last)).await;
+        ensure!(
+            got != Ok(Some(old.map(value))),
+            "a read after {verb} shows the state from before it"
+        );
+        if is_held {
+            harness.disturb(Disturbance::Heal).await;
+        }
+    }
+    Ok(())
+}
+
 pub(crate) async fn near_09_a_reconnect_drops_everything<H: NearHarness>(harness: &H) -> Checked {
     let (near, bare) = (harness.near().await?, harness.bare());
     for round in 0..5 {
@@ -204,6 +271,8 @@ pub(crate) async fn near_10_a_long_value_is_not_kept<H: NearHarness>(harness: &H
         ));
     };
     let (near, bare) = (harness.near().await?, harness.bare());
+    let _ = bare.set("longest", vec![7; longest].into(), SetOptions::new()).await?;
+    keep(harness, &near, "longest").await?;
     let long = Bytes::from(vec![7; longest + 1]);
     let _ = bare.set("long", long.clone(), SetOptions::new()).await?;
     for _ in 0..3 {
@@ -219,6 +288,10 @@ pub(crate) async fn near_10_a_long_value_is_not_kept<H: NearHarness>(harness: &H
 
 pub(crate) async fn near_11_get_many_answers_in_order<H: NearHarness>(harness: &H) -> Checked {
     let (near, bare) = (harness.near().await?, harness.bare());
+    ensure!(
+        !near.capabilities().contains(Capability::AtomicMany),
+        "answers of `get_many` come from memory and from the store, and are declared a snapshot"
+    );
     for (version, key) in ["a", "b", "c"].into_iter().enumerate() {
         put(&bare, key, version as u64).await?;
     }
