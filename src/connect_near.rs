@@ -71,8 +71,8 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
     Ok((url, Some(settings)))
 }
 
-/// Returns whether `query` consists of settings, although it contains an `@`: it follows the path of
-/// a socket or a server, and each part has the form `name=value`.
+/// Returns whether `query` consists of settings, although it contains an `@`: it follows the path
+/// of a socket or a server, and each part has the form `name=value`.
 fn are_settings(front: &str, query: &str) -> bool {
     let rest = front.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();

@@ -87,8 +87,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// Returns the live sessions of a user, the latest login first, for a "my devices" page.
     ///
     /// The list contains the latest sessions that [`login`](Self::login) began, at most 100 per
-    /// user, or as many as the store's limit. It does not contain logins by Django. The call takes two round trips, and a third if
-    /// it prunes the list. It repeats them if another client changes the list meanwhile.
+    /// user, or as many as the store's limit. It does not contain logins by Django. The call takes
+    /// two round trips, and a third if it prunes the list. It repeats them if another client
+    /// changes the list meanwhile.
     ///
     /// To find the session of a request, compare the ids with [`Session::login_id`].
     ///
@@ -197,8 +198,8 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
     /// [`SessionError::InvalidArgument`] if no user is logged in. [`SessionError::Gone`] if this
     /// session was ended elsewhere: if it was revoked, the call has no effect, and otherwise the
     /// other sessions are ended nevertheless. Otherwise the same errors as
-    /// [`save_merged`](Self::save_merged). If the backend fails halfway, this session may have ended
-    /// with the others.
+    /// [`save_merged`](Self::save_merged). If the backend fails halfway, this session may have
+    /// ended with the others.
     pub async fn end_others(&self, session: &mut Session) -> Result<(), SessionError> {
         let Some(user) = session.user() else {
             return Err(NOBODY_IS_LOGGED_IN);
@@ -209,8 +210,9 @@ impl<B: KvBackend, C: SessionCodec> SessionStore<B, C> {
         Ok(())
     }
 
-    /// Adds the session to its user's list if it is missing there. Between the user's new generation
-    /// and the save of the session, a reader of the list takes the session for an ended one.
+    /// Adds the session to its user's list if it is missing there. Between the user's new
+    /// generation and the save of the session, a reader of the list takes the session for an ended
+    /// one.
     pub(super) async fn list_again(&self, session: &Session) {
         let (Some(key), Some((user, login))) = (&session.key, listed(&session.data)) else {
             return;

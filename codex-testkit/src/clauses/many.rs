@@ -167,8 +167,8 @@ pub(crate) async fn many_03_set_many_writes_all_with_one_expiry<H: Harness>(cx: 
     callers_do_not_block_each_other(cx).await
 }
 
-/// Checks calls of several tasks on the same keys in opposite orders. A store that locks the keys in
-/// the order given deadlocks.
+/// Checks calls of several tasks on the same keys in opposite orders. A store that locks the keys
+/// in the order given deadlocks.
 async fn callers_do_not_block_each_other<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const TASKS: usize = 4;
     const ROUNDS: usize = 100;

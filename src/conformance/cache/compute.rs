@@ -214,7 +214,7 @@ async fn a_panicking_closure_does_not_strand_the_others<B: KvBackend>(cx: &Cx<B>
     );
 }
 
-/// Another flight of the key can end between a caller's miss and the start of its own flight.
+/// Ends another flight of the key between a caller's miss and the start of its own flight.
 async fn a_value_stored_since_the_miss_is_not_computed<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     let backend = cx.backend.clone();

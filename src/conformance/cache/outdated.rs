@@ -194,7 +194,7 @@ async fn a_delete_waits_for_a_value_that_is_being_stored<B: KvBackend>(cx: &Cx<B
     }
 }
 
-/// A computation that begins before the store has answered a delete may have read the old data.
+/// Begins a computation before the store has answered a delete: it may have read the old data.
 async fn a_value_computed_during_the_delete_is_not_stored<B: KvBackend>(cx: &Cx<B>) {
     let (cache, calls) = cx.counted();
     let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -246,7 +246,7 @@ async fn a_write_that_outlasts_the_delete_is_taken_back<B: KvBackend>(cx: &Cx<B>
     assert_eq!(cx.stored("shop:1:k").await, None, "the late write stayed");
 }
 
-/// The end of a computation from before a delete does not end the computation that replaced it.
+/// Checks that a computation from before a delete does not end the computation that replaced it.
 async fn an_outdated_flight_ends_alone<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let (old, leave_old) = under_way(cx, &cache, Ok(1.0)).await;

@@ -213,7 +213,7 @@ async fn a_past_expiry_removes_the_record_when_saved<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.exists(&key(&stale)).await.unwrap());
 }
 
-/// Another client's renewal can make a record outlive the date of its session.
+/// Lets a record outlive the date of its session, as another client's renewal can.
 async fn a_session_is_missing_from_its_date_on<B: KvBackend>(cx: &Cx<B>) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let at = |later| {

@@ -343,7 +343,7 @@ async fn renewals_are_throttled_and_renew_the_cookie<B: KvBackend>(cx: &Cx<B>) {
     assert!(!plain.renew(&mut session).await.unwrap());
 }
 
-/// The default is a tenth of the idle timeout, and at most a minute.
+/// Checks the default: a tenth of the idle timeout, and at most a minute.
 async fn the_interval_has_a_default_and_needs_no_timeout<B: KvBackend>(cx: &Cx<B>) {
     let builder = || cx.sessions().project("shop");
     let idle = |idle| builder().idle_timeout(seconds(idle));

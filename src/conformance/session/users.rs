@@ -170,7 +170,7 @@ async fn a_session_whose_key_changes_while_it_is_ended_is_ended<B: KvBackend>(cx
     assert_eq!(store.sessions("42").await.unwrap(), []);
 }
 
-/// A login keeps the data, but never the key, which someone else may have chosen.
+/// Checks that a login keeps the data, but never the key, which someone else may have chosen.
 async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();

@@ -13,7 +13,7 @@ pub(super) struct Cursors {
     number: u64,
 }
 
-/// What a large value leaves behind.
+/// Returns the key of the piece that a large value leaves behind.
 pub(super) fn piece_of(key: &str) -> String {
     format!("{key}\0piece")
 }
