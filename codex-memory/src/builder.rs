@@ -149,7 +149,7 @@ impl MemoryBuilder {
             return Ok(backend);
         };
         let interval = self.interval.unwrap_or(DEFAULT_INTERVAL);
-        let file = SnapshotFile::open(store, path, interval).map_err(|error| unreadable(&error))?;
+        let file = SnapshotFile::open(store, &path, interval).map_err(|error| unreadable(&error))?;
         Ok(backend.with_snapshot_file(file))
     }
 }

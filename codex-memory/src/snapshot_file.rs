@@ -42,8 +42,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl SnapshotFile {
     /// Loads the file into the store, or creates the file, and starts the thread.
-    pub(crate) fn open(store: Arc<Store>, path: PathBuf, interval: Duration) -> io::Result<Self> {
-        let path = resolve(&path)?;
+    pub(crate) fn open(store: Arc<Store>, path: &Path, interval: Duration) -> io::Result<Self> {
+        let path = resolve(path)?;
         let is_new = match File::open(&path) {
             Ok(file) => {
                 store.load(file)?;

@@ -101,7 +101,7 @@ pub(crate) async fn get_04_reading_keeps_the_ttl<H: Harness>(cx: &Context<'_, H>
         for key in keys {
             set.push(store.put_for(key, "v", ttl).await?);
         }
-        cx.pass(ttl - Duration::from_millis(300)).await;
+        cx.pass(ttl.saturating_sub(Duration::from_millis(300))).await;
         store.get("get").await?;
         store.get_many(&["get_many"]).await?;
         store.get_with_ttl("get_with_ttl").await?;

@@ -86,6 +86,7 @@ pub(crate) async fn incr_01_a_missing_key_starts_at_zero<H: Harness>(cx: &Contex
 }
 
 pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> Checked {
+    const ROUNDS: usize = 250;
     let store = cx.store().await;
     let ttl = Duration::from_secs(77);
     let set = store.put_for("k", "5", ttl).await?;
@@ -105,7 +106,6 @@ pub(crate) async fn incr_02_the_ttl_is_kept<H: Harness>(cx: &Context<'_, H>) -> 
     store.lacks("short").await?;
     Box::pin(increments(cx)).await?;
     // Increments that race with an `expire`: in every order the counter has a TTL afterwards.
-    const ROUNDS: usize = 250;
     let key = |round: usize| format!("race {round}");
     let keys: Vec<String> = (0..ROUNDS).map(key).collect();
     let entries: Vec<(&str, Bytes)> = keys

@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use codex_traits::{
-    Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl, parse_integer,
+    Condition, ErrorKind, Expiry, KvBackend, OnMissing, Pattern, ScanRequest, SetOptions, SetOutcome, Ttl,
+    parse_integer,
 };
 use futures_util::future::try_join_all;
 
@@ -401,19 +402,19 @@ pub(crate) async fn life_05_nothing_is_sent_twice<H: Harness>(cx: &Context<'_, H
 async fn loses_not_to_itself<B: KvBackend>(store: &Store<B>, outage: &Outage, round: u64) -> Checked {
     let claim = format!("claim {round}");
     let (old, mine) = (Bytes::from_static(b"old"), Bytes::from_static(b"mine"));
-    if round % 6 != 0 {
+    if !round.is_multiple_of(6) {
         store.put(&claim, old.clone()).await?;
     }
     outage.begin(OutageKind::ReplyLost).await;
     let (what, answer) = match round % 6 {
         0 => {
             let outcome = store.set(&claim, mine, SetOptions::if_absent()).await;
-            ("IfAbsent on a new key", outcome.map(|outcome| outcome.is_written()))
+            ("IfAbsent on a new key", outcome.map(SetOutcome::is_written))
         }
         1 | 4 => {
             let equal = SetOptions::new().with_condition(Condition::IfEquals(old));
             let outcome = store.set(&claim, mine, equal).await;
-            ("IfEquals with the value", outcome.map(|outcome| outcome.is_written()))
+            ("IfEquals with the value", outcome.map(SetOutcome::is_written))
         }
         2 => (
             "del_if_equals with the value",
