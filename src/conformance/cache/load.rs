@@ -487,7 +487,7 @@ async fn jitter_spreads_deadlines<B: KvBackend>(cx: &Cx<B>) {
             panic!("a value without a time to live")
         };
         // Only the freshness is shortened. A running clock may have taken some seconds.
-        let least = stale_for + fresh_for.mul_f64(0.5) - Duration::from_secs(30);
+        let least = (stale_for + fresh_for.mul_f64(0.5)).saturating_sub(Duration::from_secs(30));
         assert!((least..=fresh_for + stale_for).contains(&remaining), "{remaining:?}");
         deadlines.insert(remaining.as_secs() / 60);
     }

@@ -1,6 +1,10 @@
 //! Alterations that divide a call into several steps, or lock too little.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use codex_traits::{Condition, Error, ErrorKind, Expiry, KvBackend, OnMissing, Result, SetOptions, SetOutcome, Ttl};
@@ -18,7 +22,7 @@ pub(super) struct Steps {
     keys: std::sync::Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     is_busy: std::sync::Mutex<bool>,
     /// The keys that have had a time to live.
-    timed: std::sync::Mutex<BTreeMap<String, ()>>,
+    timed: std::sync::Mutex<BTreeSet<String>>,
 }
 
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -94,7 +98,7 @@ impl Altered {
 
     /// Returns whether the key had a time to live and is missing now.
     async fn has_expired(&self, key: &str) -> Result<bool> {
-        let was_timed = locked(&self.steps.timed).contains_key(key);
+        let was_timed = locked(&self.steps.timed).contains(key);
         Ok(was_timed && self.inner.get(key).await?.is_none())
     }
 
@@ -105,7 +109,7 @@ impl Altered {
             Some(A::NxTakesOverInTwoSteps | A::IncrRestartsInTwoSteps)
         ) && matches!(expiry, Expiry::After(_))
         {
-            locked(&self.steps.timed).insert(key.to_owned(), ());
+            locked(&self.steps.timed).insert(key.to_owned());
         }
     }
 
