@@ -412,7 +412,7 @@ impl FaultyBackend {
             },
         };
         if self.has(Fault::CursorIsAPage) {
-            return self.numbered_page(pattern, from, hint);
+            return self.numbered_page(&keyspace, pattern, from, hint);
         }
         let order = if self.has(Fault::ScanByIndex) {
             let sorted = keyspace.entries.keys().cloned().enumerate();
@@ -460,17 +460,16 @@ impl FaultyBackend {
     }
 
     /// Returns the page with this number, which is wrong if the hint changes.
-    fn numbered_page(&self, pattern: &Pattern, number: u64, hint: usize) -> Result<ScanPage> {
-        let keyspace = self.keyspace();
-        let hint = (hint as u64).min(1 << 20);
-        let (from, to) = (number * hint, (number + 1) * hint);
-        let keys = keyspace.order.range(from..to).map(|(_, key)| key);
-        let keys = keys
+    fn numbered_page(&self, keyspace: &Keyspace, pattern: &Pattern, number: u64, hint: usize) -> Result<ScanPage> {
+        let from = usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(hint);
+        let mut rest = keyspace.order.values().skip(from);
+        let keys = rest
+            .by_ref()
+            .take(hint)
             .filter(|key| pattern.matches(key) && !self.has_ended(&keyspace.entries[*key]))
             .filter_map(|key| String::from_utf8(key.clone()).ok())
             .collect();
-        let has_more = keyspace.order.range(to..).next().is_some();
-        let next = has_more.then(|| Cursor::new(format!("{}-0", number + 1)));
+        let next = rest.next().map(|_| Cursor::new(format!("{}-0", number + 1)));
         Ok(ScanPage::new(keys, next.transpose()?))
     }
 }
