@@ -445,7 +445,8 @@ async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
     let loader = source.of(builder.retry_after(Duration::from_millis(1)));
     until!("it is tried again", {
         assert_eq!(get(&loader, "k").await.unwrap().value, 7);
-        source.runs() >= 5
+        // The number of a later run is never the stale value.
+        source.runs() > 7
     });
     source.fails.store(false, Ordering::SeqCst);
     until!("it succeeds in the end", {
