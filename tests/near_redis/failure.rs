@@ -118,8 +118,8 @@ async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
             // The write is sent and not awaited, unless the reply has already arrived.
             let _ = futures_util::poll!(write.as_mut());
         }
-        // Whether or not the write reaches the store, and however late: the near cache and the store
-        // come to agree.
+        // Whether or not the write reaches the store, and however late: the near cache and the
+        // store come to agree.
         let mut rounds = 0;
         loop {
             tokio::time::sleep(Duration::from_millis(5)).await;
