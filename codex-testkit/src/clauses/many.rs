@@ -361,7 +361,7 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
     while !stopped.load(Ordering::SeqCst) || reads == 0 {
         let least = done.load(Ordering::SeqCst);
         let before = begun.load(Ordering::SeqCst);
-        let asked = if reads % 16 == 1 { &many[..] } else { &few };
+        let asked = if reads % 4 == 1 { &many[..] } else { &few };
         let got = store.get_many(asked).await?;
         let most = begun.load(Ordering::SeqCst);
         reads += 1;
