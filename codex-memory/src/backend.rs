@@ -95,10 +95,10 @@ impl MemoryBackend {
     /// and the index. The allocator's own overhead is not included (with glibc, 8 bytes per block
     /// and rounding).
     ///
-    /// A value over 4 KiB, or a value that replaced another, is kept in the caller's buffer. Its
-    /// size includes the 24 bytes that make the buffer shareable, which are allocated by the first
-    /// read at the latest. It counts in full even if the caller also holds the buffer. Unused parts
-    /// of the buffer do not count.
+    /// A value over 4 KiB is kept in the caller's buffer, as is a value that replaced another if it
+    /// has more than 512 bytes or its buffer was shared. Its size includes the 24 bytes that make
+    /// the buffer shareable, which are allocated by the first read at the latest. It counts in full
+    /// even if the caller also holds the buffer. Unused parts of the buffer do not count.
     pub fn used_bytes(&self) -> usize {
         self.store.footprint()
     }

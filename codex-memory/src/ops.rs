@@ -40,14 +40,13 @@ impl Store {
     }
 
     #[inline]
-    pub(crate) fn set(&self, key: &str, mut bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+    pub(crate) fn set(&self, key: &str, bytes: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         // The key is hashed before the clock is read, because reading the clock waits for all
         // earlier loads. The key is then loaded in parallel with the block that the previous write
         // freed.
         let place = self.locate(key);
         let span = self.span(options.expiry, "set")?;
-        let is_packed = value::prepare(&mut bytes);
-        let mut value = Value::new(bytes, is_packed);
+        let mut value = value::prepare(bytes);
         if options.condition == Condition::Always && options.expiry != Expiry::Keep {
             let end = deadline(span, self.reading());
             if self.overwrite(place, key, &mut value, end) {

@@ -7,6 +7,11 @@ use bytes::Bytes;
 /// copy costs more than a separate reference count for the caller's buffer.
 const MAX_COPIED: usize = 4096;
 
+/// A value of up to this many bytes that nobody shares is also copied if it replaces another.
+/// Keeping the caller's buffer would save the copy, but the buffer and the block that it replaces
+/// differ in size, and glibc's lists of free blocks then often miss.
+const MAX_COPIED_REPLACEMENT: usize = 512;
+
 /// The bytes of a value. An integer that [`incr`](codex_traits::KvBackend::incr) wrote is kept as a
 /// number, so that the next `incr` neither parses nor allocates.
 #[derive(Debug)]
@@ -107,9 +112,7 @@ impl Value {
 
     /// Returns the compact form of bytes that were read.
     pub(crate) fn compact_from(buffer: Vec<u8>) -> Self {
-        let mut bytes = Bytes::from(buffer);
-        let is_packed = prepare(&mut bytes);
-        Self::new(bytes, is_packed).compact()
+        prepare(Bytes::from(buffer)).compact()
     }
 
     /// Returns the value in its smallest form, for a new entry, which may never be read.
@@ -150,34 +153,43 @@ fn bytes_footprint(len: usize, is_packed: bool) -> usize {
     }
 }
 
-/// Prepares a value that replaces another, and returns whether it is packed. Keeps the buffer
-/// unless it is larger than the value and has no other owner. Such a buffer is shrunk, or freed
-/// after the value was copied if the value has at most [`MAX_COPIED`] bytes.
+/// Returns a value that replaces another. A shared buffer is kept. Otherwise, a value of up to
+/// [`MAX_COPIED_REPLACEMENT`] bytes is copied, and the buffer of a larger value is kept unless it
+/// is larger than the value. Such a buffer is shrunk, or freed after the value was copied if the
+/// value has at most [`MAX_COPIED`] bytes.
 ///
-/// Works in place, because moving a value right after it was written stalls the processor. May run
-/// the `Drop` of the value's owner, so it must not run under a lock.
+/// May run the `Drop` of the value's owner, so it must not run under a lock.
 #[inline]
-pub(crate) fn prepare(bytes: &mut Bytes) -> bool {
-    bytes.is_unique() && prepare_unshared(bytes)
+pub(crate) fn prepare(bytes: Bytes) -> Value {
+    if !bytes.is_unique() {
+        Value::new(bytes, false)
+    } else if bytes.len() <= MAX_COPIED_REPLACEMENT {
+        Value::packed(&bytes)
+    } else {
+        fitted(bytes)
+    }
 }
 
-fn prepare_unshared(bytes: &mut Bytes) -> bool {
+/// Returns a value whose buffer is as long as the value. The buffer must not be shared.
+///
+/// Not inlined, so that the value is built directly in the caller's return slot. Moving it right
+/// after it was written stalls the processor.
+#[inline(never)]
+fn fitted(bytes: Bytes) -> Value {
     // Only a `Vec` reveals the capacity of the buffer. Neither conversion allocates if the buffer
     // is exactly as long as the value.
-    let buffer = Vec::from(std::mem::take(bytes));
+    let buffer = Vec::from(bytes);
     if buffer.len() > MAX_COPIED {
         // Shrinks a larger buffer, whose unused part would not be accounted for.
-        *bytes = Bytes::from(buffer.into_boxed_slice());
+        let value = Value::new(Bytes::from(buffer.into_boxed_slice()), false);
         // The first clone of a `Bytes` made from a `Vec` allocates. Do that here, and not in a
         // reader's call.
-        drop(bytes.clone());
-        false
+        drop(value.content.share());
+        value
     } else if buffer.capacity() == buffer.len() {
-        *bytes = Bytes::from(buffer.into_boxed_slice());
-        false
+        Value::new(Bytes::from(buffer.into_boxed_slice()), false)
     } else {
-        *bytes = pack(&buffer);
-        buffer.len() <= LARGEST_CLASS
+        Value::packed(&buffer)
     }
 }
 
@@ -283,11 +295,6 @@ fn shared(value: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    fn replacing(mut bytes: Bytes) -> Value {
-        let is_packed = prepare(&mut bytes);
-        Value::new(bytes, is_packed)
-    }
-
     fn bytes(value: &Value) -> Bytes {
         value.content.share().unwrap()
     }
@@ -298,11 +305,7 @@ mod tests {
         for len in (0..1100).chain([2000, 4064, 4065, 4096, 4097, 8000]) {
             let expected = &text.as_bytes()[..len];
             let handed_in = Bytes::copy_from_slice(expected);
-            for value in [
-                replacing(handed_in.clone()),
-                replacing(handed_in),
-                Value::packed(expected),
-            ] {
+            for value in [prepare(handed_in.clone()), prepare(handed_in), Value::packed(expected)] {
                 assert_eq!(bytes(&value), expected);
                 assert!(value.footprint() >= len);
                 assert_eq!(bytes(&value.compact()), expected);
@@ -340,8 +343,8 @@ mod tests {
         for len in [0, 1, 16, 17, 1024, 1025, 4096, 4097, 8000] {
             let shared = Bytes::from(vec![7; len]);
             for value in [
-                replacing(shared.clone()),
-                replacing(vec![7; len].into()),
+                prepare(shared.clone()),
+                prepare(vec![7; len].into()),
                 Value::packed(&shared),
             ] {
                 assert_eq!(value.compact().footprint(), compact_footprint(len), "{len} bytes");
@@ -369,7 +372,7 @@ mod tests {
             (8000, false),
         ] {
             let shared = Bytes::from(vec![7; len]);
-            let compact = replacing(shared.clone()).compact();
+            let compact = prepare(shared.clone()).compact();
             assert_eq!(bytes(&compact).as_ptr() != shared.as_ptr(), is_copied, "{len} bytes");
         }
     }
@@ -380,7 +383,7 @@ mod tests {
         roomy.extend_from_slice(&[7; 100]);
         let slice = Bytes::from(vec![7; 100_000]).slice(99_900..);
         for buffer in [Bytes::from(roomy), slice] {
-            let value = replacing(buffer);
+            let value = prepare(buffer);
             assert!(value.is_packed && bytes(&value) == [7; 100][..]);
         }
     }
@@ -396,7 +399,7 @@ mod tests {
             Bytes::from(end).slice((1 << 20) - 5000..),
         ];
         for buffer in buffers {
-            let value = replacing(buffer);
+            let value = prepare(buffer);
             assert!(!value.is_packed);
             let Content::Bytes(bytes) = value.content else { panic!() };
             assert_eq!(Vec::from(bytes).capacity(), 5000);
@@ -404,12 +407,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tight_buffer_is_kept_as_it_was_handed_in() {
+    fn a_tight_buffer_is_kept_unless_it_is_small_and_not_shared() {
         let shared = Bytes::from(vec![7; 100]);
-        let (small, large) = (Bytes::from(vec![7; 100]), Bytes::from(vec![7; 100_000]));
-        for value in [shared.clone(), small, large, Bytes::from_static(b"7")] {
+        let unshared = |len| Bytes::from(vec![7; len]);
+        for (value, is_kept) in [
+            (shared.clone(), true),
+            (Bytes::from_static(b"7"), true),
+            (unshared(512), false),
+            (unshared(513), true),
+            (unshared(100_000), true),
+        ] {
             let at = value.as_ptr();
-            assert_eq!(bytes(&replacing(value)).as_ptr(), at);
+            let value = prepare(value);
+            assert_eq!(bytes(&value).as_ptr() == at, is_kept);
+            assert_eq!(value.is_packed, !is_kept);
         }
     }
 }
