@@ -62,7 +62,7 @@ async fn settings_out_of_range_are_refused() {
 #[tokio::test]
 async fn a_url_gives_a_near_cache() {
     let server = require!("redis", RedisServer::start());
-    let url = format!("{}?near=1MiB&near_staleness=500ms&connections=1", server.url());
+    let url = format!("{}?near=1%4DiB&near_staleness=500ms&connections=1", server.url());
     let backend = codex_kv::connect(&url).await.unwrap();
     assert_eq!(backend.get("k").await.unwrap(), None);
     assert_eq!(backend.get("k").await.unwrap(), None);
