@@ -91,9 +91,17 @@ impl<R: Tracking> Inner<R> {
         if reads.len() != missing.len() {
             return Err(wrong_number());
         }
+        // An untracked answer refuses the fills of its bucket, so it comes after the tracked
+        // answers. Thousands of them reach every bucket.
+        for is_tracked in [true, false] {
+            for (at, read) in reads.iter().enumerate() {
+                if read.node.is_some() == is_tracked {
+                    self.state.settle(missing[at], &notes[at], read);
+                }
+            }
+        }
         let mut last = None;
         for (at, read) in reads.into_iter().enumerate() {
-            self.state.settle(missing[at], &notes[at], &read);
             if let Some(node) = read.node.filter(|node| last != Some(*node)) {
                 last = Some(node);
                 self.renew_after_read(node).await;

@@ -331,6 +331,37 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
     assert_eq!(calls(&server, "get"), gets + 4);
 }
 
+/// A large batch is read in several requests. What exceeds them is read over other connections, and
+/// kept by later batches.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_11_the_answers_of_a_large_batch_are_kept() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    for (count, length, most) in [(20_000, 10, 1), (1500, 2000, 20)] {
+        let keys: Vec<String> = (0..count).map(|at| format!("{at:length$}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        // One key in ten is missing.
+        let is_stored = |at: usize| !at.is_multiple_of(10);
+        let entries: Vec<(&str, Bytes)> = (0..count)
+            .filter(|at| is_stored(*at))
+            .map(|at| (keys[at], at.to_string().into()))
+            .collect();
+        near.inner().set_many(&entries, Expiry::Never).await.unwrap();
+        let (mut calls, mut hits) = (0, 0);
+        while hits < count as u64 {
+            assert!(calls <= most, "after {calls} calls, {hits} of {count} are hits");
+            let before = near.stats().hits;
+            let values = near.get_many(&keys).await.unwrap();
+            for (at, value) in values.into_iter().enumerate() {
+                let expected = is_stored(at).then(|| Bytes::from(at.to_string()));
+                assert_eq!(value, expected);
+            }
+            hits = near.stats().hits - before;
+            calls += 1;
+        }
+    }
+}
+
 /// Each key has a single writer, which counts up. The test fails if a reader sees a smaller number
 /// than before, or if a key stays behind. Without the check of generations it fails within seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

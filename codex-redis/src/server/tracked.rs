@@ -334,14 +334,6 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Sends a read over the tracked connection, and waits for the answer.
-    pub(crate) async fn read(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Read {
-        match self.send(deadline, request) {
-            Some(sent) => sent.answer().await,
-            None => Read::Elsewhere,
-        }
-    }
-
     /// Sends a read over the tracked connection. Returns `None` if the connection does not accept
     /// it.
     ///
