@@ -174,3 +174,33 @@ fn near_13_a_runtime_that_is_not_driven_holds_nobody_up() {
         assert_eq!(text(&near, "k").await.as_deref(), Some("new"));
     });
 }
+
+/// A late answer does not show that the runtime of the tracked connection is not driven. If it did,
+/// the runtimes would take the connection from each other, and nothing would be kept.
+#[test]
+fn near_13_a_slow_server_does_not_end_the_connection_of_another_runtime() {
+    let server = require!("redis", RedisServer::start());
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (first, second) = (runtime(), runtime());
+    let (proxy, near) = first.block_on(by_proxy(&server, Duration::from_secs(10)));
+    proxy.set_fault(Fault::Delay(Duration::from_millis(110)));
+    // On a busy machine, a runtime may seem not to be driven for a while.
+    for round in 0..50 {
+        let flushes = near.stats().flushes;
+        for (at, runtime) in [&first, &second].into_iter().enumerate() {
+            let (near, key) = (near.clone(), format!("{round}-{at}"));
+            let read = runtime.spawn(async move { near.get(&key).await.is_ok_and(|value| value.is_none()) });
+            assert!(first.block_on(read).unwrap());
+        }
+        if near.stats().flushes == flushes && near.stats().refused_fills == 0 {
+            return;
+        }
+    }
+    panic!("the connection changes the runtime each time: {:?}", near.stats());
+}

@@ -3,8 +3,8 @@
 //!
 //! All runtimes share one tracked connection at a time, because the pushes of two connections would
 //! have no defined order. The runtime that opens the connection drives it. A call on another
-//! runtime waits only briefly for the connection, and ends it if it does not answer, because the
-//! runtime of the connection may not be driven.
+//! runtime that does not get its answer soon tests whether that runtime is being driven, and ends
+//! the connection if it is not.
 
 use std::{
     fmt,
@@ -16,8 +16,9 @@ use std::{
 };
 
 use codex_traits::{ErrorKind, NodeId, TrackingListener};
+use futures_util::future::{Either, select};
 use tokio::{
-    runtime::{Handle, Id},
+    runtime::Handle,
     sync::watch,
     time::{Instant, timeout_at},
 };
@@ -40,8 +41,9 @@ use crate::{
     wire::{Command, Failure, Request, reply::Replies},
 };
 
-/// The time that a call waits for a connection that another runtime drives.
-const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
+/// The time that a call waits for another runtime, which drives the connection, before it tests
+/// whether that runtime is being driven, and again for the outcome of the test.
+const FOREIGN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The number of attempts to check the canary if the server is emptied meanwhile.
 const CANARY_ATTEMPTS: u32 = 5;
@@ -89,7 +91,7 @@ type Opened = watch::Receiver<Option<Result<(), DialError>>>;
 #[derive(Debug)]
 struct Session {
     connection: Connection,
-    runtime: Id,
+    runtime: Handle,
     identity: checks::Identity,
     /// The number of stalled connections to the server before this one was opened.
     stalls: u64,
@@ -187,9 +189,9 @@ impl<L: Locate> Tracked<L> {
         self.listener.opening(self.node);
         drop(state);
         let tracked = Arc::clone(self);
-        let id = runtime.id();
+        let driver = runtime.clone();
         runtime.spawn(async move {
-            let opened = Box::pin(catch_panic(tracked.dial(id))).await;
+            let opened = Box::pin(catch_panic(tracked.dial(driver))).await;
             let _ = sender.send(Some(tracked.settle(number, failures, opened)));
         });
         Some(outcome)
@@ -220,7 +222,7 @@ impl<L: Locate> Tracked<L> {
     }
 
     /// Opens a connection and checks that it tracks.
-    async fn dial(&self, runtime: Id) -> Result<Session, DialError> {
+    async fn dial(&self, runtime: Handle) -> Result<Session, DialError> {
         let stalls = self.server.stalls().count();
         let deadline = Instant::now() + self.settings.connect_timeout;
         let address = match self.server.place().fixed() {
@@ -408,6 +410,9 @@ const ELSEWHERE: Outcome = Outcome {
     code: None,
 };
 
+/// The outcome of waiting for an answer.
+type Answered = <Answering as Future>::Output;
+
 /// A read that was sent over the tracked connection.
 pub(crate) struct Sent<'a, L: Locate> {
     tracked: &'a Tracked<L>,
@@ -429,10 +434,9 @@ impl<L: Locate> Sent<'_, L> {
             deadline,
             answer,
         } = self;
-        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
+        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime.id());
         let answer = if is_foreign {
-            let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
-            let answer = Box::pin(timeout_at(patience, answer)).await.ok();
+            let answer = Box::pin(from_another_runtime(&session.runtime, deadline, answer)).await;
             if answer.is_none() {
                 tracked.leave(&session);
             }
@@ -455,6 +459,29 @@ impl<L: Locate> Sent<'_, L> {
         };
         seen.end(deadline.verb, outcome, || name, &tracked.server.slow());
         read
+    }
+}
+
+/// Waits for an answer that this runtime receives. Returns `None` if it is not being driven.
+///
+/// A late answer alone does not show that: the server or the network may be slow, and a new
+/// connection would be too.
+async fn from_another_runtime(runtime: &Handle, deadline: Deadline, mut answer: Answering) -> Option<Answered> {
+    loop {
+        if let Ok(answer) = timeout_at(Instant::now() + FOREIGN_PATIENCE, &mut answer).await {
+            return Some(answer);
+        }
+        let now = Instant::now();
+        if now >= deadline.latest {
+            return None;
+        }
+        let test = select(&mut answer, runtime.spawn(async {}));
+        match timeout_at(now + FOREIGN_PATIENCE, test).await {
+            Ok(Either::Left((answer, _))) => return Some(answer),
+            Ok(Either::Right((Ok(()), _))) => {}
+            // It was shut down, or did not run the task.
+            Ok(Either::Right((Err(_), _))) | Err(_) => return None,
+        }
     }
 }
 
