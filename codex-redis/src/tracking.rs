@@ -38,7 +38,8 @@ const FRAMES: usize = 64;
 ///
 /// A proof is `HELLO` without arguments. The answer must show the same connection, RESP3, and the
 /// role of a primary. Through Sentinel the Sentinels must still name the server. On a cluster,
-/// `CLUSTER INFO` must show the same epoch.
+/// `CLUSTER INFO` must show the same epoch. If the proof names a key, its `PTTL` must not be
+/// refused.
 pub struct RedisFeed {
     backend: RedisBackend,
     nodes: Nodes,
@@ -105,20 +106,35 @@ impl TrackingFeed for RedisFeed {
     }
 
     async fn prove(&self, node: NodeId) -> Result<()> {
-        let deadline = self.backend.router().deadline("connect");
-        let proof = match &self.nodes {
-            Nodes::Fixed(tracked) => tracked.prove(deadline).await,
-            Nodes::Elected(tracked) => tracked.prove(deadline).await,
-            Nodes::Cluster(nodes) => match nodes.numbered(node) {
-                Some(tracked) => tracked.prove(deadline).await,
-                None => Err(Failure::unexpected()),
-            },
-        };
+        let proof = self.proof(node, None).await;
+        proof.map_err(|failure| failure.into_error("prove"))
+    }
+
+    /// Adds the `PTTL` of the key to the proof.
+    async fn prove_readable(&self, node: NodeId, key: &str) -> Result<()> {
+        let proof = self.proof(node, Some(key)).await;
         proof.map_err(|failure| failure.into_error("prove"))
     }
 }
 
 impl RedisFeed {
+    async fn proof(&self, node: NodeId, key: Option<&str>) -> Outcome<()> {
+        let deadline = self.backend.router().deadline("connect");
+        match &self.nodes {
+            Nodes::Fixed(tracked) => tracked.prove(deadline, key).await.map(drop),
+            Nodes::Elected(tracked) => tracked.prove(deadline, key).await.map(drop),
+            Nodes::Cluster(nodes) => {
+                let tracked = nodes.numbered(node).ok_or_else(Failure::unexpected)?;
+                // If the slot of the key has moved, everything of the node is invalidated. The rest
+                // of the proof holds.
+                if let Some(reply) = tracked.prove(deadline, key).await? {
+                    nodes.is_redirected(&tracked, &reply);
+                }
+                Ok(())
+            }
+        }
+    }
+
     async fn read(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
         let (node, read) = match &self.nodes {
             Nodes::Fixed(tracked) => (NodeId::ONLY, read_one(tracked, deadline, key).await),

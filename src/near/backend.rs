@@ -111,7 +111,7 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         match self.0.state.find(key) {
             Ok(hit) => {
                 if let Some(node) = hit.renew {
-                    self.0.renew(node);
+                    self.0.renew(node, key);
                 }
                 Ok(hit.value)
             }
@@ -125,7 +125,7 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         match self.0.state.find(key) {
             Ok(hit) => {
                 if let Some(node) = hit.renew {
-                    self.0.renew(node);
+                    self.0.renew(node, key);
                 }
                 Ok(hit.value.map(|value| (value, self.0.left(hit.deadline))))
             }

@@ -59,7 +59,7 @@ impl<R: Tracking> Inner<R> {
         let read = self.feed.get(key).await?;
         let settled = self.state.settle(key, note, &read);
         if let Some(node) = read.node {
-            self.renew_after_read(node).await;
+            self.renew_after_read(node, key).await;
         }
         Ok((read, settled))
     }
@@ -75,7 +75,7 @@ impl<R: Tracking> Inner<R> {
             if let Ok(hit) = self.state.find(key) {
                 values[place] = hit.value;
                 if let Some(node) = hit.renew {
-                    self.renew(node);
+                    self.renew(node, key);
                 }
             } else {
                 self.state.count_miss();
@@ -104,7 +104,7 @@ impl<R: Tracking> Inner<R> {
         for (at, read) in reads.into_iter().enumerate() {
             if let Some(node) = read.node.filter(|node| last != Some(*node)) {
                 last = Some(node);
-                self.renew_after_read(node).await;
+                self.renew_after_read(node, missing[at]).await;
             }
             values[places[at]] = read.value;
         }

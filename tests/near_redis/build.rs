@@ -18,6 +18,7 @@ async fn near_12_missing_rights_are_named() {
         ("b", "+@all -client|trackinginfo", "grant `+client|trackinginfo`"),
         ("c", "+@all -set", "grant `+set +unlink"),
         ("d", "+@all -get", "grant `+get`"),
+        ("f", "+@all -pttl", "grant `+pttl`"),
     ] {
         let mut command = vec!["ACL", "SETUSER", user, "on", ">secret", "~*", "resetchannels"];
         command.extend(rights.split(' '));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use codex_kv::{KvBackend, NearBackend, SetOptions, redis::RedisBackend};
 use codex_testkit::{
     Fault, Proxy,
-    redis::{RedisServer, Value},
+    redis::{RedisCluster, RedisServer, Value},
     require,
 };
 
@@ -203,4 +203,83 @@ fn near_13_a_slow_server_does_not_end_the_connection_of_another_runtime() {
         }
     }
     panic!("the connection changes the runtime each time: {:?}", near.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_05_a_user_that_loses_a_right_reads_no_more_from_memory() {
+    let server = require!("redis", RedisServer::start());
+    let staleness = Duration::from_millis(300);
+    let run = |command: &str| {
+        server.command(&command.split(' ').collect::<Vec<_>>()).unwrap();
+    };
+    run("SET k v");
+    for change in [
+        "ACL SETUSER app resetkeys ~codex-kv:near:*",
+        "ACL SETUSER app reset",
+        "ACL DELUSER app",
+    ] {
+        run("ACL SETUSER app reset on >secret ~* +@all");
+        let url = format!("redis://app:secret@127.0.0.1:{}", server.port());
+        let redis = RedisBackend::connect(&url).await.unwrap();
+        let builder = NearBackend::builder(redis).max_staleness(staleness);
+        let near = builder.build().await.unwrap();
+        keep(&near, "k").await;
+        run(change);
+        let (since, mut last_hit) = (Instant::now(), Instant::now());
+        while since.elapsed() < staleness * 2 {
+            let began = Instant::now();
+            if near.get("k").await.is_ok() {
+                last_hit = began;
+            }
+        }
+        let shown = last_hit.duration_since(since);
+        assert!(shown <= staleness + Duration::from_millis(50), "{change}: {shown:?}");
+        assert!(near.get("k").await.is_err(), "{change}");
+        run("ACL SETUSER app reset on >secret ~* +@all");
+        comes_back(&near, "v").await;
+        keep(&near, "k").await;
+    }
+}
+
+/// Redis 7.0 pushes nothing when another node takes a slot over without its keys, and the epoch
+/// stays the same if that node has the highest.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_09_a_slot_that_another_node_takes_over_is_noticed_by_hits() {
+    let cluster = require!("redis", RedisCluster::lease());
+    let redis = RedisBackend::connect(&cluster.url()).await.unwrap();
+    let builder = NearBackend::builder(redis).max_staleness(Duration::from_millis(300));
+    let near = builder.build().await.unwrap();
+    let [from, _, to] = cluster.masters() else {
+        panic!("there are three masters")
+    };
+    let key = |tag: &u32| format!("{{{tag}}}k");
+    let is_on_first = |tag: &u32| cluster.master_of(key(tag).as_bytes()).port() == from.port();
+    let tag = (0..).find(is_on_first).unwrap();
+    let (key, other) = (key(&tag), format!("{{{tag}}}other"));
+    for key in [&key, &other] {
+        put(&near, key, "old").await;
+        keep(&near, key).await;
+    }
+    let Ok(Value::Int(slot)) = from.command(&["CLUSTER", "KEYSLOT", &key]) else {
+        panic!("a slot is a number")
+    };
+    let Ok(Value::BulkString(source)) = from.command(&["CLUSTER", "MYID"]) else {
+        panic!("an id is a text")
+    };
+    let Ok(Value::BulkString(target)) = to.command(&["CLUSTER", "MYID"]) else {
+        panic!("an id is a text")
+    };
+    let slot = slot.to_string().into_bytes();
+    to.command(&[b"CLUSTER", &b"SETSLOT"[..], &slot, b"IMPORTING", &source])
+        .unwrap();
+    to.command(&[b"CLUSTER", &b"SETSLOT"[..], &slot, b"NODE", &target])
+        .unwrap();
+    for key in [&key, &other] {
+        to.command(&["SET", key, "new"]).unwrap();
+    }
+    comes_to(&near, &key, Some("new")).await;
+    // Everything of the former node is dropped at once.
+    assert_eq!(text(&near, &other).await.as_deref(), Some("new"));
+    // The slots are no longer those of a new cluster, so no other test may use it.
+    cluster.kill_one();
 }

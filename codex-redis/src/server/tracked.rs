@@ -17,6 +17,7 @@ use std::{
 
 use codex_traits::{ErrorKind, NodeId, TrackingListener};
 use futures_util::future::{Either, select};
+use redis::Value;
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -248,8 +249,9 @@ impl<L: Locate> Tracked<L> {
         let identity = checks::opened(&replies, self.is_cluster)?;
         for _ in 0..CANARY_ATTEMPTS {
             pushes.was_flushed.store(false, Ordering::Release);
-            let read = [Command::read("GET").arg(&canary)];
-            checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
+            // The commands of a read, so that a missing right is found now.
+            let read = [Command::read("GET").arg(&canary), Command::read("PTTL").arg(&canary)];
+            checks::canary_read(&ask(&connection, &read, &self.settings).await?)?;
             self.write_canary(&canary, deadline).await?;
             // The push comes before the reply to any request after the write.
             let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
@@ -361,21 +363,32 @@ impl<L: Locate> Tracked<L> {
         })
     }
 
-    /// Proves that the connection is alive, tracks, and leads to the current server. Abandons a
-    /// connection that fails the proof.
-    pub(crate) async fn prove(self: &Arc<Self>, deadline: Deadline) -> Result<(), Failure> {
+    /// Proves that the connection is alive, tracks, leads to the current server, and may still read
+    /// `key`. Abandons a connection that fails the proof. Returns the reply to a read of the key's
+    /// time to live.
+    pub(crate) async fn prove(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        key: Option<&str>,
+    ) -> Result<Option<Value>, Failure> {
         let Some(session) = self.session() else {
             return Err(checks::not_open());
         };
-        let proof = self.proof(&session, deadline).await;
+        let proof = self.proof(&session, deadline, key).await;
         if proof.is_err() {
             self.leave(&session);
         }
         proof.map_err(DialError::into_failure)
     }
 
-    async fn proof(&self, session: &Session, deadline: Deadline) -> Result<(), DialError> {
-        let questions = checks::proof(self.is_cluster);
+    async fn proof(
+        &self,
+        session: &Session,
+        deadline: Deadline,
+        key: Option<&str>,
+    ) -> Result<Option<Value>, DialError> {
+        let mut questions = checks::proof(self.is_cluster);
+        questions.extend(key.map(|key| Command::read("PTTL").arg(key)));
         let request = Request::all(&questions);
         let asked = async {
             let answer = session.connection.multiplexer().send(&request, None, deadline)?;
@@ -399,8 +412,11 @@ impl<L: Locate> Tracked<L> {
                 Err(checks::moved())
             }
         };
-        let (replies, ()) = futures_util::future::try_join(asked, located).await?;
-        checks::proven(&replies, self.is_cluster, &session.identity)
+        let (mut replies, ()) = futures_util::future::try_join(asked, located).await?;
+        let left = if key.is_some() { replies.pop() } else { None };
+        checks::proven(&replies, self.is_cluster, &session.identity)?;
+        checks::readable(left.as_ref())?;
+        Ok(left)
     }
 }
 
