@@ -117,7 +117,11 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
             }
             // Boxed, because it would enlarge the future of a hit.
             Err(NotKept::Nothing) => Box::pin(self.0.fetch(key)).await,
-            Err(NotKept::Large) => Box::pin(self.0.fetch_large(key, self.0.backend.get(key))).await,
+            Err(NotKept::Large) => {
+                let read = self.0.backend.get(key);
+                let length = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+                Box::pin(self.0.fetch_large(key, read, length)).await
+            }
         }
     }
 
@@ -132,7 +136,8 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
             Err(NotKept::Nothing) => Box::pin(self.0.fetch_with_ttl(key)).await,
             Err(NotKept::Large) => {
                 let read = self.0.backend.get_with_ttl(key);
-                Box::pin(self.0.fetch_large(key, read)).await
+                let length = |found: &Option<(Bytes, Ttl)>| found.as_ref().map_or(0, |(value, _)| value.len());
+                Box::pin(self.0.fetch_large(key, read, length)).await
             }
         }
     }

@@ -31,10 +31,15 @@ impl<R: Tracking> Inner<R> {
     }
 
     /// Runs `read`, an untracked read of a value that was too large to be kept.
-    pub(super) async fn fetch_large<T>(&self, key: &str, read: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn fetch_large<T>(
+        &self,
+        key: &str,
+        read: impl Future<Output = Result<T>>,
+        length: impl FnOnce(&T) -> usize,
+    ) -> Result<T> {
         self.state.count_miss();
         let found = read.await?;
-        self.state.drop_kept(key);
+        self.state.drop_kept(key, length(&found));
         Ok(found)
     }
 

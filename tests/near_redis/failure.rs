@@ -205,6 +205,44 @@ fn near_13_a_slow_server_does_not_end_the_connection_of_another_runtime() {
     panic!("the connection changes the runtime each time: {:?}", near.stats());
 }
 
+/// While a large value arrives over the tracked connection, nothing else does, and a proof is late.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_01_a_large_value_arrives_over_a_slow_network() {
+    let server = require!("redis", RedisServer::start());
+    let (proxy, near) = by_proxy(&server, Duration::from_millis(300)).await;
+    let large = "v".repeat(16 << 20);
+    server.command(&["SET", "large", &large]).unwrap();
+    put(&near, "k", "v").await;
+    keep(&near, "k").await;
+    // 64 KiB each time, so the value takes about a second.
+    proxy.set_fault(Fault::Delay(Duration::from_millis(3)));
+    // On a busy machine, a deadline may pass before a byte arrives.
+    for round in 0..10 {
+        let key = format!("large-{round}");
+        server.command(&["COPY", "large", &key]).unwrap();
+        let flushes = near.stats().flushes;
+        let read = tokio::spawn({
+            let near = near.clone();
+            async move { near.get(&key).await }
+        });
+        while !read.is_finished() {
+            // These reads request the proofs.
+            let _ = near.get("k").await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let read = read.await.unwrap();
+        if read.is_ok_and(|value| value.as_deref() == Some(large.as_bytes())) && near.stats().flushes == flushes {
+            proxy.set_fault(Fault::None);
+            keep(&near, "k").await;
+            return;
+        }
+    }
+    panic!(
+        "the proofs end the connection that carries the value: {:?}",
+        near.stats()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn near_05_a_user_that_loses_a_right_reads_no_more_from_memory() {
     let server = require!("redis", RedisServer::start());

@@ -345,6 +345,10 @@ impl<L: Locate> Tracked<L> {
     /// its commands.
     pub(crate) fn send(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Option<Sent<'_, L>> {
         let session = self.session()?;
+        // Behind a large reply, a small read would wait too long, and count as a sign of a stall.
+        if session.connection.multiplexer().is_clogged() {
+            return None;
+        }
         let name = request.name();
         let mut seen = RoundTrip::begin(self.settings.database, || name);
         seen.address(|| session.connection.address().parts());
@@ -364,8 +368,8 @@ impl<L: Locate> Tracked<L> {
     }
 
     /// Proves that the connection is alive, tracks, leads to the current server, and may still read
-    /// `key`. Abandons a connection that fails the proof. Returns the reply to a read of the key's
-    /// time to live.
+    /// `key`. Abandons a connection that fails the proof, but not one that is late because it
+    /// transfers a large reply. Returns the reply to a read of the key's time to live.
     pub(crate) async fn prove(
         self: &Arc<Self>,
         deadline: Deadline,
@@ -374,8 +378,14 @@ impl<L: Locate> Tracked<L> {
         let Some(session) = self.session() else {
             return Err(checks::not_open());
         };
+        if session.connection.multiplexer().is_clogged() {
+            return Err(checks::busy());
+        }
         let proof = self.proof(&session, deadline, key).await;
-        if proof.is_err() {
+        if let Err(error) = &proof
+            // The end of the connection would cut the large reply behind which the proof waits.
+            && !(error.is_late() && session.connection.multiplexer().is_clogged())
+        {
             self.leave(&session);
         }
         proof.map_err(DialError::into_failure)
@@ -396,8 +406,8 @@ impl<L: Locate> Tracked<L> {
             // driven.
             match timeout_at(deadline.at, answer).await {
                 Ok(Ok(Ok(answer))) => Ok(answer.into_replies().into_vec()),
+                Ok(Ok(Err(Lost::Late))) | Err(_) => Err(DialError::late(checks::NO_PROOF)),
                 Ok(_) => Err(DialError::unreachable(checks::NOT_OPENED)),
-                Err(_) => Err(DialError::late(checks::NO_PROOF)),
             }
         };
         let place = self.server.place();

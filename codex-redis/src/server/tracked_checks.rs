@@ -187,6 +187,15 @@ pub(super) fn not_open() -> Failure {
     Failure::new(ErrorKind::Connection, "there is no tracked connection at the moment").not_executed()
 }
 
+/// Returns the failure of a proof that would wait for a large reply.
+pub(super) fn busy() -> Failure {
+    Failure::new(
+        ErrorKind::Timeout,
+        "the tracked connection is transferring a large value",
+    )
+    .not_executed()
+}
+
 /// A message that a server pushes.
 pub(super) enum Push<'a> {
     /// These keys changed.
