@@ -102,6 +102,42 @@ async fn near_09_a_lost_connection_drops_everything_and_tracking_comes_back() {
     }
 }
 
+/// While a server holds writes back, no tracked connection can be tested, and reads are answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_09_a_test_of_tracking_holds_no_read_up() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "v").await;
+    let clients = || match server.command(&["CLIENT", "LIST"]).unwrap() {
+        Value::BulkString(list) => String::from_utf8(list).unwrap(),
+        Value::VerbatimString { text, .. } => text,
+        other => panic!("{other:?}"),
+    };
+    let since = Instant::now();
+    // The two connections of the backend, the tracked connection and that of the test.
+    while clients().lines().count() < 4 {
+        assert!(since.elapsed() < Duration::from_secs(20));
+    }
+    keep(&near, "k").await;
+    server.command(&["CLIENT", "PAUSE", "60000", "WRITE"]).unwrap();
+    for line in clients().lines().filter(|line| line.contains(" flags=t ")) {
+        let id = line.split(' ').next().unwrap().trim_start_matches("id=");
+        server.command(&["CLIENT", "KILL", "ID", id]).unwrap();
+    }
+    // The server holds back the first command of the transaction that writes the canary.
+    let is_waiting = |list: &str| list.contains(" multi=0 ");
+    let since = Instant::now();
+    while !is_waiting(&clients()) {
+        assert!(since.elapsed() < Duration::from_secs(20), "{}", clients());
+        assert_eq!(text(&near, "k").await.as_deref(), Some("v"));
+    }
+    for _ in 0..20 {
+        assert_eq!(text(&near, "k").await.as_deref(), Some("v"));
+    }
+    server.command(&["CLIENT", "UNPAUSE"]).unwrap();
+    keep(&near, "k").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn near_02_a_write_whose_future_was_dropped_leaves_nothing_old() {
     let server = require!("redis", RedisServer::start());

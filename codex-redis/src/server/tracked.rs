@@ -284,7 +284,7 @@ impl<L: Locate> Tracked<L> {
             Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
             Command::new("UNLINK").arg(canary),
         ];
-        let write = || self.server.request(deadline, Request::transaction(&commands));
+        let write = || Box::pin(self.server.write_aside(deadline, Request::transaction(&commands)));
         let written = match write().await {
             // An idle connection may have been closed meanwhile.
             Err(failure) if failure.kind() == ErrorKind::Connection => write().await,
