@@ -332,7 +332,7 @@ async fn near_09_a_slot_that_another_node_takes_over_is_noticed_by_hits() {
     };
     let key = |tag: &u32| format!("{{{tag}}}k");
     let is_on_first = |tag: &u32| cluster.master_of(key(tag).as_bytes()).port() == from.port();
-    let tag = (0..).find(is_on_first).unwrap();
+    let tag = (0..1000).find(is_on_first).unwrap();
     let (key, other) = (key(&tag), format!("{{{tag}}}other"));
     for key in [&key, &other] {
         put(&near, key, "old").await;
