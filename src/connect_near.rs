@@ -1,8 +1,9 @@
 //! The settings of a near cache in a URL.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use codex_traits::{Error, ErrorKind, Result};
+use percent_encoding::percent_decode_str;
 
 const SIZE: &str = "near";
 const STALENESS: &str = "near_staleness";
@@ -28,14 +29,18 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
         return Ok((url.to_owned(), None));
     };
     let (mut size, mut staleness, mut max_value) = (None, None, None);
+    let mut is_lazy = false;
     let mut rest: Vec<&str> = Vec::new();
     for part in query.split('&') {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        // As in the other settings. A value that is not UTF-8 is none that a setting has.
+        let value = percent_decode_str(value).decode_utf8().unwrap_or(Cow::Borrowed(""));
         let (place, name) = match name {
             SIZE => (&mut size, SIZE),
             STALENESS => (&mut staleness, STALENESS),
             MAX_VALUE => (&mut max_value, MAX_VALUE),
             _ => {
+                is_lazy |= name.eq_ignore_ascii_case("lazy") && value.eq_ignore_ascii_case("true");
                 rest.push(part);
                 continue;
             }
@@ -54,13 +59,13 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<NearSettings>)> {
             None => Ok((url.to_owned(), None)),
         };
     };
-    if rest.iter().any(|part| part.eq_ignore_ascii_case("lazy=true")) {
+    if is_lazy {
         return Err(lazy());
     }
     let settings = NearSettings {
-        max_bytes: bytes(SIZE, size)?,
-        max_staleness: staleness.map(duration).transpose()?,
-        max_value_bytes: max_value.map(|value| bytes(MAX_VALUE, value)).transpose()?,
+        max_bytes: bytes(SIZE, &size)?,
+        max_staleness: staleness.map(|value| duration(&value)).transpose()?,
+        max_value_bytes: max_value.map(|value| bytes(MAX_VALUE, &value)).transpose()?,
     };
     let rest = rest.join("&");
     let url = if rest.is_empty() {
@@ -158,6 +163,12 @@ mod tests {
         assert_eq!(near.max_staleness, Some(Duration::from_millis(500)));
         let (url, near) = split("redis://h?near=1GiB").unwrap();
         assert_eq!((url.as_str(), near.unwrap().max_bytes), ("redis://h", 1 << 30));
+        let encoded = "redis://h?near=64%4diB&near_staleness=%35s&near_max_value=8K%69B&client_name=a%2Db";
+        let (url, near) = split(encoded).unwrap();
+        assert_eq!(url, "redis://h?client_name=a%2Db");
+        let near = near.unwrap();
+        assert_eq!((near.max_bytes, near.max_value_bytes), (64 << 20, Some(8 << 10)));
+        assert_eq!(near.max_staleness, Some(Duration::from_secs(5)));
         // An `@` in a setting is none of a password.
         for front in ["redis://h", "redis://u:p@h:6379/0", "redis+unix:///tmp/socket"] {
             let (url, near) = split(&format!("{front}?client_name=a@b&near=1MiB")).unwrap();
@@ -183,6 +194,8 @@ mod tests {
             ("near=0MiB", "near: must be"),
             ("near=", "near: must be"),
             ("near=99999999999999999GiB", "near: must be"),
+            ("near=64%4", "near: must be"),
+            ("near=64%ffMiB", "near: must be"),
             ("near=1MiB&near=2MiB", "near: is given twice"),
             ("near_staleness=1s", "near_staleness: needs `near`"),
             (
@@ -192,6 +205,10 @@ mod tests {
             ("near=1MiB&near_max_value=x", "near_max_value: must be"),
             (
                 "near=1MiB&lazy=true",
+                "near: needs a server that is reached at the start",
+            ),
+            (
+                "near=1MiB&lazy=%74rue",
                 "near: needs a server that is reached at the start",
             ),
         ] {

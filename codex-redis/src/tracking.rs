@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use codex_traits::{NodeId, Result, TrackedRead, Tracking, TrackingFeed, TrackingListener};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use redis::Value;
 
 use crate::{
@@ -15,10 +16,18 @@ use crate::{
         Timing,
         locate::Locate,
         sentinel::Sentinels,
-        tracked::{Canary, Read, Tracked},
+        tracked::{Canary, Read, Sent, Tracked},
     },
     wire::{Command, Failure, Request, error::server_error, reply},
 };
+
+/// The maximum number of requests in which one call reads over a tracked connection. Each has at
+/// most [`LARGE`] bytes. The keys beyond them use other connections, because their answers would
+/// delay the pushes and the proofs too long.
+const PARTS: usize = 32;
+
+/// The most bytes around a key in its `GET` and `PTTL`.
+const FRAMES: usize = 64;
 
 /// The tracked reads of one reader of a [`RedisBackend`].
 ///
@@ -29,7 +38,8 @@ use crate::{
 ///
 /// A proof is `HELLO` without arguments. The answer must show the same connection, RESP3, and the
 /// role of a primary. Through Sentinel the Sentinels must still name the server. On a cluster,
-/// `CLUSTER INFO` must show the same epoch.
+/// `CLUSTER INFO` must show the same epoch. If the proof names a key, its `PTTL` must not be
+/// refused.
 pub struct RedisFeed {
     backend: RedisBackend,
     nodes: Nodes,
@@ -96,20 +106,35 @@ impl TrackingFeed for RedisFeed {
     }
 
     async fn prove(&self, node: NodeId) -> Result<()> {
-        let deadline = self.backend.router().deadline("connect");
-        let proof = match &self.nodes {
-            Nodes::Fixed(tracked) => tracked.prove(deadline).await,
-            Nodes::Elected(tracked) => tracked.prove(deadline).await,
-            Nodes::Cluster(nodes) => match nodes.numbered(node) {
-                Some(tracked) => tracked.prove(deadline).await,
-                None => Err(Failure::unexpected()),
-            },
-        };
+        let proof = self.proof(node, None).await;
+        proof.map_err(|failure| failure.into_error("prove"))
+    }
+
+    /// Adds the `PTTL` of the key to the proof.
+    async fn prove_readable(&self, node: NodeId, key: &str) -> Result<()> {
+        let proof = self.proof(node, Some(key)).await;
         proof.map_err(|failure| failure.into_error("prove"))
     }
 }
 
 impl RedisFeed {
+    async fn proof(&self, node: NodeId, key: Option<&str>) -> Outcome<()> {
+        let deadline = self.backend.router().deadline("connect");
+        match &self.nodes {
+            Nodes::Fixed(tracked) => tracked.prove(deadline, key).await.map(drop),
+            Nodes::Elected(tracked) => tracked.prove(deadline, key).await.map(drop),
+            Nodes::Cluster(nodes) => {
+                let tracked = nodes.numbered(node).ok_or_else(Failure::unexpected)?;
+                // If the slot of the key has moved, everything of the node is invalidated. The rest
+                // of the proof holds.
+                if let Some(reply) = tracked.prove(deadline, key).await? {
+                    nodes.is_redirected(&tracked, &reply);
+                }
+                Ok(())
+            }
+        }
+    }
+
     async fn read(&self, deadline: Deadline, key: &str) -> Outcome<TrackedRead> {
         let (node, read) = match &self.nodes {
             Nodes::Fixed(tracked) => (NodeId::ONLY, read_one(tracked, deadline, key).await),
@@ -136,16 +161,30 @@ impl RedisFeed {
         Ok(TrackedRead::untracked(reply::bytes(answer)?))
     }
 
+    /// Reads the keys over the tracked connections as far as they take them, and the other keys
+    /// over the other connections at the same time.
     async fn read_many(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<TrackedRead>> {
-        let all = || (0..keys.len()).collect::<Vec<usize>>();
+        let mut others = Vec::new();
         let unmoved = |_: &Value| false;
-        let groups = match &self.nodes {
-            Nodes::Fixed(tracked) => vec![read_group(tracked, deadline, keys, all(), &unmoved).await],
-            Nodes::Elected(tracked) => vec![read_group(tracked, deadline, keys, all(), &unmoved).await],
+        let all = || (0..keys.len()).collect::<Vec<usize>>();
+        let (groups, values) = match &self.nodes {
+            Nodes::Fixed(tracked) => {
+                let parts = send_parts(tracked, deadline, keys, &all(), &mut others);
+                let values = self.read_others(deadline, keys, &others);
+                let (group, values) = join(answers(tracked, parts, &unmoved), values).await;
+                (vec![group], values)
+            }
+            Nodes::Elected(tracked) => {
+                let parts = send_parts(tracked, deadline, keys, &all(), &mut others);
+                let values = self.read_others(deadline, keys, &others);
+                let (group, values) = join(answers(tracked, parts, &unmoved), values).await;
+                (vec![group], values)
+            }
             Nodes::Cluster(nodes) => {
                 let mut groups: Vec<(Arc<Tracked<Address>>, Vec<usize>)> = Vec::new();
                 for (at, key) in keys.iter().enumerate() {
                     let Some(tracked) = nodes.of(key.as_bytes()) else {
+                        others.push(at);
                         continue;
                     };
                     match groups.iter_mut().find(|(node, _)| Arc::ptr_eq(node, &tracked)) {
@@ -153,11 +192,15 @@ impl RedisFeed {
                         None => groups.push((tracked, vec![at])),
                     }
                 }
-                let asked = groups.into_iter().map(|(tracked, group)| async move {
-                    let is_redirected = |reply: &Value| nodes.is_redirected(&tracked, reply);
-                    read_group(&tracked, deadline, keys, group, &is_redirected).await
+                let mut sent = Vec::with_capacity(groups.len());
+                for (tracked, group) in &groups {
+                    sent.push((tracked, send_parts(tracked, deadline, keys, group, &mut others)));
+                }
+                let asked = sent.into_iter().map(|(tracked, parts)| async move {
+                    let is_redirected = |reply: &Value| nodes.is_redirected(tracked, reply);
+                    answers(tracked, parts, &is_redirected).await
                 });
-                join_all(asked).await
+                join(join_all(asked), self.read_others(deadline, keys, &others)).await
             }
         };
         let mut reads: Vec<Option<TrackedRead>> = vec![None; keys.len()];
@@ -166,18 +209,28 @@ impl RedisFeed {
                 reads[at] = Some(read);
             }
         }
+        for (at, value) in others.into_iter().zip(values?) {
+            reads[at] = Some(TrackedRead::untracked(value));
+        }
+        // The keys that moved, and those of a connection that broke.
         let rest: Vec<usize> = (0..keys.len()).filter(|at| reads[*at].is_none()).collect();
-        if !rest.is_empty() {
-            let left: Vec<&str> = rest.iter().map(|at| keys[*at]).collect();
-            let values = self.backend.values(&Timing::waited(deadline), &left).await?;
-            for (at, value) in rest.into_iter().zip(values) {
-                reads[at] = Some(TrackedRead::untracked(value));
-            }
+        let values = self.read_others(deadline, keys, &rest).await?;
+        for (at, value) in rest.into_iter().zip(values) {
+            reads[at] = Some(TrackedRead::untracked(value));
         }
         reads
             .into_iter()
             .map(|read| read.ok_or_else(Failure::unexpected))
             .collect()
+    }
+
+    /// Reads the keys at these indexes of `keys` over the connections that are not tracked.
+    async fn read_others(&self, deadline: Deadline, keys: &[&str], others: &[usize]) -> Outcome<Vec<Option<Bytes>>> {
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<&str> = others.iter().map(|at| keys[*at]).collect();
+        self.backend.values(&Timing::waited(deadline), &keys).await
     }
 }
 
@@ -212,48 +265,82 @@ async fn read_in_cluster(nodes: &TrackedNodes, deadline: Deadline, key: &str) ->
     (tracked.node(), read)
 }
 
-/// Reads the keys of a group, a list of indexes into `keys`, over the tracked connection of their
-/// node. Leaves out a key that must be read over another connection.
-async fn read_group<L: Locate>(
-    tracked: &Arc<Tracked<L>>,
+/// Keys that were asked for in one request, as indexes into the keys of the call.
+type Part<'a, L> = (Vec<usize>, Sent<'a, L>);
+
+/// Sends reads of the keys of a group, a list of indexes into `keys`, over the tracked connection
+/// of their node. Adds the keys that it does not take to `others`.
+fn send_parts<'a, L: Locate>(
+    tracked: &'a Arc<Tracked<L>>,
     deadline: Deadline,
     keys: &[&str],
-    group: Vec<usize>,
-    is_redirected: &(impl Fn(&Value) -> bool + Sync),
-) -> Outcome<Vec<(usize, TrackedRead)>> {
+    group: &[usize],
+    others: &mut Vec<usize>,
+) -> Vec<Part<'a, L>> {
     let both = |at: &usize| {
         [
             Command::read("GET").arg(keys[*at]),
             Command::read("PTTL").arg(keys[*at]),
         ]
     };
-    let commands: Vec<Command<'_>> = group.iter().flat_map(both).collect();
-    let request = Request::all(&commands);
-    // Large requests use other connections, because they would delay the pushes.
-    if request.size() > LARGE {
-        return Ok(Vec::new());
-    }
-    let replies = match tracked.read(deadline, &request).await {
-        Read::Answered(replies) => replies.into_vec(),
-        Read::Failed(failure) => return Err(failure),
-        Read::Elsewhere => return Ok(Vec::new()),
-    };
-    let mut reads = Vec::with_capacity(group.len());
-    let mut replies = replies.into_iter();
-    for at in group {
-        let (Some(value), Some(left)) = (replies.next(), replies.next()) else {
-            break;
-        };
-        if is_redirected(&value) || is_redirected(&left) {
+    let mut parts = Vec::new();
+    let mut left = group;
+    while !left.is_empty() && parts.len() < PARTS {
+        let mut size = 0;
+        let fitting = left.iter().take_while(|at| {
+            size += FRAMES + 2 * keys[**at].len();
+            size <= LARGE
+        });
+        let (part, rest) = left.split_at(fitting.count());
+        if part.is_empty() {
+            // This key alone is too long.
+            others.push(left[0]);
+            left = &left[1..];
             continue;
         }
-        let is_of_another_type = server_error(&value).is_some_and(|error| error.code() == "WRONGTYPE");
-        let read = if is_of_another_type {
-            TrackedRead::untracked(None)
-        } else {
-            TrackedRead::on(tracked.node(), reply::bytes(value)?, reply::ttl(left)?)
+        let commands: Vec<Command<'_>> = part.iter().flat_map(both).collect();
+        let Some(sent) = tracked.send(deadline, &Request::all(&commands)) else {
+            break;
         };
-        reads.push((at, read));
+        parts.push((part.to_vec(), sent));
+        left = rest;
+    }
+    others.extend(left);
+    parts
+}
+
+/// Waits for the answers of a node. Leaves out a key that must be read over another connection.
+async fn answers<L: Locate>(
+    tracked: &Arc<Tracked<L>>,
+    parts: Vec<Part<'_, L>>,
+    is_redirected: &(impl Fn(&Value) -> bool + Sync),
+) -> Outcome<Vec<(usize, TrackedRead)>> {
+    let answered = parts
+        .into_iter()
+        .map(|(part, sent)| async move { (part, sent.answer().await) });
+    let mut reads = Vec::new();
+    for (part, read) in join_all(answered).await {
+        let replies = match read {
+            Read::Answered(replies) => replies.into_vec(),
+            Read::Failed(failure) => return Err(failure),
+            Read::Elsewhere => continue,
+        };
+        let mut replies = replies.into_iter();
+        for at in part {
+            let (Some(value), Some(left)) = (replies.next(), replies.next()) else {
+                break;
+            };
+            if is_redirected(&value) || is_redirected(&left) {
+                continue;
+            }
+            let is_of_another_type = server_error(&value).is_some_and(|error| error.code() == "WRONGTYPE");
+            let read = if is_of_another_type {
+                TrackedRead::untracked(None)
+            } else {
+                TrackedRead::on(tracked.node(), reply::bytes(value)?, reply::ttl(left)?)
+            };
+            reads.push((at, read));
+        }
     }
     Ok(reads)
 }

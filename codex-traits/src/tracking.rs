@@ -80,6 +80,20 @@ pub trait TrackingFeed: fmt::Debug + Send + Sync + 'static {
     /// If the proof fails. A reply that disproves it (a demoted node, tracking that is off, an
     /// unknown stream) also ends the stream.
     fn prove(&self, node: NodeId) -> impl Future<Output = Result<()>> + Send;
+
+    /// Proves what [`prove`](Self::prove) proves, and that the store still lets this reader read
+    /// `key`. The answer to a read of this key on the node's stream is kept.
+    ///
+    /// A store that can withdraw the right to read a key, without a report and without the end of
+    /// the stream, must override this method. The provided method only calls `prove`.
+    ///
+    /// # Errors
+    ///
+    /// As for `prove`. A reply that withdraws the right also ends the stream.
+    fn prove_readable(&self, node: NodeId, key: &str) -> impl Future<Output = Result<()>> + Send {
+        let _ = key;
+        self.prove(node)
+    }
 }
 
 /// The receiver of reports, called in the order of each node's stream.

@@ -111,13 +111,17 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         match self.0.state.find(key) {
             Ok(hit) => {
                 if let Some(node) = hit.renew {
-                    self.0.renew(node);
+                    self.0.renew(node, key);
                 }
                 Ok(hit.value)
             }
             // Boxed, because it would enlarge the future of a hit.
             Err(NotKept::Nothing) => Box::pin(self.0.fetch(key)).await,
-            Err(NotKept::Large) => Box::pin(self.0.fetch_large(key, self.0.backend.get(key))).await,
+            Err(NotKept::Large) => {
+                let read = self.0.backend.get(key);
+                let length = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+                Box::pin(self.0.fetch_large(key, read, length)).await
+            }
         }
     }
 
@@ -125,14 +129,15 @@ impl<R: Tracking> KvBackend for NearBackend<R> {
         match self.0.state.find(key) {
             Ok(hit) => {
                 if let Some(node) = hit.renew {
-                    self.0.renew(node);
+                    self.0.renew(node, key);
                 }
                 Ok(hit.value.map(|value| (value, self.0.left(hit.deadline))))
             }
             Err(NotKept::Nothing) => Box::pin(self.0.fetch_with_ttl(key)).await,
             Err(NotKept::Large) => {
                 let read = self.0.backend.get_with_ttl(key);
-                Box::pin(self.0.fetch_large(key, read)).await
+                let length = |found: &Option<(Bytes, Ttl)>| found.as_ref().map_or(0, |(value, _)| value.len());
+                Box::pin(self.0.fetch_large(key, read, length)).await
             }
         }
     }

@@ -45,7 +45,8 @@ impl<R: Tracking> NearBuilder<R> {
     ///
     /// Each entry counts its key, its value, a header of 19 bytes and the 166 bytes of
     /// [`MemoryBuilder::max_bytes`](codex_memory::MemoryBuilder::max_bytes). The empty cache counts
-    /// too. A fixed 250 KiB of state that orders reads and writes is not counted.
+    /// too. One eighth is kept free for the index of earlier entries, which is freed over time. A
+    /// fixed 250 KiB of state that orders reads and writes is not counted.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self

@@ -31,10 +31,15 @@ impl<R: Tracking> Inner<R> {
     }
 
     /// Runs `read`, an untracked read of a value that was too large to be kept.
-    pub(super) async fn fetch_large<T>(&self, key: &str, read: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn fetch_large<T>(
+        &self,
+        key: &str,
+        read: impl Future<Output = Result<T>>,
+        length: impl FnOnce(&T) -> usize,
+    ) -> Result<T> {
         self.state.count_miss();
         let found = read.await?;
-        self.state.drop_kept(key);
+        self.state.drop_kept(key, length(&found));
         Ok(found)
     }
 
@@ -59,7 +64,7 @@ impl<R: Tracking> Inner<R> {
         let read = self.feed.get(key).await?;
         let settled = self.state.settle(key, note, &read);
         if let Some(node) = read.node {
-            self.renew_after_read(node).await;
+            self.renew_after_read(node, key).await;
         }
         Ok((read, settled))
     }
@@ -75,7 +80,7 @@ impl<R: Tracking> Inner<R> {
             if let Ok(hit) = self.state.find(key) {
                 values[place] = hit.value;
                 if let Some(node) = hit.renew {
-                    self.renew(node);
+                    self.renew(node, key);
                 }
             } else {
                 self.state.count_miss();
@@ -91,12 +96,20 @@ impl<R: Tracking> Inner<R> {
         if reads.len() != missing.len() {
             return Err(wrong_number());
         }
+        // An untracked answer refuses the fills of its bucket, so it comes after the tracked
+        // answers. Thousands of them reach every bucket.
+        for is_tracked in [true, false] {
+            for (at, read) in reads.iter().enumerate() {
+                if read.node.is_some() == is_tracked {
+                    self.state.settle(missing[at], &notes[at], read);
+                }
+            }
+        }
         let mut last = None;
         for (at, read) in reads.into_iter().enumerate() {
-            self.state.settle(missing[at], &notes[at], &read);
             if let Some(node) = read.node.filter(|node| last != Some(*node)) {
                 last = Some(node);
-                self.renew_after_read(node).await;
+                self.renew_after_read(node, missing[at]).await;
             }
             values[places[at]] = read.value;
         }

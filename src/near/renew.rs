@@ -12,39 +12,41 @@ use super::backend::Inner;
 
 impl<R: Tracking> Inner<R> {
     /// Renews the lease of a node in the background, unless another caller is renewing it. The
-    /// caller has checked that the renewal is due.
+    /// caller has read `key` from the node, and has checked that the renewal is due.
     #[cold]
-    pub(super) fn renew(self: &Arc<Self>, node: NodeId) {
+    pub(super) fn renew(self: &Arc<Self>, node: NodeId, key: &str) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             // Without a runtime, reads that miss renew the lease inline.
             return;
         };
         if self.state.nodes.claim(node, self.state.time.now()) {
-            let inner = Arc::clone(self);
-            runtime.spawn(async move { inner.prove(node).await });
+            let (inner, key) = (Arc::clone(self), key.to_owned());
+            runtime.spawn(async move { inner.prove(node, &key).await });
         }
     }
 
-    /// Renews the lease of a node after a read from it, if the renewal is due.
-    pub(super) async fn renew_after_read(self: &Arc<Self>, node: NodeId) {
+    /// Renews the lease of a node after a read of `key` from it, if the renewal is due.
+    pub(super) async fn renew_after_read(self: &Arc<Self>, node: NodeId, key: &str) {
         let nodes = &self.state.nodes;
         if !nodes.is_due(nodes.lease_of(node), self.state.time.latest()) {
             return;
         }
         if tokio::runtime::Handle::try_current().is_ok() {
-            self.renew(node);
+            self.renew(node, key);
         } else if nodes.claim(node, self.state.time.now()) {
-            self.prove(node).await;
+            self.prove(node, key).await;
         }
     }
 
-    async fn prove(&self, node: NodeId) {
+    /// Proves the stream with a key that was read just now. Each renewal tests another key, the
+    /// popular ones most often, so a loss of rights is found without a request per kept answer.
+    async fn prove(&self, node: NodeId, key: &str) {
         let nodes = &self.state.nodes;
         // Read the time first: the proof must not appear newer than it is.
         let Some(asked) = nodes.ask(node, self.state.time.now()) else {
             return;
         };
-        if Box::pin(self.feed.prove(node)).await.is_ok() {
+        if Box::pin(self.feed.prove_readable(node, key)).await.is_ok() {
             nodes.proven(node, asked);
         }
         #[cfg(feature = "metrics")]

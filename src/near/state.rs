@@ -120,14 +120,16 @@ impl State {
     /// Returns the deadline of a valid answer, and the node whose lease must be renewed.
     #[inline]
     fn check(&self, header: &Header) -> Result<(u64, Option<NodeId>), NotKept> {
+        // No answer, so it needs no lease. The lease may even have ended because the large value
+        // delayed the proofs.
+        if header.kind == Kind::Large {
+            return Err(NotKept::Large);
+        }
         let lease = self.nodes.lease(header.node, header.epoch);
         // Read the time last, so that the answer was valid at that time.
         let now = self.time.latest();
         if now >= lease || now >= header.deadline {
             return Err(NotKept::Nothing);
-        }
-        if header.kind == Kind::Large {
-            return Err(NotKept::Large);
         }
         Ok((header.deadline, self.nodes.is_due(lease, now).then_some(header.node)))
     }
@@ -231,8 +233,8 @@ impl State {
     }
 
     /// Drops a key whose value was too large to be kept, and prevents reads in flight from keeping
-    /// it. An entry that marks the value as large stays.
-    pub(super) fn drop_kept(&self, key: &str) {
+    /// it. An entry that marks the value as large stays if a value of this length is too large.
+    pub(super) fn drop_kept(&self, key: &str, length: usize) {
         let mut bucket = self.buckets.of(key);
         bucket.generation = bucket.generation.wrapping_add(1);
         let mut kind = None;
@@ -240,7 +242,7 @@ impl State {
             kind = Header::of(stored).map(|header| header.kind);
             None
         });
-        if kind != Some(Kind::Large) {
+        if kind != Some(Kind::Large) || length <= self.max_value_bytes {
             self.memory.remove(key);
         }
     }
@@ -420,12 +422,19 @@ mod tests {
         let noted = state.note(KEY);
         let large = TrackedRead::on(NodeId::ONLY, Some(Bytes::from(vec![0; 101])), Ttl::Persistent);
         assert_eq!(state.settle(KEY, &noted, &large), Settled::Kept);
-        state.drop_kept(KEY);
+        state.drop_kept(KEY, 101);
         assert_eq!(state.find(KEY).err(), Some(NotKept::Large));
+        // The mark is no answer, so the end of the stream does not matter.
+        state.closed(NodeId::ONLY);
+        assert_eq!(state.find(KEY).err(), Some(NotKept::Large));
+        state.drop_kept(KEY, 100);
+        assert_eq!(state.find(KEY).err(), Some(NotKept::Nothing));
+        state.opening(NodeId::ONLY);
+        state.opened(NodeId::ONLY);
         // The value became small, and was kept while the large value was being read.
         let noted = state.note(KEY);
         assert_eq!(state.settle(KEY, &noted, &read("1")), Settled::Kept);
-        state.drop_kept(KEY);
+        state.drop_kept(KEY, 101);
         assert_eq!(state.find(KEY).err(), Some(NotKept::Nothing));
     }
 }

@@ -18,6 +18,7 @@ async fn near_12_missing_rights_are_named() {
         ("b", "+@all -client|trackinginfo", "grant `+client|trackinginfo`"),
         ("c", "+@all -set", "grant `+set +unlink"),
         ("d", "+@all -get", "grant `+get`"),
+        ("f", "+@all -pttl", "grant `+pttl`"),
     ] {
         let mut command = vec!["ACL", "SETUSER", user, "on", ">secret", "~*", "resetchannels"];
         command.extend(rights.split(' '));
@@ -62,7 +63,7 @@ async fn settings_out_of_range_are_refused() {
 #[tokio::test]
 async fn a_url_gives_a_near_cache() {
     let server = require!("redis", RedisServer::start());
-    let url = format!("{}?near=1MiB&near_staleness=500ms&connections=1", server.url());
+    let url = format!("{}?near=1%4DiB&near_staleness=500ms&connections=1", server.url());
     let backend = codex_kv::connect(&url).await.unwrap();
     assert_eq!(backend.get("k").await.unwrap(), None);
     assert_eq!(backend.get("k").await.unwrap(), None);

@@ -5,12 +5,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use codex_kv::{Expiry, KvBackend, NearBackend, OnMissing, Pattern, ScanRequest, SetOptions, Ttl, redis::RedisBackend};
-use codex_testkit::{redis::RedisServer, require};
+use codex_testkit::{
+    redis::{RedisServer, Value},
+    require,
+};
 
 use crate::support::{STALENESS, calls, comes_to, keep, near, put, put_for, text};
 
@@ -56,6 +59,157 @@ async fn near_04_a_write_of_anyone_else_is_seen_after_its_push() {
     comes_to(&near, "k", None).await;
     let renamed = near.stats();
     assert!(renamed.invalidations >= 4 && renamed.flushes >= 2, "{renamed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_04_each_kind_of_command_that_changes_a_value_is_seen() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    let run = |command: &str| server.command(&command.split(' ').collect::<Vec<_>>()).unwrap();
+    let Value::BulkString(dump) = ({
+        run("SET o restored");
+        run("DUMP o")
+    }) else {
+        panic!("the key is there")
+    };
+    for (commands, expected) in [
+        ("GETDEL k", None),
+        ("EXPIRE k -1", None),
+        ("EXPIREAT k 1", None),
+        ("SETRANGE k 0 2", Some("2")),
+        ("APPEND k 2", Some("12")),
+        ("GETSET k 2", Some("2")),
+        ("INCRBYFLOAT k 0.5", Some("1.5")),
+        ("SETBIT k 6 1", Some("3")),
+        ("BITFIELD k SET u8 0 50", Some("2")),
+        ("SET o 2|COPY o k REPLACE", Some("2")),
+        ("SET o 2|RENAME o k", Some("2")),
+        ("DEL o|RENAMENX k o", None),
+        ("SELECT 1|SET o 2|COPY o k DB 0 REPLACE|SELECT 0", Some("2")),
+        ("SET o 2|BITOP AND k o o", Some("2")),
+        ("BITOP NOT k missing", None),
+        ("SORT missing STORE k", None),
+        ("SUNIONSTORE k missing", None),
+        ("MULTI|SET k 2|SET o 2|EXEC", Some("2")),
+        ("FLUSHDB ASYNC", None),
+        ("SELECT 1|FLUSHALL ASYNC|SELECT 0|SET k 2", Some("2")),
+    ] {
+        run("SET k 1");
+        // The push of the last round may not have arrived.
+        comes_to(&near, "k", Some("1")).await;
+        assert_eq!(keep(&near, "k").await.as_deref(), Some("1"), "{commands}");
+        for command in commands.split('|') {
+            run(command);
+        }
+        comes_to(&near, "k", expected).await;
+        assert_eq!(keep(&near, "k").await.as_deref(), expected, "{commands}");
+    }
+    server
+        .command(&[b"RESTORE", &b"k"[..], b"0", &dump, b"REPLACE"])
+        .unwrap();
+    comes_to(&near, "k", Some("restored")).await;
+    // The remaining time is kept with the value.
+    for (command, expected) in [
+        ("PEXPIRE k 60000", true),
+        ("GETEX k PERSIST", false),
+        ("GETEX k PX 60000", true),
+        ("PERSIST k", false),
+    ] {
+        keep(&near, "k").await;
+        run(command);
+        let since = Instant::now();
+        loop {
+            let found = near.get_with_ttl("k").await.unwrap();
+            if matches!(found, Some((_, Ttl::Remaining(_)))) == expected {
+                break;
+            }
+            assert!(since.elapsed() < Duration::from_secs(5), "{command}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_04_a_key_that_holds_another_type_is_an_error_until_it_is_replaced() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put(&near, "k", "v").await;
+    keep(&near, "k").await;
+    server.command(&["DEL", "k"]).unwrap();
+    server.command(&["RPUSH", "k", "x"]).unwrap();
+    let since = Instant::now();
+    while near.get("k").await.is_ok() {
+        assert!(since.elapsed() < Duration::from_secs(5));
+    }
+    let plain = near.inner().get("k").await.unwrap_err();
+    assert_eq!(near.get("k").await.unwrap_err().kind(), plain.kind());
+    assert_eq!(near.get_with_ttl("k").await.unwrap_err().kind(), plain.kind());
+    assert_eq!(near.get_many(&["k", "missing"]).await.unwrap(), [None, None]);
+    server.command(&["SET", "k", "new"]).unwrap();
+    comes_to(&near, "k", Some("new")).await;
+    assert_eq!(keep(&near, "k").await.as_deref(), Some("new"));
+}
+
+/// A server with room for a single tracked key invalidates the others at random.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_04_a_small_tracking_table_hides_no_change() {
+    let server = require!("redis", RedisServer::start_with(["--tracking-table-max-keys", "1"]));
+    let near = near(&server.url()).await;
+    for round in 0..5 {
+        let value = round.to_string();
+        for key in ["a", "b", "c", "d"] {
+            put(near.inner(), key, &value).await;
+        }
+        for key in ["a", "b", "c", "d"] {
+            comes_to(&near, key, Some(&value)).await;
+            text(&near, key).await;
+        }
+        let table = if round % 2 == 0 { "1000" } else { "1" };
+        server
+            .command(&["CONFIG", "SET", "tracking-table-max-keys", table])
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn near_04_a_value_that_the_server_evicted_is_missing() {
+    const KEYS: usize = 400;
+    let server = require!(
+        "redis",
+        RedisServer::start_with(["--maxmemory-policy", "allkeys-random"])
+    );
+    let near = near(&server.url()).await;
+    let Value::BulkString(memory) = server.command(&["INFO", "memory"]).unwrap() else {
+        panic!("INFO is a text")
+    };
+    let memory = String::from_utf8(memory).unwrap();
+    let used: usize = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:")?.parse().ok())
+        .unwrap();
+    let limit = (used + (1 << 20)).to_string();
+    server.command(&["CONFIG", "SET", "maxmemory", &limit]).unwrap();
+    for at in 0..KEYS {
+        let key = format!("key-{at}");
+        let _ = near
+            .inner()
+            .set(&key, vec![b'v'; 10_000].into(), SetOptions::new())
+            .await
+            .unwrap();
+        text(&near, &key).await;
+    }
+    let plain = near.inner().clone();
+    let mut evicted = 0;
+    for at in 0..KEYS {
+        let key = format!("key-{at}");
+        let stored = text(&plain, &key).await;
+        evicted += usize::from(stored.is_none());
+        comes_to(&near, &key, stored.as_deref()).await;
+    }
+    assert!(
+        evicted > KEYS / 4 && near.stats().hits > 0,
+        "{evicted} {:?}",
+        near.stats()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +331,37 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
     assert_eq!(calls(&server, "get"), gets + 4);
 }
 
+/// A large batch is read in several requests. What exceeds them is read over other connections, and
+/// kept by later batches.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_11_the_answers_of_a_large_batch_are_kept() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    for (count, length, most) in [(20_000, 10, 1), (1500, 2000, 20)] {
+        let keys: Vec<String> = (0..count).map(|at| format!("{at:length$}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        // One key in ten is missing.
+        let is_stored = |at: usize| !at.is_multiple_of(10);
+        let entries: Vec<(&str, Bytes)> = (0..count)
+            .filter(|at| is_stored(*at))
+            .map(|at| (keys[at], at.to_string().into()))
+            .collect();
+        near.inner().set_many(&entries, Expiry::Never).await.unwrap();
+        let (mut calls, mut hits) = (0, 0);
+        while hits < count as u64 {
+            assert!(calls <= most, "after {calls} calls, {hits} of {count} are hits");
+            let before = near.stats().hits;
+            let values = near.get_many(&keys).await.unwrap();
+            for (at, value) in values.into_iter().enumerate() {
+                let expected = is_stored(at).then(|| Bytes::from(at.to_string()));
+                assert_eq!(value, expected);
+            }
+            hits = near.stats().hits - before;
+            calls += 1;
+        }
+    }
+}
+
 /// Each key has a single writer, which counts up. The test fails if a reader sees a smaller number
 /// than before, or if a key stays behind. Without the check of generations it fails within seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -243,7 +428,10 @@ fn number(value: Option<Bytes>) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_beside_a_write_of_the_same_handle_asks_for_the_value_only() {
     let server = require!("redis", RedisServer::start());
-    let near = near(&server.url()).await;
+    let redis = RedisBackend::connect(&server.url()).await.unwrap();
+    // A proof, which asks for a time to live too, is not due within the test.
+    let builder = NearBackend::builder(redis).max_staleness(Duration::from_secs(600));
+    let near = builder.build().await.unwrap();
     put(&near, "k", "1").await;
     keep(&near, "k").await;
     let (asked, refused) = (calls(&server, "pttl"), near.stats().refused_fills);

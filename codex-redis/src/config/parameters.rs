@@ -61,11 +61,19 @@ impl RedisBuilder {
         seen[0] = has_database;
         let given = query.split('&').filter(|parameter| !parameter.is_empty());
         for (at, parameter) in given.enumerate() {
-            let (name, value) = parameter.split_once('=').ok_or_else(|| unknown(at))?;
-            let value = Zeroizing::new(url::decoded(value)?);
+            let (name, encoded) = parameter.split_once('=').ok_or_else(|| unknown(at))?;
+            let value = Zeroizing::new(url::decoded(encoded)?);
             let Some(known) = NAMES.iter().position(|known| *known == name) else {
                 return Err(spellings::refused(name, &value, &NAMES).unwrap_or_else(|| unknown(at)));
             };
+            // The decoder would take it literally, and a typing error in an escape would change a
+            // password or a path unnoticed.
+            if !is_encoded(encoded) {
+                return Err(refused(
+                    NAMES[known],
+                    "a % in the URL must begin an escape of two hexadecimal digits; encode a literal % as %25",
+                ));
+            }
             if std::mem::replace(&mut seen[known], true) {
                 return Err(refused(NAMES[known], "is given twice in the URL"));
             }
@@ -171,6 +179,12 @@ fn unknown(at: usize) -> Error {
         at + 1
     );
     Error::new(ErrorKind::Config, "connect", message)
+}
+
+/// Returns whether each `%` begins an escape of two hexadecimal digits.
+fn is_encoded(value: &str) -> bool {
+    let mut escapes = value.split('%').skip(1).map(str::as_bytes);
+    escapes.all(|escape| matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 fn refused(name: &'static str, expected: &'static str) -> Error {
@@ -361,6 +375,12 @@ mod tests {
             ("backoff_min=9s", "backoff: "),
             ("client_name=two%20words", "client_name: must be printable ASCII"),
             ("client_name=%ff", "must be UTF-8"),
+            (
+                "client_name=%hunter2",
+                "client_name: a % in the URL must begin an escape",
+            ),
+            ("client_name=a%2", "encode a literal % as %25"),
+            ("client_name=a%", "client_name: a % in the URL must begin an escape"),
             ("resp=hunter2", "resp: must be 2 or 3"),
             ("lazy=hunter2", "lazy: must be true or false"),
             ("address_map=hunter2", "address_map: must be pairs"),

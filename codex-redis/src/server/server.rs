@@ -120,7 +120,7 @@ impl<L: Locate> Server<L> {
             let (sent, sent_at) = match self.send_now(&pool, &seen, timing.deadline, &request) {
                 Some(sent) => (Ok(sent), timing.start.map(|start| start.at)),
                 None => (
-                    Box::pin(self.send_when_ready(&pool, &seen, timing.deadline, &request)).await,
+                    Box::pin(self.send_when_ready(&pool, &seen, timing.deadline, &request, false)).await,
                     None,
                 ),
             };
@@ -197,7 +197,7 @@ impl<L: Locate> Server<L> {
         observe::sent_again(deadline.verb, "connection closed");
         // The idle connections are as old, and likely to be closed too.
         pool.leave_idle("idle beside one that was closed");
-        let sent = match self.send_when_ready(pool, seen, deadline, request).await {
+        let sent = match self.send_when_ready(pool, seen, deadline, request, false).await {
             Ok(sent) => sent,
             // The reason for the loss says more than a timeout while dialling.
             Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
@@ -215,20 +215,49 @@ impl<L: Locate> Server<L> {
         }
     }
 
-    /// Sends a request that is large, or that has to wait for a connection.
+    /// Sends a small write over the connection that large requests prefer.
+    ///
+    /// A server that holds writes back (`CLIENT PAUSE WRITE`, a manual fail-over) answers no later
+    /// request of that connection either. Small reads prefer another connection.
+    pub(super) async fn write_aside(&self, deadline: Deadline, request: Request<'_, '_>) -> Result<Replies, Failure> {
+        let pool = self.pool()?;
+        let mut seen = RoundTrip::begin(self.settings().database, || request.name());
+        let answer = match self.send_when_ready(&pool, &seen, deadline, &request, true).await {
+            Ok(sent) => {
+                seen.sent(Instant::now());
+                match sent.answer.await {
+                    Ok(Ok(answer)) => {
+                        seen.answered(answer.at());
+                        let replies = answer.into_replies();
+                        look_at_errors(sent.cell, sent.connection, &request, &replies);
+                        Ok(replies)
+                    }
+                    lost => Err(lost_of(&lost).into()),
+                }
+            }
+            Err(failure) => Err(failure),
+        };
+        let outcome = outcome(&answer);
+        seen.end(deadline.verb, outcome, || request.name(), &self.slow());
+        answer
+    }
+
+    /// Sends a request that is large, that goes `aside` as if it were, or that has to wait for a
+    /// connection.
     async fn send_when_ready<'p>(
         &self,
         pool: &'p Pool<L>,
         seen: &RoundTrip,
         deadline: Deadline,
         request: &Request<'_, '_>,
+        aside: bool,
     ) -> Result<Sent<'p>, Failure> {
         let is_large = request.size() > LARGE;
-        let mut ready = pool.ready(is_large);
+        let mut ready = pool.ready(is_large || aside);
         loop {
             let (cell, connection) = match ready.take() {
                 Some(place) => place,
-                None => match timeout_at(deadline.at, pool.connection(is_large)).await {
+                None => match timeout_at(deadline.at, pool.connection(is_large || aside)).await {
                     Ok(place) => place.map_err(DialError::into_failure)?,
                     Err(_) => return Err(no_connection()),
                 },

@@ -3,8 +3,8 @@
 //!
 //! All runtimes share one tracked connection at a time, because the pushes of two connections would
 //! have no defined order. The runtime that opens the connection drives it. A call on another
-//! runtime waits only briefly for the connection, and ends it if it does not answer, because the
-//! runtime of the connection may not be driven.
+//! runtime that does not get its answer soon tests whether that runtime is being driven, and ends
+//! the connection if it is not.
 
 use std::{
     fmt,
@@ -16,8 +16,10 @@ use std::{
 };
 
 use codex_traits::{ErrorKind, NodeId, TrackingListener};
+use futures_util::future::{Either, select};
+use redis::Value;
 use tokio::{
-    runtime::{Handle, Id},
+    runtime::Handle,
     sync::watch,
     time::{Instant, timeout_at},
 };
@@ -40,8 +42,9 @@ use crate::{
     wire::{Command, Failure, Request, reply::Replies},
 };
 
-/// The time that a call waits for a connection that another runtime drives.
-const FOREIGN_PATIENCE: Duration = Duration::from_millis(100);
+/// The time that a call waits for another runtime, which drives the connection, before it tests
+/// whether that runtime is being driven, and again for the outcome of the test.
+const FOREIGN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The number of attempts to check the canary if the server is emptied meanwhile.
 const CANARY_ATTEMPTS: u32 = 5;
@@ -89,7 +92,7 @@ type Opened = watch::Receiver<Option<Result<(), DialError>>>;
 #[derive(Debug)]
 struct Session {
     connection: Connection,
-    runtime: Id,
+    runtime: Handle,
     identity: checks::Identity,
     /// The number of stalled connections to the server before this one was opened.
     stalls: u64,
@@ -187,9 +190,9 @@ impl<L: Locate> Tracked<L> {
         self.listener.opening(self.node);
         drop(state);
         let tracked = Arc::clone(self);
-        let id = runtime.id();
+        let driver = runtime.clone();
         runtime.spawn(async move {
-            let opened = Box::pin(catch_panic(tracked.dial(id))).await;
+            let opened = Box::pin(catch_panic(tracked.dial(driver))).await;
             let _ = sender.send(Some(tracked.settle(number, failures, opened)));
         });
         Some(outcome)
@@ -220,7 +223,7 @@ impl<L: Locate> Tracked<L> {
     }
 
     /// Opens a connection and checks that it tracks.
-    async fn dial(&self, runtime: Id) -> Result<Session, DialError> {
+    async fn dial(&self, runtime: Handle) -> Result<Session, DialError> {
         let stalls = self.server.stalls().count();
         let deadline = Instant::now() + self.settings.connect_timeout;
         let address = match self.server.place().fixed() {
@@ -246,8 +249,9 @@ impl<L: Locate> Tracked<L> {
         let identity = checks::opened(&replies, self.is_cluster)?;
         for _ in 0..CANARY_ATTEMPTS {
             pushes.was_flushed.store(false, Ordering::Release);
-            let read = [Command::read("GET").arg(&canary)];
-            checks::canary_read(ask(&connection, &read, &self.settings).await?.first())?;
+            // The commands of a read, so that a missing right is found now.
+            let read = [Command::read("GET").arg(&canary), Command::read("PTTL").arg(&canary)];
+            checks::canary_read(&ask(&connection, &read, &self.settings).await?)?;
             self.write_canary(&canary, deadline).await?;
             // The push comes before the reply to any request after the write.
             let proof = ask(&connection, &checks::proof(self.is_cluster), &self.settings).await?;
@@ -280,7 +284,7 @@ impl<L: Locate> Tracked<L> {
             Command::new("SET").arg(canary).arg("").arg("PX").arg(1000_u64),
             Command::new("UNLINK").arg(canary),
         ];
-        let write = || self.server.request(deadline, Request::transaction(&commands));
+        let write = || Box::pin(self.server.write_aside(deadline, Request::transaction(&commands)));
         let written = match write().await {
             // An idle connection may have been closed meanwhile.
             Err(failure) if failure.kind() == ErrorKind::Connection => write().await,
@@ -334,14 +338,6 @@ impl<L: Locate> Tracked<L> {
         }
     }
 
-    /// Sends a read over the tracked connection, and waits for the answer.
-    pub(crate) async fn read(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Read {
-        match self.send(deadline, request) {
-            Some(sent) => sent.answer().await,
-            None => Read::Elsewhere,
-        }
-    }
-
     /// Sends a read over the tracked connection. Returns `None` if the connection does not accept
     /// it.
     ///
@@ -349,6 +345,10 @@ impl<L: Locate> Tracked<L> {
     /// its commands.
     pub(crate) fn send(self: &Arc<Self>, deadline: Deadline, request: &Request<'_, '_>) -> Option<Sent<'_, L>> {
         let session = self.session()?;
+        // Behind a large reply, a small read would wait too long, and count as a sign of a stall.
+        if session.connection.multiplexer().is_clogged() {
+            return None;
+        }
         let name = request.name();
         let mut seen = RoundTrip::begin(self.settings.database, || name);
         seen.address(|| session.connection.address().parts());
@@ -367,21 +367,38 @@ impl<L: Locate> Tracked<L> {
         })
     }
 
-    /// Proves that the connection is alive, tracks, and leads to the current server. Abandons a
-    /// connection that fails the proof.
-    pub(crate) async fn prove(self: &Arc<Self>, deadline: Deadline) -> Result<(), Failure> {
+    /// Proves that the connection is alive, tracks, leads to the current server, and may still read
+    /// `key`. Abandons a connection that fails the proof, but not one that is late because it
+    /// transfers a large reply. Returns the reply to a read of the key's time to live.
+    pub(crate) async fn prove(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        key: Option<&str>,
+    ) -> Result<Option<Value>, Failure> {
         let Some(session) = self.session() else {
             return Err(checks::not_open());
         };
-        let proof = self.proof(&session, deadline).await;
-        if proof.is_err() {
+        if session.connection.multiplexer().is_clogged() {
+            return Err(checks::busy());
+        }
+        let proof = self.proof(&session, deadline, key).await;
+        if let Err(error) = &proof
+            // The end of the connection would cut the large reply behind which the proof waits.
+            && !(error.is_late() && session.connection.multiplexer().is_clogged())
+        {
             self.leave(&session);
         }
         proof.map_err(DialError::into_failure)
     }
 
-    async fn proof(&self, session: &Session, deadline: Deadline) -> Result<(), DialError> {
-        let questions = checks::proof(self.is_cluster);
+    async fn proof(
+        &self,
+        session: &Session,
+        deadline: Deadline,
+        key: Option<&str>,
+    ) -> Result<Option<Value>, DialError> {
+        let mut questions = checks::proof(self.is_cluster);
+        questions.extend(key.map(|key| Command::read("PTTL").arg(key)));
         let request = Request::all(&questions);
         let asked = async {
             let answer = session.connection.multiplexer().send(&request, None, deadline)?;
@@ -389,8 +406,8 @@ impl<L: Locate> Tracked<L> {
             // driven.
             match timeout_at(deadline.at, answer).await {
                 Ok(Ok(Ok(answer))) => Ok(answer.into_replies().into_vec()),
+                Ok(Ok(Err(Lost::Late))) | Err(_) => Err(DialError::late(checks::NO_PROOF)),
                 Ok(_) => Err(DialError::unreachable(checks::NOT_OPENED)),
-                Err(_) => Err(DialError::late(checks::NO_PROOF)),
             }
         };
         let place = self.server.place();
@@ -405,8 +422,11 @@ impl<L: Locate> Tracked<L> {
                 Err(checks::moved())
             }
         };
-        let (replies, ()) = futures_util::future::try_join(asked, located).await?;
-        checks::proven(&replies, self.is_cluster, &session.identity)
+        let (mut replies, ()) = futures_util::future::try_join(asked, located).await?;
+        let left = if key.is_some() { replies.pop() } else { None };
+        checks::proven(&replies, self.is_cluster, &session.identity)?;
+        checks::readable(left.as_ref())?;
+        Ok(left)
     }
 }
 
@@ -415,6 +435,9 @@ const ELSEWHERE: Outcome = Outcome {
     error: Some("connection"),
     code: None,
 };
+
+/// The outcome of waiting for an answer.
+type Answered = <Answering as Future>::Output;
 
 /// A read that was sent over the tracked connection.
 pub(crate) struct Sent<'a, L: Locate> {
@@ -437,10 +460,9 @@ impl<L: Locate> Sent<'_, L> {
             deadline,
             answer,
         } = self;
-        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime);
+        let is_foreign = Handle::try_current().is_ok_and(|handle| handle.id() != session.runtime.id());
         let answer = if is_foreign {
-            let patience = (Instant::now() + FOREIGN_PATIENCE).min(deadline.at);
-            let answer = Box::pin(timeout_at(patience, answer)).await.ok();
+            let answer = Box::pin(from_another_runtime(&session.runtime, deadline, answer)).await;
             if answer.is_none() {
                 tracked.leave(&session);
             }
@@ -463,6 +485,29 @@ impl<L: Locate> Sent<'_, L> {
         };
         seen.end(deadline.verb, outcome, || name, &tracked.server.slow());
         read
+    }
+}
+
+/// Waits for an answer that this runtime receives. Returns `None` if it is not being driven.
+///
+/// A late answer alone does not show that: the server or the network may be slow, and a new
+/// connection would be too.
+async fn from_another_runtime(runtime: &Handle, deadline: Deadline, mut answer: Answering) -> Option<Answered> {
+    loop {
+        if let Ok(answer) = timeout_at(Instant::now() + FOREIGN_PATIENCE, &mut answer).await {
+            return Some(answer);
+        }
+        let now = Instant::now();
+        if now >= deadline.latest {
+            return None;
+        }
+        let test = select(&mut answer, runtime.spawn(async {}));
+        match timeout_at(now + FOREIGN_PATIENCE, test).await {
+            Ok(Either::Left((answer, _))) => return Some(answer),
+            Ok(Either::Right((Ok(()), _))) => {}
+            // It was shut down, or did not run the task.
+            Ok(Either::Right((Err(_), _))) | Err(_) => return None,
+        }
     }
 }
 

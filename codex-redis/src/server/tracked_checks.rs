@@ -84,15 +84,40 @@ pub(super) fn proven(replies: &[Value], is_cluster: bool, before: &Identity) -> 
     }
 }
 
-/// Checks the answer to a read of the canary.
-pub(super) fn canary_read(reply: Option<&Value>) -> Result<(), DialError> {
-    match reply.map(|reply| (reply, server_error(reply))) {
-        Some((Value::Nil | Value::BulkString(_), _)) => Ok(()),
-        Some((_, Some(error))) if is_forbidden(error) => Err(DialError::config(
-            "the near cache reads a canary key, which the server's user may not: grant `+get` and the key pattern \
-             `~codex-kv:near:*`",
+/// Checks the answer to a read of a cached key's time to live. Other errors than a missing right do
+/// not concern the connection.
+pub(super) fn readable(reply: Option<&Value>) -> Result<(), DialError> {
+    match reply.and_then(server_error) {
+        Some(error) if is_forbidden(error) => Err(DialError::server(
+            "the server's user has lost the right to read a cached key",
         )),
-        Some((_, Some(error))) => Err(refused(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the answers to a read of the canary and of its time to live.
+pub(super) fn canary_read(replies: &[Value]) -> Result<(), DialError> {
+    let [value, left] = replies else {
+        return Err(unexpected());
+    };
+    match (value, server_error(value)) {
+        (Value::Nil | Value::BulkString(_), _) => {}
+        (_, Some(error)) if is_forbidden(error) => {
+            return Err(DialError::config(
+                "the near cache reads a canary key, which the server's user may not: grant `+get` and the key pattern \
+                 `~codex-kv:near:*`",
+            ));
+        }
+        (_, Some(error)) => return Err(refused(error)),
+        _ => return Err(unexpected()),
+    }
+    match (left, server_error(left)) {
+        (Value::Int(_), _) => Ok(()),
+        (_, Some(error)) if is_forbidden(error) => Err(DialError::config(
+            "the near cache reads the time to live of each key that it caches, which the server's user may not: grant \
+             `+pttl`",
+        )),
+        (_, Some(error)) => Err(refused(error)),
         _ => Err(unexpected()),
     }
 }
@@ -160,6 +185,15 @@ pub(super) fn moved() -> DialError {
 /// Returns the failure of a proof without a connection.
 pub(super) fn not_open() -> Failure {
     Failure::new(ErrorKind::Connection, "there is no tracked connection at the moment").not_executed()
+}
+
+/// Returns the failure of a proof that would wait for a large reply.
+pub(super) fn busy() -> Failure {
+    Failure::new(
+        ErrorKind::Timeout,
+        "the tracked connection is transferring a large value",
+    )
+    .not_executed()
 }
 
 /// A message that a server pushes.

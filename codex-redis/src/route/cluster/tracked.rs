@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
 };
 
 use codex_traits::{NodeId, TrackingListener};
@@ -63,20 +63,27 @@ impl TrackedNodes {
     /// so that an answer of a slot's former node is never cached beside an answer of its current
     /// node.
     pub(crate) fn of(&self, key: &[u8]) -> Option<Node> {
-        let map = self.cluster.map();
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&known.map, &map) {
-            return known.owner(key);
-        }
-        drop(known);
-        self.learn(&map);
-        self.known.read().unwrap_or_else(PoisonError::into_inner).owner(key)
+        self.newest().owner(key)
     }
 
     /// Returns the node with this number.
+    ///
+    /// Every proof calls this, so that answers of a slot's former node are invalidated even if all
+    /// reads are answered from memory, and only a write has learned that the slot has moved.
     pub(crate) fn numbered(&self, node: NodeId) -> Option<Node> {
+        self.newest().nodes.get(usize::from(node.number()))?.clone()
+    }
+
+    /// Returns the nodes of the newest slot map.
+    fn newest(&self) -> RwLockReadGuard<'_, Known> {
+        let map = self.cluster.map();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.nodes.get(usize::from(node.number()))?.clone()
+        if Arc::ptr_eq(&known.map, &map) {
+            return known;
+        }
+        drop(known);
+        self.learn(&map);
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether a node refused to answer because of its slots. If so, invalidates everything
