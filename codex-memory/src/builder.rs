@@ -66,7 +66,8 @@ impl MemoryBuilder {
 
     /// Limits the bytes for keys, values and the index. Each entry is charged its value and 166
     /// bytes, which include a key of up to 46 bytes. The fixed cost of the shards, at most 64, is
-    /// not charged. [`MemoryBackend::used_bytes`] returns the actual figure.
+    /// not charged. [`MemoryBackend::used_bytes`] returns the actual figure. When large values
+    /// replace many small ones, it can exceed the limit by a tenth until the index has shrunk.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
