@@ -23,13 +23,16 @@ use codex_testkit::{
     require,
     require::Unavailable,
 };
-use codex_traits::{AnyBackend, KvBackend};
+use codex_traits::{AnyBackend, ErrorKind, KvBackend};
 use tokio::sync::OnceCell;
 
 /// The command timeout of backends for outages. It is short because the clauses often wait for it,
 /// several times within the time for a recovery, and long enough for calls between outages on a
 /// busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
+
+/// The maximum number of logins at a server in service.
+const LOGINS: usize = 10;
 
 /// The timeouts of backends for everything else, where nothing waits for them.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -247,11 +250,22 @@ impl<M: Make> Harness for RedisHarness<M> {
         if let Some(fragile) = self.fragile.get() {
             let url = fragile.database_url(self.used.fetch_add(1, Ordering::SeqCst));
             // Each stalled call takes the whole timeout.
-            let settings = RedisBackend::builder()
-                .command_timeout(DEADLINE)
-                .max_reply_bytes(MAX_REPLY_BYTES);
-            let backend = settings.url(&url).build().await.unwrap();
-            return Leased::new(M::wrap(backend), Place::Fragile(fragile.clone()));
+            let connect = || {
+                let settings = RedisBackend::builder()
+                    .command_timeout(DEADLINE)
+                    .max_reply_bytes(MAX_REPLY_BYTES);
+                settings.url(&url).build()
+            };
+            let mut built = connect().await;
+            // On a busy machine, a server may not answer a login within the connect timeout, which
+            // stays short because it bounds the recovery after an outage.
+            for _ in 1..LOGINS {
+                if !matches!(&built, Err(error) if error.kind() == ErrorKind::Timeout) {
+                    break;
+                }
+                built = connect().await;
+            }
+            return Leased::new(M::wrap(built.unwrap()), Place::Fragile(fragile.clone()));
         }
         let database = M::lease().unwrap();
         // Many tests share few cores and one server, which does nothing else while it receives 64
