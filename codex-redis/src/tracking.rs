@@ -165,21 +165,9 @@ impl RedisFeed {
     /// over the other connections at the same time.
     async fn read_many(&self, deadline: Deadline, keys: &[&str]) -> Outcome<Vec<TrackedRead>> {
         let mut others = Vec::new();
-        let unmoved = |_: &Value| false;
-        let all = || (0..keys.len()).collect::<Vec<usize>>();
         let (groups, values) = match &self.nodes {
-            Nodes::Fixed(tracked) => {
-                let parts = send_parts(tracked, deadline, keys, &all(), &mut others);
-                let values = self.read_others(deadline, keys, &others);
-                let (group, values) = join(answers(tracked, parts, &unmoved), values).await;
-                (vec![group], values)
-            }
-            Nodes::Elected(tracked) => {
-                let parts = send_parts(tracked, deadline, keys, &all(), &mut others);
-                let values = self.read_others(deadline, keys, &others);
-                let (group, values) = join(answers(tracked, parts, &unmoved), values).await;
-                (vec![group], values)
-            }
+            Nodes::Fixed(tracked) => self.read_all_from(tracked, deadline, keys, &mut others).await,
+            Nodes::Elected(tracked) => self.read_all_from(tracked, deadline, keys, &mut others).await,
             Nodes::Cluster(nodes) => {
                 let mut groups: Vec<(Arc<Tracked<Address>>, Vec<usize>)> = Vec::new();
                 for (at, key) in keys.iter().enumerate() {
@@ -224,6 +212,22 @@ impl RedisFeed {
             .collect()
     }
 
+    /// Reads the keys from a store with one tracked connection. Returns the answers of that
+    /// connection, and the values of the keys that were added to `others`.
+    async fn read_all_from<L: Locate>(
+        &self,
+        tracked: &Arc<Tracked<L>>,
+        deadline: Deadline,
+        keys: &[&str],
+        others: &mut Vec<usize>,
+    ) -> (Vec<Group>, Outcome<Vec<Option<Bytes>>>) {
+        let all: Vec<usize> = (0..keys.len()).collect();
+        let parts = send_parts(tracked, deadline, keys, &all, others);
+        let values = self.read_others(deadline, keys, others);
+        let (group, values) = join(answers(tracked, parts, &|_| false), values).await;
+        (vec![group], values)
+    }
+
     /// Reads the keys at these indexes of `keys` over the connections that are not tracked.
     async fn read_others(&self, deadline: Deadline, keys: &[&str], others: &[usize]) -> Outcome<Vec<Option<Bytes>>> {
         if others.is_empty() {
@@ -264,6 +268,9 @@ async fn read_in_cluster(nodes: &TrackedNodes, deadline: Deadline, key: &str) ->
     };
     (tracked.node(), read)
 }
+
+/// The answers of a node, with the indexes of their keys.
+type Group = Outcome<Vec<(usize, TrackedRead)>>;
 
 /// Keys that were asked for in one request, as indexes into the keys of the call.
 type Part<'a, L> = (Vec<usize>, Sent<'a, L>);
@@ -314,7 +321,7 @@ async fn answers<L: Locate>(
     tracked: &Arc<Tracked<L>>,
     parts: Vec<Part<'_, L>>,
     is_redirected: &(impl Fn(&Value) -> bool + Sync),
-) -> Outcome<Vec<(usize, TrackedRead)>> {
+) -> Group {
     let answered = parts
         .into_iter()
         .map(|(part, sent)| async move { (part, sent.answer().await) });

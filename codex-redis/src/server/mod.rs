@@ -2,6 +2,7 @@
 
 mod connection_cell;
 pub(crate) mod locate;
+mod other_runtime;
 mod per_runtime;
 mod pool;
 pub(crate) mod sentinel;

@@ -203,16 +203,7 @@ impl<L: Locate> Server<L> {
             Err(failure) if failure.kind() == ErrorKind::Timeout => return Err(lost.into()),
             Err(failure) => return Err(failure),
         };
-        seen.sent(Instant::now());
-        match sent.answer.await {
-            Ok(Ok(answer)) => {
-                seen.answered(answer.at());
-                let replies = answer.into_replies();
-                look_at_errors(sent.cell, sent.connection, request, &replies);
-                Ok(replies)
-            }
-            lost => Err(lost_of(&lost).into()),
-        }
+        replies_to(sent, request, seen).await
     }
 
     /// Sends a small write over the connection that large requests prefer.
@@ -223,18 +214,7 @@ impl<L: Locate> Server<L> {
         let pool = self.pool()?;
         let mut seen = RoundTrip::begin(self.settings().database, || request.name());
         let answer = match self.send_when_ready(&pool, &seen, deadline, &request, true).await {
-            Ok(sent) => {
-                seen.sent(Instant::now());
-                match sent.answer.await {
-                    Ok(Ok(answer)) => {
-                        seen.answered(answer.at());
-                        let replies = answer.into_replies();
-                        look_at_errors(sent.cell, sent.connection, &request, &replies);
-                        Ok(replies)
-                    }
-                    lost => Err(lost_of(&lost).into()),
-                }
-            }
+            Ok(sent) => replies_to(sent, &request, &mut seen).await,
             Err(failure) => Err(failure),
         };
         let outcome = outcome(&answer);
@@ -292,6 +272,20 @@ impl<L: Locate> Server<L> {
             let (endpoint, cell) = (Arc::clone(&self.endpoint), Arc::clone(cell));
             tokio::spawn(confirm(endpoint, cell, Arc::clone(connection)));
         }
+    }
+}
+
+/// Waits for the answer to a request that was sent just now.
+async fn replies_to(sent: Sent<'_>, request: &Request<'_, '_>, seen: &mut RoundTrip) -> Result<Replies, Failure> {
+    seen.sent(Instant::now());
+    match sent.answer.await {
+        Ok(Ok(answer)) => {
+            seen.answered(answer.at());
+            let replies = answer.into_replies();
+            look_at_errors(sent.cell, sent.connection, request, &replies);
+            Ok(replies)
+        }
+        lost => Err(lost_of(&lost).into()),
     }
 }
 

@@ -12,11 +12,9 @@ use std::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use codex_traits::{ErrorKind, NodeId, TrackingListener};
-use futures_util::future::{Either, select};
 use redis::Value;
 use tokio::{
     runtime::Handle,
@@ -27,6 +25,7 @@ use tokio::{
 use super::{
     Server,
     locate::Locate,
+    other_runtime::from_another_runtime,
     server::{answered, failed},
     tracked_checks as checks,
     tracked_pushes::{Pushes, Watching},
@@ -41,10 +40,6 @@ use crate::{
     observe::{Name, Outcome, RoundTrip},
     wire::{Command, Failure, Request, reply::Replies},
 };
-
-/// The time that a call waits for another runtime, which drives the connection, before it tests
-/// whether that runtime is being driven, and again for the outcome of the test.
-const FOREIGN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The number of attempts to check the canary if the server is emptied meanwhile.
 const CANARY_ATTEMPTS: u32 = 5;
@@ -436,9 +431,6 @@ const ELSEWHERE: Outcome = Outcome {
     code: None,
 };
 
-/// The outcome of waiting for an answer.
-type Answered = <Answering as Future>::Output;
-
 /// A read that was sent over the tracked connection.
 pub(crate) struct Sent<'a, L: Locate> {
     tracked: &'a Tracked<L>,
@@ -485,29 +477,6 @@ impl<L: Locate> Sent<'_, L> {
         };
         seen.end(deadline.verb, outcome, || name, &tracked.server.slow());
         read
-    }
-}
-
-/// Waits for an answer that this runtime receives. Returns `None` if it is not being driven.
-///
-/// A late answer alone does not show that: the server or the network may be slow, and a new
-/// connection would be too.
-async fn from_another_runtime(runtime: &Handle, deadline: Deadline, mut answer: Answering) -> Option<Answered> {
-    loop {
-        if let Ok(answer) = timeout_at(Instant::now() + FOREIGN_PATIENCE, &mut answer).await {
-            return Some(answer);
-        }
-        let now = Instant::now();
-        if now >= deadline.latest {
-            return None;
-        }
-        let test = select(&mut answer, runtime.spawn(async {}));
-        match timeout_at(now + FOREIGN_PATIENCE, test).await {
-            Ok(Either::Left((answer, _))) => return Some(answer),
-            Ok(Either::Right((Ok(()), _))) => {}
-            // It was shut down, or did not run the task.
-            Ok(Either::Right((Err(_), _))) | Err(_) => return None,
-        }
     }
 }
 
