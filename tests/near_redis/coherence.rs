@@ -15,7 +15,7 @@ use codex_testkit::{
     require,
 };
 
-use crate::support::{STALENESS, calls, comes_to, keep, near, put, put_for, text};
+use crate::support::{STALENESS, calls, comes_to, keep, near, put, put_for, reply, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_value_costs_the_server_nothing() {
@@ -178,10 +178,7 @@ async fn near_04_a_value_that_the_server_evicted_is_missing() {
         RedisServer::start_with(["--maxmemory-policy", "allkeys-random"])
     );
     let near = near(&server.url()).await;
-    let Value::BulkString(memory) = server.command(&["INFO", "memory"]).unwrap() else {
-        panic!("INFO is a text")
-    };
-    let memory = String::from_utf8(memory).unwrap();
+    let memory = reply(&server, &["INFO", "memory"]);
     let used: usize = memory
         .lines()
         .find_map(|line| line.strip_prefix("used_memory:")?.parse().ok())

@@ -9,7 +9,7 @@ use codex_testkit::{
     require,
 };
 
-use crate::support::{Near, STALENESS, comes_to, keep, near, put, text};
+use crate::support::{Near, STALENESS, comes_to, keep, near, put, reply, text};
 
 /// Connects a near cache to `server` through a proxy, with short deadlines.
 async fn by_proxy(server: &RedisServer, staleness: Duration) -> (Proxy, Near) {
@@ -108,11 +108,7 @@ async fn near_09_a_test_of_tracking_holds_no_read_up() {
     let server = require!("redis", RedisServer::start());
     let near = near(&server.url()).await;
     put(&near, "k", "v").await;
-    let clients = || match server.command(&["CLIENT", "LIST"]).unwrap() {
-        Value::BulkString(list) => String::from_utf8(list).unwrap(),
-        Value::VerbatimString { text, .. } => text,
-        other => panic!("{other:?}"),
-    };
+    let clients = || reply(&server, &["CLIENT", "LIST"]);
     let since = Instant::now();
     // The two connections of the backend, the tracked connection and that of the test.
     while clients().lines().count() < 4 {
@@ -341,17 +337,11 @@ async fn near_09_a_slot_that_another_node_takes_over_is_noticed_by_hits() {
     let Ok(Value::Int(slot)) = from.command(&["CLUSTER", "KEYSLOT", &key]) else {
         panic!("a slot is a number")
     };
-    let Ok(Value::BulkString(source)) = from.command(&["CLUSTER", "MYID"]) else {
-        panic!("an id is a text")
-    };
-    let Ok(Value::BulkString(target)) = to.command(&["CLUSTER", "MYID"]) else {
-        panic!("an id is a text")
-    };
-    let slot = slot.to_string().into_bytes();
-    to.command(&[b"CLUSTER", &b"SETSLOT"[..], &slot, b"IMPORTING", &source])
+    let [source, target] = [from, to].map(|node| reply(node, &["CLUSTER", "MYID"]));
+    let slot = slot.to_string();
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source])
         .unwrap();
-    to.command(&[b"CLUSTER", &b"SETSLOT"[..], &slot, b"NODE", &target])
-        .unwrap();
+    to.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]).unwrap();
     for key in [&key, &other] {
         to.command(&["SET", key, "new"]).unwrap();
     }

@@ -63,13 +63,18 @@ pub(crate) async fn comes_to(near: &Near, key: &str, expected: Option<&str>) {
     panic!("expected {expected:?}, got {last:?}");
 }
 
-/// Returns how many times the server has run a command.
-pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
-    let info = match server.command(&["INFO", "commandstats"]).unwrap() {
-        Value::BulkString(info) => String::from_utf8(info).unwrap(),
+/// Returns the text that the server answers to a command.
+pub(crate) fn reply(server: &RedisServer, command: &[&str]) -> String {
+    match server.command(command).unwrap() {
+        Value::BulkString(text) => String::from_utf8(text).unwrap(),
         Value::VerbatimString { text, .. } => text,
         other => panic!("{other:?}"),
-    };
+    }
+}
+
+/// Returns how many times the server has run a command.
+pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
+    let info = reply(server, &["INFO", "commandstats"]);
     let line = info
         .lines()
         .find(|line| line.starts_with(&format!("cmdstat_{command}:calls=")));
