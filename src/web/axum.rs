@@ -34,23 +34,7 @@ type Respond = dyn Fn(&SessionError) -> Response + Send + Sync;
 /// Put layers that can cancel a handler (timeouts) outside this layer, by adding them after it. See
 /// [all or nothing](super#all-or-nothing).
 ///
-/// ```
-/// use axum::{Router, http::StatusCode, response::{IntoResponse, Redirect}, routing::get};
-/// use codex_kv::{AnyBackend, SessionError, SessionStore, web::{SessionCookie, SessionLayer}};
-///
-/// fn app(store: SessionStore<AnyBackend>) -> Result<Router, SessionError> {
-///     let sessions = SessionLayer::new(store)
-///         .cookie(SessionCookie::new().name("__Host-session"))?
-///         .on_error(|error| match error {
-///             SessionError::Gone => Redirect::to("/login").into_response(),
-///             error if error.status_code() == 503 => {
-///                 (StatusCode::SERVICE_UNAVAILABLE, "back in a minute").into_response()
-///             }
-///             _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-///         });
-///     Ok(Router::new().route("/", get(|| async { "hello" })).layer(sessions))
-/// }
-/// ```
+#[cfg_attr(not(doctest), doc = include_str!("axum_example.md"))]
 #[derive(Clone)]
 pub struct SessionLayer {
     sessions: Sessions,

@@ -9,29 +9,7 @@
 //!
 //! In each of them, a handler gets the session of the request as a [`Session`]. In axum:
 //!
-//! ```
-//! # #[cfg(feature = "axum")]
-//! # mod app {
-//! use axum::{Router, routing::get};
-//! use codex_kv::{
-//!     DjangoSigned, KvBackend, SessionError, SessionStore,
-//!     web::{Session, SessionLayer},
-//! };
-//!
-//! async fn visits(session: Session) -> Result<String, SessionError> {
-//!     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?;
-//!     Ok(format!("visit {visits}"))
-//! }
-//!
-//! fn app<B: KvBackend>(backend: B) -> Result<Router, SessionError> {
-//!     let store = SessionStore::builder(backend)
-//!         .project("shop")
-//!         .codec(DjangoSigned::new("the SECRET_KEY of Django's settings"))
-//!         .build()?;
-//!     Ok(Router::new().route("/", get(visits)).layer(SessionLayer::new(store)))
-//! }
-//! # }
-//! ```
+#![cfg_attr(not(doctest), doc = include_str!("module_example.md"))]
 //!
 //! # Loading, saving and the cookie
 //!
@@ -141,8 +119,3 @@ pub use output::SessionOutput;
 pub use request::{Outcome, RequestSession};
 pub use session::Session;
 pub use settings::Sessions;
-
-/// Runs the guide's code as a doctest.
-#[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../../docs/from-django.md")]
-struct FromDjango;

@@ -1,5 +1,17 @@
-//! Doctests of the Rust blocks in the guides that need more than the facade.
+//! Doctests of documentation that needs more than the facade: guides, and the examples of `web`,
+//! which need axum.
 
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/testing-without-redis.md")]
-struct TestingWithoutRedis;
+mod guides {
+    #[doc = include_str!("../../docs/testing-without-redis.md")]
+    struct TestingWithoutRedis;
+
+    #[doc = include_str!("../../docs/from-django.md")]
+    struct FromDjango;
+
+    #[doc = include_str!("../../src/web/module_example.md")]
+    struct Web;
+
+    #[doc = include_str!("../../src/web/axum_example.md")]
+    struct SessionLayer;
+}
