@@ -163,7 +163,7 @@ fn from_local(local: DateTime, zone: Option<&TimeZone>) -> Option<SystemTime> {
             .to_ambiguous_timestamp(local)
             .compatible()
             .ok()
-            .map(SystemTime::from),
+            .and_then(|moment| moment.try_into().ok()),
         None => from_utc(local, SignedDuration::ZERO),
     }
 }
