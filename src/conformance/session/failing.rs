@@ -128,7 +128,7 @@ struct Attempt<B: KvBackend> {
 }
 
 impl<B: KvBackend> Attempt<B> {
-    async fn new(cx: &Cx<B>, verb: &str, calls: usize) -> Self {
+    async fn new(cx: &Cx<B>, verb: &str, user: String) -> Self {
         let watched = cx.watched();
         let watch = watched.interceptor().clone();
         let builder = cx.face.sessions(watched).codec(DjangoSigned::new(SECRET));
@@ -139,7 +139,6 @@ impl<B: KvBackend> Attempt<B> {
         let store = builder.build().unwrap();
 
         let sound = cx.store();
-        let user = format!("{verb} {calls}");
         let mut session = sound.new_session();
         session.insert("a", 1).unwrap();
         if verb == "load of a visitor" {
@@ -162,7 +161,6 @@ impl<B: KvBackend> Attempt<B> {
             change.await.unwrap();
         }
         watch.take();
-        watch.fail_after(calls);
         Self {
             store,
             watch,
@@ -214,21 +212,33 @@ impl<B: KvBackend> Attempt<B> {
 }
 
 /// Fails the first call of each verb, then the second, and so on, until the verb makes fewer calls.
+/// All later calls fail too, or none.
 pub(super) async fn an_outage_in_the_middle_is_an_error_of_the_verb<B: KvBackend>(cx: &Cx<B>) {
     for verb in VERBS {
-        for calls in 0.. {
-            let mut attempt = Attempt::new(cx, verb, calls).await;
-            let answer = attempt.run(cx, verb).await;
-            let made = attempt.watch.take().len();
-            if made <= calls {
-                answer.unwrap_or_else(|error| panic!("{verb} without an outage: {error:?}"));
-                assert!(calls > 0, "{verb} makes no call");
-                break;
+        for is_short in [false, true] {
+            // A new key that was not used is removed as well as possible.
+            if is_short && verb == "cycle_key_merged of a changed session" {
+                continue;
             }
-            assert!(
-                matches!(&answer, Err(SessionError::Backend(error)) if error.kind() == ErrorKind::Connection),
-                "{verb} after {calls} calls: {answer:?}"
-            );
+            for calls in 0.. {
+                let what = format!("{verb} after {calls} calls, {is_short}");
+                let mut attempt = Attempt::new(cx, verb, what.clone()).await;
+                if is_short {
+                    attempt.watch.fail_once_after(calls);
+                } else {
+                    attempt.watch.fail_after(calls);
+                }
+                let answer = attempt.run(cx, verb).await;
+                if attempt.watch.take().len() <= calls {
+                    answer.unwrap_or_else(|error| panic!("{what}, without an outage: {error:?}"));
+                    assert!(calls > 0, "{verb} makes no call");
+                    break;
+                }
+                assert!(
+                    matches!(&answer, Err(SessionError::Backend(error)) if error.kind() == ErrorKind::Connection),
+                    "{what}: {answer:?}"
+                );
+            }
         }
     }
 }

@@ -131,14 +131,20 @@ async fn a_session_of_an_old_secret_is_loaded_and_signed_with_the_new_one<B: KvB
 async fn any_number_of_old_secrets_is_read<B: KvBackend>(cx: &Cx<B>) {
     let secrets = ["first", "second", "third", "fourth"];
     let of = |codec| cx.sessions().project("shop").codec(codec).build().unwrap();
-    let all = of(DjangoSigned::new(SECRET).with_fallbacks(secrets));
-    for secret in secrets {
-        let old = of(DjangoSigned::new(secret));
-        let session = key(&old.create().await.unwrap());
-        assert!(cx.store().load(&session).await.unwrap().is_none(), "{secret}");
-        all.update(&session, |session| session.insert("a", 1)).await.unwrap();
-        assert!(cx.store().load(&session).await.unwrap().is_some(), "{secret}");
-        assert!(old.load(&session).await.unwrap().is_none(), "{secret}");
+    for salt in [
+        "django.contrib.sessions.SessionStore",
+        "django.contrib.sessions.Another",
+    ] {
+        let new = of(DjangoSigned::new(SECRET).with_salt(salt));
+        let all = of(DjangoSigned::new(SECRET).with_fallbacks(secrets).with_salt(salt));
+        for secret in secrets {
+            let old = of(DjangoSigned::new(secret).with_salt(salt));
+            let session = key(&old.create().await.unwrap());
+            assert!(new.load(&session).await.unwrap().is_none(), "{secret}");
+            all.update(&session, |session| session.insert("a", 1)).await.unwrap();
+            assert!(new.load(&session).await.unwrap().is_some(), "{secret}");
+            assert!(old.load(&session).await.unwrap().is_none(), "{secret}");
+        }
     }
     // The same secret with another salt is another secret.
     let salted = of(DjangoSigned::new(SECRET).with_salt("django.contrib.sessions.Another"));

@@ -1,6 +1,9 @@
 //! Clauses on the sessions of a user and their cost.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use codex_testkit::suite::spawn;
@@ -187,6 +190,8 @@ async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();
     session.insert("cart", "full").unwrap();
+    let age = Duration::from_secs(300);
+    session.set_expiry(age).unwrap();
     store.save(&mut session).await.unwrap();
     for is_logged_in in [false, true] {
         assert_eq!(session.user().is_some(), is_logged_in);
@@ -197,6 +202,7 @@ async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
         let loaded = store.load(&key(&session)).await.unwrap().expect("it is logged in");
         assert_eq!(loaded.user().as_deref(), Some("42"));
         assert_eq!(loaded.get::<String>("cart").unwrap().as_deref(), Some("full"));
+        assert_eq!(loaded.expiry_age(), age, "the session keeps its own expiry");
     }
     assert_eq!(store.sessions("42").await.unwrap().len(), 1);
 }
@@ -298,8 +304,15 @@ async fn ending_the_others_restores_no_revoked_session<B: KvBackend>(cx: &Cx<B>)
         assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
         assert!(!lives(&store, &other).await && lives(&store, &this).await);
         // Two requests of the same browser are the same session.
+        let mut stale = store.load(&key(&this)).await.unwrap().unwrap();
         store.end_others(&mut copy).await.unwrap();
         assert!(lives(&store, &this).await);
+        stale.insert("a", 1).unwrap();
+        store.save_merged(&mut stale).await.unwrap();
+        assert!(
+            lives(&store, &this).await,
+            "a merge keeps the login of the stored session"
+        );
 
         store.revoke_all("42").await.unwrap();
         let later = log_in(&store, "42", "later").await;
@@ -755,6 +768,12 @@ async fn a_label_stays_as_it_is<B: KvBackend>(cx: &Cx<B>) {
     let mut session = store.new_session();
     store.login(&mut session, &Login::new("42")).await.unwrap();
     assert_eq!(store.sessions("42").await.unwrap()[0].label, None);
+
+    // The time of a login has a resolution of a millisecond.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_678);
+    let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
+    log_in(&store, "43", "phone").await;
+    assert_eq!(store.sessions("43").await.unwrap()[0].created, now);
 }
 
 async fn a_login_without_a_user_is_refused<B: KvBackend>(cx: &Cx<B>) {
@@ -771,7 +790,7 @@ async fn a_login_without_a_user_is_refused<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
 }
 
-/// Such a store reads a session, its time to live and the generation of its user at once.
+/// Checks a store that reads a session, its time to live and its user's generation at once.
 async fn a_store_that_renews_sees_a_revocation<B: KvBackend>(cx: &Cx<B>) {
     let idle = Duration::from_secs(1_000);
     let store = cx.sessions().project("shop").idle_timeout(idle).build().unwrap();

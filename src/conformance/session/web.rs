@@ -252,7 +252,7 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
 
 async fn a_cookie_is_removed_where_it_was_set<B: KvBackend>(cx: &Cx<B>) {
     let cookie = SessionCookie::new().path("/shop").domain("example.org");
-    let cookie = cookie.same_site(SameSite::Strict);
+    let cookie = cookie.same_site(SameSite::Strict).partitioned();
     let sessions = Sessions::new(asynchronous(cx.store())).cookie(cookie).unwrap();
     let request = sessions.begin(None);
     request.insert("name", "Ada").await.unwrap();
@@ -262,7 +262,8 @@ async fn a_cookie_is_removed_where_it_was_set<B: KvBackend>(cx: &Cx<B>) {
     let removed = request.finish(200).await.set_cookie.expect("the cookie is removed");
     for header in [set.set_cookie.unwrap(), removed] {
         assert!(
-            header.contains("; HttpOnly; SameSite=Strict; Secure; Path=/shop; Domain=example.org; Max-Age="),
+            header
+                .contains("; HttpOnly; SameSite=Strict; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age="),
             "{header}"
         );
     }
@@ -635,7 +636,9 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     store.delete(&key_of(&cookie)).await.unwrap();
     let outcome = request.finish(200).await;
     assert!(matches!(outcome.error, Some(SessionError::Gone)), "{outcome:?}");
+    assert_eq!(outcome.set_cookie, None, "another response may have set the cookie");
     assert_eq!(SessionError::Gone.status_code(), 400);
+    assert_eq!(SessionError::Conflict.status_code(), 503);
 }
 
 async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
