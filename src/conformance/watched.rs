@@ -7,7 +7,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,8 @@ struct State {
     meddlers: Mutex<VecDeque<(&'static str, BoxFuture<'static, ()>)>>,
     /// The number of calls that still succeed; `usize::MAX` means no limit.
     calls_left: AtomicUsize,
+    /// Whether only one call fails after that number.
+    fails_once: AtomicBool,
     /// The error that every call returns instead of reaching the backend.
     error: Mutex<Option<Error>>,
 }
@@ -43,6 +45,7 @@ impl Watch {
             calls: Mutex::default(),
             meddlers: Mutex::default(),
             calls_left: AtomicUsize::new(usize::MAX),
+            fails_once: AtomicBool::new(false),
             error: Mutex::default(),
         }))
     }
@@ -70,6 +73,12 @@ impl Watch {
         self.0.calls_left.store(calls, Ordering::SeqCst);
     }
 
+    /// Fails one call after this many calls.
+    pub(super) fn fail_once_after(&self, calls: usize) {
+        self.0.fails_once.store(true, Ordering::SeqCst);
+        self.fail_after(calls);
+    }
+
     /// Fails every call with this error; `None` ends the failures.
     pub(super) fn fail_with(&self, error: Option<Error>) {
         *self.0.error.lock().unwrap() = error;
@@ -87,6 +96,9 @@ impl Watch {
         };
         let left = self.0.calls_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
         if left.is_err() {
+            if self.0.fails_once.swap(false, Ordering::SeqCst) {
+                self.fail_after(usize::MAX);
+            }
             return Err(Error::new(ErrorKind::Connection, verb, "the store cannot be reached"));
         }
         if let Some(error) = self.0.error.lock().unwrap().clone() {

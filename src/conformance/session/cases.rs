@@ -246,3 +246,110 @@ pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
         cx.assert_ttl(&record(&key(&session)), age).await;
     }
 }
+
+/// Names that a store must not confuse.
+const NAMES: [&str; 28] = [
+    "",
+    " ",
+    "a",
+    "A",
+    " a",
+    "a ",
+    "a\n",
+    "a\t",
+    "aa",
+    "\0",
+    "a\0",
+    "a\0b",
+    "\u{1}",
+    "\u{7f}",
+    "\"",
+    "\\",
+    "a.b",
+    "_a",
+    "null",
+    "0",
+    "00",
+    "\u{e9}",
+    "e\u{301}",
+    "\u{df}",
+    "ss",
+    "\u{2028}",
+    "\u{feff}a",
+    "\u{1f980}",
+];
+
+/// Saves, changes and removes values under names that differ little.
+pub(super) async fn names_of_every_kind_are_kept_apart_and_in_order<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let long = ["n".repeat(300), format!("{}m", "n".repeat(299))];
+    let mut names: Vec<&str> = NAMES.into_iter().chain(long.iter().map(String::as_str)).collect();
+    let mut session = store.new_session();
+    for (number, name) in names.iter().enumerate() {
+        session.insert(name, number).unwrap();
+    }
+    store.save(&mut session).await.unwrap();
+    store.cycle_key(&mut session).await.unwrap();
+    let mut loaded = store.load(&key(&session)).await.unwrap().expect("it was stored");
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), names);
+    for (number, name) in names.iter().enumerate() {
+        assert!(loaded.contains_key(name), "{name:?}");
+        assert_eq!(loaded.get::<usize>(name).unwrap(), Some(number), "{name:?}");
+    }
+
+    // A new value keeps the place of its name, and a removed name leaves the others in place.
+    loaded.insert("a", "changed").unwrap();
+    for removed in ["", "a\0", "e\u{301}"] {
+        assert!(loaded.remove(removed), "{removed:?}");
+        names.retain(|name| *name != removed);
+    }
+    store.save(&mut loaded).await.unwrap();
+    let loaded = store.load(&key(&session)).await.unwrap().expect("it was stored");
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), names);
+    assert_eq!(loaded.get::<String>("a").unwrap().as_deref(), Some("changed"));
+    assert_eq!(loaded.get::<usize>("A").unwrap(), Some(3));
+}
+
+pub(super) async fn values_of_every_kind_are_kept<B: KvBackend>(cx: &Cx<B>) {
+    use serde_json::{Value, json};
+
+    let store = cx.store();
+    let mut values: Vec<Value> = NAMES.into_iter().map(Value::from).collect();
+    values.extend([
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(0),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(0.1),
+        json!(1e300),
+        json!(-5e-324),
+        json!(1.0),
+        json!([]),
+        json!({}),
+        json!([null, [], {}, "", 0]),
+        json!({"": {"\u{1f980}": [{"a": "\0"}]}}),
+        json!("\u{1f980}".repeat(1_000)),
+        json!((1..=0xff_u8).map(char::from).collect::<String>()),
+    ]);
+    let mut session = store.new_session();
+    for (number, value) in values.iter().enumerate() {
+        session.insert(&number.to_string(), value).unwrap();
+    }
+    store.save(&mut session).await.unwrap();
+    for round in 0..2 {
+        let mut loaded = store.load(&key(&session)).await.unwrap().expect("it was stored");
+        for (number, value) in values.iter().enumerate() {
+            let name = number.to_string();
+            assert!(loaded.contains_key(&name), "{value}");
+            assert_eq!(
+                loaded.get::<Value>(&name).unwrap().as_ref(),
+                Some(value),
+                "round {round}"
+            );
+        }
+        loaded.insert("round", round).unwrap();
+        store.save(&mut loaded).await.unwrap();
+    }
+}

@@ -85,6 +85,9 @@ async fn reading_marks_accessed_and_writing_marks_modified<B: KvBackend>(cx: &Cx
             "{what}"
         );
     }
+    let mut empty = store.create().await.unwrap();
+    empty.clear();
+    assert!(empty.is_modified(), "clear of an empty session");
 }
 
 async fn the_test_cookie_is_set_worked_and_is_deleted<B: KvBackend>(cx: &Cx<B>) {

@@ -15,10 +15,14 @@ clauses! {
     sexp_01_the_time_to_live_is_the_expiry_age {
         the_time_to_live_is_the_expiry_age
         ages_of_every_width_are_kept
+        fractions_of_a_second_count
+        a_shorter_expiry_replaces_a_longer_one
     }
     sexp_02_a_relative_expiry_begins_anew_with_each_save {
         a_relative_expiry_begins_anew_with_each_save
         an_expiry_too_long_for_any_store_is_an_error
+        a_date_is_kept_to_the_microsecond
+        an_expiry_of_another_program_is_read_as_django_reads_it
     }
     sexp_03_an_absolute_expiry_floors_to_whole_seconds {
         an_absolute_expiry_floors_to_whole_seconds
@@ -243,6 +247,97 @@ async fn removing_the_expiry_goes_back_to_the_default<B: KvBackend>(cx: &Cx<B>) 
     assert!(session.is_modified());
     assert!(!session.contains_key("_session_expiry"));
     assert_eq!(session.expiry_age(), TWO_WEEKS);
+    store.save(&mut session).await.unwrap();
+    cx.assert_ttl(&record(&key(&session)), TWO_WEEKS).await;
+}
+
+/// Reads and writes dates as Django does: with microseconds, and with any offset.
+async fn a_date_is_kept_to_the_microsecond<B: KvBackend>(cx: &Cx<B>) {
+    // 2023-11-14, 22:13:20.5 in UTC.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+    let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
+    let mut session = store.create().await.unwrap();
+    for (left, text) in [
+        (30_178_901, "2023-11-14T22:13:50.678901+00:00"),
+        (29_500_001, "2023-11-14T22:13:50.000001+00:00"),
+        (29_500_000, "2023-11-14T22:13:50+00:00"),
+    ] {
+        let date = now + Duration::from_micros(left);
+        session.set_expiry(date).unwrap();
+        store.save(&mut session).await.unwrap();
+        let loaded = store.load(&key(&session)).await.unwrap().expect("it is live");
+        assert_eq!(loaded.get::<String>("_session_expiry").unwrap().as_deref(), Some(text));
+        assert_eq!(loaded.expiry_date(), date, "{text}");
+        let age = Duration::from_secs(left / 1_000_000);
+        assert_eq!(loaded.expiry_age(), age, "{text}");
+        cx.assert_ttl(&record(&key(&session)), age).await;
+    }
+}
+
+/// Reads the values that other programs store as the expiry.
+async fn an_expiry_of_another_program_is_read_as_django_reads_it<B: KvBackend>(cx: &Cx<B>) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
+    for (json, left) in [
+        (r#""2023-11-14T22:13:50+00:00""#, 30),
+        (r#""2023-11-14T22:13:50Z""#, 30),
+        (r#""2023-11-14T14:13:50-08:00""#, 30),
+        (r#""2023-11-15T03:43:50.000000+05:30""#, 30),
+        (r#""2023-11-14T22:13:50""#, 30),
+        ("90", 90),
+        ("90.7", 90),
+        ("0", TWO_WEEKS.as_secs()),
+        ("null", TWO_WEEKS.as_secs()),
+        (r#""soon""#, TWO_WEEKS.as_secs()),
+        ("[90]", TWO_WEEKS.as_secs()),
+    ] {
+        let value: Box<RawValue> = serde_json::from_str(json).unwrap();
+        let mut session = store.new_session();
+        session.insert("_session_expiry", value).unwrap();
+        store.save(&mut session).await.unwrap();
+        let loaded = store.load(&key(&session)).await.unwrap().expect("it is live");
+        assert_eq!(loaded.expiry_age(), Duration::from_secs(left), "{json}");
+        assert_eq!(loaded.expires_at_browser_close(), json == "0", "{json}");
+        cx.assert_ttl(&record(&key(&session)), Duration::from_secs(left)).await;
+    }
+}
+
+/// Stores sessions for times that are no whole number of seconds.
+async fn fractions_of_a_second_count<B: KvBackend>(cx: &Cx<B>) {
+    let age = Duration::from_millis(90_500);
+    let store = cx.sessions().project("shop").cookie_age(age).build().unwrap();
+    let mut session = store.create().await.unwrap();
+    assert_eq!(session.expiry_age(), age);
+    cx.assert_ttl(&record(&key(&session)), age).await;
+    store.save(&mut session).await.unwrap();
+    cx.assert_ttl(&record(&key(&session)), age).await;
+    store.touch(&session).await.unwrap();
+    cx.assert_ttl(&record(&key(&session)), age).await;
+    store.cycle_key(&mut session).await.unwrap();
+    cx.assert_ttl(&record(&key(&session)), age).await;
+    // A duration of the session itself is kept in whole seconds, rounded up.
+    for (own, seconds) in [(1, 1), (999, 1), (1_000, 1), (61_001, 62)] {
+        session.set_expiry(Duration::from_millis(own)).unwrap();
+        assert_eq!(session.expiry_age(), Duration::from_secs(seconds), "{own} ms");
+        assert!(!session.expires_at_browser_close(), "{own} ms");
+    }
+}
+
+/// Shortens and lengthens the time to live with each verb that writes it.
+async fn a_shorter_expiry_replaces_a_longer_one<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.create().await.unwrap();
+    for seconds in [500, 100, 900] {
+        let age = Duration::from_secs(seconds);
+        session.set_expiry(age).unwrap();
+        store.touch(&session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+        let other = Expiry::After(Duration::from_secs(300));
+        assert!(cx.backend.expire(&record(&key(&session)), other).await.unwrap());
+        store.save(&mut session).await.unwrap();
+        cx.assert_ttl(&record(&key(&session)), age).await;
+    }
+    session.clear();
     store.save(&mut session).await.unwrap();
     cx.assert_ttl(&record(&key(&session)), TWO_WEEKS).await;
 }

@@ -3,6 +3,8 @@
 mod cases;
 mod data;
 mod expiry;
+mod failing;
+mod merges;
 mod storage;
 mod timeouts;
 mod users;

@@ -10,10 +10,12 @@ use serde_json::value::RawValue;
 
 use super::{
     super::context::{Cx, clauses},
-    SECRET, key, record,
+    SECRET,
+    cases::{names_of_every_kind_are_kept_apart_and_in_order, values_of_every_kind_are_kept},
+    key, record,
 };
 use crate::{
-    DjangoSigned, Expiry, KvBackend, Login, SessionError, SessionKey,
+    DjangoSigned, Expiry, KvBackend, Login, Session, SessionError, SessionKey,
     session::{CodecError, SessionCodec, SessionData},
 };
 
@@ -25,12 +27,16 @@ clauses! {
     }
     scod_04_a_session_of_an_old_secret_is_loaded_and_signed_with_the_new_one {
         a_session_of_an_old_secret_is_loaded_and_signed_with_the_new_one
+        any_number_of_old_secrets_is_read
     }
     scod_05_values_of_others_survive_a_save {
         values_of_others_survive_a_save
+        names_of_every_kind_are_kept_apart_and_in_order
+        values_of_every_kind_are_kept
     }
     scod_07_a_session_past_the_limit_is_neither_saved_nor_read {
         a_session_past_the_limit_is_neither_saved_nor_read
+        the_limits_are_exact
     }
     scod_08_another_codec_can_be_given {
         another_codec
@@ -122,6 +128,31 @@ async fn a_session_of_an_old_secret_is_loaded_and_signed_with_the_new_one<B: KvB
     assert!(only_new.load(&key).await.unwrap().is_some());
 }
 
+async fn any_number_of_old_secrets_is_read<B: KvBackend>(cx: &Cx<B>) {
+    let secrets = ["first", "second", "third", "fourth"];
+    let of = |codec| cx.sessions().project("shop").codec(codec).build().unwrap();
+    for salt in [
+        "django.contrib.sessions.SessionStore",
+        "django.contrib.sessions.Another",
+    ] {
+        let new = of(DjangoSigned::new(SECRET).with_salt(salt));
+        let all = of(DjangoSigned::new(SECRET).with_fallbacks(secrets).with_salt(salt));
+        for secret in secrets {
+            let old = of(DjangoSigned::new(secret).with_salt(salt));
+            let session = key(&old.create().await.unwrap());
+            assert!(new.load(&session).await.unwrap().is_none(), "{secret}");
+            all.update(&session, |session| session.insert("a", 1)).await.unwrap();
+            assert!(new.load(&session).await.unwrap().is_some(), "{secret}");
+            assert!(old.load(&session).await.unwrap().is_none(), "{secret}");
+        }
+    }
+    // The same secret with another salt is another secret.
+    let salted = of(DjangoSigned::new(SECRET).with_salt("django.contrib.sessions.Another"));
+    let session = key(&salted.create().await.unwrap());
+    assert!(salted.load(&session).await.unwrap().is_some());
+    assert!(cx.store().load(&session).await.unwrap().is_none());
+}
+
 async fn values_of_others_survive_a_save<B: KvBackend>(cx: &Cx<B>) {
     let json = r#"{"z":1180591620717411303424,"\ud800":NaN,"f":[1e+16,1E5,-0.0],"a":"\udfffx"}"#;
     let payload = DjangoSigned::new(SECRET).encode(&SessionData::from_json(json).unwrap(), SystemTime::UNIX_EPOCH);
@@ -207,4 +238,30 @@ async fn a_session_past_the_limit_is_neither_saved_nor_read<B: KvBackend>(cx: &C
     wide.insert("a", "a".repeat(100)).unwrap();
     cx.store().save(&mut wide).await.unwrap();
     assert!(store.load(&key(&wide)).await.unwrap().is_none());
+}
+
+async fn the_limits_are_exact<B: KvBackend>(cx: &Cx<B>) {
+    /// Returns a session whose JSON text has this many bytes.
+    fn of_length(session: &mut Session, length: usize) {
+        session.insert("a", "a".repeat(length - r#"{"a":""}"#.len())).unwrap();
+    }
+    let limited = DjangoSigned::new(SECRET).with_max_size(100);
+    let limited = cx.sessions().project("shop").codec(limited).build().unwrap();
+    for (store, limit) in [(limited, 100), (cx.store(), 1 << 20)] {
+        let mut session = store.new_session();
+        of_length(&mut session, limit);
+        store.save(&mut session).await.unwrap();
+        let mut loaded = store
+            .load(&key(&session))
+            .await
+            .unwrap()
+            .expect("it is within the limit");
+        assert_eq!(loaded.get::<String>("a").unwrap(), session.get::<String>("a").unwrap());
+        of_length(&mut loaded, limit + 1);
+        let refused = store.save(&mut loaded).await;
+        assert!(
+            matches!(&refused, Err(SessionError::TooLarge { limit: told }) if *told == limit),
+            "{refused:?}"
+        );
+    }
 }

@@ -34,6 +34,7 @@ clauses! {
         a_session_that_is_used_lives_on_and_one_that_is_not_ends
         renewals_are_throttled_and_renew_the_cookie
         the_interval_has_a_default_and_needs_no_timeout
+        a_session_that_is_held_for_long_is_renewed
         a_remembered_login_has_its_own_time
         a_timeout_that_cannot_be_builds_no_store
     }
@@ -411,5 +412,39 @@ async fn a_timeout_that_cannot_be_builds_no_store<B: KvBackend>(cx: &Cx<B>) {
     for interval in [60, 61] {
         let interval = cx.sessions().cookie_age(seconds(60)).touch_interval(seconds(interval));
         assert!(matches!(interval.build(), Err(SessionError::Config(_))));
+    }
+}
+
+/// Renews a session that was loaded a while ago, and one whose record does not expire.
+async fn a_session_that_is_held_for_long_is_renewed<B: KvBackend>(cx: &Cx<B>) {
+    let later = Later::new();
+    let store = later.store(cx, |store| {
+        store.idle_timeout(seconds(1_000)).touch_interval(seconds(100))
+    });
+    let mut session = store.create().await.unwrap();
+    session.insert("a", 1).unwrap();
+    store.save(&mut session).await.unwrap();
+    for (passed, is_due) in [(50, false), (60, true)] {
+        later.pass(seconds(passed));
+        assert_eq!(store.renewal_is_due(&session), is_due);
+    }
+    assert!(store.renew(&mut session).await.unwrap());
+    assert!(!store.renewal_is_due(&session));
+
+    let persistent = crate::Expiry::Never;
+    assert!(cx.backend.expire(&record(&key(&session)), persistent).await.unwrap());
+    let mut loaded = store.load(&key(&session)).await.unwrap().expect("it is there");
+    assert!(store.renew(&mut loaded).await.unwrap());
+    cx.assert_ttl(&record(&key(&session)), seconds(1_000)).await;
+
+    // A session until the browser closes, and one with its own expiry, are renewed too.
+    for (expiry, age) in [(Duration::ZERO, 1_000), (seconds(500), 500)] {
+        session.set_expiry(expiry).unwrap();
+        store.save(&mut session).await.unwrap();
+        let soon = crate::Expiry::After(seconds(20));
+        assert!(cx.backend.expire(&record(&key(&session)), soon).await.unwrap());
+        let mut loaded = store.load(&key(&session)).await.unwrap().expect("it is there");
+        assert!(store.renew(&mut loaded).await.unwrap());
+        cx.assert_ttl(&record(&key(&session)), seconds(age)).await;
     }
 }

@@ -1,6 +1,9 @@
 //! Clauses on the sessions of a user and their cost.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use codex_testkit::suite::spawn;
@@ -32,10 +35,15 @@ clauses! {
         a_session_that_is_ended_while_its_key_changes_stays_ended
         a_session_whose_key_changes_while_the_list_is_read_is_listed
         a_new_key_ends_no_login_that_has_taken_its_place
+        nearly_equal_users_are_different_users
+        a_user_of_another_program_may_be_a_number
+        a_label_stays_as_it_is
+        a_login_without_a_user_is_refused
     }
     suser_02_the_list_is_advisory {
         a_lost_list_loses_nothing
         every_revocation_counts
+        a_store_that_renews_sees_a_revocation
         the_list_is_pruned_when_it_is_read
         the_list_is_bounded
         a_size_limit_of_the_codec_prevents_no_login
@@ -149,11 +157,18 @@ async fn a_session_is_ended_by_its_id<B: KvBackend>(cx: &Cx<B>) {
     assert!(!store.end("42", &theirs.login_id().unwrap()).await.unwrap());
     assert!(!store.end("42", key(&phone).as_str()).await.unwrap(), "not by its key");
     assert!(!store.end("42", "").await.unwrap());
+    assert!(
+        !store.end("42", &id[..id.len() - 1]).await.unwrap(),
+        "not by a part of it"
+    );
     assert!(store.end("42", &id).await.unwrap());
     assert!(!store.exists(&key(&phone)).await.unwrap());
     assert!(lives(&store, &laptop).await && lives(&store, &theirs).await);
     assert_eq!(labels(&store, "42").await, ["laptop"]);
     assert!(!store.end("42", &id).await.unwrap(), "it has already ended");
+    let id = laptop.login_id().unwrap();
+    assert!(store.delete(&key(&laptop)).await.unwrap());
+    assert!(!store.end("42", &id).await.unwrap(), "it was deleted before");
 }
 
 async fn a_session_whose_key_changes_while_it_is_ended_is_ended<B: KvBackend>(cx: &Cx<B>) {
@@ -175,6 +190,8 @@ async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let mut session = store.create().await.unwrap();
     session.insert("cart", "full").unwrap();
+    let age = Duration::from_secs(300);
+    session.set_expiry(age).unwrap();
     store.save(&mut session).await.unwrap();
     for is_logged_in in [false, true] {
         assert_eq!(session.user().is_some(), is_logged_in);
@@ -185,6 +202,7 @@ async fn a_login_gives_a_new_key<B: KvBackend>(cx: &Cx<B>) {
         let loaded = store.load(&key(&session)).await.unwrap().expect("it is logged in");
         assert_eq!(loaded.user().as_deref(), Some("42"));
         assert_eq!(loaded.get::<String>("cart").unwrap().as_deref(), Some("full"));
+        assert_eq!(loaded.expiry_age(), age, "the session keeps its own expiry");
     }
     assert_eq!(store.sessions("42").await.unwrap().len(), 1);
 }
@@ -286,8 +304,15 @@ async fn ending_the_others_restores_no_revoked_session<B: KvBackend>(cx: &Cx<B>)
         assert!(matches!(ended, Err(SessionError::Gone)), "{ended:?}");
         assert!(!lives(&store, &other).await && lives(&store, &this).await);
         // Two requests of the same browser are the same session.
+        let mut stale = store.load(&key(&this)).await.unwrap().unwrap();
         store.end_others(&mut copy).await.unwrap();
         assert!(lives(&store, &this).await);
+        stale.insert("a", 1).unwrap();
+        store.save_merged(&mut stale).await.unwrap();
+        assert!(
+            lives(&store, &this).await,
+            "a merge keeps the login of the stored session"
+        );
 
         store.revoke_all("42").await.unwrap();
         let later = log_in(&store, "42", "later").await;
@@ -643,4 +668,138 @@ async fn what_is_remembered_is_verified<B: KvBackend>(cx: &Cx<B>) {
     session.insert("_auth_user_id", "carol").unwrap();
     store.save(&mut session).await.unwrap();
     assert!(!lives(&store, &session).await);
+}
+
+async fn nearly_equal_users_are_different_users<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let long = "u".repeat(127);
+    let (long_a, long_b) = (format!("{long}a"), format!("{long}b"));
+    let (longer_a, longer_b) = (format!("{long}{long_a}"), format!("{long}{long_b}"));
+    let users = [
+        "ada",
+        "Ada",
+        "ad",
+        "adaa",
+        " ada",
+        "ada ",
+        "ada\n",
+        "ada\0",
+        "4",
+        "42",
+        "042",
+        "4.2",
+        "a:b",
+        "a",
+        "*",
+        "\"ada\"",
+        "\u{e9}",
+        "e\u{301}",
+        "\u{1f980}",
+        "ada@example.org",
+        &long_a,
+        &long_b,
+        &longer_a,
+        &longer_b,
+    ];
+    let mut sessions = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        sessions.push(log_in(&store, user, &number.to_string()).await);
+    }
+    for (number, user) in users.iter().enumerate() {
+        assert_eq!(labels(&store, user).await, [number.to_string()], "{user:?}");
+        let loaded = store.load(&key(&sessions[number])).await.unwrap().expect("it is live");
+        assert_eq!(loaded.user().as_deref(), Some(*user));
+    }
+    for user in users.iter().step_by(2) {
+        store.revoke_all(user).await.unwrap();
+    }
+    let fresh = cx.store();
+    for (number, session) in sessions.iter().enumerate() {
+        for store in [&store, &fresh] {
+            assert_eq!(lives(store, session).await, number % 2 == 1, "{:?}", users[number]);
+        }
+    }
+}
+
+async fn a_user_of_another_program_may_be_a_number<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    for (number, (json, user)) in [
+        ("42", Some("42")),
+        ("\"43\"", Some("43")),
+        ("\"\\u00e9\"", Some("\u{e9}")),
+        ("null", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let session: SessionKey = format!("djangodjangodjangodjangodjango0{number}").parse().unwrap();
+        let data = SessionData::from_json(&format!(r#"{{"_auth_user_id":{json}}}"#)).unwrap();
+        let payload: Bytes = DjangoSigned::new(SECRET).encode(&data, cx.now()).unwrap();
+        cx.put(&record(&session), payload).await;
+        let loaded = store.load(&session).await.unwrap().expect("it is live");
+        assert_eq!(loaded.user().as_deref(), user, "{json}");
+        store.revoke_all(user.unwrap_or("null")).await.unwrap();
+        let is_live = store.load(&session).await.unwrap().is_some();
+        assert_eq!(is_live, user.is_none(), "{json}");
+    }
+}
+
+async fn a_label_stays_as_it_is<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    for (number, label) in [
+        "",
+        " Firefox on Linux ",
+        "\u{e9}\0\n\"\\",
+        "\u{1f980}",
+        &"\u{1f980}".repeat(256),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let user = format!("user {number}");
+        let mut session = log_in(&store, &user, label).await;
+        assert_eq!(labels(&store, &user).await, [label]);
+        session.insert("a", 1).unwrap();
+        store.save(&mut session).await.unwrap();
+        store.cycle_key(&mut session).await.unwrap();
+        store.end_others(&mut session).await.unwrap();
+        assert_eq!(labels(&store, &user).await, [label]);
+    }
+    let mut session = store.new_session();
+    store.login(&mut session, &Login::new("42")).await.unwrap();
+    assert_eq!(store.sessions("42").await.unwrap()[0].label, None);
+
+    // The time of a login has a resolution of a millisecond.
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_678);
+    let store = cx.sessions().project("shop").clock(move || now).build().unwrap();
+    log_in(&store, "43", "phone").await;
+    assert_eq!(store.sessions("43").await.unwrap()[0].created, now);
+}
+
+async fn a_login_without_a_user_is_refused<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let mut session = store.create().await.unwrap();
+    let old = key(&session);
+    let refused = store.login(&mut session, &Login::new("")).await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+    assert_eq!(
+        (key(&session), session.user(), session.is_modified()),
+        (old, None, false)
+    );
+    let refused = store.revoke_all("").await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+}
+
+/// Checks a store that reads a session, its time to live and its user's generation at once.
+async fn a_store_that_renews_sees_a_revocation<B: KvBackend>(cx: &Cx<B>) {
+    let idle = Duration::from_secs(1_000);
+    let store = cx.sessions().project("shop").idle_timeout(idle).build().unwrap();
+    for has_generation in [false, true] {
+        let session = log_in(&store, "42", "phone").await;
+        for _ in 0..2 {
+            assert!(lives(&store, &session).await, "{has_generation}");
+        }
+        cx.store().revoke_all("42").await.unwrap();
+        assert!(!lives(&store, &session).await, "{has_generation}");
+    }
 }

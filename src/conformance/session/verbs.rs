@@ -15,7 +15,14 @@ use super::{
     cases::{
         a_nearly_equal_payload_is_a_change, nearly_equal_keys_are_different_sessions, payloads_of_every_size_are_kept,
     },
-    key, record,
+    failing::a_key_that_is_taken_is_left_alone,
+    key,
+    merges::{
+        a_change_is_repeated_until_it_wins, a_merge_applies_exactly_the_unsaved_changes,
+        a_merge_recreates_no_ended_session, a_merge_repeats_the_changes_in_their_order,
+        a_merged_session_has_the_expiry_of_both,
+    },
+    record,
 };
 use crate::{
     Expiry, KvBackend, KvBackendExt as _, Pattern, Session, SessionError, SessionKey, Ttl, session::ClearExpired,
@@ -26,6 +33,7 @@ pub(super) use super::web::sverb_12_each_kind_of_failure_has_its_own_answer;
 clauses! {
     sverb_01_create_stores_at_once {
         create_stores_at_once_with_a_time_to_live
+        a_key_that_is_taken_is_left_alone
     }
     sverb_02_save_of_a_session_that_is_gone_writes_nothing {
         save_of_a_deleted_session_is_gone_and_writes_nothing
@@ -42,10 +50,17 @@ clauses! {
         updates_of_many_tasks_are_all_kept
         update_returns_what_the_closure_does
         a_merge_keeps_the_changes_of_both_sides
+        a_merge_applies_exactly_the_unsaved_changes
+        a_merge_repeats_the_changes_in_their_order
+        a_merge_recreates_no_ended_session
+        a_merged_session_has_the_expiry_of_both
+        a_change_is_repeated_until_it_wins
     }
     sverb_05_load_of_what_is_missing_or_unreadable_is_none {
         load_of_a_missing_session_creates_nothing
         load_of_an_unreadable_session_is_none
+        a_payload_with_a_changed_byte_is_unreadable
+        a_payload_without_its_signature_is_unreadable
     }
     sverb_07_cycle_key_keeps_the_data_under_a_new_key {
         cycle_key_keeps_the_data_and_removes_the_old_record
@@ -297,6 +312,55 @@ async fn load_of_an_unreadable_session_is_none<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(stored(cx, &session).await, Some(payload), "it stays unchanged");
         assert!(store.exists(&session).await.unwrap());
     }
+}
+
+async fn a_payload_with_a_changed_byte_is_unreadable<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    let good = stored(cx, &session).await.unwrap();
+    for at in 0..good.len() {
+        let mut changed = good.to_vec();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        cx.put(&record(&session), changed).await;
+        let loaded = store.load(&session).await.unwrap();
+        assert!(loaded.is_none(), "byte {at} of {} was changed", good.len());
+    }
+    cx.put(&record(&session), good).await;
+    assert!(store.load(&session).await.unwrap().is_some());
+}
+
+/// Reads payloads that anyone can make without the secret.
+async fn a_payload_without_its_signature_is_unreadable<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let session = key(&store.create().await.unwrap());
+    let good = stored(cx, &session).await.unwrap();
+    let good = std::str::from_utf8(&good).unwrap();
+    let (signed, signature) = good.rsplit_once(':').unwrap();
+    let body = signed.split(':').next().unwrap();
+    for payload in [
+        body.to_owned(),
+        signed.to_owned(),
+        format!("{signed}:"),
+        format!("{signed}:{}", &signature[..22]),
+        format!("{signed}:{signature}{signature}"),
+        format!("{signed}:{signature}="),
+        format!("{signed}: {signature}"),
+        format!("{body}::{signature}"),
+        format!("{body}:{signature}"),
+        format!(":{good}"),
+        format!("{good}:"),
+        format!("{good}\n"),
+        format!("{signed}:{}", "A".repeat(43)),
+        "{}".to_owned(),
+        "null".to_owned(),
+    ] {
+        cx.put(&record(&session), payload.clone()).await;
+        assert!(store.load(&session).await.unwrap().is_none(), "{payload:?}");
+        assert!(store.exists(&session).await.unwrap(), "{payload:?}");
+    }
+    // It can be deleted nevertheless.
+    assert!(store.delete(&session).await.unwrap());
+    assert!(!store.exists(&session).await.unwrap());
 }
 
 /// Returns a loaded session with a value.

@@ -12,10 +12,11 @@ use std::{
 use super::super::face::{SessionStore, asynchronous};
 use super::{
     super::context::{Cx, clauses},
+    failing::an_outage_in_the_middle_is_an_error_of_the_verb,
     key, record,
 };
 use crate::{
-    Error, ErrorKind, KvBackend, Login, SessionError, SessionExpiry, SessionKey,
+    Error, ErrorKind, Expiry, KvBackend, Login, SessionError, SessionExpiry, SessionKey,
     web::{Outcome, RequestSession, SameSite, SessionCookie, Sessions},
 };
 
@@ -23,6 +24,7 @@ clauses! {
     skey_04_a_quoted_key_is_read_and_the_first_that_can_be_one_counts {
         a_quoted_value_is_read_without_the_quotes
         the_first_value_that_can_be_a_key_counts
+        what_cannot_be_a_key_is_passed_over
     }
     scook_01_a_response_removes_no_cookie_of_another_response {
         a_request_with_the_key_from_before_a_login_leaves_the_cookie
@@ -33,6 +35,11 @@ clauses! {
         a_failed_response_saves_nothing
         a_session_that_expires_during_a_request_is_removed
         a_renewal_of_an_ended_session_leaves_the_cookie
+        a_new_key_is_given_in_the_cookie
+        the_other_sessions_of_a_user_end_with_the_request
+        an_empty_session_of_a_visitor_is_not_stored
+        a_response_that_depends_on_the_cookie_says_so
+        every_request_renews_the_record_too
     }
     scook_02_a_browser_session_has_no_max_age {
         a_browser_session_has_no_max_age
@@ -43,6 +50,7 @@ clauses! {
     sverb_12_each_kind_of_failure_has_its_own_answer {
         each_kind_of_failure_has_its_own_answer
         a_mistake_is_told_where_it_is_made
+        an_outage_in_the_middle_is_an_error_of_the_verb
     }
 }
 
@@ -110,6 +118,59 @@ async fn the_first_value_that_can_be_a_key_counts<B: KvBackend>(cx: &Cx<B>) {
     ] {
         assert_eq!(name(&store, &header).await.as_deref(), expected, "{header}");
     }
+}
+
+async fn what_cannot_be_a_key_is_passed_over<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let ada = visitor(&store).await;
+    for other in [
+        "z".repeat(7),
+        "z".repeat(129),
+        "zzzzzzz.".to_owned(),
+        "zzzz zzzz".to_owned(),
+        "zzzz+zzzz".to_owned(),
+        "zzzz/zzzz".to_owned(),
+        "zzzz:zzzz".to_owned(),
+        "zzzz=zzzz".to_owned(),
+        "zzzz%7azzz".to_owned(),
+        "zzzzzzz\u{e9}".to_owned(),
+        "zzzzzzz\0".to_owned(),
+        "zzzz,zzzz".to_owned(),
+        "'zzzzzzzz'".to_owned(),
+    ] {
+        let header = format!("sessionid={other}; {ada}");
+        assert_eq!(name(&store, &header).await.as_deref(), Some("Ada"), "{header}");
+    }
+    for other in [
+        "z".repeat(8),
+        "z".repeat(128),
+        "ZZZZZZZZ".to_owned(),
+        "zz-zz_00".to_owned(),
+    ] {
+        let header = format!("sessionid={other}; {ada}");
+        assert_eq!(name(&store, &header).await, None, "{header}");
+    }
+    // These are other cookies, or parts of them.
+    for header in [
+        format!("SessionId={}", key_of(&ada).as_str()),
+        format!("theme=dark,{ada}"),
+        format!("theme={ada}"),
+        format!("{ada}x"),
+        format!("{ada}=x"),
+        format!("{ada}.x"),
+    ] {
+        assert_eq!(name(&store, &header).await, None, "{header}");
+    }
+    // HTTP/2 may split the header.
+    let key = key_of(&ada);
+    let split = [
+        b"theme=\xff".to_vec(),
+        format!("sessionid={}", key.as_str()).into_bytes(),
+    ];
+    let split: Vec<&[u8]> = split.iter().map(Vec::as_slice).collect();
+    let request = RequestSession::begin(&store, split);
+    assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+    assert_eq!(request.finish(200).await.set_cookie, None);
 }
 
 async fn a_request_with_the_key_from_before_a_login_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {
@@ -191,7 +252,7 @@ async fn the_request_that_ends_a_session_removes_its_cookie<B: KvBackend>(cx: &C
 
 async fn a_cookie_is_removed_where_it_was_set<B: KvBackend>(cx: &Cx<B>) {
     let cookie = SessionCookie::new().path("/shop").domain("example.org");
-    let cookie = cookie.same_site(SameSite::Strict);
+    let cookie = cookie.same_site(SameSite::Strict).partitioned();
     let sessions = Sessions::new(asynchronous(cx.store())).cookie(cookie).unwrap();
     let request = sessions.begin(None);
     request.insert("name", "Ada").await.unwrap();
@@ -201,7 +262,8 @@ async fn a_cookie_is_removed_where_it_was_set<B: KvBackend>(cx: &Cx<B>) {
     let removed = request.finish(200).await.set_cookie.expect("the cookie is removed");
     for header in [set.set_cookie.unwrap(), removed] {
         assert!(
-            header.contains("; HttpOnly; SameSite=Strict; Secure; Path=/shop; Domain=example.org; Max-Age="),
+            header
+                .contains("; HttpOnly; SameSite=Strict; Partitioned; Secure; Path=/shop; Domain=example.org; Max-Age="),
             "{header}"
         );
     }
@@ -224,14 +286,14 @@ async fn the_session_of_another_user_ends_with_the_login<B: KvBackend>(cx: &Cx<B
 async fn a_failed_response_saves_nothing<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let cookie = visitor(&store).await;
-    for status in [500, 503, 599, 408] {
+    for status in [500, 501, 502, 503, 504, 505, 599, 408] {
         let request = RequestSession::begin(&store, cookie.as_str());
         request.insert("name", "Eve").await.unwrap();
         request.cycle_key().await.unwrap();
         assert_eq!(request.finish(status).await.set_cookie, None, "{status}");
         assert_eq!(name(&store, &cookie).await.as_deref(), Some("Ada"), "{status}");
     }
-    for status in [200, 303, 404, 499] {
+    for status in [200, 204, 303, 304, 400, 401, 403, 404, 409, 429, 499] {
         let request = RequestSession::begin(&store, cookie.as_str());
         request.insert("status", status).await.unwrap();
         assert!(request.finish(status).await.set_cookie.is_some(), "{status}");
@@ -278,6 +340,168 @@ async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B
     for _ in 0..2 {
         let outcome = sessions.begin(cookie.as_str()).finish(200).await;
         assert!(outcome.error.is_none() && outcome.set_cookie.is_none(), "{outcome:?}");
+    }
+}
+
+async fn a_new_key_is_given_in_the_cookie<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let before = visitor(&store).await;
+    let request = RequestSession::begin(&store, before.as_str());
+    request.cycle_key().await.unwrap();
+    let outcome = request.finish(200).await;
+    let after = cookie(&outcome);
+    assert_ne!(after, before);
+    assert_eq!(
+        outcome.set_cookie.unwrap(),
+        format!("{after}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=1209600")
+    );
+    assert!(!store.exists(&key_of(&before)).await.unwrap());
+    assert_eq!(name(&store, &after).await.as_deref(), Some("Ada"));
+
+    // Another request changes the session meanwhile.
+    let request = RequestSession::begin(&store, after.as_str());
+    request.insert("mine", 1).await.unwrap();
+    request.cycle_key().await.unwrap();
+    store
+        .update(&key_of(&after), |session| session.insert("theirs", 1))
+        .await
+        .unwrap();
+    let last = cookie(&request.finish(200).await);
+    assert_ne!(last, after);
+    let merged = store.load(&key_of(&last)).await.unwrap().expect("it is stored");
+    assert!(["name", "mine", "theirs"].iter().all(|name| merged.contains_key(name)));
+
+    // Data after a logout belongs to another session.
+    for cycles in [false, true] {
+        let before = visitor(&store).await;
+        let request = RequestSession::begin(&store, before.as_str());
+        if cycles {
+            request.cycle_key().await.unwrap();
+        }
+        request.flush().await.unwrap();
+        request.insert("theme", "dark").await.unwrap();
+        let after = cookie(&request.finish(200).await);
+        assert_ne!(after, before);
+        assert!(!store.exists(&key_of(&before)).await.unwrap());
+        let fresh = store.load(&key_of(&after)).await.unwrap().expect("it is stored");
+        assert_eq!(fresh.keys().collect::<Vec<_>>(), ["theme"]);
+    }
+    let request = RequestSession::begin(&store, last.as_str());
+    request.cycle_key().await.unwrap();
+    request.flush().await.unwrap();
+    let removal = request.finish(200).await.set_cookie.expect("the cookie is removed");
+    assert_eq!(
+        removal,
+        "sessionid=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+    );
+}
+
+async fn the_other_sessions_of_a_user_end_with_the_request<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let login = async || {
+        let request = RequestSession::begin(&store, None);
+        request.login(&Login::new("42")).await.unwrap();
+        cookie(&request.finish(303).await)
+    };
+    let user = async |header: &str| {
+        let request = RequestSession::begin(&store, header);
+        let user = request.user().await.unwrap();
+        assert_eq!(request.finish(200).await.set_cookie, None);
+        user
+    };
+    for (status, ends) in [(500, false), (408, false), (200, true), (404, true)] {
+        let (this, other) = (login().await, login().await);
+        let request = RequestSession::begin(&store, this.as_str());
+        request.insert("a", 1).await.unwrap();
+        request.end_others().await.unwrap();
+        assert!(user(&other).await.is_some(), "not before the end of the request");
+        let outcome = request.finish(status).await;
+        assert!(outcome.error.is_none());
+        assert_eq!(outcome.set_cookie.is_some(), ends, "{status}");
+        assert_eq!(user(&this).await.as_deref(), Some("42"), "{status}");
+        assert_eq!(user(&other).await.is_some(), !ends, "{status}");
+    }
+    let nobody = RequestSession::begin(&store, None);
+    let refused = nobody.end_others().await;
+    assert!(matches!(refused, Err(SessionError::InvalidArgument(_))), "{refused:?}");
+}
+
+async fn an_empty_session_of_a_visitor_is_not_stored<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watch) = cx.watched_store();
+    for presented in ["", "sessionid=junk"] {
+        let request = RequestSession::begin(&store, presented);
+        assert!(request.is_empty().await.unwrap());
+        request.insert("name", "Ada").await.unwrap();
+        assert!(request.remove("name").await.unwrap());
+        let outcome = request.finish(200).await;
+        assert_eq!(outcome.set_cookie, None);
+        assert_eq!(watch.take(), [""; 0]);
+    }
+}
+
+async fn a_response_that_depends_on_the_cookie_says_so<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watch) = cx.watched_store();
+    let cookie = visitor(&store).await;
+    let begin = || RequestSession::begin(&store, cookie.as_str());
+    for status in [200, 404, 500] {
+        let outcome = begin().finish(status).await;
+        assert_eq!((outcome.vary, outcome.set_cookie), (false, None), "{status}");
+        let request = begin();
+        request.get::<String>("name").await.unwrap();
+        assert!(request.finish(status).await.vary, "{status}");
+        let request = begin();
+        request.insert("a", status).await.unwrap();
+        assert!(request.finish(status).await.vary, "{status}");
+        let visitor = RequestSession::begin(&store, None);
+        assert!(!visitor.contains_key("name").await.unwrap());
+        assert!(visitor.finish(status).await.vary, "{status}");
+    }
+    let request = begin();
+    request.get::<String>("name").await.unwrap();
+    assert!(request.finish_without_saving().await.vary);
+    watch.fail_after(0);
+    let request = begin();
+    request.get::<String>("name").await.unwrap_err();
+    let outcome = request.finish(200).await;
+    assert!(outcome.vary && outcome.error.is_some());
+    watch.fail_after(usize::MAX);
+    let request = begin();
+    request.flush().await.unwrap();
+    let outcome = request.finish(200).await;
+    assert!(outcome.vary && outcome.set_cookie.is_some());
+    let request = begin();
+    request.flush().await.unwrap();
+    let outcome = request.finish(200).await;
+    assert_eq!((outcome.vary, outcome.set_cookie), (true, None));
+}
+
+async fn every_request_renews_the_record_too<B: KvBackend>(cx: &Cx<B>) {
+    let age = Duration::from_secs(5_000);
+    let store = cx.sessions().project("shop").cookie_age(age).build().unwrap();
+    let sessions = Sessions::new(asynchronous(store.clone())).save_every_request();
+    let cookie = visitor(&store).await;
+    let stored = record(&key_of(&cookie));
+    let before = cx.stored(&stored).await;
+    for reads in [false, true] {
+        let soon = Expiry::After(Duration::from_secs(50));
+        assert!(cx.backend.expire(&stored, soon).await.unwrap());
+        let request = sessions.begin(cookie.as_str());
+        if reads {
+            assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+        }
+        let set_cookie = request.finish(200).await.set_cookie.expect("the cookie is renewed");
+        assert!(
+            set_cookie.starts_with(&cookie) && set_cookie.ends_with("; Max-Age=5000"),
+            "{set_cookie}"
+        );
+        cx.assert_ttl(&stored, age).await;
+        assert_eq!(cx.stored(&stored).await, before, "the data is not written");
+    }
+    // A failed response renews nothing, and a visitor gets nothing.
+    assert_eq!(sessions.begin(cookie.as_str()).finish(500).await.set_cookie, None);
+    for unknown in [None, Some("sessionid=zzzzzzzzzzzzzzzz")] {
+        let outcome = sessions.begin(unknown).finish(200).await;
+        assert_eq!(outcome.set_cookie, None, "{unknown:?}");
     }
 }
 
@@ -412,7 +636,9 @@ async fn each_kind_of_failure_has_its_own_answer<B: KvBackend>(cx: &Cx<B>) {
     store.delete(&key_of(&cookie)).await.unwrap();
     let outcome = request.finish(200).await;
     assert!(matches!(outcome.error, Some(SessionError::Gone)), "{outcome:?}");
+    assert_eq!(outcome.set_cookie, None, "another response may have set the cookie");
     assert_eq!(SessionError::Gone.status_code(), 400);
+    assert_eq!(SessionError::Conflict.status_code(), 503);
 }
 
 async fn a_mistake_is_told_where_it_is_made<B: KvBackend>(cx: &Cx<B>) {
