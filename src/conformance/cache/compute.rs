@@ -288,7 +288,7 @@ async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
         };
         inside.get_or_try_set_with("k", MINUTE, compute).await
     });
-    entered.notified().await;
+    in_time("a value of a group", entered.notified()).await;
     // If they shared a flight, they would wait for the running computation until `max_wait`.
     for key in ["other", "K", "k ", " k", "k:"] {
         let other = cache.get_or_try_set_with(key, MINUTE, || async { Ok::<_, Closed>(2) });
@@ -308,12 +308,15 @@ async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
 /// Fails the first, the second and each later call.
 async fn a_store_that_fails_midway_is_an_error<B: KvBackend>(cx: &Cx<B>) {
     let (cache, watch) = cx.counted();
+    let runs = AtomicUsize::new(0);
     let mut calls = 0;
     loop {
         watch.fail_after(calls);
-        let answer = cache
-            .get_or_try_set_with("k", MINUTE, || async { Ok::<u8, Closed>(1) })
-            .await;
+        let compute = || async {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Ok::<u8, Closed>(1)
+        };
+        let answer = cache.get_or_try_set_with("k", MINUTE, compute).await;
         watch.fail_after(usize::MAX);
         match answer {
             Ok(value) => break assert_eq!(value, 1),
@@ -325,6 +328,12 @@ async fn a_store_that_fails_midway_is_an_error<B: KvBackend>(cx: &Cx<B>) {
         assert!(calls < 20, "it takes {calls} calls");
     }
     assert!(calls > 0);
+    // Once when the write failed, and once when nothing failed.
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        2,
+        "it was computed although the store could not be read"
+    );
     assert_eq!(
         cx.stored("shop:1:k").await.unwrap(),
         "1",

@@ -547,7 +547,8 @@ async fn a_store_that_fails_midway_is_an_error_of_a_loader<B: KvBackend>(cx: &Cx
         if let Some(lease) = lease {
             builder = builder.lease(lease);
         }
-        let loader = Source::open().of(builder);
+        let source = Source::open();
+        let loader = source.of(builder);
         let mut calls = 0;
         loop {
             let key = format!("{}{calls}", if lease.is_some() { "leased" } else { "plain" });
@@ -569,7 +570,21 @@ async fn a_store_that_fails_midway_is_an_error_of_a_loader<B: KvBackend>(cx: &Cx
             assert!(calls < 20, "it takes {calls} calls");
         }
         assert!(calls > 0);
+        // Once when the write failed, and once when nothing failed.
+        assert_eq!(
+            source.runs(),
+            2,
+            "it was computed although the store could not be read or claimed"
+        );
+        cache.set("there", &1, MINUTE).await.unwrap();
+        // With a lease, a placeholder is looked for in a second call.
+        watch.fail_after(usize::from(lease.is_some()));
+        assert!(matches!(cache.has_key("there").await, Err(CacheError::Backend(_))));
         watch.fail_after(0);
+        assert!(matches!(
+            cache.touch("there", MINUTE).await,
+            Err(CacheError::Backend(_))
+        ));
         assert!(matches!(loader.invalidate("k").await, Err(CacheError::Backend(_))));
         let many = loader.clone();
         let answer = bounded(spawn(async move { many.get_many(["a", "b"]).await })).await;

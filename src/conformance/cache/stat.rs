@@ -266,8 +266,13 @@ async fn loaders_answer_an_outage_with_a_stale_value<B: KvBackend>(cx: &Cx<B>) {
     let stored = cx.backend.set("shop:1:read", "7".into(), options).await.unwrap();
     assert!(stored.is_written());
     assert_eq!(get(&loader, "read").await.unwrap().value, 7);
+    // Values that the verbs stored.
+    assert!(cache.add("added", &2, MINUTE).await.unwrap());
+    assert_eq!(cache.get_or_set("or", 3, MINUTE).await.unwrap(), 3);
+    let computed = cache.get_or_try_set_with("computed", MINUTE, || async { Ok::<_, Closed>(4) });
+    assert_eq!(computed.await.unwrap(), 4);
     watch.fail_after(0);
-    for (key, value) in [("loaded", 1), ("read", 7)] {
+    for (key, value) in [("loaded", 1), ("read", 7), ("added", 2), ("or", 3), ("computed", 4)] {
         assert_eq!(cache.get::<usize>(key).await.unwrap(), Some(value), "{key}");
         let got = get(&loader, key).await.unwrap();
         assert_eq!((got.value, got.state), (value, LoadState::Stale), "{key}");

@@ -318,6 +318,11 @@ async fn every_verb_stores_a_null<B: KvBackend>(cx: &Cx<B>) {
         assert_eq!(computed.await.unwrap(), None);
         assert_eq!(load(&loader, "loaded").await.unwrap().value, None);
     }
+    let many = loader.clone();
+    let many = bounded(spawn(async move { many.get_many(["loaded"]).await }))
+        .await
+        .unwrap();
+    assert_eq!(many["loaded"].value, None);
     assert_eq!(runs.load(Ordering::SeqCst), 2, "a stored null was computed again");
     for key in ["add", "or", "computed", "loaded"] {
         assert_eq!(
