@@ -570,10 +570,10 @@ async fn a_store_that_fails_midway_is_an_error_of_a_loader<B: KvBackend>(cx: &Cx
             assert!(calls < 20, "it takes {calls} calls");
         }
         assert!(calls > 0);
-        // Once when the write failed, and once when nothing failed.
-        assert_eq!(
-            source.runs(),
-            2,
+        // It computes only after the reads and the claim.
+        let before = 1 + usize::from(lease.is_some());
+        assert!(
+            source.runs() + before <= calls,
             "it was computed although the store could not be read or claimed"
         );
         cache.set("there", &1, MINUTE).await.unwrap();
