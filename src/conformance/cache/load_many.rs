@@ -183,8 +183,9 @@ async fn a_panic_in_a_batch_strands_nobody<B: KvBackend>(cx: &Cx<B>) {
     for _ in 0..2 {
         let answer = get_many(&loader, ["a", "b"]).await;
         assert!(matches!(answer, Err(ComputeError::Aborted)), "{answer:?}");
+        // The error of the first key is returned while the lease of the second is given back.
         for key in ["shop:1:a", "shop:1:b"] {
-            assert_eq!(cx.stored(key).await, None, "a panic left its lease behind");
+            until!("a panic leaves no lease behind", cx.stored(key).await.is_none());
         }
     }
     assert_eq!(get_many(&loader, ["a", "b"]).await.unwrap()["b"].value, 7);
@@ -226,7 +227,7 @@ async fn a_batch_that_fails_is_an_error_and_stores_nothing<B: KvBackend>(cx: &Cx
     let answer = get_many(&loader, ["there", "a", "b"]).await;
     assert!(matches!(answer, Err(ComputeError::Compute(_))), "{answer:?}");
     for key in ["shop:1:a", "shop:1:b"] {
-        assert_eq!(cx.stored(key).await, None, "{key}");
+        until!("a failed batch leaves nothing behind", cx.stored(key).await.is_none());
     }
     let got = get_many(&loader, ["there", "a", "b"]).await.unwrap();
     assert_eq!((got["there"].value, got["a"].value, got["b"].value), (1, 7, 7));
