@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use codex_kv::{Cache, CacheError, Timeout, blocking, cached, memory::MemoryBackend};
+use codex_kv::{Cache, CacheError, KvBackend as _, Timeout, Ttl, blocking, cached, memory::MemoryBackend};
 use serde::{Deserialize, Serialize};
 
 static CACHE: LazyLock<Cache<MemoryBackend>> =
@@ -61,6 +61,11 @@ impl Counter {
     }
 }
 
+/// Returns the time to live of a key of the cache.
+async fn ttl(key: &str) -> Ttl {
+    CACHE.backend().ttl(&CACHE.make_key(key)).await.unwrap()
+}
+
 static PLAIN: Counter = Counter::new();
 
 #[cached(cache = CACHE, timeout = Duration::from_secs(60))]
@@ -84,7 +89,11 @@ async fn an_async_function_is_computed_once_for_each_list_of_arguments() {
     assert_eq!(plain(7, "de".into(), &["a"]).await.unwrap(), "7 de! 1");
     assert_eq!(plain(7, "en".into(), &["a", "b"]).await.unwrap(), "7 en! 2");
     assert_eq!(PLAIN.get(), 3);
-    assert!(CACHE.has_key(r#"plain:[7,"en",["a"]]"#).await.unwrap());
+    let remaining = ttl(r#"plain:[7,"en",["a"]]"#).await;
+    assert!(
+        matches!(remaining, Ttl::Remaining(left) if left <= Duration::from_secs(60)),
+        "{remaining:?}"
+    );
     // Errors are returned and not cached, both with `?` and with `return`.
     for id in [0, 0, 1, 1] {
         assert_eq!(plain(id, String::new(), &[]).await, Err(Failure::Unknown));
@@ -107,10 +116,45 @@ async fn no_two_lists_of_arguments_have_one_key() {
         ("a", Some("")),
         ("a", None),
         ("", Some("a")),
+        ("A", None),
+        (" a", None),
+        ("a ", None),
+        ("é", None),
+        ("e\u{301}", None),
     ] {
         assert_eq!(pair(first, second).await.unwrap(), format!("{first:?} {second:?}"));
     }
     assert!(CACHE.has_key(r#"pairs:["a",null]"#).await.unwrap());
+    let long = "k".repeat(5000);
+    for second in ["a", "b"] {
+        assert_eq!(
+            pair(&long, Some(second)).await.unwrap(),
+            format!("{long:?} {:?}", Some(second))
+        );
+    }
+}
+
+/// Integers that a float cannot tell apart.
+#[tokio::test]
+async fn no_two_large_integers_have_one_key() {
+    #[cached(cache = CACHE)]
+    async fn large(number: i128, other: u64) -> Result<(i128, u64), CacheError> {
+        Ok((number, other))
+    }
+    for number in [
+        i128::MIN,
+        i128::MIN + 1,
+        -1,
+        1,
+        1 << 53,
+        (1 << 53) + 1,
+        i128::MAX - 1,
+        i128::MAX,
+    ] {
+        for other in [0, 1 << 53, (1 << 53) + 1, u64::MAX - 1, u64::MAX] {
+            assert_eq!(large(number, other).await.unwrap(), (number, other));
+        }
+    }
 }
 
 #[tokio::test]
@@ -130,7 +174,7 @@ async fn a_key_can_be_written_and_arguments_skipped() {
     let database = Database(Counter::new());
     assert_eq!(by_key(&database, 7).await.unwrap(), 1);
     assert_eq!(by_key(&database, 7).await.unwrap(), 1);
-    assert!(CACHE.has_key("by key:007").await.unwrap());
+    assert_eq!(ttl("by key:007").await, Ttl::Persistent);
     assert_eq!(by_skip(&database, 1, &database).await.unwrap(), 102);
     assert_eq!(by_skip(&database, 1, &database).await.unwrap(), 102);
     assert_eq!(by_skip(&database, 2, &database).await.unwrap(), 203);
@@ -276,8 +320,23 @@ async fn a_loader_computes_in_a_task_of_its_own() {
     }
     assert_eq!(REPORTS.get(), 1);
     assert_eq!(report(period, 0).await, Err(Failure::Unknown));
-    let key = r#"report:[{"year":2025,"month":null},3]"#;
-    assert!(CACHE.has_key(key).await.unwrap());
+    // Fresh and stale for a minute each, and the jitter takes up to six seconds.
+    let remaining = ttl(r#"report:[{"year":2025,"month":null},3]"#).await;
+    assert!(
+        matches!(remaining, Ttl::Remaining(left) if left <= Duration::from_secs(120)),
+        "{remaining:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_in_a_task_of_its_own_is_an_error() {
+    #[cached(cache = CACHE, fresh_for = Duration::from_secs(60))]
+    async fn fragile(id: u8) -> Result<u8, Failure> {
+        assert_ne!(id, 0, "planted");
+        Ok(id)
+    }
+    assert!(matches!(fragile(0).await, Err(Failure::Cache(text)) if text.contains("panicked")));
+    assert_eq!(fragile(1).await.unwrap(), 1);
 }
 
 #[test]

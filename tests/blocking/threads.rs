@@ -125,3 +125,37 @@ fn a_function_that_requests_its_own_key_gets_an_error() {
         assert!(error.contains("requested its own key"), "{error}");
     }
 }
+
+#[test]
+fn a_group_ends_with_each_of_its_names() {
+    let cache = cache();
+    for end in ["a", "b"] {
+        let both = cache.groups(&["b", "a"]).unwrap();
+        assert_eq!(both.names(), ["a", "b"]);
+        both.set("k", &1, Timeout::Default).unwrap();
+        assert_eq!(cache.get::<u8>("k").unwrap(), None);
+        assert_eq!(cache.groups(&["a", "b"]).unwrap().get::<u8>("k").unwrap(), Some(1));
+        cache.group(end).unwrap().invalidate().unwrap();
+        assert_eq!(cache.groups(&["a", "b"]).unwrap().get::<u8>("k").unwrap(), None);
+        both.invalidate().unwrap();
+        assert_eq!(both.get::<u8>("k").unwrap(), None);
+    }
+}
+
+#[test]
+fn a_loader_refreshes_invalidates_and_loads_many() {
+    let cache = cache();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let loader = cache
+        .loader("l")
+        .fresh_for(Duration::from_secs(60))
+        .load(move |_| Ok::<_, Infallible>(counted.fetch_add(1, Ordering::SeqCst)));
+    assert_eq!((loader.get("k").unwrap().value, loader.get("k").unwrap().value), (0, 0));
+    assert_eq!(loader.refresh("k").unwrap().value, 1);
+    assert_eq!(cache.get("k").unwrap(), Some(1));
+    assert!(loader.invalidate("k").unwrap());
+    assert!(!cache.has_key("k").unwrap() && !loader.invalidate("k").unwrap());
+    assert_eq!(loader.get_many(["a", "b", "c", "a"]).unwrap().len(), 3);
+    assert_eq!(runs.load(Ordering::SeqCst), 5);
+}

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use codex_kv::{Cache, KvBackend, Timeout, memory::MemoryBackend, namespaced_key};
+use codex_kv::{Cache, Error, ErrorKind, KvBackend, Outage, Timeout, memory::MemoryBackend, namespaced_key};
+use codex_testkit::doubles::MockBackend;
 use proptest::prelude::*;
 use serde::Deserialize;
 use tracing::{
@@ -121,6 +122,50 @@ fn ckey_03_an_odd_key_is_warned_about_once_and_never_shown() {
     ] {
         assert_eq!(warnings_for(odd), 1, "{odd:?}");
     }
+}
+
+/// Logs a read that an outage answered, and a refresh that failed.
+#[test]
+fn stat_01_no_log_shows_a_key() {
+    let warnings = Warnings::default();
+    // With a single subscriber, `tracing` asks only the thread that reaches an event first.
+    let _second = Dispatch::new(warnings.clone());
+    with_default(warnings.clone(), || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut backend = MockBackend::new();
+            let down = |_: &str| Err(Error::new(ErrorKind::Connection, "get", "the store cannot be reached"));
+            backend.expect_get().returning(down);
+            let cache = Cache::builder(backend).key_prefix("shop").on_outage(Outage::Miss);
+            assert_eq!(cache.build().unwrap().get::<u8>("hunter2").await.unwrap(), None);
+
+            let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+            let minute = Duration::from_secs(60);
+            cache.set("hunter2", &7, minute).await.unwrap();
+            let loader = cache.loader("l").fresh_for(minute).stale_for(minute * 2);
+            let loader = loader.load(|_| async { Err::<u8, _>(fmt::Error) });
+            assert_eq!(loader.get("hunter2").await.unwrap().value, 7);
+            while cache.stats().errors == 0 {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+        });
+    });
+    let text = warnings.text.lock().unwrap();
+    assert!(
+        warnings.count.load(Ordering::Relaxed) >= 2 && !text.contains("hunter2"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn group_01_no_debug_form_shows_the_name_of_a_group() {
+    let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+    let group = cache.group("hunter2").await.unwrap();
+    assert!(!format!("{group:?}").contains("hunter2"), "{group:?}");
 }
 
 proptest! {

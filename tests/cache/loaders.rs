@@ -307,3 +307,26 @@ async fn load_06_a_value_that_the_store_refuses_leaves_no_lease() {
         assert_eq!(answer.unwrap().unwrap().value, "x");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn load_05_a_failed_refresh_waits_five_seconds_unless_set() {
+    let (cache, _) = cache(None);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let loader = cache
+        .loader("l")
+        .fresh_for(MINUTE)
+        .stale_for(MINUTE * 60)
+        .load(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Err::<u8, _>(std::fmt::Error) }
+        });
+    cache.set("k", &7, MINUTE * 30).await.unwrap();
+    for _ in 0..40 {
+        assert_eq!(loader.get("k").await.unwrap().value, 7);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // In 20 s.
+    let runs = runs.load(Ordering::SeqCst);
+    assert!((3..=5).contains(&runs), "{runs} attempts in 20 s");
+}

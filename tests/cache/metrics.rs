@@ -1,8 +1,9 @@
 //! Tests of the counts of a cache through the `metrics` facade.
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
-use codex_kv::{Cache, Timeout, memory::MemoryBackend};
+use codex_kv::{Cache, Error, ErrorKind, Outage, Timeout, memory::MemoryBackend};
+use codex_testkit::doubles::MockBackend;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 #[test]
@@ -65,4 +66,70 @@ fn stat_01_the_recorder_is_told_the_cache_and_no_key() {
         durations.len() == 1 && durations[0].into_inner() >= 0.001,
         "{durations:?}"
     );
+}
+
+#[test]
+fn stat_01_the_recorder_is_told_every_count() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+            let minute = Duration::from_secs(60);
+            let compute = || async {
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(1)
+            };
+            let (first, second) = tokio::join!(
+                cache.get_or_try_set_with("k", minute, compute),
+                cache.get_or_try_set_with("k", minute, compute)
+            );
+            assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
+            let deleting = || async {
+                cache.delete("refused").await.unwrap();
+                Ok::<_, Infallible>(1)
+            };
+            cache.get_or_try_set_with("refused", minute, deleting).await.unwrap();
+            let loader = cache.loader("l").fresh_for(minute).stale_for(minute * 2);
+            let loader = loader.load(|_| async { Ok::<_, Infallible>(1) });
+            cache.set("stale", &7, minute).await.unwrap();
+            assert_eq!(loader.get("stale").await.unwrap().value, 7);
+
+            let mut backend = MockBackend::new();
+            let down = |_: &str| Err(Error::new(ErrorKind::Connection, "get", "the store cannot be reached"));
+            backend.expect_get().returning(down);
+            let cache = Cache::builder(backend).key_prefix("shop").on_outage(Outage::Miss);
+            assert_eq!(cache.build().unwrap().get::<u8>("k").await.unwrap(), None);
+        });
+    });
+    let counts: HashMap<String, u64> = snapshotter
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .filter_map(|(key, _, _, value)| {
+            let labels = key.key().labels().map(|label| label.value());
+            let name = [key.key().name()]
+                .into_iter()
+                .chain(labels)
+                .collect::<Vec<_>>()
+                .join(" ");
+            match value {
+                DebugValue::Counter(count) => Some((name, count)),
+                _ => None,
+            }
+        })
+        .collect();
+    for (name, count) in [
+        ("codex.cache.reads shop stale", 1),
+        ("codex.cache.coalesced shop", 1),
+        ("codex.cache.refused_fills shop", 1),
+        ("codex.cache.outage_reads shop", 1),
+        ("codex.cache.errors shop", 1),
+    ] {
+        assert_eq!(counts.get(name), Some(&count), "{name} in {counts:?}");
+    }
 }

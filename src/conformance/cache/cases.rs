@@ -9,7 +9,12 @@ use codex_testkit::cases::{
     values::{self, LENGTHS, letters},
 };
 
-use super::{super::context::Cx, MINUTE};
+use super::{
+    super::context::Cx,
+    MINUTE,
+    compute::Closed,
+    load::{Source, get},
+};
 use crate::{CacheError, KvBackend, SetOptions, Timeout, Ttl};
 
 /// Asserts that each verb affects only the given key of a class.
@@ -196,6 +201,18 @@ pub(super) async fn milliseconds_are_kept_by_every_verb<B: KvBackend>(cx: &Cx<B>
         is_rounded("shop:1:touch", "touch").await;
         cache.get_or_set("or", 1, timeout).await.unwrap();
         is_rounded("shop:1:or", "get_or_set").await;
+        let computed = cache.get_or_try_set_with("computed", timeout, || async { Ok::<_, Closed>(1) });
+        assert_eq!(computed.await.unwrap(), 1);
+        is_rounded("shop:1:computed", "get_or_try_set_with").await;
+        cache.set_bytes("set_bytes", "1", timeout).await.unwrap();
+        is_rounded("shop:1:set_bytes", "set_bytes").await;
+        assert!(cache.add_bytes("add_bytes", "1", timeout).await.unwrap());
+        is_rounded("shop:1:add_bytes", "add_bytes").await;
+        cache.get_or_set_bytes("or_bytes", "1", timeout).await.unwrap();
+        is_rounded("shop:1:or_bytes", "get_or_set_bytes").await;
+        let loader = Source::open().of(cache.loader("l").fresh_for(timeout));
+        assert_eq!(get(&loader, "loaded").await.unwrap().value, 1);
+        is_rounded("shop:1:loaded", "get of a loader").await;
         let by_default = cx
             .builder()
             .key_prefix("other")
@@ -208,7 +225,8 @@ pub(super) async fn milliseconds_are_kept_by_every_verb<B: KvBackend>(cx: &Cx<B>
         is_rounded("shop:2:set", "incr_version").await;
         assert_eq!(cache.incr("touch", 99).await.unwrap(), 100);
         is_rounded("shop:1:touch", "incr").await;
-        assert_eq!(cache.delete_many(["add", "or"]).await.unwrap(), 2);
+        let added = ["add", "or", "computed", "add_bytes", "or_bytes", "loaded"];
+        assert_eq!(cache.delete_many(added).await.unwrap(), added.len() as u64);
     }
 }
 

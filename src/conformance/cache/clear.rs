@@ -7,6 +7,7 @@ clauses! {
     cverb_10_clear_scans_and_deletes_its_prefix {
         clear_scans_and_deletes_its_prefix
         clear_with_an_empty_prefix_refuses
+        a_clear_that_fails_midway_is_an_error
     }
     cverb_11_clear_removes_every_version_and_nothing_else {
         clear_removes_every_version_and_nothing_else
@@ -31,6 +32,35 @@ async fn clear_scans_and_deletes_its_prefix<B: KvBackend>(cx: &Cx<B>) {
     assert!(cache.get_many::<u8>(&keys).await.unwrap().is_empty());
     assert!(cx.stored("other").await.is_some());
     assert_eq!(cache.clear().await.unwrap(), 0);
+}
+
+/// Fails the first, the second and each later call of a clear.
+async fn a_clear_that_fails_midway_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    let keys: Vec<String> = (0..2500).map(|number| number.to_string()).collect();
+    cache
+        .set_many(keys.iter().map(|key| (key, 0)), Timeout::Default)
+        .await
+        .unwrap();
+    let mut calls = 0;
+    loop {
+        cache.set("k", &0, Timeout::Default).await.unwrap();
+        watch.fail_after(calls);
+        let answer = cache.clear().await;
+        watch.fail_after(usize::MAX);
+        let Err(error) = answer else { break };
+        assert!(matches!(error, CacheError::Backend(_)), "{error} after {calls} calls");
+        calls += 1;
+        assert!(calls < 2500, "a clear of 2501 values takes {calls} calls");
+    }
+    assert!(calls > 0 && cache.get_many::<u8>(&keys).await.unwrap().is_empty());
+    assert!(
+        !cache.has_key("k").await.unwrap(),
+        "a clear that failed was reported as done"
+    );
+    let group = cache.group("g").await.unwrap();
+    watch.fail_after(0);
+    assert!(matches!(group.clear().await, Err(CacheError::Backend(_))));
 }
 
 async fn clear_with_an_empty_prefix_refuses<B: KvBackend>(cx: &Cx<B>) {
@@ -90,7 +120,9 @@ async fn clear_removes_every_version_and_nothing_else<B: KvBackend>(cx: &Cx<B>) 
 }
 
 async fn clear_takes_the_prefix_literally<B: KvBackend>(cx: &Cx<B>) {
-    let prefixes = ["a*b", "axb", "a?b", "a[x]b", "a\\*b", "a^b", "a-b", "*", "é"];
+    let prefixes = [
+        "a*b", "axb", "a?b", "a[x]b", "a\\*b", "a^b", "a-b", "*", "é", "a:b", "a", "a:", ":", " a", "A",
+    ];
     for prefix in prefixes {
         cx.put(&format!("{prefix}:1:k"), "1").await;
     }

@@ -20,6 +20,7 @@ use super::{
         watched::{Watch, Watched},
     },
     MINUTE,
+    outdated::in_time,
 };
 use crate::{CacheError, ComputeError, KvBackend, SetOptions, Timeout};
 
@@ -37,6 +38,7 @@ clauses! {
         a_value_without_a_form_is_an_error_for_all
         keys_and_versions_are_computed_apart
         callers_with_other_error_types_do_not_meet
+        a_store_that_fails_midway_is_an_error
     }
 }
 
@@ -274,25 +276,76 @@ async fn a_value_without_a_form_is_an_error_for_all<B: KvBackend>(cx: &Cx<B>) {
 async fn keys_and_versions_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Ok(1.0)).await;
-    // If they shared a flight, they would wait forever for the running computation.
-    let other = cache
-        .get_or_try_set_with("other", MINUTE, || async { Ok::<_, Closed>(2) })
-        .await
-        .unwrap();
-    let version = cache
-        .with_version(2)
-        .get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3) })
-        .await
-        .unwrap();
-    assert_eq!((other, version), (2, 3));
+    let groups = [cache.group("g").await.unwrap(), cache.group("h").await.unwrap()];
+    let [of_group, inside] = groups;
+    let (entered, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (entering, leaving) = (Arc::clone(&entered), Arc::clone(&gate));
+    let grouped = spawn(async move {
+        let compute = || async move {
+            entering.notify_one();
+            leaving.notified().await;
+            Ok::<_, Closed>(6)
+        };
+        inside.get_or_try_set_with("k", MINUTE, compute).await
+    });
+    in_time("a value of a group", entered.notified()).await;
+    // If they shared a flight, they would wait for the running computation until `max_wait`.
+    for key in ["other", "K", "k ", " k", "k:"] {
+        let other = cache.get_or_try_set_with(key, MINUTE, || async { Ok::<_, Closed>(2) });
+        assert_eq!(in_time("another key", other).await.unwrap(), 2, "{key:?}");
+    }
+    let view = cache.with_version(2);
+    let version = view.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(3) });
+    assert_eq!(in_time("another version", version).await.unwrap(), 3);
+    let group = of_group.get_or_try_set_with("k", MINUTE, || async { Ok::<_, Closed>(4) });
+    assert_eq!(in_time("another group", group).await.unwrap(), 4);
     leave.notify_one();
+    gate.notify_one();
     first.await.unwrap().unwrap();
+    assert_eq!(grouped.await.unwrap().unwrap(), 6);
+}
+
+/// Fails the first, the second and each later call.
+async fn a_store_that_fails_midway_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    let runs = AtomicUsize::new(0);
+    let mut calls = 0;
+    loop {
+        watch.fail_after(calls);
+        let compute = || async {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Ok::<u8, Closed>(1)
+        };
+        let answer = cache.get_or_try_set_with("k", MINUTE, compute).await;
+        watch.fail_after(usize::MAX);
+        match answer {
+            Ok(value) => break assert_eq!(value, 1),
+            Err(ComputeError::Cache(error)) if matches!(*error, CacheError::Backend(_)) => {}
+            Err(error) => panic!("{error:?} after {calls} calls"),
+        }
+        assert_eq!(cx.stored("shop:1:k").await, None);
+        calls += 1;
+        assert!(calls < 20, "it takes {calls} calls");
+    }
+    assert!(calls > 0);
+    // Once when the write failed, and once when nothing failed.
+    assert_eq!(
+        runs.load(Ordering::Relaxed),
+        2,
+        "it was computed although the store could not be read"
+    );
+    assert_eq!(
+        cx.stored("shop:1:k").await.unwrap(),
+        "1",
+        "a failed write was reported as done"
+    );
 }
 
 async fn callers_with_other_error_types_do_not_meet<B: KvBackend>(cx: &Cx<B>) {
     let cache = &cx.cache();
     let (first, leave) = under_way(cx, cache, Err(Closed)).await;
-    let other: Answer<f64, Infallible> = cache.get_or_try_set_with("k", MINUTE, || async { Ok(2.0) }).await;
+    let other = cache.get_or_try_set_with("k", MINUTE, || async { Ok::<f64, Infallible>(2.0) });
+    let other: Answer<f64, Infallible> = in_time("a caller with another error type", other).await;
     assert!((other.unwrap() - 2.0).abs() < f64::EPSILON);
     leave.notify_one();
     assert!(matches!(first.await.unwrap(), Err(ComputeError::Compute(_))));

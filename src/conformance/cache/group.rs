@@ -16,6 +16,10 @@ clauses! {
         a_group_without_a_name_is_refused
         views_and_clones_stay_in_the_group
         a_group_with_a_key_function_is_a_cache_of_its_own
+        every_verb_stays_in_the_group
+        odd_names_are_groups_of_their_own
+        a_group_of_a_group_ends_with_it
+        a_failing_store_is_an_error_of_a_group
     }
     group_02_old_values_are_never_seen_under_a_new_generation {
         a_value_stored_after_the_invalidation_is_not_seen
@@ -178,6 +182,101 @@ async fn a_group_with_a_key_function_is_a_cache_of_its_own<B: KvBackend>(cx: &Cx
     assert_eq!(one.get::<u8>("k").await.unwrap(), Some(1));
     one.invalidate().await.unwrap();
     assert_eq!(one.get::<u8>("k").await.unwrap(), None);
+}
+
+async fn every_verb_stays_in_the_group<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let group = cache.group("g").await.unwrap();
+    let keys = ["a", "b"];
+    cache.set_many(keys.map(|key| (key, 1)), Timeout::Never).await.unwrap();
+    assert!(group.get_many::<u8>(keys).await.unwrap().is_empty());
+    assert_eq!(group.delete_many(keys).await.unwrap(), 0);
+    assert!(!group.has_key("a").await.unwrap() && !group.delete("a").await.unwrap());
+    assert!(!group.touch("a", Timeout::Default).await.unwrap());
+    assert!(matches!(group.incr("a", 1).await, Err(CacheError::NotFound)));
+    assert!(matches!(group.incr_version("a", 1).await, Err(CacheError::NotFound)));
+    assert_eq!(group.get_bytes("a").await.unwrap(), None);
+    assert!(group.add("a", &2, Timeout::Default).await.unwrap());
+    group.set_many([("b", 2)], Timeout::Default).await.unwrap();
+    assert_eq!(group.get_or_set("c", 2, Timeout::Default).await.unwrap(), 2);
+    group.set_bytes("d", "2", Timeout::Default).await.unwrap();
+    assert_eq!(group.get_many::<u8>(["a", "b", "c", "d"]).await.unwrap().len(), 4);
+    assert_eq!(group.incr_version("a", 1).await.unwrap(), 2);
+    assert_eq!(group.with_version(2).get::<u8>("a").await.unwrap(), Some(2));
+    assert_eq!(cx.stored("shop:2:a").await, None, "incr_version left the group");
+    assert_eq!(group.delete_many(["b", "c"]).await.unwrap(), 2);
+    let found = cache.get_many::<u8>(["a", "b", "c", "d"]).await.unwrap();
+    assert_eq!(found, keys.map(|key| (key.to_owned(), 1)).into());
+}
+
+async fn odd_names_are_groups_of_their_own<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let names = [
+        "user", "User", " user", "user ", "user:", "user:4", "", " ", "*", "ü", "u\u{308}",
+    ];
+    let mut keys = Vec::new();
+    for name in names {
+        let group = cache.group(name).await.unwrap();
+        assert_eq!(group.names(), [name]);
+        keys.push(group.make_key("k"));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), names.len(), "two names are one group");
+
+    // A value ends with each of its groups, however many they are.
+    let alone = cache.group("a").await.unwrap().make_key("").len();
+    for end in ["a", "b", "c", "d"] {
+        let all = cache.groups(&["d", "b", "a", "c", "b"]).await.unwrap();
+        assert_eq!(all.names(), ["a", "b", "c", "d"]);
+        assert_eq!(all.make_key("").len(), alone, "a shorter generation can come twice");
+        all.set("k", &1, Timeout::Default).await.unwrap();
+        let fewer = cache.groups(&["a", "b", "c"]).await.unwrap();
+        assert_eq!(fewer.get::<u8>("k").await.unwrap(), None);
+        cache.group(end).await.unwrap().invalidate().await.unwrap();
+        let all = cache.groups(&["a", "b", "c", "d"]).await.unwrap();
+        assert_eq!(all.get::<u8>("k").await.unwrap(), None, "after the end of {end}");
+    }
+}
+
+async fn a_group_of_a_group_ends_with_it<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let (outer, other) = (cache.group("outer").await.unwrap(), cache.group("other").await.unwrap());
+    let inner = outer.group("inner").await.unwrap();
+    inner.set("k", &1, Timeout::Default).await.unwrap();
+    assert_eq!(
+        outer.group("inner").await.unwrap().get::<u8>("k").await.unwrap(),
+        Some(1)
+    );
+    let elsewhere = other.group("inner").await.unwrap();
+    for elsewhere in [&outer, &other, &elsewhere] {
+        assert_eq!(elsewhere.get::<u8>("k").await.unwrap(), None);
+    }
+    cache.group("outer").await.unwrap().invalidate().await.unwrap();
+    let outer = cache.group("outer").await.unwrap();
+    assert_eq!(outer.group("inner").await.unwrap().get::<u8>("k").await.unwrap(), None);
+}
+
+async fn a_failing_store_is_an_error_of_a_group<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    let group = cache.group("g").await.unwrap();
+    group.set("k", &1, Timeout::Default).await.unwrap();
+    watch.fail_after(0);
+    let answers = [
+        group.invalidate().await,
+        group.clear().await.map(drop),
+        cache.group("g").await.map(drop),
+        cache.groups(&["g", "new"]).await.map(drop),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Err(CacheError::Backend(_))), "{answer:?}");
+    }
+    // The record of a new group is read, and cannot be written.
+    watch.fail_after(1);
+    let answer = cache.group("new").await;
+    assert!(matches!(answer, Err(CacheError::Backend(_))), "{answer:?}");
+    watch.fail_after(usize::MAX);
+    assert_eq!(group.get::<u8>("k").await.unwrap(), Some(1));
 }
 
 async fn a_value_stored_after_the_invalidation_is_not_seen<B: KvBackend>(cx: &Cx<B>) {

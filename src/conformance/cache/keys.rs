@@ -72,8 +72,12 @@ async fn versions_are_signed_integers<B: KvBackend>(cx: &Cx<B>) {
 
 async fn prefixes_and_versions_never_meet<B: KvBackend>(cx: &Cx<B>) {
     let mut caches = Vec::new();
-    for prefix in ["app", "app2", "a*b", "axb", "a?b", "a[x]b", "a\\b", ""] {
+    for prefix in [
+        "app", "app2", "a*b", "axb", "a?b", "a[x]b", "a\\b", "", "app:", "app::", ":app", " app", "app ", "App", "é",
+        "e\u{301}",
+    ] {
         let cache = cx.builder().key_prefix(prefix).build().unwrap();
+        assert_eq!(cache.make_key("k"), format!("{prefix}:1:k"));
         caches.extend([cache.with_version(2), cache.with_version(11), cache]);
     }
     for (number, cache) in caches.iter().enumerate() {
@@ -118,6 +122,10 @@ async fn a_key_function_can_be_given<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("k@2/shop").await.unwrap(), "2");
     assert_eq!(cache.make_key("k"), "k@1/shop");
     assert_eq!(cache.get_many::<u8>(["k"]).await.unwrap()["k"], 1);
-    cache.with_version(-3).set("k", &3, Timeout::Default).await.unwrap();
+    let view = cache.with_version(-3);
+    view.set("k", &3, Timeout::Default).await.unwrap();
     assert_eq!(cx.stored("k@-3/shop").await.unwrap(), "3");
+    assert_eq!(view.get_many::<u8>(["k", "other"]).await.unwrap()["k"], 3);
+    assert_eq!(view.delete_many(["k", "other"]).await.unwrap(), 1);
+    assert_eq!(cx.stored("k@-3/shop").await, None);
 }

@@ -26,6 +26,7 @@ clauses! {
         a_failed_computation_gives_the_lease_back
         a_key_that_was_touched_is_not_blocked
         a_result_that_is_not_stored_gives_the_lease_back
+        a_refresh_on_demand_claims_the_lease
     }
     load_07_a_deleted_or_replaced_key_voids_the_lease {
         a_missing_key_that_is_deleted_or_replaced
@@ -35,6 +36,7 @@ clauses! {
     load_08_the_placeholder_is_never_handed_out {
         no_verb_hands_the_placeholder_out
         a_value_that_is_being_refreshed_is_read_as_it_was
+        white_space_behind_a_leased_value_stays
         only_a_loader_with_a_lease_writes_one
     }
 }
@@ -227,6 +229,19 @@ async fn a_result_that_is_not_stored_gives_the_lease_back<B: KvBackend>(cx: &Cx<
     });
     assert_eq!(get(&loader, "k").await.unwrap().value, 1);
     assert_eq!(cx.stored("shop:1:k").await, None);
+}
+
+async fn a_refresh_on_demand_claims_the_lease<B: KvBackend>(cx: &Cx<B>) {
+    let (holder, other) = (Source::gated(), Source::open());
+    let refreshing = holder.of(process(cx));
+    let refreshing = spawn(async move { refreshing.refresh("k").await });
+    holder.entered.notified().await;
+    let waiting = asked(&other.of(process(cx)), "k");
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    holder.leave();
+    assert_eq!(refreshing.await.unwrap().unwrap().state, LoadState::Computed);
+    assert_eq!(waiting.await.unwrap().unwrap().value, 1);
+    assert_eq!((cx.stored("shop:1:k").await.unwrap(), other.runs()), ("1".into(), 0));
 }
 
 type Verb<B> = fn(Cache<Arc<B>>) -> BoxFuture<'static, ()>;
@@ -453,6 +468,20 @@ async fn a_value_that_is_being_refreshed_is_read_as_it_was<B: KvBackend>(cx: &Cx
     assert_eq!(other.incr_version("k", 1).await.unwrap(), 2);
     assert_eq!(cx.stored("shop:2:k").await.unwrap(), "null");
     holder.leave();
+}
+
+async fn white_space_behind_a_leased_value_stays<B: KvBackend>(cx: &Cx<B>) {
+    let stored = "7 \t\r\n";
+    let holder = Source::gated();
+    holder.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    store_stale(cx, stored).await;
+    assert_eq!(get(&holder.of(process(cx)), "k").await.unwrap().value, 7);
+    holder.entered.notified().await;
+    assert_eq!(cx.cache().get_bytes("k").await.unwrap().unwrap(), stored);
+    holder.leave();
+    until!("the failed refresh leaves the value as it was", {
+        cx.stored("shop:1:k").await.as_deref() == Some(stored.as_bytes())
+    });
 }
 
 async fn only_a_loader_with_a_lease_writes_one<B: KvBackend>(cx: &Cx<B>) {

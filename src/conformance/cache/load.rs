@@ -13,7 +13,7 @@ use std::{
 use codex_testkit::suite::{JoinHandle, sleep, spawn, yield_now};
 use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Barrier, Notify};
+use tokio::sync::{Barrier, Notify, Semaphore};
 
 pub(super) use super::lease::{
     load_06_with_a_lease_one_process_computes, load_07_a_deleted_or_replaced_key_voids_the_lease,
@@ -34,24 +34,31 @@ clauses! {
         a_panic_strands_nobody
         asking_for_its_own_key_is_an_error
         asking_another_loader_for_a_key_of_the_same_name_is_no_error
+        other_keys_are_computed_apart
     }
     load_02_fresh_stale_missing {
         a_fresh_value_is_not_computed_again
         a_refresh_outdates_the_running_computation
         a_stale_value_is_answered_at_once_and_refreshed_once
         after_that_callers_wait
+        an_invalidated_value_is_computed_anew
+        a_refresh_does_not_replace_what_another_program_stored
     }
     load_03_the_state_is_told {
         the_state_and_the_age_are_told
+        callers_who_waited_are_told_that_it_was_computed
     }
     load_04_freshness_comes_from_the_remaining_ttl {
         what_is_stored_is_plain_json
         freshness_is_the_remaining_ttl
         a_hit_is_one_round_trip
+        a_value_that_is_stale_at_once_is_stored
     }
     load_05_a_failed_computation_leaves_the_stale_value {
         a_failed_refresh_leaves_the_stale_value
         without_a_value_the_error_is_returned_to_all
+        a_refresh_on_demand_that_fails_leaves_the_value
+        a_store_that_fails_midway_is_an_error_of_a_loader
     }
     load_09_jitter_spreads_deadlines {
         jitter_spreads_deadlines
@@ -251,6 +258,33 @@ async fn asking_another_loader_for_a_key_of_the_same_name_is_no_error<B: KvBacke
     assert_eq!(get(&outer, "k").await.unwrap().value, 2);
 }
 
+async fn other_keys_are_computed_apart<B: KvBackend>(cx: &Cx<B>) {
+    let (runs, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counted, inside) = (Arc::clone(&runs), Arc::clone(&gate));
+    let builder = cx.cache().loader("l").fresh_for(MINUTE).max_wait(MINUTE * 60);
+    let loader: Loader<String, Closed, _> = builder.load(move |key| {
+        let gate = Arc::clone(&inside);
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(key)
+        }
+    });
+    let keys = ["k", "K", " k", "k ", "k:", ""];
+    let mut computing = Vec::new();
+    for (at, key) in keys.into_iter().enumerate() {
+        computing.push((key, asked(&loader, key)));
+        until!(
+            "another key is computed meanwhile",
+            runs.load(Ordering::SeqCst) == at + 1
+        );
+    }
+    gate.add_permits(keys.len());
+    for (key, computing) in computing {
+        assert_eq!(bounded(computing).await.unwrap().value, key);
+    }
+}
+
 async fn a_fresh_value_is_not_computed_again<B: KvBackend>(cx: &Cx<B>) {
     let source = Source::open();
     let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE));
@@ -316,6 +350,62 @@ async fn after_that_callers_wait<B: KvBackend>(cx: &Cx<B>) {
     cx.clock.outlive(each * 2).await;
     let got = get(&loader, "k").await.unwrap();
     assert_eq!((got.value, got.state), (2, LoadState::Computed));
+}
+
+async fn an_invalidated_value_is_computed_anew<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let loader = source.of(cx.cache().loader("l").fresh_for(MINUTE).stale_for(MINUTE));
+    assert_eq!(get(&loader, "k").await.unwrap().value, 1);
+    assert!(loader.invalidate("k").await.unwrap());
+    assert_eq!(cx.stored("shop:1:k").await, None);
+    assert!(!loader.invalidate("k").await.unwrap());
+    let got = get(&loader, "k").await.unwrap();
+    assert_eq!((got.value, got.state), (2, LoadState::Computed));
+}
+
+/// Asserts that a refresh without a lease replaces only the value that was read before it.
+async fn a_refresh_does_not_replace_what_another_program_stored<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let cache = cx.cache();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE * 2));
+    for newer in [Some("9"), None] {
+        cache.set("k", &7, MINUTE).await.unwrap();
+        let refused = cache.stats().refused_fills;
+        assert_eq!(get(&loader, "k").await.unwrap().state, LoadState::Stale);
+        source.entered.notified().await;
+        match newer {
+            Some(newer) => cx.put("shop:1:k", newer).await,
+            None => assert_eq!(cx.backend.del(&["shop:1:k"]).await.unwrap(), 1),
+        }
+        source.leave();
+        until!("the refresh ends", {
+            cache.stats().refused_fills > refused || cx.stored("shop:1:k").await.as_deref() != newer.map(str::as_bytes)
+        });
+        assert_eq!(cx.stored("shop:1:k").await.as_deref(), newer.map(str::as_bytes));
+    }
+}
+
+/// Asks in pairs, until the second caller of a pair has joined the computation of the first.
+async fn callers_who_waited_are_told_that_it_was_computed<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let cache = cx.cache();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE));
+    for round in 0..50 {
+        let key = format!("k{round}");
+        let first = asked(&loader, &key);
+        source.entered.notified().await;
+        let second = asked(&loader, &key);
+        until!("both have looked", cache.stats().misses == 2 * (round + 1));
+        sleep(Duration::from_millis(20)).await;
+        source.leave();
+        let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+        assert_eq!((first.state, first.value), (LoadState::Computed, second.value));
+        if cache.stats().coalesced > 0 {
+            assert_eq!((second.state, second.age), (LoadState::Computed, Duration::ZERO));
+            return;
+        }
+    }
+    panic!("no caller joined a running computation in 50 rounds")
 }
 
 async fn the_state_and_the_age_are_told<B: KvBackend>(cx: &Cx<B>) {
@@ -416,6 +506,95 @@ async fn a_hit_is_one_round_trip<B: KvBackend>(cx: &Cx<B>) {
     assert!(matches!(cx.backend.ttl("shop:1:k").await, Ok(Ttl::Remaining(_))));
 }
 
+async fn a_value_that_is_stale_at_once_is_stored<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::gated();
+    let loader = source.of(cx.cache().loader("l").fresh_for(Duration::ZERO).stale_for(MINUTE));
+    source.leave();
+    assert_eq!(get(&loader, "k").await.unwrap().state, LoadState::Computed);
+    cx.assert_ttl("shop:1:k", MINUTE).await;
+    let got = get(&loader, "k").await.unwrap();
+    assert_eq!((got.value, got.state), (1, LoadState::Stale));
+    source.leave();
+}
+
+async fn a_refresh_on_demand_that_fails_leaves_the_value<B: KvBackend>(cx: &Cx<B>) {
+    let source = Source::open();
+    let cache = cx.cache();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE));
+    cache.set("k", &7, MINUTE * 2).await.unwrap();
+    source.fails.store(true, Ordering::SeqCst);
+    let refreshing = loader.clone();
+    let answer = bounded(spawn(async move { refreshing.refresh("k").await })).await;
+    assert!(matches!(answer, Err(ComputeError::Compute(_))), "{answer:?}");
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "7");
+    assert_eq!(get(&loader, "k").await.unwrap().state, LoadState::Fresh);
+    // A refresh that succeeds renews the time to live.
+    source.fails.store(false, Ordering::SeqCst);
+    assert!(cache.touch("k", MINUTE).await.unwrap());
+    let refreshing = loader.clone();
+    let got = bounded(spawn(async move { refreshing.refresh("k").await }))
+        .await
+        .unwrap();
+    assert_eq!((got.value, got.state), (2, LoadState::Computed));
+    cx.assert_ttl("shop:1:k", MINUTE * 2).await;
+}
+
+/// Fails the first, the second and each later call, with a lease and without.
+async fn a_store_that_fails_midway_is_an_error_of_a_loader<B: KvBackend>(cx: &Cx<B>) {
+    for lease in [None, Some(MINUTE)] {
+        let (cache, watch) = cx.counted();
+        let mut builder = cache.loader("l").fresh_for(MINUTE);
+        if let Some(lease) = lease {
+            builder = builder.lease(lease);
+        }
+        let source = Source::open();
+        let loader = source.of(builder);
+        let mut calls = 0;
+        loop {
+            let key = format!("{}{calls}", if lease.is_some() { "leased" } else { "plain" });
+            watch.fail_after(calls);
+            let answer = get(&loader, &key).await;
+            watch.fail_after(usize::MAX);
+            match answer {
+                Ok(_) => {
+                    assert!(
+                        cx.stored(&cache.make_key(&key)).await.is_some(),
+                        "a failed write was reported as done"
+                    );
+                    break;
+                }
+                Err(ComputeError::Cache(error)) if matches!(*error, CacheError::Backend(_)) => {}
+                Err(error) => panic!("{error:?} after {calls} calls"),
+            }
+            calls += 1;
+            assert!(calls < 20, "it takes {calls} calls");
+        }
+        assert!(calls > 0);
+        // It computes only after the reads and the claim.
+        let before = 1 + usize::from(lease.is_some());
+        assert!(
+            source.runs() + before <= calls,
+            "it was computed although the store could not be read or claimed"
+        );
+        cache.set("there", &1, MINUTE).await.unwrap();
+        // With a lease, a placeholder is looked for in a second call.
+        watch.fail_after(usize::from(lease.is_some()));
+        assert!(matches!(cache.has_key("there").await, Err(CacheError::Backend(_))));
+        watch.fail_after(0);
+        assert!(matches!(
+            cache.touch("there", MINUTE).await,
+            Err(CacheError::Backend(_))
+        ));
+        assert!(matches!(loader.invalidate("k").await, Err(CacheError::Backend(_))));
+        let many = loader.clone();
+        let answer = bounded(spawn(async move { many.get_many(["a", "b"]).await })).await;
+        assert!(
+            matches!(&answer, Err(ComputeError::Cache(error)) if matches!(**error, CacheError::Backend(_))),
+            "{answer:?}"
+        );
+    }
+}
+
 async fn a_failed_refresh_leaves_the_stale_value<B: KvBackend>(cx: &Cx<B>) {
     let source = Source::open();
     let cache = cx.cache();
@@ -493,6 +672,16 @@ async fn jitter_spreads_deadlines<B: KvBackend>(cx: &Cx<B>) {
         deadlines.insert(remaining.as_secs() / 60);
     }
     assert!(deadlines.len() > 10, "the deadlines are not spread: {deadlines:?}");
+    // The greatest fraction may take all of the freshness, and none of the rest.
+    let builder = cx.cache().loader("l").fresh_for(fresh_for).stale_for(stale_for);
+    let loader = source.of(builder.jitter(1.0));
+    get(&loader, "all").await.unwrap();
+    let ttl = cx.backend.ttl("shop:1:all").await.unwrap();
+    let least = stale_for.saturating_sub(Duration::from_secs(30));
+    assert!(
+        matches!(ttl, Ttl::Remaining(remaining) if (least..=fresh_for + stale_for).contains(&remaining)),
+        "{ttl:?}"
+    );
 }
 
 async fn a_setting_that_cannot_work_is_an_error<B: KvBackend>(cx: &Cx<B>) {

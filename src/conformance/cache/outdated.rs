@@ -32,6 +32,8 @@ clauses! {
         an_outdated_flight_ends_alone
         a_group_that_is_invalidated_meanwhile_stores_nothing
         a_group_that_is_cleared_meanwhile_stores_nothing
+        a_clear_outdates_every_version_and_group
+        a_loader_without_a_lease_stores_nothing_outdated
         other_keys_are_not_affected
     }
     cverb_14_no_wait_is_without_a_bound {
@@ -311,6 +313,44 @@ async fn a_group_that_is_invalidated_meanwhile_stores_nothing<B: KvBackend>(cx: 
     assert_eq!(group.get::<u8>("k").await.unwrap(), None);
 }
 
+/// Clears the cache while a value of another version and a value of a group are being computed.
+async fn a_clear_outdates_every_version_and_group<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let group = cache.group("g").await.unwrap();
+    let (of_version, of_group) = (Source::gated(), Source::gated());
+    let version = of_version.of(cache.with_version(2).loader("l").fresh_for(MINUTE));
+    let version = asked(&version, "k");
+    let grouped = asked(&of_group.of(group.loader("l").fresh_for(MINUTE)), "k");
+    of_version.entered.notified().await;
+    of_group.entered.notified().await;
+    cache.clear().await.unwrap();
+    of_version.leave();
+    of_group.leave();
+    version.await.unwrap().unwrap();
+    grouped.await.unwrap().unwrap();
+    assert_eq!(cx.stored("shop:2:k").await, None, "another version");
+    assert_eq!(cx.stored(&group.make_key("k")).await, None, "a group");
+}
+
+async fn a_loader_without_a_lease_stores_nothing_outdated<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for (verb, act, after) in verbs() {
+        let source = Source::gated();
+        let computing = asked(&source.of(cache.loader("l").fresh_for(MINUTE)), "k");
+        source.entered.notified().await;
+        act(cache.clone()).await;
+        source.leave();
+        assert_eq!(computing.await.unwrap().unwrap().value, 1, "{verb}");
+        let stored = cx.stored("shop:1:k").await;
+        assert_eq!(
+            stored.as_deref(),
+            after.map(str::as_bytes),
+            "the stored value after {verb} while a loader computes"
+        );
+        let _ = cache.delete("k").await.unwrap();
+    }
+}
+
 async fn other_keys_are_not_affected<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     let (first, leave) = under_way(cx, &cache, Ok(1.0)).await;
@@ -328,7 +368,7 @@ fn impatient<B: KvBackend>(cx: &Cx<B>) -> Cache<Arc<B>> {
 }
 
 /// Fails if `call` takes much longer than the short wait.
-async fn in_time<T>(what: &str, call: impl Future<Output = T> + Send) -> T {
+pub(super) async fn in_time<T>(what: &str, call: impl Future<Output = T> + Send) -> T {
     match select(Box::pin(call), Box::pin(sleep(Duration::from_secs(8)))).await {
         Either::Left((answer, _)) => answer,
         Either::Right(_) => panic!("{what} waited without a bound: max_wait is 100 ms"),

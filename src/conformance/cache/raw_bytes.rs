@@ -7,7 +7,7 @@ use super::{
     MINUTE,
     load::{Source, asked},
 };
-use crate::{KvBackend, SetOptions, Timeout};
+use crate::{CacheError, KvBackend, SetOptions, Timeout};
 
 clauses! {
     cval_10_bytes_are_stored_as_they_are {
@@ -15,6 +15,7 @@ clauses! {
         bytes_have_the_caches_keys_timeouts_and_versions
         add_bytes_and_get_or_set_bytes
         bytes_that_look_like_a_lease_are_bytes
+        a_failing_store_is_an_error_of_the_verbs_on_bytes
     }
 }
 
@@ -101,6 +102,33 @@ async fn add_bytes_and_get_or_set_bytes<B: KvBackend>(cx: &Cx<B>) {
         assert!(first.unwrap().is_written());
     });
     assert_eq!(cache.get_or_set_bytes("raced", ones, MINUTE).await.unwrap(), "first");
+}
+
+async fn a_failing_store_is_an_error_of_the_verbs_on_bytes<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    for calls in [0, 1] {
+        watch.fail_after(calls);
+        let answer = cache.get_or_set_bytes("k", "1", MINUTE).await;
+        assert!(
+            matches!(answer, Err(CacheError::Backend(_))),
+            "{answer:?} after {calls} calls"
+        );
+    }
+    watch.fail_after(0);
+    let answers = [
+        cache.get_bytes("k").await.map(drop),
+        cache.set_bytes("k", "1", MINUTE).await,
+        cache.set_bytes("k", "1", Duration::ZERO).await,
+        cache.add_bytes("k", "1", MINUTE).await.map(drop),
+        cache.add_bytes("k", "1", Duration::ZERO).await.map(drop),
+    ];
+    for (verb, answer) in answers.into_iter().enumerate() {
+        assert!(
+            matches!(answer, Err(CacheError::Backend(_))),
+            "{answer:?} of verb {verb}"
+        );
+    }
+    assert_eq!(cx.stored("shop:1:k").await, None);
 }
 
 /// Stores the bytes that a lease leaves in the store, as a copy of the store would.

@@ -12,7 +12,9 @@ use super::{
     compute::{Closed, under_way},
     load::{Source, asked, get, until},
 };
-use crate::{CacheError, CacheStats, Error, ErrorKind, KvBackend, Outage, Timeout};
+use crate::{
+    CacheError, CacheStats, ComputeError, Error, ErrorKind, KvBackend, LoadState, Loader, Outage, SetOptions, Timeout,
+};
 
 clauses! {
     stat_01_a_cache_counts_what_it_answers {
@@ -21,9 +23,13 @@ clauses! {
         loaders_count_stale_hits_and_coalesced_callers
         loads_of_many_keys_are_counted
         errors
+        every_verb_counts_its_error_once
+        what_is_no_error_and_no_read_is_not_counted
         reads_during_an_outage_are_counted
         what_was_last_seen_is_answered_and_nothing_older
         only_a_store_that_cannot_be_asked_is_an_outage
+        loaders_answer_an_outage_with_a_stale_value
+        the_number_of_values_seen_is_bounded
     }
 }
 
@@ -147,6 +153,163 @@ async fn errors<B: KvBackend>(cx: &Cx<B>) {
     assert!(failed.await.is_err());
     assert_eq!((cache.stats().errors, cache.stats().computations), (9, 1));
     assert_eq!(cache.stats().outage_reads, 0);
+}
+
+async fn every_verb_counts_its_error_once<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    let group = cache.group("g").await.unwrap();
+    let loader = Source::open().of(cache.loader("l").fresh_for(MINUTE));
+    cx.put("shop:1:bad", "not JSON").await;
+    let mut errors = 0;
+    // A macro, because the answers differ in their types.
+    macro_rules! counts {
+        ($($verb:literal: $answer:expr;)*) => {$(
+            assert!($answer.is_err(), "{}", $verb);
+            errors += 1;
+            assert_eq!(cache.stats().errors, errors, "the errors after {}", $verb);
+        )*};
+    }
+    counts! {
+        "get of a wrong type": cache.get::<u8>("bad").await;
+        "get_or of a wrong type": cache.get_or("bad", 1).await;
+        "get_many of a wrong type": cache.get_many::<u8>(["bad"]).await;
+        "get_or_set of a wrong type": cache.get_or_set("bad", 1, MINUTE).await;
+        "get of a loader of a wrong type": get(&loader, "bad").await;
+        "set of a NaN": cache.set("k", &f64::NAN, MINUTE).await;
+        "add of a NaN": cache.add("k", &f64::NAN, MINUTE).await;
+        "set_many of a NaN": cache.set_many([("k", f64::NAN)], MINUTE).await;
+        "get_or_set of a NaN": cache.get_or_set("k", f64::NAN, MINUTE).await;
+        "incr of no integer": cache.incr("bad", 1).await;
+    }
+    // The read succeeds, and the write fails.
+    watch.fail_after(1);
+    counts! { "the write of get_or_set": cache.get_or_set("k", 1, MINUTE).await; }
+    watch.fail_after(1);
+    counts! { "the write of get_or_set_bytes": cache.get_or_set_bytes("k", "1", MINUTE).await; }
+    watch.fail_after(0);
+    let zero = Duration::ZERO;
+    counts! {
+        "get": cache.get::<u8>("k").await;
+        "set": cache.set("k", &1, MINUTE).await;
+        "set for zero": cache.set("k", &1, zero).await;
+        "add": cache.add("k", &1, MINUTE).await;
+        "add for zero": cache.add("k", &1, zero).await;
+        "delete": cache.delete("k").await;
+        "has_key": cache.has_key("k").await;
+        "touch": cache.touch("k", MINUTE).await;
+        "touch(0)": cache.touch("k", zero).await;
+        "get_many": cache.get_many::<u8>(["k", "l"]).await;
+        "set_many": cache.set_many([("k", 1), ("l", 1)], MINUTE).await;
+        "set_many for zero": cache.set_many([("k", 1), ("l", 1)], zero).await;
+        "delete_many": cache.delete_many(["k", "l"]).await;
+        "incr": cache.incr("k", 1).await;
+        "decr": cache.decr("k", 1).await;
+        "incr_version": cache.incr_version("k", 1).await;
+        "decr_version": cache.decr_version("k", 1).await;
+        "clear": cache.clear().await;
+        "get_bytes": cache.get_bytes("k").await;
+        "set_bytes": cache.set_bytes("k", "1", MINUTE).await;
+        "add_bytes": cache.add_bytes("k", "1", MINUTE).await;
+        "group": cache.group("g").await;
+        "invalidate of a group": group.invalidate().await;
+        "get of a loader": get(&loader, "k").await;
+        "invalidate of a loader": loader.invalidate("k").await;
+    }
+    watch.fail_after(usize::MAX);
+    // A failed and a panicking computation are computations and errors.
+    let failing = Source::open();
+    failing.fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    counts! { "a failed load": get(&failing.of(cache.loader("l")), "new").await; }
+    let panicking: Loader<u8, Closed, _> = cache.loader("l").load(|_| async { panic!("planted") });
+    counts! { "a panic in a load": get(&panicking, "new").await; }
+    assert_eq!(cache.stats().computations, 2);
+}
+
+async fn what_is_no_error_and_no_read_is_not_counted<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    assert!(matches!(cache.incr("k", 1).await, Err(CacheError::NotFound)));
+    assert!(matches!(cache.incr_version("k", 1).await, Err(CacheError::NotFound)));
+    let bare = cx.builder().build().unwrap();
+    assert!(bare.clear().await.is_err());
+    assert!(cache.decr("k", i64::MIN).await.is_err());
+    assert!(!cache.has_key("k").await.unwrap());
+    assert!(cache.add("k", &1, MINUTE).await.unwrap() && cache.has_key("k").await.unwrap());
+    assert!(!cache.add("k", &1, MINUTE).await.unwrap());
+    cache.set("k", &1, MINUTE).await.unwrap();
+    cache.set_many([("k", 1)], MINUTE).await.unwrap();
+    assert_eq!(cache.incr("k", 1).await.unwrap(), 2);
+    assert!(cache.touch("k", MINUTE).await.unwrap() && cache.delete("k").await.unwrap());
+    assert_eq!(
+        (cache.stats(), bare.stats()),
+        (CacheStats::default(), CacheStats::default())
+    );
+    // The time of a loader's computations is counted.
+    let loader = cache.loader("l").load(|_| async {
+        codex_testkit::suite::sleep(Duration::from_millis(5)).await;
+        Ok::<_, Closed>(1)
+    });
+    get(&loader, "k").await.unwrap();
+    assert!(
+        cache.stats().compute_time >= Duration::from_millis(4),
+        "{:?}",
+        cache.stats()
+    );
+}
+
+async fn loaders_answer_an_outage_with_a_stale_value<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = seeing(cx);
+    let source = Source::open();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE));
+    // A value that the loader stored, and one that it read.
+    get(&loader, "loaded").await.unwrap();
+    let options = SetOptions::expires_after(MINUTE * 2);
+    let stored = cx.backend.set("shop:1:read", "7".into(), options).await.unwrap();
+    assert!(stored.is_written());
+    assert_eq!(get(&loader, "read").await.unwrap().value, 7);
+    // Values that the verbs stored.
+    assert!(cache.add("added", &2, MINUTE).await.unwrap());
+    assert_eq!(cache.get_or_set("or", 3, MINUTE).await.unwrap(), 3);
+    let computed = cache.get_or_try_set_with("computed", MINUTE, || async { Ok::<_, Closed>(4) });
+    assert_eq!(computed.await.unwrap(), 4);
+    watch.fail_after(0);
+    for (key, value) in [("loaded", 1), ("read", 7), ("added", 2), ("or", 3), ("computed", 4)] {
+        assert_eq!(cache.get::<usize>(key).await.unwrap(), Some(value), "{key}");
+        let got = get(&loader, key).await.unwrap();
+        assert_eq!((got.value, got.state), (value, LoadState::Stale), "{key}");
+        assert!(got.age >= MINUTE, "{got:?}");
+    }
+    // Writes need the backend.
+    let group = cache.group("g").await;
+    assert!(group.is_err());
+    assert!(cache.delete_many(["read"]).await.is_err());
+    assert!(cache.set_bytes("k", "1", MINUTE).await.is_err());
+    assert!(cache.add_bytes("k", "1", MINUTE).await.is_err());
+    assert!(cache.get_or_set_bytes("k", "1", MINUTE).await.is_err());
+    assert!(matches!(cache.incr_version("k", 1).await, Err(CacheError::Backend(_))));
+    assert!(matches!(cache.decr_version("k", 1).await, Err(CacheError::Backend(_))));
+    assert!(matches!(cache.decr("k", 1).await, Err(CacheError::Backend(_))));
+    assert!(cache.touch("k", Duration::ZERO).await.is_err());
+    watch.fail_after(usize::MAX);
+    let group = cache.group("g").await.unwrap();
+    watch.fail_after(0);
+    assert!(group.invalidate().await.is_err());
+    // With a lease, a value that cannot be stored is an error also under `on_outage`.
+    let leased = Source::open().of(cache.loader("l").fresh_for(MINUTE).lease(MINUTE));
+    // It is read twice and claimed.
+    watch.fail_after(3);
+    let answer = get(&leased, "leased").await;
+    assert!(matches!(answer, Err(ComputeError::Cache(_))), "{answer:?}");
+}
+
+async fn the_number_of_values_seen_is_bounded<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = seeing(cx);
+    let keys: Vec<String> = (0..1500).map(|number| number.to_string()).collect();
+    cache.set_many(keys.iter().map(|key| (key, 1)), MINUTE).await.unwrap();
+    cache.set("latest", &1, MINUTE).await.unwrap();
+    watch.fail_after(0);
+    let seen = cache.get_many::<u8>(&keys).await.unwrap().len();
+    assert!((900..=1000).contains(&seen), "{seen} values are kept for an outage");
+    assert_eq!(cache.get::<u8>("latest").await.unwrap(), Some(1));
 }
 
 async fn reads_during_an_outage_are_counted<B: KvBackend>(cx: &Cx<B>) {

@@ -1,11 +1,16 @@
 //! Clauses on timeouts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::context::{Cx, clauses},
+    super::{
+        context::{Cx, clauses},
+        face::Cache,
+    },
     MINUTE,
     cases::milliseconds_are_kept_by_every_verb,
+    compute::Closed,
+    load::{Source, get},
 };
 use crate::{CacheError, ErrorKind, KvBackend, Timeout};
 
@@ -14,6 +19,7 @@ clauses! {
         default_is_the_caches_default_timeout
         a_default_of_none_is_for_ever
         a_default_of_zero_stores_nothing
+        a_default_of_zero_is_a_zero_timeout_for_every_verb
         a_value_is_gone_after_its_timeout
         milliseconds_are_kept_by_every_verb
     }
@@ -51,6 +57,7 @@ async fn default_is_the_caches_default_timeout<B: KvBackend>(cx: &Cx<B>) {
         .default_timeout(MINUTE)
         .build()
         .unwrap();
+    store_with_every_verb(cx, &cache, Timeout::Default, MINUTE).await;
     cache.set("k", &1, Timeout::Default).await.unwrap();
     cx.assert_ttl("other:1:k", MINUTE).await;
     cache.set("k", &1, MINUTE * 2).await.unwrap();
@@ -64,6 +71,58 @@ async fn a_default_of_none_is_for_ever<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cache.default_timeout(), None);
     cache.set("k", &1, Timeout::Default).await.unwrap();
     cx.assert_ttl("shop:1:k", None).await;
+    store_with_every_verb(cx, &cache, Timeout::Default, None).await;
+    cache.set("k", &1, MINUTE).await.unwrap();
+    assert!(cache.touch("k", Timeout::Default).await.unwrap());
+    cx.assert_ttl("shop:1:k", None).await;
+}
+
+/// Stores a value with each verb that takes a timeout, and asserts the time to live.
+async fn store_with_every_verb<B: KvBackend>(
+    cx: &Cx<B>,
+    cache: &Cache<Arc<B>>,
+    timeout: Timeout,
+    expected: impl Into<Option<Duration>>,
+) {
+    assert!(cache.add("add", &1, timeout).await.unwrap());
+    cache.set_many([("many", 1)], timeout).await.unwrap();
+    cache.get_or_set("or", 1, timeout).await.unwrap();
+    let computed = cache.get_or_try_set_with("computed", timeout, || async { Ok::<_, Closed>(1) });
+    assert_eq!(computed.await.unwrap(), 1);
+    cache.set_bytes("set_bytes", "1", timeout).await.unwrap();
+    assert!(cache.add_bytes("add_bytes", "1", timeout).await.unwrap());
+    cache.get_or_set_bytes("or_bytes", "1", timeout).await.unwrap();
+    let keys = ["add", "many", "or", "computed", "set_bytes", "add_bytes", "or_bytes"];
+    let expected = expected.into();
+    for key in keys {
+        cx.assert_ttl(&cache.make_key(key), expected).await;
+    }
+    assert_eq!(cache.delete_many(keys).await.unwrap(), keys.len() as u64);
+}
+
+async fn a_default_of_zero_is_a_zero_timeout_for_every_verb<B: KvBackend>(cx: &Cx<B>) {
+    let builder = cx.builder().key_prefix("shop").default_timeout(Duration::ZERO);
+    let cache = builder.build().unwrap();
+    let zero = Timeout::Default;
+    let keys = ["set", "many", "touch", "bytes"];
+    cache.set_many(keys.map(|key| (key, 1)), MINUTE).await.unwrap();
+    cache.set("set", &2, zero).await.unwrap();
+    cache.set_many([("many", 2)], zero).await.unwrap();
+    assert!(cache.touch("touch", zero).await.unwrap());
+    cache.set_bytes("bytes", "2", zero).await.unwrap();
+    assert!(cache.get_many::<u8>(keys).await.unwrap().is_empty());
+    assert!(!cache.add("k", &1, zero).await.unwrap());
+    assert!(!cache.add_bytes("k", "1", zero).await.unwrap());
+    assert_eq!(cache.get_or_set("k", 1, zero).await.unwrap(), 1);
+    assert_eq!(cache.get_or_set_bytes("k", "1", zero).await.unwrap(), "1");
+    let source = Source::open();
+    let loader = source.of(cache.loader("l"));
+    for run in 1..=2 {
+        let computed = cache.get_or_try_set_with("k", zero, || async { Ok::<_, Closed>(1) });
+        assert_eq!(computed.await.unwrap(), 1);
+        assert_eq!(get(&loader, "k").await.unwrap().value, run);
+        assert!(!cache.has_key("k").await.unwrap());
+    }
 }
 
 async fn a_default_of_zero_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
@@ -98,6 +157,12 @@ async fn never_stores_without_ttl_and_clears_one<B: KvBackend>(cx: &Cx<B>) {
     cx.assert_ttl("shop:1:added", None).await;
     cache.set_many([("k", 3)], Timeout::Never).await.unwrap();
     cx.assert_ttl("shop:1:k", None).await;
+    cache.set("added", &1, Timeout::Default).await.unwrap();
+    assert!(cache.delete("added").await.unwrap());
+    store_with_every_verb(cx, &cache, Timeout::Never, None).await;
+    let loader = Source::open().of(cache.loader("l").fresh_for(None).stale_for(MINUTE));
+    get(&loader, "loaded").await.unwrap();
+    cx.assert_ttl("shop:1:loaded", None).await;
 }
 
 async fn a_zero_timeout_stores_nothing_and_removes_what_is_there<B: KvBackend>(cx: &Cx<B>) {
@@ -185,6 +250,9 @@ async fn a_timeout_too_long_is_refused<B: KvBackend>(cx: &Cx<B>) {
         cache.set_many([("k", 2)], Duration::MAX).await,
         cache.touch("k", Duration::MAX).await.map(drop),
         cache.get_or_set("new", 2, Duration::MAX).await.map(drop),
+        cache.set_bytes("k", "2", Duration::MAX).await,
+        cache.add_bytes("new", "2", Duration::MAX).await.map(drop),
+        cache.get_or_set_bytes("new", "2", Duration::MAX).await.map(drop),
     ];
     for refusal in refusals {
         let Err(CacheError::Backend(error)) = refusal else {

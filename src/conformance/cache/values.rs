@@ -2,11 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
+use codex_testkit::suite::spawn;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -15,9 +19,14 @@ use super::{
         context::{Cx, clauses},
         face::Cache,
     },
+    MINUTE,
     cases::{values_of_every_length_come_back, what_is_stored_is_not_made_tidy},
+    compute::Closed,
+    load::{Source, bounded, get as load},
 };
-use crate::{CacheError, CodecError, Json, KvBackend, Outage, Serializer, Timeout};
+use crate::{
+    CacheError, CodecError, ComputeError, Expiry, Json, KvBackend, Loader, Outage, Serializer, SetOptions, Timeout,
+};
 
 pub(super) use super::{
     formats::cval_11_a_value_of_one_format_is_an_error_in_another, raw_bytes::cval_10_bytes_are_stored_as_they_are,
@@ -29,19 +38,24 @@ clauses! {
         numbers_keep_their_type_and_every_bit
         values_of_every_length_come_back
         what_is_stored_is_not_made_tidy
+        white_space_around_a_value_is_read
     }
     cval_02_what_json_has_no_form_for_is_refused {
         what_json_has_no_form_for_is_refused
         map_keys
+        a_refused_value_among_others_stores_nothing
     }
     cval_03_a_stored_null_is_a_hit {
         a_stored_null_is_a_hit
+        every_verb_stores_a_null
     }
     cval_04_an_unreadable_value_is_an_error_and_stays {
         an_unreadable_value_is_an_error_and_stays
+        an_unreadable_value_is_an_error_for_every_reader
     }
     cval_05_a_serializer_can_be_given {
         a_serializer_can_be_given
+        a_serializer_is_given_the_stored_key
         a_serializer_leaves_the_other_settings
     }
     cval_07_an_integer_is_stored_as_its_decimal_text {
@@ -120,6 +134,34 @@ async fn numbers_keep_their_type_and_every_bit<B: KvBackend>(cx: &Cx<B>) {
     }
     assert_eq!(round_trip(&cache, i64::MIN).await, i64::MIN);
     assert_eq!(round_trip(&cache, 0.1_f32).await.to_bits(), 0.1_f32.to_bits());
+    // Not the digits of the nearest `f64`.
+    assert_eq!(cx.stored("shop:1:k").await.unwrap(), "0.1");
+}
+
+/// Reads values as other programs may write them: JSON allows white space around a value.
+async fn white_space_around_a_value_is_read<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    for stored in ["7 ", " 7", "7\n", "\t7\r\n", "\n\n7   "] {
+        cx.put("shop:1:k", stored).await;
+        assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(7), "{stored:?}");
+        assert_eq!(cache.get_many::<u8>(["k"]).await.unwrap()["k"], 7, "{stored:?}");
+    }
+    cx.put("shop:1:k", " null\n").await;
+    assert_eq!(cache.get::<Option<u8>>("k").await.unwrap(), Some(None));
+}
+
+async fn a_refused_value_among_others_stores_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    cache.set("c", &1.0, Timeout::Default).await.unwrap();
+    for timeout in [Timeout::Default, Duration::ZERO.into()] {
+        let answer = cache.set_many([("a", 1.0), ("b", f64::NAN), ("c", 2.0)], timeout).await;
+        assert!(matches!(answer, Err(CacheError::Codec(_))), "{answer:?}");
+        let found = cache.get_many::<f64>(["a", "b", "c"]).await.unwrap();
+        assert_eq!(found, HashMap::from([("c".to_owned(), 1.0)]));
+    }
+    let answer = cache.get_or_set("a", f64::NAN, Timeout::Default).await;
+    assert!(matches!(answer, Err(CacheError::Codec(_))), "{answer:?}");
+    assert!(!cache.has_key("a").await.unwrap());
 }
 
 /// A type that serializes as raw bytes, as `serde_bytes` does.
@@ -253,6 +295,89 @@ async fn a_stored_null_is_a_hit<B: KvBackend>(cx: &Cx<B>) {
     );
 }
 
+/// Stores a `null` with each verb that returns one. The second call finds it.
+async fn every_verb_stores_a_null<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let loader: Loader<Option<u8>, Closed, _> = cache.loader("l").load(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(None) }
+    });
+    assert!(cache.add("add", &None::<u8>, Timeout::Default).await.unwrap());
+    assert_eq!(
+        cache.get_or_set("or", None::<u8>, Timeout::Default).await.unwrap(),
+        None
+    );
+    for _ in 0..2 {
+        let counted = Arc::clone(&runs);
+        let computed = cache.get_or_try_set_with("computed", Timeout::Default, || async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Closed>(None::<u8>)
+        });
+        assert_eq!(computed.await.unwrap(), None);
+        assert_eq!(load(&loader, "loaded").await.unwrap().value, None);
+    }
+    let many = loader.clone();
+    let many = bounded(spawn(async move { many.get_many(["loaded"]).await }))
+        .await
+        .unwrap();
+    assert_eq!(many["loaded"].value, None);
+    assert_eq!(runs.load(Ordering::SeqCst), 2, "a stored null was computed again");
+    for key in ["add", "or", "computed", "loaded"] {
+        assert_eq!(
+            cx.stored(&cache.make_key(key)).await.as_deref(),
+            Some(&b"null"[..]),
+            "{key}"
+        );
+    }
+    // An empty value is a value too.
+    cache.set("empty", "", Timeout::Default).await.unwrap();
+    assert_eq!(cache.get::<String>("empty").await.unwrap().as_deref(), Some(""));
+    assert!(cache.has_key("empty").await.unwrap() && cache.delete("empty").await.unwrap());
+}
+
+/// Asserts that no reader takes an unreadable value for a miss, computes it anew or removes it, and
+/// that no error shows its key.
+async fn an_unreadable_value_is_an_error_for_every_reader<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.cache();
+    let source = Source::open();
+    let loader = source.of(cache.loader("l").fresh_for(MINUTE).stale_for(MINUTE));
+    cache.set_many([("a", 1), ("z", 2)], MINUTE * 2).await.unwrap();
+    for expiry in [Expiry::Never, Expiry::After(MINUTE * 2)] {
+        let options = SetOptions::new().with_expiry(expiry);
+        let written = cx.backend.set("shop:1:hunter3", "hunter2".into(), options).await;
+        assert!(written.unwrap().is_written());
+        let answers = [
+            cache.get::<usize>("hunter3").await.map(drop),
+            cache.get_or("hunter3", 1_usize).await.map(drop),
+            cache.get_or_set("hunter3", 1_usize, Timeout::Default).await.map(drop),
+            cache.get_many::<usize>(["a", "hunter3", "z"]).await.map(drop),
+            cache.get_many::<usize>(["a", "z", "hunter3"]).await.map(drop),
+        ];
+        let computed = cache.get_or_try_set_with("hunter3", MINUTE, || async { Ok::<usize, Closed>(1) });
+        let computed = computed.await.map(drop);
+        let loaded = load(&loader, "hunter3").await.map(drop);
+        let many = loader.clone();
+        let many = bounded(spawn(async move { many.get_many(["a", "hunter3", "z"]).await })).await;
+        let of_cache = |answer: Result<(), ComputeError<Closed>>| match answer {
+            Err(ComputeError::Cache(error)) => Err(Arc::unwrap_or_clone(error)),
+            answer => panic!("computing an unreadable value: expected an error of the cache, got {answer:?}"),
+        };
+        let others = [computed, loaded, many.map(drop)].map(of_cache);
+        for answer in answers.into_iter().chain(others) {
+            let Err(error @ CacheError::Codec(_)) = answer else {
+                panic!("reading an unreadable value: expected an error of the codec, got {answer:?}")
+            };
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+        }
+        assert_eq!(cx.stored("shop:1:hunter3").await.unwrap(), "hunter2", "{expiry:?}");
+    }
+    let refused = cache.set("hunter3", &f64::NAN, Timeout::Default).await.unwrap_err();
+    assert!(!format!("{refused} {refused:?}").contains("hunter"), "{refused:?}");
+    assert_eq!(cache.stats().computations, 0);
+}
+
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "only whether it can be read is looked at")]
 struct Account {
@@ -326,6 +451,68 @@ async fn a_serializer_can_be_given<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cache.get::<String>("k").await.unwrap().as_deref(), Some("abc"));
     // `Json` is the default.
     let _: Cache<Arc<B>> = cx.cache();
+}
+
+/// A format whose values can be read only under their own keys.
+#[derive(Debug)]
+struct Bound;
+
+impl Bound {
+    fn strip<'a, T>(key: &str, stored: &'a [u8]) -> Result<&'a [u8], CodecError> {
+        let own = stored
+            .strip_prefix(key.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="));
+        own.ok_or_else(|| CodecError::decode::<T>("expected a value of this key"))
+    }
+}
+
+impl Serializer for Bound {
+    fn serialize<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CodecError> {
+        Json.serialize(value)
+    }
+
+    fn deserialize<T: DeserializeOwned>(&self, stored: &[u8]) -> Result<T, CodecError> {
+        Json.deserialize(stored)
+    }
+
+    fn serialize_for<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<Bytes, CodecError> {
+        Ok([key.as_bytes(), b"=", &Json.serialize(value)?].concat().into())
+    }
+
+    fn deserialize_for<T: DeserializeOwned>(&self, key: &str, stored: &[u8]) -> Result<T, CodecError> {
+        Json.deserialize(Self::strip::<T>(key, stored)?)
+    }
+
+    fn rebind(&self, from: &str, to: &str, stored: Bytes) -> Result<Bytes, CodecError> {
+        Ok([to.as_bytes(), b"=", Self::strip::<Bytes>(from, &stored)?]
+            .concat()
+            .into())
+    }
+}
+
+async fn a_serializer_is_given_the_stored_key<B: KvBackend>(cx: &Cx<B>) {
+    let cache = cx.builder().key_prefix("shop").serializer(Bound).build().unwrap();
+    cache.set("set", &1, Timeout::Default).await.unwrap();
+    assert!(cache.add("add", &2, Timeout::Default).await.unwrap());
+    cache.set_many([("many", 3)], Timeout::Default).await.unwrap();
+    assert_eq!(cache.get_or_set("or", 4, Timeout::Default).await.unwrap(), 4);
+    let computed = cache.get_or_try_set_with("computed", MINUTE, || async { Ok::<_, Closed>(5) });
+    assert_eq!(computed.await.unwrap(), 5);
+    let keys = ["set", "add", "many", "or", "computed"];
+    for (key, value) in keys.into_iter().zip(1_u8..) {
+        assert_eq!(
+            cx.stored(&cache.make_key(key)).await.unwrap(),
+            format!("shop:1:{key}={value}")
+        );
+        assert_eq!(cache.get::<u8>(key).await.unwrap(), Some(value), "{key}");
+    }
+    assert_eq!(cache.get_many::<u8>(keys).await.unwrap().len(), keys.len());
+    assert_eq!(cache.incr_version("set", 6).await.unwrap(), 7);
+    assert_eq!(cx.stored("shop:7:set").await.unwrap(), "shop:7:set=1");
+    assert_eq!(cache.with_version(7).get::<u8>("set").await.unwrap(), Some(1));
+    let group = cache.group("g").await.unwrap();
+    group.set("k", &1, Timeout::Default).await.unwrap();
+    assert_eq!(cache.group("g").await.unwrap().get::<u8>("k").await.unwrap(), Some(1));
 }
 
 async fn a_serializer_leaves_the_other_settings<B: KvBackend>(cx: &Cx<B>) {

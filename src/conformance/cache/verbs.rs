@@ -13,13 +13,14 @@ use super::{
     super::context::{Context, Cx, clauses, not_the_outage, part},
     MINUTE,
     cases::{a_nearly_equal_value_is_moved_too, lists_of_every_count},
+    load::{Source, bounded, get},
 };
 pub(super) use super::{
     clear::{cverb_10_clear_scans_and_deletes_its_prefix, cverb_11_clear_removes_every_version_and_nothing_else},
     compute::cverb_08_a_missing_value_is_computed_once,
     outdated::{cverb_13_an_outdated_value_is_not_stored, cverb_14_no_wait_is_without_a_bound},
 };
-use crate::{CacheError, ComputeError, ErrorKind, KvBackend, SetOptions, Timeout};
+use crate::{CacheError, ComputeError, ErrorKind, Group, KvBackend, SetOptions, Timeout};
 
 clauses! {
     cverb_01_get_and_get_or {
@@ -51,6 +52,7 @@ clauses! {
         get_or_set
         who_loses_the_race_gets_the_other_value
         racers_agree_on_one_value
+        a_failed_write_of_get_or_set_is_an_error
     }
     cverb_09_incr_version_moves_value_and_ttl {
         incr_version_moves_value_and_ttl
@@ -60,6 +62,7 @@ clauses! {
         racers_lose_nothing
         a_value_written_in_the_midst_of_it_is_moved_too
         a_nearly_equal_value_is_moved_too
+        a_move_that_fails_midway_is_an_error_and_loses_nothing
     }
 }
 
@@ -84,6 +87,10 @@ async fn add_writes_only_where_nothing_is_stored<B: KvBackend>(cx: &Cx<B>) {
     cx.assert_ttl("shop:1:k", MINUTE).await;
     cache.set("null", &None::<u8>, Timeout::Default).await.unwrap();
     assert!(!cache.add("null", &1, Timeout::Default).await.unwrap());
+    assert!(!cache.add("null", &None::<u8>, Timeout::Default).await.unwrap());
+    // An equal value is not added either.
+    assert!(!cache.add("k", &1, Timeout::Never).await.unwrap());
+    cx.assert_ttl("shop:1:k", MINUTE).await;
 }
 
 async fn of_16_racers_one_adds<B: KvBackend>(cx: &Cx<B>) {
@@ -174,6 +181,9 @@ async fn incr_and_decr_keep_the_ttl<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(calls.take(), ["incr"; 4]);
     cx.assert_ttl("shop:1:k", MINUTE).await;
     assert_eq!(cache.get::<i64>("k").await.unwrap(), Some(-6));
+    assert_eq!(cache.decr("k", -3).await.unwrap(), -3);
+    assert_eq!(cache.incr("k", 1 << 40).await.unwrap(), (1 << 40) - 3);
+    assert_eq!(cache.decr("k", 1 << 62).await.unwrap(), (1 << 40) - 3 - (1 << 62));
 }
 
 async fn incr_refuses_a_missing_key<B: KvBackend>(cx: &Cx<B>) {
@@ -249,6 +259,39 @@ async fn who_loses_the_race_gets_the_other_value<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cache.get_or_set("k", 1, MINUTE).await.unwrap(), 7);
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "7");
     cx.assert_ttl("shop:1:k", None).await;
+}
+
+async fn a_failed_write_of_get_or_set_is_an_error<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    // The read succeeds.
+    watch.fail_after(1);
+    let answer = cache.get_or_set("k", 1, MINUTE).await;
+    assert!(matches!(answer, Err(CacheError::Backend(_))), "{answer:?}");
+    watch.fail_after(usize::MAX);
+    assert!(!cache.has_key("k").await.unwrap());
+}
+
+/// Fails the first, the second and each later call of a move.
+async fn a_move_that_fails_midway_is_an_error_and_loses_nothing<B: KvBackend>(cx: &Cx<B>) {
+    let (cache, watch) = cx.counted();
+    let moved = cache.with_version(2);
+    let mut calls = 0;
+    loop {
+        cache.set("k", &7, MINUTE).await.unwrap();
+        watch.fail_after(calls);
+        let answer = cache.incr_version("k", 1).await;
+        watch.fail_after(usize::MAX);
+        assert_eq!(moved.get_or("k", 7).await.unwrap(), 7);
+        let Err(error) = answer else { break };
+        assert!(matches!(error, CacheError::Backend(_)), "{error} after {calls} calls");
+        assert_eq!(cache.get::<u8>("k").await.unwrap(), Some(7), "after {calls} calls");
+        moved.delete("k").await.unwrap();
+        calls += 1;
+        assert!(calls < 20, "the move of one value takes {calls} calls");
+    }
+    assert!(calls > 0 && !cache.has_key("k").await.unwrap());
+    assert_eq!(moved.get::<u8>("k").await.unwrap(), Some(7));
+    cx.assert_ttl("shop:2:k", MINUTE).await;
 }
 
 async fn racers_agree_on_one_value<B: KvBackend>(cx: &Cx<B>) {
@@ -389,14 +432,60 @@ pub(super) async fn cverb_12_a_backend_failure_is_an_error_from_every_verb<H: Ha
     // A watched backend yields at each call, so a verb that calls a broken backend forever is
     // interrupted.
     let (cache, _) = cx.counted();
+    let mut group = None;
     part("before the outage", async {
         cache.set("k", &1, Timeout::Default).await.unwrap();
+        group = Some(cache.group("g").await.unwrap());
     })
     .await?;
     outage.begin(kind).await;
-    let checked = every_verb(&cache, kind).await;
+    let mut checked = every_verb(&cache, kind).await;
+    if let (Ok(()), Some(group)) = (&checked, &group) {
+        checked = every_verb_of_bytes_groups_and_loaders(&cache, group, kind).await;
+    }
     outage.end().await;
     checked
+}
+
+/// Does the same as [`every_verb`] for the verbs on bytes and on groups, and for loaders.
+async fn every_verb_of_bytes_groups_and_loaders<B: KvBackend>(
+    cache: &Cache<B>,
+    group: &Group<B>,
+    kind: OutageKind,
+) -> Checked {
+    let fails = |verb, answer| match answer {
+        Err(CacheError::Backend(_)) => Ok(()),
+        answer => Err(not_the_outage(verb, kind, &answer)),
+    };
+    fails("get_bytes", cache.get_bytes("k").await.map(drop))?;
+    fails("set_bytes", cache.set_bytes("k", "2", Timeout::Default).await)?;
+    fails("add_bytes", cache.add_bytes("k", "2", Timeout::Default).await.map(drop))?;
+    fails(
+        "get_or_set_bytes",
+        cache.get_or_set_bytes("k", "2", Timeout::Default).await.map(drop),
+    )?;
+    fails("group", cache.group("g").await.map(drop))?;
+    fails("groups", cache.groups(&["g", "h"]).await.map(drop))?;
+    fails("invalidate of a group", group.invalidate().await)?;
+    fails("clear of a group", group.clear().await.map(drop))?;
+    let loader = Source::open().of(cache.loader("l").fresh_for(MINUTE));
+    fails("invalidate of a loader", loader.invalidate("k").await.map(drop))?;
+    let refreshing = loader.clone();
+    let many = loader.clone();
+    let refreshing = spawn(async move { refreshing.refresh("k").await.map(drop) });
+    let many = spawn(async move { many.get_many(["k"]).await.map(drop) });
+    let answers = [
+        ("get of a loader", get(&loader, "k").await.map(drop)),
+        ("refresh of a loader", bounded(refreshing).await),
+        ("get_many of a loader", bounded(many).await),
+    ];
+    for (verb, answer) in answers {
+        match answer {
+            Err(ComputeError::Cache(error)) if matches!(*error, CacheError::Backend(_)) => {}
+            answer => return Err(not_the_outage(verb, kind, &answer)),
+        }
+    }
+    Ok(())
 }
 
 /// Calls every verb, and stops at the first verb that does not return the backend's error.

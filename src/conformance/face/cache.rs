@@ -2,6 +2,7 @@
 
 use std::{any::TypeId, collections::HashMap, future::Future, pin::pin, sync::mpsc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -201,6 +202,53 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         };
         let (key, timeout) = (key.to_owned(), timeout.into());
         elsewhere(move || cache.get_or_set(&key, default, timeout)).await
+    }
+
+    pub(crate) async fn get_bytes(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
+        let Some(cache) = self.blocking.clone() else {
+            return self.rest.get_bytes(key).await;
+        };
+        let key = key.to_owned();
+        elsewhere(move || cache.get_bytes(&key)).await
+    }
+
+    pub(crate) async fn set_bytes(
+        &self,
+        key: &str,
+        value: impl Into<Bytes>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<(), CacheError> {
+        let (key, value, timeout) = (key.to_owned(), value.into(), timeout.into());
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.set_bytes(&key, value, timeout)).await,
+            None => self.rest.set_bytes(&key, value, timeout).await,
+        }
+    }
+
+    pub(crate) async fn add_bytes(
+        &self,
+        key: &str,
+        value: impl Into<Bytes>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<bool, CacheError> {
+        let (key, value, timeout) = (key.to_owned(), value.into(), timeout.into());
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.add_bytes(&key, value, timeout)).await,
+            None => self.rest.add_bytes(&key, value, timeout).await,
+        }
+    }
+
+    pub(crate) async fn get_or_set_bytes(
+        &self,
+        key: &str,
+        default: impl Into<Bytes>,
+        timeout: impl Into<Timeout>,
+    ) -> Result<Bytes, CacheError> {
+        let (key, default, timeout) = (key.to_owned(), default.into(), timeout.into());
+        match self.blocking.clone() {
+            Some(cache) => elsewhere(move || cache.get_or_set_bytes(&key, default, timeout)).await,
+            None => self.rest.get_or_set_bytes(&key, default, timeout).await,
+        }
     }
 
     pub(crate) async fn clear(&self) -> Result<u64, CacheError> {
