@@ -295,7 +295,7 @@ mod tests {
     /// Reads an expiry in this zone and returns the seconds that are left at `now`.
     fn left(text: &str, now: &str, name: &str) -> u64 {
         let zone = zone(name);
-        let now = SystemTime::from(now.parse::<Timestamp>().unwrap());
+        let now = now.parse::<Timestamp>().unwrap().try_into().unwrap();
         let kept = Kept::read(Some(&format!("{text:?}")), Some(&zone));
         kept.age(now, Duration::from_secs(1_209_600), Some(&zone)).as_secs()
     }

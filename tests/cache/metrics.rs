@@ -111,7 +111,7 @@ fn stat_01_the_recorder_is_told_every_count() {
         .into_vec()
         .into_iter()
         .filter_map(|(key, _, _, value)| {
-            let labels = key.key().labels().map(|label| label.value());
+            let labels = key.key().labels().map(metrics::Label::value);
             let name = [key.key().name()]
                 .into_iter()
                 .chain(labels)

@@ -357,14 +357,14 @@ async fn an_unreadable_value_is_an_error_for_every_reader<B: KvBackend>(cx: &Cx<
         ];
         let computed = cache.get_or_try_set_with("hunter3", MINUTE, || async { Ok::<usize, Closed>(1) });
         let computed = computed.await.map(drop);
-        let loaded = load(&loader, "hunter3").await.map(drop);
+        let answer = load(&loader, "hunter3").await.map(drop);
         let many = loader.clone();
         let many = bounded(spawn(async move { many.get_many(["a", "hunter3", "z"]).await })).await;
         let of_cache = |answer: Result<(), ComputeError<Closed>>| match answer {
             Err(ComputeError::Cache(error)) => Err(Arc::unwrap_or_clone(error)),
             answer => panic!("computing an unreadable value: expected an error of the cache, got {answer:?}"),
         };
-        let others = [computed, loaded, many.map(drop)].map(of_cache);
+        let others = [computed, answer, many.map(drop)].map(of_cache);
         for answer in answers.into_iter().chain(others) {
             let Err(error @ CacheError::Codec(_)) = answer else {
                 panic!("reading an unreadable value: expected an error of the codec, got {answer:?}")

@@ -38,7 +38,7 @@ impl<B: KvBackend> Interceptor for Squatter<B> {
                 .is_ok()
         {
             self.taken.lock().unwrap().push((*key).to_owned());
-            self.backend.set(key, "taken".into(), SetOptions::new()).await?;
+            let _ = self.backend.set(key, "taken".into(), SetOptions::new()).await?;
         }
         call.await
     }

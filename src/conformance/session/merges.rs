@@ -91,10 +91,10 @@ pub(super) async fn a_merge_repeats_the_changes_in_their_order<B: KvBackend>(cx:
     fn add(session: &mut Session) -> Result<(), SessionError> {
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1).map(drop)
     }
-    fn remove(session: &mut Session) -> Result<(), SessionError> {
+    let remove: Change = |session| {
         assert!(session.remove("n"));
         Ok(())
-    }
+    };
     let cases: [(&str, &[Change], Option<u64>); 7] = [
         ("computed", &[add], Some(101)),
         ("computed twice", &[add, add], Some(102)),
