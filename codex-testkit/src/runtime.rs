@@ -12,7 +12,7 @@ use std::{
     },
     task::Poll,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt as _, future::try_join_all};
@@ -177,6 +177,50 @@ where
     try_join_all(tasks).await
 }
 
+/// The bounds of a writer that races a reader.
+///
+/// A read that overlaps no write proves nothing, and on a busy machine the writer may finish before
+/// the reader runs. The writer therefore also waits for [`OVERLAPS`](Self::OVERLAPS) such reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contest {
+    begun: Instant,
+    writes: u64,
+}
+
+impl Contest {
+    /// The number of reads that overlap a write.
+    const OVERLAPS: u64 = 100;
+
+    /// The time limit, in case reads and writes never overlap on this machine.
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    /// After this time fewer writes suffice, because a clause has a time limit and a call can take
+    /// 20 ms.
+    const SLOW: Duration = Duration::from_secs(10);
+
+    /// Begins a contest of this many writes.
+    pub(crate) fn of(writes: u64) -> Self {
+        Self {
+            begun: Instant::now(),
+            writes,
+        }
+    }
+
+    /// Returns whether the contest may end after `written` writes and `overlaps` reads that
+    /// overlapped one of them.
+    pub(crate) fn is_decided(self, written: u64, overlaps: u64) -> bool {
+        self.is_decided_after(self.begun.elapsed(), written, overlaps)
+    }
+
+    fn is_decided_after(self, elapsed: Duration, written: u64, overlaps: u64) -> bool {
+        if overlaps < Self::OVERLAPS {
+            written >= self.writes && elapsed >= Self::LONGEST
+        } else {
+            written >= self.writes || elapsed >= Self::SLOW
+        }
+    }
+}
+
 struct Gate {
     barrier: Barrier,
     ready: AtomicUsize,
@@ -208,5 +252,26 @@ mod tests {
         let raced = async { tokio::time::timeout(Duration::from_secs(60), raced).await };
         let ended = runtime().block_on(raced);
         assert!(matches!(ended, Ok(Err(Failure::Broken(text))) if text.contains("the racer's own")));
+    }
+
+    #[test]
+    fn a_contest_ends_with_its_writes_and_early_on_a_slow_store() {
+        let contest = Contest::of(3000);
+        for (seconds, written, overlaps, is_decided) in [
+            (0, 2999, 100, false),
+            (0, 3000, 99, false),
+            (0, 3000, 100, true),
+            (2, 3000, 0, true),
+            (9, 500, 500, false),
+            (10, 500, 500, true),
+            (10, 500, 99, false),
+        ] {
+            let elapsed = Duration::from_secs(seconds);
+            assert_eq!(
+                contest.is_decided_after(elapsed, written, overlaps),
+                is_decided,
+                "{written} writes and {overlaps} overlaps in {seconds} s"
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! INCR.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use codex_traits::{ErrorKind, Expiry, KvBackend, OnMissing, SetOptions, Ttl};
@@ -336,6 +336,7 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
                 store.put_for(&key, "5", ttl).await?;
             }
             let mut seen = false;
+            let begun = Instant::now();
             for attempt in 0..1000 {
                 if racer == 0
                     && attempt == round % 8
@@ -347,7 +348,7 @@ pub(crate) async fn incr_08_refuse_leaves_no_counter_behind<H: Harness>(cx: &Con
                     Some(_) => seen = true,
                     // The racer that set the key knows that it has expired. The other racers may
                     // have run before it existed.
-                    None if seen || racer == 0 || attempt > 20 => break,
+                    None if seen || racer == 0 || attempt > 20 || begun.elapsed() > ttl * 50 => break,
                     None => {}
                 }
                 tokio::task::yield_now().await;

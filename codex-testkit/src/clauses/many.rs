@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::{
     },
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_same},
-    runtime::{join, race, spawn},
+    runtime::{Contest, join, race, spawn},
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "answers are options")]
@@ -310,11 +310,6 @@ pub(crate) async fn many_04_ten_thousand_keys_in_one_call<H: Harness>(cx: &Conte
 
 pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx: &Context<'_, H>) -> Checked {
     const WRITES: u64 = 3000;
-    /// The number of reads that overlap a write. Other reads prove nothing, and on a busy machine
-    /// the writer may finish before the reader runs.
-    const OVERLAPS: u64 = 100;
-    /// The time limit, in case reads and writes never overlap on this machine.
-    const LONGEST: Duration = Duration::from_secs(2);
     /// More keys than most stores take in one step.
     const LONG_LIST: usize = 1100;
     let store = cx.store().await;
@@ -327,17 +322,14 @@ pub(crate) async fn many_05_every_value_was_there_at_some_moment<H: Harness>(cx:
     let done = Arc::new(AtomicU64::new(0));
     let stopped = Arc::new(AtomicBool::new(false));
     let overlaps = Arc::new(AtomicU64::new(0));
-    let start = Instant::now();
+    let contest = Contest::of(WRITES);
     let writer = spawn({
         let (store, begun, done, stopped) = (store.clone(), begun.clone(), done.clone(), stopped.clone());
         let overlaps = overlaps.clone();
         async move {
             let mut checked = Ok(());
-            let is_enough = |written| {
-                written >= WRITES && (overlaps.load(Ordering::SeqCst) >= OVERLAPS || start.elapsed() >= LONGEST)
-            };
             for number in 1.. {
-                if is_enough(number - 1) {
+                if contest.is_decided(number - 1, overlaps.load(Ordering::SeqCst)) {
                     break;
                 }
                 begun.store(number, Ordering::SeqCst);

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
     cases::values::{FEW_LENGTHS, LARGE},
     context::{Context, Store},
     failure::{Checked, Failure, ensure, ensure_eq, ensure_kind, show},
-    runtime::{join, spawn},
+    runtime::{Contest, join, spawn},
 };
 
 const HUNDRED_SECONDS: Duration = Duration::from_secs(100);
@@ -88,24 +88,20 @@ pub(crate) async fn ttl_01_value_and_ttl_are_of_one_moment<H: Harness>(cx: &Cont
 /// them.
 async fn is_no_mixture<H: Harness>(cx: &Context<'_, H>, by: Writes) -> Checked {
     const WRITES: u64 = 1000;
-    /// The number of reads that overlap a write. Other reads prove nothing.
-    const OVERLAPS: u64 = 100;
-    const LONGEST: Duration = Duration::from_secs(2);
     let store = cx.store().await;
     let reader = cx.second(&store);
     let values = by.values();
     write(&store, Writes::Set, &values, true).await?;
     let (begun, overlaps) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let stopped = Arc::new(AtomicBool::new(false));
-    let start = Instant::now();
+    let contest = Contest::of(WRITES);
     let writer = spawn({
         let (begun, overlaps, stopped) = (begun.clone(), overlaps.clone(), stopped.clone());
         let values = values.clone();
         async move {
             let mut checked = Ok(());
             for number in 0.. {
-                let enough = overlaps.load(Ordering::SeqCst) >= OVERLAPS || start.elapsed() >= LONGEST;
-                if number >= WRITES && enough {
+                if contest.is_decided(number, overlaps.load(Ordering::SeqCst)) {
                     break;
                 }
                 begun.fetch_add(1, Ordering::SeqCst);
