@@ -7,6 +7,7 @@ mod failing;
 mod merges;
 mod storage;
 mod timeouts;
+mod user_list;
 mod users;
 mod verbs;
 mod web;
@@ -21,12 +22,14 @@ use super::{
 use crate::{DjangoSigned, KvBackend, Session, SessionKey};
 
 mod clauses {
-    pub(super) use super::{
-        data as sdat, storage as scod, storage as skey, users as suser, verbs as sverb, web as scook,
-    };
+    pub(super) use super::{data as sdat, storage as scod, storage as skey, verbs as sverb, web as scook};
 
     pub(super) mod sexp {
         pub(in super::super) use super::super::{expiry::*, timeouts::*};
+    }
+
+    pub(super) mod suser {
+        pub(in super::super) use super::super::{user_list::*, users::*};
     }
 }
 
