@@ -138,7 +138,7 @@ async fn numbers_keep_their_type_and_every_bit<B: KvBackend>(cx: &Cx<B>) {
     assert_eq!(cx.stored("shop:1:k").await.unwrap(), "0.1");
 }
 
-/// Reads values as other programs may write them: JSON allows white space around a value.
+/// Decodes values as other programs may write them: JSON allows white space around a value.
 async fn white_space_around_a_value_is_read<B: KvBackend>(cx: &Cx<B>) {
     let cache = cx.cache();
     for stored in ["7 ", " 7", "7\n", "\t7\r\n", "\n\n7   "] {

@@ -329,7 +329,7 @@ async fn a_payload_with_a_changed_byte_is_unreadable<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.load(&session).await.unwrap().is_some());
 }
 
-/// Reads payloads that anyone can make without the secret.
+/// Loads payloads that anyone can make without the secret.
 async fn a_payload_without_its_signature_is_unreadable<B: KvBackend>(cx: &Cx<B>) {
     let store = cx.store();
     let session = key(&store.create().await.unwrap());
