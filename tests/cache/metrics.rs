@@ -4,33 +4,38 @@ use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use codex_kv::{Cache, Error, ErrorKind, Outage, Timeout, memory::MemoryBackend};
 use codex_testkit::doubles::MockBackend;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-#[test]
-fn stat_01_the_recorder_is_told_the_cache_and_no_key() {
+/// Runs `work` with a recorder of its own.
+fn recorded(work: impl Future<Output = ()>) -> Snapshotter {
     let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let builder = Cache::builder(MemoryBackend::new()).key_prefix("shop").name("basket");
-            let cache = builder.build().unwrap();
-            cache.set("hunter2", &1, Timeout::Default).await.unwrap();
-            cache.get::<u8>("hunter2").await.unwrap();
-            cache.get::<u8>("missing").await.unwrap();
-            cache.get::<String>("hunter2").await.unwrap_err();
-            let loader = cache
-                .loader("report")
-                .fresh_for(Duration::from_secs(60))
-                .load(|key| async move {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                    Ok::<_, Infallible>(key)
-                });
-            loader.get("secret").await.unwrap();
-        });
+        runtime.block_on(work);
+    });
+    recorder.snapshotter()
+}
+
+#[test]
+fn stat_01_the_recorder_is_told_the_cache_and_no_key() {
+    let snapshotter = recorded(async {
+        let builder = Cache::builder(MemoryBackend::new()).key_prefix("shop").name("basket");
+        let cache = builder.build().unwrap();
+        cache.set("hunter2", &1, Timeout::Default).await.unwrap();
+        cache.get::<u8>("hunter2").await.unwrap();
+        cache.get::<u8>("missing").await.unwrap();
+        cache.get::<String>("hunter2").await.unwrap_err();
+        let loader = cache
+            .loader("report")
+            .fresh_for(Duration::from_secs(60))
+            .load(|key| async move {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                Ok::<_, Infallible>(key)
+            });
+        loader.get("secret").await.unwrap();
     });
     let counted: Vec<(String, DebugValue)> = snapshotter
         .snapshot()
@@ -70,41 +75,33 @@ fn stat_01_the_recorder_is_told_the_cache_and_no_key() {
 
 #[test]
 fn stat_01_the_recorder_is_told_every_count() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
-            let minute = Duration::from_secs(60);
-            let compute = || async {
-                tokio::task::yield_now().await;
-                Ok::<_, Infallible>(1)
-            };
-            let (first, second) = tokio::join!(
-                cache.get_or_try_set_with("k", minute, compute),
-                cache.get_or_try_set_with("k", minute, compute)
-            );
-            assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
-            let deleting = || async {
-                cache.delete("refused").await.unwrap();
-                Ok::<_, Infallible>(1)
-            };
-            cache.get_or_try_set_with("refused", minute, deleting).await.unwrap();
-            let loader = cache.loader("l").fresh_for(minute).stale_for(minute * 2);
-            let loader = loader.load(|_| async { Ok::<_, Infallible>(1) });
-            cache.set("stale", &7, minute).await.unwrap();
-            assert_eq!(loader.get("stale").await.unwrap().value, 7);
+    let snapshotter = recorded(async {
+        let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+        let minute = Duration::from_secs(60);
+        let compute = || async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(1)
+        };
+        let (first, second) = tokio::join!(
+            cache.get_or_try_set_with("k", minute, compute),
+            cache.get_or_try_set_with("k", minute, compute)
+        );
+        assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
+        let deleting = || async {
+            cache.delete("refused").await.unwrap();
+            Ok::<_, Infallible>(1)
+        };
+        cache.get_or_try_set_with("refused", minute, deleting).await.unwrap();
+        let loader = cache.loader("l").fresh_for(minute).stale_for(minute * 2);
+        let loader = loader.load(|_| async { Ok::<_, Infallible>(1) });
+        cache.set("stale", &7, minute).await.unwrap();
+        assert_eq!(loader.get("stale").await.unwrap().value, 7);
 
-            let mut backend = MockBackend::new();
-            let down = |_: &str| Err(Error::new(ErrorKind::Connection, "get", "the store cannot be reached"));
-            backend.expect_get().returning(down);
-            let cache = Cache::builder(backend).key_prefix("shop").on_outage(Outage::Miss);
-            assert_eq!(cache.build().unwrap().get::<u8>("k").await.unwrap(), None);
-        });
+        let mut backend = MockBackend::new();
+        let down = |_: &str| Err(Error::new(ErrorKind::Connection, "get", "the store cannot be reached"));
+        backend.expect_get().returning(down);
+        let cache = Cache::builder(backend).key_prefix("shop").on_outage(Outage::Miss);
+        assert_eq!(cache.build().unwrap().get::<u8>("k").await.unwrap(), None);
     });
     let counts: HashMap<String, u64> = snapshotter
         .snapshot()

@@ -1,11 +1,17 @@
 //! Clauses on classes of payloads, keys and times to live, through the verbs of a session store.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use codex_testkit::cases::values::{LENGTHS, letters, near};
 
-use super::{super::context::Cx, key, record};
+use super::{
+    super::{context::Cx, face},
+    key, record,
+};
 use crate::{
     CodecError, KvBackend, Session, SessionError, SessionKey, SessionStore,
     session::{SessionCodec, SessionData},
@@ -238,13 +244,23 @@ pub(super) async fn ages_of_every_width_are_kept<B: KvBackend>(cx: &Cx<B>) {
         store.save(&mut session).await.unwrap();
         cx.assert_ttl(&record(&key(&session)), age).await;
         session.insert("b", 1).unwrap();
-        store.save(&mut session).await.unwrap();
-        cx.assert_ttl(&record(&key(&session)), age).await;
-        store.touch(&session).await.unwrap();
-        cx.assert_ttl(&record(&key(&session)), age).await;
-        store.cycle_key(&mut session).await.unwrap();
-        cx.assert_ttl(&record(&key(&session)), age).await;
+        every_verb_stores_for(cx, &store, &mut session, age).await;
     }
+}
+
+/// Saves, touches and renames a session, and asserts its time to live after each.
+pub(super) async fn every_verb_stores_for<B: KvBackend>(
+    cx: &Cx<B>,
+    store: &face::SessionStore<Arc<B>>,
+    session: &mut Session,
+    age: Duration,
+) {
+    store.save(session).await.unwrap();
+    cx.assert_ttl(&record(&key(session)), age).await;
+    store.touch(session).await.unwrap();
+    cx.assert_ttl(&record(&key(session)), age).await;
+    store.cycle_key(session).await.unwrap();
+    cx.assert_ttl(&record(&key(session)), age).await;
 }
 
 /// Names that a store must not confuse.
