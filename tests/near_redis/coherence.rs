@@ -266,6 +266,42 @@ async fn near_07_a_kept_value_does_not_outlive_its_time() {
     );
 }
 
+/// The clause counts from the sending of the request, so that a slow read never extends the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn near_07_a_kept_time_to_live_is_too_short_by_at_most_the_duration_of_its_read() {
+    let server = require!("redis", RedisServer::start());
+    let near = near(&server.url()).await;
+    put_for(&near, "k", "v", Duration::from_secs(60)).await;
+    keep(&near, "k").await;
+    // Drops the kept answer.
+    near.ttl("k").await.unwrap();
+
+    server.pause();
+    let began = Instant::now();
+    let read = tokio::spawn({
+        let near = near.clone();
+        async move { near.get("k").await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.resume();
+    assert!(read.await.unwrap().unwrap().is_some());
+    let took = began.elapsed();
+
+    let hits = near.stats().hits;
+    let Some((_, Ttl::Remaining(kept))) = near.get_with_ttl("k").await.unwrap() else {
+        panic!("the key has a time to live")
+    };
+    assert_eq!(near.stats().hits, hits + 1);
+    let asked = Instant::now();
+    let Ttl::Remaining(left) = near.inner().ttl("k").await.unwrap() else {
+        panic!("the key has a time to live")
+    };
+    // The server's clock has a resolution of a millisecond.
+    let millisecond = Duration::from_millis(1);
+    assert!(kept <= left + asked.elapsed() + millisecond, "{kept:?}, {left:?}");
+    assert!(left <= kept + took + millisecond, "{kept:?}, {left:?}, {took:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn near_08_what_bypasses_the_memory_drops_what_it_touches() {
     let server = require!("redis", RedisServer::start());

@@ -343,6 +343,7 @@ pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Back
         .map(|state| Prepared::new(&format!("a read of {length} bytes"), state, value.clone()))
         .collect();
     prepare(cx, store, &mut keys).await?;
+    let first_read = cx.now();
     for reader in [store, &other] {
         for prepared in &keys {
             let (key, is_there) = (prepared.key.as_str(), prepared.state.is_present());
@@ -351,7 +352,9 @@ pub(super) async fn reads<H: Harness>(cx: &Context<'_, H>, store: &Store<H::Back
             let what = format!("get_with_ttl of {}", show(&key));
             ensure_same(both.as_ref().map(|(value, _)| value), expected, &what)?;
             if let Some((_, ttl)) = both {
-                reader.agrees_with_ttl(key, ttl, asked, "get_with_ttl").await?;
+                reader
+                    .agrees_with_ttl(key, ttl, asked, first_read, "get_with_ttl")
+                    .await?;
             }
             let many = reader.get_many(&[key, "never set", key]).await?;
             for (at, got) in many.iter().enumerate() {
