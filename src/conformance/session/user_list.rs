@@ -15,6 +15,8 @@ clauses! {
         every_revocation_counts
         a_store_that_renews_sees_a_revocation
         the_list_is_pruned_when_it_is_read
+        an_entry_lists_no_other_login
+        a_session_that_a_reader_removed_meanwhile_is_listed_again
         the_list_is_bounded
         a_size_limit_of_the_codec_prevents_no_login
     }
@@ -114,6 +116,29 @@ async fn the_list_is_pruned_when_it_is_read<B: KvBackend>(cx: &Cx<B>) {
     assert!(store.exists(&key(&phone)).await.unwrap());
     assert_eq!(store.sessions("42").await.unwrap(), [], "revoked ones are not listed");
     assert_eq!(cx.stored(&list_of("42")).await, None);
+}
+
+async fn an_entry_lists_no_other_login<B: KvBackend>(cx: &Cx<B>) {
+    let store = cx.store();
+    let phone = log_in(&store, "42", "phone").await;
+    let laptop = log_in(&store, "42", "laptop").await;
+    // Another program gives the phone the session of the laptop.
+    let of_laptop = cx.stored(&record(&key(&laptop))).await.unwrap();
+    cx.put(&record(&key(&phone)), of_laptop).await;
+    assert_eq!(labels(&store, "42").await, ["laptop"], "each login is listed once");
+}
+
+async fn a_session_that_a_reader_removed_meanwhile_is_listed_again<B: KvBackend>(cx: &Cx<B>) {
+    let (store, watch) = cx.watched_store();
+    let mut phone = log_in(&store, "42", "phone").await;
+    let other = cx.store();
+    // The first write ends all sessions of the user, and the second saves this one.
+    watch.before("set", async {});
+    watch.before("set", async move {
+        assert_eq!(labels(&other, "42").await, [""; 0], "all have ended");
+    });
+    store.end_others(&mut phone).await.unwrap();
+    assert_eq!(labels(&store, "42").await, ["phone"]);
 }
 
 async fn the_list_is_bounded<B: KvBackend>(cx: &Cx<B>) {

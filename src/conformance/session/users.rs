@@ -30,6 +30,7 @@ clauses! {
         the_oldest_gives_way_to_a_login_too_many
         a_login_in_place_of_a_session_ends_no_other
         an_ended_session_gives_way_before_a_live_one
+        an_unreadable_session_counts
         logins_at_once_are_all_listed
         a_new_key_keeps_the_id
         a_session_that_is_ended_while_its_key_changes_stays_ended
@@ -404,6 +405,17 @@ async fn an_ended_session_gives_way_before_a_live_one<B: KvBackend>(cx: &Cx<B>) 
     let third = log_in(&store, "42", "third").await;
     assert!(lives(&store, &first).await && lives(&store, &third).await);
     assert_eq!(labels(&store, "42").await, ["third", "first"]);
+}
+
+async fn an_unreadable_session_counts<B: KvBackend>(cx: &Cx<B>) {
+    let limit = NonZeroUsize::new(2).unwrap();
+    let store = cx.sessions().project("shop").sessions_per_user(limit).build().unwrap();
+    let first = log_in(&store, "42", "first").await;
+    let second = log_in(&store, "42", "second").await;
+    cx.put(&record(&key(&first)), "of a program with another secret").await;
+    let third = log_in(&store, "42", "third").await;
+    assert_eq!(cx.stored(&record(&key(&first))).await, None, "the oldest was ended");
+    assert!(lives(&store, &second).await && lives(&store, &third).await);
 }
 
 async fn logins_at_once_are_all_listed<B: KvBackend>(cx: &Cx<B>) {
