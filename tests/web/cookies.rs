@@ -30,6 +30,9 @@ async fn the_cookies_age_is_the_sessions() {
     let mut browser = Browser::new(app(MemoryBackend::new()));
     let page = browser.get("/expiry/300").await;
     assert!(page.set_cookie().unwrap().ends_with("; Max-Age=300"));
+    let days_400 = 400 * 86_400;
+    let page = browser.get(&format!("/expiry/{days_400}")).await;
+    assert!(page.set_cookie().unwrap().ends_with(&format!("; Max-Age={days_400}")));
     let page = browser.get("/expiry/0").await;
     assert!(
         !page.set_cookie().unwrap().contains("Max-Age"),

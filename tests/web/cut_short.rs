@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::{BoxError, Router, error_handling::HandleErrorLayer, http::StatusCode, routing::get};
 use codex_kv::{
-    SessionError,
+    Login, SessionError,
     memory::MemoryBackend,
-    web::{Session, SessionLayer},
+    web::{RequestSession, Session, SessionLayer},
 };
 use tower::ServiceBuilder;
 
@@ -54,6 +54,29 @@ async fn a_timeout_inside_the_layer_saves_nothing() {
         saves_nothing_of_a_slow_handler(app, status).await;
         let warned = log.text().contains("put the timeout outside the session layer");
         assert_eq!(warned, matches!(status, 408 | 504), "{status}: {}", log.text());
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_that_loses_a_new_key_is_warned_about() {
+    let store = store(MemoryBackend::new());
+    let request = RequestSession::begin(&store, None);
+    request.login(&Login::new("42")).await.unwrap();
+    let cookie = request.finish(200).await.set_cookie.unwrap();
+    for ends_others in [false, true] {
+        let request = RequestSession::begin(&store, cookie.as_str());
+        if ends_others {
+            request.end_others().await.unwrap();
+        } else {
+            request.cycle_key().await.unwrap();
+        }
+        let (log, _guard) = Log::begin();
+        let _ = request.finish(504).await;
+        assert!(
+            log.text().contains("put the timeout outside"),
+            "{ends_others}: {}",
+            log.text()
+        );
     }
 }
 

@@ -1,13 +1,22 @@
 //! Tests of outages, of sessions that end elsewhere, and of handlers that fail.
 
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
 use axum::{
+    extract::Request,
     http::StatusCode,
-    response::{IntoResponse as _, Redirect},
+    response::{IntoResponse as _, Redirect, Response},
 };
 use codex_kv::{SessionError, memory::MemoryBackend, web::SessionLayer};
+use tower::{Layer as _, Service as _, ServiceExt as _};
 
 use crate::{
     app::{Browser, app, routes, store},
+    log::Log,
     watched::{restore, take, take_down_after, take_verbs, watched},
 };
 
@@ -19,6 +28,7 @@ async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
     let key = browser.key();
 
     take_down_after(&backend, 0);
+    let (log, _guard) = Log::begin();
     for path in [
         "/get/name",
         "/careless",
@@ -33,6 +43,9 @@ async fn an_outage_is_503_and_never_a_visitor_without_a_session() {
         assert!(!page.body.contains("nobody"), "{path}");
         assert_eq!(page.set_cookie(), None, "{path}");
     }
+    // The other handlers return the error, which is logged as theirs.
+    let ignored = log.text().matches("a request failed on its session").count();
+    assert_eq!(ignored, 1, "{}", log.text());
     assert_eq!(
         browser.get("/plain").await.status,
         StatusCode::OK,
@@ -142,6 +155,59 @@ async fn a_response_in_place_of_the_handlers_removes_the_cookie_of_an_ended_sess
     let page = browser.get("/flush-and-refuse").await;
     assert_eq!(page.status, StatusCode::BAD_REQUEST);
     assert!(page.set_cookie().unwrap().contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_with_a_session_error_saves_nothing_at_any_status() {
+    use axum::routing::get;
+    use codex_kv::web::Session;
+    let handler = |session: Session| async move {
+        session.insert("late", "saved").await?;
+        Err::<(), _>(SessionError::Gone)
+    };
+    let routes = routes().route("/change-and-refuse", get(handler));
+    let mut browser = Browser::new(routes.layer(SessionLayer::new(store(MemoryBackend::new()))));
+    browser.get("/set/name/Ada").await;
+    let page = browser.get("/change-and-refuse").await;
+    assert_eq!((page.status, page.set_cookie()), (StatusCode::BAD_REQUEST, None));
+    assert_eq!(browser.get("/get/late").await.body, "nothing");
+}
+
+/// A service that must be ready when it is called. A clone is not ready.
+#[derive(Default)]
+struct ReadyOnce(bool);
+
+impl Clone for ReadyOnce {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl tower::Service<Request> for ReadyOnce {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Ready<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0 = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request) -> Self::Future {
+        assert!(self.0, "the service was called before it was ready");
+        self.0 = false;
+        ready(Ok(StatusCode::OK.into_response()))
+    }
+}
+
+#[tokio::test]
+async fn the_service_that_is_ready_is_the_one_that_is_called() {
+    let layer = SessionLayer::new(store(MemoryBackend::new()));
+    let mut service = layer.layer(ReadyOnce::default());
+    for _ in 0..2 {
+        let response = service.ready().await.unwrap().call(Request::default()).await;
+        assert_eq!(response.unwrap().status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Tests that nothing is loaded before it is accessed, and that nothing unchanged is saved.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     body::Body,
@@ -9,7 +11,7 @@ use axum::{
     routing::get,
 };
 use codex_kv::{
-    SessionError,
+    DjangoSigned, SessionError, SessionStore,
     web::{Session, SessionLayer},
 };
 
@@ -116,6 +118,19 @@ async fn save_every_request_renews_the_time_of_those_who_have_a_session() {
     store(backend.clone()).delete(&key).await.unwrap();
     let page = browser.get("/plain").await;
     assert_eq!((page.status, page.set_cookie()), (StatusCode::OK, None));
+}
+
+#[tokio::test]
+async fn save_every_request_keeps_to_the_stores_touch_interval() {
+    let backend = watched();
+    let builder = SessionStore::builder(backend.clone()).touch_interval(Duration::from_secs(300));
+    let store = builder.codec(DjangoSigned::new("a secret")).build().unwrap();
+    let mut browser = Browser::new(routes().layer(SessionLayer::new(store).save_every_request()));
+    browser.get("/set/name/Ada").await;
+    take(&backend);
+    let page = browser.get("/plain").await;
+    assert_eq!((page.status, page.set_cookie()), (StatusCode::OK, None));
+    assert_eq!(take_verbs(&backend), ["get_with_ttl"]);
 }
 
 /// The headers of the handler stay beside those of the session.

@@ -102,12 +102,20 @@ async fn another_users_session_ends_only_with_the_login() {
     let grace = cookie(request.finish(200).await.set_cookie);
     assert!(backend.get(&record).await.unwrap().is_none());
 
-    // A login and a logout in one request end both sessions.
+    // So does a login that also ends the user's other sessions.
     let request = RequestSession::begin(&store, grace.as_str());
     request.login(&Login::new("ada")).await.unwrap();
+    request.end_others().await.unwrap();
+    let ada = cookie(request.finish(200).await.set_cookie);
+    let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
+    assert!(backend.get(&record).await.unwrap().is_none());
+
+    // A login and a logout in one request end both sessions.
+    let request = RequestSession::begin(&store, ada.as_str());
+    request.login(&Login::new("grace")).await.unwrap();
     request.logout().await.unwrap();
     assert!(request.finish(200).await.set_cookie.unwrap().contains("Max-Age=0"));
-    let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
+    let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
     assert!(backend.get(&record).await.unwrap().is_none());
 }
 
@@ -122,6 +130,15 @@ async fn a_login_that_is_repeated_after_an_outage_is_saved() {
     request.login(&Login::new("ada")).await.unwrap();
     let outcome = request.finish(200).await;
     assert!(outcome.error.is_none() && outcome.set_cookie.is_some(), "{outcome:?}");
+
+    // A handler that ignores the error would tell the visitor that the login succeeded.
+    let request = RequestSession::begin(&store, None);
+    take_down_after(&backend, 0);
+    assert!(request.login(&Login::new("ada")).await.is_err());
+    restore(&backend);
+    let outcome = request.finish(303).await;
+    assert!(matches!(outcome.error, Some(SessionError::Backend(_))), "{outcome:?}");
+    assert_eq!(outcome.set_cookie, None);
 }
 
 #[tokio::test]
@@ -181,13 +198,23 @@ async fn an_unreadable_session_is_reported_though_the_handler_ignores_it() {
     let request = RequestSession::begin(&store(backend.clone()), None);
     request.insert("name", "Ada").await.unwrap();
     let ada = cookie(request.finish(200).await.set_cookie);
-    let strict = SessionStore::builder(backend).project("shop").fail_on_unreadable(true);
-    let strict = strict.codec(DjangoSigned::new("another secret")).build().unwrap();
-    let request = RequestSession::begin(&strict, ada.as_str());
-    assert_eq!(request.user().await.unwrap_or(None), None);
-    let outcome = request.finish(200).await;
-    assert!(matches!(outcome.error, Some(SessionError::Codec(_))), "{outcome:?}");
-    assert_eq!(outcome.set_cookie, None);
+    let signed = DjangoSigned::new("a secret of the tests");
+    for (codec, is_too_large) in [
+        (DjangoSigned::new("another secret"), false),
+        (signed.with_max_size(2), true),
+    ] {
+        let strict = SessionStore::builder(backend.clone()).project("shop").codec(codec);
+        let strict = strict.fail_on_unreadable(true).build().unwrap();
+        let request = RequestSession::begin(&strict, ada.as_str());
+        assert_eq!(request.user().await.unwrap_or(None), None);
+        let outcome = request.finish(200).await;
+        match outcome.error {
+            Some(SessionError::TooLarge { limit: 2 }) if is_too_large => {}
+            Some(SessionError::Codec(_)) if !is_too_large => {}
+            error => panic!("{error:?}"),
+        }
+        assert_eq!(outcome.set_cookie, None);
+    }
 }
 
 #[tokio::test]

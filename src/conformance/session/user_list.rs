@@ -3,11 +3,14 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use super::{
-    super::context::{Cx, clauses},
+    super::{
+        context::{Cx, clauses},
+        face::asynchronous,
+    },
     SECRET, key, record,
     users::{labels, list_of, lives, log_in},
 };
-use crate::{DjangoSigned, Expiry, KvBackend, Login, Ttl};
+use crate::{DjangoSigned, Expiry, KvBackend, Login, Ttl, web::Sessions};
 
 clauses! {
     suser_02_the_list_is_advisory {
@@ -129,16 +132,25 @@ async fn an_entry_lists_no_other_login<B: KvBackend>(cx: &Cx<B>) {
 }
 
 async fn a_session_that_a_reader_removed_meanwhile_is_listed_again<B: KvBackend>(cx: &Cx<B>) {
-    let (store, watch) = cx.watched_store();
-    let mut phone = log_in(&store, "42", "phone").await;
-    let other = cx.store();
-    // The first write ends all sessions of the user, and the second saves this one.
-    watch.before("set", async {});
-    watch.before("set", async move {
-        assert_eq!(labels(&other, "42").await, [""; 0], "all have ended");
-    });
-    store.end_others(&mut phone).await.unwrap();
-    assert_eq!(labels(&store, "42").await, ["phone"]);
+    for in_a_request in [false, true] {
+        let (store, watch) = cx.watched_store();
+        let mut phone = log_in(&store, "42", "phone").await;
+        let other = cx.store();
+        // The first write ends all sessions of the user, and the second saves this one.
+        watch.before("set", async {});
+        watch.before("set", async move {
+            assert_eq!(labels(&other, "42").await, [""; 0], "all have ended");
+        });
+        if in_a_request {
+            let cookie = format!("sessionid={}", key(&phone).as_str());
+            let request = Sessions::new(asynchronous(store.clone())).begin(cookie.as_str());
+            request.end_others().await.unwrap();
+            assert!(request.finish(200).await.error.is_none());
+        } else {
+            store.end_others(&mut phone).await.unwrap();
+        }
+        assert_eq!(labels(&store, "42").await, ["phone"]);
+    }
 }
 
 async fn the_list_is_bounded<B: KvBackend>(cx: &Cx<B>) {

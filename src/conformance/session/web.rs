@@ -311,17 +311,26 @@ async fn a_session_that_expires_during_a_request_is_removed<B: KvBackend>(cx: &C
     let store = store.clock(move || start + Duration::from_secs(clock.load(Ordering::SeqCst)));
     let store = store.build().unwrap();
     let sessions = Sessions::new(asynchronous(store.clone())).save_every_request();
-    let request = sessions.begin(None);
-    request.insert("name", "Ada").await.unwrap();
-    request.set_expiry(start + Duration::from_secs(60)).await.unwrap();
-    let cookie = cookie(&request.finish(200).await);
+    for is_ended_elsewhere in [false, true] {
+        later.store(0, Ordering::SeqCst);
+        let request = sessions.begin(None);
+        request.insert("name", "Ada").await.unwrap();
+        request.set_expiry(start + Duration::from_secs(60)).await.unwrap();
+        let cookie = cookie(&request.finish(200).await);
 
-    let request = sessions.begin(cookie.as_str());
-    assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
-    later.store(61, Ordering::SeqCst);
-    let removal = request.finish(200).await.set_cookie.expect("the cookie is removed");
-    assert!(removal.starts_with("sessionid=; "), "{removal}");
-    assert!(!store.exists(&key_of(&cookie)).await.unwrap());
+        let request = sessions.begin(cookie.as_str());
+        assert_eq!(request.get::<String>("name").await.unwrap().as_deref(), Some("Ada"));
+        later.store(61, Ordering::SeqCst);
+        if is_ended_elsewhere {
+            assert!(store.delete(&key_of(&cookie)).await.unwrap());
+            let outcome = request.finish(200).await;
+            assert!(outcome.error.is_none() && outcome.set_cookie.is_none(), "{outcome:?}");
+            continue;
+        }
+        let removal = request.finish(200).await.set_cookie.expect("the cookie is removed");
+        assert!(removal.starts_with("sessionid=; "), "{removal}");
+        assert!(!store.exists(&key_of(&cookie)).await.unwrap());
+    }
 }
 
 async fn a_renewal_of_an_ended_session_leaves_the_cookie<B: KvBackend>(cx: &Cx<B>) {

@@ -3,15 +3,15 @@
 use actix_web::{
     App, HttpRequest, HttpResponse, Responder,
     dev::Service,
-    error::ErrorForbidden,
-    http::header,
+    error::InternalError,
+    http::{StatusCode, header},
     middleware::from_fn,
     test::{TestRequest, init_service, read_body},
     web::{Path, get},
 };
 use codex_kv::{
     AnyBackend, CacheError, DjangoSigned, Error, ErrorKind, Login, SessionError, SessionStore,
-    web::{SameSite, Session, SessionCookie, actix::SessionMiddleware},
+    web::{RequestSession, SameSite, Session, SessionCookie, actix::SessionMiddleware},
 };
 use codex_testkit::redis::Database;
 
@@ -73,6 +73,11 @@ async fn mistake(session: Session) -> Answer {
     Ok("set".to_owned())
 }
 
+async fn refuse(session: Session) -> Answer {
+    session.insert("count", 1_000).await?;
+    Err(SessionError::Gone)
+}
+
 async fn missing(session: Session) -> Result<HttpResponse, SessionError> {
     session.insert("count", 7).await?;
     Ok(HttpResponse::NotFound().finish())
@@ -98,6 +103,7 @@ macro_rules! browser {
             .route("/fail", get().to(fail))
             .route("/timed-out", get().to(timed_out))
             .route("/mistake", get().to(mistake))
+            .route("/refuse", get().to(refuse))
             .route("/missing", get().to(missing))
             .route("/careless", get().to(careless))
             .wrap($middleware);
@@ -167,7 +173,7 @@ async fn counts_logs_in_and_out(backend: AnyBackend) {
     assert_eq!(ask("/logout", &mut anonymous).await.set_cookie, None);
 
     // Failures save nothing.
-    for (path, status) in [("/fail", 500), ("/timed-out", 408), ("/mistake", 500)] {
+    for (path, status) in [("/fail", 500), ("/timed-out", 408), ("/mistake", 500), ("/refuse", 400)] {
         let reply = ask(path, &mut cookie).await;
         assert_eq!((reply.status, reply.set_cookie), (status, None), "{path}");
         assert_eq!(ask("/read", &mut cookie).await.body, "2", "{path}");
@@ -247,21 +253,67 @@ async fn settings_are_those_of_the_core() {
 /// A middleware between the handler and the session middleware fails after the handler has logged a
 /// user in.
 #[actix_web::test]
-async fn an_error_of_a_middleware_carries_the_cookie() {
+async fn an_error_of_a_middleware_carries_the_cookie_unless_it_is_a_failure() {
+    for (status, is_saved) in [(403, true), (503, false)] {
+        let store = store(memory());
+        let app = App::new()
+            .route("/login/{name}", get().to(log_in))
+            .wrap(from_fn(
+                move |request, next: actix_web::middleware::Next<_>| async move {
+                    next.call(request).await?;
+                    let status = StatusCode::from_u16(status).unwrap();
+                    Err::<actix_web::dev::ServiceResponse, _>(InternalError::new("not today", status).into())
+                },
+            ))
+            .wrap(SessionMiddleware::new(store.clone()));
+        let app = init_service(app).await;
+        let request = TestRequest::with_uri("/login/ada").to_request();
+        let error = app.call(request).await.unwrap_err();
+        let response = error.error_response();
+        assert_eq!(response.status().as_u16(), status);
+        let set_cookie = response.headers().get(header::SET_COOKIE);
+        assert_eq!(
+            set_cookie.is_some_and(|cookie| sent_back(cookie.to_str().unwrap()).is_some()),
+            is_saved
+        );
+        assert_eq!(store.sessions("ada").await.unwrap().len(), usize::from(is_saved));
+    }
+}
+
+#[actix_web::test]
+async fn headers_of_the_request_and_of_the_handler_are_kept() {
+    async fn varies(session: Session) -> Result<HttpResponse, SessionError> {
+        let count = session.get::<u64>("count").await?.unwrap_or(0);
+        let mut response = HttpResponse::Ok();
+        response.insert_header((header::VARY, "Accept, cookie"));
+        Ok(response.body(count.to_string()))
+    }
+    let store = store(memory());
+    let request = RequestSession::begin(&store, None);
+    request.insert("count", 7).await.unwrap();
+    let cookie = sent_back(&request.finish(200).await.set_cookie.unwrap()).unwrap();
+
     let app = App::new()
-        .route("/login/{name}", get().to(log_in))
-        .wrap(from_fn(async |request, next: actix_web::middleware::Next<_>| {
-            next.call(request).await?;
-            Err::<actix_web::dev::ServiceResponse, _>(ErrorForbidden("not today"))
-        }))
-        .wrap(SessionMiddleware::new(store(memory())));
+        .route("/", get().to(varies))
+        .route("/refuse", get().to(refuse))
+        .wrap(SessionMiddleware::new(store));
     let app = init_service(app).await;
-    let request = TestRequest::with_uri("/login/ada").to_request();
-    let error = app.call(request).await.unwrap_err();
-    let response = error.error_response();
-    assert_eq!(response.status().as_u16(), 403);
-    let set_cookie = response.headers().get(header::SET_COOKIE).unwrap().to_str().unwrap();
-    assert!(sent_back(set_cookie).is_some());
+    // HTTP/2 may split the header.
+    let begin = |path| {
+        let other = header::HeaderValue::from_bytes(b"theme=\xff").unwrap();
+        let request = TestRequest::with_uri(path).append_header((header::COOKIE, other));
+        request.append_header((header::COOKIE, cookie.as_str())).to_request()
+    };
+    let response = app.call(begin("/")).await.unwrap();
+    let vary: Vec<_> = response.headers().get_all(header::VARY).collect();
+    assert_eq!(vary, ["Accept, cookie"]);
+    assert_eq!(read_body(response).await, "7");
+
+    let refused = app.call(begin("/refuse")).await.unwrap();
+    assert_eq!(
+        refused.headers().get(header::CONTENT_TYPE).unwrap(),
+        "text/plain; charset=utf-8"
+    );
 }
 
 #[actix_web::test]
