@@ -181,3 +181,42 @@ impl Nodes {
                 .is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId::ONLY;
+
+    #[test]
+    fn a_proof_of_an_earlier_stream_renews_no_lease() {
+        let nodes = Nodes::new(30);
+        nodes.opening(NODE, 0);
+        nodes.opened(NODE);
+        assert_eq!(nodes.lease_of(NODE), 30);
+        let asked = nodes.ask(NODE, 10).unwrap();
+        nodes.closed(NODE);
+        assert_eq!(nodes.lease_of(NODE), 0);
+        nodes.opening(NODE, 11);
+        nodes.proven(NODE, asked);
+        assert_eq!(nodes.lease_of(NODE), 0);
+        nodes.opened(NODE);
+        assert_eq!(nodes.lease_of(NODE), 41);
+    }
+
+    #[test]
+    fn one_caller_renews_a_lease_at_a_time() {
+        let nodes = Nodes::new(30);
+        nodes.opening(NODE, 0);
+        nodes.opened(NODE);
+        assert!(!nodes.is_due(30, 10) && nodes.is_due(30, 11));
+        assert!(nodes.claim(NODE, 11) && !nodes.claim(NODE, 12));
+        let asked = nodes.ask(NODE, 11).unwrap();
+        nodes.proven(NODE, asked);
+        assert!(nodes.claim(NODE, 12), "the proof ends the claim");
+        // A claim without a proof ends after a third of the staleness.
+        assert!(!nodes.claim(NODE, 21) && nodes.claim(NODE, 22));
+        nodes.closed(NODE);
+        assert!(nodes.claim(NODE, 23), "the claim was about another stream");
+    }
+}

@@ -340,11 +340,31 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use codex_memory::ManualClock;
     use codex_traits::{NodeId, TrackedRead, TrackingListener as _, Ttl};
 
     use super::{NotKept, Settled, State, Time};
 
     const KEY: &str = "key";
+    const STALENESS: Duration = Duration::from_secs(10);
+
+    impl State {
+        /// Renews the lease of the only node.
+        fn proven_now(&self) {
+            let asked = self.nodes.ask(NodeId::ONLY, self.time.now()).unwrap();
+            self.nodes.proven(NodeId::ONLY, asked);
+        }
+    }
+
+    /// Returns a state whose clock is set by hand.
+    fn timed_state(keys_move: bool) -> (ManualClock, State) {
+        let clock = ManualClock::new();
+        let time = Time::Given(Box::new(clock.clone()));
+        let state = State::new(time, 1 << 20, 100, STALENESS, keys_move).unwrap();
+        state.opening(NodeId::ONLY);
+        state.opened(NodeId::ONLY);
+        (clock, state)
+    }
 
     fn state(keys_move: bool) -> State {
         let state = State::new(Time::system(), 1 << 20, 100, Duration::from_secs(3600), keys_move).unwrap();
@@ -373,6 +393,97 @@ mod tests {
         // An answer to the earlier read that arrives last leaves the kept answer too.
         assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
         assert_eq!(kept(&state), Some(Bytes::from("2")));
+    }
+
+    #[test]
+    fn an_answer_beside_an_unresolved_write_is_refused_and_counted() {
+        let (clock, state) = timed_state(false);
+        let settle = || {
+            let noted = state.note(KEY);
+            state.settle(KEY, &noted, &read("1"))
+        };
+        assert_eq!(settle(), Settled::Kept);
+
+        // Two writes at once: the end of one does not resolve the other.
+        state.begin_write(KEY);
+        state.begin_write(KEY);
+        assert_eq!(kept(&state), None);
+        assert_eq!(settle(), Settled::Refused);
+        state.end_write(KEY, false);
+        assert_eq!(settle(), Settled::Refused);
+        let during = state.note(KEY);
+        state.end_write(KEY, false);
+        assert_eq!(state.settle(KEY, &during, &read("1")), Settled::Refused);
+        assert_eq!(settle(), Settled::Kept);
+
+        // The outcome of a write is unknown. A later write does not resolve it.
+        state.begin_write(KEY);
+        state.end_write(KEY, true);
+        state.begin_write(KEY);
+        state.end_write(KEY, false);
+        assert_eq!(settle(), Settled::Refused);
+        clock.advance(STALENESS - Duration::from_millis(1));
+        assert_eq!(settle(), Settled::Refused);
+        clock.advance(Duration::from_millis(1));
+        state.proven_now();
+        assert_eq!(settle(), Settled::Kept);
+        assert_eq!(state.stats().refused_fills, 5);
+    }
+
+    #[test]
+    fn an_answer_beside_an_unresolved_sweep_is_refused() {
+        let (clock, state) = timed_state(false);
+        let settle = || {
+            let noted = state.note(KEY);
+            state.settle(KEY, &noted, &read("1"))
+        };
+        assert_eq!(settle(), Settled::Kept);
+        state.begin_sweep();
+        assert_eq!(kept(&state), None, "a sweep drops everything");
+        assert_eq!(settle(), Settled::Refused);
+        let during = state.note(KEY);
+        state.end_sweep(false);
+        assert_eq!(state.settle(KEY, &during, &read("1")), Settled::Refused);
+        assert_eq!(settle(), Settled::Kept);
+
+        state.begin_sweep();
+        state.end_sweep(true);
+        assert_eq!(settle(), Settled::Refused);
+        clock.advance(STALENESS);
+        state.proven_now();
+        assert_eq!(settle(), Settled::Kept);
+    }
+
+    #[test]
+    fn a_value_and_a_time_to_live_of_different_moments_are_not_kept() {
+        let state = state(false);
+        for (value, ttl) in [
+            (Some("1"), Ttl::Missing),
+            (None, Ttl::Persistent),
+            (None, Ttl::Remaining(Duration::from_secs(60))),
+        ] {
+            let noted = state.note(KEY);
+            assert_eq!(state.settle(KEY, &noted, &read("0")), Settled::Kept);
+            let noted = state.note(KEY);
+            let mixed = TrackedRead::on(NodeId::ONLY, value.map(Bytes::from), ttl);
+            assert_eq!(state.settle(KEY, &noted, &mixed), Settled::Refused, "{value:?} {ttl:?}");
+            assert_eq!(kept(&state), None, "an older answer is dropped");
+        }
+    }
+
+    #[test]
+    fn where_keys_move_a_missing_key_is_kept_for_the_staleness_only() {
+        for keys_move in [false, true] {
+            let (clock, state) = timed_state(keys_move);
+            let noted = state.note(KEY);
+            let missing = TrackedRead::on(NodeId::ONLY, None, Ttl::Missing);
+            assert_eq!(state.settle(KEY, &noted, &missing), Settled::Kept);
+            clock.advance(STALENESS - Duration::from_millis(1));
+            state.proven_now();
+            assert!(state.find(KEY).is_ok());
+            clock.advance(Duration::from_millis(1));
+            assert_eq!(state.find(KEY).is_ok(), !keys_move);
+        }
     }
 
     #[test]
@@ -422,7 +533,9 @@ mod tests {
         let noted = state.note(KEY);
         let large = TrackedRead::on(NodeId::ONLY, Some(Bytes::from(vec![0; 101])), Ttl::Persistent);
         assert_eq!(state.settle(KEY, &noted, &large), Settled::Kept);
+        let before = state.note(KEY);
         state.drop_kept(KEY, 101);
+        assert_eq!(state.settle(KEY, &before, &read("1")), Settled::Refused);
         assert_eq!(state.find(KEY).err(), Some(NotKept::Large));
         // The mark is no answer, so the end of the stream does not matter.
         state.closed(NodeId::ONLY);

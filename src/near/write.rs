@@ -81,3 +81,78 @@ impl State {
 fn may_be_pending<T>(outcome: &Result<T>) -> bool {
     outcome.as_ref().is_err_and(codex_traits::Error::may_have_executed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use bytes::Bytes;
+    use codex_traits::{Error, ErrorKind, NodeId, TrackedRead, TrackingListener as _, Ttl};
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::near::{clock::Time, state::Settled};
+
+    fn state() -> State {
+        let state = State::new(Time::system(), 1 << 20, 100, Duration::from_secs(3600), false).unwrap();
+        state.opening(NodeId::ONLY);
+        state.opened(NodeId::ONLY);
+        state
+    }
+
+    /// Returns whether the answer to a read of `key` is kept.
+    fn keeps(state: &State, key: &str) -> bool {
+        let noted = state.note(key);
+        let read = TrackedRead::on(NodeId::ONLY, Some(Bytes::from("1")), Ttl::Persistent);
+        state.settle(key, &noted, &read) == Settled::Kept
+    }
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Connection, "set", "for a test")
+    }
+
+    #[test]
+    fn nothing_is_kept_after_a_write_that_may_be_pending() {
+        for (outcome, is_settled) in [
+            (Some(Ok(())), true),
+            (Some(Err(error().not_executed())), true),
+            (Some(Err(error())), false),
+            // The call is dropped.
+            (None, false),
+        ] {
+            let call = || async {
+                match outcome.clone() {
+                    Some(outcome) => outcome,
+                    None => pending().await,
+                }
+            };
+            let written = state();
+            let _ = written.write(&["a", "b"], call()).now_or_never();
+            for key in ["a", "b"] {
+                assert_eq!(keeps(&written, key), is_settled, "{key} {outcome:?}");
+            }
+            let swept = state();
+            let _ = swept.sweep(call()).now_or_never();
+            assert_eq!(keeps(&swept, "a"), is_settled, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_during_a_write_or_a_read_that_bypasses_the_memory() {
+        let state = state();
+        let write = async {
+            assert!(!keeps(&state, "a") && !keeps(&state, "b"));
+            Ok(())
+        };
+        state.write(&["a", "b"], write).now_or_never().unwrap().unwrap();
+
+        assert!(keeps(&state, "c"));
+        let read = async {
+            assert!(state.find("c").is_err(), "dropped before the read");
+            assert!(keeps(&state, "c"));
+            Ok(())
+        };
+        state.bypass("c", read).now_or_never().unwrap().unwrap();
+        assert!(state.find("c").is_err(), "and after it");
+    }
+}

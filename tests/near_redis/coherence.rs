@@ -15,12 +15,12 @@ use codex_testkit::{
     require,
 };
 
-use crate::support::{STALENESS, calls, comes_to, keep, near, put, put_for, reply, text};
+use crate::support::{STALENESS, calls, comes_to, keep, near, near_for_long, put, put_for, reply, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_value_costs_the_server_nothing() {
     let server = require!("redis", RedisServer::start());
-    let near = near(&server.url()).await;
+    let near = near_for_long(&server.url()).await;
     put(&near, "k", "v").await;
     assert_eq!(keep(&near, "k").await.as_deref(), Some("v"));
     let before = calls(&server, "get");
@@ -270,7 +270,7 @@ async fn near_07_a_kept_value_does_not_outlive_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn near_07_a_kept_time_to_live_is_too_short_by_at_most_the_duration_of_its_read() {
     let server = require!("redis", RedisServer::start());
-    let near = near(&server.url()).await;
+    let near = near_for_long(&server.url()).await;
     put_for(&near, "k", "v", Duration::from_secs(60)).await;
     keep(&near, "k").await;
     // Drops the kept answer.
@@ -348,7 +348,7 @@ async fn near_10_memory_is_bounded_and_large_values_are_not_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
     let server = require!("redis", RedisServer::start());
-    let near = near(&server.url()).await;
+    let near = near_for_long(&server.url()).await;
     for key in ["a", "b", "c"] {
         put(&near, key, key).await;
     }
@@ -369,7 +369,7 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn near_11_the_answers_of_a_large_batch_are_kept() {
     let server = require!("redis", RedisServer::start());
-    let near = near(&server.url()).await;
+    let near = near_for_long(&server.url()).await;
     for (count, length, most) in [(20_000, 10, 1), (1500, 2000, 20)] {
         let keys: Vec<String> = (0..count).map(|at| format!("{at:length$}")).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
