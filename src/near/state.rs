@@ -422,7 +422,7 @@ mod tests {
         state.begin_write(KEY);
         state.end_write(KEY, false);
         assert_eq!(settle(), Settled::Refused);
-        clock.advance(STALENESS - Duration::from_millis(1));
+        clock.advance(STALENESS.saturating_sub(Duration::from_millis(1)));
         assert_eq!(settle(), Settled::Refused);
         clock.advance(Duration::from_millis(1));
         state.proven_now();
@@ -478,7 +478,7 @@ mod tests {
             let noted = state.note(KEY);
             let missing = TrackedRead::on(NodeId::ONLY, None, Ttl::Missing);
             assert_eq!(state.settle(KEY, &noted, &missing), Settled::Kept);
-            clock.advance(STALENESS - Duration::from_millis(1));
+            clock.advance(STALENESS.saturating_sub(Duration::from_millis(1)));
             state.proven_now();
             assert!(state.find(KEY).is_ok());
             clock.advance(Duration::from_millis(1));

@@ -354,7 +354,7 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
     }
     server.command(&["RPUSH", "list", "x"]).unwrap();
     keep(&near, "b").await;
-    let gets = calls(&server, "get");
+    let (gets, before) = (calls(&server, "get"), near.stats());
     let values = near.get_many(&["c", "b", "missing", "a", "list", "b"]).await.unwrap();
     let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
     assert_eq!(
@@ -362,6 +362,8 @@ async fn near_11_many_keys_are_taken_from_memory_and_the_store_in_order() {
         [Some(&b"c"[..]), Some(b"b"), None, Some(b"a"), None, Some(b"b")]
     );
     assert_eq!(calls(&server, "get"), gets + 4);
+    let after = near.stats();
+    assert_eq!((after.hits - before.hits, after.misses - before.misses), (2, 4));
 }
 
 /// A large batch is read in several requests. What exceeds them is read over other connections, and
