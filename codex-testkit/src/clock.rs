@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use codex_traits::Ttl;
+
 use crate::{Time, VirtualTime, activity::Activity, runtime::sleep};
 
 /// The resolution of times to live, in calls and in answers.
@@ -98,5 +100,30 @@ impl Clock {
             Time::Virtual(_) => Duration::from_millis(7_321),
             Time::Real { .. } => self.tolerance() * 4 + Duration::from_millis(10),
         }
+    }
+}
+
+/// Returns whether `got` agrees with `expected`, if it may be too long or too short by so much.
+pub(crate) fn ttls_agree(got: Ttl, expected: Ttl, too_long: Duration, too_short: Duration) -> bool {
+    match (got, expected) {
+        (Ttl::Remaining(got), Ttl::Remaining(expected)) => {
+            got <= expected.saturating_add(too_long) && expected <= got.saturating_add(too_short)
+        }
+        _ => got == expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_may_be_too_short_by_the_duration_of_an_earlier_read() {
+        let left = |millis| Ttl::Remaining(Duration::from_millis(millis));
+        let agree = |got, ttl| ttls_agree(got, ttl, Duration::from_millis(2), Duration::from_millis(70));
+        assert!(agree(left(930), left(1000)) && !agree(left(929), left(1000)));
+        assert!(agree(left(1002), left(1000)) && !agree(left(1003), left(1000)));
+        assert!(agree(Ttl::Persistent, Ttl::Persistent) && !agree(Ttl::Persistent, left(1000)));
+        assert!(!agree(Ttl::Remaining(Duration::MAX), left(1000)) && !agree(left(1000), Ttl::Missing));
     }
 }

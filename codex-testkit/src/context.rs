@@ -7,7 +7,7 @@ use codex_traits::{Capability, Error, KvBackend, Pattern, ScanPage, ScanRequest,
 
 use crate::{
     ClauseId, Harness, Op, Outage,
-    clock::Clock,
+    clock::{Clock, ttls_agree},
     doubles::Intercepted,
     failure::{Checked, Failure, ensure, ensure_eq, ensure_same, mismatch, show},
     trace::Trace,
@@ -240,8 +240,11 @@ impl<B: KvBackend> Store<B> {
         let tolerance = self.clock.tolerance();
         let too_long = again.after.saturating_sub(asked.before) + tolerance;
         let too_short = asked.after.saturating_sub(first_read) + tolerance;
-        let agree = agree(got, ttl, too_long, too_short);
-        ensure!(agree, "{what} of {}: it says {got:?}, and ttl says {ttl:?}", show(&key));
+        ensure!(
+            ttls_agree(got, ttl, too_long, too_short),
+            "{what} of {}: it says {got:?}, and ttl says {ttl:?}",
+            show(&key)
+        );
         Ok(())
     }
 
@@ -290,31 +293,5 @@ impl<B: KvBackend> Store<B> {
 impl<B: fmt::Debug> fmt::Debug for Store<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(self.backend()).finish()
-    }
-}
-
-/// Returns whether an answer agrees with a later answer of `ttl`, if the first may be too long or
-/// too short by so much.
-fn agree(got: Ttl, ttl: Ttl, too_long: Duration, too_short: Duration) -> bool {
-    match (got, ttl) {
-        (Ttl::Remaining(got), Ttl::Remaining(ttl)) => {
-            got <= ttl.saturating_add(too_long) && ttl <= got.saturating_add(too_short)
-        }
-        _ => got == ttl,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_to_live_may_be_too_short_by_the_duration_of_an_earlier_read() {
-        let left = |millis| Ttl::Remaining(Duration::from_millis(millis));
-        let agree = |got, ttl| agree(got, ttl, Duration::from_millis(2), Duration::from_millis(70));
-        assert!(agree(left(930), left(1000)) && !agree(left(929), left(1000)));
-        assert!(agree(left(1002), left(1000)) && !agree(left(1003), left(1000)));
-        assert!(agree(Ttl::Persistent, Ttl::Persistent) && !agree(Ttl::Persistent, left(1000)));
-        assert!(!agree(Ttl::Remaining(Duration::MAX), left(1000)) && !agree(left(1000), Ttl::Missing));
     }
 }

@@ -4,7 +4,11 @@ use std::{fmt, future::Future, time::Duration};
 
 use codex_traits::{Pattern, Ttl};
 
-use crate::{Answer, Harness, Model, Op, clock::Clock, failure::show};
+use crate::{
+    Answer, Harness, Model, Op,
+    clock::{Clock, ttls_agree},
+    failure::show,
+};
 
 /// Executes `operations` on the [`Model`] and on a fresh backend of `harness`, and compares each
 /// answer. At the end it compares all remaining entries.
@@ -66,10 +70,7 @@ impl<B: codex_traits::KvBackend> Run<B> {
 }
 
 pub(crate) fn agree(expected: &Answer, got: &Answer, slack: Duration) -> bool {
-    let near = |expected: &Ttl, got: &Ttl| match (expected, got) {
-        (Ttl::Remaining(expected), Ttl::Remaining(got)) => expected.abs_diff(*got) <= slack,
-        _ => expected == got,
-    };
+    let near = |expected: &Ttl, got: &Ttl| ttls_agree(*got, *expected, slack, slack);
     match (expected, got) {
         (Answer::Ttl(expected), Answer::Ttl(got)) => near(expected, got),
         (Answer::ValueWithTtl(Some((value, expected))), Answer::ValueWithTtl(Some((held, got)))) => {

@@ -84,27 +84,19 @@ fn may_be_pending<T>(outcome: &Result<T>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, time::Duration};
+    use std::future::pending;
 
-    use bytes::Bytes;
-    use codex_traits::{Error, ErrorKind, NodeId, TrackedRead, TrackingListener as _, Ttl};
+    use codex_traits::{Error, ErrorKind};
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::near::{clock::Time, state::Settled};
+    use crate::near::state::{
+        Settled,
+        tests::{settle, state},
+    };
 
-    fn state() -> State {
-        let state = State::new(Time::system(), 1 << 20, 100, Duration::from_secs(3600), false).unwrap();
-        state.opening(NodeId::ONLY);
-        state.opened(NodeId::ONLY);
-        state
-    }
-
-    /// Returns whether the answer to a read of `key` is kept.
     fn keeps(state: &State, key: &str) -> bool {
-        let noted = state.note(key);
-        let read = TrackedRead::on(NodeId::ONLY, Some(Bytes::from("1")), Ttl::Persistent);
-        state.settle(key, &noted, &read) == Settled::Kept
+        settle(state, key) == Settled::Kept
     }
 
     fn error() -> Error {
@@ -126,12 +118,12 @@ mod tests {
                     None => pending().await,
                 }
             };
-            let written = state();
+            let written = state(false);
             let _ = written.write(&["a", "b"], call()).now_or_never();
             for key in ["a", "b"] {
                 assert_eq!(keeps(&written, key), is_settled, "{key} {outcome:?}");
             }
-            let swept = state();
+            let swept = state(false);
             let _ = swept.sweep(call()).now_or_never();
             assert_eq!(keeps(&swept, "a"), is_settled, "{outcome:?}");
         }
@@ -139,7 +131,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_during_a_write_or_a_read_that_bypasses_the_memory() {
-        let state = state();
+        let state = state(false);
         let write = async {
             assert!(!keeps(&state, "a") && !keeps(&state, "b"));
             Ok(())

@@ -10,8 +10,13 @@ use axum::{
     extract::Request,
     http::StatusCode,
     response::{IntoResponse as _, Redirect, Response},
+    routing::get,
 };
-use codex_kv::{SessionError, memory::MemoryBackend, web::SessionLayer};
+use codex_kv::{
+    SessionError,
+    memory::MemoryBackend,
+    web::{Session, SessionLayer},
+};
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
 use crate::{
@@ -84,8 +89,6 @@ async fn a_handler_that_fails_on_the_session_saves_nothing_and_says_500() {
 
 #[tokio::test]
 async fn other_statuses_save() {
-    use axum::routing::get;
-    use codex_kv::web::Session;
     let handler = |session: Session| async move {
         session.insert("last", "missing").await.unwrap();
         StatusCode::NOT_FOUND
@@ -98,8 +101,6 @@ async fn other_statuses_save() {
 
 /// Ends the session between a handler's read and its save.
 fn app_that_loses_sessions(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> axum::Router {
-    use axum::routing::get;
-    use codex_kv::web::Session;
     let store = store(MemoryBackend::new());
     let elsewhere = store.clone();
     let handler = move |session: Session| async move {
@@ -143,8 +144,6 @@ async fn a_login_into_a_session_ended_elsewhere_begins_anew_with_nothing_of_the_
 
 #[tokio::test]
 async fn a_response_in_place_of_the_handlers_removes_the_cookie_of_an_ended_session() {
-    use axum::routing::get;
-    use codex_kv::web::Session;
     let handler = |session: Session| async move {
         session.flush().await?;
         Err::<(), _>(SessionError::Gone)
@@ -159,8 +158,6 @@ async fn a_response_in_place_of_the_handlers_removes_the_cookie_of_an_ended_sess
 
 #[tokio::test]
 async fn a_handler_that_fails_with_a_session_error_saves_nothing_at_any_status() {
-    use axum::routing::get;
-    use codex_kv::web::Session;
     let handler = |session: Session| async move {
         session.insert("late", "saved").await?;
         Err::<(), _>(SessionError::Gone)

@@ -7,13 +7,18 @@ use codex_kv::{
 };
 
 use crate::{
-    app::store,
+    app::{record, store},
     watched::{restore, take, take_down_after, take_verbs, watched},
 };
 
 fn cookie(set_cookie: Option<String>) -> String {
     let set_cookie = set_cookie.expect("a cookie is set");
     set_cookie.split(';').next().unwrap().to_owned()
+}
+
+/// Returns the stored key of the session with this cookie.
+fn record_of(cookie: &str) -> String {
+    record(&cookie.strip_prefix("sessionid=").unwrap().parse().unwrap())
 }
 
 #[tokio::test]
@@ -94,7 +99,7 @@ async fn another_users_session_ends_only_with_the_login() {
 
     let request = RequestSession::begin(&store, ada.as_str());
     request.login(&Login::new("grace")).await.unwrap();
-    let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+    let record = record_of(&ada);
     assert!(
         backend.get(&record).await.unwrap().is_some(),
         "the handler is not done yet"
@@ -107,7 +112,7 @@ async fn another_users_session_ends_only_with_the_login() {
     request.login(&Login::new("ada")).await.unwrap();
     request.end_others().await.unwrap();
     let ada = cookie(request.finish(200).await.set_cookie);
-    let record = format!("shop:session:{}", grace.strip_prefix("sessionid=").unwrap());
+    let record = record_of(&grace);
     assert!(backend.get(&record).await.unwrap().is_none());
 
     // A login and a logout in one request end both sessions.
@@ -115,7 +120,7 @@ async fn another_users_session_ends_only_with_the_login() {
     request.login(&Login::new("grace")).await.unwrap();
     request.logout().await.unwrap();
     assert!(request.finish(200).await.set_cookie.unwrap().contains("Max-Age=0"));
-    let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+    let record = record_of(&ada);
     assert!(backend.get(&record).await.unwrap().is_none());
 }
 
@@ -174,7 +179,7 @@ async fn a_logout_removes_a_record_that_the_load_hid() {
         let request = RequestSession::begin(&here, None);
         request.login(&Login::new("ada")).await.unwrap();
         let ada = cookie(request.finish(200).await.set_cookie);
-        let record = format!("shop:session:{}", ada.strip_prefix("sessionid=").unwrap());
+        let record = record_of(&ada);
         let reader = if is_revoked {
             here.revoke_all("ada").await.unwrap();
             here.clone()
