@@ -177,6 +177,7 @@ impl<B: KvBackend, S: Serializer> CacheBuilder<B, S> {
                 serializer: self.serializer,
                 stats: Stats::new(&name),
                 name,
+                odd_prefix: key::has_odd_characters(&self.key_prefix),
                 key_prefix: self.key_prefix,
                 default_timeout: self.default_timeout,
                 key_function: self.key_function,

@@ -73,7 +73,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
         if let Some(stored) = self.look_up(&key).await? {
-            return Ok(self.counted(self.decode(&key, &stored))?);
+            return Ok(self.decode(&key, &stored)?);
         }
         let joined = self.shared.flights.join::<E>(&self.shared.fills, &key);
         // Taken by the branch that runs it: the flight, or the fallback below.
@@ -101,7 +101,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
             (Some(value), _) => Ok(value),
             (None, Some(Ok(stored))) => {
                 self.count(Event::Coalesced);
-                Ok(self.counted(self.decode(&key, stored))?)
+                Ok(self.decode(&key, stored)?)
             }
             (None, Some(Err(error))) => Err(error.clone()),
             (None, None) => {
@@ -113,7 +113,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 let fill = self.shared.fills.begin(&key);
                 match Box::pin(self.compute_and_store(&key, expiry, &fill, compute)).await? {
                     (_, Some(value)) => Ok(value),
-                    (stored, None) => Ok(self.counted(self.decode(&key, &stored))?),
+                    (stored, None) => Ok(self.decode(&key, &stored)?),
                 }
             }
         }

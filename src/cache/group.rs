@@ -148,7 +148,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                 let there = self.add_or_fetch(key, new.clone(), Expiry::Never).await?;
                 there.unwrap_or(new)
             };
-            generations.push(self.decode(key, &there)?);
+            generations.push(self.shared.serializer.deserialize_for(key, &there)?);
         }
         Ok(generations)
     }

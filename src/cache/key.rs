@@ -26,12 +26,15 @@ impl StoredKey {
     /// Returns `{lead}{key}`, where `lead` is the result of [`lead`].
     #[inline]
     pub(super) fn join(lead: &str, key: &str) -> Self {
-        let mut inline = ArrayString::new();
-        if inline.try_push_str(lead).is_ok() && inline.try_push_str(key).is_ok() {
-            Self::Inline(inline)
-        } else {
-            Self::Heap([lead, key].concat())
+        // Filled in place: a finished buffer would be copied into the enum.
+        let mut stored = Self::Inline(ArrayString::new());
+        if let Self::Inline(inline) = &mut stored
+            && inline.try_push_str(lead).is_ok()
+            && inline.try_push_str(key).is_ok()
+        {
+            return stored;
         }
+        Self::Heap([lead, key].concat())
     }
 }
 
@@ -59,15 +62,23 @@ pub(super) fn lead(key_prefix: &str, version: i64) -> Arc<str> {
     format!("{key_prefix}:{version}:").into()
 }
 
-/// Returns whether some servers and tools would refuse this key: it is longer than 250 characters,
-/// or contains control characters or spaces.
+/// Returns whether a key has more characters than some servers and tools accept.
 #[inline]
-pub(super) fn is_odd(key: &str) -> bool {
-    if key.is_ascii() {
-        // Every verb runs this loop. It has no branch per byte, so that it can be vectorized.
-        let odd = |byte| u8::from(byte <= b' ' || byte == 0x7f);
-        key.bytes().fold(0, |any, byte| any | odd(byte)) != 0 || key.len() > MAX_CHARS
-    } else {
-        key.chars().any(|c| c.is_control() || c.is_whitespace()) || key.chars().count() > MAX_CHARS
-    }
+pub(super) fn is_too_long(key: &str) -> bool {
+    key.len() > MAX_CHARS && key.chars().count() > MAX_CHARS
+}
+
+/// Returns whether a part of a key contains control characters or spaces, which some servers and
+/// tools would refuse.
+#[inline]
+pub(super) fn has_odd_characters(part: &str) -> bool {
+    // Every verb runs this loop. It has no branch per byte, so that it can be vectorized.
+    let is_other = |byte: u8| u8::from(byte.wrapping_sub(b'!') > b'~' - b'!');
+    let others = part.bytes().fold(0, |any, byte| any | is_other(byte));
+    others != 0 && has_odd_chars(part)
+}
+
+#[cold]
+fn has_odd_chars(part: &str) -> bool {
+    part.chars().any(|c| c.is_control() || c.is_whitespace())
 }

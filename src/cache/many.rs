@@ -57,7 +57,7 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
                     self.count(if value.is_some() { Event::Hit } else { Event::Miss });
                 }
                 if let Some(value) = value {
-                    found.insert(key, self.counted(self.decode(stored_key, &value))?);
+                    found.insert(key, self.decode(stored_key, &value)?);
                 }
             }
             Ok(found)

@@ -135,6 +135,8 @@ struct Shared<B, S> {
     key_prefix: String,
     default_timeout: Option<Duration>,
     key_function: Option<KeyFunction>,
+    /// Whether the key prefix has control characters or spaces.
+    odd_prefix: bool,
     /// Whether this cache has already logged its warning about unusual keys.
     warned: AtomicBool,
     /// Whether a loader of this cache uses leases, so that reads can find a placeholder.
@@ -165,8 +167,12 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
     /// (missing field, wrong type, end of input) and the position.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
         let key = self.stored_key(key);
-        match self.look_up(&key).await? {
-            Some(stored) => self.counted(self.decode(&key, &stored)).map(Some),
+        let answer = self.shared.backend.get(&key).await;
+        if let Some(stored) = self.found_in_place(&answer) {
+            return Ok(Some(self.decode(&key, stored)?));
+        }
+        match self.found(&key, answer)? {
+            Some(stored) => Ok(Some(self.decode(&key, &stored)?)),
             None => Ok(None),
         }
     }
@@ -280,14 +286,14 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         let expiry = self.expiry(timeout);
         let key = self.stored_key(key);
         if let Some(stored) = self.look_up(&key).await? {
-            return self.counted(self.decode(&key, &stored));
+            return self.decode(&key, &stored);
         }
         let value = self.counted(self.encode(&key, &default))?;
         if is_over(expiry) {
             return Ok(default);
         }
         match self.counted(self.add_or_see(&key, value, expiry).await)? {
-            Some(stored) => self.counted(self.decode(&key, &stored)),
+            Some(stored) => self.decode(&key, &stored),
             None => Ok(default),
         }
     }
@@ -363,24 +369,45 @@ impl<B: KvBackend, S: Serializer> Cache<B, S> {
         timeout.into().resolve(self.shared.default_timeout)
     }
 
+    #[inline]
     fn stored_key(&self, key: &str) -> StoredKey {
-        let key = match (&self.shared.key_function, &self.scope) {
-            (Some(_), _) => StoredKey::Heap(self.make_key(key)),
-            (None, None) => StoredKey::join(&self.lead, key),
-            (None, Some(scope)) => StoredKey::Heap(scope.join(&self.lead, key)),
-        };
-        self.warn_once(&key);
-        key
+        if self.shared.key_function.is_none() && self.scope.is_none() {
+            let stored = StoredKey::join(&self.lead, key);
+            self.warn_once(&stored, || self.shared.odd_prefix || key::has_odd_characters(key));
+            return stored;
+        }
+        self.other_stored_key(key)
     }
 
-    fn warn_once(&self, key: &str) {
-        let warned = &self.shared.warned;
+    /// Returns the stored key in a group, or from a key function.
+    fn other_stored_key(&self, key: &str) -> StoredKey {
+        let stored = match &self.scope {
+            Some(scope) if self.shared.key_function.is_none() => scope.join(&self.lead, key),
+            _ => self.make_key(key),
+        };
+        self.warn_once(&stored, || key::has_odd_characters(&stored));
+        StoredKey::Heap(stored)
+    }
+
+    /// Warns about the first key that is too long or `is_odd`.
+    ///
+    /// The caller checks the parts of a key that it joined: reading bytes that were just written
+    /// delays a hit in memory.
+    #[inline]
+    fn warn_once(&self, stored: &str, is_odd: impl FnOnce() -> bool) {
         // The load comes first because an unconditional swap would write to a shared cache line on
         // every call.
-        if !warned.load(Ordering::Relaxed) && key::is_odd(key) && !warned.swap(true, Ordering::Relaxed) {
+        if !self.shared.warned.load(Ordering::Relaxed) && (is_odd() || key::is_too_long(stored)) {
+            self.warn(stored);
+        }
+    }
+
+    #[cold]
+    fn warn(&self, stored: &str) {
+        if !self.shared.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 key_prefix = self.shared.key_prefix,
-                characters = key.chars().count(),
+                characters = stored.chars().count(),
                 "a stored key is longer than 250 characters, or has control characters or spaces; it is used unchanged, but some \
                  cache servers would refuse it (further keys are not reported)"
             );

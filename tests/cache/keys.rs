@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use codex_kv::{Cache, Error, ErrorKind, KvBackend, Outage, Timeout, memory::MemoryBackend, namespaced_key};
+use codex_kv::{
+    Cache, CacheBuilder, Error, ErrorKind, KvBackend, Outage, Timeout, memory::MemoryBackend, namespaced_key,
+};
 use codex_testkit::doubles::MockBackend;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -84,6 +86,10 @@ impl Subscriber for Warnings {
 
 /// Returns how many warnings a new cache logs for this key, read twice and at another version.
 fn warnings_for(key: &str) -> usize {
+    warnings_of(Cache::builder(MemoryBackend::new()).key_prefix("shop"), key)
+}
+
+fn warnings_of(builder: CacheBuilder<MemoryBackend>, key: &str) -> usize {
     let warnings = Warnings::default();
     // With a single subscriber, `tracing` asks only the thread that reaches an event first, and may
     // then disable the event for all threads.
@@ -91,7 +97,7 @@ fn warnings_for(key: &str) -> usize {
     with_default(warnings.clone(), || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let cache = Cache::builder(MemoryBackend::new()).key_prefix("shop").build().unwrap();
+            let cache = builder.build().unwrap();
             cache.set(key, &1, Timeout::Default).await.unwrap();
             assert!(cache.has_key(key).await.unwrap());
             cache.clone().with_version(2).delete_many([key]).await.unwrap();
@@ -122,6 +128,17 @@ fn ckey_03_an_odd_key_is_warned_about_once_and_never_shown() {
     ] {
         assert_eq!(warnings_for(odd), 1, "{odd:?}");
     }
+}
+
+#[test]
+fn ckey_03_every_part_of_a_key_is_checked() {
+    let builder = || Cache::builder(MemoryBackend::new());
+    assert_eq!(warnings_of(builder().key_prefix("my shop"), "user:42"), 1);
+    assert_eq!(warnings_of(builder().key_prefix("p".repeat(241)), "user:42"), 1);
+    assert_eq!(warnings_of(builder().key_prefix("p".repeat(240)), "user:42"), 0);
+    let with = |function: fn(&str, i64, &str) -> String| builder().key_prefix("my shop").key_function(function);
+    assert_eq!(warnings_of(with(|_, _, key| format!("odd {key}")), "user:42"), 1);
+    assert_eq!(warnings_of(with(|_, version, _| version.to_string()), "not used"), 0);
 }
 
 /// Logs a read that an outage answered, and a refresh that failed.

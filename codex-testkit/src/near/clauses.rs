@@ -179,6 +179,51 @@ pub(crate) async fn near_02_nothing_is_kept_while_a_write_is_unresolved<H: NearH
     Ok(())
 }
 
+pub(crate) async fn near_02_no_read_beside_a_dropped_write_is_kept<H: NearHarness>(harness: &H) -> Checked {
+    /// The time between a request and its answer.
+    const LATENCY: Duration = Duration::from_millis(50);
+    const ATTEMPTS: u64 = 20;
+    if harness.reads().is_none() {
+        return Err(Failure::NotApplicable("the harness does not count reads"));
+    }
+    let (near, bare) = (harness.near().await?, harness.bare());
+    put(&bare, "another", 1).await?;
+    keep(harness, &near, "another").await?;
+    for verb in ["get", "get_with_ttl", "get_many"] {
+        let mut was_dropped = false;
+        for attempt in 0..ATTEMPTS {
+            // Not read before, so that the write causes no report.
+            let key = format!("beside:{verb}:{attempt}");
+            put(&bare, &key, 1).await?;
+            disturb(harness, Disturbance::Latency(LATENCY)).await?;
+            // The call is sent, but dropped before it is answered.
+            let write = near.set(&key, value(2), SetOptions::new());
+            let write = timeout(LATENCY / 2, write).await;
+            match verb {
+                "get" => drop(near.get(&key).await?),
+                "get_with_ttl" => drop(near.get_with_ttl(&key).await?),
+                _ => drop(near.get_many(&["another", &key]).await?),
+            }
+            harness.disturb(Disturbance::Heal).await;
+            // On a busy machine, the call may be dropped before it is sent, or answered in time.
+            was_dropped = write.is_err() && bare.get(&key).await? == Some(value(2));
+            if was_dropped {
+                let before = harness.reads();
+                near.get(&key).await?;
+                ensure!(
+                    harness.reads() != before,
+                    "a {verb} that began before the answer to a dropped write was kept"
+                );
+                break;
+            }
+        }
+        if !was_dropped {
+            return Err(Failure::NotApplicable("no dropped write reached the store"));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) async fn near_03_histories_are_explained<H: NearHarness>(harness: &H) -> Checked {
     let handles = [harness.near().await?, harness.near().await?];
     let bounds = Bounds::new(harness.max_staleness())

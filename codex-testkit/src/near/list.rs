@@ -14,6 +14,7 @@ macro_rules! __codex_testkit_near_clauses {
             near_02_own_writes_are_read
             near_02_a_clone_reads_the_writes_of_another
             near_02_nothing_is_kept_while_a_write_is_unresolved
+            near_02_no_read_beside_a_dropped_write_is_kept
             near_03_histories_are_explained
             near_03_no_verb_shows_a_newer_state_than_a_later_read
             near_04_writes_of_others_are_seen

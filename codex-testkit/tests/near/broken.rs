@@ -42,6 +42,8 @@ broken! {
         flaw_breaks Flaw::DropsOnlyBeforeSending => near_02_own_writes_are_read;
     a_write_drops_only_after_its_answer:
         flaw_breaks Flaw::DropsOnlyAfterTheAnswer => near_02_nothing_is_kept_while_a_write_is_unresolved;
+    a_read_beside_a_dropped_write_is_kept:
+        flaw_breaks Flaw::KeepsBesideAWrite => near_02_no_read_beside_a_dropped_write_is_kept;
     the_time_to_live_is_not_read:
         flaw_breaks Flaw::IgnoresTheTimeToLive => near_07_a_value_ends_at_its_time;
     a_written_value_is_kept:

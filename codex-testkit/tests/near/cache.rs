@@ -24,6 +24,7 @@ pub(crate) enum Flaw {
     NoCheckOfGenerations,
     DropsOnlyBeforeSending,
     DropsOnlyAfterTheAnswer,
+    KeepsBesideAWrite,
     IgnoresTheTimeToLive,
     KeepsWhatItWrote,
     KeepsAMissThatIsNotTracked,
@@ -263,7 +264,7 @@ impl SimpleNear {
         };
         if !shared.has(Flaw::DropsOnlyAfterTheAnswer) {
             drop_all();
-            for key in keys {
+            for key in keys.iter().filter(|_| !shared.has(Flaw::KeepsBesideAWrite)) {
                 *shared.lock().unresolved.entry((*key).to_owned()).or_default() += 1;
             }
         }

@@ -238,7 +238,7 @@ where
         state: LoadState,
         age: Duration,
     ) -> Result<Loaded<T>, ComputeError<E>> {
-        let value = self.cache.counted(self.cache.decode(key, stored))?;
+        let value = self.cache.decode(key, stored)?;
         Ok(Loaded { value, state, age })
     }
 
