@@ -118,6 +118,45 @@ fn an_answer_beside_an_unresolved_sweep_is_refused() {
 }
 
 #[test]
+fn an_answer_ends_with_the_lease_until_the_stream_is_proven_again() {
+    let (clock, state) = timed_state(false);
+    assert_eq!(settle(&state, KEY), Settled::Kept);
+    clock.advance(STALENESS.saturating_sub(Duration::from_millis(1)));
+    assert!(kept(&state).is_some());
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(kept(&state), None);
+    state.proven_now();
+    assert!(kept(&state).is_some());
+    state.flushed(NodeId::ONLY);
+    assert_eq!(kept(&state), None);
+}
+
+#[test]
+fn an_answer_ends_with_its_stream() {
+    let state = state(false);
+    assert_eq!(settle(&state, KEY), Settled::Kept);
+    state.closed(NodeId::ONLY);
+    state.opening(NodeId::ONLY);
+    state.opened(NodeId::ONLY);
+    assert_eq!(kept(&state), None);
+    assert_eq!(settle(&state, KEY), Settled::Kept);
+}
+
+#[test]
+fn a_time_to_live_counts_from_the_sending_of_its_read() {
+    let (clock, state) = timed_state(false);
+    let millis = Duration::from_millis;
+    let noted = state.note(KEY);
+    clock.advance(millis(3));
+    let expiring = TrackedRead::on(NodeId::ONLY, Some(Bytes::from("1")), Ttl::Remaining(millis(5)));
+    assert_eq!(state.settle(KEY, &noted, &expiring), Settled::Kept);
+    clock.advance(millis(1));
+    assert!(kept(&state).is_some());
+    clock.advance(millis(1));
+    assert_eq!(kept(&state), None);
+}
+
+#[test]
 fn a_value_and_a_time_to_live_of_different_moments_are_not_kept() {
     let state = state(false);
     for (value, ttl) in [
@@ -174,8 +213,10 @@ fn where_keys_move_a_refused_answer_may_be_newer_than_any_other() {
     state.changed(NodeId::ONLY, KEY.as_bytes());
     let after = state.note(KEY);
     assert_eq!(state.settle(KEY, &after, &read("2")), Settled::Kept);
+    let during = state.note(KEY);
     assert_eq!(state.settle(KEY, &before, &read("3")), Settled::Refused);
     assert_eq!(kept(&state), None);
+    assert_eq!(state.settle(KEY, &during, &read("2")), Settled::Refused);
 }
 
 #[test]
