@@ -75,10 +75,5 @@ pub(super) fn has_odd_characters(part: &str) -> bool {
     // Every verb runs this loop. It has no branch per byte, so that it can be vectorized.
     let is_other = |byte: u8| u8::from(byte.wrapping_sub(b'!') > b'~' - b'!');
     let others = part.bytes().fold(0, |any, byte| any | is_other(byte));
-    others != 0 && has_odd_chars(part)
-}
-
-#[cold]
-fn has_odd_chars(part: &str) -> bool {
-    part.chars().any(|c| c.is_control() || c.is_whitespace())
+    others != 0 && part.chars().any(|c| c.is_control() || c.is_whitespace())
 }
